@@ -1,0 +1,320 @@
+package loop
+
+import (
+	"unsafe"
+
+	"ringcast/wsproto"
+)
+
+// This file leads bytes to their meaning: input → request head or frames → commands → requests to homes.
+
+// input takes what a client sent. All of p is used up; what is unfinished is kept in c.in, within bounds.
+func (s *shard) input(c *client, p []byte) {
+	c.bytesIn += uint64(len(p))
+	s.count.bytesIn.Add(uint64(len(p)))
+	s.lastSeen[c.slot] = s.tick << 1
+	if c.state == stateHandshake {
+		p = s.handshake(c, p)
+	}
+	if len(p) > 0 && (c.state == stateOpen || c.state == stateClosing && c.upgraded) {
+		s.frames(c, p)
+	}
+}
+
+// handshake reads the request head and returns the bytes behind it, which are the first frames.
+func (s *shard) handshake(c *client, p []byte) (rest []byte) {
+	data := p
+	if c.in != nil {
+		c.in.head = append(c.in.head, p...)
+		data = c.in.head
+	}
+	req, n, err := wsproto.ReadRequest(data)
+	if err != nil {
+		s.count.badHandshakes.Add(1)
+		s.answerHTTP(c, s.rejection(err).AppendTo(nil))
+		return nil
+	}
+	if n == 0 {
+		if c.in == nil {
+			c.in = &inbound{head: append([]byte(nil), p...)}
+		}
+		return nil
+	}
+	c.in = nil
+	if !req.Upgrade {
+		s.answerHTTP(c, s.route(&req))
+		return nil
+	}
+	if s.hub.stopping.Load() {
+		s.answerHTTP(c, wsproto.RejectStopping.AppendTo(nil))
+		return nil
+	}
+	c.state, c.upgraded = stateOpen, true
+	s.count.pending.Add(-1)
+	s.count.clients.Add(1)
+	s.replyTo(c, wsproto.AppendUpgrade(s.outFor(c), &req))
+	return data[n:]
+}
+
+// rejection is what the peer is told of a bad request head.
+func (s *shard) rejection(err error) *wsproto.Rejection {
+	if r, ok := err.(*wsproto.Rejection); ok {
+		return r
+	}
+	return &wsproto.Rejection{Status: 400, Reason: "The request could not be read."}
+}
+
+// route answers plain HTTP: the demo page and a health check, nothing else. The admin side has an address of its own.
+func (s *shard) route(req *wsproto.Request) []byte {
+	head := req.Method == "HEAD"
+	known := req.Path == "/healthz" || req.Path == "/" && s.hub.page != nil
+	switch {
+	case !known:
+		s.count.badHandshakes.Add(1)
+		return wsproto.RejectNotFound(req.Path).AppendTo(nil)
+	case req.Method != "GET" && !head:
+		s.count.badHandshakes.Add(1)
+		return wsproto.RejectMethod(req.Method).AppendTo(nil)
+	case req.Path == "/healthz":
+		return wsproto.AppendHTTP(nil, 200, "text/plain; charset=utf-8", []byte("ok\n"), head)
+	default:
+		return wsproto.AppendHTTP(nil, 200, "text/html; charset=utf-8", s.hub.page, head)
+	}
+}
+
+// frames reads frames. A client that has nothing unfinished has no reader of its own: the shard's serves it, and is
+// left to it when a message stays unfinished.
+func (s *shard) frames(c *client, p []byte) {
+	r := s.reader
+	if c.in != nil {
+		r = c.in.reader
+	}
+	for len(p) > 0 && c.state <= stateClosing {
+		n, ev := r.Next(p)
+		p = p[n:]
+		if ev.Kind != wsproto.EventNone {
+			s.event(c, &ev)
+		}
+	}
+	switch idle := r.Idle() || c.state > stateClosing; {
+	case idle && c.in != nil:
+		c.in = nil
+		s.keepReader(r)
+	case idle:
+		r.Reset()
+	case c.in == nil:
+		c.in = &inbound{reader: r}
+		s.reader = s.newReader()
+	}
+}
+
+// event acts on one thing that a client said.
+func (s *shard) event(c *client, ev *wsproto.Event) {
+	if c.state == stateClosing {
+		if ev.Kind == wsproto.EventClose {
+			s.finish(c) // the peer has answered our Close frame
+		}
+		return
+	}
+	switch ev.Kind {
+	case wsproto.EventText, wsproto.EventBinary:
+		s.count.messagesIn.Add(1)
+		s.command(c, ev.Payload)
+	case wsproto.EventPing:
+		s.replyTo(c, wsproto.AppendPong(s.outFor(c), ev.Payload))
+	case wsproto.EventClose:
+		// RFC 6455 §5.5.1: answer a Close frame with one that has the same code.
+		s.replyTo(c, wsproto.AppendClose(s.outFor(c), ev.Code, ""))
+		s.closing(c)
+		s.finish(c)
+	case wsproto.EventFail:
+		s.count.protocolErrors.Add(1)
+		s.close(c, ev.Code, ev.Reason)
+	}
+}
+
+// command does what a message asks for. The seed's rule: without an id nothing is answered, and what is no command is
+// ignored.
+func (s *shard) command(c *client, payload []byte) {
+	cmd, code := s.parser.Parse(payload)
+	if code == "" {
+		switch cmd.Verb {
+		case wsproto.AddGroup:
+			code = s.join(c, cmd.Group, cmd.ID)
+		case wsproto.LeaveGroup:
+			code = s.quit(c, cmd.Group, cmd.ID)
+		case wsproto.SendToGroup:
+			code = s.publish(c, &cmd)
+		}
+	} else if code == wsproto.ErrBadJSON || code == wsproto.ErrUnknownCmd {
+		s.count.ignored.Add(1)
+	} else {
+		s.count.commandErrors.Add(1)
+	}
+	switch {
+	case code == "":
+	case cmd.ID != nil:
+		s.replyTo(c, wsproto.AppendError(s.outFor(c), cmd.ID, code))
+	case code == wsproto.ErrBusy:
+		// Refused, and no id to say so by: the client must hear it all the same.
+		s.close(c, wsproto.CloseTryAgainLater, "the server is busy, try again")
+	}
+}
+
+// join makes c a member. The answer waits for the home's word where the home does not know of this loop's members yet:
+// once the client has it, nothing that is accepted anywhere can miss it.
+func (s *shard) join(c *client, name, id []byte) wsproto.ErrorCode {
+	g := s.groups[string(name)]
+	if g == nil {
+		g = &group{name: string(name)}
+		g.home = s.hub.homeOf(g.name)
+		s.groups[g.name] = g
+	}
+	at := c.memberOf(g)
+	if at < 0 && len(c.groups) >= s.hub.bounds.groupsPerClient {
+		s.giveUpIfEmpty(g)
+		s.count.commandErrors.Add(1)
+		return wsproto.ErrTooManyGroups
+	}
+	// Become a member first: should the home's answer overtake nothing, the member must be there when it comes.
+	if at < 0 {
+		if len(g.members) == 0 {
+			s.count.groups.Add(1)
+		}
+		at = len(c.groups)
+		c.groups = append(c.groups, membership{group: g})
+		c.groups[at].pos = g.add(c, at)
+		s.count.members.Add(1)
+	}
+	if g.interest == interestHeld {
+		if id != nil {
+			s.replyTo(c, wsproto.AppendOK(s.outFor(c), id))
+		}
+		return ""
+	}
+	if g.interest == interestAsked && id == nil {
+		return ""
+	}
+	r := request{op: opJoin, group: g.name, local: g}
+	if id != nil {
+		r.client, r.id = c, string(id)
+	}
+	if !s.request(g.home, r) {
+		s.part(c, at)
+		s.count.refused.Add(1)
+		return wsproto.ErrBusy
+	}
+	g.interest = interestAsked
+	return ""
+}
+
+// quit takes c out of a group at once: whatever was gathered for the group goes to the others only. Leaving a group
+// that one is not in is fine.
+func (s *shard) quit(c *client, name, id []byte) wsproto.ErrorCode {
+	if g := s.groups[string(name)]; g != nil {
+		if at := c.memberOf(g); at >= 0 {
+			s.part(c, at)
+		}
+	}
+	if id != nil {
+		s.replyTo(c, wsproto.AppendOK(s.outFor(c), id))
+	}
+	return ""
+}
+
+// part ends the membership at place at of c's list.
+func (s *shard) part(c *client, at int) {
+	m := c.groups[at]
+	m.group.remove(m.pos)
+	last := len(c.groups) - 1
+	if at != last {
+		moved := c.groups[last]
+		c.groups[at] = moved
+		moved.group.members[moved.pos].slot = at
+	}
+	c.groups[last] = membership{}
+	c.groups = c.groups[:last]
+	s.count.members.Add(-1)
+	if len(m.group.members) == 0 {
+		s.count.groups.Add(-1)
+	}
+	s.giveUpIfEmpty(m.group)
+}
+
+// giveUpIfEmpty puts a group without members on the list of those that the turn releases. Not at once: who leaves and
+// joins again in one breath should cost the home nothing.
+func (s *shard) giveUpIfEmpty(g *group) {
+	if len(g.members) > 0 {
+		return
+	}
+	for _, f := range g.waiting {
+		s.gathered -= gatheredBytes(f)
+	}
+	g.waiting = nil
+	s.keepSpare(g.finish())
+	if !g.idle {
+		g.idle = true
+		s.idle = append(s.idle, g)
+	}
+}
+
+// release tells the homes of groups without members so, and forgets the groups. Where the way to a home is full the
+// group stays on the list: the list holds each group once, so it needs no other bound.
+func (s *shard) release() {
+	kept := s.idle[:0]
+	for _, g := range s.idle {
+		if len(g.members) > 0 {
+			g.idle = false
+			continue
+		}
+		told := g.interest == interestNone || s.request(g.home, request{op: opLeave, group: g.name, local: g})
+		if !told {
+			kept = append(kept, g)
+			continue
+		}
+		g.idle, g.interest = false, interestNone
+		delete(s.groups, g.name)
+	}
+	clear(s.idle[len(kept):])
+	s.idle = kept
+}
+
+// publish encodes the message and sends it up to the group's home.
+func (s *shard) publish(c *client, cmd *wsproto.Command) wsproto.ErrorCode {
+	if s.hub.stopping.Load() {
+		return wsproto.ErrStopping
+	}
+	r := newPublish(cmd.Group, cmd.Message, cmd.ID)
+	if cmd.ID != nil {
+		r.client = c
+	}
+	if !s.request(s.hub.homeOf(r.group), r) {
+		s.count.refused.Add(1)
+		return wsproto.ErrBusy
+	}
+	return ""
+}
+
+// newPublish copies a publish out of borrowed memory and encodes its frame in the same stroke, all in one allocation:
+//
+//	[ frame header | message | group | id ]
+func newPublish(group, message, id []byte) request {
+	frameBytes := wsproto.TextFrameBytes(len(message))
+	memory := make([]byte, 0, frameBytes+len(group)+len(id))
+	memory = wsproto.AppendTextHeader(memory, len(message))
+	memory = append(memory, message...)
+	memory = append(memory, group...)
+	memory = append(memory, id...)
+	return request{
+		op:    opPublish,
+		frame: memory[:frameBytes:frameBytes],
+		group: borrowString(memory[frameBytes : frameBytes+len(group)]),
+		id:    borrowString(memory[frameBytes+len(group):]),
+	}
+}
+
+// borrowString is a string over bytes that nobody will write again.
+func borrowString(p []byte) string { return unsafe.String(unsafe.SliceData(p), len(p)) }
+
+// borrowBytes is a view of a string that nobody may write through.
+func borrowBytes(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }

@@ -1,0 +1,18 @@
+// Package loop is the server's heart: gnet event loops that each own a shard of the clients and exchange group messages
+// through lock-free lanes.
+//
+// The rule of the package: everything mutable has one owner. A shard and all that hangs on it (clients, groups, homes,
+// parking) belongs to its loop's goroutine. Only four things are touched by two goroutines, each made for it: lanes
+// (lane.go), bells (bell.go), counters (stats.go) and the call list of a shard (shard.go).
+//
+//	socket bytes                                             socket bytes
+//	     │                                                        ▲
+//	handler.go ── traffic ──► shard.go ──► dispatch.go            │ outbox.go
+//	     ▲                                      │ request         │
+//	     │ gnet                                 ▼                 │
+//	server.go                        up lane ──► home.go ──► down lane ──► group.go
+//	                                 (lane.go)   numbers     (lane.go)     one pass, one send per member
+//
+// Shard code takes bytes and time as arguments and reaches the world through a rim, so that the simulation in
+// sim_test.go runs many shards without a socket. gnet is imported by server.go and handler.go alone.
+package loop

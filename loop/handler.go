@@ -1,0 +1,355 @@
+package loop
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/panjf2000/gnet/v2"
+	"golang.org/x/sys/unix"
+)
+
+// handler is where gnet calls us, and the rim of every shard where we call gnet. Each event is led to the shard that
+// owns the connection; nothing is decided here but admission.
+//
+// Owner: each callback runs on the loop of its connection. Fields in the last paragraph are under mu.
+type handler struct {
+	gnet.BuiltinEventEngine
+
+	// Immutable after start.
+	hub    *Hub
+	log    *slog.Logger
+	engine gnet.Engine
+
+	// Any goroutine.
+	booted       chan struct{} // closed when the listener is up
+	acceptFailed chan struct{} // a token after each failed accept
+	acceptLogged atomic.Int64  // when the last one was logged, Unix seconds
+	open         atomic.Bool   // all shards are bound: clients are let in
+
+	mu    sync.Mutex
+	loops []boundLoop        // by shard index, in the order in which they were seen
+	early map[gnet.Conn]bool // came before open; their bytes wait in gnet
+	saw   chan struct{}      // a token when a loop was seen
+}
+
+// boundLoop is a gnet loop and the kick by which its shard yields to itself.
+type boundLoop struct {
+	loop gnet.EventLoop
+	kick int // our end of a socket pair, the other end of which is enrolled in the loop
+}
+
+var kickByte = []byte{1}
+
+// kickEnd is the context of the enrolled end of a kick.
+type kickEnd struct{ shard *shard }
+
+func newHandler(h *Hub, log *slog.Logger) *handler {
+	return &handler{
+		hub: h, log: log,
+		booted:       make(chan struct{}),
+		acceptFailed: make(chan struct{}, 1),
+		saw:          make(chan struct{}, 1),
+		early:        map[gnet.Conn]bool{},
+	}
+}
+
+// OnBoot is gnet's word that the listener is up; no loop exists yet.
+func (h *handler) OnBoot(engine gnet.Engine) gnet.Action {
+	h.engine = engine
+	close(h.booted)
+	return gnet.None
+}
+
+// OnOpen takes a connection. Beyond admission's bound it is answered 503 before it has asked, and closed.
+func (h *handler) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
+	if _, ok := c.Context().(*kickEnd); ok {
+		return nil, gnet.None
+	}
+	if !h.open.Load() && h.holdEarly(c) {
+		return nil, gnet.None
+	}
+	return nil, h.take(c)
+}
+
+// take gives a connection to the shard of its loop, or refuses it.
+func (h *handler) take(c gnet.Conn) gnet.Action {
+	s := h.shardOf(c.EventLoop())
+	refusal := busyAnswer
+	if h.hub.stopping.Load() {
+		refusal = stoppingAnswer
+	} else if h.hub.admit() {
+		c.SetContext(s.opened(c))
+		return gnet.None
+	}
+	s.count.refusedClients.Add(1)
+	_, _ = c.Write(refusal)
+	return gnet.Close
+}
+
+// OnTraffic hands the bytes over, all of them: what gnet keeps would grow without bound.
+func (h *handler) OnTraffic(c gnet.Conn) gnet.Action {
+	switch ctx := c.Context().(type) {
+	case *client:
+		p, _ := c.Next(-1)
+		ctx.shard.traffic(ctx, p)
+	case *kickEnd:
+		_, _ = c.Discard(-1)
+		ctx.shard.kickedAwake()
+	default: // early: the bytes wait until the client is let in, some milliseconds
+		if c.InboundBuffered() > earlyBytesMax {
+			return gnet.Close
+		}
+	}
+	return gnet.None
+}
+
+// earlyBytesMax bounds what a connection may send before the server is ready for it: far above any request head.
+const earlyBytesMax = 64 << 10
+
+// OnClose hears that a connection is gone, whoever ended it.
+func (h *handler) OnClose(c gnet.Conn, _ error) gnet.Action {
+	switch ctx := c.Context().(type) {
+	case *client:
+		ctx.shard.closed(ctx)
+	case nil:
+		if !h.open.Load() {
+			h.mu.Lock()
+			delete(h.early, c)
+			h.mu.Unlock()
+		}
+	}
+	return gnet.None
+}
+
+// Binding shards to loops.
+
+// holdEarly notes the loop and keeps a connection that came before all shards were bound; false when they are by now.
+func (h *handler) holdEarly(c gnet.Conn) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.open.Load() {
+		return false
+	}
+	h.early[c] = true
+	for _, b := range h.loops {
+		if b.loop == c.EventLoop() {
+			return true
+		}
+	}
+	h.loops = append(h.loops, boundLoop{loop: c.EventLoop(), kick: -1})
+	select {
+	case h.saw <- struct{}{}:
+	default:
+	}
+	return true
+}
+
+// seen says whether every loop has been seen.
+func (h *handler) seen() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.loops) == len(h.hub.shards)
+}
+
+// waitSeen waits for a loop to be seen, or for d.
+func (h *handler) waitSeen(d time.Duration) {
+	select {
+	case <-h.saw:
+	case <-time.After(d):
+	}
+}
+
+// bindKicks enrolls one end of a socket pair in each loop. A byte written to the other end gives the loop a callback in
+// its next round of epoll, after the sockets that are ready: that is how a shard yields to itself. Executing a function
+// on the own loop would not do: gnet runs those without end before it looks at a socket again.
+func (h *handler) bindKicks() error {
+	for i := range h.loops {
+		if err := h.bindKick(i); err != nil {
+			return fmt.Errorf("kick of loop %d: %w", i, err)
+		}
+	}
+	return nil
+}
+
+func (h *handler) bindKick(i int) error {
+	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return err
+	}
+	for _, fd := range ends {
+		unix.CloseOnExec(fd)
+		if err := unix.SetNonblock(fd, true); err != nil {
+			return err
+		}
+	}
+	h.loops[i].kick = ends[0]
+	file := os.NewFile(uintptr(ends[1]), "kick")
+	defer file.Close()
+	conn, err := net.FileConn(file)
+	if err != nil {
+		return err
+	}
+	ctx := gnet.NewContext(context.Background(), &kickEnd{h.hub.shards[i]})
+	enrolled, err := h.loops[i].loop.Enroll(ctx, conn)
+	if err != nil {
+		return err
+	}
+	return (<-enrolled).Err
+}
+
+// letIn opens the door, and gives the early connections to their shards.
+func (h *handler) letIn() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.open.Store(true)
+	for c := range h.early {
+		_ = c.EventLoop().Execute(context.Background(), gnet.RunnableFunc(func(context.Context) error {
+			if c.Context() != nil || c.RemoteAddr() == nil { // gone meanwhile
+				return nil
+			}
+			if h.take(c) == gnet.Close {
+				return c.EventLoop().Close(c)
+			}
+			if c.InboundBuffered() > 0 {
+				h.OnTraffic(c)
+			}
+			return nil
+		}))
+	}
+	h.early = nil
+}
+
+// shardOf finds the shard of a loop; there are at most 64, and the first few are found in a cache line.
+func (h *handler) shardOf(loop gnet.EventLoop) *shard {
+	for i := range h.loops {
+		if h.loops[i].loop == loop {
+			return h.hub.shards[i]
+		}
+	}
+	panic("ringcast: a connection opened on a loop that no shard is bound to")
+}
+
+// closeKicks closes our ends of the kicks; gnet has closed the others.
+func (h *handler) closeKicks() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i := range h.loops {
+		if h.loops[i].kick >= 0 {
+			_ = unix.Close(h.loops[i].kick)
+			h.loops[i].kick = -1
+		}
+	}
+}
+
+// rim connects shard i to the world.
+func (h *handler) rim(i int, portable bool) rim {
+	start := time.Now()
+	wake := gnet.RunnableFunc(func(context.Context) error {
+		h.hub.shards[i].woken()
+		return nil
+	})
+	r := rim{
+		now: func() int64 { return int64(time.Since(start)) },
+		wake: func() {
+			_ = h.loops[i].loop.Execute(context.Background(), wake)
+		},
+		kick: func() {
+			_, _ = unix.Write(h.loops[i].kick, kickByte)
+		},
+		yield: runtime.Gosched,
+		send:  rawSend,
+		cut: func(c conn) {
+			g := c.(gnet.Conn)
+			_ = g.EventLoop().Close(g)
+		},
+		shut: func(fd int) { _ = syscall.Shutdown(fd, syscall.SHUT_WR) },
+		names: func(c conn) (local, remote string) {
+			if a := c.(gnet.Conn).RemoteAddr(); a != nil {
+				remote = a.String()
+			}
+			return h.hub.local, remote
+		},
+		panic: func(p any) {
+			h.log.Error("a callback panicked; its client is closed, the loop goes on",
+				"loop", i, "panic", p, "stack", string(debug.Stack()))
+			if invariants {
+				panic(p)
+			}
+		},
+	}
+	if portable {
+		r.send = nil
+	}
+	return r
+}
+
+// address is where the listener really listens.
+func (h *handler) address() (net.Addr, error) {
+	fd, err := h.engine.Dup()
+	if err != nil {
+		return nil, err
+	}
+	file := os.NewFile(uintptr(fd), "listener")
+	defer file.Close()
+	l, err := net.FileListener(file)
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	return l.Addr(), nil
+}
+
+// engineStop asks the engine to end. gnet's Stop looks only every 500 ms whether it has; who wants to know waits for
+// Run to return instead.
+func (h *handler) engineStop() {
+	go func() { _ = h.engine.Stop(context.Background()) }()
+}
+
+// gnet's log. Failed accepts are told from the rest by their text, the only sign of them that gnet gives.
+
+// Debugf is part of gnet's logger.
+func (h *handler) Debugf(format string, args ...any) {
+	h.log.Debug("gnet: " + fmt.Sprintf(format, args...))
+}
+
+// Infof is part of gnet's logger.
+func (h *handler) Infof(format string, args ...any) {
+	h.log.Debug("gnet: " + fmt.Sprintf(format, args...))
+}
+
+// Warnf is part of gnet's logger.
+func (h *handler) Warnf(format string, args ...any) {
+	h.log.Warn("gnet: " + fmt.Sprintf(format, args...))
+}
+
+// Errorf is part of gnet's logger, and the one place where a failed accept shows.
+func (h *handler) Errorf(format string, args ...any) {
+	if !strings.HasPrefix(format, "Accept() failed") {
+		h.log.Error("gnet: " + fmt.Sprintf(format, args...))
+		return
+	}
+	h.hub.acceptFails.Add(1)
+	select {
+	case h.acceptFailed <- struct{}{}:
+	default:
+	}
+	if now := time.Now().Unix(); h.acceptLogged.Swap(now) != now {
+		h.log.Warn("accept failed and will be tried again; raise the limit of open files if this goes on",
+			"reason", fmt.Sprint(args...), "failed", h.hub.acceptFails.Load())
+	}
+}
+
+// Fatalf is part of gnet's logger; gnet does not call it.
+func (h *handler) Fatalf(format string, args ...any) {
+	h.log.Error("gnet: " + fmt.Sprintf(format, args...))
+}

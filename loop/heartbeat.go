@@ -1,0 +1,122 @@
+package loop
+
+import "ringcast/wsproto"
+
+// This file is everything that happens because time passes. Time is a number of ticks that the hub counts; a server
+// that was stopped by SIGSTOP for an hour has aged by nothing, so its clients are not all dead when it goes on.
+
+// advance looks at the clock and, once per tick, at deadlines and heartbeats.
+func (s *shard) advance() {
+	now := s.hub.clock.Load()
+	if now == s.tick {
+		return
+	}
+	s.tick = now
+	s.deadlines()
+	s.heartbeat()
+}
+
+// time gives a client so many ticks.
+func (s *shard) time(c *client, ticks uint32) {
+	c.deadline = s.tick + ticks
+	if !c.timed {
+		c.timed = true
+		s.timed = append(s.timed, c)
+	}
+}
+
+// deadlines looks at every client in a handshake or a close, and takes those on whose outbox has emptied. These are few
+// beside the open ones, so all are looked at in each tick.
+func (s *shard) deadlines() {
+	kept := s.timed[:0]
+	for _, c := range s.timed {
+		late := int32(s.tick-c.deadline) >= 0
+		switch c.state {
+		case stateHandshake:
+			if late {
+				s.count.badHandshakes.Add(1)
+				s.answerHTTP(c, wsproto.RejectTimeout.AppendTo(nil))
+			}
+		case stateClosing:
+			if late {
+				s.doom(c)
+			} else {
+				s.settle(c)
+			}
+		}
+		if c.state == stateHandshake || c.state == stateClosing {
+			kept = append(kept, c)
+		} else {
+			c.timed = false
+		}
+	}
+	clear(s.timed[len(kept):])
+	s.timed = kept
+}
+
+// heartbeat pings clients that were silent for the interval and closes those that were silent for two. lastSeen is a
+// dense array so that a scan of a million clients costs a millisecond and no timer wheel is needed; the scan takes a
+// slice of it each tick.
+func (s *shard) heartbeat() {
+	interval := s.hub.bounds.heartbeatTicks
+	if interval == 0 || len(s.clients) == 0 {
+		return
+	}
+	slices := min(max(interval/4, 1), heartbeatSlices)
+	todo := len(s.clients)/int(slices) + 1
+	pings := 0
+	for ; todo > 0 && pings < pingsPerTickMax; todo-- {
+		if s.beatFrom >= len(s.clients) {
+			s.beatFrom = 0
+		}
+		at := s.beatFrom
+		s.beatFrom++
+		seen, pinged := s.lastSeen[at]>>1, s.lastSeen[at]&1 != 0
+		silent := s.tick&(1<<31-1) - seen
+		if silent < interval {
+			continue
+		}
+		c := s.clients[at]
+		if c.state != stateOpen {
+			continue
+		}
+		switch {
+		case silent >= 2*interval && pinged:
+			s.count.heartbeatClosed.Add(1)
+			s.close(c, wsproto.CloseGoingAway, "no sign of life")
+			pings++
+		case !pinged:
+			s.lastSeen[at] |= 1
+			s.replyTo(c, wsproto.AppendPing(s.outFor(c), nil))
+			pings++
+		}
+	}
+}
+
+const (
+	heartbeatSlices = 5     // ticks in which the whole table is scanned once
+	pingsPerTickMax = 2_000 // per loop: a million clients that connected together are no burst of pings
+)
+
+// closeSlice closes the next clients of a server that stops: not all at once, so that what is accepted can still go
+// out between the slices.
+func (s *shard) closeSlice() {
+	for n := 0; n < closesPerTurn && s.closeAt > 0; n++ {
+		s.closeAt--
+		if s.closeAt >= len(s.clients) {
+			continue
+		}
+		switch c := s.clients[s.closeAt]; c.state {
+		case stateOpen:
+			s.close(c, wsproto.CloseGoingAway, "the server is stopping")
+		case stateHandshake:
+			s.answerHTTP(c, wsproto.RejectStopping.AppendTo(nil))
+		}
+	}
+	if s.closeAt > 0 {
+		s.kick()
+	}
+}
+
+// closesPerTurn bounds closeSlice.
+const closesPerTurn = 256

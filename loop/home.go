@@ -1,0 +1,181 @@
+package loop
+
+import "hash/maphash"
+
+// home puts the messages of its groups in order: it numbers each and hands it to every loop that has members. A group
+// has exactly one home, chosen by a hash of its name, so all members everywhere see one order, as they did when one
+// Channel server process carried everything.
+//
+// Owner: whoever runs drain, one goroutine at a time; today that is the loop with the home's index. Home code touches
+// nothing of that loop's shard: what it needs are its lanes, and it leaves in rouse whom to wake.
+type home struct {
+	// Immutable after start.
+	index int
+	down  []*lane[delivery] // to each loop, this home being the only producer
+	bells []*bell           // of each loop
+	count *counters
+
+	// Owner only.
+	groups map[string]*homeGroup
+	rouse  uint64 // bit per loop that was given something since the executor last rang
+}
+
+// homeGroup is a group with at least one member somewhere.
+type homeGroup struct {
+	seq    uint64     // number of the last message; counts since the group's first member joined
+	locals []localRef // one per loop with members
+}
+
+// localRef leads back to a loop's own part of a group. The home never looks into g; it hands it back to the loop it
+// came from, which saves that loop the map look-up.
+type localRef struct {
+	loop int
+	g    *group
+}
+
+// newHomeHash is the hash that chooses homes. It is different in each process: else a client could work out names that
+// all fall to one home.
+func newHomeHash() func(string) uint64 {
+	seed := maphash.MakeSeed()
+	return func(group string) uint64 { return maphash.String(seed, group) }
+}
+
+// homeOf is the index of a group's home.
+func (h *Hub) homeOf(group string) int { return int(h.hash(group) % uint64(len(h.shards))) }
+
+// drain serves what an up lane held at the time of the call, in order. stalled: the front request found no room in a
+// down lane and stays where it is, nothing lost and nothing overtaken; the home is woken when that down lane has been
+// drained. awaited: the lane's producer waits for the room just made.
+func (h *home) drain(up *lane[request], origin int) (served int, stalled, awaited bool) {
+	for n := up.len(); served < n; served++ {
+		r := up.front()
+		bytes := r.bytes()
+		if !h.serve(r, origin) {
+			stalled = true
+			break
+		}
+		up.done(bytes)
+	}
+	return served, stalled, up.takeAwaited()
+}
+
+// serve does one request, whole or not at all. origin is the loop it came from, portOrigin for a port's.
+func (h *home) serve(r *request, origin int) bool {
+	switch r.op {
+	case opPublish:
+		return h.publish(r, origin)
+	case opJoin:
+		return h.join(r, origin)
+	default:
+		h.leave(r, origin)
+		return true
+	}
+}
+
+// portOrigin stands in for a loop's index where a request came through a port.
+const portOrigin = -1
+
+func (h *home) publish(r *request, origin int) bool {
+	hg := h.groups[r.group]
+	message := delivery{op: opMessage, frame: r.frame}
+	answer := delivery{op: opMessage, client: r.client, id: r.id}
+	answers := r.client != nil // cleared when the answer travels with the message
+
+	// Room everywhere first, so that no loop gets a message that another is refused.
+	roomy := true
+	if hg != nil {
+		for _, l := range hg.locals {
+			roomy = h.fits(l.loop, message.bytes()+len(r.id)) && roomy
+		}
+	}
+	if answers {
+		roomy = h.fits(origin, answer.bytes()+len(r.frame)) && roomy
+	}
+	if !roomy {
+		return false
+	}
+
+	var seq uint64
+	if hg != nil {
+		hg.seq++
+		seq = hg.seq
+		for _, l := range hg.locals {
+			d := message
+			d.local, d.seq = l.g, seq
+			if answers && l.loop == origin {
+				d.client, d.id = r.client, r.id
+				answers = false
+			}
+			h.send(l.loop, d)
+		}
+	}
+	if answers {
+		answer.seq = seq
+		h.send(origin, answer)
+	}
+	if r.result != nil {
+		r.result <- seq
+	}
+	h.count.published.Add(1)
+	return true
+}
+
+// join learns that a loop has members now, and tells it so. It is idempotent: a loop asks again when a further client
+// wants to be answered before the first answer is there.
+func (h *home) join(r *request, origin int) bool {
+	d := delivery{op: opJoined, local: r.local, client: r.client, id: r.id}
+	if !h.fits(origin, d.bytes()) {
+		return false
+	}
+	hg := h.groups[r.group]
+	if hg == nil {
+		hg = &homeGroup{}
+		h.groups[r.group] = hg
+		h.count.homes.Add(1)
+	}
+	known := false
+	for i := range hg.locals {
+		if hg.locals[i].loop == origin {
+			hg.locals[i].g, known = r.local, true
+		}
+	}
+	if !known {
+		hg.locals = append(hg.locals, localRef{loop: origin, g: r.local})
+	}
+	h.send(origin, d)
+	return true
+}
+
+// leave forgets a loop's members, and the group when it was the last loop: a group without members is no group, which
+// is what keeps the tables from growing for ever.
+func (h *home) leave(r *request, origin int) {
+	hg := h.groups[r.group]
+	if hg == nil {
+		return
+	}
+	for i, l := range hg.locals {
+		if l.loop == origin && l.g == r.local {
+			last := len(hg.locals) - 1
+			hg.locals[i] = hg.locals[last]
+			hg.locals[last] = localRef{}
+			hg.locals = hg.locals[:last]
+			break
+		}
+	}
+	if len(hg.locals) == 0 {
+		delete(h.groups, r.group)
+		h.count.homes.Add(-1)
+	}
+}
+
+// fits asks for room towards a loop, and asks to be woken when there is none.
+func (h *home) fits(loop, bytes int) bool {
+	return h.down[loop].fits(bytes) || h.down[loop].await(bytes)
+}
+
+// send hands a delivery to a loop that has room.
+func (h *home) send(loop int, d delivery) {
+	h.down[loop].send(d, d.bytes())
+	note(&h.bells[loop].down, h.index)
+	h.rouse |= 1 << loop
+}

@@ -1,0 +1,248 @@
+package loop
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+)
+
+// Hub is the table of shards and the lanes between them: what a group message passes through between two sockets. It
+// knows no sockets itself; Server gives it some, the simulation gives it others.
+type Hub struct {
+	// Immutable after start.
+	shards []*shard
+	bounds bounds
+	page   []byte
+	hash   func(group string) uint64
+	local  string // listening address, for ClientInfo
+
+	// Any goroutine.
+	ports       [portsMax]atomic.Pointer[Port]
+	portCount   atomic.Int32
+	clock       atomic.Uint32 // ticks since the start
+	connections atomic.Int64  // admitted and not gone
+	clientsMax  atomic.Int64
+	acceptFails atomic.Uint64
+	stopping    atomic.Bool
+	drained     chan struct{} // gets a token when the last connection goes
+	started     time.Time
+}
+
+// bounds is every limit that a hub works within. What happens at each is said where it is checked.
+type bounds struct {
+	laneSlots       int   // items in a lane: 256 slots keep all lanes of 8 loops under 3 MB, 4,096 made the GC's work heavier
+	laneBytes       int   // bytes in a lane that holds more than one item
+	parkBytes       int   // bytes parked on a loop before a lane that is full
+	gatherBytes     int   // bytes gathered on a loop before it stops draining down lanes
+	batchBytes      int   // bytes sent to a member at once
+	messageBytes    int   // a client's message
+	outboxBytes     int   // bytes waiting for one client
+	groupsPerClient int   // memberships of one client
+	passNanos       int64 // a turn's budget for passes
+
+	handshakeTicks uint32 // for the request head to be complete
+	closeTicks     uint32 // for the peer to end after our last word
+	heartbeatTicks uint32 // silence after which a client is pinged; 0: never
+}
+
+// Tick is the resolution of handshake, close and heartbeat timeouts.
+const Tick = 200 * time.Millisecond
+
+func defaultBounds() bounds {
+	return bounds{
+		laneSlots:       256,
+		laneBytes:       1 << 20,
+		parkBytes:       1 << 20,
+		gatherBytes:     4 << 20,
+		batchBytes:      256 << 10,
+		messageBytes:    1 << 20,
+		outboxBytes:     1 << 20,
+		groupsPerClient: 1024,
+		passNanos:       int64(time.Millisecond),
+		handshakeTicks:  ticks(10 * time.Second),
+		closeTicks:      ticks(5 * time.Second),
+		heartbeatTicks:  ticks(60 * time.Second),
+	}
+}
+
+// ticks rounds a duration up to ticks, and adds one because the first is already under way.
+func ticks(d time.Duration) uint32 { return uint32((d+Tick-1)/Tick) + 1 }
+
+// newHub makes loops shards and all their lanes. The shards' rims are the caller's to fill.
+func newHub(loops int, b bounds, page []byte) *Hub {
+	h := &Hub{shards: make([]*shard, loops), bounds: b, page: page, hash: newHomeHash(),
+		drained: make(chan struct{}, 1), started: time.Now()}
+	bells := make([]*bell, loops)
+	for i := range h.shards {
+		h.shards[i] = newShard(h, i)
+		bells[i] = &h.shards[i].bell
+	}
+	for _, from := range h.shards {
+		for range h.shards {
+			from.up = append(from.up, newLane[request](b.laneSlots, b.laneBytes))
+			from.home.down = append(from.home.down, newLane[delivery](b.laneSlots, b.laneBytes))
+		}
+		from.home.index, from.home.bells, from.home.count = from.index, bells, &from.count
+		from.home.groups = map[string]*homeGroup{}
+	}
+	for _, to := range h.shards {
+		for _, from := range h.shards {
+			to.down = append(to.down, from.home.down[to.index])
+		}
+	}
+	return h
+}
+
+// ring wakes a loop unless that is under way already.
+func (h *Hub) ring(loop int) {
+	if s := h.shards[loop]; s.bell.mustWake() {
+		s.rim.wake()
+	}
+}
+
+// admit counts a new connection, or refuses it at the bound that the descriptor limit sets.
+func (h *Hub) admit() bool {
+	if h.connections.Add(1) > h.clientsMax.Load() {
+		h.gone()
+		return false
+	}
+	return true
+}
+
+// gone is the opposite of admit.
+func (h *Hub) gone() {
+	if h.connections.Add(-1) == 0 {
+		select {
+		case h.drained <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// beat moves the clock on by a tick and wakes the loops for whose clients time means something.
+func (h *Hub) beat() {
+	h.clock.Add(1)
+	for i, s := range h.shards {
+		if s.count.clients.Load()+s.count.pending.Load() > 0 {
+			h.ring(i)
+		}
+	}
+}
+
+// each runs f on every loop and waits for all, or for ctx.
+func (h *Hub) each(ctx context.Context, f func(*shard)) error {
+	done := make(chan struct{}, len(h.shards))
+	for i, s := range h.shards {
+		s.calls.add(func(s *shard) {
+			f(s)
+			done <- struct{}{}
+		})
+		h.ring(i)
+	}
+	for range h.shards {
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// Snapshot reads all counters. Any goroutine, at any time; it disturbs no loop.
+func (h *Hub) Snapshot() Snapshot {
+	snap := Snapshot{
+		Started:      h.started,
+		ClientsMax:   int(h.clientsMax.Load()),
+		AcceptErrors: h.acceptFails.Load(),
+		Stopping:     h.stopping.Load(),
+	}
+	for i, s := range h.shards {
+		row := s.count.read()
+		for _, from := range h.shards {
+			row.LaneDepth += int64(from.up[i].len() + from.home.down[i].len())
+		}
+		for p := range min(h.portCount.Load(), portsMax) {
+			if port := h.ports[p].Load(); port != nil {
+				row.LaneDepth += int64(port.up[i].len())
+			}
+		}
+		snap.Loops = append(snap.Loops, row)
+	}
+	return snap
+}
+
+// Clients lists every connection, loop by loop. Each loop makes its part in one go, about 1 µs a client, so on a server
+// with very many clients this holds up each loop for a moment; it is meant for an operator, not for a monitor.
+func (h *Hub) Clients(ctx context.Context) ([]ClientInfo, error) {
+	rows := make([][]ClientInfo, len(h.shards))
+	err := h.each(ctx, func(s *shard) { rows[s.index] = s.list() })
+	if err != nil {
+		return nil, err
+	}
+	var all []ClientInfo
+	for _, r := range rows {
+		all = append(all, r...)
+	}
+	return all, nil
+}
+
+func (s *shard) list() []ClientInfo {
+	infos := make([]ClientInfo, 0, len(s.clients))
+	for _, c := range s.clients {
+		if c.state >= stateDoomed {
+			continue
+		}
+		info := ClientInfo{
+			Loop: s.index, ID: c.id, State: c.state.String(), Groups: len(c.groups),
+			SendQ: c.conn.OutboundBuffered(), BytesIn: c.bytesIn, BytesOut: c.bytesOut,
+		}
+		info.Local, info.Remote = s.rim.names(c.conn)
+		infos = append(infos, info)
+	}
+	return infos
+}
+
+// settleDown waits until everything that was accepted has gone out to sockets: nothing in lanes, nothing parked,
+// nothing gathered, and nothing moved between two looks. New publishes must be refused by now.
+func (h *Hub) settleDown(ctx context.Context) error {
+	var before uint64
+	for quietLooks := 0; quietLooks < 2; {
+		var busy, moved atomic.Uint64
+		err := h.each(ctx, func(s *shard) {
+			busy.Add(uint64(s.parkedBytes + s.gathered + len(s.passes)))
+			moved.Add(s.count.published.Load() + s.count.passes.Load() + s.count.messagesIn.Load())
+		})
+		if err != nil {
+			return err
+		}
+		for _, r := range h.Snapshot().Loops {
+			busy.Add(uint64(r.LaneDepth))
+		}
+		if busy.Load() == 0 && moved.Load() == before {
+			quietLooks++
+		} else {
+			quietLooks = 0
+		}
+		before = moved.Load()
+		select {
+		case <-time.After(time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// closeAll tells every client that the server stops, and waits until the last has gone.
+func (h *Hub) closeAll(ctx context.Context) error {
+	err := h.each(ctx, func(s *shard) { s.stopping, s.closeAt = true, len(s.clients) })
+	for err == nil && h.connections.Load() > 0 {
+		select {
+		case <-h.drained:
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	return err
+}

@@ -1,0 +1,192 @@
+package loop
+
+import (
+	"syscall"
+
+	"ringcast/wsproto"
+)
+
+// This file is the way out. A message goes straight to the kernel while a client keeps up. What the kernel does not
+// take waits in the client's outbox, which is gnet's outbound buffer, and whatever comes next waits behind it.
+
+// sent is the outcome of one non-blocking send.
+type sent struct {
+	n     int
+	errno syscall.Errno // 0, EAGAIN: the kernel's buffer is full; else the connection is broken
+}
+
+// push gives bytes to an open client: to the kernel if the outbox is empty, to the outbox else. It may doom the client,
+// never more than that, so it is safe while members are walked.
+//
+// The raw send costs some 20 % less than conn.Write at one message a send and 45 % less at 16: no lookup of what is
+// queued, no interface calls, no entry into the runtime's scheduler around the system call.
+func (s *shard) push(c *client, p []byte) {
+	c.bytesOut += uint64(len(p))
+	if c.behind || s.rim.send == nil {
+		s.queue(c, p)
+		return
+	}
+	r := s.rim.send(int(c.fd), p)
+	switch {
+	case r.n == len(p):
+	case r.errno == 0 || r.errno == syscall.EAGAIN || r.errno == syscall.EINTR:
+		s.queue(c, p[r.n:])
+	default:
+		s.doom(c)
+	}
+}
+
+// queue writes through gnet, which keeps what the kernel does not take. An empty outbox takes a batch of any size, a
+// batch being bounded itself; one that is behind takes what its bound allows, and then the client is closed: its
+// messages are not dropped one by one behind its back.
+func (s *shard) queue(c *client, p []byte) {
+	waiting := c.conn.OutboundBuffered()
+	if waiting > 0 && waiting+len(p) > s.hub.bounds.outboxBytes {
+		s.count.slowClosed.Add(1)
+		c.behind = true
+		s.close(c, wsproto.CloseSlowClient, "too slow: the outbox is full")
+		return
+	}
+	s.write(c, p)
+}
+
+// write is conn.Write, whose failure has called closed by the time it returns.
+func (s *shard) write(c *client, p []byte) {
+	_, err := c.conn.Write(p)
+	if c.state == stateDead {
+		return
+	}
+	if err != nil {
+		s.doom(c)
+		return
+	}
+	c.behind = c.conn.OutboundBuffered() > 0
+}
+
+// caughtUp looks whether an outbox has emptied meanwhile; gnet does not tell.
+func (c *client) caughtUp() bool {
+	if c.behind && c.conn.OutboundBuffered() == 0 {
+		c.behind = false
+	}
+	return !c.behind
+}
+
+// Replies. What one callback has to say to one client goes out in one send.
+
+// outFor is the buffer to append replies for c to; hand the result to replyTo.
+func (s *shard) outFor(c *client) []byte {
+	if s.outClient != c || len(s.out) > replyBytesMax {
+		s.flushOut()
+	}
+	return s.out
+}
+
+// replyBytesMax is how much is gathered for one client before it is sent; a client may pipeline without end.
+const replyBytesMax = 32 << 10
+
+func (s *shard) replyTo(c *client, out []byte) { s.out, s.outClient = out, c }
+
+func (s *shard) replyOK(c *client, id string) {
+	if c.state == stateOpen {
+		s.replyTo(c, wsproto.AppendOK(s.outFor(c), borrowBytes(id)))
+	}
+}
+
+func (s *shard) replySeq(c *client, id string, seq uint64) {
+	if c.state == stateOpen {
+		s.replyTo(c, wsproto.AppendSeq(s.outFor(c), borrowBytes(id), seq))
+	}
+}
+
+// flushOut sends the replies that have gathered.
+func (s *shard) flushOut() {
+	c, out := s.outClient, s.out
+	s.outClient = nil
+	if len(out) == 0 {
+		return
+	}
+	s.out = out[:0]
+	if cap(out) > 2*replyBytesMax {
+		s.out = nil
+	}
+	if c.state <= stateClosing {
+		s.count.bytesOut.Add(uint64(len(out)))
+		c.caughtUp()
+		s.push(c, out)
+	}
+}
+
+// Closing. An end has three steps: say it (Close frame or HTTP answer), let it reach the peer, cut. The middle step
+// waits for the peer's own end, because a cut with unread input makes the kernel reset the connection and throw away
+// what we said; and it has a deadline, because a hostile peer never ends.
+
+// close sends a Close frame; nothing else goes out after it.
+func (s *shard) close(c *client, code wsproto.StatusCode, reason string) {
+	if c.state >= stateClosing {
+		return
+	}
+	if c.state == stateHandshake {
+		s.doom(c)
+		return
+	}
+	if s.outClient == c {
+		s.flushOut()
+		if c.state >= stateClosing {
+			return
+		}
+	}
+	s.closing(c)
+	var frame [2 + 2 + 123 + 2]byte
+	s.last(c, wsproto.AppendClose(frame[:0], code, reason))
+}
+
+// answerHTTP sends an HTTP response and ends the connection.
+func (s *shard) answerHTTP(c *client, response []byte) {
+	c.in = nil
+	s.closing(c)
+	s.last(c, response)
+	if c.state == stateClosing {
+		s.settle(c)
+	}
+}
+
+// last sends a client's last bytes, past the outbox's bound: they are few, and the client must be told.
+func (s *shard) last(c *client, p []byte) {
+	c.bytesOut += uint64(len(p))
+	s.count.bytesOut.Add(uint64(len(p)))
+	s.write(c, p)
+}
+
+// closing begins the end: no message goes out any more, and there is a deadline.
+func (s *shard) closing(c *client) {
+	c.state = stateClosing
+	s.time(c, s.hub.bounds.closeTicks)
+}
+
+// finish is called when the peer has said its last word: cut as soon as the outbox is empty.
+func (s *shard) finish(c *client) {
+	if s.outClient == c {
+		s.flushOut()
+	}
+	c.linger = false
+	if c.state != stateClosing {
+		return
+	}
+	c.peerDone = true
+	s.settle(c)
+}
+
+// settle takes a closing client a step on, if its outbox is empty: cut it when the peer has ended, else end our
+// direction of the stream, so that the peer sees the end of an HTTP answer and ends its own.
+func (s *shard) settle(c *client) {
+	if !c.caughtUp() {
+		return
+	}
+	switch {
+	case c.peerDone:
+		s.doom(c)
+	case !c.upgraded && !c.linger:
+		c.linger = true
+		s.rim.shut(int(c.fd))
+	}
+}

@@ -1,0 +1,100 @@
+package loop
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"unicode/utf8"
+
+	"ringcast/wsproto"
+)
+
+// Port is the way into the lanes for a goroutine that is no loop: an HTTP handler, a bus. It has up lanes of its own,
+// so what comes through a port takes the same road as a client's publish, and is put in the same order. A port is safe
+// for use by many goroutines, one at a time; what one goroutine publishes to a group stays in its order.
+type Port struct {
+	hub *Hub
+	bit int
+
+	mu sync.Mutex
+	up []*lane[request] // mu: whoever holds it is the producer
+}
+
+// portsMax bounds the ports of a hub; a bell has one word of bits for them.
+const portsMax = 64
+
+// Errors of a port's methods. Nothing was accepted when one is returned, with the one exception of a context's error
+// from PublishSeq.
+var (
+	ErrBusy        = errors.New("busy: the lane to the group's home is full, try again")
+	ErrStopping    = errors.New("the server is stopping")
+	ErrBadGroup    = errors.New("a group's name has 1 to 255 bytes of UTF-8")
+	ErrBadMessage  = errors.New("a message is UTF-8, of at most the server's message bound")
+	ErrTooManyPort = errors.New("all ports of this hub are taken")
+)
+
+// NewPort makes a port, for as long as the hub lives. A hub has at most 64; they cost some 25 KB a loop, so make one per
+// role (the HTTP side, a bus), not one per request.
+func (h *Hub) NewPort() (*Port, error) {
+	bit := int(h.portCount.Add(1)) - 1
+	if bit >= portsMax {
+		h.portCount.Add(-1)
+		return nil, ErrTooManyPort
+	}
+	p := &Port{hub: h, bit: bit}
+	for range h.shards {
+		p.up = append(p.up, newLane[request](h.bounds.laneSlots, h.bounds.laneBytes))
+	}
+	h.ports[bit].Store(p)
+	return p, nil
+}
+
+// Publish sends message to every member of group and returns once it is accepted: from then on it is in the group's
+// order and reaches every member that keeps up. ErrBusy is an answer for the caller's own client (HTTP 503), not a
+// fault. Neither argument is kept.
+func (p *Port) Publish(group string, message []byte) error {
+	return p.publish(group, message, nil)
+}
+
+// PublishSeq is Publish that waits for the message's number in the group: 1 for the first since the group's first
+// member joined, 0 when the group has no members anywhere. A context's error means that the message was accepted and
+// only its number is unknown.
+func (p *Port) PublishSeq(ctx context.Context, group string, message []byte) (uint64, error) {
+	result := make(chan uint64, 1)
+	if err := p.publish(group, message, result); err != nil {
+		return 0, err
+	}
+	select {
+	case seq := <-result:
+		return seq, nil
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
+
+func (p *Port) publish(group string, message []byte, result chan<- uint64) error {
+	if len(group) == 0 || len(group) > wsproto.GroupBytesMax || !utf8.ValidString(group) {
+		return ErrBadGroup
+	}
+	if len(message) > p.hub.bounds.messageBytes || !utf8.Valid(message) {
+		return ErrBadMessage
+	}
+	r := newPublish(borrowBytes(group), message, nil)
+	r.result = result
+	home := p.hub.homeOf(group)
+	bytes := r.bytes()
+
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.hub.stopping.Load() {
+		return ErrStopping
+	}
+	if !p.up[home].fits(bytes) {
+		p.hub.shards[home].count.refused.Add(1)
+		return ErrBusy
+	}
+	p.up[home].send(r, bytes)
+	note(&p.hub.shards[home].bell.port, p.bit)
+	p.hub.ring(home)
+	return nil
+}

@@ -1,0 +1,329 @@
+package loop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/panjf2000/gnet/v2"
+	gneterrors "github.com/panjf2000/gnet/v2/pkg/errors"
+	"golang.org/x/sys/unix"
+
+	"ringcast/wsproto"
+)
+
+// Config is what Start needs to know. The zero value of a field means its default.
+type Config struct {
+	Listen           string        // host:port of the WebSocket listener; port 0 takes a free one. Default 127.0.0.1:0
+	Loops            int           // event loops, 1 to LoopsMax. Default 8, as the original's count
+	Page             []byte        // HTML answered to GET /; nil: such a request gets 404
+	Log              *slog.Logger  // default: discards
+	MessageBytesMax  int           // largest message a client may send, bytes. Default 1 MiB; over it: close 1009
+	OutboxBytesMax   int           // most bytes that wait for one client. Default 1 MiB; over it: close 4008
+	HandshakeTimeout time.Duration // default 10 s; over it: 408 and close
+	Heartbeat        time.Duration // ping after this idle time, close after twice of it. Default 60 s; negative: off
+	PortableSend     bool          // send through gnet's Conn.Write only, as on systems without the fast path
+}
+
+// LoopsMax bounds Config.Loops: a bell has one 64-bit word of bits for them.
+const LoopsMax = 64
+
+// Server is a hub behind a listener: gnet's engine with one shard on each of its loops.
+type Server struct {
+	hub     *Hub
+	handler *handler
+	log     *slog.Logger
+	addr    net.Addr
+	stop    sync.Once
+	done    chan struct{} // closed when the engine has ended
+	err     error         // why, if nobody asked; set before done is closed
+}
+
+func (cfg *Config) fill() error {
+	b := defaultBounds()
+	setDefault(&cfg.Listen, "127.0.0.1:0")
+	setDefault(&cfg.Loops, 8)
+	setDefault(&cfg.Log, slog.New(slog.DiscardHandler))
+	setDefault(&cfg.MessageBytesMax, b.messageBytes)
+	setDefault(&cfg.OutboxBytesMax, b.outboxBytes)
+	setDefault(&cfg.HandshakeTimeout, 10*time.Second)
+	setDefault(&cfg.Heartbeat, 60*time.Second)
+	switch {
+	case cfg.Loops < 1 || cfg.Loops > LoopsMax:
+		return fmt.Errorf("loops: %d is not within 1 to %d", cfg.Loops, LoopsMax)
+	case cfg.MessageBytesMax < 1 || cfg.OutboxBytesMax < 1 || cfg.HandshakeTimeout < 0:
+		return errors.New("a bound must be positive")
+	}
+	return nil
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+func (cfg *Config) bounds() bounds {
+	b := defaultBounds()
+	b.messageBytes, b.outboxBytes = cfg.MessageBytesMax, cfg.OutboxBytesMax
+	b.handshakeTicks = ticks(cfg.HandshakeTimeout)
+	b.heartbeatTicks = 0
+	if cfg.Heartbeat > 0 {
+		b.heartbeatTicks = ticks(cfg.Heartbeat)
+	}
+	return b
+}
+
+// Start listens, starts the loops and returns when all of them serve. The caller ends the server with Stop.
+func Start(cfg Config) (*Server, error) {
+	if err := cfg.fill(); err != nil {
+		return nil, err
+	}
+	address, err := gnetAddress(cfg.Listen)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{hub: newHub(cfg.Loops, cfg.bounds(), cfg.Page), log: cfg.Log, done: make(chan struct{})}
+	s.handler = newHandler(s.hub, cfg.Log)
+	for i, shard := range s.hub.shards {
+		shard.rim = s.handler.rim(i, cfg.PortableSend)
+	}
+
+	booted := s.handler.booted
+	go func() {
+		err := gnet.Run(s.handler, address, gnet.WithOptions(gnet.Options{
+			NumEventLoop: cfg.Loops,
+			ReuseAddr:    true, // else a restart waits for the old connections' TIME_WAIT
+			Logger:       s.handler,
+		}))
+		s.ended(err)
+	}()
+	select {
+	case <-booted:
+	case <-s.done:
+		return nil, fmt.Errorf("listen on %s: %w", cfg.Listen, s.err)
+	}
+	if err := s.boot(); err != nil {
+		s.handler.engineStop()
+		<-s.done
+		return nil, err
+	}
+	go s.keepTime()
+	go s.keepAccepting()
+	return s, nil
+}
+
+// gnetAddress writes host:port the way gnet wants it. tcp4 where it applies: its address objects are smaller, and a
+// server has one per client.
+func gnetAddress(listen string) (string, error) {
+	addr, err := net.ResolveTCPAddr("tcp", listen)
+	if err != nil {
+		return "", fmt.Errorf("listen address %q: %w", listen, err)
+	}
+	switch {
+	case addr.IP == nil:
+		return fmt.Sprintf("tcp4://0.0.0.0:%d", addr.Port), nil
+	case addr.IP.To4() != nil:
+		return "tcp4://" + addr.String(), nil
+	default:
+		return "tcp6://" + addr.String(), nil
+	}
+}
+
+// boot binds every shard to its loop, and only then lets clients in. gnet has no list of its loops, so the server dials
+// itself until it has seen a connection open on each; they are handed out in turn, so that takes as many dials as there
+// are loops.
+func (s *Server) boot() error {
+	addr, err := s.handler.address()
+	if err != nil {
+		return err
+	}
+	s.addr = addr
+	s.hub.local = addr.String()
+	deadline := time.Now().Add(bootTimeout)
+	for !s.handler.seen() {
+		if time.Now().After(deadline) {
+			return errors.New("the event loops did not come up")
+		}
+		if err := s.dialSelf(); err != nil {
+			return fmt.Errorf("the server cannot reach its own listener: %w", err)
+		}
+		s.handler.waitSeen(10 * time.Millisecond)
+	}
+	if err := s.handler.bindKicks(); err != nil {
+		return err
+	}
+	room, err := clientsMax()
+	if err != nil {
+		return err
+	}
+	s.hub.clientsMax.Store(int64(room))
+	s.handler.letIn()
+	return nil
+}
+
+const bootTimeout = 10 * time.Second
+
+// dialSelf opens a connection to the own listener and ends it.
+func (s *Server) dialSelf() error {
+	to := *s.addr.(*net.TCPAddr)
+	if to.IP.IsUnspecified() {
+		if to.IP.To4() != nil {
+			to.IP = net.IPv4(127, 0, 0, 1)
+		} else {
+			to.IP = net.IPv6loopback
+		}
+	}
+	c, err := net.DialTimeout("tcp", to.String(), time.Second)
+	if err != nil {
+		return err
+	}
+	s.handler.waitSeen(10 * time.Millisecond)
+	return c.Close()
+}
+
+// clientsMax is admission's bound: the descriptors that this process may still open, less a reserve. Out of
+// descriptors, everything fails: accepts, logs, the operator's socket.
+func clientsMax() (int, error) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 0, fmt.Errorf("descriptor limit: %w", err)
+	}
+	open, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		open, err = os.ReadDir("/dev/fd")
+	}
+	if err != nil {
+		return 0, fmt.Errorf("open descriptors: %w", err)
+	}
+	room := int(min(limit.Cur, 1<<30)) - len(open) - descriptorReserve
+	if room < 1 {
+		return 0, fmt.Errorf("the limit of %d open files leaves no room for clients: %d are open already and %d are kept "+
+			"in reserve; raise it (ulimit -n 65536) or run fewer loops", limit.Cur, len(open), descriptorReserve)
+	}
+	return room, nil
+}
+
+// descriptorReserve is kept for everything that is no client: the control socket, log files, a profile, name look-ups,
+// and connections that are accepted only to be refused.
+const descriptorReserve = 32
+
+// keepTime counts ticks.
+func (s *Server) keepTime() {
+	ticker := time.NewTicker(Tick)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			s.hub.beat()
+		case <-s.done:
+			return
+		}
+	}
+}
+
+// A failed accept must not end the server. In gnet it does: accept errors, of which EMFILE is the common one, end the
+// poller by being errors.Is-equal to gnet's ErrAcceptSocket. An error whose type cannot be compared equals nothing, not
+// even itself, so with this one in its place the poller goes on. Admission alone cannot keep EMFILE away: the accepting
+// goroutine takes a whole burst before any loop sees the first of it.
+//
+// gnet's listener is edge-triggered, so what was left in the backlog is taken only when something new arrives;
+// keepAccepting sees to that.
+func init() { gneterrors.ErrAcceptSocket = acceptError{} }
+
+type acceptError struct{ _ []struct{} }
+
+func (acceptError) Error() string { return "accept failed" }
+
+// keepAccepting knocks at the own listener after a failed accept, until a knock gets through.
+func (s *Server) keepAccepting() {
+	for {
+		select {
+		case <-s.handler.acceptFailed:
+		case <-s.done:
+			return
+		}
+		for knocked := false; !knocked; {
+			select {
+			case <-time.After(acceptRetry):
+				knocked = s.dialSelf() == nil
+			case <-s.done:
+				return
+			}
+		}
+	}
+}
+
+// acceptRetry is long enough for the loops to close what admission refused, short for who waits in the backlog.
+const acceptRetry = 50 * time.Millisecond
+
+// Addr is the address that the server listens on, with the real port where 0 was asked for.
+func (s *Server) Addr() net.Addr { return s.addr }
+
+// Hub is the server's hub, for ports, snapshots and lists of clients.
+func (s *Server) Hub() *Hub { return s.hub }
+
+// Done is closed when the engine has ended, asked or not; Err then says which.
+func (s *Server) Done() <-chan struct{} { return s.done }
+
+// Err is nil before Done, and after it when Stop ended the server; else it says why the engine ended by itself.
+func (s *Server) Err() error {
+	select {
+	case <-s.done:
+		return s.err
+	default:
+		return nil
+	}
+}
+
+// Stop ends the server in good order: nothing new is accepted, what was accepted goes out, every client is closed with
+// 1001 and given until ctx is done to take its last bytes, then the engine ends. A second call waits for the first. The
+// error is ctx's when clients had to be cut.
+func (s *Server) Stop(ctx context.Context) error {
+	var err error
+	s.stop.Do(func() {
+		s.hub.stopping.Store(true)
+		for i := range s.hub.ports {
+			if p := s.hub.ports[i].Load(); p != nil {
+				p.mu.Lock() // whoever publishes now began before the store above
+				p.mu.Unlock()
+			}
+		}
+		patience, cancel := halfOf(ctx)
+		_ = s.hub.settleDown(patience) // in vain only if loops are overloaded; clients are told all the same
+		cancel()
+		err = s.hub.closeAll(ctx)
+		s.handler.engineStop()
+	})
+	<-s.done
+	return err
+}
+
+// halfOf is a context that ends after half of the time that ctx has left.
+func halfOf(ctx context.Context) (context.Context, context.CancelFunc) {
+	if deadline, ok := ctx.Deadline(); ok {
+		return context.WithTimeout(ctx, time.Until(deadline)/2)
+	}
+	return context.WithCancel(ctx)
+}
+
+// ended notes that gnet.Run has returned, which nobody may miss.
+func (s *Server) ended(err error) {
+	if err == nil && !s.hub.stopping.Load() {
+		err = errors.New("the event engine ended by itself")
+	}
+	if s.hub.stopping.Load() {
+		err = nil
+	}
+	s.err = err
+	s.handler.closeKicks()
+	close(s.done)
+}
+
+var stoppingAnswer, busyAnswer = wsproto.RejectStopping.AppendTo(nil), wsproto.RejectBusy.AppendTo(nil)

@@ -1,0 +1,129 @@
+package loop
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// counters is what one loop counts. Owner: the loop writes, any goroutine reads; every field is atomic for that reason
+// alone, nothing is ever read in order to decide. Gauges go up and down, all others only grow.
+type counters struct {
+	clients atomic.Int64 // gauge: clients whose handshake is done
+	pending atomic.Int64 // gauge: connections in the handshake
+	groups  atomic.Int64 // gauge: groups with a member on this loop
+	members atomic.Int64 // gauge: memberships on this loop
+	homes   atomic.Int64 // gauge: groups this loop is home of
+
+	messagesIn      atomic.Uint64
+	bytesIn         atomic.Uint64
+	bytesOut        atomic.Uint64
+	published       atomic.Uint64
+	deliveries      atomic.Uint64
+	passes          atomic.Uint64
+	ignored         atomic.Uint64
+	commandErrors   atomic.Uint64
+	refused         atomic.Uint64
+	refusedClients  atomic.Uint64
+	badHandshakes   atomic.Uint64
+	protocolErrors  atomic.Uint64
+	slowClosed      atomic.Uint64
+	heartbeatClosed atomic.Uint64
+	panics          atomic.Uint64
+}
+
+// LoopStats is one loop's row of a Snapshot, or the sum of all of them. Gauges are of the moment, the rest counts since
+// the start.
+type LoopStats struct {
+	Clients   int64 `json:"clients"`    // clients whose handshake is done
+	Pending   int64 `json:"pending"`    // connections still in the handshake
+	Groups    int64 `json:"groups"`     // groups with at least one member on this loop
+	Members   int64 `json:"members"`    // memberships on this loop (a client in three groups is three)
+	Homes     int64 `json:"homes"`      // groups that this loop puts in order
+	LaneDepth int64 `json:"lane_depth"` // items waiting in the lanes towards this loop
+
+	MessagesIn      uint64 `json:"messages_in"`      // whole WebSocket messages received
+	BytesIn         uint64 `json:"bytes_in"`         // bytes received, handshakes and frame headers included
+	BytesOut        uint64 `json:"bytes_out"`        // bytes handed to the kernel or to outboxes
+	Published       uint64 `json:"published"`        // publishes this loop numbered as a home
+	Deliveries      uint64 `json:"deliveries"`       // group messages handed to members' sockets
+	Passes          uint64 `json:"passes"`           // walks over a group's members
+	Ignored         uint64 `json:"ignored"`          // messages that were no command (the seed's rule: ignored)
+	CommandErrors   uint64 `json:"command_errors"`   // commands that were wrong, answered or not
+	Refused         uint64 `json:"refused"`          // commands refused because a lane and its parking were full
+	RefusedClients  uint64 `json:"refused_clients"`  // connections refused by admission
+	BadHandshakes   uint64 `json:"bad_handshakes"`   // requests answered with 4xx, or cut at the handshake timeout
+	ProtocolErrors  uint64 `json:"protocol_errors"`  // clients closed with 1002, 1007 or 1009
+	SlowClosed      uint64 `json:"slow_closed"`      // clients closed because their outbox was full
+	HeartbeatClosed uint64 `json:"heartbeat_closed"` // clients closed because they gave no sign of life
+	Panics          uint64 `json:"panics"`           // callbacks that panicked; the client was closed, the loop went on
+}
+
+// read copies the counters; fields are read one by one, so a row is not one instant.
+func (c *counters) read() LoopStats {
+	return LoopStats{
+		Clients: c.clients.Load(), Pending: c.pending.Load(), Groups: c.groups.Load(),
+		Members: c.members.Load(), Homes: c.homes.Load(),
+		MessagesIn: c.messagesIn.Load(), BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(),
+		Published: c.published.Load(), Deliveries: c.deliveries.Load(), Passes: c.passes.Load(),
+		Ignored: c.ignored.Load(), CommandErrors: c.commandErrors.Load(), Refused: c.refused.Load(),
+		RefusedClients: c.refusedClients.Load(), BadHandshakes: c.badHandshakes.Load(),
+		ProtocolErrors: c.protocolErrors.Load(), SlowClosed: c.slowClosed.Load(),
+		HeartbeatClosed: c.heartbeatClosed.Load(), Panics: c.panics.Load(),
+	}
+}
+
+// add sums a row into t.
+func (t *LoopStats) add(r LoopStats) {
+	t.Clients += r.Clients
+	t.Pending += r.Pending
+	t.Groups += r.Groups
+	t.Members += r.Members
+	t.Homes += r.Homes
+	t.LaneDepth += r.LaneDepth
+	t.MessagesIn += r.MessagesIn
+	t.BytesIn += r.BytesIn
+	t.BytesOut += r.BytesOut
+	t.Published += r.Published
+	t.Deliveries += r.Deliveries
+	t.Passes += r.Passes
+	t.Ignored += r.Ignored
+	t.CommandErrors += r.CommandErrors
+	t.Refused += r.Refused
+	t.RefusedClients += r.RefusedClients
+	t.BadHandshakes += r.BadHandshakes
+	t.ProtocolErrors += r.ProtocolErrors
+	t.SlowClosed += r.SlowClosed
+	t.HeartbeatClosed += r.HeartbeatClosed
+	t.Panics += r.Panics
+}
+
+// Snapshot is the state of a hub at about one moment.
+type Snapshot struct {
+	Started      time.Time   `json:"started"`       // when the server began to serve
+	ClientsMax   int         `json:"clients_max"`   // admission's bound, from the descriptor limit
+	AcceptErrors uint64      `json:"accept_errors"` // failed accepts (out of descriptors, mostly); each is tried again
+	Stopping     bool        `json:"stopping"`      // a stop has begun
+	Loops        []LoopStats `json:"loops"`         // one row per loop, by index
+}
+
+// Total is the sum over all loops.
+func (s Snapshot) Total() LoopStats {
+	var t LoopStats
+	for _, r := range s.Loops {
+		t.add(r)
+	}
+	return t
+}
+
+// ClientInfo is one connection as an operator sees it.
+type ClientInfo struct {
+	Loop     int    `json:"loop"`
+	ID       uint64 `json:"id"`        // unique in this process
+	State    string `json:"state"`     // "handshake", "open" or "closing"
+	Groups   int    `json:"groups"`    // how many groups it is a member of
+	SendQ    int    `json:"send_q"`    // bytes waiting in its outbox
+	BytesIn  uint64 `json:"bytes_in"`  // bytes received from it
+	BytesOut uint64 `json:"bytes_out"` // bytes sent to it, the outbox included
+	Local    string `json:"local"`     // listening address
+	Remote   string `json:"remote"`    // peer address
+}
