@@ -154,7 +154,8 @@ func (h *home) leave(r *request, origin int) {
 		return
 	}
 	for i, l := range hg.locals {
-		if l.loop == origin && l.g == r.local {
+		if l.loop == origin {
+			assert(l.g == r.local, "home: a loop leaves with another group than it joined with")
 			last := len(hg.locals) - 1
 			hg.locals[i] = hg.locals[last]
 			hg.locals[last] = localRef{}

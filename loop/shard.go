@@ -233,7 +233,7 @@ func (s *shard) turn() {
 		s.work()
 		s.flushOut()
 		s.ring()
-		if !s.runPasses() {
+		if !s.runPasses() && len(s.doomed) == 0 && len(s.dead) == 0 {
 			break
 		}
 	}
@@ -454,6 +454,10 @@ func (s *shard) bury(c *client) {
 		s.lastSeen = append(make([]uint32, 0, cap(s.lastSeen)/2), s.lastSeen...)
 	}
 
+	if last == 0 { // the clock does not wake a loop without clients
+		clear(s.timed)
+		s.timed = s.timed[:0]
+	}
 	if c.upgraded {
 		s.count.clients.Add(-1)
 	} else {

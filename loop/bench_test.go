@@ -1,0 +1,132 @@
+package loop
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"ringcast/wsproto"
+)
+
+// These benchmarks measure our own work, without the kernel's; bench/ measures the server.
+
+func BenchmarkRing(b *testing.B) {
+	var r ring[request]
+	r.init(256)
+	b.ReportAllocs()
+	for b.Loop() {
+		r.push(request{})
+		r.front()
+		r.pop()
+	}
+}
+
+// fakeHub is a hub on sockets that take everything.
+func fakeHub(loops int) *Hub {
+	h := newHub(loops, defaultBounds(), nil)
+	h.clientsMax.Store(1 << 30)
+	for _, s := range h.shards {
+		s.rim = rim{
+			now: func() int64 { return 0 }, wake: func() {}, kick: func() {}, yield: func() {},
+			send: func(_ int, p []byte) sent { return sent{n: len(p)} },
+			cut:  func(c conn) {}, shut: func(int) {}, panic: func(p any) { panic(p) },
+		}
+	}
+	return h
+}
+
+type nullConn struct{}
+
+func (nullConn) Write(p []byte) (int, error) { return len(p), nil }
+func (nullConn) OutboundBuffered() int       { return 0 }
+func (nullConn) Fd() int                     { return 3 }
+
+func say(s *shard, c *client, text string) {
+	s.traffic(c, wsproto.AppendMaskedFrame(nil, wsproto.OpText, [4]byte{}, []byte(text)))
+}
+
+func (h *Hub) openFake(loop int) *client {
+	h.connections.Add(1)
+	s := h.shards[loop]
+	c := s.opened(nullConn{})
+	s.traffic(c, []byte(simRequest))
+	return c
+}
+
+// settleFake calls every loop until all lanes are empty.
+func (h *Hub) settleFake() {
+	for range 4 {
+		for _, s := range h.shards {
+			s.woken()
+		}
+	}
+}
+
+// BenchmarkLaneHop is one message from a client on one loop over a home to a member on another loop.
+func BenchmarkLaneHop(b *testing.B) {
+	h := fakeHub(2)
+	group := "g"
+	for i := 0; h.homeOf(group) != 1; i++ {
+		group = fmt.Sprint("g", i)
+	}
+	member, sender := h.openFake(1), h.openFake(0)
+	say(h.shards[1], member, `{"cmd":"add_group","group_id":"`+group+`"}`)
+	h.settleFake()
+	text := `{"cmd":"send_to_group","group_id":"` + group + `","message":"` + strings.Repeat("x", 64) + `"}`
+	frame := wsproto.AppendMaskedFrame(nil, wsproto.OpText, [4]byte{}, []byte(text))
+	in := make([]byte, len(frame))
+	b.ReportAllocs()
+	for b.Loop() {
+		copy(in, frame)
+		h.shards[0].traffic(sender, in)
+		h.shards[1].woken()
+	}
+	if got := h.Snapshot().Total().Deliveries; got == 0 {
+		b.Fatal("nothing was delivered")
+	}
+}
+
+func BenchmarkPass(b *testing.B) {
+	for _, members := range []int{1, 100, 10_000} {
+		b.Run(fmt.Sprint(members), func(b *testing.B) {
+			s, g, frame := passOver(members)
+			b.ReportAllocs()
+			for b.Loop() {
+				s.gather(g, frame)
+				s.runPasses()
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*members), "ns/delivery")
+		})
+	}
+}
+
+func passOver(members int) (*shard, *group, []byte) {
+	h := fakeHub(1)
+	s := h.shards[0]
+	for range members {
+		say(s, h.openFake(0), `{"cmd":"add_group","group_id":"g"}`)
+	}
+	return s, s.groups["g"], wsproto.AppendFrame(nil, wsproto.OpText, []byte(strings.Repeat("x", 64)))
+}
+
+func TestAPassAllocatesNothing(t *testing.T) {
+	for _, members := range []int{1, 100, 10_000} {
+		s, g, frame := passOver(members)
+		for batch := 1; batch <= 64; batch *= 8 {
+			before := s.count.deliveries.Load()
+			const runs = 20
+			allocs := testing.AllocsPerRun(runs, func() {
+				for range batch {
+					s.gather(g, frame)
+				}
+				s.runPasses()
+			})
+			if want := uint64((runs + 1) * batch * members); s.count.deliveries.Load()-before != want {
+				t.Fatalf("deliveries: got %d, want %d", s.count.deliveries.Load()-before, want)
+			}
+			if allocs != 0 {
+				t.Errorf("%d members, batch of %d: got %v allocations a pass, want 0", members, batch, allocs)
+			}
+		}
+	}
+}

@@ -1,0 +1,416 @@
+package loop
+
+import (
+	"flag"
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"syscall"
+	"testing"
+)
+
+// The simulation runs a whole hub in one goroutine: shards are called back one at a time, in an order that a seed
+// chooses, on sockets and a clock that are made up. Between two callbacks anything may happen that may happen between
+// two real ones: bytes arrive in any portions, peers stall, read, break off, wake-ups come late, lanes are full. What
+// peers receive is held against the promises (sim_actor_test.go). A seed is a whole world: the same seed, the same run.
+
+var (
+	simSeed  = flag.Uint64("sim.seed", 0, "replay the simulation of this seed alone")
+	simSeeds = flag.Int("sim.seeds", 1000, "how many seeds the simulation runs (a quarter under the race detector)")
+)
+
+func TestPromisesHoldInSimulatedWorlds(t *testing.T) {
+	if *simSeed != 0 {
+		newWorld(t, *simSeed).run()
+		return
+	}
+	seeds := *simSeeds
+	if invariants {
+		seeds = (seeds + 3) / 4
+	}
+	var sum simSum
+	for seed := uint64(1); seed <= uint64(seeds) && !t.Failed(); seed++ {
+		w := newWorld(t, seed)
+		w.run()
+		sum.add(w)
+	}
+	if !t.Failed() {
+		sum.check(t)
+	}
+}
+
+// world is one simulated process with its peers.
+type world struct {
+	t       *testing.T
+	seed    uint64
+	rng     *rand.Rand
+	hub     *Hub
+	port    *Port
+	nanos   int64
+	step    int
+	wakes   []bool // by shard: a wake-up is under way
+	kicks   []bool
+	fds     map[int]*socket // open descriptors; numbers are used again at once, as a kernel does
+	actors  []*actor
+	groups  []string
+	order   map[string][][]int // per group: what each actor saw, for the total order
+	sent    []*simMessage
+	before  []kickState
+	kickRan bool
+	tight   bool // bounds so small that refusals are expected
+}
+
+func newWorld(t *testing.T, seed uint64) *world {
+	w := &world{
+		t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 2206)),
+		fds: map[int]*socket{}, order: map[string][][]int{},
+	}
+	pick := func(of ...int) int { return of[w.rng.IntN(len(of))] }
+	b := defaultBounds()
+	b.laneSlots = pick(2, 4, 16, 256)
+	b.laneBytes = pick(600, 4000, 1<<20)
+	b.parkBytes = pick(400, 3000, 1<<20)
+	b.gatherBytes = pick(300, 5000, 4<<20)
+	b.batchBytes = pick(100, 1000, 256<<10)
+	b.outboxBytes = pick(1500, 20000, 1<<20)
+	b.messageBytes = 2000
+	b.groupsPerClient = pick(2, 4, 1024)
+	b.passNanos = int64(pick(3000, 50_000, 1_000_000))
+	b.handshakeTicks, b.closeTicks = 40, 5
+	b.heartbeatTicks = uint32(pick(0, 6, 300))
+	w.tight = b.laneSlots < 256 || b.laneBytes < 1<<20 || b.parkBytes < 1<<20 || b.gatherBytes < 4<<20
+	loops := pick(1, 2, 3, 8)
+	w.hub = newHub(loops, b, []byte("page"))
+	w.hub.hash = func(group string) uint64 {
+		h := fnv.New64a()
+		h.Write([]byte(group))
+		return h.Sum64()
+	}
+	w.hub.clientsMax.Store(1 << 20)
+	w.wakes, w.kicks = make([]bool, loops), make([]bool, loops)
+	portable := w.rng.IntN(4) == 0
+	for i, s := range w.hub.shards {
+		s.rim = rim{
+			now:   func() int64 { w.nanos += 50; return w.nanos },
+			wake:  func() { w.wakes[i] = true },
+			kick:  func() { w.must(!w.kicks[i], "two kicks under way on loop %d", i); w.kicks[i] = true },
+			yield: func() {},
+			send:  w.send,
+			cut:   func(c conn) { c.(*socket).close() },
+			shut:  func(fd int) { w.fds[fd].shut = true },
+			names: func(c conn) (string, string) { return "local", fmt.Sprint(c.Fd()) },
+			panic: func(p any) { panic(fmt.Sprintf("seed %d step %d: %v", w.seed, w.step, p)) },
+		}
+		if portable {
+			s.rim.send = nil
+		}
+	}
+	w.port, _ = w.hub.NewPort()
+	for i := range pick(1, 3, 6) {
+		w.groups = append(w.groups, fmt.Sprintf("group-%d", i))
+	}
+	for i := range pick(2, 5, 20) {
+		w.actors = append(w.actors, w.newActor(i))
+	}
+	return w
+}
+
+// must ends the test with all that is needed to see the failure again.
+func (w *world) must(ok bool, format string, args ...any) {
+	w.t.Helper()
+	if !ok {
+		w.t.Fatalf("seed %d, step %d: %s\nreplay: go test ./loop -run Simulated -sim.seed %d",
+			w.seed, w.step, fmt.Sprintf(format, args...), w.seed)
+	}
+}
+
+func (w *world) chance(percent int) bool { return w.rng.IntN(100) < percent }
+
+// run is a life: some thousand random events, then peace, then everybody leaves.
+func (w *world) run() {
+	for w.step = 0; w.step < 1500; w.step++ {
+		w.noteKicks()
+		w.event()
+		w.checkKicks()
+		w.checkBounds()
+	}
+	for _, a := range w.actors {
+		a.stalled = false
+	}
+	w.settle()
+	w.checkEnd()
+	for _, a := range w.actors {
+		if w.chance(50) {
+			a.leaveAll()
+		} else {
+			a.hangUp()
+		}
+	}
+	w.settle()
+	for _, a := range w.actors {
+		a.hangUp()
+	}
+	w.settle()
+	w.checkEmpty()
+}
+
+// event is one thing that happens somewhere.
+func (w *world) event() {
+	a := w.actors[w.rng.IntN(len(w.actors))]
+	loop := w.rng.IntN(len(w.hub.shards))
+	switch n := w.rng.IntN(100); {
+	case n < 22:
+		a.act()
+	case n < 45:
+		a.deliver(1 + w.rng.IntN(200))
+	case n < 60:
+		w.wake(loop)
+	case n < 68:
+		w.kick(loop)
+	case n < 82:
+		if !a.stalled {
+			a.read(1 + w.rng.IntN(400))
+		}
+	case n < 90:
+		a.sock.writable()
+	case n < 93:
+		a.stalled = !a.stalled
+	case n < 95:
+		w.hub.beat()
+	case n < 98:
+		w.publishByPort()
+	case n < 99 && w.chance(30):
+		a.die()
+	default:
+		if a.sock.gone() {
+			a.connect()
+		}
+	}
+}
+
+func (w *world) wake(loop int) {
+	if w.wakes[loop] {
+		w.wakes[loop] = false
+		w.hub.shards[loop].woken()
+	}
+}
+
+func (w *world) kick(loop int) {
+	if w.kicks[loop] {
+		w.kicks[loop], w.kickRan = false, true
+		w.hub.shards[loop].kickedAwake()
+	}
+}
+
+// settle lets everything that is under way arrive. Time does not pass: nothing may depend on a timeout to get through.
+func (w *world) settle() {
+	for quiet := 0; quiet < 3; {
+		before := w.progress()
+		w.round()
+		w.must(w.step < 1_000_000, "the world does not come to rest")
+		if w.progress() == before {
+			quiet++
+		} else {
+			quiet = 0
+		}
+	}
+}
+
+// round does whatever can be done, once.
+func (w *world) round() {
+	w.step++
+	for i := range w.hub.shards {
+		w.wake(i)
+		w.kick(i)
+	}
+	for _, a := range w.actors {
+		a.deliver(1 << 20)
+		a.sock.writable()
+		a.read(1 << 20)
+	}
+}
+
+// progress is a number that changes whenever anything moves.
+func (w *world) progress() (n uint64) {
+	for i, r := range w.hub.Snapshot().Loops {
+		n += r.BytesIn + r.BytesOut + r.Published + r.Deliveries + r.MessagesIn
+		if w.wakes[i] || w.kicks[i] {
+			n += uint64(w.step) << 32
+		}
+	}
+	for _, a := range w.actors {
+		n += uint64(a.readBytes)
+	}
+	return n
+}
+
+func (w *world) publishByPort() {
+	group := w.groups[w.rng.IntN(len(w.groups))]
+	m := w.newMessage(nil, group)
+	switch err := w.port.Publish(group, []byte(m.text)); err {
+	case nil:
+		m.accepted = true
+	case ErrBusy:
+		w.must(w.tight, "a port was refused though lanes are large")
+	default:
+		w.must(false, "port: %v", err)
+	}
+}
+
+// checkBounds holds what each shard keeps against its bounds.
+func (w *world) checkBounds() {
+	b := w.hub.bounds
+	for i, s := range w.hub.shards {
+		w.must(s.parkedBytes <= b.parkBytes, "loop %d: parked %d bytes, bound %d", i, s.parkedBytes, b.parkBytes)
+		w.must(s.gathered >= 0 && s.gathered <= b.gatherBytes+b.messageBytes+64,
+			"loop %d: gathered %d bytes, bound %d", i, s.gathered, b.gatherBytes)
+		w.must(!s.inside.Load(), "loop %d: still inside", i)
+	}
+	for fd, sock := range w.fds {
+		most := b.outboxBytes + max(b.batchBytes, b.messageBytes+4, replyBytesMax+512) + 200
+		w.must(len(sock.outbound) <= most, "descriptor %d: %d bytes in the outbox, bound %d", fd, len(sock.outbound), most)
+	}
+}
+
+// kickState is what checkKicks needs to know from before an event.
+type kickState struct {
+	kicked     bool
+	deliveries uint64
+}
+
+func (w *world) noteKicks() {
+	w.before = w.before[:0]
+	for _, s := range w.hub.shards {
+		w.before = append(w.before, kickState{s.kicked, s.count.deliveries.Load()})
+	}
+}
+
+// checkKicks: while a kick is under way only that kick runs passes; else each callback would spend a budget of its own
+// and the sockets would wait for all of them.
+func (w *world) checkKicks() {
+	for i, was := range w.before {
+		s := w.hub.shards[i]
+		stillUnderWay := was.kicked && w.kicks[i] && !w.kickRan
+		w.must(!stillUnderWay || s.count.deliveries.Load() == was.deliveries, "loop %d: a pass ran before its kick", i)
+	}
+	w.kickRan = false
+}
+
+// socket is a made-up connection: what the kernel and gnet keep of it, and the peer's end.
+type socket struct {
+	w        *world
+	shard    *shard
+	fd       int
+	client   *client
+	kernel   []byte // sent, not read by the peer yet
+	outbound []byte // gnet's outbound buffer
+	room     int    // of the kernel's buffer
+	broken   bool   // writes fail
+	closed   bool   // gnet has closed it
+	shut     bool   // our direction has ended
+	lost     bool   // closed with bytes queued that the peer would not take
+}
+
+func (w *world) openSocket() *socket {
+	fd := 3
+	for w.fds[fd] != nil {
+		fd++
+	}
+	room := []int{64, 700, 1 << 20}[w.rng.IntN(3)]
+	sock := &socket{w: w, fd: fd, room: room, shard: w.hub.shards[w.rng.IntN(len(w.hub.shards))]}
+	w.fds[fd] = sock
+	w.must(w.hub.admit(), "admission refused")
+	sock.client = sock.shard.opened(sock)
+	return sock
+}
+
+// send is the raw send: it knows a descriptor, not a connection.
+func (w *world) send(fd int, p []byte) sent {
+	sock := w.fds[fd]
+	w.must(sock != nil, "send to descriptor %d, which is closed", fd)
+	w.must(len(sock.outbound) == 0, "send to descriptor %d past its outbox", fd)
+	w.must(!sock.shut, "send to descriptor %d after its end", fd)
+	w.must(len(p) > 0, "empty send")
+	return sock.take(p)
+}
+
+// take moves bytes into the kernel's buffer.
+func (s *socket) take(p []byte) sent {
+	s.w.nanos += 2000 + int64(len(p))
+	if s.broken {
+		return sent{errno: syscall.EPIPE}
+	}
+	n := min(len(p), s.room-len(s.kernel))
+	if n == 0 {
+		return sent{errno: syscall.EAGAIN}
+	}
+	s.kernel = append(s.kernel, p[:n]...)
+	return sent{n: n}
+}
+
+// Write does what gnet's does: queue behind what is queued, else send, queue the rest, and close on an error before it
+// returns.
+func (s *socket) Write(p []byte) (int, error) {
+	s.w.must(!s.closed, "write to descriptor %d after its close", s.fd)
+	if len(s.outbound) == 0 {
+		r := s.take(p)
+		if r.errno != 0 && r.errno != syscall.EAGAIN {
+			s.close()
+			return 0, r.errno
+		}
+		p = p[r.n:]
+	}
+	s.outbound = append(s.outbound, p...)
+	return len(p), nil
+}
+
+func (s *socket) OutboundBuffered() int { return len(s.outbound) }
+func (s *socket) Fd() int               { return s.fd }
+
+// writable is gnet's answer to EPOLLOUT.
+func (s *socket) writable() {
+	if s == nil || s.closed || len(s.outbound) == 0 {
+		return
+	}
+	r := s.take(s.outbound)
+	if r.errno != 0 && r.errno != syscall.EAGAIN {
+		s.close()
+		return
+	}
+	s.outbound = append([]byte(nil), s.outbound[r.n:]...)
+}
+
+// close is gnet's: callback first, then one try to get rid of what is queued.
+func (s *socket) close() {
+	if s.closed {
+		return
+	}
+	s.closed = true
+	s.shard.closed(s.client)
+	if n := len(s.outbound); n > 0 {
+		s.lost = s.take(s.outbound).n < n
+	}
+	s.outbound = nil
+	delete(s.w.fds, s.fd)
+}
+
+func (s *socket) gone() bool { return s == nil || s.closed && len(s.kernel) == 0 }
+
+// simSum shows that the worlds together did what they are meant to: a simulation that never fills a lane tests little.
+type simSum struct{ refused, slow, deliveries, shared, cutPasses uint64 }
+
+func (s *simSum) add(w *world) {
+	t := w.hub.Snapshot().Total()
+	s.refused += t.Refused
+	s.slow += t.SlowClosed
+	s.deliveries += t.Deliveries
+	s.shared += t.Published
+}
+
+func (s *simSum) check(t *testing.T) {
+	t.Logf("deliveries %d, publishes %d, refused %d, slow clients closed %d", s.deliveries, s.shared, s.refused, s.slow)
+	if s.refused == 0 || s.slow == 0 || s.deliveries < s.shared {
+		t.Errorf("the worlds were too quiet: refused %d, slow %d, deliveries %d, publishes %d",
+			s.refused, s.slow, s.deliveries, s.shared)
+	}
+}
