@@ -3,9 +3,12 @@ package loop
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -173,4 +176,336 @@ func checkOneSequence(t *testing.T, got [][]string, senders, each int) {
 			}
 		}
 	}
+}
+
+func exampleContext() context.Context { return context.Background() }
+
+func within(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// until waits for a condition.
+func until(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(testTimeout); !ok(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain: %s", what)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func TestPortsTakeTheSameRoadAsClients(t *testing.T) {
+	const members, senders, each = 64, 6, 1000
+	s := startServer(t, Config{Loops: 8})
+	peers := make([]*peer, members)
+	for i := range peers {
+		peers[i] = dial(t, s)
+		peers[i].join("g")
+	}
+	var wg sync.WaitGroup
+	for i := range senders {
+		wg.Go(func() {
+			if i%2 == 0 { // half of the senders are clients, half ports
+				p := dial(t, s)
+				for n := range each {
+					p.say(`{"cmd":"send_to_group","group_id":"g","message":"%d %d"}`, i, n)
+				}
+				return
+			}
+			port, err := s.Hub().NewPort()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for n := range each {
+				for err = ErrBusy; errors.Is(err, ErrBusy); {
+					if err = port.Publish("g", fmt.Appendf(nil, "%d %d", i, n)); errors.Is(err, ErrBusy) {
+						runtime.Gosched()
+					}
+				}
+				if err != nil {
+					t.Errorf("port %d: %v", i, err)
+				}
+			}
+		})
+	}
+	got := make([][]string, members)
+	for i := range peers {
+		wg.Go(func() {
+			for range senders * each {
+				_, m, err := peers[i].next()
+				if err != nil {
+					t.Errorf("member %d after %d messages: %v", i, len(got[i]), err)
+					return
+				}
+				got[i] = append(got[i], m)
+			}
+		})
+	}
+	wg.Wait()
+	checkOneSequence(t, got, senders, each)
+}
+
+func TestAPortSaysNumbersAndRefusesWhatIsWrong(t *testing.T) {
+	s := startServer(t, Config{Loops: 3, MessageBytesMax: 100})
+	port, err := s.Hub().NewPort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seq, err := port.PublishSeq(within(t), "g", []byte("nobody hears")); seq != 0 || err != nil {
+		t.Errorf("group without members: got %d (%v), want 0", seq, err)
+	}
+	p := dial(t, s)
+	p.join("g")
+	for want := uint64(1); want <= 3; want++ {
+		if seq, err := port.PublishSeq(within(t), "g", fmt.Append(nil, want)); seq != want || err != nil {
+			t.Errorf("number: got %d (%v), want %d", seq, err, want)
+		}
+		p.want(fmt.Sprint(want))
+	}
+	for _, bad := range []struct {
+		group, message string
+		want           error
+	}{
+		{"", "x", ErrBadGroup}, {strings.Repeat("g", 256), "x", ErrBadGroup}, {"\xff", "x", ErrBadGroup},
+		{"g", "\xff", ErrBadMessage}, {"g", strings.Repeat("x", 101), ErrBadMessage},
+	} {
+		if err := port.Publish(bad.group, []byte(bad.message)); err != bad.want {
+			t.Errorf("Publish(%.10q, %.10q): got %v, want %v", bad.group, bad.message, err, bad.want)
+		}
+	}
+	for range portsMax - 1 {
+		if _, err := s.Hub().NewPort(); err != nil {
+			t.Fatalf("port within the bound: %v", err)
+		}
+	}
+	if _, err := s.Hub().NewPort(); err != ErrTooManyPort {
+		t.Errorf("port beyond the bound: got %v, want %v", err, ErrTooManyPort)
+	}
+}
+
+// Members, senders, joiners, leavers and clients that break off, at once, on every loop; the members that stay hold one
+// sequence.
+func TestOneSequenceWhileOthersComeAndGo(t *testing.T) {
+	const members, senders, each = 16, 4, 500
+	for _, portable := range []bool{false, true} {
+		s := startServer(t, Config{Loops: 8, PortableSend: portable})
+		peers := make([]*peer, members)
+		for i := range peers {
+			peers[i] = dial(t, s)
+			peers[i].join("g")
+		}
+		stop := make(chan struct{})
+		var others, wg sync.WaitGroup
+		for i := range 8 {
+			others.Go(func() {
+				for n := 0; ; n++ {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					p := dial(t, s)
+					p.say(`{"cmd":"add_group","group_id":"g"}`)
+					p.say(`{"cmd":"add_group","group_id":"other-%d"}`, i)
+					switch n % 3 {
+					case 0:
+						p.say(`{"cmd":"leave_group","group_id":"g"}`)
+					case 1:
+						_ = p.conn.(*net.TCPConn).SetLinger(0) // ends with a reset
+					}
+					p.conn.Close()
+				}
+			})
+		}
+		for i := range senders {
+			wg.Go(func() {
+				p := dial(t, s)
+				for n := range each {
+					p.say(`{"cmd":"send_to_group","group_id":"g","message":"%d %d"}`, i, n)
+				}
+			})
+		}
+		got := make([][]string, members)
+		for i := range peers {
+			wg.Go(func() {
+				for range senders * each {
+					_, m, err := peers[i].next()
+					if err != nil {
+						t.Errorf("member %d after %d messages: %v", i, len(got[i]), err)
+						return
+					}
+					got[i] = append(got[i], m)
+				}
+			})
+		}
+		wg.Wait()
+		close(stop)
+		others.Wait()
+		checkOneSequence(t, got, senders, each)
+	}
+}
+
+// What was accepted before a stop goes out before the Close frame.
+func TestStopSendsWhatWasAcceptedAndThenSaysGoodbye(t *testing.T) {
+	s, err := Start(Config{Loops: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const members, messages = 20, 200
+	peers := make([]*peer, members)
+	for i := range peers {
+		peers[i] = dial(t, s)
+		peers[i].join("g")
+	}
+	port, _ := s.Hub().NewPort()
+	for n := range messages {
+		if err := port.Publish("g", fmt.Append(nil, n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var wg sync.WaitGroup
+	for i, p := range peers {
+		wg.Go(func() {
+			for n := range messages {
+				if _, m, err := p.next(); m != fmt.Sprint(n) {
+					t.Errorf("member %d: got %q (%v), want %d", i, m, err, n)
+					return
+				}
+			}
+			if op, m, err := p.next(); op != 8 || !strings.HasPrefix(m, "\x03\xe9") {
+				t.Errorf("member %d: got frame %d %q (%v), want close 1001", i, op, m, err)
+			}
+			p.conn.Write(wsproto.AppendMaskedFrame(nil, wsproto.OpClose, [4]byte{}, []byte("\x03\xe9")))
+			if _, _, err := p.next(); err != io.EOF {
+				t.Errorf("member %d: got %v, want the end of the stream", i, err)
+			}
+		})
+	}
+	if err := s.Stop(within(t)); err != nil {
+		t.Errorf("Stop: %v", err)
+	}
+	wg.Wait()
+	if err := port.Publish("g", []byte("late")); err != ErrStopping {
+		t.Errorf("publish after a stop: got %v, want %v", err, ErrStopping)
+	}
+	if err := s.Err(); err != nil {
+		t.Errorf("Err after Stop: got %v, want nil", err)
+	}
+}
+
+func TestClientsThatComeBeforeTheLoopsAreReadyAreServed(t *testing.T) {
+	// A listener of our own finds a free port; clients then knock at it from before the server starts.
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	l.Close()
+	done := make(chan error, 8)
+	for range cap(done) {
+		go func() { done <- knock(addr) }()
+	}
+	startServer(t, Config{Listen: addr, Loops: 8})
+	for range cap(done) {
+		if err := <-done; err != nil {
+			t.Errorf("early client: %v", err)
+		}
+	}
+}
+
+// knock tries to connect without rest, and wants the first connection that opens to be served.
+func knock(addr string) error {
+	for deadline := time.Now().Add(testTimeout); time.Now().Before(deadline); runtime.Gosched() {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			continue
+		}
+		defer c.Close()
+		_ = c.SetDeadline(deadline)
+		io.WriteString(c, simRequest)
+		line, err := bufio.NewReader(c).ReadString('\n')
+		if err == nil && !strings.HasPrefix(line, "HTTP/1.1 101") {
+			err = fmt.Errorf("answer %q", line)
+		}
+		return err
+	}
+	return errors.New("never connected")
+}
+
+func TestClientsAreListed(t *testing.T) {
+	s := startServer(t, Config{Loops: 3})
+	p := dial(t, s)
+	p.join("a")
+	p.join("b")
+	list, err := s.Hub().Clients(within(t))
+	if err != nil || len(list) != 1 {
+		t.Fatalf("list: got %v (%v), want one client", list, err)
+	}
+	c := list[0]
+	if c.State != "open" || c.Groups != 2 || c.Remote != p.conn.LocalAddr().String() || c.Local != s.Addr().String() ||
+		c.BytesIn == 0 || c.BytesOut == 0 {
+		t.Errorf("got %+v", c)
+	}
+}
+
+func TestStartSaysWhatIsWrong(t *testing.T) {
+	taken := startServer(t, Config{Loops: 1})
+	for _, c := range []struct {
+		cfg  Config
+		want string
+	}{
+		{Config{Listen: taken.Addr().String(), Loops: 1}, "address already in use"},
+		{Config{Listen: "nonsense"}, "nonsense"},
+		{Config{Loops: LoopsMax + 1}, "not within 1 to 64"},
+		{Config{Loops: -1}, "not within 1 to 64"},
+	} {
+		s, err := Start(c.cfg)
+		if err == nil {
+			s.Stop(within(t))
+		}
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("Start(%+v): got %v, want an error with %q", c.cfg, err, c.want)
+		}
+	}
+}
+
+// A panic in a callback costs the client that was being served, nobody else.
+func TestAPanicClosesOneClient(t *testing.T) {
+	if invariants {
+		t.Skip("with invariants a panic ends the process, so that tests see it")
+	}
+	s, err := Start(Config{Loops: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Stop(within(t)) })
+	healthy, victim := dial(t, s), dial(t, s)
+	healthy.join("g")
+	victim.join("g")
+	err = s.Hub().each(within(t), func(s *shard) {
+		for _, c := range s.clients {
+			if c.id == victimID(s) {
+				c.in = &inbound{} // its next bytes meet a nil reader
+			}
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	victim.say(`{"cmd":"leave_group","group_id":"g"}`)
+	healthy.say(`{"cmd":"send_to_group","group_id":"g","message":"still here"}`)
+	healthy.want("still here")
+	until(t, "the panic is counted", func() bool { return s.Hub().Snapshot().Total().Panics > 0 })
+}
+
+// victimID is the client that connected last.
+func victimID(s *shard) (id uint64) {
+	for _, c := range s.clients {
+		id = max(id, c.id)
+	}
+	return id
 }

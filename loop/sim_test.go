@@ -41,23 +41,24 @@ func TestPromisesHoldInSimulatedWorlds(t *testing.T) {
 
 // world is one simulated process with its peers.
 type world struct {
-	t       *testing.T
-	seed    uint64
-	rng     *rand.Rand
-	hub     *Hub
-	port    *Port
-	nanos   int64
-	step    int
-	wakes   []bool // by shard: a wake-up is under way
-	kicks   []bool
-	fds     map[int]*socket // open descriptors; numbers are used again at once, as a kernel does
-	actors  []*actor
-	groups  []string
-	order   map[string][][]int // per group: what each actor saw, for the total order
-	sent    []*simMessage
-	before  []kickState
-	kickRan bool
-	tight   bool // bounds so small that refusals are expected
+	t        *testing.T
+	seed     uint64
+	rng      *rand.Rand
+	hub      *Hub
+	port     *Port
+	nanos    int64
+	step     int
+	wakes    []bool // by shard: a wake-up is under way
+	kicks    []bool
+	fds      map[int]*socket // open descriptors; numbers are used again at once, as a kernel does
+	actors   []*actor
+	groups   []string
+	order    map[string][][]int // per group: what each actor saw, for the total order
+	sent     []*simMessage
+	before   []kickState
+	kickRan  bool
+	stranger bool // somebody who is no actor may publish
+	tight    bool // bounds so small that refusals are expected
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
