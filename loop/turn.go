@@ -1,0 +1,266 @@
+package loop
+
+import "math/bits"
+
+// turn does what has gathered, in one order:
+//
+//	sweep    cut the doomed, bury the dead
+//	release  tell homes of groups that have no members here any more
+//	work     drain up lanes (as home), down lanes (gather), parking
+//	ring     wake the loops that were given something
+//	passes   send what has gathered, within the budget
+//
+// So a client is never closed while a members slice is walked, and a message that comes during a pass joins the next
+// batch instead of making a pass of its own. A pass may doom clients, so the order is gone through until there is
+// nothing left to do, or only passes that wait for a kick.
+func (s *shard) turn() {
+	s.advance()
+	for _, f := range s.calls.take() {
+		f(s)
+	}
+	if s.stopping {
+		s.closeSlice()
+	}
+	for {
+		s.flushOut()
+		s.sweep()
+		s.release()
+		s.work()
+		s.ring()
+		s.flushOut() // after ring: others begin while this loop writes
+		if !s.runPasses() && len(s.doomed) == 0 && len(s.dead) == 0 {
+			break
+		}
+	}
+	assert(len(s.doomed) == 0 && len(s.dead) == 0, "shard: a turn ended with clients unburied")
+}
+
+// work drains every lane that was noted, and parking, until nothing moves. What moves here makes at most two more steps
+// on this loop (parking → up → down), so it ends; should other loops keep it busy, it breaks off and a kick goes on.
+func (s *shard) work() {
+	for round := 0; ; round++ {
+		moved := s.drainUp()
+		moved = s.drainDown() || moved
+		moved = s.unpark() || moved
+		if !moved {
+			return
+		}
+		if round == workRoundsMax {
+			s.kick()
+			return
+		}
+	}
+}
+
+// workRoundsMax bounds the rounds of one work call.
+const workRoundsMax = 8
+
+// drainUp serves this loop's home.
+func (s *shard) drainUp() (moved bool) {
+	todo := take(&s.bell.up) | s.stalled
+	s.stalled = 0
+	for ; todo != 0; todo &= todo - 1 {
+		from := bits.TrailingZeros64(todo)
+		lane := s.hub.shards[from].up[s.index]
+		served, stalled, awaited := s.home.drain(lane, from)
+		if stalled {
+			s.stalled |= 1 << from
+		}
+		if awaited {
+			s.rouse |= 1 << from
+		}
+		moved = moved || served > 0
+	}
+	todo = take(&s.bell.port) | s.stalledPort
+	s.stalledPort = 0
+	for ; todo != 0; todo &= todo - 1 {
+		from := bits.TrailingZeros64(todo)
+		lane := s.hub.ports[from].Load().up[s.index]
+		served, stalled, _ := s.home.drain(lane, portOrigin)
+		if stalled {
+			s.stalledPort |= 1 << from
+		}
+		moved = moved || served > 0
+	}
+	s.rouse |= s.home.rouse
+	s.home.rouse = 0
+	return moved
+}
+
+// drainDown gathers messages for their groups' next pass and sends answers. It stops while too much has gathered: then
+// homes run out of room, and senders are refused, before memory grows. Passes go on meanwhile, they need no lane.
+func (s *shard) drainDown() (moved bool) {
+	todo := take(&s.bell.down) | s.held
+	s.held = 0
+	for ; todo != 0; todo &= todo - 1 {
+		from := bits.TrailingZeros64(todo)
+		lane := s.down[from]
+		n := lane.len()
+		for ; n > 0; n-- {
+			if s.gathered >= s.hub.bounds.gatherBytes {
+				s.held |= 1 << from
+				break
+			}
+			d := lane.front()
+			bytes := d.bytes()
+			s.deliver(d)
+			lane.done(bytes)
+			moved = true
+		}
+		if lane.takeAwaited() {
+			s.rouse |= 1 << from
+		}
+	}
+	return moved
+}
+
+// deliver takes one item off a down lane.
+func (s *shard) deliver(d *delivery) {
+	if d.op == opJoined {
+		d.local.interest = interestHeld
+		if d.client != nil {
+			s.replyOK(d.client, d.id)
+		}
+		return
+	}
+	if d.frame != nil && len(d.local.members) > 0 {
+		s.gather(d.local, d.frame)
+	}
+	if d.client != nil {
+		s.replySeq(d.client, d.id, d.seq)
+	}
+}
+
+// request sends a request towards a home: into the up lane, or into parking when the lane is full or when others are
+// parked already, which must not be overtaken. False: refused, nothing was kept.
+func (s *shard) request(home int, r request) bool {
+	bytes, lane := r.bytes(), s.up[home]
+	if len(s.parked[home]) == 0 && (lane.fits(bytes) || lane.await(bytes)) {
+		s.send(home, r, bytes)
+		return true
+	}
+	if s.parkedBytes+bytes > s.hub.bounds.parkBytes {
+		return false
+	}
+	s.parked[home] = append(s.parked[home], r)
+	s.parkedBytes += bytes
+	return true
+}
+
+func (s *shard) send(home int, r request, bytes int) {
+	s.up[home].send(r, bytes)
+	note(&s.hub.shards[home].bell.up, s.index)
+	s.rouse |= 1 << home
+}
+
+// unpark moves parked requests on as far as there is room.
+func (s *shard) unpark() (moved bool) {
+	if s.parkedBytes == 0 {
+		return false
+	}
+	for home, waiting := range s.parked {
+		n := 0
+		for n < len(waiting) {
+			bytes, lane := waiting[n].bytes(), s.up[home]
+			if !lane.fits(bytes) && !lane.await(bytes) {
+				break
+			}
+			s.send(home, waiting[n], bytes)
+			s.parkedBytes -= bytes
+			n++
+		}
+		if n > 0 {
+			rest := copy(waiting, waiting[n:])
+			clear(waiting[rest:])
+			s.parked[home] = waiting[:rest]
+			if rest == 0 {
+				s.parked[home] = nil
+			}
+			moved = true
+		}
+	}
+	return moved
+}
+
+// ring wakes the loops that were given something. This loop needs no bell: work ran until nothing moved.
+func (s *shard) ring() {
+	todo := s.rouse &^ (1 << s.index)
+	s.rouse = 0
+	for ; todo != 0; todo &= todo - 1 {
+		s.hub.ring(bits.TrailingZeros64(todo))
+	}
+}
+
+// kick asks for another turn after the loop has looked at its sockets, once.
+func (s *shard) kick() {
+	if !s.kicked {
+		s.kicked = true
+		s.rim.kick()
+	}
+}
+
+// doom has a client cut at the next sweep.
+func (s *shard) doom(c *client) {
+	if c.state < stateDoomed {
+		c.state = stateDoomed
+		s.doomed = append(s.doomed, c)
+	}
+}
+
+// sweep cuts the doomed and buries the dead. Cutting calls closed, which appends to the dead.
+func (s *shard) sweep() {
+	for i := 0; i < len(s.doomed); i++ {
+		if c := s.doomed[i]; c.state == stateDoomed {
+			s.rim.cut(c.conn)
+			if c.state != stateDead { // the connection was gone before gnet told us
+				c.state = stateDead
+				s.dead = append(s.dead, c)
+			}
+		}
+	}
+	clear(s.doomed)
+	s.doomed = s.doomed[:0]
+	for i := 0; i < len(s.dead); i++ {
+		s.bury(s.dead[i])
+	}
+	clear(s.dead)
+	s.dead = s.dead[:0]
+}
+
+// bury takes a dead client out of everything. This is what the original's onClose does, for the same reason: else the
+// tables grow for ever.
+func (s *shard) bury(c *client) {
+	for i := len(c.groups) - 1; i >= 0; i-- {
+		s.part(c, i)
+	}
+	c.groups, c.in = nil, nil
+	if s.outClient == c {
+		s.out, s.outClient = s.out[:0], nil
+	}
+
+	last := len(s.clients) - 1
+	moved := s.clients[last]
+	s.clients[c.slot], s.lastSeen[c.slot] = moved, s.lastSeen[last]
+	moved.slot = c.slot
+	s.clients[last] = nil
+	s.clients, s.lastSeen = s.clients[:last], s.lastSeen[:last]
+	if cap(s.clients) > clientsKeptMin && last < cap(s.clients)/4 {
+		s.clients = append(make([]*client, 0, cap(s.clients)/2), s.clients...)
+		s.lastSeen = append(make([]uint32, 0, cap(s.lastSeen)/2), s.lastSeen...)
+	}
+
+	if last == 0 { // the clock does not wake a loop without clients
+		clear(s.timed)
+		s.timed = s.timed[:0]
+	}
+	if c.upgraded {
+		s.count.clients.Add(-1)
+	} else {
+		s.count.pending.Add(-1)
+	}
+	s.hub.gone()
+}
+
+// clientsKeptMin is the capacity below which the table of clients is not made smaller.
+const clientsKeptMin = 1024
+
