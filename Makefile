@@ -1,0 +1,39 @@
+# Everything that is done with this tree, one command each. CI (.ci/run) calls the same commands.
+
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+FUZZTIME   ?= 20s
+
+.PHONY: help start test race fuzz lint bench browser ci
+
+help: ## say what there is (the default)
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+start: ## run the server in the foreground, as a newcomer does
+	go run . start
+
+test: ## all tests
+	go test ./...
+
+race: ## all tests under the race detector, with our own assertions
+	go test -race -tags invariants ./...
+
+fuzz: ## every fuzz target for FUZZTIME (20s)
+	@set -e; for target in wsproto:FuzzHandshake wsproto:FuzzReader wsproto:FuzzCommand loop:FuzzShard; do \
+		echo "== $$target for $(FUZZTIME)"; \
+		go test ./$${target%%:*} -run '^$$' -fuzz "^$${target##*:}$$" -fuzztime $(FUZZTIME); \
+	done
+
+lint: ## formatting, vet, staticcheck
+	@out=$$(gofmt -l .); test -z "$$out" || { echo "gofmt would change:"; echo "$$out"; exit 1; }
+	go vet ./...
+	go vet -tags invariants ./...
+	go run $(STATICCHECK) ./...
+
+browser: ## the tests in a real browser; fails where there is none
+	RINGCAST_BROWSER=require go test -count=1 -run Browser ./test
+
+bench: ## Go benchmarks of the parts; the server is measured by `go run ./bench`
+	go test -run '^$$' -bench . ./loop ./wsproto
+
+ci: ## what CI does
+	.ci/run

@@ -1,0 +1,295 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// bench runs a command line and returns its exit status, both outputs and the result file.
+func bench(t *testing.T, args ...string) (status int, out, errs string, r result) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "result.json")
+	var stdout, stderr bytes.Buffer
+	status = run(context.Background(), append(args, "--json", file), &stdout, &stderr)
+	if text, err := os.ReadFile(file); err == nil {
+		if err := json.Unmarshal(text, &r); err != nil {
+			t.Fatalf("result file: %v\n%s", err, text)
+		}
+	}
+	return status, stdout.String(), stderr.String(), r
+}
+
+func TestFanoutFindsNothingWrongWithACorrectServer(t *testing.T) {
+	t.Parallel()
+	for name, pace := range map[string][]string{
+		"closed loop":                     {"--window", "4"},
+		"open loop":                       {"--rate", "200"},
+		"several groups and publishers":   {"--rate", "200", "--groups", "3", "--publishers", "6"},
+		"publishers are members":          {"--window", "2", "--groups", "2", "--publishers", "4", "--member-publishers"},
+		"two threads":                     {"--window", "2", "--groups", "2", "--publishers", "5", "--threads", "2"},
+		"long messages, 16-bit lengths":   {"--window", "2", "--size", "50000"},
+		"a server that answers no ids":    {"--window", "2", "--join-proof", "probe"},
+		"one-to-one, every member writes": {"--rate", "300", "--groups", "5", "--publishers", "10", "--member-publishers"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := &groupServer{silent: strings.Contains(name, "no ids"), pings: true}
+			args := append([]string{"fanout", "--url", s.serve(t), "--members", "10", "--time", "300ms"}, pace...)
+			status, out, errs, r := bench(t, args...)
+			if status != exitFine || !r.Fine {
+				t.Fatalf("got status %d, want %d\n%s%s", status, exitFine, out, errs)
+			}
+			f := r.Fanout
+			if f.Published == 0 || f.Delivered == 0 || f.Latency.Max == 0 || f.Histogram == "" || r.Machine.Kernel == "" {
+				t.Errorf("figures are missing: %+v %+v", f, r.Machine)
+			}
+			if r.Flags["members"] != 10.0 {
+				t.Errorf("got flags %v, want members 10", r.Flags)
+			}
+		})
+	}
+}
+
+// Each server is wrong in one way, at message 20, for member 3 alone.
+func TestFanoutNamesExactlyWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	at := func(m *groupMember, heard int) bool { return m.place == 3 && m.heard == heard }
+	for _, c := range []struct {
+		name  string
+		spoil func(m *groupMember, text string) []string
+		kind  fault
+		want  string // all of the examples
+	}{
+		{"drops one", func(m *groupMember, text string) []string {
+			if at(m, 20) {
+				return nil
+			}
+			return []string{text}
+		}, faultLost, "group 0 member 3 never got publisher 0's #20"},
+		{"doubles one", func(m *groupMember, text string) []string {
+			if at(m, 20) {
+				return []string{text, text}
+			}
+			return []string{text}
+		}, faultDoubled, "group 0 member 3 got publisher 0's #20 again, after its #20"},
+		{"swaps two", func(m *groupMember, text string) []string {
+			if at(m, 20) {
+				m.held = text
+				return nil
+			}
+			if at(m, 21) {
+				return []string{text, m.held}
+			}
+			return []string{text}
+		}, faultSwapped, "group 0 member 3 got publisher 0's #20 after its #21"},
+		{"changes a byte", func(m *groupMember, text string) []string {
+			if at(m, 20) {
+				return []string{text, text[:len(text)-1] + "!"}
+			}
+			return []string{text}
+		}, faultAltered, "group 0 member 3 got publisher 0's #20 with another text"},
+		{"delivers what nobody sent", func(m *groupMember, text string) []string {
+			if at(m, 20) {
+				never := appendStamp(nil, stamp{publisher: 0, sequence: 5000})
+				return []string{text, string(never) + text[stampBytes:]}
+			}
+			return []string{text}
+		}, faultForeign, "group 0 member 3 got publisher 0's #5000, which was never sent"},
+		{"cuts a member off", func(m *groupMember, text string) []string {
+			if at(m, 20) {
+				m.conn.Close()
+			}
+			return []string{text}
+		}, faultCut, "group 0 member 3 was cut off: the server ended the connection without a close frame"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := &groupServer{spoil: c.spoil}
+			status, out, errs, r := bench(t, "fanout", "--url", s.serve(t), "--members", "7", "--rate", "200", "--time", "200ms")
+			if status != exitFaulty {
+				t.Fatalf("got status %d, want %d\n%s%s", status, exitFaulty, out, errs)
+			}
+			if len(r.Counts) != 1 || r.Counts[c.kind.String()] != 1 {
+				t.Errorf("got faults %v, want exactly one %v", r.Counts, c.kind)
+			}
+			if got := strings.Join(r.Examples[c.kind.String()], "\n"); !strings.HasPrefix(got, c.want) {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+			if !strings.Contains(out, c.want) {
+				t.Errorf("the fault is not printed:\n%s", out)
+			}
+		})
+	}
+}
+
+func TestFanoutCountsEveryLossOfAServerThatDropsOneInAThousand(t *testing.T) {
+	t.Parallel()
+	var sent, dropped int
+	var names []string
+	s := &groupServer{spoil: func(m *groupMember, text string) []string {
+		if sent++; sent%1000 == 0 {
+			dropped++
+			given, _ := readStamp([]byte(text))
+			names = append(names, fmt.Sprintf("%s never got publisher %d's #%d", memberName(0, m.place), given.publisher, given.sequence))
+			return nil
+		}
+		return []string{text}
+	}}
+	status, out, errs, r := bench(t, "fanout", "--url", s.serve(t), "--members", "19", "--publishers", "2", "--rate", "1000", "--time", "400ms")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if status != exitFaulty || dropped == 0 || len(r.Counts) != 1 || r.Counts["lost"] != uint64(dropped) {
+		t.Fatalf("got status %d and %v, want %d and %d lost\n%s%s", status, r.Counts, exitFaulty, dropped, out, errs)
+	}
+	for _, example := range r.Examples["lost"] {
+		if !strings.Contains(strings.Join(names, "\n")+"\n", example+"\n") {
+			t.Errorf("%q is named as lost, but these were dropped:\n%s", example, strings.Join(names, "\n"))
+		}
+	}
+}
+
+func TestFanoutSeesThatOneMemberHadTwoPublishersInAnotherOrder(t *testing.T) {
+	t.Parallel()
+	// Whoever joined first hears everything first and so writes the log that the others are compared with. It must be
+	// named like any other, and alone.
+	for _, place := range []int{0, 1, 7} {
+		t.Run(fmt.Sprint("member ", place), func(t *testing.T) {
+			t.Parallel()
+			done := false
+			s := &groupServer{spoil: func(m *groupMember, text string) []string {
+				if m.place != place || m.heard < 20 || done {
+					return []string{text}
+				}
+				if m.held == "" {
+					m.held = text
+					return nil
+				}
+				first, _ := readStamp([]byte(m.held))
+				second, _ := readStamp([]byte(text))
+				if first.publisher == second.publisher { // to swap these would be another fault: try again
+					held := m.held
+					m.held = ""
+					return []string{held, text}
+				}
+				done = true
+				return []string{text, m.held}
+			}}
+			status, out, errs, r := bench(t, "fanout", "--url", s.serve(t), "--members", "8", "--publishers", "2", "--rate", "200", "--time", "300ms")
+			if status != exitFaulty || len(r.Counts) != 1 || r.Counts["disordered"] != 1 {
+				t.Fatalf("got status %d and %v, want %d and one disordered\n%s%s", status, r.Counts, exitFaulty, out, errs)
+			}
+			if want := memberName(0, place) + " (1 of 8 members) saw"; !strings.HasPrefix(r.Examples["disordered"][0], want) {
+				t.Errorf("got %q, want it to start with %q", r.Examples["disordered"][0], want)
+			}
+		})
+	}
+}
+
+func TestAWindowThatLosesItsMessageEndsTheRun(t *testing.T) {
+	t.Parallel()
+	s := &groupServer{spoil: func(m *groupMember, text string) []string {
+		if m.place == 1 && m.heard == 10 {
+			return nil
+		}
+		return []string{text}
+	}}
+	status, out, _, r := bench(t, "fanout", "--url", s.serve(t), "--members", "3", "--window", "1", "--time", "1m")
+	if status != exitFaulty || r.Counts["lost"] != 1 || !strings.Contains(out, "the window stood still") {
+		t.Fatalf("got status %d, faults %v\n%s", status, r.Counts, out)
+	}
+}
+
+func TestConnectJoinsHoldsAndAnswersPings(t *testing.T) {
+	t.Parallel()
+	s := &groupServer{pings: true}
+	url := s.serve(t)
+	status, out, errs, r := bench(t, "connect", "-n", "50", "--groups", "3", "--hold", "200ms", "--url", url)
+	if status != exitFine || r.Connect == nil || r.Connect.Joined != 50 || r.Connect.PingsAnswered != 50 {
+		t.Fatalf("got status %d, %+v\n%s%s", status, r.Connect, out, errs)
+	}
+	if r.Connect.RSSAfter == 0 {
+		t.Errorf("the server's memory was not found:\n%s", out)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pongs != 50 {
+		t.Errorf("the server got %d pongs, want 50", s.pongs)
+	}
+}
+
+func TestConnectCountsFailuresByCause(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	go func() { // a server that has no room
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				c.Read(make([]byte, 4096))
+				c.Write([]byte("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"))
+				c.Close()
+			}()
+		}
+	}()
+	status, out, _, r := bench(t, "connect", "-n", "5", "--hold", "0s", "--url", "ws://"+listener.Addr().String()+"/")
+	if status != exitFaulty || r.Causes["handshake: answered 503 Service Unavailable"] != 5 {
+		t.Fatalf("got status %d, causes %v\n%s", status, r.Causes, out)
+	}
+}
+
+func TestWhatCannotBeRunSaysWhatToDo(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	free := "ws://" + listener.Addr().String() + "/"
+	listener.Close()
+	for name, c := range map[string]struct {
+		args []string
+		want string
+	}{
+		"no server":               {[]string{"connect", "-n", "1", "--url", free}, "go run . start"},
+		"a remote target":         {[]string{"connect", "-n", "1", "--url", "ws://192.0.2.1:1234/"}, "--allow-remote"},
+		"TLS":                     {[]string{"connect", "-n", "1", "--url", "wss://127.0.0.1/"}, "ws://"},
+		"too many clients":        {[]string{"connect", "-n", "1000000", "--url", free}, "ulimit -n"},
+		"a group without sender":  {[]string{"fanout", "--groups", "3", "--publishers", "2"}, "--publishers"},
+		"a text without a stamp":  {[]string{"fanout", "--size", "5"}, "--size"},
+		"both kinds of loop":      {[]string{"fanout", "--rate", "5", "--window", "5"}, "--rate"},
+		"more groups than people": {[]string{"fanout", "--members", "3", "--groups", "5"}, "--members"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var stdout, stderr bytes.Buffer
+			status := run(context.Background(), c.args, &stdout, &stderr)
+			if status != exitUnable || !strings.Contains(stderr.String(), c.want) {
+				t.Errorf("got status %d and %q, want %d and something about %q", status, &stderr, exitUnable, c.want)
+			}
+		})
+	}
+}
+
+func TestAnInterruptedRunHasNoVerdict(t *testing.T) {
+	t.Parallel()
+	s := &groupServer{}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	var stdout, stderr bytes.Buffer
+	status := run(ctx, []string{"fanout", "--members", "3", "--url", s.serve(t)}, &stdout, &stderr)
+	if status != exitUnable || !strings.Contains(stderr.String(), "no verdict") || stdout.Len() > 0 {
+		t.Errorf("got status %d, %q, %q", status, &stdout, &stderr)
+	}
+}

@@ -1,0 +1,217 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// conn is one client. It owns no buffers in the usual case: in holds the start of a frame that a read cut in two, out
+// holds what the socket did not take. Owner: its generator.
+type conn struct {
+	fd     int32
+	number int32 // among all clients of the run
+	at     int32 // its index in the generator's conns; epoll gives it back, as a descriptor could be another's by then
+	group  int32 // the group it joins or publishes to
+	member int32 // its place among the members of the group; notMember if it only publishes
+	state  connState
+	asked  bool  // EPOLLOUT is asked for
+	born   int64 // when it began to connect, for the deadline
+	in     []byte
+	out    []byte
+}
+
+const notMember = -1
+
+type connState uint8
+
+const (
+	stateIdle connState = iota
+	stateConnecting
+	stateUpgrading // the request is sent
+	stateJoining   // the join is sent, its proof is awaited
+	stateReady
+	stateDead
+)
+
+// outBytesMax bounds what waits in out: a publisher writes at most so much at once and only while nothing waits;
+// everything else that a client writes is a few bytes.
+const outBytesMax = 64 << 10
+
+// event serves what epoll reported of c.
+func (g *generator) event(c *conn, events uint32) {
+	if c.state == stateConnecting {
+		g.connected(c)
+		return
+	}
+	if events&unix.EPOLLOUT != 0 && c.state != stateDead {
+		g.flush(c)
+		if len(c.out) == 0 && c.state != stateDead {
+			g.play.drained(c)
+		}
+	}
+	if events&^uint32(unix.EPOLLOUT) != 0 && c.state != stateDead {
+		g.read(c)
+	}
+}
+
+// read takes what one read gives. More than that is reported again by epoll (level triggered), after the others.
+func (g *generator) read(c *conn) {
+	kept := copy(g.buf, c.in)
+	n, err := unix.Read(int(c.fd), g.buf[kept:])
+	switch {
+	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
+		return
+	case err != nil:
+		g.cut(c, fmt.Sprintf("read: %v", err))
+		return
+	case n == 0:
+		g.cut(c, "the server ended the connection without a close frame")
+		return
+	}
+	all := g.buf[:kept+n]
+	used := g.digest(c, all, clock())
+	if c.state == stateDead {
+		return
+	}
+	rest := all[used:]
+	if len(rest) > frameHeaderMax+frameBytesMax {
+		g.cut(c, "the server sends what is neither an answer nor a frame")
+		return
+	}
+	c.in = append(c.in[:0], rest...)
+}
+
+// digest takes whole frames (before them, the answer to the handshake) from b and returns how many bytes it took. One
+// reading of the clock serves all frames of a read: they arrived with it.
+func (g *generator) digest(c *conn, b []byte, now int64) int {
+	used := 0
+	if c.state == stateUpgrading {
+		n, err := g.upgrade.check(b)
+		if err != nil {
+			g.cut(c, err.Error())
+			return 0
+		}
+		if n == 0 {
+			return 0
+		}
+		used = n
+		g.upgraded(c)
+	}
+	for c.state != stateDead {
+		h, err := parseHeader(b[used:])
+		if err != nil {
+			g.cut(c, err.Error())
+			break
+		}
+		end := used + h.size + h.payload
+		if h.size == 0 || end > len(b) {
+			break
+		}
+		payload := b[used+h.size : end]
+		used = end
+		switch {
+		case h.op == opText && c.state == stateReady:
+			g.play.heard(c, payload, now)
+		case h.op == opText:
+			g.proved(c, payload)
+		default:
+			g.control(c, h.op, payload)
+		}
+	}
+	return used
+}
+
+func (g *generator) control(c *conn, op byte, payload []byte) {
+	switch op {
+	case opPing:
+		g.pings++
+		g.send(c, opPong, payload)
+	case opPong: // nothing was asked, and an unasked pong is allowed (RFC 6455, 5.5.3)
+	case opClose:
+		cause := closeCause(payload)
+		g.send(c, opClose, payload[:min(2, len(payload))])
+		g.cut(c, cause)
+	case opBinary:
+		g.cut(c, "a binary message, where the seed protocol has text")
+	default:
+		g.cut(c, fmt.Sprintf("a frame with the unknown opcode %d", op))
+	}
+}
+
+// send writes one frame.
+func (g *generator) send(c *conn, op byte, payload []byte) {
+	if len(c.out) > outBytesMax {
+		return // a server that reads nothing gets no more pongs; it has asked for more than it takes
+	}
+	g.scratch = appendFrame(g.scratch[:0], op, payload, g.maskKey())
+	g.push(c, g.scratch)
+}
+
+// push writes b now as far as the socket takes it, and keeps the rest for when it takes more.
+func (g *generator) push(c *conn, b []byte) {
+	if c.state == stateDead {
+		return
+	}
+	if len(c.out) == 0 {
+		b = b[g.write(c, b):]
+	}
+	if c.state != stateDead && len(b) > 0 {
+		c.out = append(c.out, b...)
+		g.ask(c, true)
+	}
+}
+
+// flush goes on with what push kept.
+func (g *generator) flush(c *conn) {
+	c.out = c.out[:copy(c.out, c.out[g.write(c, c.out):])]
+	if c.state != stateDead && len(c.out) == 0 {
+		g.ask(c, false)
+	}
+}
+
+func (g *generator) write(c *conn, b []byte) int {
+	n, err := unix.Write(int(c.fd), b)
+	if err != nil && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {
+		g.cut(c, fmt.Sprintf("write: %v", err))
+	}
+	return max(n, 0)
+}
+
+func (g *generator) ask(c *conn, writable bool) {
+	if c.asked != writable {
+		c.asked = writable
+		g.watch(c, unix.EPOLL_CTL_MOD)
+	}
+}
+
+// watch tells epoll what c waits for.
+func (g *generator) watch(c *conn, how int) {
+	event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP, Fd: c.at}
+	if c.asked {
+		event.Events |= unix.EPOLLOUT
+	}
+	if err := unix.EpollCtl(g.epoll, how, int(c.fd), &event); err != nil {
+		g.cut(c, fmt.Sprintf("epoll_ctl: %v", err))
+	}
+}
+
+// cut ends c for a cause that is not the bench's own wish, and counts the cause.
+func (g *generator) cut(c *conn, cause string) {
+	if c.state == stateDead {
+		return
+	}
+	was := c.state
+	c.state = stateDead
+	unix.Close(int(c.fd))
+	c.in, c.out = nil, c.out[:0]
+	g.causes[cause]++
+	g.failed.Add(1)
+	if was == stateReady {
+		g.joined.Add(-1)
+	} else {
+		g.left(was)
+	}
+	g.play.cut(c, cause, was != stateReady)
+}

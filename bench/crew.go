@@ -1,0 +1,272 @@
+package main
+
+import (
+	"bytes"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// crew is the play of fanout on one generator: it publishes, and it checks what the members hear. Owner: that
+// generator's thread during a phase, the verb between phases.
+type crew struct {
+	g          *generator
+	plan       *fanoutVerb
+	fill       []byte
+	publishers []*publisher         // of the run; only the own ones are touched
+	byConn     map[int32]*publisher // own ones, by connection number
+	ledgers    []*ledger            // by group; nil for groups of other generators
+	cutMembers [][]bool             // by group and member
+	schedule   schedule             // open loop only
+
+	todo    []*publisher // own publishers that may have something to send
+	spare   []*publisher // the list of the turn before, for its memory
+	closing bool         // nothing new becomes due
+	stalled bool         // the closed loop got no delivery for quietMax
+	overrun bool         // deliveries were still coming at drainMax
+
+	published, expected, delivered uint64
+	started, ended, active         int64 // ended: last delivery; active: last delivery or publish
+	latency, lateness              *hdrhistogram.Histogram
+	faults                         faults
+}
+
+const (
+	// quietMax: a delivery that has not come so long after the last one does not come.
+	quietMax = 2 * time.Second
+	// drainMax bounds the time after the last publish in which deliveries may keep coming.
+	drainMax = 30 * time.Second
+	// lingerTime is how long members listen after the last expected delivery, since a doubled one comes after it.
+	lingerTime = 200 * time.Millisecond
+	// messagesMax bounds a run's memory: the log of a group has an entry per message.
+	messagesMax = 16 << 20
+
+	latencyMax = int64(time.Minute) // what is later is recorded as this
+	// Three digits from a microsecond up: below that the reading of the clock itself shows.
+	latencyUnit   = int64(time.Microsecond)
+	latencyDigits = 3
+)
+
+func newHistogram() *hdrhistogram.Histogram {
+	return hdrhistogram.New(latencyUnit, latencyMax, latencyDigits)
+}
+
+func record(h *hdrhistogram.Histogram, value int64) {
+	_ = h.RecordValue(min(max(value, 0), latencyMax)) // within the bounds, so it cannot fail
+}
+
+// publish returns the step of the measured phase: it ends when all that was published has arrived, or will not.
+func (c *crew) publish(start int64) step {
+	end := start + int64(c.plan.Time)
+	c.started, c.active = start, start
+	c.schedule.start, c.schedule.end = start, end
+	if c.plan.Window > 0 {
+		for _, p := range c.byConn {
+			p.openWindow(c.plan.Window, c.ledgers[p.group].members)
+		}
+		for _, p := range c.schedule.own {
+			c.mark(p)
+		}
+	}
+	return func(now int64) (int64, bool) {
+		if now < start {
+			return start, false
+		}
+		wake := end
+		if !c.closing && c.plan.Rate > 0 {
+			wake, c.closing = c.schedule.advance(now, c.mark)
+		}
+		if now >= end || c.published >= messagesMax {
+			c.closing = true
+		}
+		if c.closing {
+			wake = now + int64(turnMax) // from here on only deliveries and deadlines count
+		}
+		todo := c.todo
+		c.todo = c.spare[:0] // send marks again what it could not finish
+		for _, p := range todo {
+			p.queued = false
+			c.send(p, now)
+		}
+		c.spare = todo
+		c.g.delivered.Store(int64(c.delivered))
+		if len(c.todo) > 0 {
+			wake = now
+		}
+		return wake, c.over(now, end)
+	}
+}
+
+// over says whether the phase has come to its end, good or bad.
+func (c *crew) over(now, end int64) bool {
+	quiet := now-c.active > int64(quietMax)
+	switch {
+	case c.delivered == c.expected && !c.unsent():
+		return c.closing
+	case !c.closing:
+		c.stalled = quiet && c.plan.Window > 0 // a closed loop that waits for what is lost would wait for ever
+		return c.stalled
+	case now-end > int64(drainMax):
+		c.overrun = true
+		return true
+	}
+	return quiet
+}
+
+// unsent: messages of an open loop that were due, but the server does not take them from the socket.
+func (c *crew) unsent() bool {
+	if c.plan.Window > 0 {
+		return false
+	}
+	for _, p := range c.schedule.own {
+		if p.sequence < p.allowed && !p.gone {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *crew) mark(p *publisher) {
+	if !p.queued {
+		p.queued = true
+		c.todo = append(c.todo, p)
+	}
+}
+
+// send publishes what p may, all in one write. While the socket holds bytes back nothing is added: their due times
+// go on all the same.
+func (c *crew) send(p *publisher, now int64) {
+	if len(p.conn.out) > 0 {
+		p.held = true
+		return
+	}
+	if p.gone || c.closing && c.plan.Window > 0 {
+		return
+	}
+	buf := c.g.scratch[:0]
+	frame := frameHeaderMax + len(p.prefix) + c.plan.Size + len(messageEnd)
+	for p.sequence < p.allowed && p.sequence < sequenceMax && (len(buf) == 0 || len(buf)+frame <= outBytesMax) {
+		due := now
+		if c.plan.Rate > 0 {
+			due = c.schedule.due(p.number, p.sequence)
+			if !p.held {
+				record(c.lateness, now-due)
+			}
+		}
+		key := c.g.maskKey()
+		buf = appendHeader(buf, opText, frame-frameHeaderMax, key)
+		at := len(buf)
+		buf = append(buf, p.prefix...)
+		buf = appendStamp(buf, stamp{uint32(p.number), p.sequence, due})
+		buf = append(buf, c.fill...)
+		buf = append(buf, messageEnd...)
+		mask(buf[at:], key)
+		p.sequence++
+		c.published++
+		c.expected += uint64(c.ledgers[p.group].members)
+	}
+	c.g.scratch = buf
+	p.held = p.held && p.sequence < p.allowed
+	if len(buf) > 0 {
+		c.active = now
+		c.g.push(p.conn, buf)
+	}
+	if p.sequence < p.allowed && len(p.conn.out) == 0 && !p.gone {
+		c.mark(p)
+	}
+}
+
+const messageEnd = `"}`
+
+// heard checks one delivery and takes its latency.
+func (c *crew) heard(m *conn, text []byte, now int64) {
+	s, ok := readStamp(text)
+	if !ok || len(text) != c.plan.Size && s.publisher != probePublisher {
+		c.faults.add(faultAltered, 1, "%s got a text of %d bytes that was not published: %.60q", c.name(m), len(text), text)
+		return
+	}
+	if s.publisher == probePublisher {
+		return // the last probes of the opening may still be on their way
+	}
+	if !bytes.Equal(text[stampBytes:], c.fill) {
+		c.faults.add(faultAltered, 1, "%s got publisher %d's #%d with another text: %.60q", c.name(m), s.publisher, s.sequence, text)
+		return
+	}
+	if int(s.publisher) >= len(c.publishers) || c.publishers[s.publisher].group != int(m.group) || m.member == notMember {
+		c.faults.add(faultForeign, 1, "%s got publisher %d's #%d, which is not for it", c.name(m), s.publisher, s.sequence)
+		return
+	}
+	p := c.publishers[s.publisher]
+	if s.sequence >= p.sequence {
+		c.faults.add(faultForeign, 1, "%s got publisher %d's #%d, which was never sent", c.name(m), s.publisher, s.sequence)
+		return
+	}
+	if c.ledgers[p.group].saw(int(m.member), p.place, s.sequence) == sightDouble {
+		return
+	}
+	c.delivered++
+	c.active, c.ended = now, now
+	record(c.latency, now-s.due)
+	if p.got != nil && p.acknowledge(s.sequence) {
+		c.mark(p)
+	}
+}
+
+func (c *crew) drained(m *conn) {
+	if p := c.byConn[m.number]; p != nil {
+		c.mark(p)
+	}
+}
+
+func (c *crew) cut(m *conn, cause string, stillOpened bool) {
+	if stillOpened {
+		return // the opening counts it
+	}
+	c.faults.add(faultCut, 1, "%s was cut off: %s", c.name(m), cause)
+	if m.member != notMember {
+		c.cutMembers[m.group][m.member] = true
+	}
+	if p := c.byConn[m.number]; p != nil {
+		p.gone = true
+	}
+	if c.plan.Window > 0 {
+		c.closing = true // a message can no longer reach all members, so no window would ever move again
+	}
+}
+
+func (c *crew) name(m *conn) string {
+	if m.member == notMember {
+		return "a publisher's connection"
+	}
+	return memberName(int(m.group), int(m.member))
+}
+
+// finish closes the books: what has not come by now is lost. Of a publisher that was cut off nobody knows what the
+// server had accepted, so only what at least one member saw counts as published.
+func (c *crew) finish() (missedByCut uint64) {
+	for group, l := range c.ledgers {
+		if l == nil {
+			continue
+		}
+		sent := make([]uint32, l.pubs)
+		for _, p := range c.publishers {
+			if p.group != group {
+				continue
+			}
+			if sent[p.place] = p.sequence; p.gone {
+				sent[p.place] = l.seen(p.place)
+			}
+		}
+		missedByCut += l.finish(sent, c.cutMembers[group])
+	}
+	if c.stalled {
+		c.faults.note("the window stood still for %v, so the run ended early", quietMax)
+	}
+	if c.overrun {
+		c.faults.note("deliveries were still coming %v after the end; what had not come by then is counted as lost", drainMax)
+	}
+	if c.published >= messagesMax {
+		c.faults.note("publishing stopped early, at the %d messages a run may hold", messagesMax)
+	}
+	return missedByCut
+}

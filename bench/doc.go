@@ -1,0 +1,16 @@
+// Command bench is the adversary: it opens clients against a server that speaks the seed protocol, counts what they
+// receive, and believes nothing that it did not see on a socket. Run it as `go run ./bench VERB`.
+//
+// The rule of this package: it shares no code with the server. It has its own frame parser, its own epoll loop and its
+// own idea of what is right, because an adversary that shares its victim's head shares its victim's mistakes.
+//
+//	connect ─┐                       ┌─ generator 0 (thread, epoll, its conns) ─┐
+//	         ├─► fleet ── phases ───►│                                          ├─► server
+//	fanout ──┘     ▲                 └─ generator n                             ┘
+//	               │ play: heard, drained, cut
+//	             crew ► publisher, ledger ► order ► faults          victim, usage ► result
+//
+// A verb hands a fleet its seats (who sits in which group), runs it through phases (open, publish, linger), and lets a
+// play hear what arrives. A generator owns its connections alone while a phase runs; between phases the verb's
+// goroutine owns everything, so that nothing here needs a lock.
+package main

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Proofs of a join, as --join-proof has them.
+const (
+	proofReply = "reply"
+	proofProbe = "probe"
+)
+
+// fleet is all clients of a run, spread over the generators. Owner: the verb's goroutine, which hands each generator to
+// a thread for the length of a phase.
+type fleet struct {
+	generators []*generator
+	halt       atomic.Bool // the operator has had enough
+	release    func() bool
+}
+
+// seat is what one client of the plan does: in which group, as which of its members (or notMember), on which thread.
+type seat struct{ group, member, thread int }
+
+func newFleet(ctx context.Context, t target, proof string, threads int, seats []seat, groupName func(int) string) (*fleet, error) {
+	f := &fleet{}
+	f.release = context.AfterFunc(ctx, func() { f.halt.Store(true) })
+	for range threads {
+		g, err := newGenerator(t, proof, groupName, &f.halt)
+		if err != nil {
+			f.close()
+			return nil, err
+		}
+		f.generators = append(f.generators, g)
+	}
+	for n, s := range seats {
+		g := f.generators[s.thread]
+		g.conns = append(g.conns, conn{fd: -1, number: int32(n), at: int32(len(g.conns)), group: int32(s.group), member: int32(s.member)})
+	}
+	return f, nil
+}
+
+// phase runs one step on every generator, each on a thread of its own, and returns when all are done, with what each
+// thread consumed meanwhile.
+func (f *fleet) phase(steps func(*generator) step) ([]threadUse, error) {
+	uses, errs := make([]threadUse, len(f.generators)), make([]error, len(f.generators))
+	var all sync.WaitGroup
+	for i, g := range f.generators {
+		all.Go(func() {
+			runtime.LockOSThread() // so that the thread's own times are the generator's
+			defer runtime.UnlockOSThread()
+			before := readThread()
+			errs[i] = g.run(steps(g))
+			uses[i] = readThread().since(before)
+		})
+	}
+	all.Wait()
+	if f.halt.Load() {
+		return uses, errInterrupted
+	}
+	return uses, errors.Join(errs...)
+}
+
+// open brings all clients to ready. Clients that fail are counted by cause, they are no error of this function.
+func (f *fleet) open() ([]threadUse, error) {
+	return f.phase((*generator).open)
+}
+
+// hold keeps the clients for so long and answers pings.
+func (f *fleet) hold(d time.Duration) error {
+	until := clock() + int64(d)
+	_, err := f.phase(func(*generator) step {
+		return func(now int64) (int64, bool) { return until, now >= until }
+	})
+	return err
+}
+
+// openingTime is from the first connect to the last proof of a join.
+func (f *fleet) openingTime() time.Duration {
+	first, last := int64(0), int64(0)
+	for i, g := range f.generators {
+		if i == 0 || g.opening.firstAt < first {
+			first = g.opening.firstAt
+		}
+		last = max(last, g.opening.lastAt)
+	}
+	return time.Duration(max(0, last-first))
+}
+
+func (f *fleet) joined() (n int64) {
+	for _, g := range f.generators {
+		n += g.joined.Load()
+	}
+	return n
+}
+
+func (f *fleet) failed() (n int64) {
+	for _, g := range f.generators {
+		n += g.failed.Load()
+	}
+	return n
+}
+
+func (f *fleet) delivered() (n int64) {
+	for _, g := range f.generators {
+		n += g.delivered.Load()
+	}
+	return n
+}
+
+func (f *fleet) pings() (n uint64) {
+	for _, g := range f.generators {
+		n += g.pings
+	}
+	return n
+}
+
+// causes returns why clients failed or were cut off, and how many for each cause.
+func (f *fleet) causes() map[string]int {
+	all := map[string]int{}
+	for _, g := range f.generators {
+		for cause, n := range g.causes {
+			all[cause] += n
+		}
+	}
+	return all
+}
+
+func (f *fleet) close() {
+	f.release()
+	for _, g := range f.generators {
+		g.close()
+	}
+}

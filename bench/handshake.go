@@ -1,0 +1,109 @@
+package main
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/sha1"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+const (
+	acceptGUID       = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11" // RFC 6455, section 1.3
+	upgradeBytesMax  = 8 << 10                                // a longer answer is no handshake
+	upgradeKeyLength = 16
+)
+
+// upgrade is the handshake that all clients of a generator send. One key serves all of them: the answer to it is
+// checked on every client, and no server may tell clients apart by key.
+type upgrade struct {
+	request []byte
+	accept  string
+}
+
+func newUpgrade(t target) upgrade {
+	var raw [upgradeKeyLength]byte
+	rand.Read(raw[:]) // never fails: crypto/rand ends the program rather than return an error
+	key := base64.StdEncoding.EncodeToString(raw[:])
+	sum := sha1.Sum([]byte(key + acceptGUID))
+	return upgrade{
+		request: fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+			"Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n\r\n", t.path, t.host, key),
+		accept: base64.StdEncoding.EncodeToString(sum[:]),
+	}
+}
+
+// check reads the server's answer and returns its length, 0 while it is incomplete. Frames may follow it directly.
+func (u upgrade) check(b []byte) (int, error) {
+	end := bytes.Index(b, []byte("\r\n\r\n"))
+	if end < 0 {
+		if len(b) > upgradeBytesMax {
+			return 0, errors.New("handshake: the answer does not end")
+		}
+		return 0, nil
+	}
+	lines := strings.Split(string(b[:end]), "\r\n")
+	status := strings.SplitN(lines[0], " ", 3)
+	if len(status) < 2 || status[0] != "HTTP/1.1" {
+		return 0, errors.New("handshake: the answer is not HTTP/1.1")
+	}
+	if status[1] != "101" {
+		return 0, fmt.Errorf("handshake: answered %s", strings.Join(status[1:], " "))
+	}
+	var upgraded, connected, accepted bool
+	for _, line := range lines[1:] {
+		name, value, _ := strings.Cut(line, ":")
+		value = strings.TrimSpace(value)
+		switch strings.ToLower(name) {
+		case "upgrade":
+			upgraded = strings.EqualFold(value, "websocket")
+		case "connection":
+			connected = strings.EqualFold(value, "upgrade")
+		case "sec-websocket-accept":
+			accepted = value == u.accept
+		case "sec-websocket-extensions", "sec-websocket-protocol":
+			return 0, fmt.Errorf("handshake: %s, which was not offered", strings.ToLower(name))
+		}
+	}
+	switch {
+	case !upgraded || !connected:
+		return 0, errors.New("handshake: 101 without Upgrade: websocket and Connection: Upgrade")
+	case !accepted:
+		return 0, errors.New("handshake: wrong Sec-WebSocket-Accept")
+	}
+	return end + 4, nil
+}
+
+// joinCommand is the JSON by which client n joins a group; withID asks for the reply that proves it.
+func joinCommand(group string, n int, withID bool) []byte {
+	if withID {
+		return fmt.Appendf(nil, `{"cmd":"add_group","group_id":"%s","id":%d}`, group, n)
+	}
+	return fmt.Appendf(nil, `{"cmd":"add_group","group_id":"%s"}`, group)
+}
+
+// checkReply says whether text is the reply that accepts the join of client n.
+func checkReply(text []byte, n int) error {
+	var reply struct {
+		ID    json.Number `json:"id"`
+		OK    bool        `json:"ok"`
+		Error *struct {
+			Code string `json:"code"`
+		} `json:"error"`
+	}
+	switch err := json.Unmarshal(text, &reply); {
+	case err != nil:
+		return errors.New("join: the reply is not the JSON of a reply")
+	case reply.Error != nil:
+		return fmt.Errorf("join: refused as %s", reply.Error.Code)
+	case reply.ID.String() != strconv.Itoa(n):
+		return errors.New("join: the reply has another client's id")
+	case !reply.OK:
+		return errors.New("join: the reply is neither ok nor an error")
+	}
+	return nil
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+)
+
+// Exit statuses. A script must be able to tell a server that is wrong from a bench that could not run.
+const (
+	exitFine    = 0
+	exitFaulty  = 1 // the run took place and the server failed the check
+	exitUnable  = 2 // the run did not take place: usage, no server, too few descriptors, interrupted
+	timeMax     = 10 * time.Minute
+	clientsMax  = 1_000_000
+	threadsMax  = 64
+	toolPurpose = "Measures a group-push WebSocket server and checks what it delivers."
+)
+
+// errFaulty is returned by a verb whose check failed. What failed was printed by the verb.
+var errFaulty = errors.New("the check failed")
+
+// errInterrupted: a run that was cut short by the operator proves nothing.
+var errInterrupted = errors.New("interrupted: no verdict")
+
+// common are the flags of every verb that talks to a server.
+type common struct {
+	URL         string `default:"ws://127.0.0.1:1234/" help:"Server to measure (ws:// only)."`
+	AllowRemote bool   `help:"Allow a target outside loopback. Only measure machines that you may load."`
+	PID         []int  `name:"pid" help:"Processes of the server, for CPU and memory. Default: whoever holds the listening socket."`
+	Threads     int    `default:"1" help:"Generator threads. A group lives on one of them."`
+	JoinProof   string `enum:"reply,probe" default:"reply" help:"How a join is proved: reply = the answer to its id; probe = a message that comes back, for servers that answer no ids."`
+	JSON        string `name:"json" placeholder:"FILE" help:"Write the result with machine, flags and histogram to FILE."`
+}
+
+func (c *common) check() error {
+	if c.Threads < 1 || c.Threads > threadsMax {
+		return fmt.Errorf("--threads must be 1 to %d", threadsMax)
+	}
+	return nil
+}
+
+type commandLine struct {
+	Connect connectVerb `cmd:"" help:"Open and join clients, hold them; handshakes per second and server memory per client."`
+	Fanout  fanoutVerb  `cmd:"" help:"Publish to groups and check every delivery; rate, latency, server CPU per delivery."`
+}
+
+// env is what a verb gets from outside.
+type env struct {
+	ctx            context.Context
+	stdout, stderr io.Writer
+	flags          map[string]any // every flag with its effective value, for the result file
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(status)
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	var line commandLine
+	parser, err := kong.New(&line, kong.Name("bench"), kong.Description(toolPurpose), kong.Writers(stdout, stderr))
+	if err != nil {
+		fmt.Fprintln(stderr, "bench:", err)
+		return exitUnable
+	}
+	parsed, err := parser.Parse(args)
+	if err != nil {
+		fmt.Fprintf(stderr, "bench: %v (see --help)\n", err)
+		return exitUnable
+	}
+	e := &env{ctx: ctx, stdout: stdout, stderr: stderr, flags: map[string]any{}}
+	for _, f := range parsed.Flags() {
+		value := f.Target.Interface()
+		if d, ok := value.(time.Duration); ok {
+			value = d.String()
+		}
+		if f.Name != "help" {
+			e.flags[f.Name] = value
+		}
+	}
+	switch err := parsed.Run(e); {
+	case err == nil:
+		return exitFine
+	case errors.Is(err, errFaulty):
+		return exitFaulty
+	default:
+		fmt.Fprintf(stderr, "bench %s: %v\n", parsed.Command(), err)
+		return exitUnable
+	}
+}

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// opening is a generator's state of the phase in which its connections connect, upgrade and join.
+type opening struct {
+	begun   int // conns[:begun] have been started
+	oldest  int // conns[:oldest] are through, well or badly
+	pending int // between connect and the handshake's answer, or waiting for a join's reply
+	probing int // joined without a reply, waiting for a probe
+
+	firstAt, lastAt int64 // when the first was started and the last became ready
+	deadline        int64 // for the whole phase
+	nextExpiry      int64
+	nextProbe       int64
+	probeUntil      int64
+}
+
+const (
+	// pendingMax keeps a server's accept queue (128 on careful ones) from overflowing: a dropped SYN comes back after a
+	// second, and that would measure the kernel's timer.
+	pendingMax = 128
+	beginMax   = 32 // connects a turn, so that answers are read in between
+
+	clientTimeout = 10 * time.Second // from connect to the proof of the join
+	expiryEvery   = 100 * time.Millisecond
+	probeEvery    = 200 * time.Millisecond
+
+	// The whole phase is bounded too: a slow machine gets 5 ms a client.
+	openingBase      = 30 * time.Second
+	openingPerClient = 5 * time.Millisecond
+)
+
+// open returns the step that brings all connections to ready, or dead with a counted cause.
+func (g *generator) open() step {
+	o := &g.opening
+	*o = opening{firstAt: clock()}
+	o.deadline = o.firstAt + int64(openingBase) + int64(len(g.conns))*int64(openingPerClient)
+	return func(now int64) (int64, bool) {
+		for i := 0; i < beginMax && o.begun < len(g.conns) && o.pending < pendingMax; i++ {
+			g.begin(&g.conns[o.begun], now)
+		}
+		if now >= o.nextExpiry {
+			o.nextExpiry = now + int64(expiryEvery)
+			g.expire(now)
+		}
+		if o.begun < len(g.conns) && o.pending < pendingMax {
+			return now, false
+		}
+		if o.pending == 0 && o.begun == len(g.conns) {
+			if o.probing == 0 {
+				return now, true
+			}
+			g.probe(now)
+		}
+		return now + int64(expiryEvery), false
+	}
+}
+
+func (g *generator) begin(c *conn, now int64) {
+	g.opening.begun++
+	c.born, c.state = now, stateConnecting
+	g.opening.pending++
+	fd, err := g.target.dial(int(c.number))
+	if err != nil {
+		c.fd = -1
+		g.cut(c, err.Error())
+		return
+	}
+	c.fd, c.asked = int32(fd), true
+	g.watch(c, unix.EPOLL_CTL_ADD)
+}
+
+// connected is called when connect() has ended, well or badly.
+func (g *generator) connected(c *conn) {
+	code, err := unix.GetsockoptInt(int(c.fd), unix.SOL_SOCKET, unix.SO_ERROR)
+	if err == nil && code != 0 {
+		err = unix.Errno(code)
+	}
+	if err != nil {
+		g.cut(c, fmt.Sprintf("connect: %v", err))
+		return
+	}
+	c.state = stateUpgrading
+	g.ask(c, false)
+	g.push(c, g.upgrade.request)
+}
+
+// upgraded is called when the handshake's answer was right. A client that joins nothing is ready with that.
+func (g *generator) upgraded(c *conn) {
+	if c.member == notMember {
+		g.opening.pending--
+		g.ready(c)
+		return
+	}
+	c.state = stateJoining
+	if g.proof == proofProbe {
+		g.opening.pending--
+		g.opening.probing++
+	}
+	g.send(c, opText, joinCommand(g.groupName(int(c.group)), int(c.number), g.proof == proofReply))
+}
+
+// proved is called with the first message that a joining client hears, which has to prove the join.
+func (g *generator) proved(c *conn, text []byte) {
+	if g.proof == proofReply {
+		if err := checkReply(text, int(c.number)); err != nil {
+			g.cut(c, err.Error())
+			return
+		}
+		g.opening.pending--
+	} else {
+		if s, ok := readStamp(text); !ok || s.publisher != probePublisher {
+			g.cut(c, "join: a message before the probe")
+			return
+		}
+		g.opening.probing--
+	}
+	g.ready(c)
+}
+
+func (g *generator) ready(c *conn) {
+	c.state = stateReady
+	g.opening.lastAt = clock()
+	g.joined.Add(1)
+}
+
+// left takes a connection that failed during the opening out of the counts.
+func (g *generator) left(was connState) {
+	if was == stateJoining && g.proof == proofProbe {
+		g.opening.probing--
+		return
+	}
+	g.opening.pending--
+}
+
+// expire ends clients that are over their time. Connections are begun in order, so the search starts at the oldest.
+func (g *generator) expire(now int64) {
+	o := &g.opening
+	for o.oldest < o.begun && g.conns[o.oldest].state >= stateReady {
+		o.oldest++
+	}
+	for i := o.oldest; i < o.begun; i++ {
+		c := &g.conns[i]
+		until := c.born + int64(clientTimeout)
+		cause := "connect: no answer in time"
+		switch c.state {
+		case stateReady, stateDead:
+			continue
+		case stateUpgrading:
+			cause = "handshake: no answer in time"
+		case stateJoining:
+			cause = "join: no reply in time (a server that answers no ids needs --join-proof probe)"
+			if g.proof == proofProbe {
+				cause = "join: no probe came back in time"
+				if until = o.probeUntil; until == 0 { // its time starts with the first probe
+					until = o.deadline
+				}
+			}
+		}
+		if now >= min(until, o.deadline) {
+			g.cut(c, cause)
+		}
+	}
+	for now >= o.deadline && o.begun < len(g.conns) {
+		c := &g.conns[o.begun]
+		c.state = stateConnecting
+		o.begun++
+		o.pending++
+		g.cut(c, "not begun: the time for all clients was over")
+	}
+}
+
+// probe publishes to every group that has unproved members, by one of them: hearing it proves that the join was done,
+// on any server, at the price of one message to all. That is why it waits until nobody is in the handshake.
+func (g *generator) probe(now int64) {
+	o := &g.opening
+	if now < o.nextProbe {
+		return
+	}
+	o.nextProbe = now + int64(probeEvery)
+	if o.probeUntil == 0 {
+		o.probeUntil = now + int64(clientTimeout)
+	}
+	asked := map[int32]bool{}
+	for i := range g.conns {
+		c := &g.conns[i]
+		if c.state != stateJoining || asked[c.group] {
+			continue
+		}
+		asked[c.group] = true
+		text := appendStamp(nil, stamp{publisher: probePublisher, due: now})
+		g.send(c, opText, fmt.Appendf(nil, `{"cmd":"send_to_group","group_id":"%s","message":"%s"}`, g.groupName(int(c.group)), text))
+	}
+}

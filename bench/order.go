@@ -1,0 +1,155 @@
+package main
+
+import (
+	"cmp"
+	"slices"
+)
+
+// order checks that all members of a group saw the messages of its publishers in one and the same order.
+//
+// There is no truth to compare with, only the members' word. So the first member that sees a message writes it into a
+// log, every other member walks along that log, and any step aside is looked at:
+//
+//	log       a5 b9 a6 c1        the order as first seen
+//	pos[m]          ▲            what member m should see next
+//	          found further on → what lies between was passed over: lost to m, or still to come
+//	          passed over once → m saw it after something that others saw behind it: a disordered pair
+//	          not in the log   → whoever wrote the log has not seen it: it is put in here, passed over for all beyond
+//
+// A hash per member would find the same fact in less code, but could not say where. Owner: the generator of the group.
+type order struct {
+	group   int
+	members int
+
+	log     []entry
+	pos     []int                       // per member: its place in the log
+	skipped map[int]map[uint64]struct{} // per member: logged messages that it passed over
+	pairs   map[[2]uint64]*disorder
+	odd     int // steps aside so far
+	skips   int // entries of skipped so far, taken out ones included
+	gaveUp  bool
+	faults  *faults
+}
+
+type entry struct {
+	id uint64 // publisher<<32 | sequence
+	by int    // the member that saw it first
+}
+
+// disorder is two messages that members saw in both orders. Who deviates is a question of numbers, see finish.
+type disorder struct {
+	first, second uint64 // as the log has them
+	late          int    // members that saw second before first
+	example       int    // one of them
+	firstBy       int    // the member that saw it the log's way first
+}
+
+// oddMax bounds the steps aside that are followed, because each may search the log; skipsMax bounds the memory they
+// take. A server that far out of order needs no exact count; the note says that counting stopped.
+const (
+	oddMax   = 20_000
+	skipsMax = 1 << 20
+)
+
+func newOrder(group, members int, f *faults) *order {
+	return &order{group: group, members: members, pos: make([]int, members), skipped: map[int]map[uint64]struct{}{},
+		pairs: map[[2]uint64]*disorder{}, faults: f}
+}
+
+// saw takes only messages that are in order within their publisher; the ledger has named the others already.
+func (o *order) saw(member, pub int, seq uint32) {
+	id := uint64(pub)<<32 | uint64(seq)
+	p := o.pos[member]
+	switch {
+	case p < len(o.log) && o.log[p].id == id:
+		o.pos[member] = p + 1
+	case p == len(o.log) && len(o.skipped[member]) == 0:
+		if !o.gaveUp { // a log that is no longer compared must not grow
+			o.log = append(o.log, entry{id, member})
+			o.pos[member] = p + 1
+		}
+	default:
+		o.sawAside(member, id, p)
+	}
+}
+
+func (o *order) sawAside(member int, id uint64, p int) {
+	if o.gaveUp {
+		return
+	}
+	if o.odd++; o.odd > oddMax || o.skips > skipsMax {
+		o.gaveUp = true
+		o.faults.note("group %d: too far out of order or too much lost; the order between publishers was not followed to the end", o.group)
+		return
+	}
+	if _, was := o.skipped[member][id]; was {
+		delete(o.skipped[member], id)
+		// Everything between id's place and p was seen before id; the pair with the last of them stands for all.
+		if before := o.log[p-1]; before.id != id {
+			o.disagree(member, id, before.id, p)
+		}
+		return
+	}
+	for at := p; at < len(o.log); at++ {
+		if o.log[at].id == id {
+			for _, passed := range o.log[p:at] {
+				o.skip(member, passed.id)
+			}
+			o.pos[member] = at + 1
+			return
+		}
+	}
+	o.log = slices.Insert(o.log, p, entry{id, member})
+	for m := range o.pos {
+		if m != member && o.pos[m] > p {
+			o.pos[m]++
+			o.skip(m, id)
+		}
+	}
+	o.pos[member] = p + 1
+}
+
+func (o *order) skip(member int, id uint64) {
+	set := o.skipped[member]
+	if set == nil {
+		set = map[uint64]struct{}{}
+		o.skipped[member] = set
+	}
+	set[id] = struct{}{}
+	o.skips++
+}
+
+// disagree notes that member saw id after before, which stands behind it in the log. Whoever wrote id there had not
+// seen before at that time, so it is a witness of the log's way.
+func (o *order) disagree(member int, id, before uint64, p int) {
+	key := [2]uint64{min(id, before), max(id, before)}
+	d := o.pairs[key]
+	if d == nil {
+		d = &disorder{first: id, second: before, example: member}
+		for p--; o.log[p].id != id; p-- {
+		}
+		d.firstBy = o.log[p].by
+		o.pairs[key] = d
+	}
+	d.late++
+}
+
+// finish counts each disordered pair once per member that stands alone with it. Which side is wrong nobody can tell
+// from two orders; the smaller side is named, since one member out of order is likelier than all others.
+func (o *order) finish() {
+	pairs := make([]*disorder, 0, len(o.pairs))
+	for _, d := range o.pairs {
+		pairs = append(pairs, d)
+	}
+	slices.SortFunc(pairs, func(a, b *disorder) int {
+		return cmp.Or(cmp.Compare(a.first, b.first), cmp.Compare(a.second, b.second))
+	})
+	for _, d := range pairs {
+		few, who, first, second := d.late, d.example, d.second, d.first
+		if others := o.members - d.late; others > 0 && others < d.late {
+			few, who, first, second = others, d.firstBy, d.first, d.second
+		}
+		o.faults.add(faultDisordered, uint64(few), "%s (%d of %d members) saw publisher %d's #%d before publisher %d's #%d, the others after it",
+			memberName(o.group, who), few, o.members, first>>32, uint32(first), second>>32, uint32(second))
+	}
+}

@@ -1,0 +1,86 @@
+package main
+
+import "math/bits"
+
+// publisher sends the numbered messages of one connection to one group. Owner: the generator that has the connection.
+type publisher struct {
+	number int // among all publishers of the run, as the stamp has it
+	group  int
+	place  int // among the publishers of its group
+	conn   *conn
+	prefix []byte // the command up to the message text
+
+	sequence uint32 // of the next message
+	allowed  uint32 // messages below this number may be sent now
+	queued   bool   // it is in its crew's list of publishers that have something to do
+	held     bool   // the socket took no more when it wanted to send: lateness from then on is the server's
+	gone     bool   // its connection was cut off
+
+	// Closed loop only. A message is acknowledged when every member of the group has it. One designated member as an
+	// echo would be cheaper, but a server that happens to serve that member first would look faster than it is, and
+	// what waits for all the others would have no bound: the window would no longer say what is in flight.
+	window uint32
+	floor  uint32   // all messages below are acknowledged
+	needed uint32   // members of the group
+	got    []uint32 // deliveries of message n, at n modulo the length (a power of two)
+}
+
+// openWindow allows the first messages of a closed loop.
+func (p *publisher) openWindow(window, members int) {
+	p.window, p.needed = uint32(window), uint32(members)
+	p.got = make([]uint32, 1<<bits.Len(uint(window-1)))
+	p.allowed = p.window
+}
+
+// acknowledge notes one more member that has the message, and reports whether that allows further ones.
+func (p *publisher) acknowledge(sequence uint32) bool {
+	last := uint32(len(p.got) - 1)
+	p.got[sequence&last]++
+	if sequence != p.floor || p.got[sequence&last] < p.needed {
+		return false
+	}
+	for p.floor < p.sequence && p.got[p.floor&last] == p.needed {
+		p.got[p.floor&last] = 0
+		p.floor++
+	}
+	p.allowed = p.floor + p.window
+	return true
+}
+
+// schedule is an open loop: message n of the whole run is due n/rate after the start, publishers take turns. Its due
+// times depend on nothing that the server does, and a message that is sent late keeps its due time in its stamp.
+type schedule struct {
+	start, end int64
+	rate       float64 // messages a second of all publishers of the run
+	publishers int     // of the run
+	own        []*publisher
+	turn       int    // whose message is the next, in own
+	round      uint32 // its sequence number
+}
+
+func (s *schedule) due(publisher int, sequence uint32) int64 {
+	n := float64(sequence)*float64(s.publishers) + float64(publisher)
+	return s.start + int64(n*1e9/s.rate)
+}
+
+// advance allows all messages that are due and hands their publishers to mark. It returns when the next is due, or
+// over when none is before the end.
+func (s *schedule) advance(now int64, mark func(*publisher)) (wake int64, over bool) {
+	for len(s.own) > 0 {
+		p := s.own[s.turn]
+		due := s.due(p.number, s.round)
+		if due >= s.end {
+			return 0, true
+		}
+		if due > now {
+			return due, false
+		}
+		p.allowed = s.round + 1
+		mark(p)
+		if s.turn++; s.turn == len(s.own) {
+			s.turn = 0
+			s.round++
+		}
+	}
+	return 0, true
+}

@@ -1,0 +1,23 @@
+// Package wsproto turns bytes into meaning and meaning into bytes: the opening
+// handshake, WebSocket frames, the JSON commands and their replies.
+//
+//	           ReadRequest          Reader.Next           CommandParser.Parse
+//	bytes ───► Request ── 101 ───►  Event ── text ─────►  Command ───► whoever owns the group
+//	           Rejection            EventPing, Close, Fail  ErrorCode        │
+//	              │                     │                     │             │
+//	bytes ◄─── AppendTo ◄────────── AppendPong, AppendClose ◄ AppendError ◄ AppendOK, AppendSeq,
+//	                                                                        AppendTextHeader
+//
+// The rule of the package: it is pure. Nothing here opens a socket, starts a goroutine,
+// reads a clock or writes a log. Bytes come in as arguments, events and bytes go out as
+// results, and every verdict depends on the bytes alone: however a peer's bytes are cut
+// into pieces, the same events come out in the same order. That is what the fuzz targets
+// check, and what lets a simulation run the server without a network.
+//
+// Memory follows what a peer has really sent, never what it has announced, and every
+// buffer has a bound with a name. The roads that a broadcast takes (a whole frame in one
+// read, a command without escapes, an encoded packet) allocate nothing.
+//
+// It is the only package that knows the WebSocket library, of which it uses the header
+// rules and the masking cipher; everything that would block on a reader is our own.
+package wsproto

@@ -1,0 +1,37 @@
+package wsproto
+
+// ErrorCode says in an error reply why a command was not carried out. The codes are part
+// of the protocol: programs compare them, so they never change; sentences may.
+type ErrorCode string
+
+// The error codes. The empty code means that there is no error.
+const (
+	ErrBadJSON       ErrorCode = "bad_json"
+	ErrUnknownCmd    ErrorCode = "unknown_cmd"
+	ErrBadGroupID    ErrorCode = "bad_group_id"
+	ErrBadMessage    ErrorCode = "bad_message"
+	ErrBadID         ErrorCode = "bad_id"
+	ErrTooManyGroups ErrorCode = "too_many_groups"
+	ErrBusy          ErrorCode = "busy"
+	ErrStopping      ErrorCode = "stopping"
+)
+
+// sentences stand in replies between JSON quotes as they are: no quotes, no backslashes.
+var sentences = map[ErrorCode]string{
+	ErrBadJSON:       "the command must be one JSON object in UTF-8, nested at most 512 deep",
+	ErrUnknownCmd:    "cmd must be add_group, leave_group or send_to_group",
+	ErrBadGroupID:    "group_id must be a string of 1 to 255 bytes or an integer of 64 bits",
+	ErrBadMessage:    "send_to_group needs a message",
+	ErrBadID:         "id must be a string or an integer of at most 128 bytes of JSON",
+	ErrTooManyGroups: "this connection is in as many groups as it may be",
+	ErrBusy:          "the server is too busy to accept this now; try again a little later",
+	ErrStopping:      "the server is stopping; connect again and repeat the command",
+}
+
+// Sentence says in one sentence what the code means and what to do about it.
+func (c ErrorCode) Sentence() string {
+	if s, ok := sentences[c]; ok {
+		return s
+	}
+	return "the command was refused"
+}

@@ -1,0 +1,153 @@
+package wsproto
+
+import (
+	"bytes"
+	"crypto/sha1"
+	"encoding/base64"
+)
+
+// HandshakeBytesMax is the largest request head that is read, in bytes, its empty line
+// included. A browser sends half a kilobyte, plus its cookies for the host.
+const HandshakeBytesMax = 8 << 10
+
+// Request is what a client asked for before the first frame. Its strings are its own.
+type Request struct {
+	Method  string
+	Path    string // as sent, without the query, percent escapes not decoded; "*" for OPTIONS *
+	Upgrade bool   // a correct WebSocket opening handshake (RFC 6455 §4.2.1)
+	Origin  string // "" if not sent, which is what programs that are no browsers do (RFC 6455 §10.2)
+	Host    string
+
+	accept [acceptBytes]byte
+}
+
+// Sizes of the handshake's two base64 texts (RFC 6455 §4.1 and §4.2.2).
+const (
+	keyNonceBytes = 16
+	keyBytes      = (keyNonceBytes + 2) / 3 * 4 // 24
+	acceptBytes   = (sha1.Size + 2) / 3 * 4     // 28
+)
+
+// acceptGUID is what the key is hashed together with (RFC 6455 §1.3).
+const acceptGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+// websocketVersion is the one version of the protocol that was ever finished (RFC 6455 §4.1).
+const websocketVersion = "13"
+
+// ReadRequest reads one HTTP/1.1 request head from the front of p, which may hold less
+// than one head, or more.
+//
+// n == 0 without an error: the head is incomplete; call again with the whole buffer when
+// it has grown. n > 0: the head is n bytes, its empty line included, and p[n:] are the
+// first frames. If req.Upgrade is true, answer with AppendUpgrade; if not, it is plain
+// HTTP with nothing of WebSocket in it, to be routed by Method and Path (its body, if
+// any, is the caller's to ignore). An error is a *Rejection: answer with AppendTo, then
+// close.
+//
+// Bytes are judged from left to right and each as soon as it is there: junk is refused at
+// its first byte, and the verdict does not depend on how the bytes were cut. A head of
+// more than HandshakeBytesMax bytes is refused with 431 as soon as p has that many.
+func ReadRequest(p []byte) (req Request, n int, err error) {
+	var h head
+	n, rejection := h.read(p[:min(len(p), HandshakeBytesMax)])
+	if rejection != nil {
+		return Request{}, 0, rejection
+	}
+	if n == 0 {
+		if len(p) >= HandshakeBytesMax {
+			return Request{}, 0, rejectHeadSize
+		}
+		return Request{}, 0, nil
+	}
+	if rejection := h.judge(); rejection != nil {
+		return Request{}, 0, rejection
+	}
+	req = Request{
+		Method:  methodName(h.method),
+		Path:    h.path,
+		Upgrade: h.isWebSocket(),
+		Origin:  string(h.origin),
+		Host:    string(h.host),
+	}
+	if req.Upgrade {
+		req.accept = acceptFor(h.key)
+	}
+	return req, n, nil
+}
+
+// AppendUpgrade appends the 101 response (RFC 6455 §4.2.2). req must be an Upgrade.
+// Neither extensions nor subprotocols are taken up, which is how an offer is declined.
+func AppendUpgrade(dst []byte, req *Request) []byte {
+	dst = append(dst, "HTTP/1.1 101 Switching Protocols\r\n"+
+		"Upgrade: websocket\r\n"+
+		"Connection: Upgrade\r\n"+
+		"Sec-WebSocket-Accept: "...)
+	dst = append(dst, req.accept[:]...)
+	return append(dst, "\r\n\r\n"...)
+}
+
+// judge decides about a whole head (RFC 6455 §4.2.1, §4.2.2).
+func (h *head) judge() *Rejection {
+	if h.host == nil {
+		return rejectNoHost
+	}
+	if h.contentLength != nil && h.coding != nil {
+		return rejectBody // two lengths: the classic of request smuggling (RFC 9112 §6.1)
+	}
+	if !h.isWebSocket() {
+		return nil
+	}
+	hasBody := h.coding != nil || len(bytes.TrimLeft(h.contentLength, "0")) > 0
+	switch {
+	case string(h.method) != "GET":
+		return rejectUpgradeMethod
+	case hasBody:
+		return rejectUpgradeBody
+	case !h.upgradeWebSocket:
+		return rejectNoUpgrade
+	case !h.connectionUpgrade:
+		return rejectNoConnection
+	case string(h.version) != websocketVersion:
+		return rejectWebSocketVersion
+	case h.key == nil:
+		return rejectNoKey
+	case !goodKey(h.key):
+		return rejectKey
+	}
+	return nil
+}
+
+// isWebSocket reports whether the client means WebSocket, rightly or wrongly: then it is
+// told what is wrong rather than given a page.
+func (h *head) isWebSocket() bool { return h.upgradeWebSocket || h.secWebSocket }
+
+// goodKey reports whether the key is base64 of sixteen bytes (RFC 6455 §4.2.1).
+func goodKey(key []byte) bool {
+	if len(key) != keyBytes {
+		return false
+	}
+	var nonce [keyBytes]byte
+	n, err := base64.StdEncoding.Decode(nonce[:], key)
+	return err == nil && n == keyNonceBytes
+}
+
+// acceptFor is the answer to a good key (RFC 6455 §4.2.2, step 5.4).
+func acceptFor(key []byte) (accept [acceptBytes]byte) {
+	var text [keyBytes + len(acceptGUID)]byte
+	copy(text[:], key)
+	copy(text[keyBytes:], acceptGUID)
+	sum := sha1.Sum(text[:])
+	base64.StdEncoding.Encode(accept[:], sum[:])
+	return accept
+}
+
+// methodName copies a method; the usual ones need no memory.
+func methodName(method []byte) string {
+	switch string(method) {
+	case "GET":
+		return "GET"
+	case "HEAD":
+		return "HEAD"
+	}
+	return string(method)
+}

@@ -1,0 +1,387 @@
+package wsproto
+
+import (
+	"encoding/binary"
+	"unicode/utf8"
+
+	"github.com/gobwas/ws"
+)
+
+// EventKind says what Next has found.
+type EventKind uint8
+
+// The kinds of Event. A message that came in fragments is one event, at its last one.
+const (
+	EventNone   EventKind = iota // nothing yet: all bytes are taken, more are needed
+	EventText                    // a whole text message, valid UTF-8 (RFC 6455 §5.6)
+	EventBinary                  // a whole binary message (§5.6)
+	EventPing                    // to be answered by a pong of the same payload (§5.5.2)
+	EventPong                    // §5.5.3
+	EventClose                   // to be answered by a close of the same code (§5.5.1)
+	EventFail                    // the peer broke a rule: send Code, then close (§7.1.7)
+)
+
+// String names the kind for logs and tests.
+func (k EventKind) String() string {
+	names := [...]string{"none", "text", "binary", "ping", "pong", "close", "fail"}
+	if int(k) < len(names) {
+		return names[k]
+	}
+	return "unknown"
+}
+
+// Event is one thing that a client has said.
+type Event struct {
+	Kind    EventKind
+	Code    StatusCode // EventClose: the code to echo, 0 if there was none. EventFail: the code to close with.
+	Payload []byte     // borrowed until the next call of Next or Reset. EventClose: the reason.
+	Reason  string     // EventFail: a sentence, short enough for a close frame
+}
+
+// Reader turns the bytes of one client into events (RFC 6455 §5 and §6.2, server side). A
+// frame that stands whole in the caller's bytes is handed out from there; only what is
+// unfinished at the end of a read is copied and kept. So a reader that is Idle knows
+// nothing of its client, and one reader can serve all clients of an owner until one of
+// them leaves something unfinished.
+//
+// One goroutine at a time. The zero value is not usable.
+type Reader struct {
+	messageBytesMax int
+
+	// The header so far, if it was cut off.
+	head    [headBytesMax]byte
+	headLen int
+
+	// The frame whose payload is being read.
+	inFrame bool
+	fin     bool
+	op      OpCode
+	mask    [maskBytes]byte
+	maskPos int // where in mask the next payload byte falls, 0 to 3
+	left    int // payload bytes yet to come
+
+	// The message that is being put together. Control frames stand between its fragments
+	// (§5.4), so they have a buffer of their own.
+	messageOp OpCode // OpText, OpBinary; OpContinuation: no message is open
+	message   []byte
+	text      textChecker
+	control   []byte // the front of a control payload; allocated by the first one cut off
+
+	spent    bool // message was handed out by the last call and is free by the next
+	finished bool // a close or a fault was handed out
+}
+
+const (
+	// messageBytesFirst is the first allocation for an unfinished message: commands are
+	// small, and a partial one must not cost a page.
+	messageBytesFirst = 256
+	// messageBytesKept is the largest buffer that outlives its message. Beyond it the
+	// memory goes back: one large message must not stay for the life of a client.
+	messageBytesKept = 4 << 10
+)
+
+// fault is a broken rule: the code to close with and a sentence for the peer.
+type fault struct {
+	code   StatusCode
+	reason string
+}
+
+var (
+	faultCloseCode     = fault{CloseProtocolError, "the close code may not be sent"}
+	faultCloseReason   = fault{CloseInvalidPayload, "the close reason is not UTF-8"}
+	faultCloseSize     = fault{CloseProtocolError, "a close payload of one byte cannot hold a code"}
+	faultLengthTopBit  = fault{CloseProtocolError, "the top bit of a 64-bit length must be 0"}
+	faultLengthMinimal = fault{CloseProtocolError, "the length is not in its shortest form"}
+	faultText          = fault{CloseInvalidPayload, "the text is not UTF-8"}
+	faultTooBig        = fault{CloseMessageTooBig, "the message is over the limit"}
+)
+
+// NewReader returns a reader that refuses messages of more than messageBytesMax bytes,
+// the sum of all fragments, with 1009. The caller owes messageBytesMax ≥ 1.
+func NewReader(messageBytesMax int) *Reader {
+	if messageBytesMax < 1 {
+		panic("wsproto: NewReader needs a message bound of at least one byte")
+	}
+	return &Reader{messageBytesMax: messageBytesMax}
+}
+
+// Next takes the first n bytes of p and yields at most one event. The bytes it takes are
+// unmasked in place. With EventNone n is len(p); with any other the caller handles the
+// event and calls again with p[n:]. Whenever p is not empty n is at least 1.
+//
+// EventClose and EventFail are the last event: they take all of p, since nothing behind
+// them counts (RFC 6455 §5.5.1, §7.1.7), and from then on Next takes everything and
+// yields EventNone until Reset.
+func (r *Reader) Next(p []byte) (n int, ev Event) {
+	if r.spent {
+		r.release()
+	}
+	for n < len(p) {
+		if r.finished {
+			return len(p), Event{}
+		}
+		if !r.inFrame {
+			used, f := r.readHead(p[n:])
+			if f != nil {
+				return r.fail(len(p), f)
+			}
+			n += used
+			if !r.inFrame {
+				return n, Event{}
+			}
+		}
+		payload := p[n:]
+		if len(payload) > r.left {
+			payload = payload[:r.left]
+		}
+		n += len(payload)
+		r.left -= len(payload)
+		whole := r.left == 0
+		r.inFrame = !whole
+		ws.Cipher(payload, r.mask, r.maskPos)
+		r.maskPos = (r.maskPos + len(payload)) % maskBytes
+
+		var f *fault
+		if r.op.IsControl() {
+			ev, f = r.readControl(payload, whole)
+		} else {
+			ev, f = r.readData(payload, whole)
+		}
+		if f != nil {
+			return r.fail(len(p), f)
+		}
+		if ev.Kind == EventClose {
+			r.finish()
+			return len(p), ev
+		}
+		if ev.Kind != EventNone {
+			return n, ev
+		}
+	}
+	return n, Event{}
+}
+
+// Idle reports whether nothing of the client is unfinished here: no part of a header, a
+// payload or a fragmented message, and no end. An idle reader may serve another client,
+// as soon as the payload of its last event is no longer needed.
+func (r *Reader) Idle() bool {
+	return !r.inFrame && r.headLen == 0 && r.messageOp == OpContinuation && !r.finished
+}
+
+// Buffered is the memory held for messages, in bytes of capacity. It is at most twice
+// what has arrived of the unfinished message, or a small constant (4 KiB) if that is more.
+func (r *Reader) Buffered() int { return cap(r.message) + cap(r.control) }
+
+// Reset forgets everything but the bound, and makes a finished reader usable for another
+// client. Small buffers are kept, large ones dropped.
+func (r *Reader) Reset() {
+	r.release()
+	*r = Reader{messageBytesMax: r.messageBytesMax, message: r.message, control: r.control[:0]}
+}
+
+// readHead takes a header, or as much of one as there is, from the front of p, and opens
+// the frame when the header is whole.
+func (r *Reader) readHead(p []byte) (used int, f *fault) {
+	kept := r.headLen
+	if kept == 0 {
+		size, f := r.parseHead(p)
+		if f != nil {
+			return 0, f
+		}
+		if size == 0 {
+			r.headLen = copy(r.head[:], p)
+			return len(p), nil
+		}
+		return size, nil
+	}
+	// A part came before. Join the parts; the copy may reach into the payload, which is
+	// why only size-kept bytes count as taken.
+	joined := r.head[:kept+copy(r.head[kept:], p)]
+	size, f := r.parseHead(joined)
+	if f != nil {
+		return 0, f
+	}
+	if size == 0 {
+		r.headLen = len(joined)
+		return len(p), nil
+	}
+	r.headLen = 0
+	return size - kept, nil
+}
+
+// parseHead judges the bytes of a header (RFC 6455 §5.2) from left to right, each as soon
+// as it is there, so that the verdict does not depend on how the bytes were cut. size is
+// 0 while bytes are missing.
+func (r *Reader) parseHead(b []byte) (size int, f *fault) {
+	if len(b) == 0 {
+		return 0, nil
+	}
+	state := ws.StateServerSide
+	if r.messageOp != OpContinuation {
+		state = state.Set(ws.StateFragmented)
+	}
+	h := ws.Header{
+		Fin:    b[0]&bitFin != 0,
+		Rsv:    b[0] >> 4 & 7,
+		OpCode: OpCode(b[0] & 0x0f),
+		Masked: true, // not known yet: judge the first byte alone
+	}
+	if err := ws.CheckHeader(h, state); err != nil {
+		return 0, &fault{CloseProtocolError, err.Error()}
+	}
+	if len(b) < 2 {
+		return 0, nil
+	}
+	h.Masked = b[1]&bitMask != 0
+	length := uint64(b[1] &^ bitMask)
+	h.Length = int64(length)
+	if err := ws.CheckHeader(h, state); err != nil {
+		return 0, &fault{CloseProtocolError, err.Error()}
+	}
+	if h.OpCode == OpClose && length > 0 && length < closeCodeBytes {
+		return 0, &faultCloseSize
+	}
+	size = 2
+	switch length {
+	case length16:
+		size += 2
+		if len(b) < size {
+			return 0, nil
+		}
+		length = uint64(binary.BigEndian.Uint16(b[2:]))
+		if length <= length7Max {
+			return 0, &faultLengthMinimal
+		}
+	case length64:
+		size += 8
+		if len(b) > 2 && b[2]&0x80 != 0 {
+			return 0, &faultLengthTopBit
+		}
+		if len(b) < size {
+			return 0, nil
+		}
+		length = binary.BigEndian.Uint64(b[2:])
+		if length <= length16Max {
+			return 0, &faultLengthMinimal
+		}
+	}
+	// The bound is checked on the announcement, before a byte of payload costs memory.
+	if !h.OpCode.IsControl() && length > uint64(r.messageBytesMax-len(r.message)) {
+		return 0, &faultTooBig
+	}
+	size += maskBytes
+	if len(b) < size {
+		return 0, nil
+	}
+
+	r.inFrame, r.fin, r.op = true, h.Fin, h.OpCode
+	r.left = int(length)
+	r.mask, r.maskPos = [maskBytes]byte(b[size-maskBytes:]), 0
+	if h.OpCode == OpText || h.OpCode == OpBinary {
+		r.messageOp = h.OpCode
+	}
+	return size, nil
+}
+
+// readData takes a piece of a data frame's payload, already unmasked; whole says that it
+// is the frame's last.
+func (r *Reader) readData(payload []byte, whole bool) (ev Event, f *fault) {
+	isText := r.messageOp == OpText
+	if whole && r.fin && len(r.message) == 0 {
+		// The fast path: all of the message is in the caller's hands.
+		if isText && !utf8.Valid(payload) {
+			return Event{}, &faultText
+		}
+		r.messageOp = OpContinuation
+		return Event{Kind: dataKind(isText), Payload: payload}, nil
+	}
+	if isText && !r.text.add(payload) {
+		return Event{}, &faultText
+	}
+	r.keep(payload)
+	if !whole || !r.fin {
+		return Event{}, nil
+	}
+	if isText && !r.text.atBorder() {
+		return Event{}, &faultText
+	}
+	r.messageOp = OpContinuation
+	r.spent = true
+	return Event{Kind: dataKind(isText), Payload: r.message}, nil
+}
+
+// readControl takes a piece of a control frame's payload, already unmasked.
+func (r *Reader) readControl(payload []byte, whole bool) (ev Event, f *fault) {
+	if !whole || len(r.control) > 0 {
+		if r.control == nil {
+			r.control = make([]byte, 0, ControlBytesMax)
+		}
+		r.control = append(r.control, payload...)
+		payload = r.control
+	}
+	if r.op == OpClose {
+		if f := closeFault(payload, whole); f != nil {
+			return Event{}, f
+		}
+	}
+	if !whole {
+		return Event{}, nil
+	}
+	r.control = r.control[:0]
+	switch r.op {
+	case OpPing:
+		return Event{Kind: EventPing, Payload: payload}, nil
+	case OpPong:
+		return Event{Kind: EventPong, Payload: payload}, nil
+	}
+	if len(payload) == 0 {
+		return Event{Kind: EventClose}, nil
+	}
+	return Event{Kind: EventClose, Code: closeCode(payload), Payload: payload[closeCodeBytes:]}, nil
+}
+
+// keep adds a piece to the message, doubling the buffer when it is full: by what has
+// arrived, never by what was announced, so that 14 bytes cannot ask for a megabyte.
+func (r *Reader) keep(payload []byte) {
+	have := len(r.message)
+	if need := have + len(payload); need > cap(r.message) {
+		room := max(2*cap(r.message), need, messageBytesFirst)
+		if r.fin {
+			room = min(room, need+r.left) // no more than this can come
+		}
+		room = min(room, r.messageBytesMax)
+		grown := make([]byte, have, room)
+		copy(grown, r.message)
+		r.message = grown
+	}
+	r.message = append(r.message, payload...)
+}
+
+// release makes the message buffer free for the next message, or drops a large one.
+func (r *Reader) release() {
+	r.spent = false
+	if cap(r.message) > messageBytesKept {
+		r.message = nil
+	}
+	r.message = r.message[:0]
+}
+
+// finish ends the reader. What was unfinished is let go at once: a client that is being
+// closed may linger for a while, and its memory should not.
+func (r *Reader) finish() {
+	r.finished = true
+	r.inFrame, r.headLen, r.messageOp = false, 0, OpContinuation
+	r.message, r.spent = nil, false
+}
+
+func (r *Reader) fail(n int, f *fault) (int, Event) {
+	r.finish()
+	return n, Event{Kind: EventFail, Code: f.code, Reason: f.reason}
+}
+
+func dataKind(isText bool) EventKind {
+	if isText {
+		return EventText
+	}
+	return EventBinary
+}

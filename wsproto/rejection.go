@@ -1,0 +1,164 @@
+package wsproto
+
+import (
+	"strconv"
+	"strings"
+)
+
+// Rejection is an HTTP answer that ends the connection (RFC 6455 §4.2.2, RFC 9110 §15).
+// Those of this package are shared: read only.
+type Rejection struct {
+	Status int    // HTTP status code
+	Reason string // a sentence for a human, sent as the body
+	Header string // further header lines, each "Name: value\r\n", or ""
+}
+
+// Rejections that the caller decides on.
+var (
+	// RejectTimeout is for a head that is not complete after the handshake's time.
+	RejectTimeout = &Rejection{Status: 408, Reason: "the request took too long to arrive"}
+	// RejectBusy is for a client beyond the bound on connections.
+	RejectBusy = &Rejection{Status: 503, Reason: "this server has as many connections as it may; try again", Header: "Retry-After: 1\r\n"}
+	// RejectStopping is for a client that comes while the server drains.
+	RejectStopping = &Rejection{Status: 503, Reason: "this server is stopping; try again", Header: "Retry-After: 1\r\n"}
+)
+
+// RejectNotFound is for plain HTTP to a path where there is nothing. It says what there is.
+func RejectNotFound(path string) *Rejection {
+	return &Rejection{Status: 404, Reason: "there is nothing at " + quote(path) +
+		"; WebSockets connect to any path, the demo page is at /, health is at /healthz"}
+}
+
+// RejectMethod is for plain HTTP to a known path by a method other than GET and HEAD.
+func RejectMethod(method string) *Rejection {
+	return &Rejection{Status: 405, Reason: "the method " + quote(method) + " is not for this path; GET and HEAD are",
+		Header: "Allow: GET, HEAD\r\n"}
+}
+
+// Rejections by ReadRequest.
+var (
+	rejectTLS = &Rejection{Status: 400, Reason: "this looks like TLS, but the port speaks plain HTTP; " +
+		"TLS ends at a proxy in front of it, or the address should begin with ws:// in place of wss://"}
+	rejectRequestLine  = &Rejection{Status: 400, Reason: "this is not an HTTP request line; it should look like GET / HTTP/1.1"}
+	rejectTarget       = &Rejection{Status: 400, Reason: "the request target is not a path that begins with a slash"}
+	rejectVersion      = &Rejection{Status: 400, Reason: "the request must be HTTP/1.1; if a proxy stands in between, let it use HTTP/1.1 to this server"}
+	rejectBareLF       = &Rejection{Status: 400, Reason: "each line of the request must end with CR LF, but one ends with LF alone"}
+	rejectBareCR       = &Rejection{Status: 400, Reason: "each line of the request must end with CR LF, but one has a CR alone"}
+	rejectFolded       = &Rejection{Status: 400, Reason: "a header line begins with white space; folded headers are no longer allowed"}
+	rejectField        = &Rejection{Status: 400, Reason: "a header line is not of the form Name: value"}
+	rejectControl      = &Rejection{Status: 400, Reason: "a header has a control character in its value"}
+	rejectHeadSize     = &Rejection{Status: 431, Reason: "the request head is over 8192 bytes; cookies are the usual cause"}
+	rejectNoHost       = &Rejection{Status: 400, Reason: "the Host header is missing"}
+	rejectHostTwice    = &Rejection{Status: 400, Reason: "the Host header is there twice"}
+	rejectOriginTwice  = &Rejection{Status: 400, Reason: "the Origin header is there twice"}
+	rejectKeyTwice     = &Rejection{Status: 400, Reason: "the Sec-WebSocket-Key header is there twice"}
+	rejectVersionTwice = &Rejection{Status: 400, Reason: "the Sec-WebSocket-Version header is there twice"}
+	rejectBody         = &Rejection{Status: 400, Reason: "the headers contradict each other or are wrong about the length of the body"}
+
+	rejectUpgradeMethod    = &Rejection{Status: 405, Reason: "a WebSocket handshake is a GET request", Header: "Allow: GET\r\n"}
+	rejectUpgradeBody      = &Rejection{Status: 400, Reason: "a WebSocket handshake has no body"}
+	rejectNoUpgrade        = &Rejection{Status: 426, Reason: "a WebSocket handshake needs the header Upgrade: websocket; a proxy in between may have dropped it"}
+	rejectNoConnection     = &Rejection{Status: 426, Reason: "a WebSocket handshake needs the header Connection: Upgrade; a proxy in between may have dropped it"}
+	rejectWebSocketVersion = &Rejection{Status: 426, Reason: "this server speaks WebSocket version 13 only", Header: "Sec-WebSocket-Version: 13\r\n"}
+	rejectNoKey            = &Rejection{Status: 400, Reason: "the Sec-WebSocket-Key header is missing"}
+	rejectKey              = &Rejection{Status: 400, Reason: "the Sec-WebSocket-Key is not base64 of 16 bytes"}
+)
+
+// Error is the status and the reason in one line.
+func (r *Rejection) Error() string {
+	return strconv.Itoa(r.Status) + " " + statusText(r.Status) + ": " + r.Reason
+}
+
+// AppendTo appends the whole HTTP response. The connection is to be closed behind it. The
+// caller owes a Header of whole lines.
+func (r *Rejection) AppendTo(dst []byte) []byte {
+	dst = appendStatusLine(dst, r.Status)
+	dst = append(dst, r.Header...)
+	if r.Status == 426 {
+		// 426 must name what to upgrade to, and who sends Upgrade must also name it in
+		// Connection (RFC 9110 §15.5.22, §7.8).
+		dst = append(dst, "Upgrade: websocket\r\nConnection: Upgrade, close\r\n"...)
+	} else {
+		dst = append(dst, "Connection: close\r\n"...)
+	}
+	dst = append(dst, "Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n"...)
+	dst = appendContentLength(dst, len(r.Reason)+1)
+	dst = append(dst, "\r\n"...)
+	dst = append(dst, r.Reason...)
+	return append(dst, '\n')
+}
+
+// AppendHTTP appends a plain response that is not to be cached and ends the connection.
+// headOnly leaves the body out, as the answer to HEAD, but not its length (RFC 9110
+// §9.3.2). The caller owes a contentType without line breaks.
+func AppendHTTP(dst []byte, status int, contentType string, body []byte, headOnly bool) []byte {
+	dst = appendStatusLine(dst, status)
+	dst = append(dst, "Connection: close\r\nCache-Control: no-store\r\nContent-Type: "...)
+	dst = append(dst, contentType...)
+	dst = append(dst, "\r\nX-Content-Type-Options: nosniff\r\n"...)
+	dst = appendContentLength(dst, len(body))
+	dst = append(dst, "\r\n"...)
+	if headOnly {
+		return dst
+	}
+	return append(dst, body...)
+}
+
+func appendStatusLine(dst []byte, status int) []byte {
+	dst = append(dst, "HTTP/1.1 "...)
+	dst = strconv.AppendInt(dst, int64(status), 10)
+	dst = append(dst, ' ') // there even if the text is empty (RFC 9112 §4)
+	dst = append(dst, statusText(status)...)
+	return append(dst, "\r\n"...)
+}
+
+func appendContentLength(dst []byte, bodyBytes int) []byte {
+	dst = append(dst, "Content-Length: "...)
+	dst = strconv.AppendInt(dst, int64(bodyBytes), 10)
+	return append(dst, "\r\n"...)
+}
+
+// statusText has the statuses that a server without content gives (RFC 9110 §15, RFC 6585).
+// A table of our own: net/http has no place in a package without sockets.
+func statusText(status int) string {
+	switch status {
+	case 200:
+		return "OK"
+	case 400:
+		return "Bad Request"
+	case 403:
+		return "Forbidden"
+	case 404:
+		return "Not Found"
+	case 405:
+		return "Method Not Allowed"
+	case 408:
+		return "Request Timeout"
+	case 413:
+		return "Content Too Large"
+	case 426:
+		return "Upgrade Required"
+	case 429:
+		return "Too Many Requests"
+	case 431:
+		return "Request Header Fields Too Large"
+	case 500:
+		return "Internal Server Error"
+	case 503:
+		return "Service Unavailable"
+	}
+	return ""
+}
+
+// quotedBytesMax bounds what of a client's own text is shown back to it.
+const quotedBytesMax = 64
+
+// quote makes a client's text harmless: printable ASCII in quotes, and short.
+func quote(text string) string {
+	cut := cutAtRune(text, quotedBytesMax)
+	quoted := strconv.QuoteToASCII(cut)
+	if len(cut) < len(text) {
+		quoted = strings.TrimSuffix(quoted, `"`) + `..."`
+	}
+	return quoted
+}

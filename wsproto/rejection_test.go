@@ -1,0 +1,91 @@
+package wsproto
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+func TestRejectionsAreWholeResponses(t *testing.T) {
+	for _, test := range []struct {
+		rejection *Rejection
+		status    int
+		header    map[string]string
+		reason    string
+	}{
+		{RejectTimeout, 408, map[string]string{"Connection": "close"}, "too long"},
+		{RejectBusy, 503, map[string]string{"Connection": "close", "Retry-After": "1"}, "as many connections"},
+		{RejectStopping, 503, map[string]string{"Retry-After": "1"}, "stopping"},
+		{RejectNotFound("/favicon.ico"), 404, nil, `nothing at "/favicon.ico"`},
+		{RejectMethod("POST"), 405, map[string]string{"Allow": "GET, HEAD"}, `"POST"`},
+		{rejectHeadSize, 431, nil, "8192"},
+		{rejectUpgradeMethod, 405, map[string]string{"Allow": "GET"}, "GET"},
+		{rejectWebSocketVersion, 426, map[string]string{"Upgrade": "websocket", "Connection": "Upgrade, close", "Sec-Websocket-Version": "13"}, "13"},
+		{rejectNoUpgrade, 426, map[string]string{"Upgrade": "websocket", "Connection": "Upgrade, close"}, "Upgrade: websocket"},
+	} {
+		// The library takes the close option out of Connection, so look at the bytes too.
+		raw := string(test.rejection.AppendTo(nil))
+		response, body := readResponse(t, []byte(raw), "GET")
+		if response.StatusCode != test.status || response.Status == "" || !response.Close {
+			t.Errorf("got status %q (close %v), want %d", response.Status, response.Close, test.status)
+		}
+		if text := http.StatusText(test.status); !strings.HasSuffix(response.Status, text) {
+			t.Errorf("got status %q, want %q in it", response.Status, text)
+		}
+		for name, want := range test.header {
+			if name == "Connection" {
+				if !strings.Contains(raw, "\r\nConnection: "+want+"\r\n") {
+					t.Errorf("%d: got %q, want Connection: %s", test.status, raw, want)
+				}
+			} else if got := response.Header.Values(name); len(got) != 1 || got[0] != want {
+				t.Errorf("%d: %s: got %q, want %q", test.status, name, got, want)
+			}
+		}
+		if got := response.Header.Get("Content-Type"); got != "text/plain; charset=utf-8" {
+			t.Errorf("%d: got Content-Type %q", test.status, got)
+		}
+		if !strings.Contains(body, test.reason) || !strings.Contains(test.rejection.Error(), test.reason) {
+			t.Errorf("%d: got body %q and error %q, want %q in both", test.status, body, test.rejection.Error(), test.reason)
+		}
+	}
+}
+
+func TestClientsTextCannotBreakTheResponse(t *testing.T) {
+	for _, text := range []string{"/a\r\nSet-Cookie: a=b", "/\x00\x1b[31m", "/\xff\xfe組", "/<script>", strings.Repeat("/long", 10_000), strings.Repeat("組", 100)} {
+		for _, rejection := range []*Rejection{RejectNotFound(text), RejectMethod(text)} {
+			response, body := readResponse(t, rejection.AppendTo(nil), "GET")
+			if response.Header.Get("Set-Cookie") != "" || strings.ContainsAny(rejection.Header, "\x00") {
+				t.Errorf("%q: got a header from the client's text", text)
+			}
+			for _, c := range strings.TrimSuffix(body, "\n") {
+				if c < ' ' || c > '~' {
+					t.Errorf("%q: got %q in the body, want printable ASCII", text, c)
+				}
+			}
+			if len(body) > 600 {
+				t.Errorf("%.20q: got a body of %d bytes, want a short one", text, len(body))
+			}
+		}
+	}
+}
+
+func TestPlainResponseIsNotCachedAndEndsTheConnection(t *testing.T) {
+	response, body := readResponse(t, AppendHTTP(nil, 200, "text/html; charset=utf-8", []byte("<p>Hello"), false), "GET")
+	if response.Status != "200 OK" || body != "<p>Hello" || !response.Close || response.ContentLength != 8 {
+		t.Errorf("got %q, body %q, close %v", response.Status, body, response.Close)
+	}
+	if got, want := response.Header.Get("Cache-Control"), "no-store"; got != want {
+		t.Errorf("Cache-Control: got %q, want %q", got, want)
+	}
+	if got, want := response.Header.Get("Content-Type"), "text/html; charset=utf-8"; got != want {
+		t.Errorf("Content-Type: got %q, want %q", got, want)
+	}
+}
+
+func TestAnswerToHEADHasTheLengthButNotTheBody(t *testing.T) {
+	raw := AppendHTTP(nil, 200, "text/plain", []byte("Hello"), true)
+	response, body := readResponse(t, raw, "HEAD")
+	if response.ContentLength != 5 || body != "" || !strings.HasSuffix(string(raw), "\r\n\r\n") {
+		t.Errorf("got %q, want a length of 5 and no body", raw)
+	}
+}

@@ -1,0 +1,80 @@
+package wsproto
+
+import (
+	"math/bits"
+	"strconv"
+)
+
+// A command without an id is never answered, so every reply has an id: the JSON text that
+// the client sent, echoed byte for byte. Each function appends one complete text frame.
+// The caller owes an id that Parse gave out (at most IDBytesMax bytes); nil stands for null.
+
+const (
+	replyID      = `{"id":`
+	replyOK      = `,"ok":true}`
+	replySeq     = `,"ok":true,"seq":`
+	replyCode    = `,"error":{"code":"`
+	replyMessage = `","message":"`
+	replyEnd     = `"}}`
+)
+
+// AppendOK appends {"id":7,"ok":true}.
+func AppendOK(dst []byte, id []byte) []byte {
+	id = orNull(id)
+	dst = AppendTextHeader(dst, len(replyID)+len(id)+len(replyOK))
+	dst = append(dst, replyID...)
+	dst = append(dst, id...)
+	return append(dst, replyOK...)
+}
+
+// AppendSeq appends {"id":7,"ok":true,"seq":12}, where seq is the number that the message
+// got in its group.
+func AppendSeq(dst []byte, id []byte, seq uint64) []byte {
+	id = orNull(id)
+	dst = AppendTextHeader(dst, len(replyID)+len(id)+len(replySeq)+decimalBytes(seq)+1)
+	dst = append(dst, replyID...)
+	dst = append(dst, id...)
+	dst = append(dst, replySeq...)
+	dst = strconv.AppendUint(dst, seq, 10)
+	return append(dst, '}')
+}
+
+// AppendError appends {"id":7,"error":{"code":"bad_group_id","message":"group_id must be …"}}.
+func AppendError(dst []byte, id []byte, code ErrorCode) []byte {
+	id = orNull(id)
+	sentence := code.Sentence()
+	dst = AppendTextHeader(dst, len(replyID)+len(id)+len(replyCode)+len(code)+len(replyMessage)+len(sentence)+len(replyEnd))
+	dst = append(dst, replyID...)
+	dst = append(dst, id...)
+	dst = append(dst, replyCode...)
+	dst = append(dst, code...)
+	dst = append(dst, replyMessage...)
+	dst = append(dst, sentence...)
+	return append(dst, replyEnd...)
+}
+
+func orNull(id []byte) []byte {
+	if id == nil {
+		return jsonNull
+	}
+	return id
+}
+
+// decimalBytes is the number of decimal digits of v, known before they are written
+// because the frame's length stands in front of them.
+func decimalBytes(v uint64) int {
+	// log10(2) is about 1233/4096, so n is the number of digits or one less.
+	n := (bits.Len64(v|1) * 1233) >> 12
+	if v >= powersOfTen[n] {
+		n++
+	}
+	return max(n, 1)
+}
+
+var powersOfTen = func() (p [20]uint64) {
+	p[0] = 1
+	for i := 1; i < len(p); i++ {
+		p[i] = 10 * p[i-1]
+	}
+	return p
+}()
