@@ -263,4 +263,3 @@ func (s *shard) bury(c *client) {
 
 // clientsKeptMin is the capacity below which the table of clients is not made smaller.
 const clientsKeptMin = 1024
-
