@@ -141,8 +141,8 @@ func (h *handler) holdEarly(c gnet.Conn) bool {
 		return false
 	}
 	h.early[c] = true
-	for _, b := range h.loops {
-		if b.loop == c.EventLoop() {
+	for i := range h.loops { // by index: boot may be writing the kicks beside
+		if h.loops[i].loop == c.EventLoop() {
 			return true
 		}
 	}

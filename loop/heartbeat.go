@@ -110,7 +110,9 @@ func (s *shard) closeSlice() {
 		case stateOpen:
 			s.close(c, wsproto.CloseGoingAway, "the server is stopping")
 		case stateHandshake:
+			// No waiting for its end: what it has sent was read, and a browser's spare connection never says a word.
 			s.answerHTTP(c, wsproto.RejectStopping.AppendTo(nil))
+			s.doom(c)
 		}
 	}
 	if s.closeAt > 0 {

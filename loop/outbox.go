@@ -145,9 +145,6 @@ func (s *shard) answerHTTP(c *client, response []byte) {
 	c.in = nil
 	s.closing(c)
 	s.last(c, response)
-	if c.state == stateClosing {
-		s.settle(c)
-	}
 }
 
 // last sends a client's last bytes, past the outbox's bound: they are few, and the client must be told.
@@ -155,6 +152,9 @@ func (s *shard) last(c *client, p []byte) {
 	c.bytesOut += uint64(len(p))
 	s.count.bytesOut.Add(uint64(len(p)))
 	s.write(c, p)
+	if c.state == stateClosing {
+		s.settle(c)
+	}
 }
 
 // closing begins the end: no message goes out any more, and there is a deadline.
@@ -168,7 +168,6 @@ func (s *shard) finish(c *client) {
 	if s.outClient == c {
 		s.flushOut()
 	}
-	c.linger = false
 	if c.state != stateClosing {
 		return
 	}
@@ -177,7 +176,8 @@ func (s *shard) finish(c *client) {
 }
 
 // settle takes a closing client a step on, if its outbox is empty: cut it when the peer has ended, else end our
-// direction of the stream, so that the peer sees the end of an HTTP answer and ends its own.
+// direction of the stream, so that the peer sees that nothing more comes and ends its own, be it with a Close frame or
+// without.
 func (s *shard) settle(c *client) {
 	if !c.caughtUp() {
 		return
@@ -185,7 +185,7 @@ func (s *shard) settle(c *client) {
 	switch {
 	case c.peerDone:
 		s.doom(c)
-	case !c.upgraded && !c.linger:
+	case !c.linger:
 		c.linger = true
 		s.rim.shut(int(c.fd))
 	}

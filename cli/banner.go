@@ -1,0 +1,62 @@
+package cli
+
+import (
+	"fmt"
+	"net"
+	"strings"
+)
+
+// bannerWidth fits the narrowest terminal in use.
+const bannerWidth = 72
+
+// clientsHint is the number of clients below which the banner tells how to get room for more: the ports of one client
+// machine, the size from which on people come to ringcast.
+const clientsHint = 65_536
+
+// banner is what an operator sees once the server listens.
+type banner struct {
+	version    string
+	golang     string
+	kernel     string
+	pid        int
+	listen     net.Addr
+	loops      int
+	clientsMax int
+	note       string // the last line: how to go on from here
+}
+
+func (b *banner) text() string {
+	listeners := table{
+		columns: []column{{"name", false}, {"listen", false}, {"loops", true}, {"state", false}},
+		least:   bannerWidth,
+		rows:    [][]string{{"ringcast", "ws://" + b.listen.String(), fmt.Sprint(b.loops), "[OK]"}},
+	}
+	var out strings.Builder
+	out.WriteString(titled("RINGCAST", bannerWidth))
+	fmt.Fprintf(&out, "version %s    %s    %s    pid %d\n", b.version, b.golang, b.kernel, b.pid)
+	out.WriteString(titled("LISTENERS", bannerWidth))
+	out.WriteString(listeners.text())
+	out.WriteString(strings.Repeat("-", bannerWidth) + "\n")
+	fmt.Fprintf(&out, "Demo page: %s\n", pageURL(b.listen))
+	fmt.Fprintf(&out, "Room for %s clients", countText(b.clientsMax))
+	if b.clientsMax < clientsHint {
+		out.WriteString("; for more, raise `ulimit -n` before the start")
+	}
+	out.WriteString(".\n" + b.note + "\n")
+	return out.String()
+}
+
+// pageURL is where a browser on this machine finds the demo page. A listener on every address is reached by loopback.
+func pageURL(listen net.Addr) string {
+	host, port, err := net.SplitHostPort(listen.String())
+	if err != nil {
+		return "http://" + listen.String() + "/"
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+		if ip.To4() == nil {
+			host = "::1"
+		}
+	}
+	return "http://" + net.JoinHostPort(host, port) + "/"
+}

@@ -1,0 +1,173 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"ringcast/loop"
+)
+
+// Exit statuses. A second start in one run dir is statusFailed: nothing is wrong with what was typed.
+const (
+	statusOK     = 0
+	statusFailed = 1 // the verb could not do what it was asked
+	statusUsage  = 2 // what was typed, set or written in the config file is wrong
+)
+
+// Main runs the program with the arguments that follow its name and returns its exit status.
+func Main(args []string, stdout, stderr io.Writer) int {
+	return run(&rim{
+		args:    args,
+		stdout:  stdout,
+		stderr:  stderr,
+		signals: osSignals,
+		serve: func(cfg loop.Config) (server, hub, error) {
+			srv, err := loop.Start(cfg)
+			if err != nil {
+				return nil, nil, err
+			}
+			return srv, srv.Hub(), nil
+		},
+	})
+}
+
+// grammar is everything that can be typed.
+type grammar struct {
+	globals
+
+	Start       startVerb       `cmd:"" help:"Start the server, in the foreground or (-d) in the background."`
+	Stop        stopVerb        `cmd:"" help:"Stop the running server gracefully and wait until it has gone."`
+	Restart     restartVerb     `cmd:"" help:"Stop the server if one runs, then start with the flags given here."`
+	Status      statusVerb      `cmd:"" help:"Show how the running server is: a global part, a row per loop, a summary."`
+	Connections connectionsVerb `cmd:"" help:"List the running server's connections."`
+	Version     versionVerb     `cmd:"" help:"Show the version."`
+}
+
+// globals are the flags of every verb.
+type globals struct {
+	RunDir string     `name:"run-dir" placeholder:"DIR" env:"RINGCAST_RUN_DIR" help:"Where the server keeps its pid file and control socket; the other verbs find it there. Default: $${XDG_RUNTIME_DIR}/ringcast, else ${run_dir_tmp}."`
+	Config configFlag `name:"config" placeholder:"FILE" env:"RINGCAST_CONFIG" help:"JSON object with settings by flag name, such as {\"loops\": 4}. A flag beats its environment variable, which beats the file."`
+}
+
+// rim is what the verbs touch of the world outside, handed in so that tests can stand in for it.
+type rim struct {
+	stdout, stderr io.Writer
+
+	args []string // as Main got them; a process in the background is started with the same
+
+	// signals delivers the signals that ask a server to end, until stop is called.
+	signals func(background bool) (asked <-chan os.Signal, stop func())
+	// serve starts a server; loop.Start but for tests.
+	serve func(loop.Config) (server, hub, error)
+}
+
+// run is Main with the world handed in.
+func run(r *rim) int {
+	args := r.args
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	var g grammar
+	var exited *int
+	parser, err := kong.New(&g,
+		kong.Name("ringcast"),
+		kong.Description("WebSocket group push: clients join groups, a message to a group reaches all its members."),
+		kong.Vars{"run_dir_tmp": tmpRunDir()},
+		kong.Writers(r.stdout, r.stderr),
+		kong.Exit(func(status int) { exited = &status }), // kong prints help in mid-parse and counts on not coming back
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
+	)
+	if err != nil {
+		fmt.Fprintln(r.stderr, "ringcast:", err)
+		return statusFailed
+	}
+	ctx, err := parser.Parse(args)
+	if exited != nil {
+		return *exited
+	}
+	if err != nil {
+		fmt.Fprintf(r.stderr, "ringcast: %s\nTry: ringcast --help\n", parseErrorText(err))
+		return statusUsage
+	}
+	return r.exit(ctx.Command(), ctx.Run(r, &g.globals))
+}
+
+// exit says what went wrong, once, and turns it into the exit status.
+func (r *rim) exit(verb string, err error) int {
+	var wrong *usageError
+	var told toldError
+	switch {
+	case err == nil:
+		return statusOK
+	case errors.As(err, &told):
+		return statusFailed
+	case errors.As(err, &wrong):
+		fmt.Fprintf(r.stderr, "ringcast %s: %v\n", verb, err)
+		return statusUsage
+	default:
+		fmt.Fprintf(r.stderr, "ringcast %s: %v\n", verb, err)
+		return statusFailed
+	}
+}
+
+// parseErrorText is kong's message in an operator's words where kong's are a parser's.
+func parseErrorText(err error) string {
+	text := err.Error()
+	if flag, _, missing := strings.Cut(text, `: expected string value but got "EOL"`); missing {
+		return flag + " needs a value; write " + flag + "=VALUE"
+	}
+	if verb, unknown := strings.CutPrefix(text, "unexpected argument "); unknown && !strings.Contains(verb, "did you mean") {
+		return fmt.Sprintf("%s is neither a verb nor a flag; the verbs are start, stop, restart, status, connections and version", verb)
+	}
+	return text
+}
+
+// usageError is the operator's mistake.
+type usageError struct{ text string }
+
+func (e *usageError) Error() string { return e.text }
+
+func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
+
+// toldError is a failure that has been logged or printed already and only needs its exit status.
+type toldError struct{ error }
+
+// osSignals delivers SIGINT and SIGTERM. The terminal's hang-up stops a server in the foreground, since nobody could
+// reach its Ctrl-C any more, unless nohup has asked for the contrary; one in the background has no terminal to lose, and
+// operators' hands and log rotation send SIGHUP to daemons: it must not cost the clients. SIGUSR1 and SIGUSR2 are what
+// the original reloads on; there is nothing to reload here, and their default is to kill.
+func osSignals(background bool) (<-chan os.Signal, func()) {
+	asked := make(chan os.Signal, 2)
+	signal.Notify(asked, syscall.SIGINT, syscall.SIGTERM)
+	signal.Ignore(syscall.SIGUSR1, syscall.SIGUSR2)
+	switch {
+	case background:
+		signal.Ignore(syscall.SIGHUP)
+	case !signal.Ignored(syscall.SIGHUP):
+		signal.Notify(asked, syscall.SIGHUP)
+	}
+	return asked, func() { signal.Stop(asked) }
+}
+
+// untilAsked gives a context that ends with the first signal that asks the verb to end.
+func (r *rim) untilAsked() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.Background())
+	asked, stop := r.signals(false)
+	go func() {
+		defer stop()
+		select {
+		case <-asked:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}

@@ -1,0 +1,217 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"ringcast/loop"
+)
+
+// patience is how long a test waits for something that is sure to happen.
+const patience = 20 * time.Second
+
+// childEnv makes the test binary be the program, with a fake server inside: what -d starts in these tests.
+const childEnv = "CLI_TEST_CHILD"
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+func TestMain(m *testing.M) {
+	if kind := os.Getenv(childEnv); kind != "" {
+		serve := func(loop.Config) (server, hub, error) { return nil, nil, errors.New("no luck") }
+		if kind == "serve" {
+			f := newFakeServer()
+			serve = f.serve
+		}
+		os.Exit(run(&rim{args: os.Args[1:], stdout: os.Stdout, stderr: os.Stderr, signals: osSignals, serve: serve}))
+	}
+	// Settings of whoever runs the tests must not reach what is tested.
+	for _, kv := range os.Environ() {
+		if name, _, _ := strings.Cut(kv, "="); strings.HasPrefix(name, "RINGCAST_") {
+			os.Unsetenv(name)
+		}
+	}
+	os.Exit(m.Run())
+}
+
+// fakeServer stands in for loop.Server and loop.Hub.
+type fakeServer struct {
+	cfg     loop.Config
+	clients []loop.ClientInfo
+	stop    func(context.Context) error // what Stop does before it ends; nil: nothing
+	started time.Time
+
+	mu   sync.Mutex
+	err  error
+	done chan struct{}
+}
+
+func newFakeServer() *fakeServer {
+	return &fakeServer{started: time.Now(), done: make(chan struct{})}
+}
+
+func (f *fakeServer) serve(cfg loop.Config) (server, hub, error) {
+	f.cfg = cfg
+	return f, f, nil
+}
+
+func (f *fakeServer) Addr() net.Addr        { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1234} }
+func (f *fakeServer) Done() <-chan struct{} { return f.done }
+func (f *fakeServer) Err() error            { f.mu.Lock(); defer f.mu.Unlock(); return f.err }
+
+func (f *fakeServer) Stop(ctx context.Context) error {
+	if f.stop != nil {
+		return f.stop(ctx)
+	}
+	return nil
+}
+
+// end makes the server end unasked.
+func (f *fakeServer) end(err error) {
+	f.mu.Lock()
+	f.err = err
+	f.mu.Unlock()
+	close(f.done)
+}
+
+func (f *fakeServer) Snapshot() loop.Snapshot {
+	return loop.Snapshot{Started: f.started, ClientsMax: 19_000, Loops: []loop.LoopStats{{Clients: 2, Members: 3}, {Clients: 1, Panics: 4}}}
+}
+
+func (f *fakeServer) Clients(context.Context) ([]loop.ClientInfo, error) { return f.clients, nil }
+
+// buffer is an output that may be read while it is written.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *buffer) Write(p []byte) (int, error) { o.mu.Lock(); defer o.mu.Unlock(); return o.b.Write(p) }
+func (o *buffer) String() string              { o.mu.Lock(); defer o.mu.Unlock(); return o.b.String() }
+
+// verb is one run of the program inside the test.
+type verb struct {
+	out, err buffer
+	asked    chan os.Signal
+	exited   chan int
+}
+
+// begin runs the program beside the test, with f as its server.
+func begin(f *fakeServer, args ...string) *verb {
+	v := &verb{asked: make(chan os.Signal, 2), exited: make(chan int, 1)}
+	r := &rim{
+		args: args, stdout: &v.out, stderr: &v.err, serve: f.serve,
+		signals: func(bool) (<-chan os.Signal, func()) { return v.asked, func() {} },
+	}
+	go func() { v.exited <- run(r) }()
+	return v
+}
+
+// exit waits for the end of the run.
+func (v *verb) exit(t *testing.T) int {
+	t.Helper()
+	select {
+	case status := <-v.exited:
+		return status
+	case <-time.After(patience):
+		t.Fatalf("the verb does not end; stdout %q, stderr %q", v.out.String(), v.err.String())
+		return 0
+	}
+}
+
+// do runs the program to its end.
+func do(t *testing.T, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	v := begin(newFakeServer(), args...)
+	status = v.exit(t)
+	return status, v.out.String(), v.err.String()
+}
+
+// shortDir is a run dir whose path leaves room for the socket's name.
+func shortDir(t *testing.T) runDir {
+	t.Helper()
+	path, err := os.MkdirTemp("", "rc-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(path) })
+	return runDir{path: path}
+}
+
+// eventually waits until ok says yes.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain until %s", what)
+		}
+	}
+}
+
+func has(t *testing.T, what, got string, wants ...string) {
+	t.Helper()
+	for _, want := range wants {
+		if !strings.Contains(got, want) {
+			t.Errorf("%s: got %q, want it to contain %q", what, got, want)
+		}
+	}
+}
+
+// golden compares with a file in testdata, or rewrites it with -update.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s: got\n%s\nwant\n%s", name, got, want)
+	}
+}
+
+func TestNoVerbShowsHelp(t *testing.T) {
+	status, stdout, _ := do(t)
+	if status != 0 {
+		t.Errorf("exit status: got %d, want 0", status)
+	}
+	has(t, "help", stdout, "Usage: ringcast", "connections", "restart", "RINGCAST_CONFIG")
+}
+
+func TestWhatIsNoVerbOrFlagIsNamedWithTheMend(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"statsu"}, `did you mean "status"?`},
+		{[]string{"reload"}, "reload is neither a verb nor a flag; the verbs are start, stop"},
+		{[]string{"start", "--lisen", "x"}, `unknown flag --lisen, did you mean "--listen"?`},
+		{[]string{"start", "--listen"}, "--listen needs a value; write --listen=VALUE"},
+	} {
+		status, _, stderr := do(t, c.args...)
+		if status != statusUsage {
+			t.Errorf("%v: exit status: got %d, want %d", c.args, status, statusUsage)
+		}
+		has(t, strings.Join(c.args, " "), stderr, c.want)
+	}
+}
+
+func TestVersionIsPrinted(t *testing.T) {
+	status, stdout, _ := do(t, "version")
+	if status != 0 || !strings.HasPrefix(stdout, "ringcast "+Version) {
+		t.Errorf("got status %d and %q, want 0 and ringcast %s…", status, stdout, Version)
+	}
+}

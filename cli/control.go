@@ -1,0 +1,167 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"syscall"
+	"time"
+
+	"ringcast/loop"
+)
+
+// control answers the other verbs over a unix socket in the run dir: GET /status and GET /connections, as JSON.
+//
+// HTTP because curl --unix-socket then is a second client for free. Nothing here changes the server: stopping is a
+// signal, which works when this does not.
+type control struct {
+	http   *http.Server
+	closed chan struct{} // closed when the last request was served
+}
+
+// The control socket's patience. A listing of a million connections takes seconds to write; a stuck reader must not
+// hold its copy for ever.
+const (
+	controlHeaderTimeout = 5 * time.Second
+	controlWriteTimeout  = 60 * time.Second
+	clientsTimeout       = 20 * time.Second
+)
+
+// openControl listens on the run dir's socket. The caller holds the lock, so a socket that is there is a dead server's.
+func openControl(dir runDir, state func() Status, h hub, log *slog.Logger) (*control, error) {
+	path := dir.socket()
+	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSocket != 0 {
+		os.Remove(path)
+	}
+	// The mask makes the socket be born with mode 0600. A chmod afterwards would leave an instant in which others can
+	// connect, if the run dir lets them in. The mask is the whole process's, and nothing else makes files at this time.
+	mask := syscall.Umask(0o177)
+	listener, err := net.Listen("unix", path)
+	syscall.Umask(mask)
+	if err != nil {
+		return nil, fmt.Errorf("control socket %s: %w", path, err)
+	}
+	c := &control{
+		http: &http.Server{
+			Handler:           controlHandler(state, h),
+			ReadHeaderTimeout: controlHeaderTimeout,
+			WriteTimeout:      controlWriteTimeout,
+			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		},
+		closed: make(chan struct{}),
+	}
+	go func() {
+		defer close(c.closed)
+		if err := c.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			log.Error("the control socket has failed; status and connections no longer answer", "err", err)
+		}
+	}()
+	return c, nil
+}
+
+// close ends the socket and removes it.
+func (c *control) close() {
+	c.http.Close()
+	<-c.closed
+}
+
+// controlHandler serves the two questions.
+func controlHandler(state func() Status, h hub) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		out := json.NewEncoder(w)
+		out.SetIndent("", "  ")
+		// An error here means that the asker has gone, and it is the only one who would care.
+		_ = out.Encode(state())
+	})
+	mux.HandleFunc("GET /connections", func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), clientsTimeout)
+		defer cancel()
+		clients, err := h.Clients(ctx)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		writeClients(w, clients)
+	})
+	return mux
+}
+
+// writeClients writes a JSON array element by element: one Encode of the whole would hold a second copy of a million
+// rows as text inside the server.
+func writeClients(w io.Writer, clients []loop.ClientInfo) {
+	io.WriteString(w, "[")
+	for i := range clients {
+		separator := ",\n"
+		if i == 0 {
+			separator = "\n"
+		}
+		row, err := json.Marshal(&clients[i])
+		if err != nil {
+			return
+		}
+		if _, err := fmt.Fprintf(w, "%s%s", separator, row); err != nil {
+			return
+		}
+	}
+	io.WriteString(w, "\n]\n")
+}
+
+// errSilent is that nobody listens on the control socket.
+var errSilent = errors.New("the control socket does not answer")
+
+// askControl asks the running server and gives the body of its answer, to be closed by the caller.
+func askControl(ctx context.Context, dir runDir, path string) (io.ReadCloser, error) {
+	client := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", dir.socket())
+		},
+	}}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://ringcast"+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := client.Do(request)
+	switch {
+	case err == nil && answer.StatusCode == http.StatusOK:
+		return answer.Body, nil
+	case err == nil:
+		text, _ := io.ReadAll(io.LimitReader(answer.Body, 1<<10))
+		answer.Body.Close()
+		return nil, fmt.Errorf("the server answers %s: %s", answer.Status, text)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("control socket %s: permission denied; run as the user who started the server", dir.socket())
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return nil, errSilent
+	default:
+		return nil, err
+	}
+}
+
+// ask asks the server of a run dir; an error says in the operator's words why there is no answer.
+func ask(ctx context.Context, dir runDir, path string) (io.ReadCloser, error) {
+	body, err := askControl(ctx, dir, path)
+	if !errors.Is(err, errSilent) {
+		return body, err
+	}
+	held, lockErr := alive(dir)
+	switch {
+	case lockErr != nil:
+		return nil, lockErr
+	case held:
+		return nil, fmt.Errorf("the server with run dir %s (pid %s) is starting or stopping; ask again", dir.path, pidText(dir))
+	default:
+		return nil, dir.notRunning()
+	}
+}

@@ -1,0 +1,137 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// A Go program cannot fork: its threads stay behind. So -d runs the program a second time, detached, with the same
+// arguments, and a pipe by which the child says that it listens or why it does not:
+//
+//	parent ── exec, setsid, pipe as descriptor 3 ──► child
+//	parent ◄───────────── report ─────────────────── child, once it listens
+//	prints the banner, exits                         serves on
+
+// readyEnv tells the child the number of its end of the pipe.
+const readyEnv = "RINGCAST_READY_FD"
+
+// detachTimeout bounds the wait for a child that neither listens nor ends.
+const detachTimeout = 30 * time.Second
+
+// report is what the child says over the pipe, once.
+type report struct {
+	Banner string `json:"banner,omitempty"`
+	Error  string `json:"error,omitempty"`
+	Usage  bool   `json:"usage,omitempty"` // the error is the operator's
+}
+
+// detach starts the child and waits for its report.
+func (r *rim) detach(s settings) error {
+	if err := s.runDir.make(); err != nil {
+		return err
+	}
+	// The child's standard error too ends in the log: a crash's stack must not be lost.
+	log, err := openAppend(s.logFile)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	ours, theirs, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer ours.Close()
+	path, err := executable()
+	if err != nil {
+		return err
+	}
+	child := &exec.Cmd{
+		Path:        path,
+		Args:        append([]string{os.Args[0]}, r.args...),
+		Env:         append(os.Environ(), readyEnv+"=3"), // the first of ExtraFiles
+		Stdout:      log,
+		Stderr:      log,
+		ExtraFiles:  []*os.File{theirs},
+		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
+	}
+	err = child.Start()
+	theirs.Close() // the child's death must be the pipe's end
+	if err != nil {
+		return fmt.Errorf("cannot start a process in the background: %w", err)
+	}
+
+	ours.SetReadDeadline(time.Now().Add(detachTimeout))
+	var said report
+	if err := json.NewDecoder(ours).Decode(&said); err != nil {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			child.Process.Kill()
+			child.Wait()
+			return fmt.Errorf("the process in the background did not listen within %s and was ended; its log is %s",
+				durationText(detachTimeout), s.logFile)
+		}
+		return fmt.Errorf("the process in the background ended before it listened (%v); its log is %s", child.Wait(), s.logFile)
+	}
+	if said.Error != "" {
+		child.Wait()
+		if said.Usage {
+			return &usageError{said.Error}
+		}
+		return errors.New(said.Error)
+	}
+	fmt.Fprint(r.stdout, said.Banner)
+	return child.Process.Release()
+}
+
+// serveInBackground is the child's side.
+func (r *rim) serveInBackground(s settings, pipe io.WriteCloser) error {
+	listening := false
+	err := r.serveUntilAsked(s, func(b banner) {
+		listening = true
+		b.note = fmt.Sprintf("Running in the background, log: %s\nStop it with: ringcast stop%s. Start success.", s.logFile, s.runDir.flag())
+		tell(pipe, report{Banner: b.text()})
+	})
+	if err == nil || listening {
+		return err
+	}
+	var wrong *usageError
+	tell(pipe, report{Error: err.Error(), Usage: errors.As(err, &wrong)})
+	return toldError{err}
+}
+
+// tell sends the report. A parent that has gone in the meantime is no reason to end.
+func tell(pipe io.WriteCloser, said report) {
+	_ = json.NewEncoder(pipe).Encode(said)
+	pipe.Close()
+}
+
+// parentPipe is the pipe to a parent that waits for a report; nil when there is none. Only the first call gets it: the
+// number must not be inherited by anything else.
+func parentPipe() io.WriteCloser {
+	fd, err := strconv.Atoi(os.Getenv(readyEnv))
+	if err != nil {
+		return nil
+	}
+	os.Unsetenv(readyEnv)
+	syscall.CloseOnExec(fd)
+	return os.NewFile(uintptr(fd), "report")
+}
+
+// executable is the file of this program. A binary that was replaced or removed meanwhile, as that of go run may be, is
+// still to be had through /proc; by its own name it is preferred, because that name is what ps and top show.
+func executable() (string, error) {
+	path, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	if _, err := os.Stat(path); err != nil {
+		return "/proc/self/exe", nil
+	}
+	return path, nil
+}

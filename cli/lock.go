@@ -1,0 +1,145 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// lock is the proof that one server has a run dir: an flock on the pid file, held as long as the server lives.
+//
+// The kernel drops the lock however the process ends, so a number left behind by a crash or kill -9 is known to be
+// stale, even when another program has that pid today. The number in the file only says whom to signal, and only while
+// the lock is held.
+type lock struct {
+	dir  runDir
+	file *os.File
+}
+
+// lockPatience is how long a start tries before it believes that the lock is taken: a stop that looks whether somebody
+// holds the lock takes it for an instant.
+const lockPatience = 300 * time.Millisecond
+
+// pause is the time between two looks at something that is about to change.
+const pause = 20 * time.Millisecond
+
+// errLocked is that somebody else holds the lock.
+var errLocked = errors.New("locked")
+
+// takeLock locks the run dir for this process and writes its pid. When another server has it, the error says which and
+// how to stop it.
+func takeLock(dir runDir, log *slog.Logger) (*lock, error) {
+	deadline := time.Now().Add(lockPatience)
+	for {
+		file, err := flock(dir.pidFile(), os.O_RDWR|os.O_CREATE, syscall.LOCK_EX)
+		switch {
+		case err == nil:
+			l := &lock{dir: dir, file: file}
+			if err := l.write(log); err != nil {
+				l.release()
+				return nil, err
+			}
+			return l, nil
+		case !errors.Is(err, errLocked):
+			return nil, fmt.Errorf("pid file %s: %w", dir.pidFile(), err)
+		case time.Now().After(deadline):
+			return nil, fmt.Errorf("a server is already running with run dir %s (pid %s); stop it with: ringcast stop%s",
+				dir.path, pidText(dir), dir.flag())
+		}
+		time.Sleep(pause)
+	}
+}
+
+// write puts our pid into the file, and says so when a dead server's was there.
+func (l *lock) write(log *slog.Logger) error {
+	old, err := io.ReadAll(io.LimitReader(l.file, 64))
+	if err != nil {
+		return err
+	}
+	if stale := strings.TrimSpace(string(old)); stale != "" {
+		log.Warn("replaced the pid file of a server that ended without cleaning up", "pid", stale, "file", l.file.Name())
+	}
+	if err := l.file.Truncate(0); err != nil {
+		return err
+	}
+	_, err = l.file.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	return err
+}
+
+// release removes the pid file and lets the lock go, in this order: whoever locks the file in between sees that it has
+// lost its name and looks again.
+func (l *lock) release() {
+	os.Remove(l.dir.pidFile())
+	l.file.Close()
+}
+
+// flock opens and locks the file without waiting. Because release removes the file, the lock only counts when the file
+// still has its name afterwards.
+func flock(path string, flags, how int) (*os.File, error) {
+	for {
+		file, err := os.OpenFile(path, flags, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		if err := syscall.Flock(int(file.Fd()), how|syscall.LOCK_NB); err != nil {
+			file.Close()
+			if errors.Is(err, syscall.EWOULDBLOCK) {
+				return nil, errLocked
+			}
+			return nil, err
+		}
+		held, err := file.Stat()
+		if err != nil {
+			file.Close()
+			return nil, err
+		}
+		if named, err := os.Stat(path); err == nil && os.SameFile(held, named) {
+			return file, nil
+		}
+		file.Close()
+	}
+}
+
+// alive says whether a server holds the run dir's lock.
+func alive(dir runDir) (bool, error) {
+	file, err := flock(dir.pidFile(), os.O_RDONLY, syscall.LOCK_SH)
+	switch {
+	case err == nil:
+		file.Close()
+		return false, nil
+	case errors.Is(err, errLocked):
+		return true, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	default:
+		return false, fmt.Errorf("pid file %s: %w", dir.pidFile(), err)
+	}
+}
+
+// readPID reads the number in the pid file; it means nothing unless the lock is held.
+func readPID(dir runDir) (int, error) {
+	text, err := os.ReadFile(dir.pidFile())
+	if err != nil {
+		return 0, err
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil || pid < 2 {
+		return 0, fmt.Errorf("pid file %s holds no pid", dir.pidFile())
+	}
+	return pid, nil
+}
+
+func pidText(dir runDir) string {
+	pid, err := readPID(dir)
+	if err != nil {
+		return "not known yet"
+	}
+	return strconv.Itoa(pid)
+}

@@ -1,0 +1,88 @@
+package cli
+
+import (
+	"os"
+	"runtime"
+	"runtime/metrics"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// machine is what the kernel and the Go runtime say of this process at one moment. Where there is no /proc, its part
+// stays zero: a status with gaps is better than none.
+type machine struct {
+	CPUs            int        `json:"cpus"`         // CPUs that Go code may use at once
+	LoadAverage     [3]float64 `json:"load_average"` // the machine's, over 1, 5 and 15 minutes
+	RSSBytes        uint64     `json:"rss_bytes"`    // resident memory
+	HeapBytes       uint64     `json:"heap_bytes"`   // heap in use
+	Goroutines      uint64     `json:"goroutines"`
+	GCCycles        uint64     `json:"gc_cycles"`
+	DescriptorsOpen int        `json:"descriptors_open"`
+	DescriptorsMax  uint64     `json:"descriptors_max"` // the soft limit, `ulimit -n`
+}
+
+func readMachine() machine {
+	m := machine{CPUs: runtime.GOMAXPROCS(0)}
+
+	if text, err := os.ReadFile("/proc/loadavg"); err == nil {
+		for i, field := range strings.Fields(string(text)) {
+			if i == len(m.LoadAverage) {
+				break
+			}
+			m.LoadAverage[i], _ = strconv.ParseFloat(field, 64)
+		}
+	}
+	// Second field of statm: resident pages (proc_pid_statm(5)).
+	if text, err := os.ReadFile("/proc/self/statm"); err == nil {
+		if fields := strings.Fields(string(text)); len(fields) > 1 {
+			pages, _ := strconv.ParseUint(fields[1], 10, 64)
+			m.RSSBytes = pages * uint64(os.Getpagesize())
+		}
+	}
+	m.DescriptorsOpen = countDescriptors()
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err == nil {
+		m.DescriptorsMax = uint64(limit.Cur)
+	}
+
+	// runtime/metrics and not ReadMemStats, which stops the world: status must not be felt by clients.
+	samples := []metrics.Sample{
+		{Name: "/memory/classes/heap/objects:bytes"},
+		{Name: "/sched/goroutines:goroutines"},
+		{Name: "/gc/cycles/total:gc-cycles"},
+	}
+	metrics.Read(samples)
+	for i, into := range []*uint64{&m.HeapBytes, &m.Goroutines, &m.GCCycles} {
+		if samples[i].Value.Kind() == metrics.KindUint64 {
+			*into = samples[i].Value.Uint64()
+		}
+	}
+	return m
+}
+
+// countDescriptors counts the open descriptors. Since Linux 6.2 the size of /proc/self/fd is their number (proc_pid_fd(5));
+// before, it is zero and the names must be read, which is slow with a million of them.
+func countDescriptors() int {
+	const dir = "/proc/self/fd"
+	if info, err := os.Stat(dir); err == nil && info.Size() > 0 {
+		return int(info.Size())
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return 0
+	}
+	defer d.Close()
+	names, _ := d.Readdirnames(-1)
+	return max(0, len(names)-1) // the one that reads is not of interest
+}
+
+// kernelText names the kernel, such as Linux 6.1.0.
+func kernelText() string {
+	name, err := os.ReadFile("/proc/sys/kernel/ostype")
+	if err != nil {
+		return runtime.GOOS
+	}
+	release, _ := os.ReadFile("/proc/sys/kernel/osrelease")
+	return strings.TrimSpace(strings.TrimSpace(string(name)) + " " + strings.TrimSpace(string(release)))
+}

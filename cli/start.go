@@ -1,0 +1,165 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"ringcast/loop"
+)
+
+// startVerb starts the server.
+type startVerb struct{ startFlags }
+
+// Run is called by kong.
+func (v *startVerb) Run(ctx *kong.Context, r *rim, g *globals) error {
+	s, err := v.settings(ctx, g)
+	if err != nil {
+		return err
+	}
+	return r.start(s)
+}
+
+// server is what start needs of a running loop.Server.
+type server interface {
+	Addr() net.Addr
+	Stop(ctx context.Context) error // closes every client and waits for what is queued until ctx is done
+	Done() <-chan struct{}          // closed when the loops have ended, asked or not
+	Err() error                     // why they ended unasked
+}
+
+// hub is what the control socket needs of a loop.Hub.
+type hub interface {
+	Snapshot() loop.Snapshot
+	Clients(ctx context.Context) ([]loop.ClientInfo, error)
+}
+
+// start serves in the foreground, or sees to it that a process in the background does.
+func (r *rim) start(s settings) error {
+	if report := parentPipe(); report != nil {
+		return r.serveInBackground(s, report)
+	}
+	if s.daemon {
+		return r.detach(s)
+	}
+	return r.serveUntilAsked(s, func(b banner) {
+		b.note = "Press Ctrl-C to quit. Start success."
+		fmt.Fprint(r.stdout, b.text())
+	})
+}
+
+// serveUntilAsked is the composition root: it puts the parts together, calls ready once clients can connect, and returns
+// when the server has ended. Parts are taken down in the opposite order by the defers: the lock goes last, so that
+// whoever waits for it finds the port and the socket free.
+func (r *rim) serveUntilAsked(s settings, ready func(banner)) error {
+	// From here on a signal is answered by an orderly end, also in mid-start.
+	asked, quiet := r.signals(s.daemon)
+	defer quiet()
+	if err := s.runDir.make(); err != nil {
+		return err
+	}
+	logTo, closeLog, err := s.openLog(r.stderr)
+	if err != nil {
+		return err
+	}
+	defer closeLog()
+	log := s.newLog(logTo)
+
+	lock, err := takeLock(s.runDir, log)
+	if err != nil {
+		return err
+	}
+	defer lock.release()
+
+	if s.outboxBytesMax < s.messageBytesMax {
+		log.Warn("--outbox-max is less than --message-max: a message longer than an outbox closes the members that do not take it at once",
+			"outbox_max", sizeText(int64(s.outboxBytesMax)), "message_max", sizeText(int64(s.messageBytesMax)))
+	}
+	srv, h, err := r.serve(s.loopConfig(log))
+	if err != nil {
+		return listenError(s.listen, err)
+	}
+	me := identity{version: versionText(), kernel: kernelText(), listen: srv.Addr().String(), stopTimeout: s.stopTimeout}
+	control, err := openControl(s.runDir, func() Status { return me.status(h.Snapshot()) }, h, log)
+	if err != nil {
+		now, cancel := context.WithCancel(context.Background())
+		cancel()
+		return errors.Join(err, ignoreTimeout(srv.Stop(now)))
+	}
+	defer control.close()
+
+	state := h.Snapshot()
+	log.Info("listening", "addr", me.listen, "loops", s.loops, "clients_max", state.ClientsMax, "pid", os.Getpid(),
+		"version", me.version, "run_dir", s.runDir.path)
+	ready(banner{
+		version: me.version, golang: runtime.Version(), kernel: me.kernel, pid: os.Getpid(),
+		listen: srv.Addr(), loops: s.loops, clientsMax: state.ClientsMax,
+	})
+	return endOf(srv, h, asked, s.stopTimeout, log)
+}
+
+// endOf waits for the server's end and brings it about when asked. What goes wrong here is logged, because the log is
+// where somebody looks for the end of a server.
+func endOf(srv server, h hub, asked <-chan os.Signal, timeout time.Duration, log *slog.Logger) error {
+	select {
+	case <-srv.Done():
+		err := srv.Err()
+		if err == nil {
+			err = errors.New("the event loops have ended")
+		}
+		log.Error("the server has ended unasked", "err", err)
+		return toldError{err}
+	case sig := <-asked:
+		log.Info("stopping", "signal", sig.String(), "clients", h.Snapshot().Total().Clients, "timeout", timeout)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	stopped := make(chan error, 1)
+	go func() { stopped <- srv.Stop(ctx) }()
+	select {
+	case err := <-stopped:
+		if ignoreTimeout(err) != nil {
+			log.Error("the server did not stop cleanly", "err", err)
+			return toldError{err}
+		}
+		if err != nil {
+			log.Warn("stopped; some clients had not taken what was queued for them", "timeout", timeout)
+		} else {
+			log.Info("stopped")
+		}
+		return nil
+	case sig := <-asked:
+		log.Warn("asked twice; ended at once, clients may have lost what was queued for them", "signal", sig.String())
+		return toldError{errors.New("asked twice")}
+	}
+}
+
+// ignoreTimeout: that the time given to slow clients has run out is an end as announced, not a failure.
+func ignoreTimeout(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// listenError puts the two common reasons into the operator's words.
+func listenError(listen string, err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("--listen %q: another program has this port; end it or name another port", listen)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("--listen %q: no permission for this port; name one from 1024 on", listen)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("--listen %q: this machine does not have that address; name one of its own, or 0.0.0.0 for all", listen)
+	default:
+		return fmt.Errorf("the server did not start on --listen %q: %w", listen, err)
+	}
+}

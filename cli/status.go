@@ -1,0 +1,173 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"ringcast/loop"
+)
+
+// statusVerb shows how the running server is.
+type statusVerb struct {
+	JSON  bool `name:"json" help:"Print the server's answer as it is; with --watch one line of JSON each second."`
+	Watch bool `name:"watch" help:"Repeat each second, with rates, until interrupted."`
+}
+
+// Help is the longer text of status --help.
+func (*statusVerb) Help() string {
+	return "members: memberships. homes: groups that the loop puts in order. lanes: items on their way to the loop. " +
+		"errors: wrong commands, protocol errors and bad handshakes. refused: commands not accepted because the loop " +
+		"was behind. slow: clients closed because they did not keep up."
+}
+
+// askTimeout bounds one question to the server.
+const askTimeout = 10 * time.Second
+
+// Run is called by kong.
+func (v *statusVerb) Run(ctx *kong.Context, r *rim, g *globals) error {
+	dir, err := g.runDir(ctx)
+	if err != nil {
+		return err
+	}
+	if v.Watch {
+		return r.watch(dir, v.JSON)
+	}
+	if v.JSON {
+		return r.copyAnswer(dir, "/status", askTimeout)
+	}
+	s, err := readStatus(context.Background(), dir)
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(r.stdout, statusText(s))
+	return err
+}
+
+// Status is the answer to GET /status on the control socket and to status --json.
+type Status struct {
+	Version            string  `json:"version"`
+	Go                 string  `json:"go"`
+	Kernel             string  `json:"kernel"`
+	PID                int     `json:"pid"`
+	Listen             string  `json:"listen"` // host:port, the port as taken
+	UptimeSeconds      float64 `json:"uptime_seconds"`
+	StopTimeoutSeconds float64 `json:"stop_timeout_seconds"` // how long a stop waits for slow clients
+	machine
+	loop.Snapshot
+	Total loop.LoopStats `json:"total"` // the sum of the loops
+}
+
+// identity is the part of a status that does not change while a server runs.
+type identity struct {
+	version, kernel, listen string
+	stopTimeout             time.Duration
+}
+
+func (me *identity) status(state loop.Snapshot) Status {
+	return Status{
+		Version: me.version, Go: runtime.Version(), Kernel: me.kernel, PID: os.Getpid(), Listen: me.listen,
+		UptimeSeconds:      time.Since(state.Started).Seconds(),
+		StopTimeoutSeconds: me.stopTimeout.Seconds(),
+		machine:            readMachine(),
+		Snapshot:           state,
+		Total:              state.Total(),
+	}
+}
+
+func readStatus(ctx context.Context, dir runDir) (*Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	body, err := ask(ctx, dir, "/status")
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	s := &Status{}
+	if err := json.NewDecoder(body).Decode(s); err != nil {
+		return nil, fmt.Errorf("the server's answer is not understood: %w", err)
+	}
+	return s, nil
+}
+
+// copyAnswer prints an answer of the control socket as it is.
+func (r *rim) copyAnswer(dir runDir, path string, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	body, err := ask(ctx, dir, path)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	_, err = io.Copy(r.stdout, body)
+	return err
+}
+
+// statusText is the whole picture: the global part, a row per loop, the sum.
+func statusText(s *Status) string {
+	t := loopsTable(s)
+	return globalText(s) + tablePart("LOOPS", t)
+}
+
+// globalText is the part about the process.
+func globalText(s *Status) string {
+	state := ""
+	if s.Stopping {
+		state = "    [stopping]"
+	}
+	n := s.Total
+	var b strings.Builder
+	b.WriteString(titled("RINGCAST", bannerWidth))
+	fmt.Fprintf(&b, "version  %s    %s    %s    pid %d\n", s.Version, s.Go, s.Kernel, s.PID)
+	fmt.Fprintf(&b, "started  %s    up %s%s\n", s.Started.Format("2006-01-02 15:04:05 -0700"),
+		uptimeText(time.Duration(s.UptimeSeconds*float64(time.Second))), state)
+	fmt.Fprintf(&b, "listen   ws://%s    loops %d\n", s.Listen, len(s.Loops))
+	fmt.Fprintf(&b, "load     %.2f %.2f %.2f    CPUs %d    goroutines %s\n", s.LoadAverage[0], s.LoadAverage[1], s.LoadAverage[2],
+		s.CPUs, countText(s.Goroutines))
+	fmt.Fprintf(&b, "memory   %s resident    %s heap    GC cycles %s\n", sizeText(int64(s.RSSBytes)), sizeText(int64(s.HeapBytes)),
+		countText(s.GCCycles))
+	fmt.Fprintf(&b, "clients  %s of %s    in handshake %s    descriptors %s of %s\n", countText(n.Clients), countText(s.ClientsMax),
+		countText(n.Pending), countText(s.DescriptorsOpen), countText(s.DescriptorsMax))
+	fmt.Fprintf(&b, "traffic  %s received    %s sent    messages ignored %s\n", sizeText(int64(n.BytesIn)), sizeText(int64(n.BytesOut)),
+		countText(n.Ignored))
+	fmt.Fprintf(&b, "lost     %s closed slow    %s closed by heartbeat    %s turned away    %s accept errors\n", countText(n.SlowClosed),
+		countText(n.HeartbeatClosed), countText(n.RefusedClients), countText(s.AcceptErrors))
+	return b.String()
+}
+
+// tablePart is a table under a title of its own width.
+func tablePart(title string, t *table) string {
+	text := t.text()
+	width := 0
+	for line := range strings.Lines(text) {
+		width = max(width, len(line)-1)
+	}
+	return titled(title, width) + text
+}
+
+// loopsTable has a row per loop and their sum.
+func loopsTable(s *Status) *table {
+	t := &table{columns: []column{{"loop", false}}}
+	for _, title := range []string{"clients", "groups", "members", "homes", "messages in", "published", "deliveries",
+		"lanes", "refused", "slow", "errors", "panics"} {
+		t.columns = append(t.columns, column{title, true})
+	}
+	for i, row := range s.Loops {
+		t.rows = append(t.rows, loopRow(fmt.Sprint(i), row))
+	}
+	t.sum = loopRow("all", s.Total)
+	return t
+}
+
+func loopRow(name string, n loop.LoopStats) []string {
+	return []string{name, countText(n.Clients), countText(n.Groups), countText(n.Members), countText(n.Homes),
+		countText(n.MessagesIn), countText(n.Published), countText(n.Deliveries), countText(n.LaneDepth), countText(n.Refused),
+		countText(n.SlowClosed), countText(n.CommandErrors + n.ProtocolErrors + n.BadHandshakes), countText(n.Panics)}
+}

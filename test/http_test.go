@@ -1,0 +1,231 @@
+package test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// answer reads one HTTP answer, wants its status and the connection's end behind it, and gives the body.
+func answer(t testing.TB, c *client, status int) string {
+	t.Helper()
+	res, body := respond(t, c, "GET")
+	if res.StatusCode != status {
+		t.Fatalf("status: got %s with %.200q, want %d", res.Status, body, status)
+	}
+	must(t, c.end())
+	return body
+}
+
+func respond(t testing.TB, c *client, method string) (*http.Response, string) {
+	t.Helper()
+	c.conn.SetReadDeadline(time.Now().Add(patience))
+	res, err := http.ReadResponse(c.in, &http.Request{Method: method})
+	if err != nil {
+		t.Fatalf("reading the answer: %v", err)
+	}
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatalf("reading the body of %s: %v", res.Status, err)
+	}
+	return res, string(body)
+}
+
+// request sends a request with a plain head and gives the answer.
+func request(t testing.TB, s *server, method, path, header string) (*http.Response, string) {
+	t.Helper()
+	c := bare(t, s)
+	must(t, c.raw([]byte(method+" "+path+" HTTP/1.1\r\nHost: "+s.addr+"\r\n"+header+"\r\n")))
+	return respond(t, c, method)
+}
+
+func TestRootAnswersWithTheDemoPage(t *testing.T) {
+	t.Parallel()
+	s := shared(t)
+	res, body := request(t, s, "GET", "/", "Accept: text/html\r\nConnection: keep-alive\r\n")
+	equal(t, "status", res.StatusCode, 200)
+	if got := res.Header.Get("Content-Type"); !strings.HasPrefix(got, "text/html") || !strings.Contains(got, "utf-8") {
+		t.Errorf("Content-Type: got %q, want text/html in utf-8", got)
+	}
+	for _, id := range []string{"state", "connect", "group", "join", "groups", "send-group", "message", "send", "log", "clear"} {
+		if !strings.Contains(body, `id="`+id+`"`) && !strings.Contains(body, `id=`+id) {
+			t.Errorf("demo page: got no element %s", id)
+		}
+	}
+	// Self-contained: what it loads, it loads from nowhere. A name of a namespace loads nothing.
+	plain := strings.ReplaceAll(body, "http://www.w3.org/", "")
+	for _, outside := range []string{"http://", "https://", `src="//`, `href="//`, "@import"} {
+		if at := strings.Index(plain, outside); at >= 0 {
+			t.Errorf("demo page: got %q, want no outside resource", plain[at:min(at+60, len(plain))])
+		}
+	}
+	if !strings.Contains(body, "color-scheme") {
+		t.Errorf("demo page: got no color-scheme, want it to work in light and dark")
+	}
+	res, query := request(t, s, "GET", "/?from=somewhere", "")
+	equal(t, "status with a query", res.StatusCode, 200)
+	equal(t, "the page with a query is the same page", query == body, true)
+}
+
+func TestHealthzAnswers200(t *testing.T) {
+	t.Parallel()
+	s := shared(t)
+	res, body := request(t, s, "GET", "/healthz", "")
+	equal(t, "status", res.StatusCode, 200)
+	if body == "" {
+		t.Errorf("body: got nothing, want a word")
+	}
+}
+
+func TestHeadAnswersAsGetWithoutABody(t *testing.T) {
+	t.Parallel()
+	s := shared(t)
+	for _, path := range []string{"/", "/healthz"} {
+		get, body := request(t, s, "GET", path, "")
+		c := bare(t, s)
+		must(t, c.raw([]byte("HEAD "+path+" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")))
+		head, _ := respond(t, c, "HEAD")
+		equal(t, "status of HEAD "+path, head.StatusCode, get.StatusCode)
+		equal(t, "length told by HEAD "+path, head.ContentLength, int64(len(body)))
+		must(t, c.end())
+	}
+}
+
+func TestWrongRequestsAreAnsweredInWords(t *testing.T) {
+	t.Parallel()
+	s := shared(t)
+	const (
+		upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+		key     = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+		version = "Sec-WebSocket-Version: 13\r\n"
+	)
+	for _, c := range []struct {
+		name, method, path, header string
+		want                       []int
+		says                       string // part of the body
+	}{
+		{name: "another path", path: "/chat", want: []int{404}, says: "ebSocket"},
+		{name: "another path with a query", path: "/index.html?x", want: []int{404}},
+		{name: "POST to the page", method: "POST", path: "/", want: []int{405}},
+		{name: "DELETE of healthz", method: "DELETE", path: "/healthz", want: []int{405}},
+		{name: "a method nobody knows", method: "BREW", path: "/", want: []int{405}},
+		{name: "no key", header: upgrade + version, want: []int{400}},
+		{name: "a short key", header: upgrade + version + "Sec-WebSocket-Key: abc\r\n", want: []int{400}},
+		{name: "no version", header: upgrade + key, want: []int{400, 426}},
+		{name: "version 8", header: upgrade + key + "Sec-WebSocket-Version: 8\r\n", want: []int{426}},
+		{name: "no Connection", header: "Upgrade: websocket\r\n" + key + version, want: []int{400, 426}},
+		{name: "Upgrade to something else", header: "Upgrade: h2c\r\nConnection: Upgrade\r\n" + key + version, want: []int{400, 426}},
+		{name: "only a key", header: key, want: []int{400, 426}},
+		{name: "only a version", header: version, want: []int{400, 426}},
+		{name: "POST with a handshake", method: "POST", header: upgrade + key + version, want: []int{400, 405}},
+		{name: "handshake without a key on another path", path: "/chat", header: upgrade + version, want: []int{400}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.method == "" {
+				c.method = "GET"
+			}
+			if c.path == "" {
+				c.path = "/"
+			}
+			res, body := request(t, s, c.method, c.path, c.header)
+			for _, want := range c.want {
+				if res.StatusCode == want {
+					if len(body) < 10 || !strings.Contains(body, c.says) || strings.Contains(body, "<script") {
+						t.Errorf("body: got %q, want words that help, and %q among them", body, c.says)
+					}
+					switch {
+					case want == 405 && res.Header.Get("Allow") == "":
+						t.Errorf("405 without an Allow header (RFC 9110 §15.5.6)")
+					case want == 426 && res.Header.Get("Upgrade") != "websocket":
+						t.Errorf("426: got headers %v, want Upgrade: websocket (RFC 9110 §15.5.22)", res.Header)
+					case want == 426 && strings.Contains(c.name, "version 8") && res.Header.Get("Sec-WebSocket-Version") != "13":
+						t.Errorf("another version: got headers %v, want Sec-WebSocket-Version: 13 (RFC 6455 §4.4)", res.Header)
+					}
+					return
+				}
+			}
+			t.Errorf("got %s with %.200q, want one of %v", res.Status, body, c.want)
+		})
+	}
+}
+
+func TestBrokenRequestLinesAreAnswered400(t *testing.T) {
+	t.Parallel()
+	s := shared(t)
+	for _, head := range []string{
+		"hello\r\n\r\n", "GET\r\n\r\n", "GET /\r\n\r\n", "GET / HTTP\r\n\r\n", "\x00\x01\x02\r\n\r\n",
+		"GET / HTTP/1.1\r\nno colon here\r\nUpgrade: websocket\r\n\r\n",
+	} {
+		c := bare(t, s)
+		must(t, c.raw([]byte(head)))
+		res, body := respond(t, c, "GET")
+		if res.StatusCode != 400 || body == "" {
+			t.Errorf("%q: got %s with %q, want 400 with a reason", head, res.Status, body)
+		}
+	}
+}
+
+func TestHandshakeIsReadAsTheRFCAllowsItToBeWritten(t *testing.T) {
+	t.Parallel()
+	s := shared(t)
+	for _, head := range []string{
+		"GET / HTTP/1.1\r\nhost: x\r\nupgrade: WebSocket\r\nconnection: keep-alive, upgrade\r\nsec-websocket-key: %s\r\nsec-websocket-version: 13\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost:x\r\nUpgrade:websocket\r\nConnection:Upgrade\r\nSec-WebSocket-Key:%s\r\nSec-WebSocket-Version:13\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: x\r\nUPGRADE: websocket\r\nCONNECTION: UPGRADE\r\nSEC-WEBSOCKET-KEY:  %s \r\nSEC-WEBSOCKET-VERSION: 13\r\nX-Empty:\r\n\r\n",
+	} {
+		c := bare(t, s)
+		key := newKey()
+		must(t, c.raw(fmt.Appendf(nil, head, key)))
+		if err := c.upgraded(key); err != nil {
+			t.Errorf("%q: %v", head, err)
+			continue
+		}
+		must(t, c.join(t.Name()))
+	}
+}
+
+func TestPermessageDeflateOffersGetNoExtension(t *testing.T) {
+	t.Parallel()
+	s := shared(t)
+	for _, offer := range []string{
+		"permessage-deflate", "permessage-deflate; client_max_window_bits", "permessage-deflate; server_max_window_bits=99",
+		"permessage-deflate; nonsense=\"", "x-webkit-deflate-frame, permessage-deflate", ";;;",
+	} {
+		c, err := open(s.addr, dialing{header: "Sec-WebSocket-Extensions: " + offer + "\r\n"}) // upgraded wants none
+		if err != nil {
+			t.Errorf("offer %q: %v", offer, err)
+			continue
+		}
+		must(t, c.join(t.Name()))
+		c.hangUp()
+	}
+}
+
+func TestRequestsOnOneConnectionAreAnsweredOrItIsClosed(t *testing.T) {
+	t.Parallel()
+	s := shared(t)
+	c := bare(t, s)
+	must(t, c.raw([]byte(strings.Repeat("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 3))))
+	in := bufio.NewReader(c.conn)
+	c.conn.SetReadDeadline(time.Now().Add(patience))
+	for n := range 3 {
+		res, err := http.ReadResponse(in, nil)
+		if err != nil {
+			if n == 0 {
+				t.Fatalf("first answer: %v", err)
+			}
+			return // closed: a client sends the rest again
+		}
+		equal(t, "status", res.StatusCode, 200)
+		if _, err := io.Copy(io.Discard, res.Body); err != nil {
+			t.Fatal(err)
+		}
+		if res.Close {
+			return // it said so
+		}
+	}
+}

@@ -1,0 +1,356 @@
+// Package test holds the tests of the whole program: they build the binary, start it as an operator would, and speak to
+// it over sockets, signals, files and a browser. Its rule: nothing of the program is imported, so that a test can only
+// know what a user can know.
+package test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// program is the program under test. TestMain builds it once; RINGCAST_BINARY names another to be tested instead.
+var program string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		// Most of these tests wait for a server most of their time, so more of them than cores run at once.
+		flag.Parse()
+		if f := flag.Lookup("test.parallel"); f.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
+			f.Value.Set(strconv.Itoa(2 * runtime.GOMAXPROCS(0)))
+		}
+		// A variable meant for an operator's server must not reach the servers under test.
+		for _, kv := range os.Environ() {
+			if name, _, _ := strings.Cut(kv, "="); strings.HasPrefix(name, "RINGCAST_") &&
+				name != "RINGCAST_BINARY" && name != "RINGCAST_BROWSER" {
+				os.Unsetenv(name)
+			}
+		}
+		if program = os.Getenv("RINGCAST_BINARY"); program == "" {
+			dir, err := os.MkdirTemp("", "rc-build-")
+			if err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				return 1
+			}
+			defer os.RemoveAll(dir)
+			program = filepath.Join(dir, "ringcast")
+			args := []string{"build", "-o", program}
+			if raceDetector {
+				args = append(args, "-race", "-tags", "invariants")
+			}
+			build := exec.Command("go", append(args, "ringcast")...)
+			if out, err := build.CombinedOutput(); err != nil {
+				fmt.Fprintf(os.Stderr, "the program under test does not build: %v\n%s", err, out)
+				return 1
+			}
+		}
+		return m.Run()
+	}())
+}
+
+// server is one running ringcast.
+type server struct {
+	t    testing.TB
+	dir  string
+	addr string
+	pid  int
+	out  *output
+	cmd  *exec.Cmd
+	over chan struct{} // closed when the process has ended
+	kept bool          // a test ended it itself and has looked at the outcome
+}
+
+// starting is how a server is started; its zero value asks for nothing special.
+type starting struct {
+	args        []string
+	env         []string
+	descriptors int    // ulimit -n, 0 for the one of this process
+	dir         string // run dir; made when empty
+}
+
+// start runs a server on a free loopback port with further flags and ends it with the test.
+func start(t testing.TB, args ...string) *server {
+	t.Helper()
+	return startWith(t, starting{args: args})
+}
+
+func startWith(t testing.TB, o starting) *server {
+	t.Helper()
+	s := launch(t, o)
+	s.waitUp()
+	return s
+}
+
+// launch starts the process and does not wait until it serves.
+func launch(t testing.TB, o starting) *server {
+	t.Helper()
+	if o.dir == "" {
+		o.dir = runDir(t)
+	}
+	s := &server{t: t, dir: o.dir, out: &output{}, over: make(chan struct{})}
+	args := append([]string{"start", "--run-dir", s.dir, "--listen", "127.0.0.1:0"}, o.args...)
+	s.cmd = exec.Command(program, args...)
+	if o.descriptors > 0 {
+		script := fmt.Sprintf(`ulimit -n %d; exec "$0" "$@"`, o.descriptors)
+		s.cmd = exec.Command("sh", append([]string{"-c", script, program}, args...)...)
+	}
+	s.cmd.Env = append(os.Environ(), o.env...)
+	s.cmd.Stdout, s.cmd.Stderr = s.out, s.out
+	if err := s.cmd.Start(); err != nil {
+		t.Fatalf("start: %v", err)
+	}
+	s.pid = s.cmd.Process.Pid
+	go func() {
+		s.cmd.Wait() // its error says what ProcessState says
+		close(s.over)
+	}()
+	t.Cleanup(s.cleanUp)
+	return s
+}
+
+// runDir makes a run dir with a short path, since the name of a unix socket ends at 107 bytes and the names of these
+// tests do not.
+func runDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "rc-")
+	must(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// waitUp waits until the server answers and learns its address.
+func (s *server) waitUp() {
+	s.t.Helper()
+	var st status
+	s.eventually("the server answers status", func() error {
+		var err error
+		st, err = readStatus(s.dir)
+		if err == nil && (st.Listen == "" || strings.HasSuffix(st.Listen, ":0")) {
+			err = fmt.Errorf("status has listen %q, want the port taken", st.Listen)
+		}
+		return err
+	})
+	s.addr = st.Listen
+}
+
+// cleanUp ends the server in the ordinary way, and holds every run to it: exit status 0, no panic, no race.
+func (s *server) cleanUp() {
+	if !s.ended() {
+		if !s.kept {
+			if st, err := readStatus(s.dir); err == nil && st.Total.Panics != 0 {
+				s.t.Errorf("panics counted by the server: got %d, want 0", st.Total.Panics)
+			}
+		}
+		s.cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-s.over:
+		case <-time.After(patience):
+			s.t.Errorf("the server does not end on SIGTERM; killed")
+			s.cmd.Process.Kill()
+			<-s.over
+		}
+	}
+	if !s.kept && !s.cmd.ProcessState.Success() {
+		s.t.Errorf("the server ended with %v, want exit status 0", s.cmd.ProcessState)
+	}
+	out := s.out.String()
+	for _, sign := range []string{"DATA RACE", "panic:", "goroutine 1 [", "assertion"} {
+		if strings.Contains(out, sign) {
+			s.t.Errorf("the server's output contains %q", sign)
+		}
+	}
+	if s.t.Failed() {
+		if len(out) > 8<<10 {
+			out = "…" + out[len(out)-8<<10:]
+		}
+		s.t.Logf("output of the server, pid %d:\n%s", s.pid, out)
+	}
+}
+
+func (s *server) ended() bool {
+	select {
+	case <-s.over:
+		return true
+	default:
+		return false
+	}
+}
+
+// exit waits for the end of the process and gives its exit status, -1 after a signal.
+func (s *server) exit() int {
+	s.t.Helper()
+	select {
+	case <-s.over:
+	case <-time.After(patience):
+		s.t.Fatalf("the server still runs")
+	}
+	s.kept = true
+	return s.cmd.ProcessState.ExitCode()
+}
+
+func (s *server) signal(sig os.Signal) {
+	s.t.Helper()
+	must(s.t, s.cmd.Process.Signal(sig))
+}
+
+// eventually tries until f gives no error; a server that has ended ends the wait too.
+func (s *server) eventually(what string, f func() error) {
+	s.t.Helper()
+	eventually(s.t, what, func() error {
+		if s.ended() {
+			s.t.Fatalf("%s: the server has ended: %v", what, s.cmd.ProcessState)
+		}
+		return f()
+	})
+}
+
+// eventually tries until f gives no error.
+func eventually(t testing.TB, what string, f func() error) {
+	t.Helper()
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	deadline := time.After(patience)
+	for {
+		err := f()
+		if err == nil {
+			return
+		}
+		select {
+		case <-again.C:
+		case <-deadline:
+			t.Fatalf("waited for: %s; last: %v", what, err)
+		}
+	}
+}
+
+// row is one loop's row of the status, or the sum.
+type row struct {
+	Clients         int64  `json:"clients"`
+	Pending         int64  `json:"pending"`
+	Groups          int64  `json:"groups"`
+	Members         int64  `json:"members"`
+	Homes           int64  `json:"homes"`
+	LaneDepth       int64  `json:"lane_depth"`
+	MessagesIn      uint64 `json:"messages_in"`
+	Published       uint64 `json:"published"`
+	Deliveries      uint64 `json:"deliveries"`
+	Ignored         uint64 `json:"ignored"`
+	CommandErrors   uint64 `json:"command_errors"`
+	Refused         uint64 `json:"refused"`
+	RefusedClients  uint64 `json:"refused_clients"`
+	BadHandshakes   uint64 `json:"bad_handshakes"`
+	ProtocolErrors  uint64 `json:"protocol_errors"`
+	SlowClosed      uint64 `json:"slow_closed"`
+	HeartbeatClosed uint64 `json:"heartbeat_closed"`
+	Panics          uint64 `json:"panics"`
+}
+
+// status is what `ringcast status --json` prints, as far as these tests read it.
+type status struct {
+	Version    string `json:"version"`
+	PID        int    `json:"pid"`
+	Listen     string `json:"listen"`
+	ClientsMax int    `json:"clients_max"`
+	HeapBytes  uint64 `json:"heap_bytes"`
+	Total      row    `json:"total"`
+	Loops      []row  `json:"loops"`
+}
+
+// readStatus asks on the control socket, as `ringcast status --json` does; that the two say the same is a test of its own.
+// Waiting for a condition asks often, and a process for each question would be most of what these tests do.
+func readStatus(dir string) (status, error) {
+	var st status
+	err := askControl(dir, "/status", &st)
+	return st, err
+}
+
+func askControl(dir, path string, into any) error {
+	client := http.Client{Timeout: patience, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(dir, "ringcast.sock"))
+		},
+	}}
+	res, err := client.Get("http://ringcast" + path)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s on the control socket: got %s, want 200", path, res.Status)
+	}
+	return json.NewDecoder(res.Body).Decode(into)
+}
+
+func (s *server) status() status {
+	s.t.Helper()
+	st, err := readStatus(s.dir)
+	if err != nil {
+		if s.ended() {
+			s.t.Fatalf("the server has ended: %v", s.cmd.ProcessState)
+		}
+		s.t.Fatal(err)
+	}
+	return st
+}
+
+// result is the outcome of one run of the program.
+type result struct {
+	exit           int
+	stdout, stderr string
+}
+
+func (r result) all() string { return r.stdout + r.stderr }
+
+// run runs the program to its end.
+func run(args ...string) result { return runWith(nil, args...) }
+
+func runWith(env []string, args ...string) result {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env = append(os.Environ(), env...)
+	cmd.WaitDelay = time.Second // a child in the background must not hold the pipes against us
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	r := result{stdout: stdout.String(), stderr: stderr.String()}
+	if cmd.ProcessState != nil {
+		r.exit = cmd.ProcessState.ExitCode()
+	} else {
+		r.exit, r.stderr = -1, err.Error()
+	}
+	return r
+}
+
+// output gathers what a process prints while others read it.
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}

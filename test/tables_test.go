@@ -1,0 +1,157 @@
+package test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+)
+
+const (
+	wavesInAll     = 10
+	clientsPerWave = 1000 // 10,000 in all; in waves, because a process may be limited to far fewer descriptors
+	groupsInAll    = 1000
+	groupsEach     = 3
+)
+
+// The heap is compared after garbage collection, and the server has no verb for that. So it runs with GOGC=10, where
+// each further tenth of the live heap brings a collection, is given traffic until it has collected, and the least heap
+// seen is taken. The start is taken after a wave like the others: pools and tables that grow once to the size of a wave
+// and stay are no leak, what grows with each wave is.
+func TestTablesAreEmptyAndTheHeapIsBackWhenAllHaveLeft(t *testing.T) {
+	t.Parallel()
+	waves := wavesInAll
+	if raceDetector {
+		waves = 2 // ten times slower; the full number runs without it
+	}
+	s := startWith(t, starting{env: []string{"GOGC=10"}})
+	must(t, wave(s, 0))
+	emptied(t, s)
+	before := heapLeast(t, s)
+	for n := range waves {
+		must(t, wave(s, n+1))
+		emptied(t, s)
+	}
+	after := heapLeast(t, s)
+	if after > before+before/10 {
+		t.Errorf("heap in use after %d waves of %d clients: got %d bytes, want at most a tenth over the %d after the first",
+			waves, clientsPerWave, after, before)
+	}
+	t.Logf("heap in use: %d bytes after the first wave, %d after %d more", before, after, waves)
+}
+
+// wave lets clients in, lets each join some groups and send to one, and all leave in the ways there are.
+func wave(s *server, n int) error {
+	const hands = 8
+	var wg sync.WaitGroup
+	errs := make([]error, hands)
+	for hand := range hands {
+		wg.Go(func() {
+			var clients []*client
+			defer func() {
+				for _, c := range clients {
+					c.hangUp()
+				}
+			}()
+			for i := hand; i < clientsPerWave; i += hands {
+				// An address of its own for each wave: the ports of the last one are still waiting out their time.
+				c, err := open(s.addr, dialing{from: fmt.Sprintf("127.0.1.%d", n+1)})
+				if err != nil {
+					errs[hand] = fmt.Errorf("wave %d client %d: %w", n, i, err)
+					return
+				}
+				clients = append(clients, c)
+				if err := c.enter(i); err != nil {
+					errs[hand] = fmt.Errorf("wave %d client %d: %w", n, i, err)
+					return
+				}
+			}
+			for at, c := range clients {
+				if err := c.exit(hand+at*hands, at%4); err != nil {
+					errs[hand] = fmt.Errorf("wave %d leaving: %w", n, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func groupOf(i, k int) string {
+	return fmt.Sprintf("group %d", (i+k*groupsInAll/groupsEach)%groupsInAll)
+}
+
+func (c *client) enter(i int) error {
+	var commands []string
+	for k := range groupsEach {
+		commands = append(commands, withID(fmt.Sprint(k), joinCommand(groupOf(i, k))))
+	}
+	own := fmt.Sprintf("text of %d", i)
+	if err := c.commands(append(commands, sendCommand(groupOf(i, 0), own))...); err != nil {
+		return err
+	}
+	for k := range groupsEach {
+		if _, err := c.replyTo(fmt.Sprint(k)); err != nil {
+			return err
+		}
+	}
+	_, err := c.collectUntil(own)
+	return err
+}
+
+func (c *client) exit(i, way int) error {
+	switch way {
+	case 0: // in good order
+		for k := range groupsEach {
+			if err := c.leave(groupOf(i, k)); err != nil {
+				return err
+			}
+		}
+		return c.closeWith(1000, "")
+	case 1:
+		return c.closeWith(1000, "")
+	case 2:
+		c.die()
+	}
+	return nil // hung up at the end of the wave
+}
+
+// emptied waits until nobody and nothing is left.
+func emptied(t *testing.T, s *server) {
+	t.Helper()
+	s.eventually("all tables are empty", func() error {
+		got := s.status().Total
+		if got.Clients+got.Pending+got.Groups+got.Members+got.Homes+got.LaneDepth != 0 {
+			return fmt.Errorf("got clients %d, pending %d, groups %d, members %d, homes %d, lane depth %d; want 0 of each",
+				got.Clients, got.Pending, got.Groups, got.Members, got.Homes, got.LaneDepth)
+		}
+		return nil
+	})
+}
+
+// heapLeast gives traffic and asks until the least heap in use has not sunk for a while.
+func heapLeast(t *testing.T, s *server) uint64 {
+	t.Helper()
+	c := member(t, s, "traffic")
+	defer c.hangUp()
+	text := strings.Repeat("x", 64<<10)
+	least, same := uint64(1<<63), 0
+	for same < 20 {
+		for range 8 { // each is copied once in the server: half a MiB for the collector
+			must(t, c.text(sendCommand("traffic", text)))
+			c.expect(t, text)
+		}
+		switch got := s.status().HeapBytes; {
+		case got == 0:
+			t.Fatal("heap_bytes: got 0, want the heap in use")
+		case got < least:
+			least, same = got, 0
+		default:
+			same++
+		}
+	}
+	must(t, c.leave("traffic"))
+	return least
+}

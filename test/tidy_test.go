@@ -1,0 +1,441 @@
+package test
+
+import (
+	"bytes"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// The house rules, as data. A rule that has to change is changed here, in the same commit as what breaks it, and its
+// reason with it.
+
+const (
+	module = "ringcast"
+	gnet   = "github.com/panjf2000/gnet/v2"
+	gobwas = "github.com/gobwas/ws"
+	root   = ".." // from this folder
+)
+
+// imports says which of our packages each of our packages may import, and why no others.
+var imports = []struct {
+	from string
+	may  []string
+	why  string
+}{
+	{".", []string{"cli"}, "main hands its arguments to cli and knows nothing: what it did itself no test could reach"},
+	{"cli", []string{"api", "bus", "loop"}, "cli composes the parts; bytes on the wire are loop's business and wsproto " +
+		"is seen through it"},
+	{"api", []string{"loop"}, "HTTP is one way in among others: it knows the hub, no other way in, and no operator"},
+	{"bus", []string{"loop"}, "the bus is one way in among others: it knows the hub, no other way in, and no operator"},
+	{"loop", []string{"wsproto"}, "the loops serve whoever asks; what they imported of their users they would wait for"},
+	{"bench", []string{"wsproto"}, "an adversary does not share its victim's head: it measures from outside"},
+	{"wsproto", nil, "bytes and their meaning, pure: it must be testable without anything else of ours"},
+	{"test", nil, "whole-program tests know what a user knows; one that reaches inside belongs beside what it reaches"},
+}
+
+// confined lists packages of others that only some files may import. Tests are free unless tests says otherwise.
+var confined = []struct {
+	what  string
+	where []string // files, or folders with a slash at the end
+	why   string
+}{
+	{gnet, []string{"loop/server.go", "loop/handler.go"}, "everything else must run on fake sockets in the simulation, " +
+		"and a change of the event library must be a change of two files"},
+	{gobwas, []string{"wsproto/", "bench/"}, "one place decides what is a good frame; the adversary decides for itself"},
+	{"github.com/alecthomas/kong", []string{"cli/", "bench/"}, "flags are the operator's side"},
+	{"github.com/chromedp/", nil, "a browser is for tests"},
+}
+
+// impure lists what wsproto must not import outside its tests.
+var impure = []struct{ what, why string }{
+	{"net", "no socket"}, {"net/http", "no socket, and it would come into every program that speaks frames"},
+	{"net/netip", "no addresses"}, {"os", "no files, no environment"}, {"os/signal", "no process"}, {"syscall", "no kernel"},
+	{"time", "time is handed in"}, {"context", "nothing here waits"}, {"log", "the rim logs"}, {"log/slog", "the rim logs"},
+	{"sync", "one goroutine at a time is the caller's duty"}, {"sync/atomic", "one goroutine at a time is the caller's duty"},
+	{"runtime", "no scheduling"}, {"math/rand", "randomness is handed in"}, {"math/rand/v2", "randomness is handed in"},
+	{"crypto/rand", "randomness is handed in"}, {"io", "bytes in, bytes out; nothing that can block"},
+	{"bufio", "bytes in, bytes out; nothing that can block"}, {"unsafe", "hostile bytes come through here"},
+}
+
+// folders are the ones that may stand at the top.
+var folders = []string{"api", "bench", "bus", "cli", "loop", "test", "wsproto", ".ci", ".git"}
+
+// maySleep lists the test files that may call time.Sleep, each with its reason. Everywhere else a test waits for a
+// condition: a sleep is either too short on a busy machine or too long on all others.
+var maySleep = map[string]string{
+	"cli/cli_test.go": "the pause between two looks of its eventually, which is a wait for a condition",
+}
+
+// pins are the versions that were measured and whose traps are known.
+var pins = map[string]string{gnet: "v2.10.0", gobwas: "v1.5.0"}
+
+// goFile is one parsed file.
+type goFile struct {
+	path string // from the root, with slashes
+	test bool
+	ast  *ast.File
+}
+
+func (f *goFile) folder() string { return path.Dir(f.path) }
+
+func (f *goFile) imports() []string {
+	var all []string
+	for _, spec := range f.ast.Imports {
+		name, _ := strconv.Unquote(spec.Path.Value)
+		all = append(all, name)
+	}
+	return all
+}
+
+// walk visits the project's files; folders of other modules and what git keeps are none of it.
+func walk(t *testing.T, visit func(name string)) {
+	t.Helper()
+	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(root, name)
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if _, err := os.Stat(filepath.Join(name, "go.mod")); d.Name() == ".git" || err == nil && rel != "." {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		visit(filepath.ToSlash(rel))
+		return nil
+	})
+	must(t, err)
+}
+
+func goFiles(t *testing.T) []*goFile {
+	t.Helper()
+	var files []*goFile
+	walk(t, func(name string) {
+		if path.Ext(name) != ".go" || strings.Contains(name, "/testdata/") {
+			return
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, name), nil, parser.ParseComments)
+		must(t, err)
+		files = append(files, &goFile{name, strings.HasSuffix(name, "_test.go"), parsed})
+	})
+	if len(files) < 10 {
+		t.Fatalf("Go files found: got %d, want the whole project", len(files))
+	}
+	return files
+}
+
+func TestOurPackagesImportOnlyWhatTheTableAllows(t *testing.T) {
+	t.Parallel()
+	for _, f := range goFiles(t) {
+		top, _, _ := strings.Cut(f.folder(), "/")
+		at := slices.IndexFunc(imports, func(r struct {
+			from string
+			may  []string
+			why  string
+		}) bool {
+			return r.from == top
+		})
+		if at < 0 {
+			t.Errorf("%s: got a package that the table of imports does not know", f.path)
+			continue
+		}
+		rule := imports[at]
+		for _, name := range f.imports() {
+			of, ours := strings.CutPrefix(name, module+"/")
+			if name == module {
+				of, ours = ".", true
+			}
+			if ours && of != f.folder() && !strings.HasPrefix(of, rule.from+"/") && !slices.Contains(rule.may, of) {
+				t.Errorf("%s imports %s; may %v: %s", f.path, name, rule.may, rule.why)
+			}
+		}
+	}
+}
+
+func TestOthersPackagesStayWhereTheyAreConfined(t *testing.T) {
+	t.Parallel()
+	for _, f := range goFiles(t) {
+		if f.test {
+			continue
+		}
+		for _, name := range f.imports() {
+			for _, rule := range confined {
+				if !strings.HasPrefix(name, rule.what) {
+					continue
+				}
+				if !slices.ContainsFunc(rule.where, func(w string) bool {
+					return f.path == w || strings.HasSuffix(w, "/") && strings.HasPrefix(f.path, w)
+				}) {
+					t.Errorf("%s imports %s; may only %v: %s", f.path, name, rule.where, rule.why)
+				}
+			}
+		}
+	}
+}
+
+func TestWsprotoIsPure(t *testing.T) {
+	t.Parallel()
+	for _, f := range goFiles(t) {
+		if f.test || f.folder() != "wsproto" {
+			continue
+		}
+		for _, name := range f.imports() {
+			for _, rule := range impure {
+				if name == rule.what {
+					t.Errorf("%s imports %s: %s", f.path, name, rule.why)
+				}
+			}
+		}
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			if _, is := n.(*ast.GoStmt); is {
+				t.Errorf("%s starts a goroutine: want none in wsproto", f.path)
+			}
+			return true
+		})
+	}
+}
+
+func TestEveryPackageSaysItsRule(t *testing.T) {
+	t.Parallel()
+	doc := map[string]string{}
+	for _, f := range goFiles(t) {
+		if f.test && f.folder() != "test" {
+			continue
+		}
+		doc[f.folder()] += f.ast.Doc.Text()
+	}
+	for folder, text := range doc {
+		if len(strings.Fields(text)) < 8 {
+			t.Errorf("package comment of %s: got %q, want sentences that say what it is and by what rule", folder, text)
+		}
+	}
+}
+
+func TestEveryExportedNameHasADocComment(t *testing.T) {
+	t.Parallel()
+	for _, f := range goFiles(t) {
+		if f.test {
+			continue
+		}
+		missing := func(kind, name string) { t.Errorf("%s: %s %s: got no doc comment", f.path, kind, name) }
+		for _, d := range f.ast.Decls {
+			switch d := d.(type) {
+			case *ast.FuncDecl:
+				if d.Name.IsExported() && exportedReceiver(d) && d.Doc == nil {
+					missing("func", d.Name.Name)
+				}
+			case *ast.GenDecl:
+				for _, spec := range d.Specs {
+					switch spec := spec.(type) {
+					case *ast.TypeSpec:
+						if spec.Name.IsExported() && spec.Doc == nil && spec.Comment == nil && d.Doc == nil {
+							missing("type", spec.Name.Name)
+						}
+					case *ast.ValueSpec:
+						for _, name := range spec.Names {
+							if name.IsExported() && spec.Doc == nil && spec.Comment == nil && d.Doc == nil {
+								missing(d.Tok.String(), name.Name)
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// exportedReceiver says whether a function can be seen in the package's documentation as far as its receiver goes.
+func exportedReceiver(d *ast.FuncDecl) bool {
+	if d.Recv == nil {
+		return true
+	}
+	receiver := d.Recv.List[0].Type
+	for {
+		switch of := receiver.(type) {
+		case *ast.StarExpr:
+			receiver = of.X
+		case *ast.IndexExpr:
+			receiver = of.X
+		case *ast.IndexListExpr:
+			receiver = of.X
+		case *ast.Ident:
+			return of.IsExported()
+		default:
+			return true
+		}
+	}
+}
+
+// document reads one of the project's papers.
+func document(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(root, name))
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return string(b)
+}
+
+var (
+	fileName   = regexp.MustCompile(`[A-Za-z0-9_.-]*(?:/[A-Za-z0-9_.-]+)*\.(?:go|md|html|mod|sum|txt)\b`)
+	folderName = regexp.MustCompile("`([A-Za-z0-9_.-]+/(?:[A-Za-z0-9_.-]+/)*)`")
+	address    = regexp.MustCompile(`[a-z]+://\S+|github\.com/\S+`)
+)
+
+// A file is named in ARCHITECTURE.md with its ending, as loop/lane.go or, where the folder is clear, lane.go.
+func TestArchitectureNamesTheFilesThatExist(t *testing.T) {
+	t.Parallel()
+	text := address.ReplaceAllString(document(t, "ARCHITECTURE.md"), "")
+	exists := map[string]bool{} // by path and by bare name
+	walk(t, func(name string) {
+		exists[name], exists[path.Base(name)] = true, true
+		for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
+			exists[dir+"/"] = true
+		}
+	})
+	named := map[string]bool{}
+	for _, name := range fileName.FindAllString(text, -1) {
+		if name = strings.TrimPrefix(name, "./"); strings.HasPrefix(name, ".go") {
+			continue // an ending, such as _test.go, is no file
+		}
+		named[name] = true
+		if name != "_test.go" && !exists[name] {
+			t.Errorf("ARCHITECTURE.md names %s: got no such file", name)
+		}
+	}
+	for _, m := range folderName.FindAllStringSubmatch(text, -1) {
+		if !exists[m[1]] {
+			t.Errorf("ARCHITECTURE.md names %s: got no such folder", m[1])
+		}
+	}
+	for _, f := range goFiles(t) {
+		if folder := f.folder(); !f.test && (folder == "loop" || folder == "wsproto") &&
+			!named[f.path] && !named[path.Base(f.path)] {
+			t.Errorf("%s: got no mention in ARCHITECTURE.md, want every file of loop and wsproto named", f.path)
+		}
+	}
+}
+
+// README tells a newcomer two commands and no more: one for the main job, one for the tests. Commands that carry
+// figures (go run ./bench …) are not for newcomers.
+func TestReadmeHasExactlyTwoCommands(t *testing.T) {
+	t.Parallel()
+	want := map[string]int{"go run . start": 1, "go test ./...": 1}
+	got := map[string]int{}
+	fenced := false
+	for line := range strings.Lines(document(t, "README.md")) {
+		line = strings.TrimRight(line, "\n")
+		if strings.HasPrefix(strings.TrimSpace(line), "```") {
+			fenced = !fenced
+			continue
+		}
+		if !fenced && !strings.HasPrefix(line, "    ") {
+			continue
+		}
+		command := strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(line), "$ "))
+		command, _, _ = strings.Cut(command, "  #")
+		command = strings.TrimSpace(command)
+		for _, first := range []string{"go run .", "go test", "go build", "go install", "go generate", "make", "git clone",
+			"docker", "apt", "./ringcast"} {
+			if command == first || strings.HasPrefix(command, first+" ") {
+				got[command]++
+			}
+		}
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("commands for a newcomer in README.md's code blocks: got %v, want %v", got, want)
+	}
+}
+
+func TestNoFileKnowsTheMachineItWasWrittenOn(t *testing.T) {
+	t.Parallel()
+	// Put together, so that this file does not name them.
+	var homes []string
+	for _, dir := range []string{"home", "root", "Users", "work", "workspace", "builds"} {
+		homes = append(homes, "/"+dir+"/")
+	}
+	inside := regexp.MustCompile(`(?:^|[^A-Za-z0-9_.~/}-])(` + strings.Join(homes, "|") + `)[A-Za-z0-9._-]`)
+	walk(t, func(name string) {
+		b, err := os.ReadFile(filepath.Join(root, name))
+		must(t, err)
+		if bytes.IndexByte(b[:min(len(b), 8000)], 0) >= 0 {
+			return // no text
+		}
+		for n, line := range bytes.Split(b, []byte("\n")) {
+			if m := inside.FindSubmatch(line); m != nil {
+				t.Errorf("%s:%d: got a path under %s, want none that only one machine has", name, n+1, m[1])
+			}
+		}
+	})
+}
+
+func TestNoFolderAtTheTopBesidesTheKnownOnes(t *testing.T) {
+	t.Parallel()
+	entries, err := os.ReadDir(root)
+	must(t, err)
+	for _, e := range entries {
+		if e.IsDir() && !slices.Contains(folders, e.Name()) {
+			t.Errorf("folder %s at the top: want only %v; each one more is one more place to look", e.Name(), folders)
+		}
+	}
+}
+
+func TestTestsWaitForConditionsAndDoNotSleep(t *testing.T) {
+	t.Parallel()
+	sleeps := map[string]int{}
+	for _, f := range goFiles(t) {
+		if !f.test {
+			continue
+		}
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			if sel, is := n.(*ast.SelectorExpr); is && sel.Sel.Name == "Sleep" {
+				if pkg, is := sel.X.(*ast.Ident); is && pkg.Name == "time" {
+					sleeps[f.path]++
+				}
+			}
+			return true
+		})
+	}
+	for name, n := range sleeps {
+		if maySleep[name] == "" {
+			t.Errorf("%s: got %d calls of time.Sleep, want a wait for a condition, or a reason in maySleep", name, n)
+		}
+	}
+	for name, why := range maySleep {
+		if sleeps[name] == 0 {
+			t.Errorf("maySleep has %s (%s): it does not sleep, take it off", name, why)
+		}
+	}
+}
+
+func TestGoModPinsTheMeasuredVersions(t *testing.T) {
+	t.Parallel()
+	mod := document(t, "go.mod")
+	if !regexp.MustCompile(`(?m)^module ` + module + `$`).MatchString(mod) {
+		t.Errorf("go.mod: got no line %q", "module "+module)
+	}
+	for name, version := range pins {
+		line := fmt.Sprintf(`(?m)^(?:require)?\s+%s %s(?: // indirect)?$`, regexp.QuoteMeta(name), regexp.QuoteMeta(version))
+		if !regexp.MustCompile(line).MatchString(mod) {
+			t.Errorf("go.mod: want %s pinned at %s, got:\n%s", name, version, mod)
+		}
+	}
+	if regexp.MustCompile(`(?m)^\s*replace\b`).MatchString(mod) {
+		t.Errorf("go.mod: got a replace, want what everybody can fetch")
+	}
+}
