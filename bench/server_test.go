@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -51,8 +52,12 @@ func (s *groupServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer conn.Close()
 	for {
-		frame, err := ws.ReadFrame(conn)
-		if err != nil {
+		header, err := ws.ReadHeader(conn)
+		if err != nil || header.Length > 1<<20 {
+			break
+		}
+		frame := ws.Frame{Header: header, Payload: make([]byte, header.Length)}
+		if _, err := io.ReadFull(conn, frame.Payload); err != nil {
 			break
 		}
 		frame = ws.UnmaskFrameInPlace(frame)

@@ -98,3 +98,9 @@ func (p *Port) publish(group string, message []byte, result chan<- uint64) error
 	p.hub.ring(home)
 	return nil
 }
+
+// quiesce returns when no publish is under way that began before the call.
+func (p *Port) quiesce() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+}

@@ -291,8 +291,7 @@ func (s *Server) Stop(ctx context.Context) error {
 		s.hub.stopping.Store(true)
 		for i := range s.hub.ports {
 			if p := s.hub.ports[i].Load(); p != nil {
-				p.mu.Lock() // whoever publishes now began before the store above
-				p.mu.Unlock()
+				p.quiesce() // whoever publishes now began before the store above
 			}
 		}
 		patience, cancel := halfOf(ctx)

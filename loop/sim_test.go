@@ -398,7 +398,7 @@ func (s *socket) close() {
 func (s *socket) gone() bool { return s == nil || s.closed && len(s.kernel) == 0 }
 
 // simSum shows that the worlds together did what they are meant to: a simulation that never fills a lane tests little.
-type simSum struct{ refused, slow, deliveries, shared, cutPasses uint64 }
+type simSum struct{ refused, slow, deliveries, shared uint64 }
 
 func (s *simSum) add(w *world) {
 	t := w.hub.Snapshot().Total()

@@ -68,11 +68,14 @@ func TestFramesAreReadByTheLibraryAsTheyWereMeant(t *testing.T) {
 	for _, size := range []int{0, 1, 15, 16, 17, 125, 126, 1000, 65535, 65536} {
 		payload := bytes.Repeat([]byte("ringcast"), size/8+1)[:size]
 		before := bytes.Clone(payload)
-		frame, err := ws.ReadFrame(bytes.NewReader(AppendMaskedFrame(nil, OpText, rfcMask, payload)))
-		if err != nil {
-			t.Fatalf("%d bytes: %v", size, err)
+		encoded := bytes.NewReader(AppendMaskedFrame(nil, OpText, rfcMask, payload))
+		header, err := ws.ReadHeader(encoded)
+		if err != nil || header.Length != int64(encoded.Len()) {
+			t.Fatalf("%d bytes: got a header of %d with %d behind it (%v)", size, header.Length, encoded.Len(), err)
 		}
-		frame = ws.UnmaskFrameInPlace(frame)
+		masked := make([]byte, header.Length)
+		encoded.Read(masked)
+		frame := ws.UnmaskFrameInPlace(ws.Frame{Header: header, Payload: masked})
 		if !bytes.Equal(frame.Payload, before) || frame.Header.OpCode != OpText || !frame.Header.Fin {
 			t.Errorf("%d bytes: got %d bytes of op %v, want the payload in a final text frame", size, len(frame.Payload), frame.Header.OpCode)
 		}
