@@ -113,14 +113,48 @@ func (p *peer) join(group string) {
 	p.want(`{"id":1,"ok":true}`)
 }
 
-func TestAllMembersOnAllLoopsHoldOneSequence(t *testing.T) {
-	const members, senders, each = 64, 6, 1000
-	s := startServer(t, Config{Loops: 8})
-	peers := make([]*peer, members)
+// joinAll makes n members of group g.
+func joinAll(t testing.TB, s *Server, n int) []*peer {
+	t.Helper()
+	peers := make([]*peer, n)
 	for i := range peers {
 		peers[i] = dial(t, s)
 		peers[i].join("g")
 	}
+	return peers
+}
+
+// sendNumbered publishes "sender 0", "sender 1", … to group g.
+func (p *peer) sendNumbered(sender, messages int) {
+	for n := range messages {
+		p.say(`{"cmd":"send_to_group","group_id":"g","message":"%d %d"}`, sender, n)
+	}
+}
+
+// hear reads the same number of messages at every peer, all at once.
+func hear(t testing.TB, peers []*peer, messages int) [][]string {
+	got := make([][]string, len(peers))
+	var wg sync.WaitGroup
+	for i, p := range peers {
+		wg.Go(func() {
+			for range messages {
+				_, m, err := p.next()
+				if err != nil {
+					t.Errorf("member %d after %d messages: %v", i, len(got[i]), err)
+					return
+				}
+				got[i] = append(got[i], m)
+			}
+		})
+	}
+	wg.Wait()
+	return got
+}
+
+func TestAllMembersOnAllLoopsHoldOneSequence(t *testing.T) {
+	const members, senders, each = 64, 6, 1000
+	s := startServer(t, Config{Loops: 8})
+	peers := joinAll(t, s, members)
 	for i, row := range s.Hub().Snapshot().Loops {
 		if row.Clients == 0 {
 			t.Errorf("loop %d: got no clients, want some", i)
@@ -130,24 +164,10 @@ func TestAllMembersOnAllLoopsHoldOneSequence(t *testing.T) {
 	for i := range senders {
 		wg.Go(func() {
 			p := dial(t, s)
-			for n := range each {
-				p.say(`{"cmd":"send_to_group","group_id":"g","message":"%d %d"}`, i, n)
-			}
+			p.sendNumbered(i, each)
 		})
 	}
-	got := make([][]string, members)
-	for i := range peers {
-		wg.Go(func() {
-			for range senders * each {
-				_, m, err := peers[i].next()
-				if err != nil {
-					t.Errorf("member %d after %d messages: %v", i, len(got[i]), err)
-					return
-				}
-				got[i] = append(got[i], m)
-			}
-		})
-	}
+	got := hear(t, peers, senders*each)
 	wg.Wait()
 	checkOneSequence(t, got, senders, each)
 }
@@ -200,19 +220,13 @@ func until(t testing.TB, what string, ok func() bool) {
 func TestPortsTakeTheSameRoadAsClients(t *testing.T) {
 	const members, senders, each = 64, 6, 1000
 	s := startServer(t, Config{Loops: 8})
-	peers := make([]*peer, members)
-	for i := range peers {
-		peers[i] = dial(t, s)
-		peers[i].join("g")
-	}
+	peers := joinAll(t, s, members)
 	var wg sync.WaitGroup
 	for i := range senders {
 		wg.Go(func() {
 			if i%2 == 0 { // half of the senders are clients, half ports
 				p := dial(t, s)
-				for n := range each {
-					p.say(`{"cmd":"send_to_group","group_id":"g","message":"%d %d"}`, i, n)
-				}
+				p.sendNumbered(i, each)
 				return
 			}
 			port, err := s.Hub().NewPort()
@@ -232,19 +246,7 @@ func TestPortsTakeTheSameRoadAsClients(t *testing.T) {
 			}
 		})
 	}
-	got := make([][]string, members)
-	for i := range peers {
-		wg.Go(func() {
-			for range senders * each {
-				_, m, err := peers[i].next()
-				if err != nil {
-					t.Errorf("member %d after %d messages: %v", i, len(got[i]), err)
-					return
-				}
-				got[i] = append(got[i], m)
-			}
-		})
-	}
+	got := hear(t, peers, senders*each)
 	wg.Wait()
 	checkOneSequence(t, got, senders, each)
 }
@@ -293,11 +295,7 @@ func TestOneSequenceWhileOthersComeAndGo(t *testing.T) {
 	const members, senders, each = 16, 4, 500
 	for _, portable := range []bool{false, true} {
 		s := startServer(t, Config{Loops: 8, PortableSend: portable})
-		peers := make([]*peer, members)
-		for i := range peers {
-			peers[i] = dial(t, s)
-			peers[i].join("g")
-		}
+		peers := joinAll(t, s, members)
 		stop := make(chan struct{})
 		var others, wg sync.WaitGroup
 		for i := range 8 {
@@ -324,24 +322,10 @@ func TestOneSequenceWhileOthersComeAndGo(t *testing.T) {
 		for i := range senders {
 			wg.Go(func() {
 				p := dial(t, s)
-				for n := range each {
-					p.say(`{"cmd":"send_to_group","group_id":"g","message":"%d %d"}`, i, n)
-				}
+				p.sendNumbered(i, each)
 			})
 		}
-		got := make([][]string, members)
-		for i := range peers {
-			wg.Go(func() {
-				for range senders * each {
-					_, m, err := peers[i].next()
-					if err != nil {
-						t.Errorf("member %d after %d messages: %v", i, len(got[i]), err)
-						return
-					}
-					got[i] = append(got[i], m)
-				}
-			})
-		}
+		got := hear(t, peers, senders*each)
 		wg.Wait()
 		close(stop)
 		others.Wait()
@@ -356,11 +340,7 @@ func TestStopSendsWhatWasAcceptedAndThenSaysGoodbye(t *testing.T) {
 		t.Fatal(err)
 	}
 	const members, messages = 20, 200
-	peers := make([]*peer, members)
-	for i := range peers {
-		peers[i] = dial(t, s)
-		peers[i].join("g")
-	}
+	peers := joinAll(t, s, members)
 	port, _ := s.Hub().NewPort()
 	for n := range messages {
 		if err := port.Publish("g", fmt.Append(nil, n)); err != nil {
