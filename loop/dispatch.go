@@ -155,9 +155,11 @@ func (s *shard) command(c *client, payload []byte) {
 	case code == "":
 	case cmd.ID != nil:
 		s.replyTo(c, wsproto.AppendError(s.outFor(c), cmd.ID, code))
+	// Refused, and no id to say so by: the client must hear it all the same.
 	case code == wsproto.ErrBusy:
-		// Refused, and no id to say so by: the client must hear it all the same.
 		s.close(c, wsproto.CloseTryAgainLater, "the server is busy, try again")
+	case code == wsproto.ErrStopping:
+		s.close(c, wsproto.CloseGoingAway, "the server is stopping")
 	}
 }
 
@@ -171,13 +173,14 @@ func (s *shard) join(c *client, name, id []byte) wsproto.ErrorCode {
 		s.groups[g.name] = g
 	}
 	at := c.memberOf(g)
-	if at < 0 && len(c.groups) >= s.hub.bounds.groupsPerClient {
+	already := at >= 0
+	if !already && len(c.groups) >= s.hub.bounds.groupsPerClient {
 		s.giveUpIfEmpty(g)
 		s.count.commandErrors.Add(1)
 		return wsproto.ErrTooManyGroups
 	}
 	// Become a member first: should the home's answer overtake nothing, the member must be there when it comes.
-	if at < 0 {
+	if !already {
 		if len(g.members) == 0 {
 			s.count.groups.Add(1)
 		}
@@ -200,7 +203,9 @@ func (s *shard) join(c *client, name, id []byte) wsproto.ErrorCode {
 		r.client, r.id = c, string(id)
 	}
 	if !s.request(g.home, r) {
-		s.part(c, at)
+		if !already { // else an earlier add_group was accepted, and stays so
+			s.part(c, at)
+		}
 		s.count.refused.Add(1)
 		return wsproto.ErrBusy
 	}
@@ -258,30 +263,35 @@ func (s *shard) giveUpIfEmpty(g *group) {
 	}
 }
 
-// release tells the homes of groups without members so, and forgets the groups. Where the way to a home is full the
-// group stays on the list: the list holds each group once, so it needs no other bound.
-func (s *shard) release() {
-	kept := s.idle[:0]
+// release tells the homes of groups without members so, and forgets the groups. It stops where the way to a home is
+// full; then parking is not empty, so there will be another turn. The list holds each group once, so it needs no other
+// bound.
+func (s *shard) release() (moved bool) {
+	done := 0
 	for _, g := range s.idle {
-		if len(g.members) > 0 {
-			g.idle = false
-			continue
+		if len(g.members) == 0 {
+			if g.interest != interestNone && !s.request(g.home, request{op: opLeave, group: g.name, local: g}) {
+				break
+			}
+			g.interest = interestNone
+			delete(s.groups, g.name)
 		}
-		told := g.interest == interestNone || s.request(g.home, request{op: opLeave, group: g.name, local: g})
-		if !told {
-			kept = append(kept, g)
-			continue
-		}
-		g.idle, g.interest = false, interestNone
-		delete(s.groups, g.name)
+		g.idle = false
+		done++
 	}
-	clear(s.idle[len(kept):])
-	s.idle = kept
+	if done == 0 {
+		return false
+	}
+	rest := copy(s.idle, s.idle[done:])
+	clear(s.idle[rest:])
+	s.idle = s.idle[:rest]
+	return true
 }
 
 // publish encodes the message and sends it up to the group's home.
 func (s *shard) publish(c *client, cmd *wsproto.Command) wsproto.ErrorCode {
 	if s.hub.stopping.Load() {
+		s.count.refused.Add(1)
 		return wsproto.ErrStopping
 	}
 	r := newPublish(cmd.Group, cmd.Message, cmd.ID)

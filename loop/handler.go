@@ -40,6 +40,7 @@ type handler struct {
 	loops []boundLoop        // by shard index, in the order in which they were seen
 	early map[gnet.Conn]bool // came before open; their bytes wait in gnet
 	saw   chan struct{}      // a token when a loop was seen
+	queue int                // the listening socket, by which the kernel's accept queue is reached; -1: none
 }
 
 // boundLoop is a gnet loop and the kick by which its shard yields to itself.
@@ -60,6 +61,7 @@ func newHandler(h *Hub, log *slog.Logger) *handler {
 		acceptFailed: make(chan struct{}, 1),
 		saw:          make(chan struct{}, 1),
 		early:        map[gnet.Conn]bool{},
+		queue:        -1,
 	}
 }
 
@@ -88,8 +90,11 @@ func (h *handler) take(c gnet.Conn) gnet.Action {
 	if h.hub.stopping.Load() {
 		refusal = stoppingAnswer
 	} else if h.hub.admit() {
-		c.SetContext(s.opened(c))
-		return gnet.None
+		if client := s.opened(c); client != nil {
+			c.SetContext(client)
+			return gnet.None
+		}
+		h.hub.gone()
 	}
 	s.count.refusedClients.Add(1)
 	_, _ = c.Write(refusal)
@@ -107,6 +112,8 @@ func (h *handler) OnTraffic(c gnet.Conn) gnet.Action {
 		ctx.shard.kickedAwake()
 	default: // early: the bytes wait until the client is let in, some milliseconds
 		if c.InboundBuffered() > earlyBytesMax {
+			h.hub.shards[0].count.refusedClients.Add(1) // the loop may have no shard yet; its index does not matter here
+			_, _ = c.Write(busyAnswer)
 			return gnet.Close
 		}
 	}
@@ -239,8 +246,9 @@ func (h *handler) shardOf(loop gnet.EventLoop) *shard {
 	panic("ringcast: a connection opened on a loop that no shard is bound to")
 }
 
-// closeKicks closes our ends of the kicks; gnet has closed the others.
-func (h *handler) closeKicks() {
+// closeDescriptors closes what is ours: the ends of the kicks, and our hold on the listening socket, without which its
+// port would stay taken.
+func (h *handler) closeDescriptors() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for i := range h.loops {
@@ -248,6 +256,10 @@ func (h *handler) closeKicks() {
 			_ = unix.Close(h.loops[i].kick)
 			h.loops[i].kick = -1
 		}
+	}
+	if h.queue >= 0 {
+		_ = unix.Close(h.queue)
+		h.queue = -1
 	}
 }
 
@@ -293,20 +305,39 @@ func (h *handler) rim(i int, portable bool) rim {
 	return r
 }
 
-// address is where the listener really listens.
-func (h *handler) address() (net.Addr, error) {
+// listener takes hold of the listening socket, and says where it really listens.
+func (h *handler) listener() (net.Addr, error) {
 	fd, err := h.engine.Dup()
 	if err != nil {
 		return nil, err
 	}
-	file := os.NewFile(uintptr(fd), "listener")
-	defer file.Close()
-	l, err := net.FileListener(file)
-	if err != nil {
-		return nil, err
+	h.mu.Lock()
+	h.queue = fd
+	h.mu.Unlock()
+	sa, err := unix.Getsockname(fd)
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return &net.TCPAddr{IP: sa.Addr[:], Port: sa.Port}, nil
+	case *unix.SockaddrInet6:
+		return &net.TCPAddr{IP: sa.Addr[:], Port: sa.Port}, nil
 	}
-	defer l.Close()
-	return l.Addr(), nil
+	return nil, fmt.Errorf("address of the listener: %w", err)
+}
+
+// refuseOne takes one connection off the kernel's accept queue, tells it 503 and closes it.
+func (h *handler) refuseOne() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.queue < 0 {
+		return
+	}
+	fd, _, err := unix.Accept(h.queue) // the listener does not block
+	if err != nil {
+		return
+	}
+	h.hub.shards[0].count.refusedClients.Add(1)
+	_, _ = unix.Write(fd, busyAnswer)
+	_ = unix.Close(fd)
 }
 
 // engineStop asks the engine to end. gnet's Stop looks only every 500 ms whether it has; who wants to know waits for

@@ -72,7 +72,7 @@ func (s *shard) heartbeat() {
 		at := s.beatFrom
 		s.beatFrom++
 		seen, pinged := s.lastSeen[at]>>1, s.lastSeen[at]&1 != 0
-		silent := s.tick&(1<<31-1) - seen
+		silent := (s.tick - seen) & (1<<31 - 1)
 		if silent < interval {
 			continue
 		}

@@ -16,8 +16,9 @@ type home struct {
 	count *counters
 
 	// Owner only.
-	groups map[string]*homeGroup
-	rouse  uint64 // bit per loop that was given something since the executor last rang
+	groups  map[string]*homeGroup
+	serving *lane[request] // whose front is being served, for abandon
+	rouse   uint64         // bit per loop that was given something since the executor last rang
 }
 
 // homeGroup is a group with at least one member somewhere.
@@ -50,13 +51,24 @@ func (h *home) drain(up *lane[request], origin int) (served int, stalled, awaite
 	for n := up.len(); served < n; served++ {
 		r := up.front()
 		bytes := r.bytes()
+		h.serving = up
 		if !h.serve(r, origin) {
 			stalled = true
 			break
 		}
+		h.serving = nil
 		up.done(bytes)
 	}
+	h.serving = nil
 	return served, stalled, up.takeAwaited()
+}
+
+// abandon drops the request in whose service something panicked: served again it would panic again, for ever.
+func (h *home) abandon() {
+	if up := h.serving; up != nil {
+		h.serving = nil
+		up.done(up.front().bytes())
+	}
 }
 
 // serve does one request, whole or not at all. origin is the loop it came from, portOrigin for a port's.

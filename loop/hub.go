@@ -25,6 +25,8 @@ type Hub struct {
 	acceptFails atomic.Uint64
 	stopping    atomic.Bool
 	drained     chan struct{} // gets a token when the last connection goes
+	ended       chan struct{} // closed when no loop runs any more
+	deaf        atomic.Bool   // no loop must be woken any more
 	started     time.Time
 }
 
@@ -71,6 +73,7 @@ func ticks(d time.Duration) uint32 { return uint32((d+Tick-1)/Tick) + 1 }
 // newHub makes loops shards and all their lanes. The shards' rims are the caller's to fill.
 func newHub(loops int, b bounds, page []byte) *Hub {
 	h := &Hub{shards: make([]*shard, loops), bounds: b, page: page, hash: newHomeHash(),
+		ended:   make(chan struct{}),
 		drained: make(chan struct{}, 1), started: time.Now()}
 	bells := make([]*bell, loops)
 	for i := range h.shards {
@@ -95,7 +98,7 @@ func newHub(loops int, b bounds, page []byte) *Hub {
 
 // ring wakes a loop unless that is under way already.
 func (h *Hub) ring(loop int) {
-	if s := h.shards[loop]; s.bell.mustWake() {
+	if s := h.shards[loop]; s.bell.mustWake() && !h.deaf.Load() {
 		s.rim.wake()
 	}
 }
@@ -129,7 +132,7 @@ func (h *Hub) beat() {
 	}
 }
 
-// each runs f on every loop and waits for all, or for ctx.
+// each runs f on every loop and waits for all, or for ctx, or for the end of the loops.
 func (h *Hub) each(ctx context.Context, f func(*shard)) error {
 	done := make(chan struct{}, len(h.shards))
 	for i, s := range h.shards {
@@ -144,6 +147,8 @@ func (h *Hub) each(ctx context.Context, f func(*shard)) error {
 		case <-done:
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-h.ended:
+			return ErrStopping
 		}
 	}
 	return nil
@@ -211,7 +216,7 @@ func (h *Hub) settleDown(ctx context.Context) error {
 		var busy, moved atomic.Uint64
 		err := h.each(ctx, func(s *shard) {
 			busy.Add(uint64(s.parkedBytes + s.gathered + len(s.passes)))
-			moved.Add(s.count.published.Load() + s.count.passes.Load() + s.count.messagesIn.Load())
+			moved.Add(s.count.published.Load() + s.count.passes.Load())
 		})
 		if err != nil {
 			return err
@@ -242,6 +247,8 @@ func (h *Hub) closeAll(ctx context.Context) error {
 		case <-h.drained:
 		case <-ctx.Done():
 			err = ctx.Err()
+		case <-h.ended:
+			err = ErrStopping
 		}
 	}
 	return err

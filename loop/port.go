@@ -27,7 +27,7 @@ const portsMax = 64
 // from PublishSeq.
 var (
 	ErrBusy        = errors.New("busy: the lane to the group's home is full, try again")
-	ErrStopping    = errors.New("the server is stopping")
+	ErrStopping    = errors.New("the server is stopping or has stopped")
 	ErrBadGroup    = errors.New("a group's name has 1 to 255 bytes of UTF-8")
 	ErrBadMessage  = errors.New("a message is UTF-8, of at most the server's message bound")
 	ErrTooManyPort = errors.New("all ports of this hub are taken")
@@ -69,6 +69,8 @@ func (p *Port) PublishSeq(ctx context.Context, group string, message []byte) (ui
 		return seq, nil
 	case <-ctx.Done():
 		return 0, ctx.Err()
+	case <-p.hub.ended:
+		return 0, ErrStopping
 	}
 }
 

@@ -112,6 +112,9 @@ func Start(cfg Config) (*Server, error) {
 	if err := s.boot(); err != nil {
 		s.handler.engineStop()
 		<-s.done
+		if s.err != nil {
+			err = s.err // the engine's end came first
+		}
 		return nil, err
 	}
 	go s.keepTime()
@@ -140,12 +143,11 @@ func gnetAddress(listen string) (string, error) {
 // itself until it has seen a connection open on each; they are handed out in turn, so that takes as many dials as there
 // are loops.
 func (s *Server) boot() error {
-	addr, err := s.handler.address()
-	if err != nil {
+	var err error
+	if s.addr, err = s.handler.listener(); err != nil {
 		return err
 	}
-	s.addr = addr
-	s.hub.local = addr.String()
+	s.hub.local = s.addr.String()
 	deadline := time.Now().Add(bootTimeout)
 	for !s.handler.seen() {
 		if time.Now().After(deadline) {
@@ -180,13 +182,16 @@ func (s *Server) dialSelf() error {
 			to.IP = net.IPv6loopback
 		}
 	}
-	c, err := net.DialTimeout("tcp", to.String(), time.Second)
+	c, err := net.DialTimeout("tcp", to.String(), dialTimeout)
 	if err != nil {
 		return err
 	}
 	s.handler.waitSeen(10 * time.Millisecond)
 	return c.Close()
 }
+
+// dialTimeout: the way to oneself is short; it takes time only when the accept queue is full.
+const dialTimeout = 500 * time.Millisecond
 
 // clientsMax is admission's bound: the descriptors that this process may still open, less a reserve. Out of
 // descriptors, everything fails: accepts, logs, the operator's socket.
@@ -233,15 +238,16 @@ func (s *Server) keepTime() {
 // even itself, so with this one in its place the poller goes on. Admission alone cannot keep EMFILE away: the accepting
 // goroutine takes a whole burst before any loop sees the first of it.
 //
-// gnet's listener is edge-triggered, so what was left in the backlog is taken only when something new arrives;
-// keepAccepting sees to that.
+// gnet's listener is edge-triggered, so what was left in the accept queue is taken only when something new arrives;
+// keepAccepting sees to that. And nothing arrives in a queue that is full: then one must be taken out by hand.
 func init() { gneterrors.ErrAcceptSocket = acceptError{} }
 
 type acceptError struct{ _ []struct{} }
 
 func (acceptError) Error() string { return "accept failed" }
 
-// keepAccepting knocks at the own listener after a failed accept, until a knock gets through.
+// keepAccepting knocks at the own listener after a failed accept, until a knock gets through. A knock that does not
+// finds the queue full, or no descriptor free.
 func (s *Server) keepAccepting() {
 	for {
 		select {
@@ -252,7 +258,9 @@ func (s *Server) keepAccepting() {
 		for knocked := false; !knocked; {
 			select {
 			case <-time.After(acceptRetry):
-				knocked = s.dialSelf() == nil
+				if knocked = s.dialSelf() == nil; !knocked {
+					s.handler.refuseOne()
+				}
 			case <-s.done:
 				return
 			}
@@ -298,6 +306,7 @@ func (s *Server) Stop(ctx context.Context) error {
 		_ = s.hub.settleDown(patience) // in vain only if loops are overloaded; clients are told all the same
 		cancel()
 		err = s.hub.closeAll(ctx)
+		s.hub.deaf.Store(true) // gnet closes its eventfds before it says so; nobody may write to them then
 		s.handler.engineStop()
 	})
 	<-s.done
@@ -321,7 +330,9 @@ func (s *Server) ended(err error) {
 		err = nil
 	}
 	s.err = err
-	s.handler.closeKicks()
+	s.hub.deaf.Store(true)
+	s.handler.closeDescriptors()
+	close(s.hub.ended)
 	close(s.done)
 }
 

@@ -115,7 +115,7 @@ func newShard(h *Hub, index int) *shard {
 // The callbacks, each one entry from outside. Each is a rim of recovery: whatever panics below closes the client that
 // was being served, is counted and logged, and the loop lives on.
 
-// opened takes a new connection; the client it returns stands for it in all later calls.
+// opened takes a new connection; the client it returns stands for it in all later calls. nil after a panic: not taken.
 func (s *shard) opened(conn conn) (c *client) {
 	s.enter(nil)
 	defer s.leave()
@@ -125,6 +125,7 @@ func (s *shard) opened(conn conn) (c *client) {
 	c.id = s.nextID*LoopsMax + uint64(s.index)
 	s.clients = append(s.clients, c)
 	s.lastSeen = append(s.lastSeen, s.tick<<1)
+	s.culprit = c
 	s.count.pending.Add(1)
 	s.time(c, s.hub.bounds.handshakeTicks)
 	return c
@@ -193,18 +194,38 @@ func (s *shard) leave() {
 	s.inside.Store(false)
 }
 
-// survive closes the client that was being served when something of ours panicked.
+// survive closes the client that was being served when something of ours panicked, and sees to it that what the broken
+// turn has left is done: which lanes had been taken off the bell is not known any more, so all are looked at.
 func (s *shard) survive(p any) {
 	s.count.panics.Add(1)
 	s.rim.panic(p)
-	if c := s.culprit; c != nil && c.state != stateDead {
-		s.culprit = nil
-		c.in = nil
-		s.out, s.outClient = s.out[:0], nil
-		s.reader = s.newReader()
-		s.doom(c)
+	s.home.abandon()
+	all := uint64(1)<<len(s.hub.shards) - 1 // also right for 64
+	s.stalled, s.held = all, all
+	for i := range s.hub.ports {
+		if s.hub.ports[i].Load() != nil {
+			s.stalledPort |= 1 << i
+		}
 	}
-	s.kick() // the turn was broken off: somebody must do what it left
+	if c := s.culprit; c != nil && c.state != stateDead {
+		s.condemn(c)
+	}
+	s.kick()
+}
+
+// condemn closes a client that something of ours panicked over; cut without a word if even that panics.
+func (s *shard) condemn(c *client) {
+	defer func() {
+		if recover() != nil {
+			s.doom(c)
+		}
+	}()
+	c.in = nil
+	s.reader = s.newReader() // the old one may hold half of a message
+	if s.outClient == c {
+		s.out, s.outClient = s.out[:0], nil
+	}
+	s.close(c, wsproto.CloseInternalError, "internal error")
 }
 
 // newReader takes an idle reader from stock, or makes one.

@@ -5,8 +5,7 @@ import "math/bits"
 // turn does what has gathered, in one order:
 //
 //	sweep    cut the doomed, bury the dead
-//	release  tell homes of groups that have no members here any more
-//	work     drain up lanes (as home), down lanes (gather), parking
+//	work     drain up lanes (as home), down lanes (gather), parking; release groups without members
 //	ring     wake the loops that were given something
 //	passes   send what has gathered, within the budget
 //
@@ -24,7 +23,6 @@ func (s *shard) turn() {
 	for {
 		s.flushOut()
 		s.sweep()
-		s.release()
 		s.work()
 		s.ring()
 		s.flushOut() // after ring: others begin while this loop writes
@@ -35,13 +33,14 @@ func (s *shard) turn() {
 	assert(len(s.doomed) == 0 && len(s.dead) == 0, "shard: a turn ended with clients unburied")
 }
 
-// work drains every lane that was noted, and parking, until nothing moves. What moves here makes at most two more steps
-// on this loop (parking → up → down), so it ends; should other loops keep it busy, it breaks off and a kick goes on.
+// work drains every lane that was noted, and parking, until nothing moves. What moves here makes at most three more
+// steps on this loop (release → parking → up → down), so it ends; should other loops keep it busy, it breaks off and a kick goes on.
 func (s *shard) work() {
 	for round := 0; ; round++ {
 		moved := s.drainUp()
 		moved = s.drainDown() || moved
 		moved = s.unpark() || moved
+		moved = s.release() || moved
 		if !moved {
 			return
 		}
@@ -101,10 +100,9 @@ func (s *shard) drainDown() (moved bool) {
 				s.held |= 1 << from
 				break
 			}
-			d := lane.front()
-			bytes := d.bytes()
-			s.deliver(d)
-			lane.done(bytes)
+			d := *lane.front()
+			lane.done(d.bytes()) // before it is acted on: should that panic, it must not be done twice
+			s.deliver(&d)
 			moved = true
 		}
 		if lane.takeAwaited() {
