@@ -3,8 +3,12 @@ package test
 import (
 	"errors"
 	"fmt"
+	"net"
+	"os"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -124,6 +128,113 @@ func TestBareConnectionsBeyondTheLimitDoNotEndTheServer(t *testing.T) {
 	must(t, late.join("g"))
 	must(t, m.text(sendCommand("g", "welcome")))
 	late.expect(t, "welcome")
+}
+
+// A reconnect storm against a server that was held up: the kernel's accept queue is full, and there are far fewer
+// descriptors than connections in it. With the queue full nothing new can arrive, so no event says that there is
+// something to accept; the server must find its own way out.
+func TestAFullAcceptQueueWithoutDescriptorsIsWorkedOff(t *testing.T) {
+	queue := queueMax(t)
+	if queue > 8000 {
+		t.Skipf("net.core.somaxconn is %d: filling such a queue takes more descriptors than a test should", queue)
+	}
+	s := startWith(t, starting{descriptors: 120})
+	must(t, syscall.Kill(s.pid, syscall.SIGSTOP))
+	t.Cleanup(func() { syscall.Kill(s.pid, syscall.SIGCONT) })
+	to := netAddr(t, s.addr)
+	var storm []int
+	closeStorm := func() {
+		for _, fd := range storm {
+			syscall.Close(fd)
+		}
+		storm = nil
+	}
+	t.Cleanup(closeStorm)
+	for range 2*queue + 800 {
+		fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
+		must(t, err)
+		storm = append(storm, fd)
+		_ = syscall.Connect(fd, to) // is under way, or finds the queue full
+	}
+	full := func() error {
+		if got := queued(t, to.Port); got <= queue { // the kernel lets in one more than the bound
+			return fmt.Errorf("got %d connections in it, want %d", got, queue+1)
+		}
+		return nil
+	}
+	s.eventually("the accept queue is full", full)
+	must(t, syscall.Kill(s.pid, syscall.SIGCONT))
+	s.eventually("accepts fail", func() error {
+		st, err := readStatus(s.dir) // may find no descriptor either
+		if err == nil && st.AcceptErrs == 0 {
+			err = errors.New("got no accept error, want some: the test does not test")
+		}
+		return err
+	})
+	// The peers that found it full try again after a second and after three, and fill it again; from then on the server
+	// hears of nothing new: no accept succeeds, none fails. One that has worked the queue off by then is fine too.
+	still, failed := 0, uint64(0)
+	s.eventually("the accept queue is full again and the server hears nothing, or it is worked off", func() error {
+		if queued(t, to.Port) == 0 {
+			return nil
+		}
+		st, err := readStatus(s.dir)
+		if err == nil {
+			err = full()
+		}
+		if err != nil || st.AcceptErrs != failed {
+			still, failed = 0, st.AcceptErrs
+		} else {
+			still++
+		}
+		if still < 10 {
+			return fmt.Errorf("got %d quiet looks (%v), want 10", still, err)
+		}
+		return nil
+	})
+	closeStorm()
+	var c *client
+	s.eventually("a new client is let in", func() (err error) {
+		c, err = open(s.addr, dialing{})
+		return err
+	})
+	t.Cleanup(c.hangUp)
+	must(t, c.join("g"))
+}
+
+// queueMax is the kernel's bound on a listener's accept queue.
+func queueMax(t *testing.T) int {
+	t.Helper()
+	b, err := os.ReadFile("/proc/sys/net/core/somaxconn")
+	must(t, err)
+	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	must(t, err)
+	return n
+}
+
+func netAddr(t *testing.T, addr string) *syscall.SockaddrInet4 {
+	t.Helper()
+	a, err := net.ResolveTCPAddr("tcp4", addr)
+	must(t, err)
+	return &syscall.SockaddrInet4{Port: a.Port, Addr: [4]byte(a.IP.To4())}
+}
+
+// queued is the length of a listener's accept queue, which /proc/net/tcp shows as its receive queue.
+func queued(t *testing.T, port int) int {
+	t.Helper()
+	b, err := os.ReadFile("/proc/net/tcp")
+	must(t, err)
+	local := fmt.Sprintf(":%04X", port)
+	for line := range strings.Lines(string(b)) {
+		f := strings.Fields(line)
+		if len(f) > 4 && strings.HasSuffix(f[1], local) && f[3] == "0A" { // 0A: LISTEN
+			_, rx, _ := strings.Cut(f[4], ":")
+			n, err := strconv.ParseInt(rx, 16, 64)
+			must(t, err)
+			return int(n)
+		}
+	}
+	return 0
 }
 
 func TestOutboxBoundHoldsForEachClientByItself(t *testing.T) {

@@ -266,6 +266,7 @@ type status struct {
 	Listen     string `json:"listen"`
 	ClientsMax int    `json:"clients_max"`
 	HeapBytes  uint64 `json:"heap_bytes"`
+	AcceptErrs uint64 `json:"accept_errors"`
 	Total      row    `json:"total"`
 	Loops      []row  `json:"loops"`
 }

@@ -1,0 +1,244 @@
+package loop
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"ringcast/wsproto"
+)
+
+// Single situations that the simulation meets too seldom to rely on, step by step on made-up sockets.
+
+// stage is a hub whose wake-ups and kicks a test lets through when it wants.
+type stage struct {
+	hub          *Hub
+	wakes, kicks []bool
+}
+
+// newStage makes loops loops; a group's home is the loop that its first digit names.
+func newStage(loops int, change func(*bounds)) *stage {
+	b := defaultBounds()
+	if change != nil {
+		change(&b)
+	}
+	st := &stage{hub: newHub(loops, b, nil), wakes: make([]bool, loops), kicks: make([]bool, loops)}
+	st.hub.clientsMax.Store(100)
+	st.hub.hash = func(group string) uint64 { return uint64(group[0] - '0') }
+	for i, s := range st.hub.shards {
+		s.rim = rim{
+			now: func() int64 { return 0 }, yield: func() {}, shut: func(int) {}, panic: func(any) {},
+			wake: func() { st.wakes[i] = true },
+			kick: func() { st.kicks[i] = true },
+			cut: func(c conn) {
+				a := c.(*stageConn)
+				a.closed = true
+				a.shard.closed(a.client)
+			},
+		}
+	}
+	return st
+}
+
+// settle lets all wake-ups and kicks through.
+func (st *stage) settle() {
+	for moved := true; moved; {
+		moved = false
+		for i, s := range st.hub.shards {
+			if st.wakes[i] {
+				st.wakes[i], moved = false, true
+				s.woken()
+			}
+			if st.kicks[i] {
+				st.kicks[i], moved = false, true
+				s.kickedAwake()
+			}
+		}
+	}
+}
+
+// stageConn takes everything; it can be told to panic at its next write.
+type stageConn struct {
+	shard  *shard
+	client *client
+	out    []byte
+	closed bool
+	boom   bool
+}
+
+func (c *stageConn) Write(p []byte) (int, error) {
+	if c.boom {
+		c.boom = false
+		panic("a write that panics")
+	}
+	c.out = append(c.out, p...)
+	return len(p), nil
+}
+func (c *stageConn) OutboundBuffered() int { return 0 }
+func (c *stageConn) Fd() int               { return 9 }
+
+func (st *stage) enter(loop int) *stageConn {
+	c := &stageConn{shard: st.hub.shards[loop]}
+	st.hub.admit()
+	c.client = c.shard.opened(c)
+	c.shard.traffic(c.client, []byte(simRequest))
+	c.out = nil
+	return c
+}
+
+func (c *stageConn) say(format string, args ...any) {
+	c.shard.traffic(c.client, wsproto.AppendMaskedFrame(nil, wsproto.OpText, [4]byte{}, fmt.Appendf(nil, format, args...)))
+}
+
+func (c *stageConn) heard(t *testing.T, want string) {
+	t.Helper()
+	if !strings.Contains(string(c.out), want) {
+		t.Errorf("heard %q, want %q in it", c.out, want)
+	}
+}
+
+func TestARefusedSecondJoinKeepsTheFirst(t *testing.T) {
+	st := newStage(2, func(b *bounds) { b.laneSlots, b.parkBytes = 2, 10 })
+	c := st.enter(0)
+	c.say(`{"cmd":"add_group","group_id":"1g","id":1}`)
+	c.say(`{"cmd":"send_to_group","group_id":"1g","message":"fills the lane","id":2}`)
+	c.say(`{"cmd":"add_group","group_id":"1g","id":3}`)
+	c.heard(t, `{"id":3,"error":{"code":"busy"`)
+	st.settle()
+	c.heard(t, `{"id":1,"ok":true}`)
+	c.say(`{"cmd":"send_to_group","group_id":"1g","message":"still a member"}`)
+	st.settle()
+	c.heard(t, "still a member")
+}
+
+func TestAGroupGivenUpWhileParkingIsFullIsReleasedAfterwards(t *testing.T) {
+	st := newStage(2, func(b *bounds) { b.laneSlots, b.parkBytes = 2, 300 })
+	member, sender := st.enter(0), st.enter(0)
+	member.say(`{"cmd":"add_group","group_id":"1g"}`)
+	st.settle()
+	for i := range 3 {
+		sender.say(`{"cmd":"send_to_group","group_id":"1x","message":"%150d"}`, i)
+	}
+	if st.hub.shards[0].parkedBytes == 0 {
+		t.Fatal("parking is empty; the test does not test")
+	}
+	st.hub.shards[0].closed(member.client)
+	st.hub.shards[0].closed(sender.client)
+	st.settle()
+	if total := st.hub.Snapshot().Total(); total.Homes != 0 || len(st.hub.shards[0].groups) != 0 {
+		t.Errorf("left over: homes %d, groups %d, want none", total.Homes, len(st.hub.shards[0].groups))
+	}
+}
+
+func TestAfterAPanicNothingStaysInTheLanes(t *testing.T) {
+	st := newStage(3, nil)
+	a, b, other := st.enter(0), st.enter(0), st.enter(0)
+	a.say(`{"cmd":"send_to_group","group_id":"1g","message":"x","id":1}`)
+	b.say(`{"cmd":"send_to_group","group_id":"1g","message":"x","id":2}`)
+	other.say(`{"cmd":"send_to_group","group_id":"2g","message":"x","id":3}`)
+	a.boom = true
+	st.settle()
+	st.hub.beat()
+	st.settle()
+	other.heard(t, `{"id":3,"ok":true,"seq":0}`) // from another lane; what was in hand is lost with the panic
+	total := st.hub.Snapshot().Total()
+	if total.LaneDepth != 0 || total.Panics != 1 {
+		t.Errorf("got lane depth %d, panics %d, want 0 and 1", total.LaneDepth, total.Panics)
+	}
+}
+
+func TestARequestThatPanicsIsDroppedNotServedForEver(t *testing.T) {
+	st := newStage(2, nil)
+	c := st.enter(0)
+	c.say(`{"cmd":"add_group","group_id":"1g"}`)
+	st.settle()
+	result := make(chan uint64) // nobody made room for the number: a send on it after close panics
+	close(result)
+	r := newPublish([]byte("1g"), []byte("broken"), nil)
+	r.result = result
+	c.shard.request(1, r)
+	c.say(`{"cmd":"send_to_group","group_id":"1g","message":"whole"}`)
+	st.settle()
+	c.heard(t, "whole")
+	if got := st.hub.Snapshot().Total(); got.Panics != 1 || got.LaneDepth != 0 {
+		t.Errorf("got panics %d, lane depth %d, want 1 and 0", got.Panics, got.LaneDepth)
+	}
+}
+
+func TestThePanickingClientIsTold1011(t *testing.T) {
+	st := newStage(1, nil)
+	c := st.enter(0)
+	c.client.in = &inbound{} // its next bytes meet a nil reader
+	c.say(`{}`)
+	c.heard(t, "\x03\xf3")
+}
+
+func TestAPublishWithoutIDIsNotLostSilentlyWhileStopping(t *testing.T) {
+	st := newStage(1, nil)
+	asking, silent := st.enter(0), st.enter(0)
+	st.hub.stopping.Store(true)
+	asking.say(`{"cmd":"send_to_group","group_id":"0","message":"x","id":1}`)
+	asking.heard(t, `"code":"stopping"`)
+	silent.say(`{"cmd":"send_to_group","group_id":"0","message":"x"}`)
+	silent.heard(t, "\x03\xe9")
+	if got := st.hub.Snapshot().Total().Refused; got != 2 {
+		t.Errorf("refused: got %d, want 2", got)
+	}
+}
+
+func TestAServerWhoseEngineHasEndedStopsAtOnce(t *testing.T) {
+	s, err := Start(Config{Loops: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, _ := s.Hub().NewPort()
+	s.handler.engineStop()
+	<-s.Done()
+	if s.Err() == nil {
+		t.Error("Err: got nil, want why the engine ended")
+	}
+	_ = s.Stop(context.Background()) // must not wait for a context that never ends
+	if _, err := s.Hub().Clients(context.Background()); err == nil {
+		t.Error("Clients: got nil, want an error")
+	}
+	if _, err := port.PublishSeq(context.Background(), "g", nil); err == nil {
+		t.Error("PublishSeq: got nil, want an error")
+	}
+}
+
+func TestSilenceIsMeasuredAcrossTheClocksWrap(t *testing.T) {
+	st := newStage(1, func(b *bounds) { b.heartbeatTicks = 10 })
+	st.hub.clock.Store(1<<31 - 5)
+	c := st.enter(0)
+	for range 9 {
+		st.hub.beat()
+		st.settle()
+	}
+	if len(c.out) != 0 {
+		t.Errorf("after 9 ticks of silence: got %x, want no ping yet", c.out)
+	}
+	for range 8 {
+		st.hub.beat()
+		st.settle()
+	}
+	c.heard(t, "\x89\x00")
+	for range 15 {
+		st.hub.beat()
+		st.settle()
+	}
+	c.heard(t, "\x03\xe9")
+}
+
+// A wall clock that a test can wait on must not creep in: time is what the hub counts.
+func TestTicksRoundUp(t *testing.T) {
+	for _, c := range []struct {
+		d    time.Duration
+		want uint32
+	}{{Tick, 2}, {Tick + 1, 3}, {10 * time.Second, 51}} {
+		if got := ticks(c.d); got != c.want {
+			t.Errorf("ticks(%v): got %d, want %d", c.d, got, c.want)
+		}
+	}
+}
