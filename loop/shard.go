@@ -119,7 +119,9 @@ func newShard(h *Hub, index int) *shard {
 func (s *shard) opened(conn conn) (c *client) {
 	s.enter(nil)
 	defer s.leave()
-	s.advance() // a loop without clients is not woken by the clock
+	if len(s.clients) == 0 {
+		s.tick = s.hub.clock.Load() // a loop without clients is not woken by the clock
+	}
 	s.nextID++
 	c = &client{shard: s, conn: conn, fd: int32(conn.Fd()), slot: uint32(len(s.clients))}
 	c.id = s.nextID*LoopsMax + uint64(s.index)

@@ -34,7 +34,8 @@ func (s *shard) turn() {
 }
 
 // work drains every lane that was noted, and parking, until nothing moves. What moves here makes at most three more
-// steps on this loop (release → parking → up → down), so it ends; should other loops keep it busy, it breaks off and a kick goes on.
+// steps on this loop (release → parking → up → down), so it ends; should other loops keep it busy, it breaks off and a
+// kick goes on.
 func (s *shard) work() {
 	for round := 0; ; round++ {
 		moved := s.drainUp()
