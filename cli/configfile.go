@@ -63,6 +63,10 @@ func readConfig(path string) (*configFile, error) {
 	}
 	var raw map[string]json.RawMessage
 	if err := json.Unmarshal(text, &raw); err != nil {
+		var kind *json.UnmarshalTypeError
+		if errors.As(err, &kind) {
+			return nil, fmt.Errorf("holds a JSON %s; write an object, such as {\"loops\": 4}", kind.Value)
+		}
 		return nil, fmt.Errorf("is not a JSON object: %v%s", err, lineOf(text, err))
 	}
 	values := make(map[string]string, len(raw))

@@ -81,6 +81,11 @@ func (f *startFlags) settings(ctx *kong.Context, g *globals) (settings, error) {
 		logFormat:        c.oneOf("log-format", f.LogFormat, "text", "json"),
 		logFile:          f.LogFile,
 	}
+	if s.logFile != "" {
+		if abs, err := filepath.Abs(s.logFile); err == nil {
+			s.logFile = abs // it is shown to people who are elsewhere
+		}
+	}
 	if s.daemon && s.logFile == "" {
 		s.logFile = filepath.Join(dir.path, "ringcast.log")
 	}

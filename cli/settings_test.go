@@ -155,7 +155,7 @@ func TestWrongConfigFileIsNamedWithTheMend(t *testing.T) {
 		{`{"loops": null}`, `key "loops" is null`},
 		{"{\n\"loops\": 4,\n}", "is not a JSON object"},
 		{"{\n\"loops\": 4,\n}", "(line 3)"},
-		{`[]`, "is not a JSON object"},
+		{`[]`, "holds a JSON array; write an object"},
 		{strings.Repeat(" ", configBytesMax+1), "is longer than 1MiB"},
 	} {
 		path := configWith(t, c.text)

@@ -118,29 +118,40 @@ func endOf(srv server, h hub, asked <-chan os.Signal, timeout time.Duration, log
 		log.Error("the server has ended unasked", "err", err)
 		return toldError{err}
 	case sig := <-asked:
-		log.Info("stopping", "signal", sig.String(), "clients", h.Snapshot().Total().Clients, "timeout", timeout)
+		log.Info("stopping", "signal", sig.String(), "clients", h.Snapshot().Total().Clients,
+			"timeout", timeout.String())
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	stopped := make(chan error, 1)
 	go func() { stopped <- srv.Stop(ctx) }()
-	select {
-	case err := <-stopped:
-		if ignoreTimeout(err) != nil {
-			log.Error("the server did not stop cleanly", "err", err)
-			return toldError{err}
+	first := time.Now()
+	for {
+		select {
+		case err := <-stopped:
+			if ignoreTimeout(err) != nil {
+				log.Error("the server did not stop cleanly", "err", err)
+				return toldError{err}
+			}
+			if err != nil {
+				log.Warn("stopped; some clients had not taken what was queued for them", "timeout", timeout.String())
+			} else {
+				log.Info("stopped")
+			}
+			return nil
+		case sig := <-asked:
+			if time.Since(first) < echoTime {
+				continue
+			}
+			log.Warn("asked twice; ended at once, clients may have lost what was queued for them", "signal", sig.String())
+			return toldError{errors.New("asked twice")}
 		}
-		if err != nil {
-			log.Warn("stopped; some clients had not taken what was queued for them", "timeout", timeout)
-		} else {
-			log.Info("stopped")
-		}
-		return nil
-	case sig := <-asked:
-		log.Warn("asked twice; ended at once, clients may have lost what was queued for them", "signal", sig.String())
-		return toldError{errors.New("asked twice")}
 	}
 }
+
+// echoTime: some supervisors signal a process and then its group, so one wish arrives twice. A person who asks again has
+// waited longer.
+const echoTime = 300 * time.Millisecond
 
 // ignoreTimeout: that the time given to slow clients has run out is an end as announced, not a failure.
 func ignoreTimeout(err error) error {
@@ -157,6 +168,8 @@ func listenError(listen string, err error) error {
 		return fmt.Errorf("--listen %q: another program has this port; end it or name another port", listen)
 	case errors.Is(err, syscall.EACCES):
 		return fmt.Errorf("--listen %q: no permission for this port; name one from 1024 on", listen)
+	case errors.Is(err, syscall.EMFILE):
+		return errors.New("the limit of open files is too low to start with; raise it (ulimit -n 65536) or run fewer --loops")
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return fmt.Errorf("--listen %q: this machine does not have that address; name one of its own, or 0.0.0.0 for all", listen)
 	default:

@@ -101,11 +101,27 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 	v := serving(t, f, dir, "--stop-timeout", "1h")
 	v.asked <- os.Interrupt
 	<-stopping
+	<-time.After(echoTime) // what comes sooner is taken for the first one's echo
 	v.asked <- os.Interrupt
 	if status := v.exit(t); status != statusFailed {
 		t.Errorf("exit status: got %d, want %d", status, statusFailed)
 	}
 	has(t, "log", v.err.String(), "asked twice")
+	left(t, dir)
+}
+
+func TestEchoOfASignalIsNoSecondWish(t *testing.T) {
+	dir, f := shortDir(t), newFakeServer()
+	stopping, clientsGone := make(chan struct{}), make(chan struct{})
+	f.stop = func(context.Context) error { close(stopping); <-clientsGone; return nil }
+	v := serving(t, f, dir, "--stop-timeout", "1h")
+	v.asked <- os.Interrupt
+	<-stopping
+	v.asked <- os.Interrupt
+	close(clientsGone)
+	if status := v.exit(t); status != 0 {
+		t.Errorf("exit status: got %d, want 0", status)
+	}
 	left(t, dir)
 }
 

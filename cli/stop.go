@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"syscall"
 	"time"
@@ -45,11 +46,31 @@ func (v *restartVerb) Run(ctx *kong.Context, r *rim, g *globals) error {
 		return err
 	}
 	if held {
+		if err := canListen(s.listen, s.runDir); err != nil {
+			return err
+		}
 		if err := r.stop(s.runDir); err != nil {
 			return err
 		}
 	}
 	return r.start(s)
+}
+
+// canListen tries an address that the running server does not have, before that server is stopped for it.
+func canListen(listen string, dir runDir) error {
+	now, err := statusOf(dir)
+	if err != nil {
+		return nil // it does not say; the start will
+	}
+	_, theirs, _ := net.SplitHostPort(now.Listen)
+	if _, port, _ := net.SplitHostPort(listen); port == theirs {
+		return nil
+	}
+	l, err := net.Listen("tcp", listen)
+	if err != nil {
+		return listenError(listen, err)
+	}
+	return l.Close()
 }
 
 const (
@@ -136,16 +157,22 @@ func holder(dir runDir) (int, error) {
 
 // stopTimeoutOf asks the server how long its stop may take.
 func stopTimeoutOf(dir runDir) time.Duration {
+	s, err := statusOf(dir)
+	if err != nil {
+		return stopTimeoutGuess
+	}
+	return time.Duration(s.StopTimeoutSeconds * float64(time.Second))
+}
+
+// statusOf asks the running server how it is.
+func statusOf(dir runDir) (s Status, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	body, err := askControl(ctx, dir, "/status")
 	if err != nil {
-		return stopTimeoutGuess
+		return s, err
 	}
 	defer body.Close()
-	var s Status
-	if err := json.NewDecoder(body).Decode(&s); err != nil {
-		return stopTimeoutGuess
-	}
-	return time.Duration(s.StopTimeoutSeconds * float64(time.Second))
+	err = json.NewDecoder(body).Decode(&s)
+	return s, err
 }

@@ -31,7 +31,9 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 	req, n, err := wsproto.ReadRequest(data)
 	if err != nil {
 		s.count.badHandshakes.Add(1)
-		s.answerHTTP(c, s.rejection(err).AppendTo(nil))
+		r := s.rejection(err)
+		s.explain(c, wsproto.StatusCode(r.Status), r.Reason)
+		s.answerHTTP(c, r.AppendTo(nil))
 		return nil
 	}
 	if n == 0 {
@@ -158,6 +160,8 @@ func (s *shard) command(c *client, payload []byte) {
 	// Refused, and no id to say so by: the client must hear it all the same.
 	case code == wsproto.ErrBusy:
 		s.close(c, wsproto.CloseTryAgainLater, "the server is busy, try again")
+	case code == wsproto.ErrTooManyGroups:
+		s.close(c, wsproto.ClosePolicyViolation, "too many groups")
 	case code == wsproto.ErrStopping:
 		s.close(c, wsproto.CloseGoingAway, "the server is stopping")
 	}

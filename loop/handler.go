@@ -97,6 +97,7 @@ func (h *handler) take(c gnet.Conn) gnet.Action {
 		h.hub.gone()
 	}
 	s.count.refusedClients.Add(1)
+	h.log.Debug("refusing a connection", "loop", s.index, "remote", c.RemoteAddr(), "clients_max", h.hub.clientsMax.Load())
 	_, _ = c.Write(refusal)
 	return gnet.Close
 }
@@ -301,6 +302,12 @@ func (h *handler) rim(i int, portable bool) rim {
 	}
 	if portable {
 		r.send = nil
+	}
+	if h.log.Enabled(context.Background(), slog.LevelDebug) {
+		r.ended = func(c *client, why string) {
+			_, remote := r.names(c.conn)
+			h.log.Debug("closing a client", "loop", i, "client", c.id, "remote", remote, "why", why)
+		}
 	}
 	return r
 }

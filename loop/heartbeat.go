@@ -35,6 +35,7 @@ func (s *shard) deadlines() {
 		case stateHandshake:
 			if late {
 				s.count.badHandshakes.Add(1)
+				s.explain(c, 408, wsproto.RejectTimeout.Reason)
 				s.answerHTTP(c, wsproto.RejectTimeout.AppendTo(nil))
 			}
 		case stateClosing:

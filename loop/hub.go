@@ -47,8 +47,8 @@ type bounds struct {
 	heartbeatTicks uint32 // silence after which a client is pinged; 0: never
 }
 
-// Tick is the resolution of handshake, close and heartbeat timeouts.
-const Tick = 200 * time.Millisecond
+// tickPeriod is the resolution of handshake, close and heartbeat timeouts.
+const tickPeriod = 200 * time.Millisecond
 
 func defaultBounds() bounds {
 	return bounds{
@@ -68,7 +68,7 @@ func defaultBounds() bounds {
 }
 
 // ticks rounds a duration up to ticks, and adds one because the first is already under way.
-func ticks(d time.Duration) uint32 { return uint32((d+Tick-1)/Tick) + 1 }
+func ticks(d time.Duration) uint32 { return uint32((d+tickPeriod-1)/tickPeriod) + 1 }
 
 // newHub makes loops shards and all their lanes. The shards' rims are the caller's to fill.
 func newHub(loops int, b bounds, page []byte) *Hub {
@@ -96,8 +96,8 @@ func newHub(loops int, b bounds, page []byte) *Hub {
 	return h
 }
 
-// ring wakes a loop unless that is under way already.
-func (h *Hub) ring(loop int) {
+// rouse wakes a loop by its bell, unless that is under way already.
+func (h *Hub) rouse(loop int) {
 	if s := h.shards[loop]; s.bell.mustWake() && !h.deaf.Load() {
 		s.rim.wake()
 	}
@@ -127,7 +127,7 @@ func (h *Hub) beat() {
 	h.clock.Add(1)
 	for i, s := range h.shards {
 		if s.count.clients.Load()+s.count.pending.Load() > 0 {
-			h.ring(i)
+			h.rouse(i)
 		}
 	}
 }
@@ -140,7 +140,7 @@ func (h *Hub) each(ctx context.Context, f func(*shard)) error {
 			f(s)
 			done <- struct{}{}
 		})
-		h.ring(i)
+		h.rouse(i)
 	}
 	for range h.shards {
 		select {

@@ -16,7 +16,7 @@ import (
 // adds a step that pushes into a lane while serving a down lane breaks this argument, and with it the server.
 //
 // Full is an answer, not a wait: the up lane's producer parks and then refuses (shard.go), the down lane's producer
-// leaves the request where it is (home.go). Both say so with await, and the consumer rings their bell when it has made
+// leaves the request where it is (home.go). Both say so with await, and the consumer rouses them when it has made
 // room.
 type lane[T any] struct {
 	ring[T]
@@ -30,7 +30,7 @@ type lane[T any] struct {
 	// Written by the consumer, read by the producer.
 	bytesOut atomic.Uint64
 
-	// Set by the producer that found the lane full, cleared by the consumer that rings its bell.
+	// Set by the producer that found the lane full, cleared by the consumer that rouses it.
 	awaited atomic.Bool
 }
 
@@ -75,7 +75,7 @@ func (l *lane[T]) await(bytes int) (fits bool) {
 	return false
 }
 
-// takeAwaited tells the consumer, after it made room, whether the producer's bell must be rung.
+// takeAwaited tells the consumer, after it made room, whether the producer must be roused.
 func (l *lane[T]) takeAwaited() bool {
 	return l.awaited.Load() && l.awaited.Swap(false)
 }

@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"fmt"
 	"syscall"
 
 	"ringcast/wsproto"
@@ -135,9 +136,18 @@ func (s *shard) close(c *client, code wsproto.StatusCode, reason string) {
 			return
 		}
 	}
+	s.explain(c, code, reason)
 	s.closing(c)
 	var frame [2 + 2 + 123 + 2]byte
 	s.last(c, wsproto.AppendClose(frame[:0], code, reason))
+}
+
+// explain says in the log why a client is closed, if anybody reads it. Only what we begin: that clients come and go is no
+// news, and a log that follows clients at their own speed is a weapon in their hands, hence debug.
+func (s *shard) explain(c *client, code wsproto.StatusCode, reason string) {
+	if s.rim.ended != nil {
+		s.rim.ended(c, fmt.Sprintf("%d %s", code, reason))
+	}
 }
 
 // answerHTTP sends an HTTP response and ends the connection.

@@ -93,7 +93,7 @@ func (s *shard) pass(g *group) (finished bool) {
 		s.culprit = c
 		s.push(c, batch)
 		served++
-		if s.spent() && g.cur < g.end {
+		if g.cur < g.end && s.spent() { // in this order: a clock reading must not be thrown away
 			finished = false
 			break
 		}

@@ -97,7 +97,7 @@ func (p *Port) publish(group string, message []byte, result chan<- uint64) error
 	}
 	p.up[home].send(r, bytes)
 	note(&p.hub.shards[home].bell.port, p.bit)
-	p.hub.ring(home)
+	p.hub.rouse(home)
 	return nil
 }
 

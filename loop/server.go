@@ -221,7 +221,7 @@ const descriptorReserve = 32
 
 // keepTime counts ticks.
 func (s *Server) keepTime() {
-	ticker := time.NewTicker(Tick)
+	ticker := time.NewTicker(tickPeriod)
 	defer ticker.Stop()
 	for {
 		select {
@@ -305,7 +305,9 @@ func (s *Server) Stop(ctx context.Context) error {
 		patience, cancel := halfOf(ctx)
 		_ = s.hub.settleDown(patience) // in vain only if loops are overloaded; clients are told all the same
 		cancel()
-		err = s.hub.closeAll(ctx)
+		if err = s.hub.closeAll(ctx); s.hub.connections.Load() == 0 {
+			err = nil // all had gone, whatever became of ctx
+		}
 		s.hub.deaf.Store(true) // gnet closes its eventfds before it says so; nobody may write to them then
 		s.handler.engineStop()
 	})

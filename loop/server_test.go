@@ -479,7 +479,15 @@ func TestAPanicClosesOneClient(t *testing.T) {
 	victim.say(`{"cmd":"leave_group","group_id":"g"}`)
 	healthy.say(`{"cmd":"send_to_group","group_id":"g","message":"still here"}`)
 	healthy.want("still here")
-	until(t, "the panic is counted", func() bool { return s.Hub().Snapshot().Total().Panics > 0 })
+	if op, m, err := victim.next(); op != 8 || !strings.HasPrefix(m, "\x03\xf3") {
+		t.Errorf("victim: got frame %d %q (%v), want close 1011", op, m, err)
+	}
+	if _, _, err := victim.next(); err != io.EOF {
+		t.Errorf("victim: got %v, want the end of the stream", err)
+	}
+	if got := s.Hub().Snapshot().Total().Panics; got != 1 {
+		t.Errorf("panics: got %d, want 1", got)
+	}
 }
 
 // victimID is the client that connected last.

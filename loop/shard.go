@@ -78,6 +78,7 @@ type rim struct {
 	shut  func(fd int)             // end our direction of the stream
 	names func(conn) (l, r string) // local and remote address
 	panic func(any)                // a panic was caught; called while its stack can still be printed
+	ended func(*client, string)    // for the log: we end this client, and why; nil: nobody reads it
 }
 
 // callList is a list of functions that other goroutines want run on the loop. Any goroutine.

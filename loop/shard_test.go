@@ -61,6 +61,7 @@ func (st *stage) settle() {
 
 // stageConn takes everything; it can be told to panic at its next write.
 type stageConn struct {
+	most   int // bytes of the largest write
 	shard  *shard
 	client *client
 	out    []byte
@@ -74,6 +75,7 @@ func (c *stageConn) Write(p []byte) (int, error) {
 		panic("a write that panics")
 	}
 	c.out = append(c.out, p...)
+	c.most = max(c.most, len(p))
 	return len(p), nil
 }
 func (c *stageConn) OutboundBuffered() int { return 0 }
@@ -232,11 +234,87 @@ func TestSilenceIsMeasuredAcrossTheClocksWrap(t *testing.T) {
 }
 
 // A wall clock that a test can wait on must not creep in: time is what the hub counts.
+// A turn's passes end with their budget, however the groups are cut: many of one member as well as one of many.
+func TestATurnsPassesKeepTheirBudget(t *testing.T) {
+	const sendNanos, budget = 10_000, 1_000_000
+	for _, groups := range []int{1, 2000} {
+		for start := range uint32(sendsPerClock) {
+			h := fakeHub(1)
+			s := h.shards[0]
+			var nanos int64
+			s.rim.now = func() int64 { return nanos }
+			s.rim.send = func(_ int, p []byte) sent { nanos += sendNanos; return sent{n: len(p)} }
+			s.hub.bounds.groupsPerClient = 1 << 20
+			frame := wsproto.AppendFrame(nil, wsproto.OpText, []byte("x"))
+			for i := range 2000 {
+				say(s, h.openFake(0), fmt.Sprintf(`{"cmd":"add_group","group_id":"%d"}`, i%groups))
+			}
+			kicks := 0
+			s.rim.kick = func() { kicks++ }
+			for _, g := range s.groups {
+				s.gather(g, frame)
+			}
+			nanos, s.sends, s.deadline = 0, start, 0
+			s.woken()
+			if most := int64(budget + 2*sendsPerClock*sendNanos); nanos > most || kicks != 1 {
+				t.Errorf("%d groups, %d sends before: a turn took %d ns with %d kicks, want at most %d and one kick",
+					groups, start, nanos, kicks, most)
+			}
+		}
+	}
+}
+
+func TestAStoppingServerClosesItsClientsInSlices(t *testing.T) {
+	st := newStage(1, nil)
+	st.hub.clientsMax.Store(1 << 20)
+	const clients = 3*closesPerTurn + 1
+	for range clients {
+		st.enter(0)
+	}
+	s := st.hub.shards[0]
+	s.stopping, s.closeAt = true, len(s.clients)
+	turns := 0
+	for still := clients; still > 0; turns++ {
+		before := still
+		s.kicked = false
+		s.woken()
+		still = 0
+		for _, c := range s.clients {
+			if c.state == stateOpen {
+				still++
+			}
+		}
+		if before-still > closesPerTurn {
+			t.Fatalf("one turn closed %d clients, want at most %d", before-still, closesPerTurn)
+		}
+	}
+	if turns != 4 {
+		t.Errorf("turns: got %d, want 4", turns)
+	}
+}
+
+// A client that pipelines without end is answered in portions.
+func TestRepliesAreSentInPortions(t *testing.T) {
+	st := newStage(1, nil)
+	c := st.enter(0)
+	var in []byte
+	for range 5000 {
+		in = wsproto.AppendMaskedFrame(in, wsproto.OpText, [4]byte{}, []byte(`{"cmd":"leave_group","group_id":"1","id":1}`))
+	}
+	c.shard.traffic(c.client, in)
+	if len(c.out) != 5000*len(wsproto.AppendOK(nil, []byte("1"))) {
+		t.Errorf("replies: got %d bytes", len(c.out))
+	}
+	if most := replyBytesMax + 512; c.most > most {
+		t.Errorf("largest write: got %d bytes, want at most %d", c.most, most)
+	}
+}
+
 func TestTicksRoundUp(t *testing.T) {
 	for _, c := range []struct {
 		d    time.Duration
 		want uint32
-	}{{Tick, 2}, {Tick + 1, 3}, {10 * time.Second, 51}} {
+	}{{tickPeriod, 2}, {tickPeriod + 1, 3}, {10 * time.Second, 51}} {
 		if got := ticks(c.d); got != c.want {
 			t.Errorf("ticks(%v): got %d, want %d", c.d, got, c.want)
 		}

@@ -36,7 +36,7 @@ type counters struct {
 type LoopStats struct {
 	Clients   int64 `json:"clients"`    // clients whose handshake is done
 	Pending   int64 `json:"pending"`    // connections still in the handshake
-	Groups    int64 `json:"groups"`     // groups with at least one member on this loop
+	Groups    int64 `json:"groups"`     // groups with at least one member on this loop; in a total: distinct groups
 	Members   int64 `json:"members"`    // memberships on this loop (a client in three groups is three)
 	Homes     int64 `json:"homes"`      // groups that this loop puts in order
 	LaneDepth int64 `json:"lane_depth"` // items waiting in the lanes towards this loop
@@ -106,12 +106,13 @@ type Snapshot struct {
 	Loops        []LoopStats `json:"loops"`         // one row per loop, by index
 }
 
-// Total is the sum over all loops.
+// Total is the sum over all loops. A group with members on several loops is one group: Groups is the number of homes.
 func (s Snapshot) Total() LoopStats {
 	var t LoopStats
 	for _, r := range s.Loops {
 		t.add(r)
 	}
+	t.Groups = t.Homes
 	return t
 }
 

@@ -6,7 +6,7 @@ import "math/bits"
 //
 //	sweep    cut the doomed, bury the dead
 //	work     drain up lanes (as home), down lanes (gather), parking; release groups without members
-//	ring     wake the loops that were given something
+//	rouse    wake the loops that were given something
 //	passes   send what has gathered, within the budget
 //
 // So a client is never closed while a members slice is walked, and a message that comes during a pass joins the next
@@ -24,8 +24,8 @@ func (s *shard) turn() {
 		s.flushOut()
 		s.sweep()
 		s.work()
-		s.ring()
-		s.flushOut() // after ring: others begin while this loop writes
+		s.rouseOthers()
+		s.flushOut() // after rouseOthers: they begin while this loop writes
 		if !s.runPasses() && len(s.doomed) == 0 && len(s.dead) == 0 {
 			break
 		}
@@ -181,12 +181,12 @@ func (s *shard) unpark() (moved bool) {
 	return moved
 }
 
-// ring wakes the loops that were given something. This loop needs no bell: work ran until nothing moved.
-func (s *shard) ring() {
+// rouseOthers wakes the loops that were given something. This loop needs no bell: work ran until nothing moved.
+func (s *shard) rouseOthers() {
 	todo := s.rouse &^ (1 << s.index)
 	s.rouse = 0
 	for ; todo != 0; todo &= todo - 1 {
-		s.hub.ring(bits.TrailingZeros64(todo))
+		s.hub.rouse(bits.TrailingZeros64(todo))
 	}
 }
 

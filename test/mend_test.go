@@ -374,11 +374,10 @@ func TestSilentPeerIsClosedByTheHeartbeat(t *testing.T) {
 	pinged := false
 	for {
 		e, err := silent.read()
-		if err != nil { // a peer taken for dead need not be told; that it is cut is what counts
-			break
-		}
+		must(t, err)
 		pinged = pinged || e.op == ws.OpPing
 		if e.op == ws.OpClose {
+			equal(t, "close code", e.code, 1001)
 			break
 		}
 	}
@@ -509,4 +508,8 @@ func TestTooManyGroupsIsAnError(t *testing.T) {
 	must(t, c.join(t.Name()+"/0")) // one it has is no further one
 	must(t, c.leave(t.Name()+"/0"))
 	must(t, c.join(t.Name()+"/one more"))
+
+	// Without an id there is no way to say no but to close.
+	must(t, c.commands(joinCommand(t.Name()+"/two more")))
+	c.expectClose(t, 1008)
 }

@@ -30,29 +30,29 @@ const (
 	CloseSlowClient StatusCode = 4008
 )
 
-// CloseReasonBytesMax is what a control frame leaves for the reason behind the two bytes
+// closeReasonBytesMax is what a control frame leaves for the reason behind the two bytes
 // of the code (RFC 6455 §5.5.1).
-const CloseReasonBytesMax = ControlBytesMax - closeCodeBytes
+const closeReasonBytesMax = controlBytesMax - closeCodeBytes
 
 // closeCodeBytes is the size of the code at the front of a close payload (RFC 6455 §5.5.1).
 const closeCodeBytes = 2
 
 // AppendClose appends a close frame (RFC 6455 §5.5.1). Code 0 gives an empty payload,
 // which is how a close without a code is answered. The reason is cut at the border of a
-// rune to CloseReasonBytesMax bytes; the caller owes UTF-8 and a code that may be sent.
+// rune to closeReasonBytesMax bytes; the caller owes UTF-8 and a code that may be sent.
 func AppendClose(dst []byte, code StatusCode, reason string) []byte {
 	if code == 0 {
 		return appendHeader(dst, OpClose, 0, 0)
 	}
-	reason = cutAtRune(reason, CloseReasonBytesMax)
+	reason = cutAtRune(reason, closeReasonBytesMax)
 	dst = appendHeader(dst, OpClose, 0, closeCodeBytes+len(reason))
 	dst = append(dst, byte(code>>8), byte(code))
 	return append(dst, reason...)
 }
 
-// ValidCloseCode reports whether a peer may send the code in a close frame (RFC 6455
+// validCloseCode reports whether a peer may send the code in a close frame (RFC 6455
 // §7.4). The library's own check is older than 1012 to 1014 and lets 5000 and up pass.
-func ValidCloseCode(code StatusCode) bool {
+func validCloseCode(code StatusCode) bool {
 	switch {
 	case code >= 1000 && code <= 1003: // §7.4.1
 		return true
@@ -70,7 +70,7 @@ func closeFault(payload []byte, whole bool) *fault {
 	if len(payload) < closeCodeBytes {
 		return nil
 	}
-	if !ValidCloseCode(closeCode(payload)) {
+	if !validCloseCode(closeCode(payload)) {
 		return &faultCloseCode
 	}
 	var reason textChecker

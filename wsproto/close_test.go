@@ -44,7 +44,7 @@ func TestOnlyCodesOfTheRegistryMayBeReceived(t *testing.T) {
 		return code >= 1000 && code <= 1014 && code != 1004 && code != 1005 && code != 1006 || code >= 3000 && code < 5000
 	}
 	for code := 0; code <= 65535; code++ {
-		if got := ValidCloseCode(StatusCode(code)); got != want(code) {
+		if got := validCloseCode(StatusCode(code)); got != want(code) {
 			t.Errorf("code %d: got %v, want %v", code, got, want(code))
 		}
 	}

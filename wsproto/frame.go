@@ -19,8 +19,8 @@ const (
 	OpPong         = ws.OpPong         // 0xA, §5.5.3
 )
 
-// ControlBytesMax is the most that a ping, pong or close may carry, in bytes (RFC 6455 §5.5).
-const ControlBytesMax = ws.MaxControlFramePayloadSize
+// controlBytesMax is the most that a ping, pong or close may carry, in bytes (RFC 6455 §5.5).
+const controlBytesMax = ws.MaxControlFramePayloadSize
 
 // The bits of a frame's first two bytes (RFC 6455 §5.2).
 const (
@@ -38,7 +38,7 @@ const (
 )
 
 // AppendFrame appends one final, unmasked frame, as a server sends it (RFC 6455 §5.1, §5.2).
-// For a control opcode the caller owes at most ControlBytesMax bytes of payload.
+// For a control opcode the caller owes at most controlBytesMax bytes of payload.
 func AppendFrame(dst []byte, op OpCode, payload []byte) []byte {
 	dst = appendHeader(dst, op, 0, len(payload))
 	return append(dst, payload...)
@@ -75,16 +75,16 @@ func AppendMaskedFrame(dst []byte, op OpCode, mask [4]byte, payload []byte) []by
 	return dst
 }
 
-// AppendPing appends a ping (RFC 6455 §5.5.2). A payload beyond ControlBytesMax is cut:
+// AppendPing appends a ping (RFC 6455 §5.5.2). A payload beyond controlBytesMax is cut:
 // a longer control frame would oblige the peer to fail the connection.
 func AppendPing(dst, payload []byte) []byte {
-	return AppendFrame(dst, OpPing, payload[:min(len(payload), ControlBytesMax)])
+	return AppendFrame(dst, OpPing, payload[:min(len(payload), controlBytesMax)])
 }
 
 // AppendPong appends a pong (RFC 6455 §5.5.3), whose payload is that of the ping it
-// answers. A payload beyond ControlBytesMax is cut, as in AppendPing.
+// answers. A payload beyond controlBytesMax is cut, as in AppendPing.
 func AppendPong(dst, payload []byte) []byte {
-	return AppendFrame(dst, OpPong, payload[:min(len(payload), ControlBytesMax)])
+	return AppendFrame(dst, OpPong, payload[:min(len(payload), controlBytesMax)])
 }
 
 // appendHeader writes the shortest length form that fits; any other is an error (§5.2).

@@ -87,10 +87,10 @@ func TestFramesAreReadByTheLibraryAsTheyWereMeant(t *testing.T) {
 
 func TestControlPayloadsAreCutToWhatMayBeSent(t *testing.T) {
 	long := make([]byte, 200)
-	if got, want := len(AppendPing(nil, long)), 2+ControlBytesMax; got != want {
+	if got, want := len(AppendPing(nil, long)), 2+controlBytesMax; got != want {
 		t.Errorf("ping: got %d bytes, want %d", got, want)
 	}
-	if got, want := len(AppendPong(nil, long)), 2+ControlBytesMax; got != want {
+	if got, want := len(AppendPong(nil, long)), 2+controlBytesMax; got != want {
 		t.Errorf("pong: got %d bytes, want %d", got, want)
 	}
 }

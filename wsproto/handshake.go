@@ -15,8 +15,6 @@ type Request struct {
 	Method  string
 	Path    string // as sent, without the query, percent escapes not decoded; "*" for OPTIONS *
 	Upgrade bool   // a correct WebSocket opening handshake (RFC 6455 §4.2.1)
-	Origin  string // "" if not sent, which is what programs that are no browsers do (RFC 6455 §10.2)
-	Host    string
 
 	accept [acceptBytes]byte
 }
@@ -66,8 +64,6 @@ func ReadRequest(p []byte) (req Request, n int, err error) {
 		Method:  methodName(h.method),
 		Path:    h.path,
 		Upgrade: h.isWebSocket(),
-		Origin:  string(h.origin),
-		Host:    string(h.host),
 	}
 	if req.Upgrade {
 		req.accept = acceptFor(h.key)
@@ -119,7 +115,7 @@ func (h *head) judge() *Rejection {
 
 // isWebSocket reports whether the client means WebSocket, rightly or wrongly: then it is
 // told what is wrong rather than given a page.
-func (h *head) isWebSocket() bool { return h.upgradeWebSocket || h.secWebSocket }
+func (h *head) isWebSocket() bool { return h.upgradeWebSocket || h.upgradeLike || h.secWebSocket }
 
 // goodKey reports whether the key is base64 of sixteen bytes (RFC 6455 §4.2.1).
 func goodKey(key []byte) bool {

@@ -16,6 +16,7 @@ type head struct {
 	contentLength, coding      []byte
 
 	upgradeWebSocket  bool // Upgrade lists websocket
+	upgradeLike       bool // Upgrade lists something that was meant so, such as websocket/13
 	connectionUpgrade bool // Connection lists upgrade
 	secWebSocket      bool // there is some Sec-WebSocket-* header
 }
@@ -203,6 +204,7 @@ func (h *head) take(name, value []byte) *Rejection {
 		}
 	case equalFold(name, "upgrade"):
 		h.upgradeWebSocket = h.upgradeWebSocket || listHas(value, "websocket")
+		h.upgradeLike = h.upgradeLike || listHasPrefix(value, "websocket")
 	case equalFold(name, "connection"):
 		h.connectionUpgrade = h.connectionUpgrade || listHas(value, "upgrade")
 	case len(name) > len(secWebSocket) && equalFold(name[:len(secWebSocket)], secWebSocket):
@@ -234,6 +236,18 @@ func once(at *[]byte, value []byte, twice *Rejection) *Rejection {
 
 // listHas reports whether a comma-separated list has the token, in any case (RFC 9110 §5.6.1).
 func listHas(list []byte, token string) bool {
+	return listAny(list, func(element []byte) bool { return equalFold(element, token) })
+}
+
+// listHasPrefix reports whether an element of the list begins with the text, in any case.
+func listHasPrefix(list []byte, lower string) bool {
+	return listAny(list, func(element []byte) bool {
+		return len(element) >= len(lower) && equalFold(element[:len(lower)], lower)
+	})
+}
+
+// listAny reports whether any element of a comma-separated list will do.
+func listAny(list []byte, will func(element []byte) bool) bool {
 	for len(list) > 0 {
 		element := list
 		if i := bytes.IndexByte(list, ','); i >= 0 {
@@ -241,7 +255,7 @@ func listHas(list []byte, token string) bool {
 		} else {
 			list = nil
 		}
-		if equalFold(bytes.Trim(element, " \t"), token) {
+		if will(bytes.Trim(element, " \t")) {
 			return true
 		}
 	}

@@ -168,10 +168,6 @@ func (r *Reader) Idle() bool {
 	return !r.inFrame && r.headLen == 0 && r.messageOp == OpContinuation && !r.finished
 }
 
-// Buffered is the memory held for messages, in bytes of capacity. It is at most twice
-// what has arrived of the unfinished message, or a small constant (4 KiB) if that is more.
-func (r *Reader) Buffered() int { return cap(r.message) + cap(r.control) }
-
 // Reset forgets everything but the bound, and makes a finished reader usable for another
 // client. Small buffers are kept, large ones dropped.
 func (r *Reader) Reset() {
@@ -314,7 +310,7 @@ func (r *Reader) readData(payload []byte, whole bool) (ev Event, f *fault) {
 func (r *Reader) readControl(payload []byte, whole bool) (ev Event, f *fault) {
 	if !whole || len(r.control) > 0 {
 		if r.control == nil {
-			r.control = make([]byte, 0, ControlBytesMax)
+			r.control = make([]byte, 0, controlBytesMax)
 		}
 		r.control = append(r.control, payload...)
 		payload = r.control

@@ -183,7 +183,7 @@ func FuzzReader(f *testing.F) {
 		for _, piece := range splits(stream, cuts) {
 			cut = append(cut, readAll(t, r, piece)...)
 			arrived += len(piece)
-			if got, want := r.Buffered(), 2*arrived+messageBytesFirst+ControlBytesMax; got > want || got > messageBytesMax+ControlBytesMax {
+			if got, want := r.buffered(), 2*arrived+messageBytesFirst+controlBytesMax; got > want || got > messageBytesMax+controlBytesMax {
 				t.Fatalf("after %d bytes: got %d bytes held, want at most %d", arrived, got, want)
 			}
 		}

@@ -242,14 +242,14 @@ func TestMemoryFollowsWhatArrivedNotWhatWasAnnounced(t *testing.T) {
 	const max = 64 << 20
 	r := NewReader(max)
 	readAll(t, r, unhex(t, "82 ff 00 00 00 00 04 00 00 00 01 02 03 04")) // 64 MiB announced
-	if got := r.Buffered(); got != 0 {
+	if got := r.buffered(); got != 0 {
 		t.Errorf("after the header: got %d bytes held, want 0", got)
 	}
 	arrived := 0
 	for range 100 {
 		readAll(t, r, make([]byte, 1000))
 		arrived += 1000
-		if got, want := r.Buffered(), 2*arrived; got > want {
+		if got, want := r.buffered(), 2*arrived; got > want {
 			t.Fatalf("after %d bytes: got %d bytes held, want at most %d", arrived, got, want)
 		}
 	}
@@ -258,7 +258,7 @@ func TestMemoryFollowsWhatArrivedNotWhatWasAnnounced(t *testing.T) {
 func TestBufferIsNoLargerThanTheMessageCanBecome(t *testing.T) {
 	r := NewReader(1 << 20)
 	readAll(t, r, frame(0x81, "a small command")[:10])
-	if got, want := r.Buffered(), len("a small command"); got > want {
+	if got, want := r.buffered(), len("a small command"); got > want {
 		t.Errorf("got %d bytes held, want at most %d", got, want)
 	}
 }
@@ -269,7 +269,7 @@ func TestLargeBuffersGoBackAndSmallOnesStay(t *testing.T) {
 		p := frame(0x81, strings.Repeat("a", test.size))
 		readAll(t, r, p[:50], p[50:])
 		readAll(t, r, frame(0x81, "next")) // the payload is borrowed until here
-		if got := r.Buffered(); got > test.wantMax {
+		if got := r.buffered(); got > test.wantMax {
 			t.Errorf("after a message of %d bytes: got %d bytes held, want at most %d", test.size, got, test.wantMax)
 		}
 	}
@@ -278,11 +278,11 @@ func TestLargeBuffersGoBackAndSmallOnesStay(t *testing.T) {
 func TestEndLetsGoOfTheUnfinishedMessage(t *testing.T) {
 	r := NewReader(1 << 20)
 	readAll(t, r, frame(0x01, strings.Repeat("a", 100_000)))
-	if got := r.Buffered(); got < 100_000 {
+	if got := r.buffered(); got < 100_000 {
 		t.Fatalf("got %d bytes held, want the fragment", got)
 	}
 	readAll(t, r, frame(0x88, ""))
-	if got := r.Buffered(); got != 0 {
+	if got := r.buffered(); got != 0 {
 		t.Errorf("after the close: got %d bytes held, want 0", got)
 	}
 }
@@ -298,8 +298,8 @@ func TestControlFrameBetweenFragmentsDisturbsNothingEvenInPieces(t *testing.T) {
 
 func TestFailureReasonsFitIntoACloseFrame(t *testing.T) {
 	for _, f := range []fault{faultCloseCode, faultCloseReason, faultCloseSize, faultLengthTopBit, faultLengthMinimal, faultText, faultTooBig} {
-		if len(f.reason) > CloseReasonBytesMax || !ValidCloseCode(f.code) {
-			t.Errorf("%d %q: got %d bytes, want at most %d and a code that may be sent", f.code, f.reason, len(f.reason), CloseReasonBytesMax)
+		if len(f.reason) > closeReasonBytesMax || !validCloseCode(f.code) {
+			t.Errorf("%d %q: got %d bytes, want at most %d and a code that may be sent", f.code, f.reason, len(f.reason), closeReasonBytesMax)
 		}
 	}
 }
