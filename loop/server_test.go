@@ -206,17 +206,6 @@ func within(t testing.TB) context.Context {
 	return ctx
 }
 
-// until waits for a condition.
-func until(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(testTimeout); !ok(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain: %s", what)
-		}
-		<-time.After(time.Millisecond)
-	}
-}
-
 func TestPortsTakeTheSameRoadAsClients(t *testing.T) {
 	const members, senders, each = 64, 6, 1000
 	s := startServer(t, Config{Loops: 8})
