@@ -214,7 +214,16 @@ func TestStatusShowsARowPerLoopAndTheirSum(t *testing.T) {
 	must(t, members[0].join("h"))
 	must(t, members[0].text(sendCommand("g", "counted")))
 	for _, m := range members {
-, len(st.Loops), 4)
+		m.expect(t, "counted")
+	}
+	var st status
+	s.eventually("every delivery is counted", func() error { // a pass counts when it ends, after its members have heard
+		if st = s.status(); st.Total.Deliveries != 10 {
+			return fmt.Errorf("got %d deliveries, want 10", st.Total.Deliveries)
+		}
+		return nil
+	})
+	equal(t, "rows", len(st.Loops), 4)
 	var sum row
 	for _, r := range st.Loops {
 		sum.Clients += r.Clients
