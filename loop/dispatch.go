@@ -170,11 +170,11 @@ func (s *shard) command(c *client, payload []byte) {
 // join makes c a member. The answer waits for the home's word where the home does not know of this loop's members yet:
 // once the client has it, nothing that is accepted anywhere can miss it.
 func (s *shard) join(c *client, name, id []byte) wsproto.ErrorCode {
-	g := s.groups[string(name)]
+	g := s.groups.m[string(name)]
 	if g == nil {
 		g = &group{name: string(name)}
 		g.home = s.hub.homeOf(g.name)
-		s.groups[g.name] = g
+		s.groups.put(g.name, g)
 	}
 	at := c.memberOf(g)
 	already := at >= 0
@@ -220,7 +220,7 @@ func (s *shard) join(c *client, name, id []byte) wsproto.ErrorCode {
 // quit takes c out of a group at once: whatever was gathered for the group goes to the others only. Leaving a group
 // that one is not in is fine.
 func (s *shard) quit(c *client, name, id []byte) wsproto.ErrorCode {
-	if g := s.groups[string(name)]; g != nil {
+	if g := s.groups.m[string(name)]; g != nil {
 		if at := c.memberOf(g); at >= 0 {
 			s.part(c, at)
 		}
@@ -278,7 +278,7 @@ func (s *shard) release() (moved bool) {
 				break
 			}
 			g.interest = interestNone
-			delete(s.groups, g.name)
+			s.groups.drop(g.name)
 		}
 		g.idle = false
 		done++

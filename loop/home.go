@@ -16,7 +16,7 @@ type home struct {
 	count *counters
 
 	// Owner only.
-	groups  map[string]*homeGroup
+	groups  table[*homeGroup]
 	serving *lane[request] // whose front is being served, for abandon
 	rouse   uint64         // bit per loop that was given something since the executor last rang
 }
@@ -88,7 +88,7 @@ func (h *home) serve(r *request, origin int) bool {
 const portOrigin = -1
 
 func (h *home) publish(r *request, origin int) bool {
-	hg := h.groups[r.group]
+	hg := h.groups.m[r.group]
 	message := delivery{op: opMessage, frame: r.frame}
 	answer := delivery{op: opMessage, client: r.client, id: r.id}
 	answers := r.client != nil // cleared when the answer travels with the message
@@ -139,10 +139,10 @@ func (h *home) join(r *request, origin int) bool {
 	if !h.fits(origin, d.bytes()) {
 		return false
 	}
-	hg := h.groups[r.group]
+	hg := h.groups.m[r.group]
 	if hg == nil {
 		hg = &homeGroup{}
-		h.groups[r.group] = hg
+		h.groups.put(r.group, hg)
 		h.count.homes.Add(1)
 	}
 	known := false
@@ -161,7 +161,7 @@ func (h *home) join(r *request, origin int) bool {
 // leave forgets a loop's members, and the group when it was the last loop: a group without members is no group, which
 // is what keeps the tables from growing for ever.
 func (h *home) leave(r *request, origin int) {
-	hg := h.groups[r.group]
+	hg := h.groups.m[r.group]
 	if hg == nil {
 		return
 	}
@@ -176,7 +176,7 @@ func (h *home) leave(r *request, origin int) {
 		}
 	}
 	if len(hg.locals) == 0 {
-		delete(h.groups, r.group)
+		h.groups.drop(r.group)
 		h.count.homes.Add(-1)
 	}
 }

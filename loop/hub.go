@@ -86,7 +86,7 @@ func newHub(loops int, b bounds, page []byte) *Hub {
 			from.home.down = append(from.home.down, newLane[delivery](b.laneSlots, b.laneBytes))
 		}
 		from.home.index, from.home.bells, from.home.count = from.index, bells, &from.count
-		from.home.groups = map[string]*homeGroup{}
+		from.home.groups = newTable[*homeGroup]()
 	}
 	for _, to := range h.shards {
 		for _, from := range h.shards {

@@ -30,7 +30,7 @@ type shard struct {
 	// Loop only: whom it serves.
 	clients  []*client
 	lastSeen []uint32 // beside clients: tick of the last sign of life << 1 | a ping is out
-	groups   map[string]*group
+	groups   table[*group]
 	nextID   uint64
 	home     home
 
@@ -108,7 +108,7 @@ func (l *callList) take() []func(*shard) {
 }
 
 func newShard(h *Hub, index int) *shard {
-	s := &shard{index: index, hub: h, groups: map[string]*group{}, parked: make([][]request, len(h.shards))}
+	s := &shard{index: index, hub: h, groups: newTable[*group](), parked: make([][]request, len(h.shards))}
 	s.reader = s.newReader()
 	return s
 }

@@ -129,8 +129,8 @@ func TestAGroupGivenUpWhileParkingIsFullIsReleasedAfterwards(t *testing.T) {
 	st.hub.shards[0].closed(member.client)
 	st.hub.shards[0].closed(sender.client)
 	st.settle()
-	if total := st.hub.Snapshot().Total(); total.Homes != 0 || len(st.hub.shards[0].groups) != 0 {
-		t.Errorf("left over: homes %d, groups %d, want none", total.Homes, len(st.hub.shards[0].groups))
+	if total := st.hub.Snapshot().Total(); total.Homes != 0 || len(st.hub.shards[0].groups.m) != 0 {
+		t.Errorf("left over: homes %d, groups %d, want none", total.Homes, len(st.hub.shards[0].groups.m))
 	}
 }
 
@@ -251,7 +251,7 @@ func TestATurnsPassesKeepTheirBudget(t *testing.T) {
 			}
 			kicks := 0
 			s.rim.kick = func() { kicks++ }
-			for _, g := range s.groups {
+			for _, g := range s.groups.m {
 				s.gather(g, frame)
 			}
 			nanos, s.sends, s.deadline = 0, start, 0
