@@ -204,6 +204,35 @@ func TestRestartWithoutAServerStartsOne(t *testing.T) {
 	must(t, err)
 }
 
+func TestRestartOntoATakenPortLeavesTheServerRunning(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	taken := start(t)
+	r := run("restart", "-d", "--listen", taken.addr, "--run-dir", s.dir)
+	if r.exit != 1 || !strings.Contains(r.all(), taken.addr) || !strings.Contains(r.all(), "another program has this port") {
+		t.Errorf("restart onto %s: got exit %d with %s, want 1 and the port named", taken.addr, r.exit, r.all())
+	}
+	c := member(t, s, "g")
+	must(t, c.text(sendCommand("g", "still served")))
+	c.expect(t, "still served")
+}
+
+func TestDebugLogSaysWhyAClientWasClosed(t *testing.T) {
+	t.Parallel()
+	s := start(t, "--log-level", "debug")
+	c := dial(t, s)
+	must(t, c.raw([]byte{0x81, 0x00})) // not masked
+	c.expectClose(t, 1002)
+	s.eventually("the log says so", func() error {
+		for _, want := range []string{"closing a client", "1002", c.conn.LocalAddr().String()} {
+			if !strings.Contains(s.out.String(), want) {
+				return fmt.Errorf("got no %q in it", want)
+			}
+		}
+		return nil
+	})
+}
+
 func TestStatusShowsARowPerLoopAndTheirSum(t *testing.T) {
 	t.Parallel()
 	s := start(t, "--loops", "4")
