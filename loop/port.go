@@ -26,11 +26,11 @@ const portsMax = 64
 // Errors of a port's methods. Nothing was accepted when one is returned, with the one exception of a context's error
 // from PublishSeq.
 var (
-	ErrBusy        = errors.New("busy: the lane to the group's home is full, try again")
-	ErrStopping    = errors.New("the server is stopping or has stopped")
-	ErrBadGroup    = errors.New("a group's name has 1 to 255 bytes of UTF-8")
-	ErrBadMessage  = errors.New("a message is UTF-8, of at most the server's message bound")
-	ErrTooManyPort = errors.New("all ports of this hub are taken")
+	ErrBusy         = errors.New("busy: the lane to the group's home is full, try again")
+	ErrStopping     = errors.New("the server is stopping or has stopped")
+	ErrBadGroup     = errors.New("a group's name has 1 to 255 bytes of UTF-8")
+	ErrBadMessage   = errors.New("a message is UTF-8, of at most the server's message bound")
+	ErrTooManyPorts = errors.New("all ports of this hub are taken")
 )
 
 // NewPort makes a port, for as long as the hub lives. A hub has at most 64; they cost some 25 KB a loop, so make one per
@@ -39,7 +39,7 @@ func (h *Hub) NewPort() (*Port, error) {
 	bit := int(h.portCount.Add(1)) - 1
 	if bit >= portsMax {
 		h.portCount.Add(-1)
-		return nil, ErrTooManyPort
+		return nil, ErrTooManyPorts
 	}
 	p := &Port{hub: h, bit: bit}
 	for range h.shards {

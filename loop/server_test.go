@@ -273,8 +273,8 @@ func TestAPortSaysNumbersAndRefusesWhatIsWrong(t *testing.T) {
 			t.Fatalf("port within the bound: %v", err)
 		}
 	}
-	if _, err := s.Hub().NewPort(); err != ErrTooManyPort {
-		t.Errorf("port beyond the bound: got %v, want %v", err, ErrTooManyPort)
+	if _, err := s.Hub().NewPort(); err != ErrTooManyPorts {
+		t.Errorf("port beyond the bound: got %v, want %v", err, ErrTooManyPorts)
 	}
 }
 
