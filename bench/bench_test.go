@@ -3,27 +3,70 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"ringcast/bench/report"
 )
 
-// bench runs a command line and returns its exit status, both outputs and the result file.
-func bench(t *testing.T, args ...string) (status int, out, errs string, r result) {
+// TestMain lets the test program be the bench's own child, which is this program again.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "ceiling" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// bench runs a command line without a ceiling beside it, and returns its exit status, both outputs and the first run
+// of the result file, empty when there is no file.
+func bench(t *testing.T, args ...string) (status int, out, errs string, r *report.Run) {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "result.json")
+	status, out, errs, runs := benchAll(t, append(args, "--no-ceiling")...)
+	return status, out, errs, append(runs, &report.Run{})[0]
+}
+
+func benchAll(t *testing.T, args ...string) (status int, out, errs string, runs []*report.Run) {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "result.json")
 	var stdout, stderr bytes.Buffer
-	status = run(context.Background(), append(args, "--json", file), &stdout, &stderr)
-	if text, err := os.ReadFile(file); err == nil {
-		if err := json.Unmarshal(text, &r); err != nil {
-			t.Fatalf("result file: %v\n%s", err, text)
+	status = run(context.Background(), append(args, "--json", name), &stdout, &stderr)
+	if _, err := os.Stat(name); err == nil {
+		file, err := report.Read(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if file.Machine.Kernel == "" || !strings.HasPrefix(file.Command, args[0]) {
+			t.Errorf("the file says neither machine nor command: %+v", file)
+		}
+		runs = file.Runs
+	}
+	return status, stdout.String(), stderr.String(), runs
+}
+
+func TestFanoutIsAShareOfTheCeiling(t *testing.T) {
+	t.Parallel()
+	for _, window := range []string{"1", "8"} {
+		status, out, errs, runs := benchAll(t, "fanout", "--url", (&groupServer{}).serve(t), "--members", "20", "--window", window, "--time", "300ms")
+		if status != exitFine || len(runs) != 2 || !runs[1].Fine || !runs[1].IsCeiling() {
+			t.Fatalf("got status %d and %d runs, want %d and a ceiling without a fault\n%s%s", status, len(runs), exitFine, out, errs)
+		}
+		if !strings.Contains(out, "against ceiling ") {
+			t.Errorf("no share of the ceiling in\n%s", out)
 		}
 	}
-	return status, stdout.String(), stderr.String(), r
+}
+
+func TestTheCeilingPassesTheCheckInBothForms(t *testing.T) {
+	t.Parallel()
+	status, out, errs, runs := benchAll(t, "ceiling", "--members", "40", "--groups", "4", "--joins", "2", "--publishers", "2", "--rate", "500",
+		"--size", "3000", "--time", "300ms")
+	if status != exitFine || len(runs) != 2 || !runs[0].Fine || !runs[1].Fine {
+		t.Fatalf("got status %d and %d runs\n%s%s", status, len(runs), out, errs)
+	}
 }
 
 func TestFanoutFindsNothingWrongWithACorrectServer(t *testing.T) {
@@ -36,19 +79,25 @@ func TestFanoutFindsNothingWrongWithACorrectServer(t *testing.T) {
 		"two threads":                     {"--window", "2", "--groups", "2", "--publishers", "5", "--threads", "2"},
 		"long messages, 16-bit lengths":   {"--window", "2", "--size", "50000"},
 		"a server that answers no ids":    {"--window", "2", "--join-proof", "probe"},
+		"members of several groups":       {"--rate", "200", "--groups", "4", "--joins", "3"},
+		"the same by probe":               {"--window", "2", "--groups", "4", "--joins", "3", "--join-proof", "probe"},
+		"the same on two threads":         {"--window", "2", "--groups", "4", "--joins", "2", "--threads", "2"},
+		"fewer publishers than groups":    {"--window", "2", "--groups", "4", "--publishers", "2"},
+		"so many messages and no more":    {"--rate", "1000", "--messages", "7"},
+		"bystanders":                      {"--window", "2", "--bystanders", "3"},
 		"one-to-one, every member writes": {"--rate", "300", "--groups", "5", "--publishers", "10", "--member-publishers"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := &groupServer{silent: strings.Contains(name, "no ids"), pings: true}
+			s := &groupServer{silent: strings.Contains(name, "no ids") || strings.Contains(name, "by probe"), pings: true}
 			args := append([]string{"fanout", "--url", s.serve(t), "--members", "10", "--time", "300ms"}, pace...)
 			status, out, errs, r := bench(t, args...)
 			if status != exitFine || !r.Fine {
 				t.Fatalf("got status %d, want %d\n%s%s", status, exitFine, out, errs)
 			}
 			f := r.Fanout
-			if f.Published == 0 || f.Delivered == 0 || f.Latency.Max == 0 || f.Histogram == "" || r.Machine.Kernel == "" {
-				t.Errorf("figures are missing: %+v %+v", f, r.Machine)
+			if f.Published == 0 || f.Delivered == 0 || f.Latency.Max == 0 || f.Histogram == "" {
+				t.Errorf("figures are missing: %+v", f)
 			}
 			if r.Flags["members"] != 10.0 {
 				t.Errorf("got flags %v, want members 10", r.Flags)
@@ -214,7 +263,7 @@ func TestConnectJoinsHoldsAndAnswersPings(t *testing.T) {
 	if status != exitFine || r.Connect == nil || r.Connect.Joined != 50 || r.Connect.PingsAnswered != 50 {
 		t.Fatalf("got status %d, %+v\n%s%s", status, r.Connect, out, errs)
 	}
-	if r.Connect.RSSAfter == 0 {
+	if r.Memory.RSSAfter == 0 {
 		t.Errorf("the server's memory was not found:\n%s", out)
 	}
 	s.mu.Lock()
@@ -266,7 +315,8 @@ func TestWhatCannotBeRunSaysWhatToDo(t *testing.T) {
 		"a remote target":         {[]string{"connect", "-n", "1", "--url", "ws://192.0.2.1:1234/"}, "--allow-remote"},
 		"TLS":                     {[]string{"connect", "-n", "1", "--url", "wss://127.0.0.1/"}, "ws://"},
 		"too many clients":        {[]string{"connect", "-n", "1000000", "--url", free}, "ulimit -n"},
-		"a group without sender":  {[]string{"fanout", "--groups", "3", "--publishers", "2"}, "--publishers"},
+		"threads cut a publisher": {[]string{"fanout", "--groups", "4", "--publishers", "3", "--threads", "2"}, "--publishers"},
+		"joins beyond the groups": {[]string{"fanout", "--groups", "4", "--joins", "5"}, "--joins"},
 		"a text without a stamp":  {[]string{"fanout", "--size", "5"}, "--size"},
 		"both kinds of loop":      {[]string{"fanout", "--rate", "5", "--window", "5"}, "--rate"},
 		"more groups than people": {[]string{"fanout", "--members", "3", "--groups", "5"}, "--members"},

@@ -13,8 +13,9 @@ type conn struct {
 	fd     int32
 	number int32 // among all clients of the run
 	at     int32 // its index in the generator's conns; epoll gives it back, as a descriptor could be another's by then
-	group  int32 // the group it joins or publishes to
-	member int32 // its place among the members of the group; notMember if it only publishes
+	group  int32 // the group it joins first, or publishes to
+	member int32 // its place among those who join the group first; notMember if it joins nothing
+	joins  int32 // joins that were proved
 	state  connState
 	asked  bool  // EPOLLOUT is asked for
 	born   int64 // when it began to connect, for the deadline
@@ -128,7 +129,8 @@ func (g *generator) control(c *conn, op byte, payload []byte) {
 	case opPing:
 		g.pings++
 		g.send(c, opPong, payload)
-	case opPong: // nothing was asked, and an unasked pong is allowed (RFC 6455, 5.5.3)
+	case opPong: // an unasked one is allowed too (RFC 6455, 5.5.3)
+		g.play.ponged(c, payload, clock())
 	case opClose:
 		cause := closeCause(payload)
 		g.send(c, opClose, payload[:min(2, len(payload))])

@@ -3,17 +3,25 @@ package main
 import (
 	"fmt"
 	"time"
+
+	"ringcast/bench/report"
 )
 
 // connectVerb opens and joins clients and holds them.
 type connectVerb struct {
 	common
+	crowd
+	ceilingFlag
+}
+
+// crowd is clients that come, join and stay.
+type crowd struct {
 	Clients int           `short:"n" name:"clients" required:"" help:"Clients to open."`
 	Groups  int           `default:"1" help:"Groups that they join, one each."`
 	Hold    time.Duration `default:"5s" help:"How long to hold them, answering pings."`
 }
 
-func (v *connectVerb) check() error {
+func (v *crowd) check() error {
 	switch {
 	case v.Clients < 1 || v.Clients > clientsMax:
 		return fmt.Errorf("-n must be 1 to %d", clientsMax)
@@ -22,83 +30,78 @@ func (v *connectVerb) check() error {
 	case v.Hold < 0 || v.Hold > timeMax:
 		return fmt.Errorf("--hold must be up to %v", timeMax)
 	}
-	return v.common.check()
-}
-
-// connectFigures is what connect measures.
-type connectFigures struct {
-	Asked          int         `json:"asked"`
-	Joined         int64       `json:"joined"` // and still there after the hold
-	OpeningSeconds float64     `json:"opening_seconds"`
-	PerSecond      float64     `json:"handshakes_per_second"`
-	RateVoid       bool        `json:"rate_void"`
-	PingsAnswered  uint64      `json:"pings_answered"`
-	RSSBefore      int64       `json:"server_rss_before_bytes,omitempty"`
-	RSSAfter       int64       `json:"server_rss_after_bytes,omitempty"`
-	RSSPerClient   float64     `json:"server_rss_per_client_bytes,omitempty"`
-	ServerCPU      float64     `json:"server_cpu_us_per_handshake,omitempty"`
-	Threads        []threadUse `json:"generator_threads"`
+	return nil
 }
 
 // Run is called by kong.
 func (v *connectVerb) Run(e *env) error {
-	if err := v.check(); err != nil {
+	if err := v.common.check(); err != nil {
 		return err
 	}
-	s, err := v.start(v.Clients)
+	if err := v.crowd.check(); err != nil {
+		return err
+	}
+	r, err := e.connect(&v.common, &v.crowd)
 	if err != nil {
 		return err
 	}
+	runs := []*report.Run{r}
+	if r.Fine {
+		beside, err := v.besideIt(e, &v.common, "message", func(c *common) (*report.Run, error) { return e.connect(c, &v.crowd) })
+		if err != nil {
+			return err
+		}
+		runs = append(runs, beside...)
+	}
+	return e.end(v.JSON, runs...)
+}
+
+// connect brings a crowd to a server once.
+func (e *env) connect(c *common, v *crowd) (*report.Run, error) {
+	s, err := c.start(v.Clients)
+	if err != nil {
+		return nil, err
+	}
+	defer s.end()
 	seats := make([]seat, v.Clients)
 	for n := range seats {
-		seats[n] = seat{n % v.Groups, n / v.Groups, n % v.Threads}
+		seats[n] = seat{n % v.Groups, n / v.Groups, n % c.Threads}
 	}
-	f, err := newFleet(e.ctx, s.target, v.JoinProof, v.Threads, seats, s.groupName)
+	f, err := newFleet(e.ctx, s.target, c.JoinProof, c.Threads, seats, roster{s.groupName, 1, func(first, _ int) int { return first }})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer f.close()
 
-	r := e.newResult("connect")
-	rssBefore, cpuBefore, machineBefore := s.rss(), s.cpu(), readMachine()
-	bar := e.progress("opening", int64(v.Clients), func() tally { return tally{f.joined(), f.joined(), f.failed()} })
+	r := e.newRun("connect", s, map[string]any{"clients": v.Clients, "groups": v.Groups, "hold": v.Hold.String()})
+	memory, cpuBefore, machineBefore := s.memory(), s.cpu(), readMachine()
+	bar := e.progress("opening", int64(f.size()), f.openingTally)
 	defer bar.stop()
 	uses, err := f.open()
 	cpu, machine := s.cpu().since(cpuBefore), readMachine().since(machineBefore)
 	bar.stop()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	opened := f.joined()
 	if err := f.hold(v.Hold); err != nil {
-		return err
+		return nil, err
 	}
 	took := f.openingTime()
-	c := &connectFigures{Asked: v.Clients, Joined: f.joined(), OpeningSeconds: took.Seconds(), PingsAnswered: f.pings(), Threads: uses}
+	r.Connect = &report.Connect{Asked: v.Clients, Joined: f.joined(), OpeningSeconds: took.Seconds(), PingsAnswered: f.pings()}
 	if took > 0 {
-		c.PerSecond = float64(opened) / took.Seconds()
+		r.Connect.PerSecond = float64(opened) / took.Seconds()
 	}
-	r.Connect, r.Causes = c, f.causes()
-	r.limit(s, uses, cpu, machine)
-	c.RateVoid = r.RateVoid
-	rssAfter := s.rss()
-
-	r.line("opened", "%s of %s clients joined in %.2f s: %s handshakes/s%s", count(opened), count(v.Clients), took.Seconds(),
-		count(int64(c.PerSecond)), voidMark(r.RateVoid))
-	r.line("held", "%s for %v, %s pings answered", count(c.Joined), v.Hold, count(int64(c.PingsAnswered)))
-	if s.victim == nil {
-		r.line("server", "not seen: %v", s.blindness)
-	} else if opened > 0 && c.Joined > 0 {
-		c.RSSBefore, c.RSSAfter = rssBefore, rssAfter
-		c.RSSPerClient = float64(rssAfter-rssBefore) / float64(c.Joined)
-		c.ServerCPU = float64(cpu.total().Nanoseconds()) / 1e3 / float64(opened)
-		r.line("server", "pid %v: RSS %.1f → %.1f MB, %.0f bytes a client; %.1f µs of CPU a handshake", s.victim.pids,
-			float64(rssBefore)/1e6, float64(rssAfter)/1e6, c.RSSPerClient, c.ServerCPU)
+	if opened > 0 && cpu.total() >= cpuCoarse {
+		r.Connect.ServerMicros = float64(cpu.total().Nanoseconds()) / 1e3 / float64(opened)
+		r.Connect.PerCPUSecond = float64(opened) / cpu.total().Seconds()
 	}
-	r.line("saturated", "%s", r.Limit)
+	r.Memory, r.Causes = s.grown(memory, f.joined()), f.causes()
+	noteLimit(r, s, uses, cpu, machine)
+	r.Fine = f.failed() == 0
 	r.Verdict = "fine: every client joined and stayed"
-	if f.failed() > 0 {
+	if !r.Fine {
 		r.Verdict = fmt.Sprintf("FAULTY: %s of %s clients failed or were cut off", count(f.failed()), count(v.Clients))
 	}
-	return r.end(e, v.JSON)
+	return r, nil
 }

@@ -11,13 +11,16 @@ import (
 // generator's thread during a phase, the verb between phases.
 type crew struct {
 	g          *generator
-	plan       *fanoutVerb
+	plan       *load
+	threads    int
+	most       uint64 // messages that this crew may publish
+	nextShow   int64
 	fill       []byte
-	publishers []*publisher         // of the run; only the own ones are touched
-	byConn     map[int32]*publisher // own ones, by connection number
-	ledgers    []*ledger            // by group; nil for groups of other generators
-	cutMembers [][]bool             // by group and member
-	schedule   schedule             // open loop only
+	publishers []*publisher           // of the run; only the own ones are touched
+	byConn     map[int32][]*publisher // own ones, by connection number
+	ledgers    []*ledger              // by group; nil for groups of other generators
+	cutMembers [][]bool               // by group and member
+	schedule   schedule               // open loop only
 
 	todo    []*publisher // own publishers that may have something to send
 	spare   []*publisher // the list of the turn before, for its memory
@@ -38,6 +41,7 @@ const (
 	drainMax = 30 * time.Second
 	// lingerTime is how long members listen after the last expected delivery, since a doubled one comes after it.
 	lingerTime = 200 * time.Millisecond
+	showEvery  = 500 * time.Millisecond // how often the progress line gets a new p99, which takes a walk over the histogram
 	// messagesMax bounds a run's memory: the log of a group has an entry per message.
 	messagesMax = 16 << 20
 
@@ -61,10 +65,8 @@ func (c *crew) publish(start int64) step {
 	c.started, c.active = start, start
 	c.schedule.start, c.schedule.end = start, end
 	if c.plan.Window > 0 {
-		for _, p := range c.byConn {
-			p.openWindow(c.plan.Window, c.ledgers[p.group].members)
-		}
 		for _, p := range c.schedule.own {
+			p.openWindow(c.plan.Window, c.ledgers[p.group].members)
 			c.mark(p)
 		}
 	}
@@ -76,7 +78,7 @@ func (c *crew) publish(start int64) step {
 		if !c.closing && c.plan.Rate > 0 {
 			wake, c.closing = c.schedule.advance(now, c.mark)
 		}
-		if now >= end || c.published >= messagesMax {
+		if now >= end || c.published >= c.most {
 			c.closing = true
 		}
 		if c.closing {
@@ -90,6 +92,10 @@ func (c *crew) publish(start int64) step {
 		}
 		c.spare = todo
 		c.g.delivered.Store(int64(c.delivered))
+		if now >= c.nextShow {
+			c.nextShow = now + int64(showEvery)
+			c.g.p99.Store(c.latency.ValueAtQuantile(99))
+		}
 		if len(c.todo) > 0 {
 			wake = now
 		}
@@ -115,7 +121,7 @@ func (c *crew) over(now, end int64) bool {
 
 // unsent: messages of an open loop that were due, but the server does not take them from the socket.
 func (c *crew) unsent() bool {
-	if c.plan.Window > 0 {
+	if c.plan.Window > 0 || c.published >= c.most {
 		return false
 	}
 	for _, p := range c.schedule.own {
@@ -145,7 +151,7 @@ func (c *crew) send(p *publisher, now int64) {
 	}
 	buf := c.g.scratch[:0]
 	frame := frameHeaderMax + len(p.prefix) + c.plan.Size + len(messageEnd)
-	for p.sequence < p.allowed && p.sequence < sequenceMax && (len(buf) == 0 || len(buf)+frame <= outBytesMax) {
+	for p.sequence < p.allowed && p.sequence < sequenceMax && c.published < c.most && (len(buf) == 0 || len(buf)+frame <= outBytesMax) {
 		due := now
 		if c.plan.Rate > 0 {
 			due = c.schedule.due(p.number, p.sequence)
@@ -171,7 +177,7 @@ func (c *crew) send(p *publisher, now int64) {
 		c.active = now
 		c.g.push(p.conn, buf)
 	}
-	if p.sequence < p.allowed && len(p.conn.out) == 0 && !p.gone {
+	if p.sequence < p.allowed && len(p.conn.out) == 0 && !p.gone && c.published < c.most {
 		c.mark(p)
 	}
 }
@@ -192,7 +198,7 @@ func (c *crew) heard(m *conn, text []byte, now int64) {
 		c.faults.add(faultAltered, 1, "%s got publisher %d's #%d with another text: %.60q", c.name(m), s.publisher, s.sequence, text)
 		return
 	}
-	if int(s.publisher) >= len(c.publishers) || c.publishers[s.publisher].group != int(m.group) || m.member == notMember {
+	if int(s.publisher) >= len(c.publishers) || !c.isMember(m, s.publisher) {
 		c.faults.add(faultForeign, 1, "%s got publisher %d's #%d, which is not for it", c.name(m), s.publisher, s.sequence)
 		return
 	}
@@ -201,7 +207,8 @@ func (c *crew) heard(m *conn, text []byte, now int64) {
 		c.faults.add(faultForeign, 1, "%s got publisher %d's #%d, which was never sent", c.name(m), s.publisher, s.sequence)
 		return
 	}
-	if c.ledgers[p.group].saw(int(m.member), p.place, s.sequence) == sightDouble {
+	place, _ := c.plan.placeIn(p.group, m, c.threads)
+	if c.ledgers[p.group].saw(place, p.place, s.sequence) == sightDouble {
 		return
 	}
 	c.delivered++
@@ -213,7 +220,7 @@ func (c *crew) heard(m *conn, text []byte, now int64) {
 }
 
 func (c *crew) drained(m *conn) {
-	if p := c.byConn[m.number]; p != nil {
+	for _, p := range c.byConn[m.number] {
 		c.mark(p)
 	}
 }
@@ -224,14 +231,26 @@ func (c *crew) cut(m *conn, cause string, stillOpened bool) {
 	}
 	c.faults.add(faultCut, 1, "%s was cut off: %s", c.name(m), cause)
 	if m.member != notMember {
-		c.cutMembers[m.group][m.member] = true
+		for j := range c.plan.Joins {
+			group := c.plan.groupOf(int(m.group), j, c.threads)
+			place, _ := c.plan.placeIn(group, m, c.threads)
+			c.cutMembers[group][place] = true
+		}
 	}
-	if p := c.byConn[m.number]; p != nil {
+	for _, p := range c.byConn[m.number] {
 		p.gone = true
 	}
 	if c.plan.Window > 0 {
 		c.closing = true // a message can no longer reach all members, so no window would ever move again
 	}
+}
+
+func (c *crew) ponged(*conn, []byte, int64) {}
+
+// isMember says whether what a publisher sends is for m at all.
+func (c *crew) isMember(m *conn, publisher uint32) bool {
+	_, yes := c.plan.placeIn(c.publishers[publisher].group, m, c.threads)
+	return yes
 }
 
 func (c *crew) name(m *conn) string {
@@ -244,15 +263,16 @@ func (c *crew) name(m *conn) string {
 // finish closes the books: what has not come by now is lost. Of a publisher that was cut off nobody knows what the
 // server had accepted, so only what at least one member saw counts as published.
 func (c *crew) finish() (missedByCut uint64) {
+	byGroup := map[int][]*publisher{}
+	for _, p := range c.publishers {
+		byGroup[p.group] = append(byGroup[p.group], p)
+	}
 	for group, l := range c.ledgers {
 		if l == nil {
 			continue
 		}
 		sent := make([]uint32, l.pubs)
-		for _, p := range c.publishers {
-			if p.group != group {
-				continue
-			}
+		for _, p := range byGroup[group] {
 			if sent[p.place] = p.sequence; p.gone {
 				sent[p.place] = l.seen(p.place)
 			}
@@ -265,7 +285,7 @@ func (c *crew) finish() (missedByCut uint64) {
 	if c.overrun {
 		c.faults.note("deliveries were still coming %v after the end; what had not come by then is counted as lost", drainMax)
 	}
-	if c.published >= messagesMax {
+	if c.published >= messagesMax && c.plan.Messages == messagesMax {
 		c.faults.note("publishing stopped early, at the %d messages a run may hold", messagesMax)
 	}
 	return missedByCut

@@ -1,178 +1,152 @@
 package main
 
 import (
-	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
+
+	"ringcast/bench/report"
 )
 
 // fanoutVerb publishes to groups and checks every delivery.
 type fanoutVerb struct {
 	common
-	Members          int           `default:"1000" help:"Clients that are members, spread evenly over the groups."`
-	Groups           int           `default:"1" help:"Groups."`
-	Publishers       int           `help:"Publishing connections in all, spread evenly over the groups. Default: one for each group."`
-	MemberPublishers bool          `help:"The publishers are members themselves, on the same connections."`
-	Size             int           `default:"64" help:"Bytes of a message text."`
-	Rate             float64       `xor:"pace" help:"Open loop: messages a second of all publishers together, on time whatever the server does."`
-	Window           int           `xor:"pace" help:"Closed loop: messages of each publisher in flight; one lands when all members have it. Default: 1."`
-	Time             time.Duration `default:"3s" help:"How long to publish."`
-}
-
-const (
-	sizeMax    = 60_000 // a frame with its command has to fit outBytesMax
-	windowMax  = 1 << 16
-	startDelay = 5 * time.Millisecond // from the start of the phase to the first due time: threads have to be there
-)
-
-func (v *fanoutVerb) check() error {
-	if v.Publishers == 0 {
-		v.Publishers = v.Groups
-	}
-	if v.Rate == 0 && v.Window == 0 {
-		v.Window = 1
-	}
-	switch {
-	case v.Groups < 1 || v.Members < v.Groups || v.Members > clientsMax:
-		return fmt.Errorf("--members must be at least --groups (1 or more), and at most %d", clientsMax)
-	case v.Publishers < v.Groups || v.Publishers > clientsMax:
-		return errors.New("--publishers must be at least --groups: a group without a publisher would measure nothing")
-	case v.MemberPublishers && v.Publishers > v.Members:
-		return errors.New("--publishers must not be more than --members when publishers are members")
-	case v.Size < stampBytes || v.Size > sizeMax:
-		return fmt.Errorf("--size must be %d (a stamp) to %d", stampBytes, sizeMax)
-	case v.Window < 0 || v.Window > windowMax || v.Rate < 0 || v.Rate > 1e7:
-		return fmt.Errorf("--window must be 1 to %d, --rate up to 10,000,000", windowMax)
-	case v.Time <= 0 || v.Time > timeMax:
-		return fmt.Errorf("--time must be up to %v", timeMax)
-	case (v.Members/v.Groups+1)*(v.Publishers/v.Groups+1)*v.Groups > cellsMax:
-		return fmt.Errorf("the check needs a cell for each member and publisher of a group, %d at most: fewer publishers or more groups", cellsMax)
-	}
-	return v.common.check()
+	load
+	ceilingFlag
 }
 
 // Run is called by kong.
 func (v *fanoutVerb) Run(e *env) error {
-	if err := v.check(); err != nil {
+	if err := v.common.check(); err != nil {
 		return err
 	}
-	e.flags["publishers"], e.flags["window"] = v.Publishers, v.Window
-	s, err := v.start(v.clients())
+	if err := v.load.check(v.Threads); err != nil {
+		return err
+	}
+	r, err := e.fanout(&v.common, &v.load)
 	if err != nil {
 		return err
 	}
-	f, err := newFleet(e.ctx, s.target, v.JoinProof, v.Threads, v.seats(), s.groupName)
+	runs := []*report.Run{r}
+	if r.Fine {
+		beside, err := v.besideIt(e, &v.common, v.form(), func(c *common) (*report.Run, error) { return e.fanout(c, &v.load) })
+		if err != nil {
+			return err
+		}
+		runs = append(runs, beside...)
+	}
+	return e.end(v.JSON, runs...)
+}
+
+// startDelay is from the start of the phase to the first due time: threads have to be there.
+const startDelay = 5 * time.Millisecond
+
+// fanout runs a load against a server once.
+func (e *env) fanout(c *common, l *load) (*report.Run, error) {
+	s, err := c.start(l.clients())
 	if err != nil {
-		return err
+		return nil, err
+	}
+	defer s.end()
+	threads := c.Threads
+	if l.Bystanders > 0 {
+		threads++
+	}
+	f, err := newFleet(e.ctx, s.target, c.JoinProof, threads, l.seats(c.Threads), l.roster(s, c.Threads))
+	if err != nil {
+		return nil, err
 	}
 	defer f.close()
-	clients := v.clients()
-	bar := e.progress("opening", int64(clients), func() tally { return tally{done: f.joined(), rated: f.joined(), errors: f.failed()} })
-	_, err = f.open()
-	bar.stop()
-	if err != nil {
-		return err
+	r := e.newRun("fanout", s, l.flags())
+	before := s.memory()
+	if err := e.openFleet(f); err != nil {
+		return nil, err
 	}
-	r := e.newResult("fanout")
+	r.Memory = s.grown(before, f.joined())
 	if f.failed() > 0 {
 		r.Causes = f.causes()
-		r.Verdict = fmt.Sprintf("FAULTY: %s of %s clients could not be opened and joined; nothing was published", count(f.failed()), count(clients))
-		return r.end(e, v.JSON)
+		r.Verdict = fmt.Sprintf("FAULTY: %s of %s clients could not be opened and joined; nothing was published", count(f.failed()), count(l.clients()))
+		return r, nil
 	}
-	crews := v.crews(f, s.groupName)
-	if err := v.measure(e, s, f, crews, r); err != nil {
-		return err
+	m := &measurement{env: e, session: s, load: l, fleet: f, crews: l.crews(f, s.groupName, c.Threads)}
+	var watch *bystanders
+	if l.Bystanders > 0 {
+		watch = newBystanders(f.generators[c.Threads])
+		m.beside = append(m.beside, watch)
 	}
-	return r.end(e, v.JSON)
+	if err := m.run(); err != nil {
+		return nil, err
+	}
+	m.report(r)
+	watch.report(r.Fanout)
+	return r, nil
 }
 
-// clients is how many connections the plan needs.
-func (v *fanoutVerb) clients() int {
-	if v.MemberPublishers {
-		return v.Members
-	}
-	return v.Members + v.Publishers
+// openFleet brings all clients in and shows how that goes.
+func (e *env) openFleet(f *fleet) error {
+	bar := e.progress("opening", int64(f.size()), f.openingTally)
+	defer bar.stop()
+	_, err := f.open()
+	return err
 }
 
-// seats: client n < Members is member n/Groups of group n%Groups, publisher p serves group p%Groups. A whole group, its
-// publishers included, is on one thread: acknowledging and comparing members then needs no lock and no atomic, and a
-// rate that one thread cannot take is reported as such.
-func (v *fanoutVerb) seats() []seat {
-	seats := make([]seat, 0, v.clients())
-	for n := range v.Members {
-		seats = append(seats, seat{n % v.Groups, n / v.Groups, n % v.Groups % v.Threads})
-	}
-	for p := len(seats); p < v.clients(); p++ {
-		group := (p - v.Members) % v.Groups
-		seats = append(seats, seat{group, notMember, group % v.Threads})
-	}
-	return seats
+// measurement is the measured phase of a load: who takes part, and what each consumed.
+type measurement struct {
+	env        *env
+	session    *session
+	load       *load
+	fleet      *fleet
+	crews      []*crew
+	beside     []beside     // who plays on generators of their own meanwhile
+	publishing atomic.Int32 // crews that are not done
+
+	uses        []report.Thread
+	cpu         cpuTime
+	machine     float64
+	allocations int64 // of the server's heap; negative: unknown
 }
 
-// crews builds the checkers and publishers of all generators.
-func (v *fanoutVerb) crews(f *fleet, groupName func(int) string) []*crew {
-	crews := make([]*crew, v.Threads)
-	for i, g := range f.generators {
-		crews[i] = &crew{g: g, plan: v, fill: filling(v.Size), byConn: map[int32]*publisher{}, ledgers: make([]*ledger, v.Groups),
-			cutMembers: make([][]bool, v.Groups), latency: newHistogram(), lateness: newHistogram()}
-		crews[i].schedule = schedule{rate: v.Rate, publishers: v.Publishers}
-		g.play = crews[i]
-	}
-	for group := range v.Groups {
-		c := crews[group%v.Threads]
-		members := evenShare(v.Members, v.Groups, group)
-		c.ledgers[group] = newLedger(group, members, evenShare(v.Publishers, v.Groups, group), &c.faults)
-		c.cutMembers[group] = make([]bool, members)
-	}
-	connOf := make([]*conn, v.clients())
-	for _, g := range f.generators {
-		for i := range g.conns {
-			connOf[g.conns[i].number] = &g.conns[i]
-		}
-	}
-	all := make([]*publisher, v.Publishers)
-	for n := range all {
-		group, at := n%v.Groups, n
-		if !v.MemberPublishers {
-			at += v.Members
-		}
-		all[n] = &publisher{number: n, group: group, place: n / v.Groups, conn: connOf[at],
-			prefix: fmt.Appendf(nil, `{"cmd":"send_to_group","group_id":"%s","message":"`, groupName(group))}
-		c := crews[group%v.Threads]
-		c.byConn[int32(at)] = all[n]
-		c.schedule.own = append(c.schedule.own, all[n])
-	}
-	for _, c := range crews {
-		c.publishers = all
-	}
-	return crews
+// beside is a play next to the crews, on a generator of its own: its step goes on until over says that the crews are
+// done.
+type beside interface {
+	generator() *generator
+	play
+	step(start int64, over func() bool) step
 }
 
-// evenShare is how many of n things go to place i of so many, dealt one by one.
-func evenShare(n, places, i int) int { return (n - i + places - 1) / places }
-
-// measure runs the measured phase and the listening after it, and fills the result.
-func (v *fanoutVerb) measure(e *env, s *session, f *fleet, crews []*crew, r *result) error {
-	r.Started = time.Now()
-	bar := e.progress("publishing", v.Time.Milliseconds(), func() tally {
-		return tally{done: time.Since(r.Started).Milliseconds(), rated: f.delivered(), errors: f.failed()}
+// run goes through the measured phase and the listening after it.
+func (m *measurement) run() error {
+	f, begun := m.fleet, time.Now()
+	bar := m.env.progress("publishing", m.load.Time.Milliseconds(), func() tally {
+		return tally{done: time.Since(begun).Milliseconds(), rated: f.delivered(), errors: f.failed(), p99: f.p99()}
 	})
 	defer bar.stop()
-	cpuBefore, machineBefore := s.cpu(), readMachine()
 	start := clock() + int64(startDelay)
-	byGenerator := map[*generator]*crew{}
-	for _, c := range crews {
-		byGenerator[c.g] = c
+	steps := map[*generator]step{}
+	for _, c := range m.crews {
+		publish := c.publish(start)
+		steps[c.g] = func(now int64) (int64, bool) {
+			wake, done := publish(now)
+			if done {
+				m.publishing.Add(-1)
+			}
+			return wake, done
+		}
 	}
-	uses, err := f.phase(func(g *generator) step { return byGenerator[g].publish(start) })
-	cpu, machine := s.cpu().since(cpuBefore), readMachine().since(machineBefore)
+	m.publishing.Store(int32(len(m.crews)))
+	for _, b := range m.beside {
+		b.generator().play = b
+		steps[b.generator()] = b.step(start, func() bool { return m.publishing.Load() == 0 })
+	}
+	cpu, machine, allocated := m.session.cpu(), readMachine(), m.session.allocations()
+	var err error
+	m.uses, err = f.phase(func(g *generator) step { return steps[g] })
+	m.cpu, m.machine = m.session.cpu().since(cpu), readMachine().since(machine)
+	if m.allocations = m.session.allocations() - allocated; allocated < 0 || m.allocations < 0 {
+		m.allocations = -1
+	}
 	if err == nil {
 		err = f.hold(lingerTime)
 	}
-	bar.stop()
-	if err != nil {
-		return err
-	}
-	v.report(s, crews, uses, cpu, machine, r)
-	return nil
+	return err
 }

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"ringcast/bench/report"
 )
 
 // Proofs of a join, as --join-proof has them.
@@ -26,11 +28,18 @@ type fleet struct {
 // seat is what one client of the plan does: in which group, as which of its members (or notMember), on which thread.
 type seat struct{ group, member, thread int }
 
-func newFleet(ctx context.Context, t target, proof string, threads int, seats []seat, groupName func(int) string) (*fleet, error) {
+// roster is what a generator must know of groups to join them.
+type roster struct {
+	name  func(group int) string // on the wire
+	joins int                    // of each member
+	group func(first, j int) int // the group of join number j of a client, whose join 0 is to group first
+}
+
+func newFleet(ctx context.Context, t target, proof string, threads int, seats []seat, r roster) (*fleet, error) {
 	f := &fleet{}
 	f.release = context.AfterFunc(ctx, func() { f.halt.Store(true) })
 	for range threads {
-		g, err := newGenerator(t, proof, groupName, &f.halt)
+		g, err := newGenerator(t, proof, r, &f.halt)
 		if err != nil {
 			f.close()
 			return nil, err
@@ -46,8 +55,8 @@ func newFleet(ctx context.Context, t target, proof string, threads int, seats []
 
 // phase runs one step on every generator, each on a thread of its own, and returns when all are done, with what each
 // thread consumed meanwhile.
-func (f *fleet) phase(steps func(*generator) step) ([]threadUse, error) {
-	uses, errs := make([]threadUse, len(f.generators)), make([]error, len(f.generators))
+func (f *fleet) phase(steps func(*generator) step) ([]report.Thread, error) {
+	uses, errs := make([]report.Thread, len(f.generators)), make([]error, len(f.generators))
 	var all sync.WaitGroup
 	for i, g := range f.generators {
 		all.Go(func() {
@@ -55,7 +64,7 @@ func (f *fleet) phase(steps func(*generator) step) ([]threadUse, error) {
 			defer runtime.UnlockOSThread()
 			before := readThread()
 			errs[i] = g.run(steps(g))
-			uses[i] = readThread().since(before)
+			uses[i] = readThread().Since(before)
 		})
 	}
 	all.Wait()
@@ -66,7 +75,7 @@ func (f *fleet) phase(steps func(*generator) step) ([]threadUse, error) {
 }
 
 // open brings all clients to ready. Clients that fail are counted by cause, they are no error of this function.
-func (f *fleet) open() ([]threadUse, error) {
+func (f *fleet) open() ([]report.Thread, error) {
 	return f.phase((*generator).open)
 }
 
@@ -91,6 +100,10 @@ func (f *fleet) openingTime() time.Duration {
 	return time.Duration(max(0, last-first))
 }
 
+func (f *fleet) openingTally() tally {
+	return tally{done: f.joined(), rated: f.joined(), errors: f.failed()}
+}
+
 func (f *fleet) joined() (n int64) {
 	for _, g := range f.generators {
 		n += g.joined.Load()
@@ -108,6 +121,21 @@ func (f *fleet) failed() (n int64) {
 func (f *fleet) delivered() (n int64) {
 	for _, g := range f.generators {
 		n += g.delivered.Load()
+	}
+	return n
+}
+
+// p99 is the worst of the generators', in nanoseconds; 0 while nothing was measured.
+func (f *fleet) p99() (worst int64) {
+	for _, g := range f.generators {
+		worst = max(worst, g.p99.Load())
+	}
+	return worst
+}
+
+func (f *fleet) size() (n int) {
+	for _, g := range f.generators {
+		n += len(g.conns)
 	}
 	return n
 }

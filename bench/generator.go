@@ -14,11 +14,11 @@ import (
 // generator is one thread with an epoll of its own and the connections that it alone serves. While a phase runs, only
 // the phase's thread touches it; between phases the verb's goroutine does. The exceptions are the atomics.
 type generator struct {
-	target    target
-	upgrade   upgrade
-	proof     string           // reply or probe
-	groupName func(int) string // name of a group on the wire
-	play      play
+	target  target
+	upgrade upgrade
+	proof   string // reply or probe
+	roster  roster
+	play    play
 
 	conns   []conn
 	epoll   int
@@ -33,12 +33,14 @@ type generator struct {
 
 	// Any goroutine, for the progress line and for stopping.
 	joined, failed, delivered atomic.Int64
+	p99                       atomic.Int64 // of the latency so far, in nanoseconds
 	halt                      *atomic.Bool
 }
 
 // play is what a verb does with what its connections hear. Called on the generator's thread.
 type play interface {
 	heard(c *conn, text []byte, now int64)       // one text message; text is only valid during the call
+	ponged(c *conn, payload []byte, now int64)   // likewise
 	drained(c *conn)                             // what was waiting to be written has been
 	cut(c *conn, cause string, stillOpened bool) // the connection ended before the bench ended it
 }
@@ -60,12 +62,12 @@ var started = time.Now()
 // clock is nanoseconds since the start of the process: monotonic, and small enough for a stamp.
 func clock() int64 { return int64(time.Since(started)) }
 
-func newGenerator(t target, proof string, groupName func(int) string, halt *atomic.Bool) (*generator, error) {
+func newGenerator(t target, proof string, r roster, halt *atomic.Bool) (*generator, error) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("epoll_create: %w", err)
 	}
-	return &generator{target: t, upgrade: newUpgrade(t), proof: proof, groupName: groupName, play: idle{}, epoll: epoll,
+	return &generator{target: t, upgrade: newUpgrade(t), proof: proof, roster: r, play: idle{}, epoll: epoll,
 		buf: make([]byte, readBytes), keys: 0x9E3779B9, causes: map[string]int{}, halt: halt}, nil
 }
 
@@ -137,6 +139,7 @@ func (g *generator) close() {
 // idle is the play of a phase in which nothing is measured.
 type idle struct{}
 
-func (idle) heard(*conn, []byte, int64) {}
-func (idle) drained(*conn)              {}
-func (idle) cut(*conn, string, bool)    {}
+func (idle) heard(*conn, []byte, int64)  {}
+func (idle) ponged(*conn, []byte, int64) {}
+func (idle) drained(*conn)               {}
+func (idle) cut(*conn, string, bool)     {}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -19,7 +20,7 @@ const (
 	exitFaulty  = 1 // the run took place and the server failed the check
 	exitUnable  = 2 // the run did not take place: usage, no server, too few descriptors, interrupted
 	timeMax     = 10 * time.Minute
-	clientsMax  = 1_000_000
+	clientsMax  = 4_000_000
 	threadsMax  = 64
 	toolPurpose = "Measures a group-push WebSocket server and checks what it delivers."
 )
@@ -37,7 +38,10 @@ type common struct {
 	PID         []int  `name:"pid" help:"Processes of the server, for CPU and memory. Default: whoever holds the listening socket."`
 	Threads     int    `default:"1" help:"Generator threads. A group lives on one of them."`
 	JoinProof   string `enum:"reply,probe" default:"reply" help:"How a join is proved: reply = the answer to its id; probe = a message that comes back, for servers that answer no ids."`
-	JSON        string `name:"json" placeholder:"FILE" help:"Write the result with machine, flags and histogram to FILE."`
+	Status      string `placeholder:"SOCKET" help:"The server's status socket, for heap and allocations (GET /status over HTTP). Default: ringcast's, if it is the one measured."`
+	JSON        string `name:"json" placeholder:"FILE" help:"Write the result with machine, flags and histograms to FILE."`
+
+	name string // of the server in results; empty: the URL
 }
 
 func (c *common) check() error {
@@ -49,6 +53,7 @@ func (c *common) check() error {
 
 type commandLine struct {
 	Connect connectVerb `cmd:"" help:"Open and join clients, hold them; handshakes per second and server memory per client."`
+	Ceiling ceilingVerb `cmd:"" help:"Measure the machine itself: a load on a server that does the least there is to do."`
 	Fanout  fanoutVerb  `cmd:"" help:"Publish to groups and check every delivery; rate, latency, server CPU per delivery."`
 }
 
@@ -56,10 +61,13 @@ type commandLine struct {
 type env struct {
 	ctx            context.Context
 	stdout, stderr io.Writer
-	flags          map[string]any // every flag with its effective value, for the result file
+	args           []string
+	started        time.Time
+	exit           func(status int)
 }
 
 func main() {
+	runtime.LockOSThread() // the main thread lives as long as the program, which children rely on: see startChild
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
@@ -78,16 +86,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "bench: %v (see --help)\n", err)
 		return exitUnable
 	}
-	e := &env{ctx: ctx, stdout: stdout, stderr: stderr, flags: map[string]any{}}
-	for _, f := range parsed.Flags() {
-		value := f.Target.Interface()
-		if d, ok := value.(time.Duration); ok {
-			value = d.String()
-		}
-		if f.Name != "help" {
-			e.flags[f.Name] = value
-		}
-	}
+	e := &env{ctx: ctx, stdout: stdout, stderr: stderr, args: args, started: time.Now(), exit: os.Exit}
 	switch err := parsed.Run(e); {
 	case err == nil:
 		return exitFine

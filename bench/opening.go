@@ -103,8 +103,16 @@ func (g *generator) upgraded(c *conn) {
 		g.opening.pending--
 		g.opening.probing++
 	}
-	g.send(c, opText, joinCommand(g.groupName(int(c.group)), int(c.number), g.proof == proofReply))
+	g.join(c)
 }
+
+// join asks for the next group of c. One join is asked for at a time, so that each proof is of a known one.
+func (g *generator) join(c *conn) {
+	g.send(c, opText, joinCommand(g.roster.name(g.joining(c)), int(c.number), g.proof == proofReply))
+}
+
+// joining is the group that c is about to join.
+func (g *generator) joining(c *conn) int { return g.roster.group(int(c.group), int(c.joins)) }
 
 // proved is called with the first message that a joining client hears, which has to prove the join.
 func (g *generator) proved(c *conn, text []byte) {
@@ -113,12 +121,23 @@ func (g *generator) proved(c *conn, text []byte) {
 			g.cut(c, err.Error())
 			return
 		}
-		g.opening.pending--
 	} else {
-		if s, ok := readStamp(text); !ok || s.publisher != probePublisher {
+		s, ok := readStamp(text)
+		if !ok || s.publisher != probePublisher {
 			g.cut(c, "join: a message before the probe")
 			return
 		}
+		if int(s.sequence) != g.joining(c) {
+			return // a late probe of a group that it has joined before
+		}
+	}
+	if c.joins++; int(c.joins) < g.roster.joins {
+		g.join(c)
+		return
+	}
+	if g.proof == proofReply {
+		g.opening.pending--
+	} else {
 		g.opening.probing--
 	}
 	g.ready(c)
@@ -187,14 +206,15 @@ func (g *generator) probe(now int64) {
 	if o.probeUntil == 0 {
 		o.probeUntil = now + int64(clientTimeout)
 	}
-	asked := map[int32]bool{}
+	asked := map[int]bool{}
 	for i := range g.conns {
 		c := &g.conns[i]
-		if c.state != stateJoining || asked[c.group] {
+		if c.state != stateJoining || asked[g.joining(c)] {
 			continue
 		}
-		asked[c.group] = true
-		text := appendStamp(nil, stamp{publisher: probePublisher, due: now})
-		g.send(c, opText, fmt.Appendf(nil, `{"cmd":"send_to_group","group_id":"%s","message":"%s"}`, g.groupName(int(c.group)), text))
+		group := g.joining(c)
+		asked[group] = true
+		text := appendStamp(nil, stamp{publisher: probePublisher, sequence: uint32(group), due: now})
+		g.send(c, opText, fmt.Appendf(nil, `{"cmd":"send_to_group","group_id":"%s","message":"%s"}`, g.roster.name(group), text))
 	}
 }

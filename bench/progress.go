@@ -11,8 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tally is what a progress line shows. rated is what its rate is the growth of; done moves the bar.
-type tally struct{ done, rated, errors int64 }
+// tally is what a progress line shows. rated is what its rate is the growth of; done moves the bar. p99 is in
+// nanoseconds, 0 where there is none.
+type tally struct{ done, rated, errors, p99 int64 }
 
 const (
 	barEvery  = 200 * time.Millisecond
@@ -67,7 +68,7 @@ func (p *progress) stop() {
 func lines(w io.Writer, label string, total int64) func(tally, float64, bool) {
 	return func(t tally, rate float64, last bool) {
 		if !last { // a phase shorter than a line's time needs none, the result follows at once
-			fmt.Fprintf(w, "%s: %d %%, %s/s, %d errors\n", label, 100*min(t.done, total)/max(total, 1), count(int64(rate)), t.errors)
+			fmt.Fprintf(w, "%s: %d %%, %s\n", label, 100*min(t.done, total)/max(total, 1), t.text(rate))
 		}
 	}
 }
@@ -76,12 +77,20 @@ func bar(w io.Writer, label string, total int64) func(tally, float64, bool) {
 	b := progressbar.NewOptions64(total, progressbar.OptionSetWriter(w), progressbar.OptionSetWidth(30),
 		progressbar.OptionClearOnFinish(), progressbar.OptionSetPredictTime(false))
 	return func(t tally, rate float64, last bool) {
-		b.Describe(fmt.Sprintf("%s: %s/s, %d errors", label, count(int64(rate)), t.errors))
+		b.Describe(label + ": " + t.text(rate))
 		_ = b.Set64(min(t.done, total)) // display only: a terminal that takes no bytes must not end a run
 		if last {
 			_ = b.Finish()
 		}
 	}
+}
+
+func (t tally) text(rate float64) string {
+	text := fmt.Sprintf("%s/s, %d errors", count(int64(rate)), t.errors)
+	if t.p99 > 0 {
+		text += ", p99 " + brief(t.p99)
+	}
+	return text
 }
 
 func isTerminal(w io.Writer) bool {

@@ -4,18 +4,22 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+
+	"ringcast/bench/report"
 )
 
 // session is what a verb knows of its server before it sends clients.
 type session struct {
+	name      string // the server, as results call it
 	target    target
 	victim    *victim // nil: the server's processes cannot be seen
 	blindness error   // why not
+	status    *status // nil: no status socket that is the server's
 	run       string  // makes the groups of this run nobody else's
 }
 
 // start checks everything that can be checked before the first client is opened: flags, limits, whether anybody
-// listens.
+// listens. The caller ends the session.
 func (c *common) start(clients int) (*session, error) {
 	t, err := parseTarget(c.URL, c.AllowRemote)
 	if err != nil {
@@ -29,12 +33,18 @@ func (c *common) start(clients int) (*session, error) {
 	}
 	var raw [4]byte
 	rand.Read(raw[:]) // never fails
-	s := &session{target: t, run: hex.EncodeToString(raw[:])}
+	s := &session{name: c.name, target: t, run: hex.EncodeToString(raw[:])}
+	if s.name == "" {
+		s.name = c.URL
+	}
 	if s.victim, s.blindness = findVictim(t, c.PID); s.blindness != nil {
 		s.victim = nil
 	}
-	return s, nil
+	s.status, err = openStatus(c.Status, s.victim)
+	return s, err
 }
+
+func (s *session) end() { s.status.close() }
 
 func (s *session) groupName(group int) string { return fmt.Sprintf("bench-%s-%d", s.run, group) }
 
@@ -50,14 +60,40 @@ func (s *session) cpu() cpuTime {
 	return used
 }
 
-// rss is the server's resident memory in bytes, or zero when it cannot be seen.
-func (s *session) rss() int64 {
+// memory is the server's memory now, as before and after; nil when it cannot be seen.
+func (s *session) memory() *report.Memory {
 	if s.victim == nil {
-		return 0
+		return nil
 	}
 	size, err := s.victim.rss()
 	if err != nil {
 		s.victim, s.blindness = nil, err
+		return nil
 	}
-	return size
+	m := &report.Memory{RSSBefore: size, RSSAfter: size}
+	if heap := s.status.read(); heap != nil {
+		m.HeapBefore, m.HeapAfter = heap.HeapBytes, heap.HeapBytes
+	}
+	return m
+}
+
+// grown is the memory since before was read, shared out among so many clients.
+func (s *session) grown(before *report.Memory, clients int64) *report.Memory {
+	after := s.memory()
+	if before == nil || after == nil {
+		return nil
+	}
+	after.RSSBefore, after.HeapBefore = before.RSSBefore, before.HeapBefore
+	if clients > 0 {
+		after.RSSPerClient = float64(after.RSSAfter-after.RSSBefore) / float64(clients)
+	}
+	return after
+}
+
+// allocations is the number of heap objects that the server has allocated so far; negative when it does not say.
+func (s *session) allocations() int64 {
+	if heap := s.status.read(); heap != nil {
+		return heap.Allocations
+	}
+	return -1
 }

@@ -9,20 +9,14 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-)
 
-// threadUse is what a generator's thread did over a time: on a core, or ready to run and waiting for one.
-type threadUse struct {
-	At      int64         `json:"-"`
-	Wall    time.Duration `json:"wall_ns"`
-	OnCore  time.Duration `json:"on_core_ns"`
-	Waiting time.Duration `json:"waiting_for_core_ns"`
-}
+	"ringcast/bench/report"
+)
 
 // readThread reads the calling thread's times. /proc/thread-self/schedstat has them in nanoseconds: on a core, and
 // waiting for one. Kernels without it have the first of the two through getrusage.
-func readThread() threadUse {
-	u := threadUse{At: clock()}
+func readThread() report.Thread {
+	u := report.Thread{At: clock()}
 	if text, err := os.ReadFile("/proc/thread-self/schedstat"); err == nil {
 		var slices int64
 		if n, _ := fmt.Sscan(string(text), (*int64)(&u.OnCore), (*int64)(&u.Waiting), &slices); n == 3 && u.OnCore > 0 {
@@ -34,21 +28,6 @@ func readThread() threadUse {
 		u.OnCore = time.Duration(r.Utime.Nano() + r.Stime.Nano())
 	}
 	return u
-}
-
-func (u threadUse) since(before threadUse) threadUse {
-	return threadUse{Wall: time.Duration(u.At - before.At), OnCore: u.OnCore - before.OnCore, Waiting: u.Waiting - before.Waiting}
-}
-
-// busy is the share of the time in which the thread could not have done more: at 1 it was the limit, whether for its
-// own work or because another program had the core.
-func (u threadUse) busy() float64 { return share(u.OnCore+u.Waiting, u.Wall) }
-
-func share(part, whole time.Duration) float64 {
-	if whole <= 0 {
-		return 0
-	}
-	return float64(part) / float64(whole)
 }
 
 // machineUse is the ticks of all cores so far, from the first line of /proc/stat.

@@ -12,10 +12,11 @@ import (
 // machine is what the kernel and the Go runtime say of this process at one moment. Where there is no /proc, its part
 // stays zero: a status with gaps is better than none.
 type machine struct {
-	CPUs            int        `json:"cpus"`         // CPUs that Go code may use at once
-	LoadAverage     [3]float64 `json:"load_average"` // the machine's, over 1, 5 and 15 minutes
-	RSSBytes        uint64     `json:"rss_bytes"`    // resident memory
-	HeapBytes       uint64     `json:"heap_bytes"`   // heap in use
+	CPUs            int        `json:"cpus"`             // CPUs that Go code may use at once
+	LoadAverage     [3]float64 `json:"load_average"`     // the machine's, over 1, 5 and 15 minutes
+	RSSBytes        uint64     `json:"rss_bytes"`        // resident memory
+	HeapBytes       uint64     `json:"heap_bytes"`       // heap in use
+	HeapAllocations uint64     `json:"heap_allocations"` // heap objects allocated since the start
 	Goroutines      uint64     `json:"goroutines"`
 	GCCycles        uint64     `json:"gc_cycles"`
 	DescriptorsOpen int        `json:"descriptors_open"`
@@ -49,11 +50,12 @@ func readMachine() machine {
 	// runtime/metrics and not ReadMemStats, which stops the world: status must not be felt by clients.
 	samples := []metrics.Sample{
 		{Name: "/memory/classes/heap/objects:bytes"},
+		{Name: "/gc/heap/allocs:objects"},
 		{Name: "/sched/goroutines:goroutines"},
 		{Name: "/gc/cycles/total:gc-cycles"},
 	}
 	metrics.Read(samples)
-	for i, into := range []*uint64{&m.HeapBytes, &m.Goroutines, &m.GCCycles} {
+	for i, into := range []*uint64{&m.HeapBytes, &m.HeapAllocations, &m.Goroutines, &m.GCCycles} {
 		if samples[i].Value.Kind() == metrics.KindUint64 {
 			*into = samples[i].Value.Uint64()
 		}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+
+	"ringcast/bench/ceiling"
+	"ringcast/bench/report"
+)
+
+// ceilingVerb measures the machine against itself: a load on a server that does the least there is to do.
+type ceilingVerb struct {
+	Threads int    `default:"1" help:"Generator threads. A group lives on one of them."`
+	JSON    string `name:"json" placeholder:"FILE" help:"Write the result with machine, flags and histograms to FILE."`
+	Serve   string `enum:",message,turn" default:"" help:"Only serve, in this form: message (one send per message and member) or turn (one per member and turn of the loop)."`
+	Listen  string `default:"127.0.0.1:1235" help:"Where to listen with --serve."`
+	load
+}
+
+var ceilingForms = map[string]ceiling.Form{"message": ceiling.PerMessage, "turn": ceiling.PerTurn}
+
+// Run is called by kong.
+func (v *ceilingVerb) Run(e *env) error {
+	if v.Serve != "" {
+		addr, err := netip.ParseAddrPort(v.Listen)
+		if err != nil || !addr.Addr().Is4() || !addr.Addr().IsLoopback() {
+			return fmt.Errorf("--listen %q: want an address of 127.0.0.0/8 and a port; this server trusts everybody", v.Listen)
+		}
+		go func() {
+			<-e.ctx.Done()
+			e.exit(exitFine) // the server itself sleeps in the kernel and hears nothing
+		}()
+		return ceiling.Serve(addr, ceilingForms[v.Serve], func(at netip.AddrPort) { fmt.Fprintln(e.stdout, "listening", at) })
+	}
+	c := &common{JoinProof: proofReply, Threads: v.Threads}
+	if err := c.check(); err != nil {
+		return err
+	}
+	if err := v.load.check(v.Threads); err != nil {
+		return err
+	}
+	var runs []*report.Run
+	for _, form := range []string{"message", "turn"} {
+		r, err := e.underCeiling(form, c, func(c *common) (*report.Run, error) { return e.fanout(c, &v.load) })
+		if err != nil {
+			return err
+		}
+		runs = append(runs, r)
+	}
+	return e.end(v.JSON, runs...)
+}
+
+// underCeiling starts a ceiling of the form and has it measured.
+func (e *env) underCeiling(form string, c *common, measure func(*common) (*report.Run, error)) (*report.Run, error) {
+	addr, _, err := freeAddr()
+	if err != nil {
+		return nil, err
+	}
+	program, err := self()
+	if err != nil {
+		return nil, err
+	}
+	server, err := startChild(e.ctx, addr, "", program, "ceiling", "--serve", form, "--listen", addr)
+	if err != nil {
+		return nil, err
+	}
+	defer server.stop()
+	under := &common{name: report.CeilingPrefix + " " + form, URL: "ws://" + addr + "/", Threads: c.Threads, JoinProof: c.JoinProof}
+	return measure(under)
+}
+
+// ceilingFlag is of the verbs that put the ceiling beside what they measure.
+type ceilingFlag struct {
+	NoCeiling bool `help:"Do not measure the ceiling, the least that a server can do on this machine, beside it."`
+}
+
+// besideIt measures the ceiling with the same load, unless that says nothing: of a server elsewhere, or unwanted.
+func (f ceilingFlag) besideIt(e *env, c *common, form string, measure func(*common) (*report.Run, error)) ([]*report.Run, error) {
+	t, err := parseTarget(c.URL, c.AllowRemote)
+	if err != nil || f.NoCeiling || !t.loopback {
+		return nil, err
+	}
+	r, err := e.underCeiling(form, c, measure)
+	if err != nil {
+		return nil, err
+	}
+	return []*report.Run{r}, nil
+}
+
+// form is that of the ceiling which is the least for this load: with one message in flight there is nothing to gather.
+func (l *load) form() string {
+	if l.Window == 1 {
+		return "message"
+	}
+	return "turn"
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// child is a server that the bench started itself. It is ended with the bench, however that ends.
+type child struct {
+	cmd  *exec.Cmd
+	said *tail
+	gone chan struct{} // closed when the process has ended
+}
+
+const (
+	childStartTime = 30 * time.Second // from the start of the process until it accepts connections
+	childStopTime  = 10 * time.Second // from SIGTERM until it is killed
+	childLookEvery = 20 * time.Millisecond
+	tailBytes      = 4 << 10 // kept of what it says, for the message when it fails
+)
+
+// startChild runs a command that is to listen on addr, and returns when it does. Call it on the main goroutine: it is
+// locked to its thread, and a child is killed when the thread that started it ends.
+func startChild(ctx context.Context, addr, dir string, command ...string) (*child, error) {
+	c := &child{cmd: exec.Command(command[0], command[1:]...), said: &tail{}, gone: make(chan struct{})}
+	c.cmd.Dir, c.cmd.Stdout, c.cmd.Stderr = dir, c.said, c.said
+	// A group of its own, so that its own children end with it.
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if err := c.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("cannot start %s: %w", command[0], err)
+	}
+	go func() {
+		_ = c.cmd.Wait() // its status is of no use: whether it serves is what counts
+		close(c.gone)
+	}()
+	deadline := time.NewTimer(childStartTime)
+	defer deadline.Stop()
+	look := time.NewTicker(childLookEvery)
+	defer look.Stop()
+	for {
+		if conn, err := net.DialTimeout("tcp", addr, time.Second); err == nil {
+			conn.Close()
+			return c, nil
+		}
+		select {
+		case <-look.C:
+			continue
+		case <-c.gone:
+			return nil, fmt.Errorf("%s ended instead of listening on %s: %s", strings.Join(command, " "), addr, c.said)
+		case <-deadline.C:
+		case <-ctx.Done():
+		}
+		c.stop()
+		if ctx.Err() != nil {
+			return nil, errInterrupted
+		}
+		return nil, fmt.Errorf("%s does not listen on %s after %v: %s", strings.Join(command, " "), addr, childStartTime, c.said)
+	}
+}
+
+// stop ends the process and all that it started.
+func (c *child) stop() {
+	group := -c.cmd.Process.Pid
+	_ = syscall.Kill(group, syscall.SIGTERM) // an error means that it is gone
+	patience := time.NewTimer(childStopTime)
+	defer patience.Stop()
+	select {
+	case <-c.gone:
+	case <-patience.C:
+	}
+	_ = syscall.Kill(group, syscall.SIGKILL) // its own children, if any are left
+	<-c.gone
+}
+
+// freeAddr is a loopback address that nobody listens on at this moment. Not every peer can take port 0 and say what it
+// got; should somebody else take it meanwhile, the peer fails to start and says so.
+func freeAddr() (string, int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", 0, fmt.Errorf("no free port on 127.0.0.1: %w", err)
+	}
+	defer l.Close()
+	return l.Addr().String(), l.Addr().(*net.TCPAddr).Port, nil
+}
+
+// tail keeps the end of what a process says.
+type tail struct {
+	mu   sync.Mutex
+	kept []byte
+}
+
+func (t *tail) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.kept = append(t.kept, b...)
+	t.kept = t.kept[max(0, len(t.kept)-tailBytes):]
+	return len(b), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.kept) == 0 {
+		return "it said nothing"
+	}
+	return string(bytes.TrimSpace(t.kept))
+}
+
+// self is this program's own file, for children that are the bench again.
+func self() (string, error) {
+	name, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("cannot find the bench's own program: %w", err)
+	}
+	return name, nil
+}

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// load is who publishes how much to whom: the flags that fanout, churn, slow, ceiling and compare have in common.
+type load struct {
+	Members          int           `default:"1000" help:"Clients that are members, spread evenly over the groups."`
+	Groups           int           `default:"1" help:"Groups."`
+	Joins            int           `default:"1" help:"Groups that each member joins."`
+	Publishers       int           `help:"Publishing connections in all, spread evenly over the groups; one that has several groups writes to them in turn. Default: one for each group."`
+	MemberPublishers bool          `help:"The publishers are members themselves, on the same connections."`
+	Bystanders       int           `help:"Clients in no group, on a thread of their own, that ping all the while: how long others wait for a broadcast."`
+	Size             int           `default:"64" help:"Bytes of a message text."`
+	Rate             float64       `xor:"pace" help:"Open loop: messages a second of all publishers together, on time whatever the server does."`
+	Window           int           `xor:"pace" help:"Closed loop: messages of each group and publisher in flight; one lands when all members have it. Default: 1."`
+	Messages         int           `help:"Stop after so many messages. Default: when the time is over."`
+	Time             time.Duration `default:"3s" help:"How long to publish."`
+}
+
+const (
+	sizeMax       = 60_000 // a frame with its command has to fit outBytesMax
+	windowMax     = 1 << 16
+	joinsMax      = 1000
+	bystandersMax = 1000
+)
+
+// check fills what was left to be chosen and refuses what makes no sense.
+func (l *load) check(threads int) error {
+	if l.Publishers == 0 {
+		l.Publishers = l.Groups
+	}
+	if l.Rate == 0 && l.Window == 0 {
+		l.Window = 1
+	}
+	if l.Messages == 0 || l.Messages > messagesMax {
+		l.Messages = messagesMax
+	}
+	switch {
+	case l.Groups < 1 || l.Members < l.Groups || l.Members > clientsMax:
+		return fmt.Errorf("--members must be at least --groups (1 or more), and at most %d", clientsMax)
+	case l.Joins < 1 || l.Joins > joinsMax || l.Joins > 1 && l.Joins*threads > l.Groups:
+		return fmt.Errorf("--joins must be 1 to --groups (divided by --threads), and at most %d", joinsMax)
+	case l.Joins > 1 && l.Groups%threads != 0:
+		return errors.New("--groups must be a multiple of --threads when members join several")
+	case l.Publishers < 1 || l.Publishers > clientsMax:
+		return fmt.Errorf("--publishers must be 1 to %d", clientsMax)
+	case l.Publishers < l.Groups && l.Publishers%threads != 0:
+		return errors.New("--publishers must be a multiple of --threads when there are fewer of them than groups")
+	case l.MemberPublishers && l.Publishers > l.Members:
+		return errors.New("--publishers must not be more than --members when publishers are members")
+	case l.MemberPublishers && l.Publishers < l.Groups:
+		return errors.New("--publishers must be at least --groups when publishers are members")
+	case l.Bystanders < 0 || l.Bystanders > bystandersMax:
+		return fmt.Errorf("--bystanders must be up to %d", bystandersMax)
+	case l.Size < stampBytes || l.Size > sizeMax:
+		return fmt.Errorf("--size must be %d (a stamp) to %d", stampBytes, sizeMax)
+	case l.Window < 0 || l.Window > windowMax || l.Rate < 0 || l.Rate > 1e7:
+		return fmt.Errorf("--window must be 1 to %d, --rate up to 10,000,000", windowMax)
+	case l.Messages < 1:
+		return errors.New("--messages must be at least 1")
+	case l.Time <= 0 || l.Time > timeMax:
+		return fmt.Errorf("--time must be up to %v", timeMax)
+	case (l.Members*l.Joins/l.Groups+1)*(l.streams()/l.Groups+1)*l.Groups > cellsMax:
+		return fmt.Errorf("the check needs a cell for each member and publisher of a group, %d at most: fewer publishers or more groups", cellsMax)
+	}
+	return nil
+}
+
+// A stream is what one publishing connection sends to one group: numbered from 0, by one publisher. There are as many
+// streams as connections, unless there are more groups than that: then a connection has several streams.
+func (l *load) streams() int { return max(l.Publishers, l.Groups) }
+
+// clients is how many connections the load needs.
+func (l *load) clients() int {
+	n := l.Members + l.Bystanders
+	if !l.MemberPublishers {
+		n += l.Publishers
+	}
+	return n
+}
+
+// publisherAt is the client that has the stream.
+func (l *load) publisherAt(stream int) int {
+	if l.MemberPublishers {
+		return stream
+	}
+	return l.Members + stream%l.Publishers
+}
+
+// seats: client n < Members is member n/Groups of group n%Groups, and of the Joins-1 groups behind it. A whole group,
+// its publishers included, is on one thread: acknowledging and comparing members then needs no lock and no atomic, and
+// a rate that one thread cannot take is reported as such. Bystanders have the thread behind the others.
+func (l *load) seats(threads int) []seat {
+	seats := make([]seat, 0, l.clients())
+	for n := range l.Members {
+		seats = append(seats, seat{n % l.Groups, n / l.Groups, n % l.Groups % threads})
+	}
+	for p := 0; len(seats) < l.clients()-l.Bystanders; p++ {
+		group := p % l.Groups
+		seats = append(seats, seat{group, notMember, group % threads})
+	}
+	for range l.Bystanders {
+		seats = append(seats, seat{0, notMember, threads})
+	}
+	return seats
+}
+
+// groupOf is the group of a client's join number j, given its first group. Joins stay on one thread.
+func (l *load) groupOf(first, j, threads int) int { return (first + j*threads) % l.Groups }
+
+// placeIn is the place of a client among all members of a group: those who came with their first join stand first.
+// It returns false when the client does not join the group.
+func (l *load) placeIn(group int, c *conn, threads int) (int, bool) {
+	if c.member == notMember {
+		return 0, false
+	}
+	if int(c.group) == group {
+		return int(c.member), true
+	}
+	place := 0
+	for j := range l.Joins {
+		first := ((group-j*threads)%l.Groups + l.Groups) % l.Groups
+		if first == int(c.group) {
+			return place + int(c.member), true
+		}
+		place += evenShare(l.Members, l.Groups, first)
+	}
+	return 0, false
+}
+
+// membersOf counts the members of a group.
+func (l *load) membersOf(group, threads int) (n int) {
+	for j := range l.Joins {
+		n += evenShare(l.Members, l.Groups, ((group-j*threads)%l.Groups+l.Groups)%l.Groups)
+	}
+	return n
+}
+
+// roster is what the generators must know to join the groups of a load.
+func (l *load) roster(s *session, threads int) roster {
+	return roster{s.groupName, l.Joins, func(first, j int) int { return l.groupOf(first, j, threads) }}
+}
+
+// crews builds the checkers and publishers of the first generators, one each.
+func (l *load) crews(f *fleet, groupName func(int) string, threads int) []*crew {
+	crews := make([]*crew, threads)
+	for i := range crews {
+		crews[i] = &crew{g: f.generators[i], plan: l, threads: threads, most: uint64(evenShare(l.Messages, threads, i)), fill: filling(l.Size),
+			byConn: map[int32][]*publisher{}, ledgers: make([]*ledger, l.Groups), cutMembers: make([][]bool, l.Groups),
+			latency: newHistogram(), lateness: newHistogram(), schedule: schedule{rate: l.Rate, publishers: l.streams()}}
+		f.generators[i].play = crews[i]
+	}
+	for group := range l.Groups {
+		c, members := crews[group%threads], l.membersOf(group, threads)
+		c.ledgers[group] = newLedger(group, members, evenShare(l.streams(), l.Groups, group), &c.faults)
+		c.cutMembers[group] = make([]bool, members)
+	}
+	connOf := make([]*conn, l.clients())
+	for _, g := range f.generators {
+		for i := range g.conns {
+			connOf[g.conns[i].number] = &g.conns[i]
+		}
+	}
+	all := make([]*publisher, l.streams())
+	for n := range all {
+		group, at := n%l.Groups, l.publisherAt(n)
+		all[n] = &publisher{number: n, group: group, place: n / l.Groups, conn: connOf[at],
+			prefix: fmt.Appendf(nil, `{"cmd":"send_to_group","group_id":"%s","message":"`, groupName(group))}
+		c := crews[group%threads]
+		c.byConn[int32(at)] = append(c.byConn[int32(at)], all[n])
+		c.schedule.own = append(c.schedule.own, all[n])
+	}
+	for _, c := range crews {
+		c.publishers = all
+	}
+	return crews
+}
+
+// evenShare is how many of n things go to place i of so many, dealt one by one.
+func evenShare(n, places, i int) int { return (n - i + places - 1) / places }
+
+// flags is the load as a result file has it.
+func (l *load) flags() map[string]any {
+	all := map[string]any{"members": l.Members, "groups": l.Groups, "joins": l.Joins, "publishers": l.Publishers,
+		"member-publishers": l.MemberPublishers, "bystanders": l.Bystanders, "size": l.Size, "time": l.Time.String()}
+	if l.Rate > 0 {
+		all["rate"] = l.Rate
+	} else {
+		all["window"] = l.Window
+	}
+	if l.Messages < messagesMax {
+		all["messages"] = l.Messages
+	}
+	return all
+}

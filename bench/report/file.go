@@ -1,0 +1,203 @@
+// Package report holds what the bench found out: the types of a result file, and what can be made of one or several of
+// them: tables, CSV, pictures, and the verdict whether two differ by more than noise.
+//
+// The rule of this package: it only knows figures. Nothing in it opens a socket or starts a process, so that a file can
+// be judged years later on another machine.
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+)
+
+// Format is the version of the file's layout. A reader refuses another one rather than misread it.
+const Format = 1
+
+// File is a result file: all runs of one command, in the order in which they took place.
+type File struct {
+	Format  int       `json:"format"`
+	Command string    `json:"command"` // as it was typed, behind `go run ./bench`
+	Started time.Time `json:"started"`
+	Machine Machine   `json:"machine"`
+	Commit  string    `json:"commit,omitempty"` // of the tree that the bench was built from, "+changes" when it was not clean
+	Runs    []*Run    `json:"runs"`
+}
+
+// Machine is what a figure must not be quoted without.
+type Machine struct {
+	CPU    string `json:"cpu"`
+	Cores  int    `json:"cores"`
+	Memory uint64 `json:"memory_bytes"`
+	Kernel string `json:"kernel"`
+	Go     string `json:"go"`
+}
+
+// Run is one load against one server, once.
+type Run struct {
+	Server  string         `json:"server"`         // "ringcast", "gws batch", "ceiling turn", or the URL
+	Load    string         `json:"load,omitempty"` // its name in a comparison
+	Round   int            `json:"round,omitempty"`
+	Verb    string         `json:"verb"`
+	Started time.Time      `json:"started"`
+	Flags   map[string]any `json:"flags"` // every flag with its effective value
+
+	Connect *Connect `json:"connect,omitempty"`
+	Fanout  *Fanout  `json:"fanout,omitempty"`
+	Churn   *Churn   `json:"churn,omitempty"`
+	Slow    *Slow    `json:"slow,omitempty"`
+
+	Memory     *Memory  `json:"server_memory,omitempty"` // nil: the server's processes could not be seen
+	Threads    []Thread `json:"generator_threads,omitempty"`
+	Limit      string   `json:"saturated,omitempty"`
+	RateVoid   bool     `json:"rate_void"` // the generator was the limit: the rate is its own
+	ServerCore float64  `json:"server_cores,omitempty"`
+	Busy       float64  `json:"machine_busy_share"`
+
+	Verdict  string              `json:"verdict"`
+	Fine     bool                `json:"fine"`
+	Causes   map[string]int      `json:"failures_by_cause,omitempty"`
+	Counts   map[string]uint64   `json:"faults,omitempty"`
+	Examples map[string][]string `json:"fault_examples,omitempty"`
+	Notes    []string            `json:"notes,omitempty"`
+}
+
+// Connect is what the opening of clients cost.
+type Connect struct {
+	Asked          int     `json:"asked"`
+	Joined         int64   `json:"joined"` // and still there after the hold
+	OpeningSeconds float64 `json:"opening_seconds"`
+	PerSecond      float64 `json:"handshakes_per_second"`
+	PingsAnswered  uint64  `json:"pings_answered"`
+	ServerMicros   float64 `json:"server_us_per_handshake,omitempty"`
+	PerCPUSecond   float64 `json:"handshakes_per_server_cpu_second,omitempty"`
+}
+
+// Memory is the server's memory before the clients came and with them. Kernel socket buffers are not in it.
+type Memory struct {
+	RSSBefore    int64   `json:"rss_before_bytes"`
+	RSSAfter     int64   `json:"rss_after_bytes"`
+	RSSPerClient float64 `json:"rss_per_client_bytes"`
+	// From a status socket, where the server has one.
+	HeapBefore int64 `json:"heap_before_bytes,omitempty"`
+	HeapAfter  int64 `json:"heap_after_bytes,omitempty"`
+}
+
+// Fanout is what publishing to groups gave. Times of latency are nanoseconds from the due time in an open loop, from
+// the write in a closed one, to the read in which the message arrived.
+type Fanout struct {
+	Published    uint64  `json:"published"`
+	Unsent       uint64  `json:"due_but_not_taken_by_the_server"`
+	Delivered    uint64  `json:"delivered"`
+	Seconds      float64 `json:"seconds"` // first due time to last delivery
+	PublishedPer float64 `json:"published_per_second"`
+	DeliveredPer float64 `json:"deliveries_per_second"`
+	MissedByCut  uint64  `json:"missed_by_members_that_were_cut_off"`
+
+	Latency     Percentiles `json:"latency_ns"`
+	LatencyVoid bool        `json:"latency_void"`
+	Lateness    Percentiles `json:"sent_late_ns"`      // open loop: by how much the bench itself was behind the due time
+	Ping        Percentiles `json:"bystander_ping_ns"` // of clients in no group, while the others were served
+	Pings       int64       `json:"bystander_pings,omitempty"`
+
+	ServerUser   time.Duration `json:"server_user_ns"`
+	ServerSystem time.Duration `json:"server_system_ns"`
+	ServerMicros float64       `json:"server_us_per_delivery,omitempty"` // 0: not seen, or too little for a figure
+	// Allocations of the server per delivery, from its status socket; negative: unknown.
+	Allocations float64 `json:"server_allocations_per_delivery"`
+
+	// Histograms are HdrHistogram's own compressed form (V2, base64), so that runs can be added up.
+	Histogram     string `json:"latency_histogram,omitempty"`
+	PingHistogram string `json:"bystander_ping_histogram,omitempty"`
+}
+
+// Churn is what came and went beside a stable population.
+type Churn struct {
+	Connects  uint64  `json:"connects"`
+	Joins     uint64  `json:"joins"`
+	Leaves    uint64  `json:"leaves"`
+	Closes    uint64  `json:"closes"` // with a close frame
+	Aborts    uint64  `json:"aborts"` // with a reset
+	PerSecond float64 `json:"lives_per_second"`
+	Behind    uint64  `json:"not_begun_in_time"` // lives that were due, but no place was free
+	Heard     uint64  `json:"deliveries_to_those_who_came_and_went"`
+}
+
+// Slow is what became of members that stopped reading.
+type Slow struct {
+	Members    int   `json:"slow_members"`
+	CutOff     int   `json:"cut_off_by_the_server"`
+	CutAfter   int64 `json:"last_cut_after_ns,omitempty"`
+	RSSPeak    int64 `json:"rss_peak_bytes"`
+	RSSSettled int64 `json:"rss_after_they_left_bytes"`
+}
+
+// Percentiles are of a histogram, in nanoseconds.
+type Percentiles struct {
+	P50  int64 `json:"p50"`
+	P90  int64 `json:"p90"`
+	P99  int64 `json:"p99"`
+	P999 int64 `json:"p99_9"`
+	Max  int64 `json:"max"`
+}
+
+// Thread is what a thread of the generator did over a time: on a core, or ready to run and waiting for one.
+type Thread struct {
+	At      int64         `json:"-"`
+	Wall    time.Duration `json:"wall_ns"`
+	OnCore  time.Duration `json:"on_core_ns"`
+	Waiting time.Duration `json:"waiting_for_core_ns"`
+}
+
+// Since is what the thread did after before was read.
+func (t Thread) Since(before Thread) Thread {
+	return Thread{Wall: time.Duration(t.At - before.At), OnCore: t.OnCore - before.OnCore, Waiting: t.Waiting - before.Waiting}
+}
+
+// Busy is the share of the time in which the thread could not have done more: at 1 it was the limit, whether for its
+// own work or because another program had the core.
+func (t Thread) Busy() float64 { return Share(t.OnCore+t.Waiting, t.Wall) }
+
+// Share is part/whole, 0 of nothing.
+func Share(part, whole time.Duration) float64 {
+	if whole <= 0 {
+		return 0
+	}
+	return float64(part) / float64(whole)
+}
+
+// Write puts f into a file, whole or not at all.
+func (f *File) Write(name string) error {
+	text, err := json.MarshalIndent(f, "", " ")
+	if err != nil {
+		return fmt.Errorf("result file: %w", err)
+	}
+	temporary := name + ".part"
+	if err := os.WriteFile(temporary, append(text, '\n'), 0o644); err != nil {
+		return fmt.Errorf("result file: %w", err)
+	}
+	if err := os.Rename(temporary, name); err != nil {
+		return fmt.Errorf("result file: %w", err)
+	}
+	return nil
+}
+
+// Read takes a file that Write made.
+func Read(name string) (*File, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	f := &File{}
+	if err := json.Unmarshal(text, f); err != nil {
+		return nil, fmt.Errorf("%s is no result file of this bench: %w", name, err)
+	}
+	if f.Format != Format {
+		return nil, fmt.Errorf("%s has format %d, this bench reads %d", name, f.Format, Format)
+	}
+	if len(f.Runs) == 0 {
+		return nil, fmt.Errorf("%s has no runs", name)
+	}
+	return f, nil
+}

@@ -1,0 +1,176 @@
+package report
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Text is a file for people to read: each run's lines, then how the first stands to the ceiling, where one was run.
+func Text(f *File) string {
+	var t lines
+	for i, r := range f.Runs {
+		if i > 0 {
+			t.b.WriteByte('\n')
+		}
+		t.run(r)
+	}
+	if beside := sharesOfCeiling(f); len(beside) > 0 {
+		t.b.WriteByte('\n')
+		for _, line := range beside {
+			t.line("", "%s", line)
+		}
+	}
+	return t.b.String()
+}
+
+// lines gathers a report's lines, a name and what there is to say of it.
+type lines struct{ b strings.Builder }
+
+func (t *lines) line(name, format string, args ...any) {
+	fmt.Fprintf(&t.b, "%-11s ", name)
+	fmt.Fprintf(&t.b, format, args...)
+	t.b.WriteByte('\n')
+}
+
+func (t *lines) run(r *Run) {
+	t.line(r.Verb, "%s%s", r.Server, r.loadText())
+	if c := r.Connect; c != nil {
+		t.line("opened", "%s of %s clients joined in %.2f s: %s handshakes/s%s", Count(c.Joined), Count(int64(c.Asked)), c.OpeningSeconds,
+			Count(int64(c.PerSecond)), voidMark(r.RateVoid))
+		t.line("held", "for %v, %s pings answered", r.Flags["hold"], Count(int64(c.PingsAnswered)))
+		if c.ServerMicros > 0 {
+			t.line("server", "%.1f µs of CPU a handshake and join: %s for a CPU second", c.ServerMicros, Count(int64(c.PerCPUSecond)))
+		}
+	}
+	if x := r.Fanout; x != nil {
+		t.fanout(r, x)
+	}
+	if c := r.Churn; c != nil {
+		t.line("churn", "%s connects, %s joins, %s leaves, %s closes, %s aborts: %s lives/s; they heard %s", Count(int64(c.Connects)),
+			Count(int64(c.Joins)), Count(int64(c.Leaves)), Count(int64(c.Closes)), Count(int64(c.Aborts)), Count(int64(c.PerSecond)), Count(int64(c.Heard)))
+		if c.Behind > 0 {
+			t.line("", "%s lives could not begin in time: the machine cannot churn so fast", Count(int64(c.Behind)))
+		}
+	}
+	if s := r.Slow; s != nil {
+		t.line("slow", "%d of %d members that stopped reading were cut off by the server%s", s.CutOff, s.Members, cutAfter(s))
+		if s.RSSPeak > 0 {
+			t.line("", "server RSS at its highest %s, when they were gone %s", megabytes(s.RSSPeak), megabytes(s.RSSSettled))
+		}
+	}
+	if m := r.Memory; m != nil {
+		t.line("memory", "server RSS %s → %s, %.0f bytes a client%s", megabytes(m.RSSBefore), megabytes(m.RSSAfter), m.RSSPerClient, heapText(m))
+	}
+	for i, u := range r.Threads {
+		t.line("generator", "thread %d: %.0f %% on a core, %.0f %% waiting for one", i, 100*Share(u.OnCore, u.Wall), 100*Share(u.Waiting, u.Wall))
+	}
+	if r.Limit != "" {
+		t.line("saturated", "%s", r.Limit)
+	}
+	t.line("check", "%s", r.Verdict)
+	for _, cause := range slices.Sorted(maps.Keys(r.Causes)) {
+		t.line("", "%s × %s", Count(int64(r.Causes[cause])), cause)
+	}
+	for _, kind := range slices.Sorted(maps.Keys(r.Counts)) {
+		t.line("", "%s %s", Count(int64(r.Counts[kind])), kind)
+		for _, example := range r.Examples[kind] {
+			t.line("", "  %s", example)
+		}
+	}
+	for _, note := range r.Notes {
+		t.line("", "note: %s", note)
+	}
+}
+
+func (t *lines) fanout(r *Run, x *Fanout) {
+	t.line("published", "%s in %.2f s, %s/s", Count(int64(x.Published)), x.Seconds, Count(int64(x.PublishedPer)))
+	t.line("delivered", "%s, %s/s%s", Count(int64(x.Delivered)), Count(int64(x.DeliveredPer)), voidMark(r.RateVoid))
+	t.line("latency", "%v%s", x.Latency, voidMark(x.LatencyVoid))
+	if _, open := r.Flags["rate"]; open {
+		t.line("sent late", "%v (the bench's own part of the latency; over a quarter of its p99 voids it)", x.Lateness)
+	}
+	if x.Unsent > 0 {
+		t.line("", "the server did not keep up with the rate: %s due messages were not taken", Count(int64(x.Unsent)))
+	}
+	if x.Pings > 0 {
+		t.line("ping", "%v (of clients in no group, %s pings)", x.Ping, Count(x.Pings))
+	}
+	cpu := x.ServerUser + x.ServerSystem
+	switch {
+	case x.ServerMicros > 0:
+		t.line("server", "%.3f µs of CPU a delivery (user %.0f %%), %.2f cores%s", x.ServerMicros, 100*Share(x.ServerUser, cpu), r.ServerCore, allocationText(x))
+	case cpu > 0:
+		t.line("server", "%v of CPU in all, too little for a figure per delivery: run longer", cpu)
+	}
+}
+
+func allocationText(x *Fanout) string {
+	if x.Allocations < 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %.4f allocations a delivery", x.Allocations)
+}
+
+func heapText(m *Memory) string {
+	if m.HeapAfter == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; heap %s → %s", megabytes(m.HeapBefore), megabytes(m.HeapAfter))
+}
+
+func cutAfter(s *Slow) string {
+	if s.CutAfter == 0 {
+		return ""
+	}
+	return ", the last after " + Brief(s.CutAfter)
+}
+
+// loadText is what of a run's flags says how large it was.
+func (r *Run) loadText() string {
+	if r.Fanout == nil {
+		return ""
+	}
+	text := fmt.Sprintf(", %v members, %v groups, %v publishers, %v bytes", r.Flags["members"], r.Flags["groups"], r.Flags["publishers"], r.Flags["size"])
+	if rate, _ := r.Flags["rate"].(float64); rate > 0 {
+		return text + fmt.Sprintf(", open loop, %v messages/s", rate)
+	}
+	return text + fmt.Sprintf(", closed loop, %v in flight", r.Flags["window"])
+}
+
+// voidMark follows a figure that the generator made, not the server.
+func voidMark(void bool) string {
+	if void {
+		return " (VOID)"
+	}
+	return ""
+}
+
+func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
+
+func (p Percentiles) String() string {
+	return fmt.Sprintf("p50 %s · p90 %s · p99 %s · p99.9 %s · max %s", Brief(p.P50), Brief(p.P90), Brief(p.P99), Brief(p.P999), Brief(p.Max))
+}
+
+// Brief writes nanoseconds with three digits.
+func Brief(ns int64) string {
+	switch d := time.Duration(ns); {
+	case d >= 10*time.Second:
+		return d.Round(100 * time.Millisecond).String()
+	case d >= 10*time.Millisecond:
+		return d.Round(100 * time.Microsecond).String()
+	default:
+		return d.Round(time.Microsecond).String()
+	}
+}
+
+// Count writes a number with separators: 1,234,567.
+func Count(n int64) string {
+	s := fmt.Sprint(n)
+	for at := len(s) - 3; at > 0 && s[at-1] != '-'; at -= 3 {
+		s = s[:at] + "," + s[at:]
+	}
+	return s
+}
