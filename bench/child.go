@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -121,4 +123,27 @@ func self() (string, error) {
 		return "", fmt.Errorf("cannot find the bench's own program: %w", err)
 	}
 	return name, nil
+}
+
+// pids are the processes of the child's group: it may have forked workers, and what one of them does counts.
+func (c *child) pids() ([]int, error) {
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat") // the pattern is right, so there is no error
+	var pids []int
+	for _, name := range stats {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			continue // it has ended meanwhile
+		}
+		// Behind the name in parentheses: state, parent, group (proc(5), fields 3 to 5).
+		fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
+		if len(fields) > 2 && string(fields[2]) == strconv.Itoa(c.cmd.Process.Pid) {
+			if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(name))); err == nil {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	if len(pids) == 0 {
+		return nil, fmt.Errorf("the server has ended: %s", c.said)
+	}
+	return pids, nil
 }

@@ -17,6 +17,7 @@ type connectVerb struct {
 // crowd is clients that come, join and stay.
 type crowd struct {
 	Clients int           `short:"n" name:"clients" required:"" help:"Clients to open."`
+	From    int           `help:"Measure the memory from so many clients on: what a server sets up once is not in it then."`
 	Groups  int           `default:"1" help:"Groups that they join, one each."`
 	Hold    time.Duration `default:"5s" help:"How long to hold them, answering pings."`
 }
@@ -25,6 +26,8 @@ func (v *crowd) check() error {
 	switch {
 	case v.Clients < 1 || v.Clients > clientsMax:
 		return fmt.Errorf("-n must be 1 to %d", clientsMax)
+	case v.From < 0 || v.From >= v.Clients:
+		return fmt.Errorf("--from must be less than the number of clients")
 	case v.Groups < 1 || v.Groups > v.Clients:
 		return fmt.Errorf("--groups must be 1 to the number of clients")
 	case v.Hold < 0 || v.Hold > timeMax:
@@ -67,13 +70,18 @@ func (e *env) connect(c *common, v *crowd) (*report.Run, error) {
 	for n := range seats {
 		seats[n] = seat{n % v.Groups, n / v.Groups, n % c.Threads}
 	}
-	f, err := newFleet(e.ctx, s.target, c.JoinProof, c.Threads, seats, roster{s.groupName, 1, func(first, _ int) int { return first }})
+	f, err := newFleet(e.ctx, s.target, c.JoinProof, c.Threads, seats[:v.From], roster{s.groupName, 1, func(first, _ int) int { return first }})
 	if err != nil {
 		return nil, err
 	}
 	defer f.close()
 
-	r := e.newRun("connect", s, map[string]any{"clients": v.Clients, "groups": v.Groups, "hold": v.Hold.String()})
+	r := e.newRun("connect", s, map[string]any{"clients": v.Clients, "groups": v.Groups, "from": v.From, "hold": v.Hold.String()})
+	if _, err := f.open(); err != nil { // of nobody it is over at once
+		return nil, err
+	}
+	first := f.joined()
+	f.seat(seats[v.From:])
 	memory, cpuBefore, machineBefore := s.memory(), s.cpu(), readMachine()
 	bar := e.progress("opening", int64(f.size()), f.openingTally)
 	defer bar.stop()
@@ -90,13 +98,13 @@ func (e *env) connect(c *common, v *crowd) (*report.Run, error) {
 	took := f.openingTime()
 	r.Connect = &report.Connect{Asked: v.Clients, Joined: f.joined(), OpeningSeconds: took.Seconds(), PingsAnswered: f.pings()}
 	if took > 0 {
-		r.Connect.PerSecond = float64(opened) / took.Seconds()
+		r.Connect.PerSecond = float64(opened-first) / took.Seconds()
 	}
-	if opened > 0 && cpu.total() >= cpuCoarse {
-		r.Connect.ServerMicros = float64(cpu.total().Nanoseconds()) / 1e3 / float64(opened)
-		r.Connect.PerCPUSecond = float64(opened) / cpu.total().Seconds()
+	if opened > first && cpu.total() >= cpuCoarse {
+		r.Connect.ServerMicros = float64(cpu.total().Nanoseconds()) / 1e3 / float64(opened-first)
+		r.Connect.PerCPUSecond = float64(opened-first) / cpu.total().Seconds()
 	}
-	r.Memory, r.Causes = s.grown(memory, f.joined()), f.causes()
+	r.Memory, r.Causes = s.grown(memory, f.joined()-first), f.causes()
 	noteLimit(r, s, uses, cpu, machine)
 	r.Fine = f.failed() == 0
 	r.Verdict = "fine: every client joined and stayed"

@@ -46,11 +46,17 @@ func newFleet(ctx context.Context, t target, proof string, threads int, seats []
 		}
 		f.generators = append(f.generators, g)
 	}
+	f.seat(seats)
+	return f, nil
+}
+
+// seat adds clients, for the next open to bring in.
+func (f *fleet) seat(seats []seat) {
+	first := f.size()
 	for n, s := range seats {
 		g := f.generators[s.thread]
-		g.conns = append(g.conns, conn{fd: -1, number: int32(n), at: int32(len(g.conns)), group: int32(s.group), member: int32(s.member)})
+		g.conns = append(g.conns, conn{fd: -1, number: int32(first + n), at: int32(len(g.conns)), group: int32(s.group), member: int32(s.member)})
 	}
-	return f, nil
 }
 
 // phase runs one step on every generator, each on a thread of its own, and returns when all are done, with what each
@@ -74,7 +80,7 @@ func (f *fleet) phase(steps func(*generator) step) ([]report.Thread, error) {
 	return uses, errors.Join(errs...)
 }
 
-// open brings all clients to ready. Clients that fail are counted by cause, they are no error of this function.
+// open brings all clients that are not there yet to ready. Clients that fail are counted by cause, they are no error of this function.
 func (f *fleet) open() ([]report.Thread, error) {
 	return f.phase((*generator).open)
 }

@@ -54,6 +54,7 @@ func (c *common) check() error {
 type commandLine struct {
 	Connect connectVerb `cmd:"" help:"Open and join clients, hold them; handshakes per second and server memory per client."`
 	Ceiling ceilingVerb `cmd:"" help:"Measure the machine itself: a load on a server that does the least there is to do."`
+	Compare compareVerb `cmd:"" help:"Start ringcast and other servers in turn, put the same loads on each, print a table."`
 	Fanout  fanoutVerb  `cmd:"" help:"Publish to groups and check every delivery; rate, latency, server CPU per delivery."`
 }
 
@@ -76,7 +77,8 @@ func main() {
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var line commandLine
-	parser, err := kong.New(&line, kong.Name("bench"), kong.Description(toolPurpose), kong.Writers(stdout, stderr))
+	parser, err := kong.New(&line, kong.Name("bench"), kong.Description(toolPurpose), kong.Writers(stdout, stderr),
+		kong.Vars{"peers": peerNames(), "suite": suiteHelp()})
 	if err != nil {
 		fmt.Fprintln(stderr, "bench:", err)
 		return exitUnable

@@ -36,10 +36,10 @@ const (
 	openingPerClient = 5 * time.Millisecond
 )
 
-// open returns the step that brings all connections to ready, or dead with a counted cause.
+// open returns the step that brings all connections that have not begun yet to ready, or dead with a counted cause.
 func (g *generator) open() step {
 	o := &g.opening
-	*o = opening{firstAt: clock()}
+	*o = opening{firstAt: clock(), begun: o.begun, oldest: o.begun}
 	o.deadline = o.firstAt + int64(openingBase) + int64(len(g.conns))*int64(openingPerClient)
 	return func(now int64) (int64, bool) {
 		for i := 0; i < beginMax && o.begun < len(g.conns) && o.pending < pendingMax; i++ {

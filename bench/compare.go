@@ -1,0 +1,128 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"ringcast/bench/report"
+)
+
+// compareVerb measures servers side by side: every load on every server, in rounds, so that what the machine does
+// besides hits all of them alike.
+type compareVerb struct {
+	With   []string      `default:"gws,nbio,gorilla,gobwas,ws,bun,ceiling" help:"What to put beside ringcast: ${peers}."`
+	Loads  []string      `default:"all" help:"all, or some of: ${suite}."`
+	Rounds int           `default:"3" help:"How often each is measured."`
+	Time   time.Duration `default:"3s" help:"How long to publish."`
+	JSON   string        `name:"json" placeholder:"FILE" help:"Write all runs to FILE, for the verb report. Default: a file in the system's folder for temporary files."`
+}
+
+const (
+	roundsMax = 100
+	// runTime is about what a run takes besides publishing: start, joins, what is still on its way, stop.
+	runTime = 3 * time.Second
+)
+
+// Run is called by kong.
+func (v *compareVerb) Run(e *env) error {
+	if v.Rounds < 1 || v.Rounds > roundsMax {
+		return fmt.Errorf("--rounds must be 1 to %d", roundsMax)
+	}
+	loads, err := choose(v.Loads, v.Time)
+	if err != nil {
+		return err
+	}
+	scratch, err := os.MkdirTemp("", "ringcast-bench-")
+	if err != nil {
+		return fmt.Errorf("a folder for programs: %w", err)
+	}
+	defer os.RemoveAll(scratch)
+	fmt.Fprintln(e.stderr, "making the servers")
+	servers, err := contenders(e.ctx, v.With, scratch)
+	if err != nil {
+		return err
+	}
+	if err := e.examine(servers); err != nil {
+		return err
+	}
+	total := v.Rounds * len(loads) * len(servers)
+	fmt.Fprintf(e.stderr, "%d servers × %d loads × %d rounds: about %v\n", len(servers), len(loads), v.Rounds,
+		(time.Duration(total) * (v.Time + runTime)).Round(time.Minute))
+	if v.JSON == "" {
+		v.JSON = filepath.Join(os.TempDir(), "ringcast-compare.json")
+	}
+	file, done := e.newFile(), 0
+	for round := range v.Rounds {
+		for _, load := range loads {
+			for i := range servers {
+				// Another one begins each round: what comes behind a heavy load may find a hotter machine.
+				server := servers[(i+round)%len(servers)]
+				done++
+				fmt.Fprintf(e.stderr, "%d of %d: %s, %s\n", done, total, load.title, server.name)
+				r, err := e.against(server, load)
+				if err != nil {
+					return err
+				}
+				r.Load, r.Round = load.title, round+1
+				file.Runs = append(file.Runs, r)
+				if err := file.Write(v.JSON); err != nil { // each time: an interrupted comparison keeps what it has
+					return err
+				}
+			}
+		}
+	}
+	fmt.Fprint(e.stdout, report.Table(file))
+	fmt.Fprintf(e.stdout, "\nall runs: %s (the verb report reads it)\n", v.JSON)
+	for _, r := range file.Runs {
+		if !r.Fine {
+			return errFaulty
+		}
+	}
+	return nil
+}
+
+// examine has every server pass the check once, before any is measured: what is wrong need not be fast.
+func (e *env) examine(servers []contender) error {
+	l := &load{Members: 60, Groups: 6, Joins: 2, Publishers: 6, Size: suiteSize, Window: 4, Time: 300 * time.Millisecond}
+	if err := l.check(1); err != nil {
+		return err
+	}
+	var wrong []error
+	for _, server := range servers {
+		fmt.Fprintf(e.stderr, "checking %s\n", server.name)
+		r, err := e.against(server, named{load: l})
+		if err != nil {
+			return err
+		}
+		if !r.Fine {
+			wrong = append(wrong, fmt.Errorf("%s does not deliver what it should: %s %v", server.name, r.Verdict, r.Counts))
+		}
+	}
+	return errors.Join(wrong...)
+}
+
+// against starts a server, puts a load on it, and ends it.
+func (e *env) against(server contender, load named) (*report.Run, error) {
+	addr, port, err := freeAddr()
+	if err != nil {
+		return nil, err
+	}
+	running, err := startChild(e.ctx, addr, server.dir, server.start(addr, port)...)
+	if err != nil {
+		return nil, err
+	}
+	defer running.stop()
+	pids, err := running.pids()
+	if err != nil {
+		return nil, err
+	}
+	c := &common{name: server.name, URL: "ws://" + addr + "/", Threads: 1, JoinProof: proofReply, PID: pids}
+	if strings.HasPrefix(server.name, "ringcast") {
+		c.Status = filepath.Join(filepath.Dir(server.start(addr, port)[0]), fmt.Sprintf("run-%d", port), "ringcast.sock")
+	}
+	return load.run(e, c)
+}

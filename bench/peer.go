@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"ringcast/bench/report"
+)
+
+// peer is a server that compare can start: how it is made from its sources, and how it is called. Sources are folders
+// of bench/peers; each is a module or package of its own, so that what it needs is not what ringcast needs.
+type peer struct {
+	name  string
+	forms []string // what --form takes: usual is how its manual has it, batch gathers what waits for a client into one write
+	needs []string // programs that have to be installed
+	make  [][]string
+	start []string // {bin} is where make may put a program; port and form are added
+}
+
+func goPeer(name string) peer {
+	return peer{name, []string{"usual", "batch"}, []string{"go"}, [][]string{{"go", "build", "-o", "{bin}", "."}}, []string{"{bin}"}}
+}
+
+var npmInstall = []string{"npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"}
+
+var peers = []peer{
+	goPeer("gws"), goPeer("nbio"), goPeer("gorilla"), goPeer("gobwas"),
+	{"ws", []string{"usual", "batch"}, []string{"node", "npm"}, [][]string{npmInstall}, []string{"node", "server.mjs"}},
+	{"bun", []string{"usual"}, []string{"npm"}, [][]string{npmInstall}, []string{"node_modules/.bin/bun", "server.ts"}},
+	{"workerman", []string{"usual"}, []string{"php", "composer"}, [][]string{{"composer", "install", "--quiet", "--no-interaction"}}, []string{"php", "server.php", "start"}},
+}
+
+// contender is one row of a comparison: a server in one form, ready to be started again and again.
+type contender struct {
+	name  string
+	dir   string
+	start func(addr string, port int) []string
+}
+
+// contenders makes everything that --with names, ringcast first. What cannot be made ends the comparison before it
+// begins, with what to do about it.
+func contenders(ctx context.Context, with []string, scratch string) ([]contender, error) {
+	root, err := findRoot()
+	if err != nil {
+		return nil, err
+	}
+	program := filepath.Join(scratch, "ringcast")
+	if err := execute(ctx, root, "go", "build", "-o", program, "."); err != nil {
+		return nil, err
+	}
+	ringcast := func(name, loops string) contender {
+		return contender{name, root, func(addr string, port int) []string {
+			return []string{program, "start", "--listen", addr, "--loops", loops, "--run-dir", filepath.Join(scratch, "run-"+strconv.Itoa(port))}
+		}}
+	}
+	all := []contender{ringcast("ringcast", "auto"), ringcast("ringcast 8 loops", "8")}
+	for _, name := range with {
+		if name == report.CeilingPrefix {
+			made, err := ceilings()
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, made...)
+			continue
+		}
+		i := slices.IndexFunc(peers, func(p peer) bool { return p.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("--with: there is no %q; there are %s", name, peerNames())
+		}
+		made, err := peers[i].contenders(ctx, filepath.Join(root, "bench", "peers", name), scratch)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, made...)
+	}
+	return all, nil
+}
+
+func ceilings() ([]contender, error) {
+	program, err := self()
+	if err != nil {
+		return nil, err
+	}
+	var all []contender
+	for _, form := range []string{"message", "turn"} {
+		all = append(all, contender{report.CeilingPrefix + " " + form, "", func(addr string, _ int) []string {
+			return []string{program, "ceiling", "--serve", form, "--listen", addr}
+		}})
+	}
+	return all, nil
+}
+
+func (p peer) contenders(ctx context.Context, dir, scratch string) ([]contender, error) {
+	for _, program := range p.needs {
+		if _, err := exec.LookPath(program); err != nil {
+			return nil, fmt.Errorf("%s needs %s, which is not in the PATH: install it, or leave %s out of --with", p.name, program, p.name)
+		}
+	}
+	bin := filepath.Join(scratch, p.name)
+	fill := func(command []string) []string {
+		filled := slices.Clone(command)
+		for i := range filled {
+			filled[i] = strings.ReplaceAll(filled[i], "{bin}", bin)
+		}
+		return filled
+	}
+	for _, step := range p.make {
+		if err := execute(ctx, dir, fill(step)...); err != nil {
+			return nil, fmt.Errorf("%s cannot be made (leave it out of --with to go on without it): %w", p.name, err)
+		}
+	}
+	var all []contender
+	for _, form := range p.forms {
+		name := p.name
+		if form != "usual" {
+			name += " " + form
+		}
+		all = append(all, contender{name, dir, func(_ string, port int) []string {
+			return append(fill(p.start), "--port", strconv.Itoa(port), "--form", form)
+		}})
+	}
+	return all, nil
+}
+
+func peerNames() string {
+	names := []string{report.CeilingPrefix}
+	for _, p := range peers {
+		names = append(names, p.name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// execute runs a command to its end; what it said is in the error.
+func execute(ctx context.Context, dir string, command ...string) error {
+	c := exec.CommandContext(ctx, command[0], command[1:]...)
+	c.Dir = dir
+	if said, err := c.CombinedOutput(); err != nil {
+		return fmt.Errorf("`%s` in %s: %w\n%s", strings.Join(command, " "), dir, err, strings.TrimSpace(string(said)))
+	}
+	return nil
+}
+
+// findRoot is the folder of the project's go.mod, at or above the working folder.
+func findRoot() (string, error) {
+	at, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("the working folder: %w", err)
+	}
+	for {
+		if text, err := os.ReadFile(filepath.Join(at, "go.mod")); err == nil && strings.HasPrefix(string(text), "module ringcast\n") {
+			return at, nil
+		}
+		up := filepath.Dir(at)
+		if up == at {
+			return "", errors.New("compare builds the servers from their sources: run it inside the project's folder")
+		}
+		at = up
+	}
+}

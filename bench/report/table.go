@@ -1,0 +1,3 @@
+package report
+
+func Table(f *File) string { return Text(f) }

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"ringcast/bench/report"
+)
+
+// named is a load of compare. Exactly one of the two is set.
+type named struct {
+	title string
+	load  *load
+	crowd *crowd
+}
+
+// suite is what servers of this kind are asked for in practice, each with one thing that it is hard in.
+var suite = map[string]named{
+	"wide-1":   {title: "10,000 members, 1 in flight", load: &load{Members: 10_000, Window: 1}},
+	"wide-64":  {title: "10,000 members, 64 in flight", load: &load{Members: 10_000, Window: 64}},
+	"room-1":   {title: "1,000 members, 1 in flight", load: &load{Members: 1000, Window: 1}},
+	"room-64":  {title: "1,000 members, 64 in flight", load: &load{Members: 1000, Window: 64}},
+	"room-50":  {title: "1,000 members, 50 messages/s", load: &load{Members: 1000, Rate: 50}},
+	"rooms":    {title: "100 groups of 40, 20 publishers, 2,000 messages/s", load: &load{Members: 4000, Groups: 100, Publishers: 20, Rate: 2000}},
+	"pairs":    {title: "2,500 groups of 2 who write, 5,000 messages/s", load: &load{Members: 5000, Groups: 2500, Publishers: 5000, MemberPublishers: true, Rate: 5000}},
+	"pairs-1":  {title: "2,500 groups of 2 who write, 1 in flight each", load: &load{Members: 5000, Groups: 2500, Publishers: 5000, MemberPublishers: true, Window: 1}},
+	"ping":     {title: "10,000 members, 1 in flight, 20 bystanders ping", load: &load{Members: 10_000, Window: 1, Bystanders: 20}},
+	"connects": {title: "1,000 → 15,000 clients", crowd: &crowd{Clients: 15_000, From: 1000, Groups: 1, Hold: 2 * time.Second}},
+}
+
+// suiteOrder is the order in which results show them.
+var suiteOrder = []string{"wide-1", "wide-64", "room-1", "room-64", "room-50", "rooms", "pairs", "pairs-1", "ping", "connects"}
+
+const suiteSize = 64 // bytes of a text: a price, a position, a line of chat
+
+// choose returns the loads with these names, in the suite's order, each publishing for so long; the name all stands for
+// all of them.
+func choose(names []string, publish time.Duration) ([]named, error) {
+	if slices.Contains(names, "all") {
+		names = suiteOrder
+	}
+	for _, name := range names {
+		if _, known := suite[name]; !known {
+			return nil, fmt.Errorf("--loads: there is no %q; there are all, %s", name, strings.Join(suiteOrder, ", "))
+		}
+	}
+	var chosen []named
+	for _, name := range suiteOrder {
+		if !slices.Contains(names, name) {
+			continue
+		}
+		n := suite[name]
+		if n.load != nil {
+			l := *n.load
+			l.Time, l.Joins, l.Size, l.Groups = publish, 1, suiteSize, max(l.Groups, 1)
+			n.load = &l
+			if err := l.check(1); err != nil {
+				return nil, fmt.Errorf("%s: %w", name, err)
+			}
+		}
+		chosen = append(chosen, n)
+	}
+	return chosen, nil
+}
+
+// suiteHelp lists the loads for compare's help.
+func suiteHelp() string {
+	var b strings.Builder
+	for _, name := range suiteOrder {
+		fmt.Fprintf(&b, "%s (%s); ", name, suite[name].title)
+	}
+	return strings.TrimSuffix(b.String(), "; ")
+}
+
+// run is a load on a server, once.
+func (n named) run(e *env, c *common) (*report.Run, error) {
+	if n.crowd != nil {
+		return e.connect(c, n.crowd)
+	}
+	return e.fanout(c, n.load)
+}
