@@ -8,10 +8,8 @@ import "sync/atomic"
 //
 // Any goroutine.
 type bell struct {
-	up   atomic.Uint64 // bit per loop whose up lane to this home has items
 	down atomic.Uint64 // bit per home whose down lane to this loop has items
-	port atomic.Uint64 // bit per port whose up lane to this home has items
-	_    [cacheLine - 24]byte
+	_    [cacheLine - 8]byte
 
 	waking atomic.Bool // a wake-up is under way and has not begun its turn
 }

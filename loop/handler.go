@@ -306,7 +306,7 @@ func (h *handler) rim(i int, portable bool) rim {
 	if h.log.Enabled(context.Background(), slog.LevelDebug) {
 		r.ended = func(c *client, why string) {
 			_, remote := r.names(c.conn)
-			h.log.Debug("closing a client", "loop", i, "client", c.id, "remote", remote, "why", why)
+			h.log.Debug("closing a client", "loop", i, "client", c.id(), "remote", remote, "why", why)
 		}
 	}
 	return r

@@ -1,24 +1,85 @@
 package loop
 
-import "hash/maphash"
+import (
+	"hash/maphash"
+	"math/bits"
+	"sync/atomic"
+)
 
 // home puts the messages of its groups in order: it numbers each and hands it to every loop that has members. A group
 // has exactly one home, chosen by a hash of its name, so all members everywhere see one order, as they did when one
 // Channel server process carried everything.
 //
-// Owner: whoever runs drain, one goroutine at a time; today that is the loop with the home's index. Home code touches
-// nothing of that loop's shard: what it needs are its lanes, and it leaves in rouse whom to wake.
+// A home has no thread. The loop that has something for it hosts it: takes hold of it, serves what there is, lets go
+// (shard.host). So a message goes from its sender's loop to the members' loops with one wake-up each, and the home costs
+// none; when it always ran on one loop, that loop had to be woken too, the dearest step of a message between two clients.
+// What is held is passed over, never waited for: whoever holds it looks again after letting go.
+//
+// Owner: the loop that holds it. Home code touches nothing of that loop's shard: what it needs are its lanes, and it
+// leaves in rouse whom to wake.
 type home struct {
 	// Immutable after start.
 	index int
+	up    []*lane[request] // from each loop, this home being the only consumer
+	ports *[portsMax]atomic.Pointer[Port]
 	down  []*lane[delivery] // to each loop, this home being the only producer
 	bells []*bell           // of each loop
 	count *counters
 
-	// Owner only.
-	groups  table[*homeGroup]
-	serving *lane[request] // whose front is being served, for abandon
-	rouse   uint64         // bit per loop that was given something since the executor last rang
+	// Any goroutine: what there is to do. Set it, then host the home or rouse a loop that will.
+	fresh     atomic.Uint64 // bit per loop whose up lane to this home has items
+	freshPort atomic.Uint64 // bit per port, likewise
+	room      atomic.Bool   // a down lane that was full has room again
+	_         [cacheLine]byte
+
+	// Any goroutine: who holds it owns what follows.
+	held atomic.Bool
+
+	groups      table[*homeGroup]
+	serving     *lane[request] // whose front is being served, for abandon
+	stalled     uint64         // bit per loop whose up lane's front waits for room in a down lane
+	stalledPort uint64
+	rouse       uint64 // bit per loop that was given something, or waits for room that was made
+	_           [cacheLine]byte
+}
+
+// called says whether there is something to do. Any goroutine.
+func (h *home) called() bool { return h.fresh.Load()|h.freshPort.Load() != 0 || h.room.Load() }
+
+// work serves every up lane that has something, once, and reports whether anything was done.
+func (h *home) work() (moved bool) {
+	todo, ports := take(&h.fresh), take(&h.freshPort)
+	if h.room.Load() && h.room.Swap(false) {
+		todo, ports = todo|h.stalled, ports|h.stalledPort
+		h.stalled, h.stalledPort = 0, 0
+	}
+	for ; todo != 0; todo &= todo - 1 {
+		from := bits.TrailingZeros64(todo)
+		served, stalled, awaited := h.drain(h.up[from], from)
+		if stalled {
+			h.stalled |= 1 << from
+		}
+		if awaited {
+			h.rouse |= 1 << from
+		}
+		moved = moved || served > 0
+	}
+	for ; ports != 0; ports &= ports - 1 {
+		from := bits.TrailingZeros64(ports)
+		served, stalled, _ := h.drain(h.ports[from].Load().up[h.index], portOrigin)
+		if stalled {
+			h.stalledPort |= 1 << from
+		}
+		moved = moved || served > 0
+	}
+	return moved
+}
+
+// takeRouse empties rouse.
+func (h *home) takeRouse() uint64 {
+	rouse := h.rouse
+	h.rouse = 0
+	return rouse
 }
 
 // homeGroup is a group with at least one member somewhere.
@@ -45,7 +106,7 @@ func newHomeHash() func(string) uint64 {
 func (h *Hub) homeOf(group string) int { return int(h.hash(group) % uint64(len(h.shards))) }
 
 // drain serves what an up lane held at the time of the call, in order. stalled: the front request found no room in a
-// down lane and stays where it is, nothing lost and nothing overtaken; the home is woken when that down lane has been
+// down lane and stays where it is, nothing lost and nothing overtaken; the home is called when that down lane has been
 // drained. awaited: the lane's producer waits for the room just made.
 func (h *home) drain(up *lane[request], origin int) (served int, stalled, awaited bool) {
 	for n := up.len(); served < n; served++ {
@@ -63,16 +124,25 @@ func (h *home) drain(up *lane[request], origin int) (served int, stalled, awaite
 	return served, stalled, up.takeAwaited()
 }
 
-// abandon drops the request in whose service something panicked: served again it would panic again, for ever.
+// abandon drops the request in whose service something panicked: served again it would panic again, for ever. Which
+// lanes had been taken off the words is not known any more, so all are to be looked at.
 func (h *home) abandon() {
 	if up := h.serving; up != nil {
 		h.serving = nil
 		up.done(up.front().bytes())
 	}
+	h.stalled = uint64(1)<<len(h.up) - 1 // also right for 64
+	for i := range h.ports {
+		if h.ports[i].Load() != nil {
+			h.stalledPort |= 1 << i
+		}
+	}
+	h.room.Store(true)
 }
 
 // serve does one request, whole or not at all. origin is the loop it came from, portOrigin for a port's.
 func (h *home) serve(r *request, origin int) bool {
+	assert(h.held.Load(), "home: served by who does not hold it")
 	switch r.op {
 	case opPublish:
 		return h.publish(r, origin)
@@ -181,7 +251,7 @@ func (h *home) leave(r *request, origin int) {
 	}
 }
 
-// fits asks for room towards a loop, and asks to be woken when there is none.
+// fits asks for room towards a loop, and asks to be called when there is none.
 func (h *home) fits(loop, bytes int) bool {
 	return h.down[loop].fits(bytes) || h.down[loop].await(bytes)
 }

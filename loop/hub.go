@@ -85,12 +85,13 @@ func newHub(loops int, b bounds, page []byte) *Hub {
 			from.up = append(from.up, newLane[request](b.laneSlots, b.laneBytes))
 			from.home.down = append(from.home.down, newLane[delivery](b.laneSlots, b.laneBytes))
 		}
-		from.home.index, from.home.bells, from.home.count = from.index, bells, &from.count
+		from.home.index, from.home.bells, from.home.count, from.home.ports = from.index, bells, &from.count, &h.ports
 		from.home.groups = newTable[*homeGroup]()
 	}
 	for _, to := range h.shards {
 		for _, from := range h.shards {
 			to.down = append(to.down, from.home.down[to.index])
+			to.home.up = append(to.home.up, from.up[to.index])
 		}
 	}
 	return h
@@ -199,7 +200,7 @@ func (s *shard) list() []ClientInfo {
 			continue
 		}
 		info := ClientInfo{
-			Loop: s.index, ID: c.id, State: c.state.String(), Groups: len(c.groups),
+			Loop: s.index, ID: c.id(), State: c.state.String(), Groups: len(c.groups),
 			SendQ: c.conn.OutboundBuffered(), BytesIn: c.bytesIn, BytesOut: c.bytesOut,
 		}
 		info.Local, info.Remote = s.rim.names(c.conn)

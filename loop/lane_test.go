@@ -65,7 +65,7 @@ func TestBellLosesNoNote(t *testing.T) {
 		flags[i] = make(chan struct{}, 1)
 		go func() {
 			for range rounds {
-				note(&b.up, i)
+				note(&b.down, i)
 				if b.mustWake() {
 					wake <- struct{}{}
 				}
@@ -76,7 +76,7 @@ func TestBellLosesNoNote(t *testing.T) {
 	for seen := 0; seen < producers*rounds; {
 		<-wake
 		b.answer()
-		for bits := take(&b.up); bits != 0; bits = take(&b.up) {
+		for bits := take(&b.down); bits != 0; bits = take(&b.down) {
 			for i := range flags {
 				if bits&(1<<i) != 0 {
 					seen++

@@ -96,7 +96,7 @@ func (p *Port) publish(group string, message []byte, result chan<- uint64) error
 		return ErrBusy
 	}
 	p.up[home].send(r, bytes)
-	note(&p.hub.shards[home].bell.port, p.bit)
+	note(&p.hub.shards[home].home.freshPort, p.bit)
 	p.hub.rouse(home)
 	return nil
 }

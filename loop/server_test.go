@@ -457,7 +457,7 @@ func TestAPanicClosesOneClient(t *testing.T) {
 	victim.join("g")
 	err = s.Hub().each(within(t), func(s *shard) {
 		for _, c := range s.clients {
-			if c.id == victimID(s) {
+			if c.id() == victimID(s) {
 				c.in = &inbound{} // its next bytes meet a nil reader
 			}
 		}
@@ -482,7 +482,7 @@ func TestAPanicClosesOneClient(t *testing.T) {
 // victimID is the client that connected last.
 func victimID(s *shard) (id uint64) {
 	for _, c := range s.clients {
-		id = max(id, c.id)
+		id = max(id, c.id())
 	}
 	return id
 }

@@ -7,7 +7,8 @@ import (
 	"ringcast/wsproto"
 )
 
-// shard is what one loop owns: its clients, its members of every group, and the home of its share of the groups.
+// shard is what one loop owns: its clients and its members of every group. Beside them stands the home of a share of
+// the groups, which no loop owns for long.
 //
 // Nothing is acted upon at once: a callback appends (a request to a lane, a reply to the out buffer, a client to the
 // doomed) and ends with a turn, which does what has gathered (turn.go).
@@ -27,12 +28,14 @@ type shard struct {
 	calls  callList
 	inside atomic.Bool // a callback is running; read by others only to assert
 
+	// Owner: the loop that holds it.
+	home home
+
 	// Loop only: whom it serves.
 	clients  []*client
 	lastSeen []uint32 // beside clients: tick of the last sign of life << 1 | a ping is out
 	groups   table[*group]
-	nextID   uint64
-	home     home
+	serial   uint32 // of the last client
 
 	// Loop only: work that has gathered.
 	passes      []*group // wait for a pass, oldest first
@@ -45,8 +48,8 @@ type shard struct {
 	out         []byte // replies to outClient, not sent yet
 	outClient   *client
 	rouse       uint64 // bit per loop to wake at the end of work
-	stalled     uint64 // up lanes whose front waits for room further down
-	stalledPort uint64
+	toHost      uint64 // bit per home that was given something by this loop
+	hosted      *home  // the home that this loop holds, nil: none
 	held        uint64 // down lanes not drained because enough has gathered
 	kicked      bool   // a kick is under way: it, and no other callback, runs passes
 	stopping    bool   // close everybody, a slice per turn
@@ -123,9 +126,8 @@ func (s *shard) opened(conn conn) (c *client) {
 	if len(s.clients) == 0 {
 		s.tick = s.hub.clock.Load() // a loop without clients is not woken by the clock
 	}
-	s.nextID++
-	c = &client{shard: s, conn: conn, fd: int32(conn.Fd()), slot: uint32(len(s.clients))}
-	c.id = s.nextID*LoopsMax + uint64(s.index)
+	s.serial++
+	c = &client{shard: s, conn: conn, fd: int32(conn.Fd()), serial: s.serial, slot: uint32(len(s.clients))}
 	s.clients = append(s.clients, c)
 	s.lastSeen = append(s.lastSeen, s.tick<<1)
 	s.culprit = c
@@ -202,14 +204,12 @@ func (s *shard) leave() {
 func (s *shard) survive(p any) {
 	s.count.panics.Add(1)
 	s.rim.panic(p)
-	s.home.abandon()
-	all := uint64(1)<<len(s.hub.shards) - 1 // also right for 64
-	s.stalled, s.held = all, all
-	for i := range s.hub.ports {
-		if s.hub.ports[i].Load() != nil {
-			s.stalledPort |= 1 << i
-		}
+	if s.hosted != nil {
+		s.hosted.abandon()
+		s.letGo()
 	}
+	s.held = uint64(1)<<len(s.hub.shards) - 1 // also right for 64
+	s.toHost = s.held
 	if c := s.culprit; c != nil && c.state != stateDead {
 		s.condemn(c)
 	}

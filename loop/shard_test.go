@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"ringcast/wsproto"
 )
@@ -90,6 +91,16 @@ func (st *stage) enter(loop int) *stageConn {
 	return c
 }
 
+// hold has another loop hold a home, until the function it returns is called; that loop then looks again.
+func (st *stage) hold(home int) (letGo func()) {
+	s := st.hub.shards[home]
+	s.home.held.Store(true)
+	return func() {
+		s.home.held.Store(false)
+		s.woken()
+	}
+}
+
 func (c *stageConn) say(format string, args ...any) {
 	c.shard.traffic(c.client, wsproto.AppendMaskedFrame(nil, wsproto.OpText, [4]byte{}, fmt.Appendf(nil, format, args...)))
 }
@@ -101,13 +112,22 @@ func (c *stageConn) heard(t *testing.T, want string) {
 	}
 }
 
+// A million clients with 16 bytes more are 16 MB, and a field is added in a second.
+func TestAClientFitsItsSizeClass(t *testing.T) {
+	if got := unsafe.Sizeof(client{}); got > 96 {
+		t.Errorf("a client has %d bytes, want at most 96", got)
+	}
+}
+
 func TestARefusedSecondJoinKeepsTheFirst(t *testing.T) {
 	st := newStage(2, func(b *bounds) { b.laneSlots, b.parkBytes = 2, 10 })
 	c := st.enter(0)
+	letGo := st.hold(1)
 	c.say(`{"cmd":"add_group","group_id":"1g","id":1}`)
 	c.say(`{"cmd":"send_to_group","group_id":"1g","message":"fills the lane","id":2}`)
 	c.say(`{"cmd":"add_group","group_id":"1g","id":3}`)
 	c.heard(t, `{"id":3,"error":{"code":"busy"`)
+	letGo()
 	st.settle()
 	c.heard(t, `{"id":1,"ok":true}`)
 	c.say(`{"cmd":"send_to_group","group_id":"1g","message":"still a member"}`)
@@ -120,6 +140,7 @@ func TestAGroupGivenUpWhileParkingIsFullIsReleasedAfterwards(t *testing.T) {
 	member, sender := st.enter(0), st.enter(0)
 	member.say(`{"cmd":"add_group","group_id":"1g"}`)
 	st.settle()
+	letGo := st.hold(1)
 	for i := range 3 {
 		sender.say(`{"cmd":"send_to_group","group_id":"1x","message":"%150d"}`, i)
 	}
@@ -128,6 +149,7 @@ func TestAGroupGivenUpWhileParkingIsFullIsReleasedAfterwards(t *testing.T) {
 	}
 	st.hub.shards[0].closed(member.client)
 	st.hub.shards[0].closed(sender.client)
+	letGo()
 	st.settle()
 	if total := st.hub.Snapshot().Total(); total.Homes != 0 || len(st.hub.shards[0].groups.m) != 0 {
 		t.Errorf("left over: homes %d, groups %d, want none", total.Homes, len(st.hub.shards[0].groups.m))
@@ -137,10 +159,13 @@ func TestAGroupGivenUpWhileParkingIsFullIsReleasedAfterwards(t *testing.T) {
 func TestAfterAPanicNothingStaysInTheLanes(t *testing.T) {
 	st := newStage(3, nil)
 	a, b, other := st.enter(0), st.enter(0), st.enter(0)
+	letGo1, letGo2 := st.hold(1), st.hold(2)
 	a.say(`{"cmd":"send_to_group","group_id":"1g","message":"x","id":1}`)
 	b.say(`{"cmd":"send_to_group","group_id":"1g","message":"x","id":2}`)
 	other.say(`{"cmd":"send_to_group","group_id":"2g","message":"x","id":3}`)
 	a.boom = true
+	letGo1()
+	letGo2()
 	st.settle()
 	st.hub.beat()
 	st.settle()

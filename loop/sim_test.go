@@ -131,7 +131,11 @@ func (w *world) chance(percent int) bool { return w.rng.IntN(100) < percent }
 func (w *world) run() {
 	for w.step = 0; w.step < 1500; w.step++ {
 		w.noteKicks()
-		w.event()
+		if w.chance(10) {
+			w.heldElsewhere(w.event)
+		} else {
+			w.event()
+		}
 		w.checkKicks()
 		w.checkBounds()
 	}
@@ -186,6 +190,22 @@ func (w *world) event() {
 		if a.sock.gone() {
 			a.connect()
 		}
+	}
+}
+
+// heldElsewhere has an event happen while another loop, of those that are not called meanwhile, holds a home, and has
+// that loop look again as it lets go. In truth the two run at the same time.
+func (w *world) heldElsewhere(event func()) {
+	h := &w.hub.shards[w.rng.IntN(len(w.hub.shards))].home
+	h.held.Store(true)
+	event()
+	h.held.Store(false)
+	w.must(h.serving == nil, "home %d was served while another loop held it", h.index)
+	if h.called() {
+		host := w.hub.shards[w.rng.IntN(len(w.hub.shards))]
+		host.toHost |= 1 << h.index
+		w.wakes[host.index] = false
+		host.woken()
 	}
 }
 

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// counters is what one loop counts. Owner: the loop writes, any goroutine reads; every field is atomic for that reason
-// alone, nothing is ever read in order to decide. Gauges go up and down, all others only grow.
+// counters is what one loop counts. Owner: the loop writes (of homes and published: who holds the home), any goroutine
+// reads; every field is atomic for that reason alone, nothing is ever read in order to decide. Gauges go up and down, all others only grow.
 type counters struct {
 	clients atomic.Int64 // gauge: clients whose handshake is done
 	pending atomic.Int64 // gauge: connections in the handshake

@@ -5,7 +5,7 @@ import "math/bits"
 // turn does what has gathered, in one order:
 //
 //	sweep    cut the doomed, bury the dead
-//	work     drain up lanes (as home), down lanes (gather), parking; release groups without members
+//	work     host homes (up lanes), drain down lanes (gather), parking; release groups without members
 //	rouse    wake the loops that were given something
 //	passes   send what has gathered, within the budget
 //
@@ -38,7 +38,7 @@ func (s *shard) turn() {
 // kick goes on.
 func (s *shard) work() {
 	for round := 0; ; round++ {
-		moved := s.drainUp()
+		moved := s.hostCalled()
 		moved = s.drainDown() || moved
 		moved = s.unpark() || moved
 		moved = s.release() || moved
@@ -55,36 +55,48 @@ func (s *shard) work() {
 // workRoundsMax bounds the rounds of one work call.
 const workRoundsMax = 8
 
-// drainUp serves this loop's home.
-func (s *shard) drainUp() (moved bool) {
-	todo := take(&s.bell.up) | s.stalled
-	s.stalled = 0
-	for ; todo != 0; todo &= todo - 1 {
-		from := bits.TrailingZeros64(todo)
-		lane := s.hub.shards[from].up[s.index]
-		served, stalled, awaited := s.home.drain(lane, from)
-		if stalled {
-			s.stalled |= 1 << from
-		}
-		if awaited {
-			s.rouse |= 1 << from
-		}
-		moved = moved || served > 0
+// hostCalled serves the homes that this loop has given something, and the one with its index, which is where ports ring.
+func (s *shard) hostCalled() (moved bool) {
+	todo := s.toHost
+	s.toHost = 0
+	if s.home.called() {
+		todo |= 1 << s.index
 	}
-	todo = take(&s.bell.port) | s.stalledPort
-	s.stalledPort = 0
 	for ; todo != 0; todo &= todo - 1 {
-		from := bits.TrailingZeros64(todo)
-		lane := s.hub.ports[from].Load().up[s.index]
-		served, stalled, _ := s.home.drain(lane, portOrigin)
-		if stalled {
-			s.stalledPort |= 1 << from
-		}
-		moved = moved || served > 0
+		moved = s.host(bits.TrailingZeros64(todo)) || moved
 	}
-	s.rouse |= s.home.rouse
-	s.home.rouse = 0
 	return moved
+}
+
+// host serves a home on this loop, unless another loop does so at this moment; that one looks again after it has let
+// go, so nothing stays behind.
+func (s *shard) host(index int) (moved bool) {
+	h, culprit := &s.hub.shards[index].home, s.culprit
+	s.culprit = nil // what a home panics over may be of any client, on any loop
+	for round := 0; h.called() && h.held.CompareAndSwap(false, true); round++ {
+		s.hosted = h
+		moved = h.work() || moved
+		s.rouse |= h.takeRouse()
+		s.letGo()
+		if round == hostRoundsMax { // other loops keep it busy, and this one has clients of its own
+			if h.called() {
+				s.toHost |= 1 << index
+				s.kick()
+			}
+			break
+		}
+	}
+	s.culprit = culprit
+	return moved
+}
+
+// hostRoundsMax bounds the rounds for which a loop serves one home while others bring it more.
+const hostRoundsMax = 8
+
+func (s *shard) letGo() {
+	h := s.hosted
+	s.hosted = nil
+	h.held.Store(false)
 }
 
 // drainDown gathers messages for their groups' next pass and sends answers. It stops while too much has gathered: then
@@ -95,8 +107,8 @@ func (s *shard) drainDown() (moved bool) {
 	for ; todo != 0; todo &= todo - 1 {
 		from := bits.TrailingZeros64(todo)
 		lane := s.down[from]
-		n := lane.len()
-		for ; n > 0; n-- {
+		drained := 0
+		for n := lane.len(); n > 0; n-- {
 			if s.gathered >= s.hub.bounds.gatherBytes {
 				s.held |= 1 << from
 				break
@@ -104,11 +116,13 @@ func (s *shard) drainDown() (moved bool) {
 			d := *lane.front()
 			lane.done(d.bytes()) // before it is acted on: should that panic, it must not be done twice
 			s.deliver(&d)
-			moved = true
+			drained++
 		}
-		if lane.takeAwaited() {
-			s.rouse |= 1 << from
+		if drained > 0 && lane.takeAwaited() { // where nothing was drained there is no room to speak of
+			s.hub.shards[from].home.room.Store(true)
+			s.toHost |= 1 << from
 		}
+		moved = moved || drained > 0
 	}
 	return moved
 }
@@ -148,8 +162,8 @@ func (s *shard) request(home int, r request) bool {
 
 func (s *shard) send(home int, r request, bytes int) {
 	s.up[home].send(r, bytes)
-	note(&s.hub.shards[home].bell.up, s.index)
-	s.rouse |= 1 << home
+	note(&s.hub.shards[home].home.fresh, s.index)
+	s.toHost |= 1 << home
 }
 
 // unpark moves parked requests on as far as there is room.
