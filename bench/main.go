@@ -55,6 +55,7 @@ type commandLine struct {
 	Connect connectVerb `cmd:"" help:"Open and join clients, hold them; handshakes per second and server memory per client."`
 	Ceiling ceilingVerb `cmd:"" help:"Measure the machine itself: a load on a server that does the least there is to do."`
 	Fanout  fanoutVerb  `cmd:"" help:"Publish to groups and check every delivery; rate, latency, server CPU per delivery."`
+	Report  reportVerb  `cmd:"" help:"Say what is in result files: tables, CSV, pictures, and what two of them differ in."`
 }
 
 // env is what a verb gets from outside.
