@@ -56,6 +56,7 @@ type commandLine struct {
 	Ceiling ceilingVerb `cmd:"" help:"Measure the machine itself: a load on a server that does the least there is to do."`
 	Compare compareVerb `cmd:"" help:"Start ringcast and other servers in turn, put the same loads on each, print a table."`
 	Fanout  fanoutVerb  `cmd:"" help:"Publish to groups and check every delivery; rate, latency, server CPU per delivery."`
+	Report  reportVerb  `cmd:"" help:"Say what is in result files: tables, CSV, pictures, and what two of them differ in."`
 }
 
 // env is what a verb gets from outside.

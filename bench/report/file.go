@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -196,7 +197,7 @@ func Read(name string) (*File, error) {
 	if f.Format != Format {
 		return nil, fmt.Errorf("%s has format %d, this bench reads %d", name, f.Format, Format)
 	}
-	if len(f.Runs) == 0 {
+	if len(f.Runs) == 0 || slices.Contains(f.Runs, nil) {
 		return nil, fmt.Errorf("%s has no runs", name)
 	}
 	return f, nil

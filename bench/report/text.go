@@ -133,11 +133,11 @@ func (r *Run) loadText() string {
 	if r.Fanout == nil {
 		return ""
 	}
-	text := fmt.Sprintf(", %v members, %v groups, %v publishers, %v bytes", r.Flags["members"], r.Flags["groups"], r.Flags["publishers"], r.Flags["size"])
+	text := fmt.Sprintf(", %s members, %s groups, %s publishers, %s bytes", r.flag("members"), r.flag("groups"), r.flag("publishers"), r.flag("size"))
 	if rate, _ := r.Flags["rate"].(float64); rate > 0 {
-		return text + fmt.Sprintf(", open loop, %v messages/s", rate)
+		return text + fmt.Sprintf(", open loop, %s messages/s", r.flag("rate"))
 	}
-	return text + fmt.Sprintf(", closed loop, %v in flight", r.Flags["window"])
+	return text + fmt.Sprintf(", closed loop, %s in flight", r.flag("window"))
 }
 
 // voidMark follows a figure that the generator made, not the server.
@@ -150,6 +150,7 @@ func voidMark(void bool) string {
 
 func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
 
+// String is for people to read.
 func (p Percentiles) String() string {
 	return fmt.Sprintf("p50 %s · p90 %s · p99 %s · p99.9 %s · max %s", Brief(p.P50), Brief(p.P90), Brief(p.P99), Brief(p.P999), Brief(p.Max))
 }

@@ -1,0 +1,160 @@
+package report
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+)
+
+// figure is one thing that a run measured: its name is the heading of a column, with the unit.
+type figure struct {
+	name string
+	of   func(*Run) float64 // NaN: not measured
+	void func(*Run) bool    // the value is the generator's own; nil: cannot be
+	// floor: a void value still says what the server could do at least. A rate that the generator limited does, a
+	// latency does not.
+	floor bool
+	more  bool // more is better
+	bytes bool // of memory, which depends neither on the speed of a machine nor on what else it did
+}
+
+var (
+	cpuPerDelivery = figure{name: "server µs/delivery", of: fromFanout(func(_ *Run, x *Fanout) float64 { return x.ServerMicros })}
+	deliveries     = figure{name: "deliveries/s", of: fromFanout(func(_ *Run, x *Fanout) float64 { return x.DeliveredPer }),
+		void: rateVoid, floor: true, more: true}
+	latencyMedian  = figure{name: "p50 ms", of: fromFanout(func(_ *Run, x *Fanout) float64 { return milliseconds(x.Latency.P50) }), void: latencyVoid}
+	latencyTail    = figure{name: "p99 ms", of: fromFanout(func(_ *Run, x *Fanout) float64 { return milliseconds(x.Latency.P99) }), void: latencyVoid}
+	bystanderTail  = figure{name: "bystanders' p99 ms", of: fromFanout(func(_ *Run, x *Fanout) float64 { return milliseconds(x.Ping.P99) })}
+	cpuPerOpening  = figure{name: "server µs/handshake", of: fromConnect(func(c *Connect) float64 { return c.ServerMicros })}
+	openingsPerCPU = figure{name: "handshakes/server CPU s", of: fromConnect(func(c *Connect) float64 { return c.PerCPUSecond }), more: true}
+	openings       = figure{name: "handshakes/s", of: fromConnect(func(c *Connect) float64 { return c.PerSecond }), void: rateVoid, floor: true, more: true}
+	memoryEach     = figure{name: "RSS bytes/client", of: fromMemory(func(m *Memory) float64 { return m.RSSPerClient }), bytes: true}
+	heap           = figure{name: "heap MB", of: fromMemory(func(m *Memory) float64 { return float64(m.HeapAfter) / 1e6 }), bytes: true}
+	lives          = figure{name: "lives/s", of: func(r *Run) float64 {
+		if r.Churn == nil {
+			return math.NaN()
+		}
+		return measured(r.Churn.PerSecond)
+	}, more: true}
+	peak = figure{name: "RSS peak MB", of: func(r *Run) float64 {
+		if r.Slow == nil {
+			return math.NaN()
+		}
+		return measured(float64(r.Slow.RSSPeak) / 1e6)
+	}, bytes: true}
+)
+
+// tabled are the columns of a table, as far as a load has them. Memory stands with connect alone: with the few clients
+// of other loads it is the program's own start that is divided by them.
+func tabled(opening bool) []figure {
+	if opening {
+		return []figure{cpuPerOpening, openingsPerCPU, openings, memoryEach, heap}
+	}
+	return []figure{cpuPerDelivery, deliveries, latencyMedian, latencyTail, bystanderTail, lives, peak}
+}
+
+// compared are the figures that two files are judged by.
+var compared = []figure{cpuPerDelivery, latencyTail, deliveries, cpuPerOpening, memoryEach}
+
+func rateVoid(r *Run) bool { return r.RateVoid }
+
+// latencyVoid asks both flags: a message that waited for a full generator is late in its own figures.
+func latencyVoid(r *Run) bool { return r.RateVoid || r.Fanout != nil && r.Fanout.LatencyVoid }
+
+func fromFanout(of func(*Run, *Fanout) float64) func(*Run) float64 {
+	return func(r *Run) float64 {
+		if r.Fanout == nil {
+			return math.NaN()
+		}
+		return measured(of(r, r.Fanout))
+	}
+}
+
+func fromConnect(of func(*Connect) float64) func(*Run) float64 {
+	return func(r *Run) float64 {
+		if r.Connect == nil {
+			return math.NaN()
+		}
+		return measured(of(r.Connect))
+	}
+}
+
+func fromMemory(of func(*Memory) float64) func(*Run) float64 {
+	return func(r *Run) float64 {
+		if r.Memory == nil {
+			return math.NaN()
+		}
+		return measured(of(r.Memory))
+	}
+}
+
+// measured makes a 0 into "not measured", which is what it means in a result file.
+func measured(v float64) float64 {
+	if v <= 0 {
+		return math.NaN()
+	}
+	return v
+}
+
+func milliseconds(ns int64) float64 { return float64(ns) / 1e6 }
+
+// spread is what the rounds gave for one figure, sorted.
+type spread []float64
+
+func newSpread(values []float64) spread {
+	s := slices.Clone(values)
+	slices.Sort(s)
+	return s
+}
+
+func (s spread) median() float64 {
+	n := len(s)
+	if n == 0 {
+		return math.NaN()
+	}
+	return (s[(n-1)/2] + s[n/2]) / 2
+}
+
+func (s spread) least() float64 { return s[0] }
+func (s spread) most() float64  { return s[len(s)-1] }
+
+// String is the median, and of several rounds the range: without it nobody can tell a difference from noise.
+func (s spread) String() string {
+	switch len(s) {
+	case 0:
+		return "–"
+	case 1:
+		return digits(s[0])
+	}
+	return fmt.Sprintf("%s (%s–%s)", digits(s.median()), digits(s.least()), digits(s.most()))
+}
+
+// digits writes a figure with three digits, and thousands and millions as k and M: more would be noise.
+func digits(v float64) string {
+	if math.IsNaN(v) {
+		return "–"
+	}
+	for _, unit := range []struct {
+		size float64
+		name string
+	}{{1e9, "G"}, {1e6, "M"}, {1e3, "k"}} {
+		if math.Abs(v) >= 0.9995*unit.size { // what three digits would round up to it
+			return threeDigits(v/unit.size) + unit.name
+		}
+	}
+	return threeDigits(v)
+}
+
+func threeDigits(v float64) string {
+	behind := 2
+	switch a := math.Abs(v); {
+	case a >= 99.95:
+		behind = 0
+	case a >= 9.995:
+		behind = 1
+	case a != 0 && a < 0.9995:
+		behind = min(2-int(math.Floor(math.Log10(a))), 6) // below a millionth of anything there is nothing to see
+	}
+	return strconv.FormatFloat(v, 'f', behind, 64)
+}
