@@ -49,7 +49,14 @@ func (v *compareVerb) Run(e *env) error {
 	if err := e.examine(servers); err != nil {
 		return err
 	}
-	total := v.Rounds * len(loads) * len(servers)
+	total := 0
+	for _, load := range loads {
+		for _, server := range servers {
+			if server.fits(load) {
+				total += v.Rounds
+			}
+		}
+	}
 	fmt.Fprintf(e.stderr, "%d servers × %d loads × %d rounds: about %v\n", len(servers), len(loads), v.Rounds,
 		(time.Duration(total) * (v.Time + runTime)).Round(time.Minute))
 	if v.JSON == "" {
@@ -61,6 +68,9 @@ func (v *compareVerb) Run(e *env) error {
 			for i := range servers {
 				// Another one begins each round: what comes behind a heavy load may find a hotter machine.
 				server := servers[(i+round)%len(servers)]
+				if !server.fits(load) {
+					continue
+				}
 				done++
 				fmt.Fprintf(e.stderr, "%d of %d: %s, %s\n", done, total, load.title, server.name)
 				r, err := e.against(server, load)

@@ -44,6 +44,11 @@ type contender struct {
 	start func(addr string, port int) []string
 }
 
+// fits says whether it is worth measuring the contender under a load.
+func (c contender) fits(load named) bool {
+	return c.name != report.CeilingPrefix+" turn" || load.gathers()
+}
+
 // contenders makes everything that --with names, ringcast first. What cannot be made ends the comparison before it
 // begins, with what to do about it.
 func contenders(ctx context.Context, with []string, scratch string) ([]contender, error) {

@@ -74,6 +74,10 @@ func suiteHelp() string {
 	return strings.TrimSuffix(b.String(), "; ")
 }
 
+// gathers says whether there is anything to gather for a server that sends once a turn: with one message in flight its
+// two ways are the same, and the better of two measurements would be luck.
+func (n named) gathers() bool { return n.load != nil && n.load.form() == "turn" }
+
 // run is a load on a server, once.
 func (n named) run(e *env, c *common) (*report.Run, error) {
 	if n.crowd != nil {
