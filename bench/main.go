@@ -55,6 +55,8 @@ type commandLine struct {
 	Connect connectVerb `cmd:"" help:"Open and join clients, hold them; handshakes per second and server memory per client."`
 	Ceiling ceilingVerb `cmd:"" help:"Measure the machine itself: a load on a server that does the least there is to do."`
 	Fanout  fanoutVerb  `cmd:"" help:"Publish to groups and check every delivery; rate, latency, server CPU per delivery."`
+	Churn   churnVerb   `cmd:"" help:"The same while other clients come, join, leave and break off all the time; both are checked."`
+	Slow    slowVerb    `cmd:"" set:"size=4096" set:"window=16" set:"time=5s" help:"The same while some members have stopped reading; who is cut off, and what it costs the server and the others."`
 }
 
 // env is what a verb gets from outside.
@@ -76,7 +78,7 @@ func main() {
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var line commandLine
-	parser, err := kong.New(&line, kong.Name("bench"), kong.Description(toolPurpose), kong.Writers(stdout, stderr))
+	parser, err := kong.New(&line, kong.Name("bench"), kong.Description(toolPurpose), kong.Writers(stdout, stderr), loadDefaults)
 	if err != nil {
 		fmt.Fprintln(stderr, "bench:", err)
 		return exitUnable
