@@ -18,6 +18,7 @@ type conn struct {
 	joins  int32 // joins that were proved
 	state  connState
 	asked  bool  // EPOLLOUT is asked for
+	half   bool  // it sends half a request, and never the rest
 	born   int64 // when it began to connect, for the deadline
 	in     []byte
 	out    []byte
@@ -33,6 +34,7 @@ const (
 	stateUpgrading // the request is sent
 	stateJoining   // the join is sent, its proof is awaited
 	stateReady
+	stateClosing // our close frame is sent, the server's end is awaited
 	stateDead
 )
 
@@ -66,6 +68,9 @@ func (g *generator) read(c *conn) {
 		return
 	case err != nil:
 		g.cut(c, fmt.Sprintf("read: %v", err))
+		return
+	case n == 0 && c.state == stateClosing:
+		g.end(c, false)
 		return
 	case n == 0:
 		g.cut(c, "the server ended the connection without a close frame")
@@ -113,7 +118,7 @@ func (g *generator) digest(c *conn, b []byte, now int64) int {
 		payload := b[used+h.size : end]
 		used = end
 		switch {
-		case h.op == opText && c.state == stateReady:
+		case h.op == opText && c.state >= stateReady: // what was sent before the server knew of our close comes all the same
 			g.play.heard(c, payload, now)
 		case h.op == opText:
 			g.proved(c, payload)
@@ -127,11 +132,18 @@ func (g *generator) digest(c *conn, b []byte, now int64) int {
 func (g *generator) control(c *conn, op byte, payload []byte) {
 	switch op {
 	case opPing:
+		if c.state == stateClosing {
+			return // nothing may follow our close frame (RFC 6455, 5.5.1)
+		}
 		g.pings++
 		g.send(c, opPong, payload)
 	case opPong: // an unasked one is allowed too (RFC 6455, 5.5.3)
 		g.play.ponged(c, payload, clock())
 	case opClose:
+		if c.state == stateClosing {
+			g.end(c, false)
+			return
+		}
 		cause := closeCause(payload)
 		g.send(c, opClose, payload[:min(2, len(payload))])
 		g.cut(c, cause)
@@ -205,15 +217,26 @@ func (g *generator) cut(c *conn, cause string) {
 		return
 	}
 	was := c.state
-	c.state = stateDead
-	unix.Close(int(c.fd))
-	c.in, c.out = nil, c.out[:0]
+	g.end(c, false)
 	g.causes[cause]++
 	g.failed.Add(1)
-	if was == stateReady {
+	g.play.cut(c, cause, was < stateReady)
+}
+
+// end ends c because the bench wants it, or no longer minds. A reset tells the server at once and without a word, as a
+// client does that crashes.
+func (g *generator) end(c *conn, reset bool) {
+	was := c.state
+	c.state = stateDead
+	if reset {
+		// A failure would leave an ordinary end, which every server must stand too.
+		_ = unix.SetsockoptLinger(int(c.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	}
+	unix.Close(int(c.fd))
+	c.in, c.out = nil, c.out[:0]
+	if was >= stateReady {
 		g.joined.Add(-1)
 	} else {
 		g.left(was)
 	}
-	g.play.cut(c, cause, was != stateReady)
 }

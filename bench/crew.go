@@ -245,6 +245,7 @@ func (c *crew) cut(m *conn, cause string, stillOpened bool) {
 	}
 }
 
+func (c *crew) opened(*conn, int64)         {}
 func (c *crew) ponged(*conn, []byte, int64) {}
 
 // isMember says whether what a publisher sends is for m at all.

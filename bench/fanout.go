@@ -43,21 +43,47 @@ const startDelay = 5 * time.Millisecond
 
 // fanout runs a load against a server once.
 func (e *env) fanout(c *common, l *load) (*report.Run, error) {
-	s, err := c.start(l.clients())
+	return e.fanoutWith("fanout", c, l, nil)
+}
+
+// guests are clients beside those of the load, in the same groups, on a generator of their own.
+type guests interface {
+	beside
+	clients() int                         // at most at a time
+	seats(thread int) []seat              // of those who come in with the others
+	arrive(g *generator, s *session)      // before the opening
+	depart(m *measurement) error          // after the measured phase, while the members still listen
+	report(r *report.Run, m *measurement) // after that on the members
+}
+
+// fanoutWith runs a load while guests, if there are any, do what they do.
+func (e *env) fanoutWith(verb string, c *common, l *load, with guests) (*report.Run, error) {
+	clients, threads := l.clients(), c.Threads
+	if l.Bystanders > 0 {
+		threads++
+	}
+	if with != nil {
+		clients += with.clients()
+		threads++
+	}
+	s, err := c.start(clients)
 	if err != nil {
 		return nil, err
 	}
 	defer s.end()
-	threads := c.Threads
-	if l.Bystanders > 0 {
-		threads++
+	seats := l.seats(c.Threads)
+	if with != nil {
+		seats = append(seats, with.seats(threads-1)...)
 	}
-	f, err := newFleet(e.ctx, s.target, c.JoinProof, threads, l.seats(c.Threads), l.roster(s, c.Threads))
+	f, err := newFleet(e.ctx, s.target, c.JoinProof, threads, seats, l.roster(s, c.Threads))
 	if err != nil {
 		return nil, err
 	}
 	defer f.close()
-	r := e.newRun("fanout", s, l.flags())
+	if with != nil {
+		with.arrive(f.generators[threads-1], s)
+	}
+	r := e.newRun(verb, s, l.flags())
 	before := s.memory()
 	if err := e.openFleet(f); err != nil {
 		return nil, err
@@ -65,7 +91,7 @@ func (e *env) fanout(c *common, l *load) (*report.Run, error) {
 	r.Memory = s.grown(before, f.joined())
 	if f.failed() > 0 {
 		r.Causes = f.causes()
-		r.Verdict = fmt.Sprintf("FAULTY: %s of %s clients could not be opened and joined; nothing was published", count(f.failed()), count(l.clients()))
+		r.Verdict = fmt.Sprintf("FAULTY: %s of %s clients could not be opened and joined; nothing was published", count(f.failed()), count(f.size()))
 		return r, nil
 	}
 	m := &measurement{env: e, session: s, load: l, fleet: f, crews: l.crews(f, s.groupName, c.Threads)}
@@ -74,11 +100,22 @@ func (e *env) fanout(c *common, l *load) (*report.Run, error) {
 		watch = newBystanders(f.generators[c.Threads])
 		m.beside = append(m.beside, watch)
 	}
+	if with != nil {
+		m.beside = append(m.beside, with)
+	}
 	if err := m.run(); err != nil {
 		return nil, err
 	}
+	if with != nil {
+		if err := with.depart(m); err != nil {
+			return nil, err
+		}
+	}
 	m.report(r)
 	watch.report(r.Fanout)
+	if with != nil {
+		with.report(r, m)
+	}
 	return r, nil
 }
 
@@ -98,6 +135,7 @@ type measurement struct {
 	fleet      *fleet
 	crews      []*crew
 	beside     []beside     // who plays on generators of their own meanwhile
+	also       faults       // what those found wrong
 	publishing atomic.Int32 // crews that are not done
 
 	uses        []report.Thread

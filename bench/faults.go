@@ -13,10 +13,11 @@ const (
 	faultAltered                 // the text is not the one that was published
 	faultForeign                 // a message that was never sent, or not to this group, or to no member
 	faultCut                     // a connection ended before the bench ended it
+	faultFailed                  // a client could not come in, or was not answered
 	faultKinds
 )
 
-var faultNames = [faultKinds]string{"lost", "doubled", "swapped", "disordered", "altered", "foreign", "cut off"}
+var faultNames = [faultKinds]string{"lost", "doubled", "swapped", "disordered", "altered", "foreign", "cut off", "failed"}
 
 func (f fault) String() string { return faultNames[f] }
 

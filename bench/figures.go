@@ -47,6 +47,7 @@ func (m *measurement) report(r *report.Run) {
 		wrong.merge(&c.faults)
 		last = max(last, c.ended-c.started)
 	}
+	wrong.merge(&m.also)
 	took := time.Duration(max(last, 1))
 	f.Seconds = took.Seconds()
 	f.PublishedPer, f.DeliveredPer = float64(f.Published)/f.Seconds, float64(f.Delivered)/f.Seconds

@@ -39,6 +39,7 @@ type generator struct {
 
 // play is what a verb does with what its connections hear. Called on the generator's thread.
 type play interface {
+	opened(c *conn, now int64)                   // it is ready: joined, or through the handshake if it joins nothing
 	heard(c *conn, text []byte, now int64)       // one text message; text is only valid during the call
 	ponged(c *conn, payload []byte, now int64)   // likewise
 	drained(c *conn)                             // what was waiting to be written has been
@@ -122,6 +123,12 @@ func (g *generator) maskKey() [4]byte {
 
 // close ends all connections politely, so that a server that logs rude clients stays quiet.
 func (g *generator) close() {
+	g.dismiss()
+	unix.Close(g.epoll)
+}
+
+// dismiss ends all connections, and the generator's part in what they would still bring.
+func (g *generator) dismiss() {
 	g.play = idle{} // what fails from here on is no finding
 	for i := range g.conns {
 		c := &g.conns[i]
@@ -133,12 +140,12 @@ func (g *generator) close() {
 			c.state = stateDead
 		}
 	}
-	unix.Close(g.epoll)
 }
 
 // idle is the play of a phase in which nothing is measured.
 type idle struct{}
 
+func (idle) opened(*conn, int64)         {}
 func (idle) heard(*conn, []byte, int64)  {}
 func (idle) ponged(*conn, []byte, int64) {}
 func (idle) drained(*conn)               {}

@@ -86,8 +86,8 @@ func joinCommand(group string, n int, withID bool) []byte {
 	return fmt.Appendf(nil, `{"cmd":"add_group","group_id":"%s"}`, group)
 }
 
-// checkReply says whether text is the reply that accepts the join of client n.
-func checkReply(text []byte, n int) error {
+// checkReply says whether text is the reply that accepts what was asked for, a join or a leave, with the id n.
+func checkReply(what string, text []byte, n int) error {
 	var reply struct {
 		ID    json.Number `json:"id"`
 		OK    bool        `json:"ok"`
@@ -97,13 +97,13 @@ func checkReply(text []byte, n int) error {
 	}
 	switch err := json.Unmarshal(text, &reply); {
 	case err != nil:
-		return errors.New("join: the reply is not the JSON of a reply")
+		return fmt.Errorf("%s: the reply is not the JSON of a reply", what)
 	case reply.Error != nil:
-		return fmt.Errorf("join: refused as %s", reply.Error.Code)
+		return fmt.Errorf("%s: refused as %s", what, reply.Error.Code)
 	case reply.ID.String() != strconv.Itoa(n):
-		return errors.New("join: the reply has another client's id")
+		return fmt.Errorf("%s: the reply has another id", what)
 	case !reply.OK:
-		return errors.New("join: the reply is neither ok nor an error")
+		return fmt.Errorf("%s: the reply is neither ok nor an error", what)
 	}
 	return nil
 }

@@ -24,6 +24,7 @@ type ledger struct {
 
 	order  *order // nil with one publisher: its numbers are then the whole order
 	faults *faults
+	called func(member int) string // how a member is named; nil: by its places
 }
 
 // span is the messages from ≤ sequence < to.
@@ -100,7 +101,7 @@ func (l *ledger) sawOddly(i, member, pub int, seq uint32) sighting {
 
 func (l *ledger) passOver(i, member, pub int, s span) {
 	if l.gapCount == gapsMax {
-		l.faults.note("group %d has over %d gaps: from here on a late message counts as lost and doubled", l.group, gapsMax)
+		l.faults.note("%s and others have over %d gaps: from here on a late message counts as lost and doubled", l.name(member), gapsMax)
 	}
 	if l.gapCount++; l.gapCount > gapsMax {
 		l.lost(member, pub, s)
@@ -135,6 +136,19 @@ func (l *ledger) finish(sent []uint32, cut []bool) (missedByCut uint64) {
 	return missedByCut
 }
 
+// begin gives the place of a member to another one, who starts to listen to pub at seq.
+func (l *ledger) begin(member, pub int, seq uint32) { l.next[member*l.pubs+pub] = seq }
+
+// settle counts as lost what a member passed over of pub. What comes after what it saw last is the caller's to judge.
+func (l *ledger) settle(member, pub int) {
+	i := member*l.pubs + pub
+	for _, s := range l.gaps[i] {
+		l.lost(member, pub, s)
+	}
+	l.gapCount -= len(l.gaps[i])
+	delete(l.gaps, i)
+}
+
 // seen is one more than the highest sequence number that any member got of a publisher.
 func (l *ledger) seen(pub int) uint32 {
 	var most uint32
@@ -152,7 +166,12 @@ func (l *ledger) lost(member, pub int, s span) {
 	l.faults.add(faultLost, uint64(s.to-s.from), "%s never got publisher %d's %s", l.name(member), pub, which)
 }
 
-func (l *ledger) name(member int) string { return memberName(l.group, member) }
+func (l *ledger) name(member int) string {
+	if l.called != nil {
+		return l.called(member)
+	}
+	return memberName(l.group, member)
+}
 
 // memberName names a member by its places, as every message of the check does.
 func memberName(group, member int) string { return fmt.Sprintf("group %d member %d", group, member) }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/alecthomas/kong"
 )
 
 // load is who publishes how much to whom: the flags that fanout, churn, slow, ceiling and compare have in common.
@@ -14,12 +16,15 @@ type load struct {
 	Publishers       int           `help:"Publishing connections in all, spread evenly over the groups; one that has several groups writes to them in turn. Default: one for each group."`
 	MemberPublishers bool          `help:"The publishers are members themselves, on the same connections."`
 	Bystanders       int           `help:"Clients in no group, on a thread of their own, that ping all the while: how long others wait for a broadcast."`
-	Size             int           `default:"64" help:"Bytes of a message text."`
+	Size             int           `default:"${size}" help:"Bytes of a message text."`
 	Rate             float64       `xor:"pace" help:"Open loop: messages a second of all publishers together, on time whatever the server does."`
-	Window           int           `xor:"pace" help:"Closed loop: messages of each group and publisher in flight; one lands when all members have it. Default: 1."`
+	Window           int           `xor:"pace" help:"Closed loop: messages of each group and publisher in flight; one lands when all members have it. Default: ${window}."`
 	Messages         int           `help:"Stop after so many messages. Default: when the time is over."`
-	Time             time.Duration `default:"3s" help:"How long to publish."`
+	Time             time.Duration `default:"${time}" help:"How long to publish."`
 }
+
+// loadDefaults are those that a verb may set otherwise, in its tag.
+var loadDefaults = kong.Vars{"size": "64", "window": "1", "time": "3s"}
 
 const (
 	sizeMax       = 60_000 // a frame with its command has to fit outBytesMax
@@ -159,7 +164,7 @@ func (l *load) crews(f *fleet, groupName func(int) string, threads int) []*crew 
 		c.ledgers[group] = newLedger(group, members, evenShare(l.streams(), l.Groups, group), &c.faults)
 		c.cutMembers[group] = make([]bool, members)
 	}
-	connOf := make([]*conn, l.clients())
+	connOf := make([]*conn, f.size()) // guests included, who publish nothing
 	for _, g := range f.generators {
 		for i := range g.conns {
 			connOf[g.conns[i].number] = &g.conns[i]

@@ -56,6 +56,8 @@ type commandLine struct {
 	Ceiling ceilingVerb `cmd:"" help:"Measure the machine itself: a load on a server that does the least there is to do."`
 	Compare compareVerb `cmd:"" help:"Start ringcast and other servers in turn, put the same loads on each, print a table."`
 	Fanout  fanoutVerb  `cmd:"" help:"Publish to groups and check every delivery; rate, latency, server CPU per delivery."`
+	Churn   churnVerb   `cmd:"" help:"The same while other clients come, join, leave and break off all the time; both are checked."`
+	Slow    slowVerb    `cmd:"" set:"size=4096" set:"window=16" set:"time=5s" help:"The same while some members have stopped reading; who is cut off, and what it costs the server and the others."`
 	Report  reportVerb  `cmd:"" help:"Say what is in result files: tables, CSV, pictures, and what two of them differ in."`
 }
 
@@ -79,7 +81,7 @@ func main() {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var line commandLine
 	parser, err := kong.New(&line, kong.Name("bench"), kong.Description(toolPurpose), kong.Writers(stdout, stderr),
-		kong.Vars{"peers": peerNames(), "suite": suiteHelp()})
+		kong.Vars{"peers": peerNames(), "suite": suiteHelp()}, loadDefaults)
 	if err != nil {
 		fmt.Fprintln(stderr, "bench:", err)
 		return exitUnable

@@ -88,7 +88,11 @@ func (g *generator) connected(c *conn) {
 	}
 	c.state = stateUpgrading
 	g.ask(c, false)
-	g.push(c, g.upgrade.request)
+	request := g.upgrade.request
+	if c.half {
+		request = request[:len(request)/2]
+	}
+	g.push(c, request)
 }
 
 // upgraded is called when the handshake's answer was right. A client that joins nothing is ready with that.
@@ -117,7 +121,7 @@ func (g *generator) joining(c *conn) int { return g.roster.group(int(c.group), i
 // proved is called with the first message that a joining client hears, which has to prove the join.
 func (g *generator) proved(c *conn, text []byte) {
 	if g.proof == proofReply {
-		if err := checkReply(text, int(c.number)); err != nil {
+		if err := checkReply("join", text, int(c.number)); err != nil {
 			g.cut(c, err.Error())
 			return
 		}
@@ -147,6 +151,7 @@ func (g *generator) ready(c *conn) {
 	c.state = stateReady
 	g.opening.lastAt = clock()
 	g.joined.Add(1)
+	g.play.opened(c, g.opening.lastAt)
 }
 
 // left takes a connection that failed during the opening out of the counts.

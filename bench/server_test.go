@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,7 +27,17 @@ type groupServer struct {
 	silent bool                                       // answers no ids, as the original
 	pings  bool                                       // pings each client after its join and wants the pong
 	pongs  int
+
+	refuse func() bool                   // whether a request is answered 503
+	shirk  func(cmd string, id int) bool // a command that is answered but not done
+	reject func(cmd string) bool         // one that is answered with an error
+	left   func(m *groupMember)          // hears of a member before the answer to its leave
+	outbox int                           // texts that may wait for a member, beyond which it is closed with 4008; 0: all others wait
+	drops  bool                          // what is beyond outbox is dropped instead
+	open   int                           // connections
 }
+
+const serverSendBytes = 128 << 10
 
 // groupMember is one joined connection. place is the id of its join, which is the client's number: with one group also
 // the member's place as the bench names it.
@@ -34,6 +46,41 @@ type groupMember struct {
 	place int
 	heard int    // texts sent to it, before spoiling
 	held  string // for a spoiler that gives something back later
+	mark  int    // heard when it was spoiled
+	queue chan []byte
+	over  bool // nothing goes into queue any more
+}
+
+// write serves the queue, with a close frame behind it where it was too short.
+func (m *groupMember) write() {
+	var err error
+	for frames := range m.queue {
+		if err == nil { // else the client is gone, and the rest goes nowhere
+			_, err = m.conn.Write(frames)
+		}
+	}
+	ws.WriteFrame(m.conn, ws.NewCloseFrame(ws.NewCloseFrameBody(4008, "too slow")))
+	m.conn.Close()
+}
+
+// give sends frames to a member in one write, or puts them into its queue.
+func (s *groupServer) give(m *groupMember, frames []byte) {
+	switch {
+	case m.queue == nil:
+		m.conn.Write(frames)
+	case m.over:
+	case len(m.queue) < cap(m.queue):
+		m.queue <- frames
+	case !s.drops:
+		s.end(m)
+	}
+}
+
+func (s *groupServer) end(m *groupMember) {
+	if m.queue != nil && !m.over {
+		m.over = true
+		close(m.queue)
+	}
 }
 
 // serve starts the server and returns its ws:// address.
@@ -46,10 +93,23 @@ func (s *groupServer) serve(t *testing.T) string {
 }
 
 func (s *groupServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	refused := s.refuse != nil && s.refuse()
+	s.mu.Unlock()
+	if refused {
+		http.Error(w, "full", http.StatusServiceUnavailable)
+		return
+	}
 	conn, _, _, err := ws.UpgradeHTTP(r, w)
 	if err != nil {
 		return
 	}
+	if tcp, ok := conn.(*net.TCPConn); ok { // else the kernel would take megabytes for one that does not read
+		tcp.SetWriteBuffer(serverSendBytes)
+	}
+	s.mu.Lock()
+	s.open++
+	s.mu.Unlock()
 	defer conn.Close()
 	for {
 		header, err := ws.ReadHeader(conn)
@@ -62,6 +122,11 @@ func (s *groupServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		frame = ws.UnmaskFrameInPlace(frame)
 		if frame.Header.OpCode == ws.OpClose {
+			if !s.silent { // a server may also end the connection without a word
+				s.mu.Lock()
+				ws.WriteFrame(conn, ws.NewCloseFrame(frame.Payload))
+				s.mu.Unlock()
+			}
 			break
 		}
 		s.mu.Lock()
@@ -75,15 +140,19 @@ func (s *groupServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for name, members := range s.groups {
-		kept := members[:0]
-		for _, m := range members {
-			if m.conn != conn {
-				kept = append(kept, m)
-			}
-		}
-		s.groups[name] = kept
+	s.open--
+	for name := range s.groups {
+		s.leave(name, conn, func(m *groupMember) { s.end(m) })
 	}
+}
+
+func (s *groupServer) leave(name string, conn net.Conn, each func(*groupMember)) {
+	s.groups[name] = slices.DeleteFunc(s.groups[name], func(m *groupMember) bool {
+		if m.conn == conn {
+			each(m)
+		}
+		return m.conn == conn
+	})
 }
 
 func (s *groupServer) command(conn net.Conn, text []byte) {
@@ -96,10 +165,33 @@ func (s *groupServer) command(conn net.Conn, text []byte) {
 	if json.Unmarshal(text, &c) != nil {
 		return
 	}
+	place, _ := strconv.Atoi(string(c.ID))
+	shirked := s.shirk != nil && s.shirk(c.Cmd, place)
+	if s.reject != nil && s.reject(c.Cmd) {
+		wsutil.WriteServerText(conn, fmt.Appendf(nil, `{"id":%s,"error":{"code":"busy","message":"not now"}}`, c.ID))
+		return
+	}
 	switch c.Cmd {
+	case "leave_group":
+		if !shirked {
+			s.leave(c.Group, conn, func(m *groupMember) {
+				if s.left != nil {
+					s.left(m)
+				}
+			})
+		}
+		if c.ID != nil && !s.silent {
+			wsutil.WriteServerText(conn, fmt.Appendf(nil, `{"id":%s,"ok":true}`, c.ID))
+		}
 	case "add_group":
-		place, _ := strconv.Atoi(string(c.ID))
-		s.groups[c.Group] = append(s.groups[c.Group], &groupMember{conn: conn, place: place})
+		m := &groupMember{conn: conn, place: place}
+		if s.outbox > 0 {
+			m.queue = make(chan []byte, s.outbox)
+			go m.write()
+		}
+		if !shirked {
+			s.groups[c.Group] = append(s.groups[c.Group], m)
+		}
 		if c.ID != nil && !s.silent {
 			wsutil.WriteServerText(conn, fmt.Appendf(nil, `{"id":%s,"ok":true}`, c.ID))
 		}
@@ -113,8 +205,12 @@ func (s *groupServer) command(conn net.Conn, text []byte) {
 				texts = s.spoil(m, c.Message)
 				m.heard++
 			}
+			var frames bytes.Buffer
 			for _, text := range texts {
-				wsutil.WriteServerText(m.conn, []byte(text))
+				ws.WriteFrame(&frames, ws.NewTextFrame([]byte(text)))
+			}
+			if frames.Len() > 0 {
+				s.give(m, frames.Bytes())
 			}
 		}
 	}

@@ -28,6 +28,7 @@ type target struct {
 	host     string // for the Host header
 	path     string
 	loopback bool
+	receive  int // bytes of a client's receive buffer (SO_RCVBUF); 0: what the kernel gives
 }
 
 // parseTarget reads a ws:// URL and resolves it once. A target outside loopback needs allowRemote: a load generator
@@ -92,6 +93,9 @@ func (t target) dial(n int) (int, error) {
 		if err = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1); err == nil {
 			err = unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, byte(1 + n%sourceAddresses)}})
 		}
+	}
+	if err == nil && t.receive > 0 { // before the connect, where the window is agreed
+		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, t.receive)
 	}
 	if err == nil {
 		err = unix.Connect(fd, to)

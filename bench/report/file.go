@@ -75,7 +75,8 @@ type Connect struct {
 	PerCPUSecond   float64 `json:"handshakes_per_server_cpu_second,omitempty"`
 }
 
-// Memory is the server's memory before the clients came and with them. Kernel socket buffers are not in it.
+// Memory is the server's memory before the clients came and with them; for Churn, with the stable members before and
+// after the others came and went, and nothing per client. Kernel socket buffers are not in it.
 type Memory struct {
 	RSSBefore    int64   `json:"rss_before_bytes"`
 	RSSAfter     int64   `json:"rss_after_bytes"`
@@ -127,11 +128,16 @@ type Churn struct {
 
 // Slow is what became of members that stopped reading.
 type Slow struct {
-	Members    int   `json:"slow_members"`
-	CutOff     int   `json:"cut_off_by_the_server"`
-	CutAfter   int64 `json:"last_cut_after_ns,omitempty"`
-	RSSPeak    int64 `json:"rss_peak_bytes"`
-	RSSSettled int64 `json:"rss_after_they_left_bytes"`
+	Members int `json:"slow_members"`
+	CutOff  int `json:"cut_off_by_the_server"`
+	// CutAfter is from the start to the last end: when a reset or FIN was seen, or, where the end stood behind messages that
+	// were not read, the due time of the last of these.
+	CutAfter int64 `json:"last_cut_after_ns,omitempty"`
+	// Ends are the ways in which they were cut off: the close frame's code and reason, or what else was seen.
+	Ends       map[string]int `json:"cut_off_by_cause,omitempty"`
+	Skipped    uint64         `json:"messages_that_they_were_not_given"` // before they were cut off, or without being cut off
+	RSSPeak    int64          `json:"rss_peak_bytes"`
+	RSSSettled int64          `json:"rss_after_they_left_bytes"`
 }
 
 // Percentiles are of a histogram, in nanoseconds.

@@ -57,12 +57,18 @@ func (t *lines) run(r *Run) {
 	}
 	if s := r.Slow; s != nil {
 		t.line("slow", "%d of %d members that stopped reading were cut off by the server%s", s.CutOff, s.Members, cutAfter(s))
+		for _, cause := range slices.Sorted(maps.Keys(s.Ends)) {
+			t.line("", "%s × %s", Count(int64(s.Ends[cause])), cause)
+		}
+		if s.Skipped > 0 {
+			t.line("", "they were not given %s messages that came before others, or without being cut off", Count(int64(s.Skipped)))
+		}
 		if s.RSSPeak > 0 {
 			t.line("", "server RSS at its highest %s, when they were gone %s", megabytes(s.RSSPeak), megabytes(s.RSSSettled))
 		}
 	}
 	if m := r.Memory; m != nil {
-		t.line("memory", "server RSS %s → %s, %.0f bytes a client%s", megabytes(m.RSSBefore), megabytes(m.RSSAfter), m.RSSPerClient, heapText(m))
+		t.line("memory", "server RSS %s → %s%s%s", megabytes(m.RSSBefore), megabytes(m.RSSAfter), perClient(r, m), heapText(m))
 	}
 	for i, u := range r.Threads {
 		t.line("generator", "thread %d: %.0f %% on a core, %.0f %% waiting for one", i, 100*Share(u.OnCore, u.Wall), 100*Share(u.Waiting, u.Wall))
@@ -112,6 +118,14 @@ func allocationText(x *Fanout) string {
 		return ""
 	}
 	return fmt.Sprintf(", %.4f allocations a delivery", x.Allocations)
+}
+
+// perClient is empty where clients came and went: there is nobody left to share the memory.
+func perClient(r *Run, m *Memory) string {
+	if r.Churn != nil {
+		return ""
+	}
+	return fmt.Sprintf(", %.0f bytes a client", m.RSSPerClient)
 }
 
 func heapText(m *Memory) string {

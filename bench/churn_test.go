@@ -1,0 +1,400 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+)
+
+// churn runs seven members and a publisher, numbers 0 to 7, and many short lives behind them.
+func churnArgs(t *testing.T, s *groupServer, more ...string) []string {
+	return append([]string{"churn", "--url", s.serve(t), "--members", "7", "--lives", "200", "--stay", "100ms", "--time", "500ms"}, more...)
+}
+
+func isLife(m *groupMember) bool { return m.place > 7 }
+
+// abandoned waits until the server has seen the end of every connection: one that the bench forgot would stay.
+func abandoned(t *testing.T, s *groupServer) {
+	t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	for range look.C {
+		s.mu.Lock()
+		open := s.open
+		s.mu.Unlock()
+		if open == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d connections are still open after the run", open)
+		}
+	}
+}
+
+func TestChurnFindsNothingWrongWithACorrectServer(t *testing.T) {
+	t.Parallel()
+	for name, args := range map[string][]string{
+		"open loop":                     {"--rate", "200"},
+		"closed loop":                   {"--window", "2"},
+		"several groups and publishers": {"--rate", "400", "--groups", "3", "--publishers", "7"},
+		"two threads and bystanders":    {"--rate", "200", "--groups", "2", "--threads", "2", "--bystanders", "2"},
+		"a server that answers no ids":  {"--rate", "200", "--join-proof", "probe"},
+		"long messages":                 {"--rate", "100", "--size", "20000"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := &groupServer{silent: strings.Contains(name, "no ids"), pings: true}
+			status, out, errs, runs := benchAll(t, churnArgs(t, s, args...)...)
+			if status != exitFine || len(runs) != 1 || !runs[0].Fine {
+				t.Fatalf("got status %d, want %d\n%s%s", status, exitFine, out, errs)
+			}
+			c := runs[0].Churn
+			if c.Connects == 0 || c.Joins == 0 || c.Leaves == 0 || c.Closes == 0 || c.Aborts == 0 || c.Heard == 0 || c.PerSecond == 0 {
+				t.Errorf("figures are missing: %+v", c)
+			}
+			if c.Closes+c.Aborts != c.Connects || c.Joins > c.Connects || c.Leaves > c.Joins && !s.silent {
+				t.Errorf("the figures do not add up: %+v", c)
+			}
+			if runs[0].Flags["lives"] != 200.0 || runs[0].Verb != "churn" || runs[0].Fanout.Delivered == 0 {
+				t.Errorf("got verb %s, flags %v, %d delivered", runs[0].Verb, runs[0].Flags, runs[0].Fanout.Delivered)
+			}
+			if !strings.Contains(out, "lives/s; they heard") {
+				t.Errorf("no line about who came and went:\n%s", out)
+			}
+			abandoned(t, s)
+		})
+	}
+}
+
+// Each server is wrong in one way to many of the lives, tried times in all. Some of those end before they can notice;
+// one that leaves later has noticed for certain, as the answer to its leave comes behind.
+func TestChurnCountsWhatIsWrongWithShortLives(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		spoil func(m *groupMember, text string, try func()) []string
+		kind  fault
+		want  string // in the first example
+	}{
+		{"drops one", func(m *groupMember, text string, try func()) []string {
+			if m.heard == 3 {
+				try()
+				return nil
+			}
+			return []string{text}
+		}, faultLost, "never got publisher 0's #"},
+		{"doubles one", func(m *groupMember, text string, try func()) []string {
+			if m.heard == 3 {
+				try()
+				return []string{text, text}
+			}
+			return []string{text}
+		}, faultDoubled, "again, after its #"},
+		{"swaps two", func(m *groupMember, text string, try func()) []string {
+			given, _ := readStamp([]byte(text))
+			if m.heard == 3 && given.sequence < 80 { // of the last ones of the run none may follow, which would be another fault
+				m.held = text
+				return nil
+			}
+			if m.held != "" {
+				held := m.held
+				m.held = ""
+				try()
+				return []string{text, held}
+			}
+			return []string{text}
+		}, faultSwapped, "got publisher 0's #"},
+		{"steps back before the first", func(m *groupMember, text string, try func()) []string {
+			given, _ := readStamp([]byte(text))
+			if m.heard == 0 && given.sequence > 0 {
+				try()
+				given.sequence--
+				return []string{text, string(appendStamp(nil, given)) + text[stampBytes:]}
+			}
+			return []string{text}
+		}, faultSwapped, "after its #"},
+		{"changes a byte", func(m *groupMember, text string, try func()) []string {
+			if m.heard == 3 {
+				try()
+				return []string{text, text[:len(text)-1] + "!"}
+			}
+			return []string{text}
+		}, faultAltered, "that was not published"},
+		{"delivers what is not for the group", func(m *groupMember, text string, try func()) []string {
+			if m.heard == 3 {
+				try()
+				return []string{text, string(appendStamp(nil, stamp{publisher: 1})) + text[stampBytes:]}
+			}
+			return []string{text}
+		}, faultForeign, "got publisher 1's #0, which is not for it"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			var tried, certain uint64
+			s := &groupServer{}
+			s.spoil = func(m *groupMember, text string) []string {
+				if !isLife(m) {
+					return []string{text}
+				}
+				return c.spoil(m, text, func() { tried++; m.mark = m.heard + 1 })
+			}
+			s.left = func(m *groupMember) {
+				if m.mark > 0 && m.heard > m.mark { // another one came behind it
+					certain++
+				}
+			}
+			status, out, errs, runs := benchAll(t, churnArgs(t, s, "--rate", "200")...)
+			if status != exitFaulty || len(runs) != 1 {
+				t.Fatalf("got status %d, want %d\n%s%s", status, exitFaulty, out, errs)
+			}
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			r := runs[0]
+			if n := r.Counts[c.kind.String()]; len(r.Counts) != 1 || certain == 0 || n < certain || n > tried {
+				t.Fatalf("got faults %v, want only %v, from %d to %d\n%s", r.Counts, c.kind, certain, tried, out)
+			}
+			if got := r.Examples[c.kind.String()][0]; !strings.HasPrefix(got, "life ") || !strings.Contains(got, c.want) {
+				t.Errorf("got %q, want a life and %q", got, c.want)
+			}
+		})
+	}
+}
+
+func TestChurnSeesAServerThatIgnoresALeave(t *testing.T) {
+	t.Parallel()
+	s := &groupServer{shirk: func(cmd string, _ int) bool { return cmd == "leave_group" }}
+	status, out, _, runs := benchAll(t, churnArgs(t, s, "--rate", "200")...)
+	if status != exitFaulty || len(runs[0].Counts) != 1 || !strings.Contains(runs[0].Examples["foreign"][0], "after its leave was answered") {
+		t.Fatalf("got status %d, faults %v\n%s", status, runs[0].Counts, out)
+	}
+}
+
+func TestChurnSeesThatAJoinWasAnsweredButNotDone(t *testing.T) {
+	t.Parallel()
+	shirked := map[int]bool{}
+	s := &groupServer{shirk: func(cmd string, id int) bool {
+		shirked[id] = shirked[id] || cmd == "add_group" && id > 7 && id%10 == 0
+		return cmd == "add_group" && shirked[id]
+	}}
+	status, out, _, runs := benchAll(t, churnArgs(t, s, "--rate", "200")...)
+	if status != exitFaulty || len(runs[0].Counts) != 1 || runs[0].Counts["lost"] == 0 {
+		t.Fatalf("got status %d, faults %v, want only lost\n%s", status, runs[0].Counts, out)
+	}
+	for _, example := range runs[0].Examples["lost"] {
+		var life int
+		if fmt.Sscanf(example, "life %d", &life); !shirked[life+8] {
+			t.Errorf("%q is named, but it was let in", example)
+		}
+	}
+}
+
+func TestChurnSeesThatTheFirstMessageAfterAJoinIsMissing(t *testing.T) {
+	t.Parallel()
+	var tried, left uint64
+	s := &groupServer{left: func(m *groupMember) {
+		if m.mark > 0 && m.heard > 2 {
+			left++
+		}
+	}}
+	s.spoil = func(m *groupMember, text string) []string {
+		if isLife(m) && m.place%3 == 0 && m.heard == 0 { // the others have to hear it, else nobody knows of it
+			tried++
+			m.mark = 1
+			return nil
+		}
+		return []string{text}
+	}
+	status, out, _, runs := benchAll(t, churnArgs(t, s, "--rate", "200")...)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// A message that was sent before the answer to the join had been read is not claimed, so only a part must be found.
+	if n := runs[0].Counts["lost"]; status != exitFaulty || len(runs[0].Counts) != 1 || n > tried || left < 4 || n < left/3 {
+		t.Fatalf("got status %d, faults %v, want %d to %d lost\n%s", status, runs[0].Counts, left/3, tried, out)
+	}
+}
+
+func TestChurnIsFaultyWhenNobodyWhoPassesHearsAnything(t *testing.T) {
+	t.Parallel()
+	s := &groupServer{shirk: func(cmd string, id int) bool { return cmd == "add_group" && id > 7 }}
+	status, out, _, _ := benchAll(t, churnArgs(t, s, "--rate", "200")...)
+	if status != exitFaulty || !strings.Contains(out, "heard nothing") {
+		t.Fatalf("got status %d\n%s", status, out)
+	}
+}
+
+func TestChurnCountsLivesThatFail(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		make func(s *groupServer, tried *int)
+		kind fault
+		want string
+	}{
+		{"refused", func(s *groupServer, tried *int) {
+			requests := 0
+			s.refuse = func() bool {
+				if requests++; requests > 8 && requests%5 == 0 {
+					*tried++
+					return true
+				}
+				return false
+			}
+		}, faultFailed, "failed: handshake: answered 503"},
+		{"a leave is refused", func(s *groupServer, tried *int) {
+			s.reject = func(cmd string) bool {
+				if cmd == "leave_group" {
+					*tried++
+				}
+				return cmd == "leave_group"
+			}
+		}, faultFailed, "failed: leave: refused as busy"},
+		{"cut off", func(s *groupServer, tried *int) {
+			s.spoil = func(m *groupMember, text string) []string {
+				if isLife(m) && m.heard == 2 {
+					*tried++
+					m.conn.Close()
+					return nil
+				}
+				return []string{text}
+			}
+		}, faultCut, "was cut off: the server ended the connection without a close frame"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s, tried := &groupServer{}, 0
+			c.make(s, &tried)
+			status, out, errs, runs := benchAll(t, churnArgs(t, s, "--rate", "200")...)
+			if status != exitFaulty {
+				t.Fatalf("got status %d, want %d\n%s%s", status, exitFaulty, out, errs)
+			}
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			n := int(runs[0].Counts[c.kind.String()])
+			exact := c.kind == faultFailed // one that is cut off may have ended by itself at that moment
+			if len(runs[0].Counts) != 1 || n == 0 || n > tried || exact && n != tried {
+				t.Fatalf("got faults %v, want %d %v\n%s", runs[0].Counts, tried, c.kind, out)
+			}
+			if !strings.Contains(runs[0].Examples[c.kind.String()][0], c.want) {
+				t.Errorf("got %q, want %q", runs[0].Examples[c.kind.String()][0], c.want)
+			}
+		})
+	}
+}
+
+func TestChurnStillChecksTheMembersThatStay(t *testing.T) {
+	t.Parallel()
+	s := &groupServer{spoil: func(m *groupMember, text string) []string {
+		if m.place == 3 && m.heard == 20 {
+			return nil
+		}
+		return []string{text}
+	}}
+	status, out, _, runs := benchAll(t, churnArgs(t, s, "--rate", "200")...)
+	if status != exitFaulty || len(runs[0].Counts) != 1 || runs[0].Counts["lost"] != 1 || !strings.HasPrefix(runs[0].Examples["lost"][0], "group 0 member 3 never got") {
+		t.Fatalf("got status %d, faults %v\n%s", status, runs[0].Counts, out)
+	}
+}
+
+func TestALifeThatFindsNoPlaceIsCountedAndNotBegun(t *testing.T) {
+	t.Parallel()
+	s := &groupServer{}
+	most, at := 0, 0
+	s.refuse = func() bool { // counts, and refuses nobody
+		at++
+		most = max(most, s.open)
+		return false
+	}
+	begun := time.Now()
+	status, out, errs, runs := benchAll(t, churnArgs(t, s, "--rate", "200", "--places", "3")...)
+	took := time.Since(begun)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := runs[0].Churn
+	if due := c.Connects + c.Behind; status != exitFine || c.Behind == 0 || due < 95 || due > 1+uint64(200*took.Seconds()) {
+		t.Fatalf("got status %d, %+v, want 200 lives due in each second of %v, some without a place\n%s%s", status, c, took, out, errs)
+	}
+	// The server may learn late of those that broke off.
+	if most > 8+2*3 {
+		t.Errorf("the server saw %d clients at once, want 8 and 3", most)
+	}
+}
+
+func TestTheSameSeedGivesTheSameLives(t *testing.T) {
+	draw := func(seed uint64) (all []fate) {
+		r := rand.New(rand.NewPCG(seed, 0))
+		for range 1000 {
+			all = append(all, drawFate(r, time.Second))
+		}
+		return all
+	}
+	a, b, c := draw(1), draw(1), draw(2)
+	if fmt.Sprint(a) != fmt.Sprint(b) || fmt.Sprint(a) == fmt.Sprint(c) {
+		t.Error("fates do not follow the seed")
+	}
+	var breaks, halves, leaves int
+	for _, f := range a {
+		if f.breaks {
+			breaks++
+		}
+		if f.half {
+			halves++
+		}
+		if f.leaves {
+			leaves++
+		}
+		if f.stay < 0 || f.stay > time.Second || f.half && (!f.breaks || f.stay > halfTime) {
+			t.Fatalf("got %+v", f)
+		}
+	}
+	if breaks < 400 || breaks > 600 || halves < 75 || halves > 175 || leaves < 400 || leaves > 600 {
+		t.Errorf("of 1000 lives %d break off, %d of them in their request, %d leave", breaks, halves, leaves)
+	}
+}
+
+func TestNewsClaimsOnlyWhatItKnows(t *testing.T) {
+	n := &news{}
+	for _, sequence := range []uint32{10, 11, 13, 14, 15} {
+		n.note(sequence, int64(sequence)*100, 4)
+	}
+	for _, c := range []struct {
+		at   int64
+		end  uint32
+		want uint32
+	}{
+		{1350, 16, 2}, // #14 and #15
+		{1500, 16, 0}, // due at that very time may be sent before it
+		{0, 16, 3},    // nobody heard #12
+		{0, 12, 0},    // #11 stood where #15 is now
+		{0, 17, 0},
+	} {
+		if got := n.since(c.at, c.end); got != c.want {
+			t.Errorf("since(%d, %d): got %d, want %d", c.at, c.end, got, c.want)
+		}
+	}
+	if n.next != 16 {
+		t.Errorf("got next %d, want 16", n.next)
+	}
+}
+
+func TestChurnAndSlowRefuseWhatMakesNoSense(t *testing.T) {
+	t.Parallel()
+	for want, args := range map[string][]string{
+		"--lives":        {"churn", "--lives", "0"},
+		"--places must":  {"churn", "--places", "0"},
+		"--stay":         {"churn", "--stay", "0s"},
+		"--places and":   {"churn", "--places", "20000", "--publishers", "20000", "--members", "1"},
+		"--slow must":    {"slow", "--slow", "0"},
+		"--allow-remote": {"slow", "--url", "ws://192.0.2.1:1234/"},
+	} {
+		var stdout, stderr bytes.Buffer
+		status := run(context.Background(), args, &stdout, &stderr)
+		if status != exitUnable || !strings.Contains(stderr.String(), want) {
+			t.Errorf("%v: got status %d and %q, want %d and something about %q", args, status, &stderr, exitUnable, want)
+		}
+	}
+}

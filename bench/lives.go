@@ -1,0 +1,417 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"ringcast/bench/report"
+)
+
+// lives are the clients of churn that come and go. Each has a place for as long as it lives:
+//
+//	arriving ─► joining ─► staying ─► owed ─► leaving ─► left ─► closing ─► (free)
+//	   │                                └──────── or not ──┴─┬────▲
+//	   └ half a request, then a reset                        └ or a reset
+//
+// What is checked: a life hears unaltered messages of its own group, of each publisher an unbroken row of numbers; the
+// row begins no later than with the first message that was sent after the join was answered (which others in the group
+// must have heard, else nobody knows of it), and goes on to the last one that another life of the group had heard when
+// the stay was over; after the answer to a leave there is silence. Owner: its generator's thread during a phase.
+type lives struct {
+	idle
+	g       *generator
+	session *session
+	load    *load
+	plan    *turnover
+	proof   string
+	fill    []byte
+	random  *rand.Rand
+
+	all    []life // by place, which is the index in the generator's conns
+	free   []int
+	due    uint64 // lives that were due so far
+	ledger *ledger
+	news   []news // by stream
+	faults faults
+	counts report.Churn
+
+	start, lastBirth, nextTick int64
+	failing                    bool // the connection that is being cut is given up by the bench
+}
+
+// life is one short visit.
+type life struct {
+	fate
+	number   uint64
+	group    int
+	stage    stage
+	until    int64 // when the stage is over, well or badly
+	joinedAt int64 // when the join was proved; 0: not yet
+	heardAt  int64 // the last message, or the end of the stay
+	endedAt  int64 // the end of the stay
+	left     bool  // its leave was answered
+	missing  int   // publishers of whom it is owed something
+	rows     []row // by place of the publisher in the group
+}
+
+// row is what a life knows of one publisher, besides what the ledger has.
+type row struct {
+	heard bool
+	first uint32 // number of the first message
+	owed  uint32 // it waits for all numbers below; 0: for nothing
+}
+
+type stage uint8
+
+const (
+	stageFree stage = iota
+	stageArriving
+	stageJoining
+	stageStaying
+	stageOwed // its time is over, but it has not heard all that is its due
+	stageLeaving
+	stageLeft // listens for what must not come
+	stageClosing
+)
+
+// fate is what a life will do, drawn before it begins.
+type fate struct {
+	half   bool // breaks off in the middle of its request
+	leaves bool // by leave_group, before it ends
+	breaks bool // ends with a reset, not with a close frame
+	stay   time.Duration
+}
+
+const (
+	leaveOneIn = 2
+	breakOneIn = 2
+	halfOneIn  = 4 // of those who break off
+
+	// lifeTick is how often each place is looked at: times of a life are no finer.
+	lifeTick = 2 * time.Millisecond
+	// halfTime is the longest that half a request stands open.
+	halfTime = 20 * time.Millisecond
+	// silenceTime is how long one listens after its leave was answered.
+	silenceTime = 50 * time.Millisecond
+)
+
+func newLives(l *load, t *turnover, proof string) *lives {
+	v := &lives{load: l, plan: t, proof: proof, fill: filling(l.Size), random: rand.New(rand.NewPCG(t.Seed, 0)),
+		all: make([]life, t.Places), news: make([]news, l.streams())}
+	v.ledger = newLedger(0, t.Places, l.places(), &v.faults)
+	v.ledger.order = nil // the row of each publisher is all that a passing client can vouch for
+	v.ledger.called = func(place int) string { return v.name(&v.all[place]) }
+	for i := range v.all {
+		v.all[i].rows = make([]row, l.places())
+		v.free = append(v.free, i)
+	}
+	return v
+}
+
+// places is the number of publishers that the largest group has.
+func (l *load) places() int { return evenShare(l.streams(), l.Groups, 0) }
+
+func (l *lives) clients() int          { return l.plan.Places }
+func (l *lives) seats(int) []seat      { return nil }
+func (l *lives) generator() *generator { return l.g }
+
+func (l *lives) arrive(g *generator, s *session) { l.g, l.session = g, s }
+
+// step bears lives by the clock alone and leads each through its stages.
+func (l *lives) step(start int64, over func() bool) step {
+	l.g.conns = make([]conn, l.plan.Places)
+	l.start, l.lastBirth, l.nextTick = start, start, start
+	return func(now int64) (int64, bool) {
+		last, next := over(), now+int64(lifeTick)
+		if !last {
+			next = l.bear(now)
+		}
+		if now >= l.nextTick {
+			l.nextTick = now + int64(lifeTick)
+			for place := range l.all {
+				if l.all[place].stage != stageFree {
+					l.look(place, now)
+				}
+			}
+		}
+		return min(next, l.nextTick), last && len(l.free) == len(l.all)
+	}
+}
+
+// bear begins what is due and returns when the next is.
+func (l *lives) bear(now int64) int64 {
+	for born := 0; ; l.due++ {
+		due := l.start + int64(float64(l.due)*1e9/l.plan.Lives)
+		switch {
+		case due > now:
+			return due
+		case len(l.free) == 0:
+			l.counts.Behind++
+			continue
+		case born == beginMax:
+			return now // after what the others heard meanwhile
+		case l.g.opening.pending >= pendingMax:
+			return now + int64(lifeTick)
+		}
+		born++
+		place := l.free[len(l.free)-1]
+		l.free = l.free[:len(l.free)-1]
+		v := &l.all[place]
+		clear(v.rows)
+		*v = life{fate: drawFate(l.random, l.plan.Stay), number: l.due, group: int(l.due % uint64(l.load.Groups)), stage: stageArriving,
+			until: now + int64(clientTimeout), rows: v.rows}
+		if v.half {
+			v.until = now + int64(v.stay)
+		}
+		c := &l.g.conns[place]
+		*c = conn{fd: -1, number: int32(l.load.clients()) + int32(l.due), at: int32(place), group: int32(v.group), member: notMember, half: v.half}
+		l.lastBirth = now
+		l.counts.Connects++
+		l.g.begin(c, now)
+	}
+}
+
+func drawFate(r *rand.Rand, stayMax time.Duration) fate {
+	f := fate{stay: time.Duration(r.Int64N(int64(stayMax))), leaves: r.IntN(leaveOneIn) == 0, breaks: r.IntN(breakOneIn) == 0}
+	if r.IntN(halfOneIn) == 0 && f.breaks {
+		f.half, f.stay = true, f.stay%halfTime
+	}
+	return f
+}
+
+// opened is called when the handshake is through.
+func (l *lives) opened(c *conn, now int64) {
+	v := &l.all[c.at]
+	v.stage, v.until = stageJoining, now+int64(clientTimeout)
+	if l.proof == proofProbe { // a probe would go to all members: here the first message is the proof
+		v.stage, v.until = stageStaying, now+int64(v.stay)
+	}
+	l.g.send(c, opText, joinCommand(l.session.groupName(v.group), int(c.number), l.proof == proofReply))
+}
+
+// look takes a life on whose stage is over.
+func (l *lives) look(place int, now int64) {
+	v, c := &l.all[place], &l.g.conns[place]
+	if c.state == stateDead { // nobody cut it, so it is the end that it asked for
+		l.counts.Closes++
+		l.bury(place)
+		return
+	}
+	if now < v.until {
+		return
+	}
+	switch v.stage {
+	case stageArriving:
+		if v.half {
+			l.breakOff(place)
+			return
+		}
+		l.giveUp(c, "connect or handshake: no answer in time")
+	case stageJoining:
+		l.giveUp(c, "join: no reply in time (a server that answers no ids needs --join-proof probe)")
+	case stageStaying:
+		v.stage, v.heardAt, v.endedAt = stageOwed, now, now
+		l.expect(v, place)
+		fallthrough
+	case stageOwed:
+		if v.missing > 0 && now-v.heardAt <= int64(quietMax) && now-v.endedAt <= int64(clientTimeout) {
+			return
+		}
+		l.miss(v, place)
+		if !v.leaves {
+			l.part(place, now)
+			return
+		}
+		v.stage, v.until = stageLeaving, now+int64(clientTimeout)
+		l.g.send(c, opText, l.leaveCommand(v, c))
+		if l.proof == proofProbe && v.stage == stageLeaving {
+			l.counts.Leaves++
+			l.part(place, now)
+		}
+	case stageLeaving:
+		l.giveUp(c, "leave: no reply in time")
+	case stageLeft:
+		l.part(place, now)
+	case stageClosing:
+		l.giveUp(c, "close: the server did not end the connection in time")
+	}
+}
+
+// leaveID is far from any client's number: the answer to a join must not pass for that to a leave.
+const leaveID = 1 << 40
+
+func (l *lives) leaveCommand(v *life, c *conn) []byte {
+	name := l.session.groupName(v.group)
+	if l.proof == proofProbe {
+		return fmt.Appendf(nil, `{"cmd":"leave_group","group_id":"%s"}`, name)
+	}
+	return fmt.Appendf(nil, `{"cmd":"leave_group","group_id":"%s","id":%d}`, name, leaveID+int(c.number))
+}
+
+// part ends a life in the way that it drew.
+func (l *lives) part(place int, now int64) {
+	v, c := &l.all[place], &l.g.conns[place]
+	if v.breaks {
+		l.breakOff(place)
+		return
+	}
+	v.stage, v.until = stageClosing, now+int64(clientTimeout)
+	l.g.send(c, opClose, []byte{0x03, 0xE8}) // 1000, RFC 6455, 7.4.1
+	if c.state != stateDead {
+		c.state = stateClosing
+	}
+}
+
+func (l *lives) breakOff(place int) {
+	l.g.end(&l.g.conns[place], true)
+	l.counts.Aborts++
+	l.bury(place)
+}
+
+// bury closes the books of a life and frees its place.
+func (l *lives) bury(place int) {
+	v := &l.all[place]
+	for pub := range v.rows {
+		l.ledger.settle(place, pub)
+		if k := &v.rows[pub]; k.heard && v.joinedAt > 0 {
+			if n := l.of(v, pub).since(v.joinedAt, k.first); n > 0 {
+				l.ledger.lost(place, pub, span{k.first - n, k.first})
+			}
+		}
+	}
+	v.stage = stageFree
+	l.free = append(l.free, place)
+}
+
+// of is the news of the publisher that has the place pub in a life's group.
+func (l *lives) of(v *life, pub int) *news {
+	if stream := pub*l.load.Groups + v.group; stream < len(l.news) {
+		return &l.news[stream]
+	}
+	return &news{} // this group has fewer publishers than others
+}
+
+// expect notes what others of its group have heard and a life has not. It is owed that: it stays until it has it.
+func (l *lives) expect(v *life, place int) {
+	for pub := range v.rows {
+		k, n := &v.rows[pub], l.of(v, pub)
+		if k.heard && l.ledger.next[place*l.ledger.pubs+pub] < n.next || !k.heard && v.joinedAt > 0 && n.since(v.joinedAt, n.next) > 0 {
+			k.owed = n.next
+			v.missing++
+		}
+	}
+}
+
+// miss counts as lost what a life is still owed.
+func (l *lives) miss(v *life, place int) {
+	for pub := range v.rows {
+		k := &v.rows[pub]
+		switch next := l.ledger.next[place*l.ledger.pubs+pub]; {
+		case k.owed == 0:
+		case k.heard:
+			l.ledger.lost(place, pub, span{next, k.owed})
+		default:
+			if n := l.of(v, pub).since(v.joinedAt, k.owed); n > 0 {
+				l.ledger.lost(place, pub, span{k.owed - n, k.owed})
+			}
+		}
+		k.owed = 0
+	}
+	v.missing = 0
+}
+
+// heard checks one message, or takes the reply that a life waits for.
+func (l *lives) heard(c *conn, text []byte, now int64) {
+	v := &l.all[c.at]
+	s, ok := readStamp(text)
+	switch {
+	case !ok && len(text) > 0 && text[0] == '{' && (v.stage == stageJoining || v.stage == stageLeaving):
+		l.replied(v, c, text, now)
+		return
+	case ok && s.publisher == probePublisher:
+		return
+	case !ok || len(text) != l.load.Size || !bytes.Equal(text[stampBytes:], l.fill):
+		l.faults.add(faultAltered, 1, "%s got a text of %d bytes that was not published: %.60q", l.name(v), len(text), text)
+		return
+	case int(s.publisher) >= len(l.news) || int(s.publisher)%l.load.Groups != v.group || s.due > now:
+		l.faults.add(faultForeign, 1, "%s got publisher %d's #%d, which is not for it", l.name(v), s.publisher, s.sequence)
+		return
+	case v.left:
+		l.faults.add(faultForeign, 1, "%s got publisher %d's #%d after its leave was answered", l.name(v), s.publisher, s.sequence)
+		return
+	}
+	if l.listen(v, c, s) {
+		l.counts.Heard++
+	}
+	if v.heardAt = now; v.joinedAt == 0 && l.proof == proofProbe {
+		v.joinedAt = now
+		l.counts.Joins++
+	}
+	l.news[s.publisher].note(s.sequence, s.due, ringItems(len(l.news)))
+}
+
+// listen puts a message into its row; it returns false for one that was there already.
+func (l *lives) listen(v *life, c *conn, s stamp) bool {
+	place, pub := int(c.at), int(s.publisher)/l.load.Groups
+	k := &v.rows[pub]
+	at := place*l.ledger.pubs + pub
+	switch {
+	case !k.heard:
+		k.heard, k.first = true, s.sequence
+		l.ledger.begin(place, pub, s.sequence)
+	case s.sequence < k.first: // from before the row began: the ledger would take it for a repeat
+		l.faults.add(faultSwapped, 1, "%s got publisher %d's #%d after its #%d", l.name(v), pub, s.sequence, l.ledger.next[at]-1)
+		if s.sequence+1 < k.first {
+			l.ledger.passOver(at, place, pub, span{s.sequence + 1, k.first})
+		}
+		k.first = s.sequence
+		return true
+	}
+	if l.ledger.saw(place, pub, s.sequence) == sightDouble {
+		return false
+	}
+	if k.owed > 0 && l.ledger.next[at] >= k.owed {
+		k.owed = 0
+		v.missing--
+	}
+	return true
+}
+
+func (l *lives) replied(v *life, c *conn, text []byte, now int64) {
+	what, id := "join", int(c.number)
+	if v.stage == stageLeaving {
+		what, id = "leave", id+leaveID
+	}
+	if err := checkReply(what, text, id); err != nil {
+		l.giveUp(c, err.Error())
+		return
+	}
+	if v.stage == stageLeaving {
+		l.counts.Leaves++
+		v.left, v.stage, v.until = true, stageLeft, now+int64(silenceTime)
+		return
+	}
+	l.counts.Joins++
+	v.joinedAt, v.stage, v.until = now, stageStaying, now+int64(v.stay)
+}
+
+// giveUp cuts a life that did not get what it asked for.
+func (l *lives) giveUp(c *conn, cause string) {
+	l.failing = true
+	l.g.cut(c, cause)
+	l.failing = false
+}
+
+func (l *lives) cut(c *conn, cause string, stillOpened bool) {
+	v := &l.all[c.at]
+	if l.failing || stillOpened {
+		l.faults.add(faultFailed, 1, "%s failed: %s", l.name(v), cause)
+	} else {
+		l.faults.add(faultCut, 1, "%s was cut off: %s", l.name(v), cause)
+	}
+	l.bury(int(c.at))
+}
+
+func (l *lives) name(v *life) string { return fmt.Sprintf("life %d in group %d", v.number, v.group) }

@@ -1,0 +1,213 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ringcast/bench/report"
+)
+
+// sleepers are members that stop reading once they have joined. While the others are served they only look whether the
+// server has ended their connection. A server that waits for their window to open before it says so cannot be seen
+// doing it, so afterwards they wake, read all there is, and find out from that: the last message before the end
+// says when the server gave them up, the close frame why. To be cut off is no fault; to be given something else than
+// what was published is. Owner: their generator's thread during a phase.
+type sleepers struct {
+	idle
+	g       *generator
+	session *session
+	load    *load
+	threads int // of the members
+	count   int
+	fill    []byte
+
+	fds     []unix.PollFd // by place in the generator's conns
+	endedAt []int64       // when the end of a connection was seen; 0: not
+	lastDue []int64       // of the last message that it got
+	active  int64         // when any of them last got something
+	start   int64
+	nextRSS int64
+	ledger  *ledger // by place and stream; what it finds lost was passed over by the server
+	faults  faults
+	found   report.Slow
+}
+
+const (
+	// slowReceiveBytes is the receive buffer of a sleeper: the least of what the kernel would buffer in the server's stead.
+	slowReceiveBytes = 4 << 10
+	// wakeReceiveBytes is that of one that reads again; a small one would take a while for megabytes.
+	wakeReceiveBytes = 128 << 10
+	// glanceTime is how often ended connections are looked for.
+	glanceTime = 10 * time.Millisecond
+	// sampleTime is how often the server's memory is read.
+	sampleTime = 200 * time.Millisecond
+	// wakeQuiet: when nothing has come for so long, nothing more is waiting.
+	wakeQuiet = time.Second
+	// wakeMax bounds the reading of what is waiting.
+	wakeMax = 20 * time.Second
+)
+
+func newSleepers(count int, l *load, threads int) *sleepers {
+	s := &sleepers{count: count, load: l, threads: threads, fill: filling(l.Size), endedAt: make([]int64, count), lastDue: make([]int64, count)}
+	s.found = report.Slow{Members: count, Ends: map[string]int{}}
+	s.ledger = newLedger(0, count, l.streams(), &s.faults)
+	s.ledger.order = nil // their place in the order of all is not asked about
+	s.ledger.called = func(place int) string { return fmt.Sprintf("slow member %d", place) }
+	return s
+}
+
+func (s *sleepers) clients() int          { return s.count }
+func (s *sleepers) generator() *generator { return s.g }
+
+// seats: they join as members do, and follow them in the groups.
+func (s *sleepers) seats(thread int) []seat {
+	seats := make([]seat, s.count)
+	for i := range seats {
+		seats[i] = seat{i % s.load.Groups, s.load.Members + i, thread}
+	}
+	return seats
+}
+
+func (s *sleepers) arrive(g *generator, session *session) {
+	s.g, s.session = g, session
+	g.target.receive = slowReceiveBytes
+}
+
+// step looks, and does not read: epoll would report forever what nobody reads, so it is not asked.
+func (s *sleepers) step(start int64, over func() bool) step {
+	s.start = start
+	for i := range s.g.conns {
+		c := &s.g.conns[i]
+		s.fds = append(s.fds, unix.PollFd{Fd: c.fd, Events: unix.POLLRDHUP})
+		if err := unix.EpollCtl(s.g.epoll, unix.EPOLL_CTL_DEL, int(c.fd), nil); err != nil {
+			s.g.cut(c, fmt.Sprintf("epoll_ctl: %v", err))
+		}
+	}
+	return func(now int64) (int64, bool) {
+		s.glance(now)
+		s.sample(now)
+		return now + int64(glanceTime), over()
+	}
+}
+
+// glance notes whose connection has ended. Those are not looked at again, for poll would report them at once.
+func (s *sleepers) glance(now int64) {
+	if n, err := unix.Poll(s.fds, 0); n <= 0 || err != nil {
+		return // an interrupted look is made up for by the next
+	}
+	for i := range s.fds {
+		if s.fds[i].Revents != 0 {
+			s.endedAt[i] = now
+			s.fds[i].Fd = -1
+		}
+	}
+}
+
+func (s *sleepers) sample(now int64) {
+	if now >= s.nextRSS {
+		s.nextRSS = now + int64(sampleTime)
+		s.found.RSSPeak = max(s.found.RSSPeak, s.rss())
+	}
+}
+
+// rss is the server's memory; 0 when it cannot be seen, which the session notes elsewhere.
+func (s *sleepers) rss() int64 {
+	if s.session.victim == nil {
+		return 0
+	}
+	size, _ := s.session.victim.rss()
+	return size
+}
+
+// wake has the sleepers read until nothing comes any more. The members' books are closed by then: what a server could
+// deliver to them only because the sleepers read again, it owes to the sleepers.
+func (s *sleepers) wake(m *measurement) error {
+	for _, c := range m.crews {
+		c.g.play = idle{}
+	}
+	for i := range s.g.conns {
+		c := &s.g.conns[i]
+		if c.state == stateDead {
+			continue
+		}
+		// Where it fails, reading takes longer.
+		_ = unix.SetsockoptInt(int(c.fd), unix.SOL_SOCKET, unix.SO_RCVBUF, wakeReceiveBytes)
+		s.g.watch(c, unix.EPOLL_CTL_ADD)
+	}
+	s.g.play = s
+	begun := clock()
+	s.active = begun
+	var awake atomic.Bool
+	awake.Store(true)
+	_, err := m.fleet.phase(func(g *generator) step {
+		if g != s.g {
+			return func(now int64) (int64, bool) { return now + int64(glanceTime), !awake.Load() }
+		}
+		return func(now int64) (int64, bool) {
+			s.sample(now)
+			done := s.g.joined.Load() == 0 || now-s.active > int64(wakeQuiet)
+			if now-begun > int64(wakeMax) && !done {
+				s.faults.note("slow members were still reading what had waited for them after %v", wakeMax)
+				done = true
+			}
+			awake.Store(!done)
+			return now + int64(glanceTime), done
+		}
+	})
+	return err
+}
+
+// heard checks what a sleeper finds when it wakes.
+func (s *sleepers) heard(c *conn, text []byte, now int64) {
+	given, ok := readStamp(text)
+	s.active = now
+	switch name := s.ledger.name(int(c.at)); {
+	case ok && given.publisher == probePublisher:
+	case !ok || len(text) != s.load.Size || !bytes.Equal(text[stampBytes:], s.fill):
+		s.faults.add(faultAltered, 1, "%s got a text of %d bytes that was not published: %.60q", name, len(text), text)
+	case int(given.publisher) >= s.ledger.pubs || !s.joined(c, int(given.publisher)):
+		s.faults.add(faultForeign, 1, "%s got publisher %d's #%d, which is not for it", name, given.publisher, given.sequence)
+	default:
+		s.ledger.saw(int(c.at), int(given.publisher), given.sequence)
+		s.lastDue[c.at] = max(s.lastDue[c.at], given.due)
+	}
+}
+
+// joined says whether the stream goes to a group that c is in.
+func (s *sleepers) joined(c *conn, stream int) bool {
+	_, yes := s.load.placeIn(stream%s.load.Groups, c, s.threads)
+	return yes
+}
+
+func (s *sleepers) cut(c *conn, cause string, stillOpened bool) {
+	s.active = clock()
+	s.found.Ends[cause]++
+	at := s.endedAt[c.at]
+	if at == 0 { // the news of it stood behind what was waiting
+		at = s.lastDue[c.at]
+	}
+	s.found.CutOff++
+	s.found.CutAfter = max(s.found.CutAfter, at-s.start)
+}
+
+// reckon counts what sleepers were not given: between two messages, or up to the end though nobody cut them off.
+func (s *sleepers) reckon(publishers []*publisher) {
+	for i := range s.g.conns {
+		c := &s.g.conns[i]
+		for stream, p := range publishers {
+			if !s.joined(c, stream) {
+				continue
+			}
+			s.ledger.settle(i, stream)
+			if next := s.ledger.next[i*s.ledger.pubs+stream]; next < p.sequence && c.state != stateDead {
+				s.ledger.lost(i, stream, span{next, p.sequence})
+			}
+		}
+	}
+	s.found.Skipped = s.faults.counts[faultLost]
+	s.faults.counts[faultLost], s.faults.examples[faultLost] = 0, nil
+}

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"ringcast/bench/report"
+)
+
+// slowVerb is fanout while some members have stopped reading.
+type slowVerb struct {
+	common
+	load
+	Slow int `default:"10" help:"Members, besides --members, that join and then read nothing."`
+}
+
+const (
+	slowMax    = 10_000 // all of them are looked at every glanceTime
+	slowWindow = 16     // the help has it from the tag of this verb
+)
+
+// Run is called by kong.
+func (v *slowVerb) Run(e *env) error {
+	if v.Rate == 0 && v.Window == 0 {
+		v.Window = slowWindow
+	}
+	if err := v.common.check(); err != nil {
+		return err
+	}
+	if err := v.load.check(v.Threads); err != nil {
+		return err
+	}
+	switch {
+	case v.Slow < 1 || v.Slow > slowMax:
+		return fmt.Errorf("--slow must be 1 to %d", slowMax)
+	case v.Slow*v.streams() > cellsMax:
+		return fmt.Errorf("the check needs a cell for each of --slow and publisher, %d at most", cellsMax)
+	}
+	r, err := e.fanoutWith("slow", &v.common, &v.load, newSleepers(v.Slow, &v.load, v.Threads))
+	if err != nil {
+		return err
+	}
+	r.Flags["slow"] = v.Slow
+	return e.end(v.JSON, r)
+}
+
+func (s *sleepers) report(r *report.Run, m *measurement) {
+	r.Slow = &s.found
+	if r.Fine {
+		r.Verdict += ", whatever the slow ones did"
+	}
+}
+
+// depart wakes the sleepers, to see what they were left with, and then sends them home.
+func (s *sleepers) depart(m *measurement) error {
+	bar := m.env.progress("reading again", int64(len(s.g.conns)), func() tally { return tally{done: s.g.failed.Load()} })
+	defer bar.stop()
+	if err := s.wake(m); err != nil {
+		return err
+	}
+	s.reckon(m.crews[0].publishers)
+	s.g.dismiss()
+	if err := m.fleet.hold(settleTime); err != nil {
+		return err
+	}
+	s.found.RSSSettled = s.rss()
+	s.found.RSSPeak = max(s.found.RSSPeak, s.found.RSSSettled)
+	m.also.merge(&s.faults)
+	return nil
+}
+
+// settleTime is what a server gets to give memory back.
+const settleTime = time.Second

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+// slowArgs is a load that fills all buffers between the server and a member that does not read.
+func slowArgs(t *testing.T, s *groupServer, more ...string) []string {
+	return append([]string{"slow", "--url", s.serve(t), "--members", "4", "--slow", "3", "--size", "50000", "--time", "2s"}, more...)
+}
+
+func TestSlowMembersThatAreCutOffAreNoFaultAndTheirCloseCodeIsFound(t *testing.T) {
+	t.Parallel()
+	s := &groupServer{outbox: 20}
+	status, out, errs, runs := benchAll(t, slowArgs(t, s)...)
+	if status != exitFine || len(runs) != 1 || !runs[0].Fine {
+		t.Fatalf("got status %d, want %d\n%s%s", status, exitFine, out, errs)
+	}
+	r := runs[0]
+	if r.Slow.Members != 3 || r.Slow.CutOff != 3 || r.Slow.Ends[`closed by the server with 4008 "too slow"`] != 3 {
+		t.Errorf("got %+v, want 3 cut off with 4008\n%s", r.Slow, out)
+	}
+	if r.Slow.CutAfter <= 0 || r.Slow.CutAfter > 2e9 || r.Slow.Skipped != 0 {
+		t.Errorf("got %+v, want an end within the 2 s of publishing, and nothing skipped before", r.Slow)
+	}
+	if r.Slow.RSSPeak == 0 || r.Slow.RSSSettled == 0 || r.Fanout.Delivered == 0 || r.Flags["slow"] != 3.0 || r.Flags["window"] != 16.0 {
+		t.Errorf("figures are missing: %+v, flags %v", r.Slow, r.Flags)
+	}
+	if !strings.Contains(out, "3 of 3 members that stopped reading were cut off") || !strings.Contains(out, "3 × closed by the server with 4008") {
+		t.Errorf("how they ended is not printed:\n%s", out)
+	}
+	abandoned(t, s)
+}
+
+func TestASlowMembersResetIsSeenWhenItComes(t *testing.T) {
+	t.Parallel()
+	s := &groupServer{outbox: 1 << 16}
+	s.spoil = func(m *groupMember, text string) []string {
+		if m.place > 4 && m.heard == 30 { // the publisher is number 4
+			m.conn.(interface{ SetLinger(int) error }).SetLinger(0)
+			m.conn.Close()
+		}
+		return []string{text}
+	}
+	status, out, errs, runs := benchAll(t, slowArgs(t, s)...)
+	if status != exitFine || runs[0].Slow.CutOff != 3 || runs[0].Slow.CutAfter <= 0 || runs[0].Slow.CutAfter > 2e9 {
+		t.Fatalf("got status %d, want %d and 3 cut off\n%s%s", status, exitFine, out, errs)
+	}
+}
+
+func TestAServerThatDropsMessagesToSlowMembersIsFoundOut(t *testing.T) {
+	t.Parallel()
+	s := &groupServer{outbox: 20, drops: true}
+	status, out, errs, runs := benchAll(t, slowArgs(t, s)...)
+	if status != exitFine || runs[0].Slow.CutOff != 0 || runs[0].Slow.Skipped == 0 {
+		t.Fatalf("got status %d, %+v, want %d, none cut off and messages skipped\n%s%s", status, runs[0].Slow, exitFine, out, errs)
+	}
+	if !strings.Contains(out, "they were not given") {
+		t.Errorf("that is not printed:\n%s", out)
+	}
+}
+
+func TestAServerThatKeepsEverythingForSlowMembersIsFine(t *testing.T) {
+	t.Parallel()
+	s := &groupServer{outbox: 1 << 16}
+	status, out, errs, runs := benchAll(t, slowArgs(t, s, "--messages", "200", "--groups", "2")...)
+	if status != exitFine || runs[0].Slow.CutOff != 0 || runs[0].Slow.Skipped != 0 {
+		t.Fatalf("got status %d, %+v, want %d, none cut off and nothing skipped\n%s%s", status, runs[0].Slow, exitFine, out, errs)
+	}
+}
+
+func TestAServerThatWaitsForSlowMembersIsFaulty(t *testing.T) {
+	t.Parallel()
+	status, out, _, runs := benchAll(t, slowArgs(t, &groupServer{})...)
+	if status != exitFaulty || runs[0].Counts["lost"] == 0 {
+		t.Fatalf("got status %d, faults %v\n%s", status, runs[0].Counts, out)
+	}
+}
+
+func TestAServerThatCutsOffMembersThatKeepUpIsFaulty(t *testing.T) {
+	t.Parallel()
+	s := &groupServer{outbox: 20}
+	s.spoil = func(m *groupMember, text string) []string {
+		if m.place == 2 && m.heard == 50 {
+			s.end(m)
+		}
+		return []string{text}
+	}
+	status, out, _, runs := benchAll(t, slowArgs(t, s)...)
+	if status != exitFaulty || runs[0].Counts["cut off"] != 1 || !strings.Contains(runs[0].Examples["cut off"][0], "group 0 member 2 was cut off: closed by the server with 4008") {
+		t.Fatalf("got status %d, faults %v\n%s", status, runs[0].Counts, out)
+	}
+}
+
+func TestSlowMembersAreStillOwedUnalteredMessages(t *testing.T) {
+	t.Parallel()
+	s := &groupServer{outbox: 20}
+	s.spoil = func(m *groupMember, text string) []string {
+		if m.place > 4 && m.heard == 5 {
+			return []string{text, text}
+		}
+		return []string{text}
+	}
+	status, out, _, runs := benchAll(t, slowArgs(t, s)...)
+	if status != exitFaulty || len(runs[0].Counts) != 1 || runs[0].Counts["doubled"] != 3 || !strings.HasPrefix(runs[0].Examples["doubled"][0], "slow member ") {
+		t.Fatalf("got status %d, faults %v, want 3 doubled\n%s", status, runs[0].Counts, out)
+	}
+}
