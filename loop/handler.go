@@ -365,9 +365,10 @@ func (h *handler) Infof(format string, args ...any) {
 	h.log.Debug("gnet: " + fmt.Sprintf(format, args...))
 }
 
-// Warnf is part of gnet's logger.
+// Warnf is part of gnet's logger. gnet warns of every event that comes for a connection which has ended in the same turn:
+// what clients can cause at their own speed is for debugging, not for the operator's log.
 func (h *handler) Warnf(format string, args ...any) {
-	h.log.Warn("gnet: " + fmt.Sprintf(format, args...))
+	h.log.Debug("gnet: " + fmt.Sprintf(format, args...))
 }
 
 // Errorf is part of gnet's logger, and the one place where a failed accept shows.
