@@ -3,6 +3,7 @@ package loop
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"ringcast/wsproto"
@@ -27,13 +28,18 @@ func fakeHub(loops int) *Hub {
 	h.clientsMax.Store(1 << 30)
 	for _, s := range h.shards {
 		s.rim = rim{
-			now: func() int64 { return 0 }, wake: func() {}, kick: func() {}, yield: func() {},
+			now: later, wake: func() {}, kick: func() {}, yield: func() {},
 			send: func(_ int, p []byte) sent { return sent{n: len(p)} },
 			cut:  func(c conn) {}, shut: func(int) {}, panic: func(p any) { panic(p) },
 		}
 	}
 	return h
 }
+
+// later is a clock on which loops have slept before each callback.
+func later() int64 { return fakeTime.Add(busyGap) }
+
+var fakeTime atomic.Int64
 
 type nullConn struct{}
 

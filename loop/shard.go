@@ -60,6 +60,7 @@ type shard struct {
 	beatFrom int       // heartbeat: where the scan goes on
 	sends    uint32    // since the clock was last read
 	deadline int64     // end of this turn's budget, 0: not set yet
+	heardAt  int64     // end of the last callback that brought bytes
 	closeAt  int       // stopping: clients below this place are still to be closed
 
 	// Loop only: memory kept for the next use.
@@ -137,15 +138,28 @@ func (s *shard) opened(conn conn) (c *client) {
 }
 
 // traffic takes bytes that a client sent. p is only borrowed, and is overwritten.
+//
+// A loop that had been asleep acts on them at once. One that is busy goes on reading and acts by a kick, when it has seen
+// all sockets that were ready: what comes in together is put in order, sent and rung for together.
 func (s *shard) traffic(c *client, p []byte) {
 	s.enter(c)
 	defer s.leave()
+	busy := s.rim.now()-s.heardAt < busyGap
 	s.input(c, p)
 	if invariants {
 		mangle(p)
 	}
-	s.turn()
+	if busy {
+		s.kick()
+	} else {
+		s.turn()
+	}
+	s.heardAt = s.rim.now()
 }
+
+// busyGap is the time between two callbacks, in nanoseconds, below which a loop has not slept in between: a read and a
+// look at epoll take some 3 µs, falling asleep and waking up takes longer than this.
+const busyGap = 10_000
 
 // closed hears that a connection is gone. It may be called inside any other callback, because a failing write closes;
 // then it only takes note, and the turn of that callback buries the client.

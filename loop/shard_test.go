@@ -15,6 +15,8 @@ import (
 
 // stage is a hub whose wake-ups and kicks a test lets through when it wants.
 type stage struct {
+	nanos        int64
+	busy         bool // time stands still: no loop has slept
 	hub          *Hub
 	wakes, kicks []bool
 }
@@ -30,7 +32,7 @@ func newStage(loops int, change func(*bounds)) *stage {
 	st.hub.hash = func(group string) uint64 { return uint64(group[0] - '0') }
 	for i, s := range st.hub.shards {
 		s.rim = rim{
-			now: func() int64 { return 0 }, yield: func() {}, shut: func(int) {}, panic: func(any) {},
+			now: st.now, yield: func() {}, shut: func(int) {}, panic: func(any) {},
 			wake: func() { st.wakes[i] = true },
 			kick: func() { st.kicks[i] = true },
 			cut: func(c conn) {
@@ -41,6 +43,14 @@ func newStage(loops int, change func(*bounds)) *stage {
 		}
 	}
 	return st
+}
+
+// now is of a world in which loops have slept before each callback, unless the test says that they are busy.
+func (st *stage) now() int64 {
+	if !st.busy {
+		st.nanos += busyGap
+	}
+	return st.nanos
 }
 
 // settle lets all wake-ups and kicks through.
@@ -258,7 +268,6 @@ func TestSilenceIsMeasuredAcrossTheClocksWrap(t *testing.T) {
 	c.heard(t, "\x03\xe9")
 }
 
-// A wall clock that a test can wait on must not creep in: time is what the hub counts.
 // A turn's passes end with their budget, however the groups are cut: many of one member as well as one of many.
 func TestATurnsPassesKeepTheirBudget(t *testing.T) {
 	const sendNanos, budget = 10_000, 1_000_000
@@ -267,7 +276,6 @@ func TestATurnsPassesKeepTheirBudget(t *testing.T) {
 			h := fakeHub(1)
 			s := h.shards[0]
 			var nanos int64
-			s.rim.now = func() int64 { return nanos }
 			s.rim.send = func(_ int, p []byte) sent { nanos += sendNanos; return sent{n: len(p)} }
 			s.hub.bounds.groupsPerClient = 1 << 20
 			frame := wsproto.AppendFrame(nil, wsproto.OpText, []byte("x"))
@@ -275,7 +283,7 @@ func TestATurnsPassesKeepTheirBudget(t *testing.T) {
 				say(s, h.openFake(0), fmt.Sprintf(`{"cmd":"add_group","group_id":"%d"}`, i%groups))
 			}
 			kicks := 0
-			s.rim.kick = func() { kicks++ }
+			s.rim.kick, s.rim.now = func() { kicks++ }, func() int64 { return nanos }
 			for _, g := range s.groups.m {
 				s.gather(g, frame)
 			}
@@ -344,4 +352,25 @@ func TestTicksRoundUp(t *testing.T) {
 			t.Errorf("ticks(%v): got %d, want %d", c.d, got, c.want)
 		}
 	}
+}
+
+func TestABusyLoopActsOnAllThatIsReadyAtOnce(t *testing.T) {
+	st := newStage(1, nil)
+	member, sender := st.enter(0), st.enter(0)
+	member.say(`{"cmd":"add_group","group_id":"0g"}`)
+	st.busy = true
+	for i := range 3 {
+		sender.say(`{"cmd":"send_to_group","group_id":"0g","message":"%d"}`, i)
+	}
+	if len(member.out) > 0 || !st.kicks[0] {
+		t.Fatalf("a busy loop sent %q before its kick (kicked: %v)", member.out, st.kicks[0])
+	}
+	st.settle()
+	member.heard(t, "\x81\x010\x81\x011\x81\x012")
+	if got := st.hub.Snapshot().Total().Passes; got != 1 {
+		t.Errorf("got %d passes, want 1 for all three messages", got)
+	}
+	st.busy = false
+	sender.say(`{"cmd":"send_to_group","group_id":"0g","message":"at once"}`)
+	member.heard(t, "at once")
 }

@@ -131,6 +131,9 @@ func (w *world) chance(percent int) bool { return w.rng.IntN(100) < percent }
 func (w *world) run() {
 	for w.step = 0; w.step < 1500; w.step++ {
 		w.noteKicks()
+		if w.chance(60) { // all loops have slept since the last event
+			w.nanos += busyGap
+		}
 		if w.chance(10) {
 			w.heldElsewhere(w.event)
 		} else {
