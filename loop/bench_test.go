@@ -3,7 +3,6 @@ package loop
 import (
 	"fmt"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"ringcast/wsproto"
@@ -28,18 +27,13 @@ func fakeHub(loops int) *Hub {
 	h.clientsMax.Store(1 << 30)
 	for _, s := range h.shards {
 		s.rim = rim{
-			now: later, wake: func() {}, kick: func() {}, yield: func() {},
+			now: func() int64 { return 0 }, wake: func() {}, kick: func() {}, yield: func() {},
 			send: func(_ int, p []byte) sent { return sent{n: len(p)} },
 			cut:  func(c conn) {}, shut: func(int) {}, panic: func(p any) { panic(p) },
 		}
 	}
 	return h
 }
-
-// later is a clock on which loops have slept before each callback.
-func later() int64 { return fakeTime.Add(busyGap) }
-
-var fakeTime atomic.Int64
 
 type nullConn struct{}
 
@@ -48,6 +42,7 @@ func (nullConn) OutboundBuffered() int       { return 0 }
 func (nullConn) Fd() int                     { return 3 }
 
 func say(s *shard, c *client, text string) {
+	s.heardAt = -busyGap // the loop has slept: it acts at once
 	s.traffic(c, wsproto.AppendMaskedFrame(nil, wsproto.OpText, [4]byte{}, []byte(text)))
 }
 
@@ -55,6 +50,7 @@ func (h *Hub) openFake(loop int) *client {
 	h.connections.Add(1)
 	s := h.shards[loop]
 	c := s.opened(nullConn{})
+	s.heardAt = -busyGap
 	s.traffic(c, []byte(simRequest))
 	return c
 }
