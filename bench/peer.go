@@ -20,21 +20,23 @@ type peer struct {
 	name  string
 	forms []string // what --form takes: usual is how its manual has it, batch gathers what waits for a client into one write
 	needs []string // programs that have to be installed
-	make  [][]string
+	make  []string
+	made  string   // what make leaves in the folder; where it is, make has been run. Empty: run it each time
 	start []string // {bin} is where make may put a program; port and form are added
 }
 
 func goPeer(name string) peer {
-	return peer{name, []string{"usual", "batch"}, []string{"go"}, [][]string{{"go", "build", "-o", "{bin}", "."}}, []string{"{bin}"}}
+	return peer{name, []string{"usual", "batch"}, []string{"go"}, []string{"go", "build", "-o", "{bin}", "."}, "", []string{"{bin}"}}
 }
 
 var npmInstall = []string{"npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"}
 
 var peers = []peer{
 	goPeer("gws"), goPeer("nbio"), goPeer("gorilla"), goPeer("gobwas"),
-	{"ws", []string{"usual", "batch"}, []string{"node", "npm"}, [][]string{npmInstall}, []string{"node", "server.mjs"}},
-	{"bun", []string{"usual"}, []string{"npm"}, [][]string{npmInstall}, []string{"node_modules/.bin/bun", "server.ts"}},
-	{"workerman", []string{"usual"}, []string{"php", "composer"}, [][]string{{"composer", "install", "--quiet", "--no-interaction"}}, []string{"php", "server.php", "start"}},
+	{"ws", []string{"usual", "batch"}, []string{"node", "npm"}, npmInstall, "node_modules", []string{"node", "server.mjs"}},
+	{"bun", []string{"usual"}, []string{"npm"}, npmInstall, "node_modules", []string{"node_modules/.bin/bun", "server.ts"}},
+	{"workerman", []string{"usual", "batch"}, []string{"php", "composer"}, []string{"composer", "install", "--no-dev", "--quiet", "--no-interaction"}, "vendor",
+		[]string{"php", "-d", "opcache.enable_cli=1", "-d", "opcache.jit_buffer_size=64M", "-d", "opcache.jit=tracing", "server.php", "start"}},
 }
 
 // contender is one row of a comparison: a server in one form, ready to be started again and again.
@@ -116,8 +118,8 @@ func (p peer) contenders(ctx context.Context, dir, scratch string) ([]contender,
 		}
 		return filled
 	}
-	for _, step := range p.make {
-		if err := execute(ctx, dir, fill(step)...); err != nil {
+	if _, err := os.Stat(filepath.Join(dir, p.made)); p.made == "" || err != nil {
+		if err := execute(ctx, dir, fill(p.make)...); err != nil {
 			return nil, fmt.Errorf("%s cannot be made (leave it out of --with to go on without it): %w", p.name, err)
 		}
 	}

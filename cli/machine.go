@@ -3,6 +3,7 @@ package cli
 import (
 	"os"
 	"runtime"
+	"runtime/debug"
 	"runtime/metrics"
 	"strconv"
 	"strings"
@@ -62,6 +63,18 @@ func readMachine() machine {
 	}
 	return m
 }
+
+// saveMemory has the collector run sooner than Go would by itself, unless the operator has set GOGC. A server of very
+// many clients has a heap that lies still: what it allocates is one object a publish, and what it frees is little. So the
+// half that Go leaves free for garbage by default is memory for nothing, and collecting sooner costs next to nothing.
+func saveMemory() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+}
+
+// gcPercent is how much the heap may grow, in percent of what was alive, before the next collection.
+const gcPercent = 25
 
 // countDescriptors counts the open descriptors. Since Linux 6.2 the size of /proc/self/fd is their number (proc_pid_fd(5));
 // before, it is zero and the names must be read, which is slow with a million of them.
