@@ -41,7 +41,8 @@ type common struct {
 	Status      string `placeholder:"SOCKET" help:"The server's status socket, for heap and allocations (GET /status over HTTP). Default: ringcast's, if it is the one measured."`
 	JSON        string `name:"json" placeholder:"FILE" help:"Write the result with machine, flags and histograms to FILE."`
 
-	name string // of the server in results; empty: the URL
+	name      string // of the server in results; empty: the URL
+	processes int    // asked for; 0: as few as possible
 }
 
 func (c *common) check() error {
@@ -55,6 +56,7 @@ type commandLine struct {
 	Connect connectVerb `cmd:"" help:"Open and join clients, hold them; handshakes per second and server memory per client."`
 	Ceiling ceilingVerb `cmd:"" help:"Measure the machine itself: a load on a server that does the least there is to do."`
 	Fanout  fanoutVerb  `cmd:"" help:"Publish to groups and check every delivery; rate, latency, server CPU per delivery."`
+	Helper  helperVerb  `cmd:"" hidden:"" help:"A further process of a bench that needs several: not for people."`
 }
 
 // env is what a verb gets from outside.
