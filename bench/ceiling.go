@@ -65,7 +65,7 @@ func (e *env) underCeiling(form string, c *common, measure func(*common) (*repor
 		return nil, err
 	}
 	defer server.stop()
-	under := &common{name: report.CeilingPrefix + " " + form, URL: "ws://" + addr + "/", Threads: c.Threads, JoinProof: c.JoinProof}
+	under := &common{name: report.CeilingPrefix + " " + form, URL: "ws://" + addr + "/", Threads: c.Threads, JoinProof: c.JoinProof, processes: c.processes}
 	return measure(under)
 }
 
@@ -85,6 +85,18 @@ func (f ceilingFlag) besideIt(e *env, c *common, form string, measure func(*comm
 		return nil, err
 	}
 	return []*report.Run{r}, nil
+}
+
+// fits says whether a ceiling, which is one process, may hold so many clients; if not, r says why none is there.
+func (f ceilingFlag) fits(r *report.Run, clients int) bool {
+	if f.NoCeiling {
+		return false
+	}
+	err := needDescriptors(clients)
+	if err != nil {
+		r.Notes = append(r.Notes, fmt.Sprintf("no ceiling beside it: that is one process, and %v", err))
+	}
+	return err == nil
 }
 
 // form is that of the ceiling which is the least for this load: with one message in flight there is nothing to gather.

@@ -52,6 +52,7 @@ func (v *churnVerb) Run(e *env) error {
 	if err := v.turnover.check(&v.load); err != nil {
 		return err
 	}
+	v.common.processes = 1 // who comes and goes is led and checked in one
 	r, err := e.fanoutWith("churn", &v.common, &v.load, newLives(&v.load, &v.turnover, v.JoinProof))
 	if err != nil {
 		return err

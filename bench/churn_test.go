@@ -389,6 +389,7 @@ func TestChurnAndSlowRefuseWhatMakesNoSense(t *testing.T) {
 		"--stay":         {"churn", "--stay", "0s"},
 		"--places and":   {"churn", "--places", "20000", "--publishers", "20000", "--members", "1"},
 		"--slow must":    {"slow", "--slow", "0"},
+		"--processes":    {"churn", "--processes", "2"},
 		"--allow-remote": {"slow", "--url", "ws://192.0.2.1:1234/"},
 	} {
 		var stdout, stderr bytes.Buffer

@@ -130,7 +130,7 @@ func (e *env) against(server contender, load named) (*report.Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &common{name: server.name, URL: "ws://" + addr + "/", Threads: 1, JoinProof: proofReply, PID: pids}
+	c := &common{name: server.name, URL: "ws://" + addr + "/", Threads: 1, JoinProof: proofReply, PID: pids, processes: 1}
 	if strings.HasPrefix(server.name, "ringcast") {
 		c.Status = filepath.Join(filepath.Dir(server.start(addr, port)[0]), fmt.Sprintf("run-%d", port), "ringcast.sock")
 	}

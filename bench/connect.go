@@ -12,6 +12,7 @@ type connectVerb struct {
 	common
 	crowd
 	ceilingFlag
+	processesFlag
 }
 
 // crowd is clients that come, join and stay.
@@ -36,6 +37,18 @@ func (v *crowd) check() error {
 	return nil
 }
 
+func (v *crowd) seats(threads int) []seat {
+	seats := make([]seat, v.Clients)
+	for n := range seats {
+		seats[n] = seat{n % v.Groups, n / v.Groups, n % threads}
+	}
+	return seats
+}
+
+func (v *crowd) roster(s *session) roster {
+	return roster{s.groupName, 1, func(first, _ int) int { return first }}
+}
+
 // Run is called by kong.
 func (v *connectVerb) Run(e *env) error {
 	if err := v.common.check(); err != nil {
@@ -44,12 +57,13 @@ func (v *connectVerb) Run(e *env) error {
 	if err := v.crowd.check(); err != nil {
 		return err
 	}
+	v.common.processes = v.Processes
 	r, err := e.connect(&v.common, &v.crowd)
 	if err != nil {
 		return err
 	}
 	runs := []*report.Run{r}
-	if r.Fine {
+	if r.Fine && v.fits(r, v.Clients) {
 		beside, err := v.besideIt(e, &v.common, "message", func(c *common) (*report.Run, error) { return e.connect(c, &v.crowd) })
 		if err != nil {
 			return err
@@ -61,22 +75,26 @@ func (v *connectVerb) Run(e *env) error {
 
 // connect brings a crowd to a server once.
 func (e *env) connect(c *common, v *crowd) (*report.Run, error) {
-	s, err := c.start(v.Clients)
+	share, err := c.share(v.crowding())
+	if err != nil {
+		return nil, err
+	}
+	s, err := c.start(share.descriptors())
 	if err != nil {
 		return nil, err
 	}
 	defer s.end()
-	seats := make([]seat, v.Clients)
-	for n := range seats {
-		seats[n] = seat{n % v.Groups, n / v.Groups, n % c.Threads}
-	}
-	f, err := newFleet(e.ctx, s.target, c.JoinProof, c.Threads, seats[:v.From], roster{s.groupName, 1, func(first, _ int) int { return first }})
+	seats := share.seats(v.seats(c.Threads))
+	f, err := newFleet(e.ctx, s.target, c.JoinProof, c.Threads, seats[:v.From], v.roster(s))
 	if err != nil {
 		return nil, err
 	}
 	defer f.close()
+	if err := f.spread(e.ctx, share, c.errand(s, nil, v)); err != nil {
+		return nil, err
+	}
 
-	r := e.newRun("connect", s, map[string]any{"clients": v.Clients, "groups": v.Groups, "from": v.From, "hold": v.Hold.String()})
+	r := e.newRun("connect", s, map[string]any{"clients": v.Clients, "groups": v.Groups, "from": v.From, "hold": v.Hold.String(), "processes": share.processes})
 	if _, err := f.open(); err != nil { // of nobody it is over at once
 		return nil, err
 	}
@@ -93,6 +111,9 @@ func (e *env) connect(c *common, v *crowd) (*report.Run, error) {
 	}
 	opened := f.joined()
 	if err := f.hold(v.Hold); err != nil {
+		return nil, err
+	}
+	if _, err := f.helpers.books(nil, func([]uint32) []uint32 { return nil }); err != nil {
 		return nil, err
 	}
 	took := f.openingTime()

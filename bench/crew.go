@@ -21,6 +21,7 @@ type crew struct {
 	ledgers    []*ledger              // by group; nil for groups of other generators
 	cutMembers [][]bool               // by group and member
 	schedule   schedule               // open loop only
+	helps      bool                   // the publishers are in another process
 
 	todo    []*publisher // own publishers that may have something to send
 	spare   []*publisher // the list of the turn before, for its memory
@@ -31,6 +32,7 @@ type crew struct {
 	published, expected, delivered uint64
 	started, ended, active         int64 // ended: last delivery; active: last delivery or publish
 	latency, lateness              *hdrhistogram.Histogram
+	acksLate                       *hdrhistogram.Histogram // from a helper's word to its effect here
 	faults                         faults
 }
 
@@ -66,7 +68,7 @@ func (c *crew) publish(start int64) step {
 	c.schedule.start, c.schedule.end = start, end
 	if c.plan.Window > 0 {
 		for _, p := range c.schedule.own {
-			p.openWindow(c.plan.Window, c.ledgers[p.group].members)
+			p.openWindow(c.plan.Window, c.ledgers[p.group].present)
 			c.mark(p)
 		}
 	}
@@ -74,6 +76,7 @@ func (c *crew) publish(start int64) step {
 		if now < start {
 			return start, false
 		}
+		c.takeAcks(now)
 		wake := end
 		if !c.closing && c.plan.Rate > 0 {
 			wake, c.closing = c.schedule.advance(now, c.mark)
@@ -91,11 +94,7 @@ func (c *crew) publish(start int64) step {
 			c.send(p, now)
 		}
 		c.spare = todo
-		c.g.delivered.Store(int64(c.delivered))
-		if now >= c.nextShow {
-			c.nextShow = now + int64(showEvery)
-			c.g.p99.Store(c.latency.ValueAtQuantile(99))
-		}
+		c.show(now)
 		if len(c.todo) > 0 {
 			wake = now
 		}
@@ -103,12 +102,37 @@ func (c *crew) publish(start int64) step {
 	}
 }
 
+// show gives the progress line what it shows.
+func (c *crew) show(now int64) {
+	c.g.delivered.Store(int64(c.delivered))
+	if now >= c.nextShow {
+		c.nextShow = now + int64(showEvery)
+		c.g.p99.Store(c.latency.ValueAtQuantile(99))
+	}
+}
+
+// takeAcks moves the windows by what the helpers' members have.
+func (c *crew) takeAcks(now int64) {
+	for _, a := range c.g.bell.take() {
+		c.active = now
+		record(c.acksLate, clock()-a.saidAt)
+		c.closing = c.closing || a.cut // as when a member is cut off here
+		for _, ack := range a.floors {
+			p := c.publishers[ack.Stream]
+			p.floors[a.process] = ack.Floor
+			if p.advance() {
+				c.mark(p)
+			}
+		}
+	}
+}
+
 // over says whether the phase has come to its end, good or bad.
 func (c *crew) over(now, end int64) bool {
 	quiet := now-c.active > int64(quietMax)
 	switch {
-	case c.delivered == c.expected && !c.unsent():
-		return c.closing
+	case c.closing && c.delivered == c.expected && !c.unsent():
+		return true
 	case !c.closing:
 		c.stalled = quiet && c.plan.Window > 0 // a closed loop that waits for what is lost would wait for ever
 		return c.stalled
@@ -169,7 +193,7 @@ func (c *crew) send(p *publisher, now int64) {
 		mask(buf[at:], key)
 		p.sequence++
 		c.published++
-		c.expected += uint64(c.ledgers[p.group].members)
+		c.expected += uint64(c.ledgers[p.group].present)
 	}
 	c.g.scratch = buf
 	p.held = p.held && p.sequence < p.allowed
@@ -203,7 +227,7 @@ func (c *crew) heard(m *conn, text []byte, now int64) {
 		return
 	}
 	p := c.publishers[s.publisher]
-	if s.sequence >= p.sequence {
+	if s.sequence >= p.sequence || c.helps && c.early(p, s.sequence, now) {
 		c.faults.add(faultForeign, 1, "%s got publisher %d's #%d, which was never sent", c.name(m), s.publisher, s.sequence)
 		return
 	}
@@ -275,7 +299,7 @@ func (c *crew) finish() (missedByCut uint64) {
 		sent := make([]uint32, l.pubs)
 		for _, p := range byGroup[group] {
 			if sent[p.place] = p.sequence; p.gone {
-				sent[p.place] = l.seen(p.place)
+				sent[p.place] = max(l.seen(p.place), p.elsewhere)
 			}
 		}
 		missedByCut += l.finish(sent, c.cutMembers[group])
@@ -290,4 +314,14 @@ func (c *crew) finish() (missedByCut uint64) {
 		c.faults.note("publishing stopped early, at the %d messages a run may hold", messagesMax)
 	}
 	return missedByCut
+}
+
+// digests are the orders of the groups with several publishers, for a comparison between processes.
+func (c *crew) digests() (all []digest) {
+	for _, l := range c.ledgers {
+		if l != nil && l.order != nil && l.present > 0 {
+			all = append(all, l.order.digest())
+		}
+	}
+	return all
 }

@@ -13,4 +13,12 @@
 // A verb hands a fleet its seats (who sits in which group), runs it through phases (open, publish, linger), and lets a
 // play hear what arrives. A generator owns its connections alone while a phase runs; between phases the verb's
 // goroutine owns everything, so that nothing here needs a lock.
+//
+// Where one process may not open so many connections, its helpers hold the rest of the members:
+//
+//	bench ─ fleet ─ generators: publishers, some members ──────────────────┐
+//	          │ stdin, stdout: see talk                                    ├─► server
+//	          └────► helper ─ fleet ─ generators: members, their ledgers ──┘
+//
+// A helper is this program again. Each process checks its own members; who published what is told at the end.
 package main

@@ -13,6 +13,7 @@ type fanoutVerb struct {
 	common
 	load
 	ceilingFlag
+	processesFlag
 }
 
 // Run is called by kong.
@@ -23,12 +24,13 @@ func (v *fanoutVerb) Run(e *env) error {
 	if err := v.load.check(v.Threads); err != nil {
 		return err
 	}
+	v.common.processes = v.Processes
 	r, err := e.fanout(&v.common, &v.load)
 	if err != nil {
 		return err
 	}
 	runs := []*report.Run{r}
-	if r.Fine {
+	if r.Fine && v.fits(r, v.clients()) {
 		beside, err := v.besideIt(e, &v.common, v.form(), func(c *common) (*report.Run, error) { return e.fanout(c, &v.load) })
 		if err != nil {
 			return err
@@ -46,7 +48,8 @@ func (e *env) fanout(c *common, l *load) (*report.Run, error) {
 	return e.fanoutWith("fanout", c, l, nil)
 }
 
-// guests are clients beside those of the load, in the same groups, on a generator of their own.
+// guests are clients beside those of the load, in the same groups, on a generator of their own. A load with guests is
+// for one process.
 type guests interface {
 	beside
 	clients() int                         // at most at a time
@@ -58,20 +61,24 @@ type guests interface {
 
 // fanoutWith runs a load while guests, if there are any, do what they do.
 func (e *env) fanoutWith(verb string, c *common, l *load, with guests) (*report.Run, error) {
-	clients, threads := l.clients(), c.Threads
+	share, err := c.share(l.crowding())
+	if err != nil {
+		return nil, err
+	}
+	descriptors, threads := share.descriptors(), c.Threads
 	if l.Bystanders > 0 {
 		threads++
 	}
 	if with != nil {
-		clients += with.clients()
+		descriptors += with.clients()
 		threads++
 	}
-	s, err := c.start(clients)
+	s, err := c.start(descriptors)
 	if err != nil {
 		return nil, err
 	}
 	defer s.end()
-	seats := l.seats(c.Threads)
+	seats := share.seats(l.seats(c.Threads))
 	if with != nil {
 		seats = append(seats, with.seats(threads-1)...)
 	}
@@ -80,10 +87,14 @@ func (e *env) fanoutWith(verb string, c *common, l *load, with guests) (*report.
 		return nil, err
 	}
 	defer f.close()
+	if err := f.spread(e.ctx, share, c.errand(s, l, nil)); err != nil {
+		return nil, err
+	}
 	if with != nil {
 		with.arrive(f.generators[threads-1], s)
 	}
 	r := e.newRun(verb, s, l.flags())
+	r.Flags["processes"] = share.processes
 	before := s.memory()
 	if err := e.openFleet(f); err != nil {
 		return nil, err
@@ -111,7 +122,9 @@ func (e *env) fanoutWith(verb string, c *common, l *load, with guests) (*report.
 			return nil, err
 		}
 	}
-	m.report(r)
+	if err := m.report(r); err != nil {
+		return nil, err
+	}
 	watch.report(r.Fanout)
 	if with != nil {
 		with.report(r, m)
@@ -142,6 +155,12 @@ type measurement struct {
 	cpu         cpuTime
 	machine     float64
 	allocations int64 // of the server's heap; negative: unknown
+
+	// With helpers only.
+	drained    atomic.Bool   // their members have everything, or will not get it
+	drainEnded chan struct{} // closed when drainHelpers has set what follows
+	helperUses []report.Thread
+	books      []*books
 }
 
 // beside is a play next to the crews, on a generator of its own: its step goes on until over says that the crews are
@@ -162,23 +181,22 @@ func (m *measurement) run() error {
 	start := clock() + int64(startDelay)
 	steps := map[*generator]step{}
 	for _, c := range m.crews {
-		publish := c.publish(start)
-		steps[c.g] = func(now int64) (int64, bool) {
-			wake, done := publish(now)
-			if done {
-				m.publishing.Add(-1)
-			}
-			return wake, done
-		}
+		steps[c.g] = m.untilDrained(c.publish(start))
 	}
 	m.publishing.Store(int32(len(m.crews)))
+	m.drainEnded = make(chan struct{})
+	f.helpers.tell(told{Do: doPublish, Start: start})
 	for _, b := range m.beside {
 		b.generator().play = b
-		steps[b.generator()] = b.step(start, func() bool { return m.publishing.Load() == 0 })
+		steps[b.generator()] = b.step(start, m.over)
 	}
 	cpu, machine, allocated := m.session.cpu(), readMachine(), m.session.allocations()
 	var err error
 	m.uses, err = f.phase(func(g *generator) step { return steps[g] })
+	if f.helpers != nil && m.publishing.Load() == 0 {
+		<-m.drainEnded
+		m.uses = append(m.uses, m.helperUses...)
+	}
 	m.cpu, m.machine = m.session.cpu().since(cpu), readMachine().since(machine)
 	if m.allocations = m.session.allocations() - allocated; allocated < 0 || m.allocations < 0 {
 		m.allocations = -1
@@ -186,5 +204,31 @@ func (m *measurement) run() error {
 	if err == nil {
 		err = f.hold(lingerTime)
 	}
+	if err == nil {
+		err = m.settle()
+	}
 	return err
+}
+
+// over says that nobody waits for a delivery any more.
+func (m *measurement) over() bool {
+	return m.publishing.Load() == 0 && (m.fleet.helpers == nil || m.drained.Load())
+}
+
+// untilDrained is a crew's step that goes on, once its own deliveries are there, until those of the helpers are.
+func (m *measurement) untilDrained(publish step) step {
+	published := false
+	return func(now int64) (int64, bool) {
+		if published {
+			return now + int64(turnMax), m.over() // drainHelpers rings
+		}
+		wake, done := publish(now)
+		if !done {
+			return wake, false
+		}
+		if published = true; m.publishing.Add(-1) == 0 && m.fleet.helpers != nil {
+			go m.drainHelpers()
+		}
+		return now + int64(turnMax), m.fleet.helpers == nil
+	}
 }

@@ -24,13 +24,14 @@ func encodeHistogram(h *hdrhistogram.Histogram) string {
 // cpuCoarse: below so many ticks of 10 ms the cost per delivery is a guess.
 const cpuCoarse = 30 * clockTick
 
-// lateShare: when the bench's own lateness is so much of the 99th percentile, that figure is about the bench.
+// lateShare: when the bench's own lateness is so much of the 99th percentile, that figure is about the bench. So is the
+// rate of a closed loop when the acks of helpers, for which its windows wait, are so late on average.
 const lateShare = 0.25
 
 // report puts the crews' books together.
-func (m *measurement) report(r *report.Run) {
+func (m *measurement) report(r *report.Run) error {
 	f := &report.Fanout{ServerUser: m.cpu.user, ServerSystem: m.cpu.system}
-	latency, lateness := newHistogram(), newHistogram()
+	latency, lateness, acksLate := newHistogram(), newHistogram(), newHistogram()
 	var wrong faults
 	var last int64
 	for _, c := range m.crews {
@@ -44,10 +45,25 @@ func (m *measurement) report(r *report.Run) {
 		}
 		latency.Merge(c.latency)
 		lateness.Merge(c.lateness)
+		acksLate.Merge(c.acksLate)
 		wrong.merge(&c.faults)
 		last = max(last, c.ended-c.started)
 	}
 	wrong.merge(&m.also)
+	digests := make([][]digest, 1, 1+len(m.books))
+	for _, c := range m.crews {
+		digests[0] = append(digests[0], c.digests()...)
+	}
+	for _, b := range m.books {
+		f.MissedByCut += b.MissedByCut
+		f.Delivered += b.Delivered
+		last = max(last, b.Ended-m.crews[0].started)
+		digests = append(digests, b.Digests)
+		if err := b.read(latency, &wrong); err != nil {
+			return err
+		}
+	}
+	compareOrders(digests, &wrong)
 	took := time.Duration(max(last, 1))
 	f.Seconds = took.Seconds()
 	f.PublishedPer, f.DeliveredPer = float64(f.Published)/f.Seconds, float64(f.Delivered)/f.Seconds
@@ -65,6 +81,13 @@ func (m *measurement) report(r *report.Run) {
 	r.Fanout = f
 	noteLimit(r, m.session, m.uses, m.cpu, m.machine)
 	f.LatencyVoid = r.RateVoid || float64(f.Lateness.P99) > lateShare*float64(f.Latency.P99)
+	if acksLate.TotalCount() > 0 {
+		f.AcksLate = readPercentiles(acksLate)
+		if share := acksLate.Mean() / latency.Mean(); share > lateShare && !r.RateVoid { // the latency does not hold it
+			r.RateVoid = true
+			r.Limit = fmt.Sprintf("the bench: its helpers' acks took %.0f %% of the mean latency on top. The rate is void: use --rate, or one process", 100*share)
+		}
+	}
 	noteFaults(r, &wrong)
 	switch {
 	case !wrong.fine():
@@ -80,4 +103,5 @@ func (m *measurement) report(r *report.Run) {
 		r.Verdict = verdictFine + ": every member got every message once, in one order"
 	}
 	r.Fine = wrong.fine() && f.Delivered > 0 && f.Unsent == 0
+	return nil
 }

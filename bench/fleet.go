@@ -21,6 +21,9 @@ const (
 // a thread for the length of a phase.
 type fleet struct {
 	generators []*generator
+	clients    int         // of all processes
+	share      share       // which of them are here; none said: all
+	helpers    *helpers    // the other processes; nil in one of one process, and in a helper
 	halt       atomic.Bool // the operator has had enough
 	release    func() bool
 }
@@ -52,8 +55,12 @@ func newFleet(ctx context.Context, t target, proof string, threads int, seats []
 
 // seat adds clients, for the next open to bring in.
 func (f *fleet) seat(seats []seat) {
-	first := f.size()
+	first := f.clients
+	f.clients += len(seats)
 	for n, s := range seats {
+		if s.thread == elsewhere {
+			continue
+		}
 		g := f.generators[s.thread]
 		g.conns = append(g.conns, conn{fd: -1, number: int32(first + n), at: int32(len(g.conns)), group: int32(s.group), member: int32(s.member)})
 	}
@@ -74,6 +81,9 @@ func (f *fleet) phase(steps func(*generator) step) ([]report.Thread, error) {
 		})
 	}
 	all.Wait()
+	if err := f.helpers.failure(); err != nil {
+		return uses, err
+	}
 	if f.halt.Load() {
 		return uses, errInterrupted
 	}
@@ -82,7 +92,13 @@ func (f *fleet) phase(steps func(*generator) step) ([]report.Thread, error) {
 
 // open brings all clients that are not there yet to ready. Clients that fail are counted by cause, they are no error of this function.
 func (f *fleet) open() ([]report.Thread, error) {
-	return f.phase((*generator).open)
+	f.helpers.tell(told{Do: doOpen})
+	uses, err := f.phase((*generator).open)
+	if err != nil {
+		return uses, err
+	}
+	more, err := f.helpers.opened()
+	return append(uses, more...), err
 }
 
 // hold keeps the clients for so long and answers pings.
@@ -96,14 +112,21 @@ func (f *fleet) hold(d time.Duration) error {
 
 // openingTime is from the first connect to the last proof of a join.
 func (f *fleet) openingTime() time.Duration {
-	first, last := int64(0), int64(0)
+	first, last := f.openingSpan()
+	return time.Duration(max(0, last-first))
+}
+
+func (f *fleet) openingSpan() (first, last int64) {
 	for i, g := range f.generators {
 		if i == 0 || g.opening.firstAt < first {
 			first = g.opening.firstAt
 		}
 		last = max(last, g.opening.lastAt)
 	}
-	return time.Duration(max(0, last-first))
+	for _, h := range f.helpers.list() {
+		first, last = min(first, h.opening.FirstAt), max(last, h.opening.LastAt)
+	}
+	return first, last
 }
 
 func (f *fleet) openingTally() tally {
@@ -114,6 +137,9 @@ func (f *fleet) joined() (n int64) {
 	for _, g := range f.generators {
 		n += g.joined.Load()
 	}
+	for _, h := range f.helpers.list() {
+		n += h.joined.Load()
+	}
 	return n
 }
 
@@ -121,12 +147,18 @@ func (f *fleet) failed() (n int64) {
 	for _, g := range f.generators {
 		n += g.failed.Load()
 	}
+	for _, h := range f.helpers.list() {
+		n += h.failed.Load()
+	}
 	return n
 }
 
 func (f *fleet) delivered() (n int64) {
 	for _, g := range f.generators {
 		n += g.delivered.Load()
+	}
+	for _, h := range f.helpers.list() {
+		n += h.delivered.Load()
 	}
 	return n
 }
@@ -136,19 +168,20 @@ func (f *fleet) p99() (worst int64) {
 	for _, g := range f.generators {
 		worst = max(worst, g.p99.Load())
 	}
+	for _, h := range f.helpers.list() {
+		worst = max(worst, h.p99.Load())
+	}
 	return worst
 }
 
-func (f *fleet) size() (n int) {
-	for _, g := range f.generators {
-		n += len(g.conns)
-	}
-	return n
-}
+func (f *fleet) size() int { return f.clients }
 
 func (f *fleet) pings() (n uint64) {
 	for _, g := range f.generators {
 		n += g.pings
+	}
+	for _, h := range f.helpers.list() {
+		n += h.pings
 	}
 	return n
 }
@@ -161,11 +194,17 @@ func (f *fleet) causes() map[string]int {
 			all[cause] += n
 		}
 	}
+	for _, h := range f.helpers.list() {
+		for cause, n := range h.opening.Causes {
+			all[cause] += n
+		}
+	}
 	return all
 }
 
 func (f *fleet) close() {
 	f.release()
+	defer f.helpers.close()
 	for _, g := range f.generators {
 		g.close()
 	}

@@ -19,6 +19,7 @@ type generator struct {
 	proof   string // reply or probe
 	roster  roster
 	play    play
+	bell    *bell // nil without helpers
 
 	conns   []conn
 	epoll   int
@@ -27,9 +28,10 @@ type generator struct {
 	scratch []byte // what is about to be written, likewise
 	keys    uint32 // state of the mask key generator
 
-	opening opening
-	causes  map[string]int // why connections were refused or ended
-	pings   uint64         // answered
+	opening  opening
+	pendings int            // of its own at a time: pendingMax, or a share of it
+	causes   map[string]int // why connections were refused or ended
+	pings    uint64         // answered
 
 	// Any goroutine, for the progress line and for stopping.
 	joined, failed, delivered atomic.Int64
@@ -58,17 +60,20 @@ const (
 	readBytes = 256 << 10
 )
 
-var started = time.Now()
+var (
+	started = time.Now()
+	shift   int64 // of a helper, from its own start to that of the bench; set before anything asks for the time
+)
 
-// clock is nanoseconds since the start of the process: monotonic, and small enough for a stamp.
-func clock() int64 { return int64(time.Since(started)) }
+// clock is nanoseconds since the start of the bench, in all of its processes: monotonic, and small enough for a stamp.
+func clock() int64 { return int64(time.Since(started)) + shift }
 
 func newGenerator(t target, proof string, r roster, halt *atomic.Bool) (*generator, error) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("epoll_create: %w", err)
 	}
-	return &generator{target: t, upgrade: newUpgrade(t), proof: proof, roster: r, play: idle{}, epoll: epoll,
+	return &generator{target: t, upgrade: newUpgrade(t), proof: proof, roster: r, play: idle{}, epoll: epoll, pendings: pendingMax,
 		buf: make([]byte, readBytes), keys: 0x9E3779B9, causes: map[string]int{}, halt: halt}, nil
 }
 
@@ -85,6 +90,10 @@ func (g *generator) run(s step) error {
 			return fmt.Errorf("epoll_wait: %w", err)
 		}
 		for i := range n {
+			if g.events[i].Fd == bellAt {
+				g.bell.hush()
+				continue
+			}
 			g.event(&g.conns[g.events[i].Fd], g.events[i].Events)
 		}
 	}
@@ -124,6 +133,7 @@ func (g *generator) maskKey() [4]byte {
 // close ends all connections politely, so that a server that logs rude clients stays quiet.
 func (g *generator) close() {
 	g.dismiss()
+	g.bell.close()
 	unix.Close(g.epoll)
 }
 

@@ -13,7 +13,9 @@ import (
 type ledger struct {
 	group   int
 	members int
-	pubs    int // publishers of this group
+	pubs    int    // publishers of this group
+	here    []bool // by member: it is in this process; nil when all are
+	present int    // members that are
 
 	// next[member*pubs+pub] is the sequence number that continues what this member saw of this publisher.
 	next []uint32
@@ -47,12 +49,25 @@ const (
 )
 
 func newLedger(group, members, pubs int, f *faults) *ledger {
-	l := &ledger{group: group, members: members, pubs: pubs, next: make([]uint32, members*pubs),
+	l := &ledger{group: group, members: members, pubs: pubs, present: members, next: make([]uint32, members*pubs),
 		gaps: map[int][]span{}, faults: f}
 	if pubs > 1 {
 		l.order = newOrder(group, members, f)
 	}
 	return l
+}
+
+// keep leaves members to the ledgers of other processes, but for those that are here.
+func (l *ledger) keep(here []bool) {
+	l.here, l.present = here, 0
+	for _, yes := range here {
+		if yes {
+			l.present++
+		}
+	}
+	if l.order != nil {
+		l.order.members = l.present
+	}
 }
 
 // saw notes that a member got message seq of a publisher. member and pub are places within the group.
@@ -112,14 +127,21 @@ func (l *ledger) passOver(i, member, pub int, s span) {
 
 // finish counts what did not come until the end. sent[pub] is how many messages that publisher published. cut[member]
 // says that the member's connection was cut off: that fault is counted where it happened, and its missing messages are
-// only summed up, because a server may not deliver to a client that is gone.
+// only summed up, because a server may not deliver to a client that is gone. A process that does not publish learns
+// only here that a member saw more than was sent.
 func (l *ledger) finish(sent []uint32, cut []bool) (missedByCut uint64) {
 	for member := range l.members {
+		if l.here != nil && !l.here[member] {
+			continue
+		}
 		for pub := range l.pubs {
 			i := member*l.pubs + pub
 			missing := l.gaps[i]
 			if l.next[i] < sent[pub] {
 				missing = append(missing, span{l.next[i], sent[pub]})
+			}
+			if l.next[i] > sent[pub] {
+				missing = l.beyond(i, member, pub, sent[pub])
 			}
 			for _, s := range missing {
 				if cut[member] {
@@ -134,6 +156,21 @@ func (l *ledger) finish(sent []uint32, cut []bool) (missedByCut uint64) {
 		l.order.finish()
 	}
 	return missedByCut
+}
+
+// beyond counts what a member saw of a publisher that had sent less, and returns its gaps in what was sent.
+func (l *ledger) beyond(i, member, pub int, sent uint32) (missing []span) {
+	never := l.next[i] - sent
+	for _, g := range l.gaps[i] {
+		if g.to > sent {
+			never -= g.to - max(g.from, sent)
+		}
+		if g.from < sent {
+			missing = append(missing, span{g.from, min(g.to, sent)})
+		}
+	}
+	l.faults.add(faultForeign, uint64(never), "%s got publisher %d's #%d, which was never sent", l.name(member), pub, l.next[i]-1)
+	return missing
 }
 
 // begin gives the place of a member to another one, who starts to listen to pub at seq.

@@ -156,7 +156,7 @@ func (l *load) crews(f *fleet, groupName func(int) string, threads int) []*crew 
 	for i := range crews {
 		crews[i] = &crew{g: f.generators[i], plan: l, threads: threads, most: uint64(evenShare(l.Messages, threads, i)), fill: filling(l.Size),
 			byConn: map[int32][]*publisher{}, ledgers: make([]*ledger, l.Groups), cutMembers: make([][]bool, l.Groups),
-			latency: newHistogram(), lateness: newHistogram(), schedule: schedule{rate: l.Rate, publishers: l.streams()}}
+			latency: newHistogram(), lateness: newHistogram(), acksLate: newHistogram(), schedule: schedule{rate: l.Rate, publishers: l.streams()}}
 		f.generators[i].play = crews[i]
 	}
 	for group := range l.Groups {
@@ -164,17 +164,19 @@ func (l *load) crews(f *fleet, groupName func(int) string, threads int) []*crew 
 		c.ledgers[group] = newLedger(group, members, evenShare(l.streams(), l.Groups, group), &c.faults)
 		c.cutMembers[group] = make([]bool, members)
 	}
-	connOf := make([]*conn, f.size()) // guests included, who publish nothing
+	l.leaveElsewhere(f, crews, threads)
+	connOf := make([]*conn, f.size()) // guests included, who publish nothing; nil for those in other processes
 	for _, g := range f.generators {
 		for i := range g.conns {
 			connOf[g.conns[i].number] = &g.conns[i]
 		}
 	}
+	starts := l.holders(f.share, threads)
 	all := make([]*publisher, l.streams())
 	for n := range all {
 		group, at := n%l.Groups, l.publisherAt(n)
 		all[n] = &publisher{number: n, group: group, place: n / l.Groups, conn: connOf[at],
-			prefix: fmt.Appendf(nil, `{"cmd":"send_to_group","group_id":"%s","message":"`, groupName(group))}
+			floors: starts[group].floors(), prefix: fmt.Appendf(nil, `{"cmd":"send_to_group","group_id":"%s","message":"`, groupName(group))}
 		c := crews[group%threads]
 		c.byConn[int32(at)] = append(c.byConn[int32(at)], all[n])
 		c.schedule.own = append(c.schedule.own, all[n])
@@ -183,6 +185,64 @@ func (l *load) crews(f *fleet, groupName func(int) string, threads int) []*crew 
 		c.publishers = all
 	}
 	return crews
+}
+
+// leaveElsewhere keeps in the ledgers only the members that are in this process.
+func (l *load) leaveElsewhere(f *fleet, crews []*crew, threads int) {
+	if f.share.processes < 2 {
+		return
+	}
+	here := make([][]bool, l.Groups)
+	for group := range here {
+		here[group] = make([]bool, crews[group%threads].ledgers[group].members)
+	}
+	for _, g := range f.generators {
+		for i := range g.conns {
+			for j := range l.Joins {
+				group := l.groupOf(int(g.conns[i].group), j, threads)
+				if place, yes := l.placeIn(group, &g.conns[i], threads); yes {
+					here[group][place] = true
+				}
+			}
+		}
+	}
+	for group := range here {
+		crews[group%threads].ledgers[group].keep(here[group])
+	}
+}
+
+// holders are the helpers that have members of a group, by process.
+type holders []bool
+
+// holders says by group where the members are. It is for the process that publishes, and of use to a closed loop.
+func (l *load) holders(s share, threads int) []holders {
+	all := make([]holders, l.Groups)
+	if s.processes < 2 || s.process > 0 || l.Window == 0 {
+		return all
+	}
+	for group := range all {
+		all[group] = make(holders, s.processes)
+	}
+	for n := range l.Members {
+		for j := range l.Joins {
+			all[l.groupOf(n%l.Groups, j, threads)][s.holders[n]] = s.holders[n] > 0
+		}
+	}
+	return all
+}
+
+// floors are where a stream begins; nil when nobody elsewhere acknowledges it.
+func (h holders) floors() []uint32 {
+	if h == nil {
+		return nil
+	}
+	floors := make([]uint32, len(h))
+	for process, has := range h {
+		if !has {
+			floors[process] = noFloor
+		}
+	}
+	return floors
 }
 
 // evenShare is how many of n things go to place i of so many, dealt one by one.

@@ -41,7 +41,8 @@ type common struct {
 	Status      string `placeholder:"SOCKET" help:"The server's status socket, for heap and allocations (GET /status over HTTP). Default: ringcast's, if it is the one measured."`
 	JSON        string `name:"json" placeholder:"FILE" help:"Write the result with machine, flags and histograms to FILE."`
 
-	name string // of the server in results; empty: the URL
+	name      string // of the server in results; empty: the URL
+	processes int    // asked for; 0: as few as possible
 }
 
 func (c *common) check() error {
@@ -59,6 +60,7 @@ type commandLine struct {
 	Churn   churnVerb   `cmd:"" help:"The same while other clients come, join, leave and break off all the time; both are checked."`
 	Slow    slowVerb    `cmd:"" set:"size=4096" set:"window=16" set:"time=5s" help:"The same while some members have stopped reading; who is cut off, and what it costs the server and the others."`
 	Report  reportVerb  `cmd:"" help:"Say what is in result files: tables, CSV, pictures, and what two of them differ in."`
+	Helper  helperVerb  `cmd:"" hidden:"" help:"A further process of a bench that needs several: not for people."`
 }
 
 // env is what a verb gets from outside.

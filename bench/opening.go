@@ -42,14 +42,14 @@ func (g *generator) open() step {
 	*o = opening{firstAt: clock(), begun: o.begun, oldest: o.begun}
 	o.deadline = o.firstAt + int64(openingBase) + int64(len(g.conns))*int64(openingPerClient)
 	return func(now int64) (int64, bool) {
-		for i := 0; i < beginMax && o.begun < len(g.conns) && o.pending < pendingMax; i++ {
+		for i := 0; i < beginMax && o.begun < len(g.conns) && o.pending < g.pendings; i++ {
 			g.begin(&g.conns[o.begun], now)
 		}
 		if now >= o.nextExpiry {
 			o.nextExpiry = now + int64(expiryEvery)
 			g.expire(now)
 		}
-		if o.begun < len(g.conns) && o.pending < pendingMax {
+		if o.begun < len(g.conns) && o.pending < g.pendings {
 			return now, false
 		}
 		if o.pending == 0 && o.begun == len(g.conns) {

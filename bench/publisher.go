@@ -16,12 +16,15 @@ type publisher struct {
 	held     bool   // the socket took no more when it wanted to send: lateness from then on is the server's
 	gone     bool   // its connection was cut off
 
+	elsewhere uint32 // once gone: one more than the highest number that a member in another process got
+
 	// Closed loop only. A message is acknowledged when every member of the group has it. One designated member as an
 	// echo would be cheaper, but a server that happens to serve that member first would look faster than it is, and
 	// what waits for all the others would have no bound: the window would no longer say what is in flight.
 	window uint32
-	floor  uint32   // all messages below are acknowledged
-	needed uint32   // members of the group
+	floor  uint32   // all messages below are acknowledged by the members in this process
+	floors []uint32 // likewise by process, none where no member is; nil in a run of one process
+	needed uint32   // members of the group in this process
 	got    []uint32 // deliveries of message n, at n modulo the length (a power of two)
 }
 
@@ -30,7 +33,13 @@ func (p *publisher) openWindow(window, members int) {
 	p.window, p.needed = uint32(window), uint32(members)
 	p.got = make([]uint32, 1<<bits.Len(uint(window-1)))
 	p.allowed = p.window
+	if members == 0 {
+		p.floor = noFloor
+	}
 }
+
+// noFloor is where nobody has to acknowledge anything.
+const noFloor = 1<<32 - 1
 
 // acknowledge notes one more member that has the message, and reports whether that allows further ones.
 func (p *publisher) acknowledge(sequence uint32) bool {
@@ -43,8 +52,18 @@ func (p *publisher) acknowledge(sequence uint32) bool {
 		p.got[p.floor&last] = 0
 		p.floor++
 	}
-	p.allowed = p.floor + p.window
-	return true
+	return p.advance()
+}
+
+// advance moves the window to where the members of all processes are, and reports whether that is further on.
+func (p *publisher) advance() bool {
+	floor := p.floor
+	for _, elsewhere := range p.floors {
+		floor = min(floor, elsewhere)
+	}
+	before := p.allowed
+	p.allowed = floor + p.window
+	return p.allowed > before
 }
 
 // schedule is an open loop: message n of the whole run is due n/rate after the start, publishers take turns. Its due

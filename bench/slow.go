@@ -36,6 +36,7 @@ func (v *slowVerb) Run(e *env) error {
 	case v.Slow*v.streams() > cellsMax:
 		return fmt.Errorf("the check needs a cell for each of --slow and publisher, %d at most", cellsMax)
 	}
+	v.common.processes = 1 // those who read nothing are looked after in one
 	r, err := e.fanoutWith("slow", &v.common, &v.load, newSleepers(v.Slow, &v.load, v.Threads))
 	if err != nil {
 		return err

@@ -130,6 +130,6 @@ func needDescriptors(clients int) error {
 		return unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: limit.Max, Max: limit.Max})
 	}
 	return fmt.Errorf("%d clients need %d file descriptors, this process may open %d: raise the hard limit "+
-		"(as root: `ulimit -n %d`, or LimitNOFILE= / limits.conf), or split the clients over several processes",
+		"(as root: `ulimit -n %d`, or LimitNOFILE= / limits.conf)",
 		clients, want, limit.Max, want)
 }

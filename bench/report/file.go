@@ -100,6 +100,7 @@ type Fanout struct {
 	Latency     Percentiles `json:"latency_ns"`
 	LatencyVoid bool        `json:"latency_void"`
 	Lateness    Percentiles `json:"sent_late_ns"`      // open loop: by how much the bench itself was behind the due time
+	AcksLate    Percentiles `json:"acks_late_ns"`      // closed loop: from a helper's word that its members have a message to its effect
 	Ping        Percentiles `json:"bystander_ping_ns"` // of clients in no group, while the others were served
 	Pings       int64       `json:"bystander_pings,omitempty"`
 
@@ -151,6 +152,7 @@ type Percentiles struct {
 
 // Thread is what a thread of the generator did over a time: on a core, or ready to run and waiting for one.
 type Thread struct {
+	Helper  int           `json:"helper,omitempty"` // which further process of the bench has it; 0: none
 	At      int64         `json:"-"`
 	Wall    time.Duration `json:"wall_ns"`
 	OnCore  time.Duration `json:"on_core_ns"`
@@ -159,7 +161,7 @@ type Thread struct {
 
 // Since is what the thread did after before was read.
 func (t Thread) Since(before Thread) Thread {
-	return Thread{Wall: time.Duration(t.At - before.At), OnCore: t.OnCore - before.OnCore, Waiting: t.Waiting - before.Waiting}
+	return Thread{Helper: t.Helper, Wall: time.Duration(t.At - before.At), OnCore: t.OnCore - before.OnCore, Waiting: t.Waiting - before.Waiting}
 }
 
 // Busy is the share of the time in which the thread could not have done more: at 1 it was the limit, whether for its

@@ -71,7 +71,7 @@ func (t *lines) run(r *Run) {
 		t.line("memory", "server RSS %s → %s%s%s", megabytes(m.RSSBefore), megabytes(m.RSSAfter), perClient(r, m), heapText(m))
 	}
 	for i, u := range r.Threads {
-		t.line("generator", "thread %d: %.0f %% on a core, %.0f %% waiting for one", i, 100*Share(u.OnCore, u.Wall), 100*Share(u.Waiting, u.Wall))
+		t.line("generator", "thread %d%s: %.0f %% on a core, %.0f %% waiting for one", i, helperText(u), 100*Share(u.OnCore, u.Wall), 100*Share(u.Waiting, u.Wall))
 	}
 	if r.Limit != "" {
 		t.line("saturated", "%s", r.Limit)
@@ -98,6 +98,9 @@ func (t *lines) fanout(r *Run, x *Fanout) {
 	if _, open := r.Flags["rate"]; open {
 		t.line("sent late", "%v (the bench's own part of the latency; over a quarter of its p99 voids it)", x.Lateness)
 	}
+	if x.AcksLate.Max > 0 {
+		t.line("acks late", "%v (for them the window waits too; over a quarter of the mean latency voids the rate)", x.AcksLate)
+	}
 	if x.Unsent > 0 {
 		t.line("", "the server did not keep up with the rate: %s due messages were not taken", Count(int64(x.Unsent)))
 	}
@@ -111,6 +114,13 @@ func (t *lines) fanout(r *Run, x *Fanout) {
 	case cpu > 0:
 		t.line("server", "%v of CPU in all, too little for a figure per delivery: run longer", cpu)
 	}
+}
+
+func helperText(u Thread) string {
+	if u.Helper == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (helper %d)", u.Helper)
 }
 
 func allocationText(x *Fanout) string {

@@ -1,0 +1,355 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"ringcast/bench/report"
+)
+
+// helpers are the further processes of a run, as the operator's process sees them. nil when there are none, and then
+// all methods do nothing. Owner: the verb's goroutine, but for what is marked.
+type helpers struct {
+	all  []*helper
+	done <-chan struct{} // the operator has had enough
+	halt func()          // ends the phases of this process
+
+	// Any goroutine.
+	once    sync.Once
+	failed  chan struct{} // closed when cause is set
+	cause   error
+	closing atomic.Bool // from here on their end is no failure
+}
+
+// helper is one of them. Its listener hands over what it answers.
+type helper struct {
+	process int // 1 is the first
+	cmd     *exec.Cmd
+	in      io.Closer
+	speaker *speaker
+	out     *os.File
+	stderr  *tail
+	answers chan said     // room for one: each is waited for before more is asked
+	gone    chan struct{} // closed when the process has ended
+
+	joined, failed, delivered, p99 atomic.Int64 // any goroutine, for the progress line
+
+	opening helperOpening
+	pings   uint64
+}
+
+const (
+	tallyEvery = 200 * time.Millisecond
+	// helperSilence: a helper tells every tallyEvery how far it is. One that says nothing for so long hangs.
+	helperSilence = 20 * time.Second
+	// helperStopTime is what a helper gets to end its connections politely before it is killed.
+	helperStopTime = 10 * time.Second
+)
+
+// spread leaves the clients of other processes to helpers, and tells each its errand.
+func (f *fleet) spread(ctx context.Context, s share, e errand) error {
+	if s.processes == 1 {
+		return nil
+	}
+	if err := f.join(s); err != nil {
+		return err
+	}
+	program, err := self()
+	if err != nil {
+		return err
+	}
+	f.helpers = &helpers{done: ctx.Done(), failed: make(chan struct{}), halt: func() { f.halt.Store(true); f.ring() }}
+	e.Epoch, e.Processes = epoch(), s.processes
+	for e.Process = 1; e.Process < s.processes; e.Process++ {
+		h, err := startHelper(program, e.Process)
+		if err != nil {
+			return err // close ends those that were started
+		}
+		f.helpers.all = append(f.helpers.all, h)
+		go f.helpers.listen(h, f.generators)
+		h.speaker.say(func() any { return told{Do: doErrand, Errand: &e} })
+	}
+	_, err = f.helpers.wait(doReady)
+	return err
+}
+
+// errand is what helpers have to know; spread adds which of them they are.
+func (c *common) errand(s *session, l *load, v *crowd) errand {
+	return errand{Addr: s.target.addr.String(), Host: s.target.host, Path: s.target.path, Run: s.run, Proof: c.JoinProof,
+		Threads: c.Threads, Load: l, Crowd: v}
+}
+
+// join makes this process one of several.
+func (f *fleet) join(s share) error {
+	f.share = s
+	for _, g := range f.generators {
+		g.pendings = max(1, pendingMax/(s.processes*len(f.generators)))
+		if err := g.hangBell(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ring wakes all generators.
+func (f *fleet) ring() {
+	for _, g := range f.generators {
+		g.bell.ring()
+	}
+}
+
+// startHelper runs this program again. The process group of its own keeps the operator's ^C from it: it ends with its
+// stdin, and should this process be killed, with the thread that started it (see startChild).
+func startHelper(program string, process int) (*helper, error) {
+	h := &helper{process: process, cmd: exec.Command(program, "helper"), stderr: &tail{}, answers: make(chan said, 1), gone: make(chan struct{})}
+	h.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	h.cmd.Stderr = h.stderr
+	fail := func(err error) (*helper, error) { return nil, fmt.Errorf("cannot start a helper: %w", err) }
+	in, err := h.cmd.StdinPipe()
+	if err != nil {
+		return fail(err)
+	}
+	out, theirs, err := os.Pipe() // and not StdoutPipe, which knows no deadlines
+	if err != nil {
+		in.Close()
+		return fail(err)
+	}
+	h.cmd.Stdout = theirs
+	err = h.cmd.Start()
+	theirs.Close()
+	if err != nil {
+		in.Close()
+		out.Close()
+		return fail(err)
+	}
+	h.in, h.out, h.speaker = in, out, newSpeaker(in)
+	return h, nil
+}
+
+// listen hears a helper until it ends.
+func (hs *helpers) listen(h *helper, generators []*generator) {
+	defer close(h.gone)
+	err := hs.hear(h, generators)
+	_ = h.cmd.Process.Kill() // who can no longer be heard is of no use; an error means that it is gone
+	_ = h.cmd.Wait()         // what it wrote to stderr says more than its status
+	h.out.Close()
+	if !hs.closing.Load() {
+		hs.fail(fmt.Errorf("helper %d (pid %d) ended in the middle: %w; %s", h.process, h.cmd.Process.Pid, err, h.stderr))
+	}
+}
+
+func (hs *helpers) hear(h *helper, generators []*generator) error {
+	in := json.NewDecoder(h.out)
+	for {
+		if err := h.out.SetReadDeadline(time.Now().Add(helperSilence)); err != nil {
+			return err
+		}
+		var s said
+		if err := in.Decode(&s); err != nil {
+			return err
+		}
+		if t := s.Tally; t != nil {
+			h.joined.Store(t.Joined)
+			h.failed.Store(t.Failed)
+			h.delivered.Store(t.Delivered)
+			h.p99.Store(t.P99)
+		}
+		switch s.Do {
+		case doTally:
+		case doAcks:
+			generators[s.At].bell.leave(ackFrom{h.process, s.Floors, s.SaidAt, s.Cut})
+		default:
+			select {
+			case h.answers <- s:
+			default:
+				return fmt.Errorf("it said %q, which nobody had asked", s.Do)
+			}
+		}
+	}
+}
+
+// fail ends the run: without one of its processes it proves nothing.
+func (hs *helpers) fail(err error) {
+	hs.once.Do(func() {
+		hs.cause = err
+		close(hs.failed)
+		hs.halt()
+	})
+}
+
+// list is nil-safe, as all else here.
+func (hs *helpers) list() []*helper {
+	if hs == nil {
+		return nil
+	}
+	return hs.all
+}
+
+func (hs *helpers) failure() error {
+	if hs == nil {
+		return nil
+	}
+	select {
+	case <-hs.failed:
+		return hs.cause
+	default:
+		return nil
+	}
+}
+
+// tell says the same to all. One that no longer hears it is noticed by its silence.
+func (hs *helpers) tell(t told) {
+	if hs == nil {
+		return
+	}
+	for _, h := range hs.all {
+		h.speaker.say(func() any { return t })
+	}
+}
+
+// wait returns the answer of each.
+func (hs *helpers) wait(do string) ([]said, error) {
+	if hs == nil {
+		return nil, nil
+	}
+	answers := make([]said, len(hs.all))
+	for i, h := range hs.all {
+		select {
+		case answers[i] = <-h.answers:
+		case <-hs.failed:
+			return nil, hs.cause
+		case <-hs.done:
+			return nil, errInterrupted
+		}
+		if answers[i].Do != do {
+			hs.fail(fmt.Errorf("helper %d said %q instead of %q", h.process, answers[i].Do, do))
+			return nil, hs.cause
+		}
+		for at := range answers[i].Threads {
+			answers[i].Threads[at].Helper = h.process
+		}
+	}
+	return answers, nil
+}
+
+// opened waits until all helpers are through with the opening.
+func (hs *helpers) opened() ([]report.Thread, error) {
+	answers, err := hs.wait(doOpened)
+	for i, s := range answers {
+		hs.all[i].opening = *s.Opening
+	}
+	return threadsOf(answers), err
+}
+
+func threadsOf(answers []said) (all []report.Thread) {
+	for _, s := range answers {
+		all = append(all, s.Threads...)
+	}
+	return all
+}
+
+// books ends the listening of all helpers and takes what they found. sent is how many messages of each stream count;
+// it is called with what the helpers have seen of the streams whose publishers were cut off.
+func (hs *helpers) books(cut []int, sent func(seen []uint32) []uint32) ([]*books, error) {
+	if hs == nil {
+		return nil, nil
+	}
+	hs.tell(told{Do: doSettle, Streams: cut})
+	answers, err := hs.wait(doSeen)
+	if err != nil {
+		return nil, err
+	}
+	seen := make([]uint32, len(cut))
+	for _, s := range answers {
+		for i := range seen {
+			seen[i] = max(seen[i], s.Seen[i])
+		}
+	}
+	hs.tell(told{Do: doClose, Sent: sent(seen)})
+	if answers, err = hs.wait(doBooks); err != nil {
+		return nil, err
+	}
+	all := make([]*books, len(answers))
+	for i, s := range answers {
+		all[i] = s.Books
+		hs.all[i].opening.Causes, hs.all[i].pings = s.Books.Causes, s.Books.Pings
+	}
+	return all, nil
+}
+
+// close ends all helpers: politely, as long as that takes no longer than helperStopTime.
+func (hs *helpers) close() {
+	if hs == nil {
+		return
+	}
+	hs.closing.Store(true)
+	for _, h := range hs.all {
+		h.in.Close()
+	}
+	patience := time.After(helperStopTime)
+	for _, h := range hs.all {
+		select {
+		case <-h.gone:
+			continue
+		case <-patience:
+		}
+		for _, late := range hs.all {
+			_ = late.cmd.Process.Kill() // an error means that it is gone
+		}
+		<-h.gone
+	}
+}
+
+// drainHelpers is called when this process has published everything and all its own members have it: the phase goes on
+// until all members elsewhere have it too.
+func (m *measurement) drainHelpers() {
+	defer close(m.drainEnded)
+	sent := make([]uint32, m.load.streams())
+	for _, c := range m.crews {
+		for _, p := range c.schedule.own {
+			sent[p.number] = p.sequence
+		}
+	}
+	m.fleet.helpers.tell(told{Do: doPublished, Sent: sent})
+	answers, err := m.fleet.helpers.wait(doDrained)
+	m.helperUses = threadsOf(answers)
+	if err == nil {
+		m.drained.Store(true) // otherwise the phase is halted
+		m.fleet.ring()
+	}
+}
+
+// settle takes the helpers' books of a load. What counts of a publisher that was cut off is what any member saw.
+func (m *measurement) settle() error {
+	if m.fleet.helpers == nil {
+		return nil
+	}
+	var cut []*publisher
+	var streams []int
+	sent := make([]uint32, m.load.streams())
+	for _, c := range m.crews {
+		for _, p := range c.schedule.own {
+			if sent[p.number] = p.sequence; p.gone {
+				sent[p.number] = c.ledgers[p.group].seen(p.place)
+				cut, streams = append(cut, p), append(streams, p.number)
+			}
+		}
+	}
+	var err error
+	m.books, err = m.fleet.helpers.books(streams, func(seen []uint32) []uint32 {
+		for i, p := range cut {
+			p.elsewhere = seen[i]
+			sent[p.number] = max(sent[p.number], seen[i])
+		}
+		return sent
+	})
+	return err
+}
