@@ -1,0 +1,182 @@
+// A group-push server on ws 8 (npm `ws`, MIT) and node 20, one process: what
+// an expert user of ws writes for groups of many members.
+//
+//   node server.mjs --port N [--form usual|batch]
+//
+// usual: the broadcast of the ws README ("Server broadcast"): client.send for
+// every open client of the group. The text becomes bytes once, not once per
+// member.
+//
+// batch: ws leaves joining of writes to its user and points at cork and uncork
+// of the socket underneath; it also offers Sender.frame, so that a broadcast
+// frames a message once. Here the frames of one turn of the event loop become
+// one block per group, and a member gets it in one write.
+//
+// Compression is off, which is the default and what the README recommends for
+// many connections. bufferutil is left out: a server needs it only to unmask
+// what clients send, and here nearly all bytes go the other way.
+
+import { parseArgs } from 'node:util';
+import { Sender, WebSocket, WebSocketServer } from 'ws';
+
+const { port, form } = options();
+
+const TEXT = { fin: true, opcode: 1, mask: false, rsv1: false };
+
+const groups = new Map(); // name → Group
+const dirty = new Set(); // batch: the groups with frames
+const publish = form === 'batch' ? publishLater : publishNow;
+
+class Group {
+  members = new Set();
+  frames = []; // batch: what this turn has published
+}
+
+const server = new WebSocketServer({
+  host: '127.0.0.1',
+  port,
+  path: '/',
+  maxPayload: 1024 * 1024,
+  perMessageDeflate: false,
+  clientTracking: false // the groups know the clients; a second Set is waste
+});
+
+server.on('listening', () => console.log(`listening 127.0.0.1:${port}`));
+server.on('error', (error) => {
+  console.error(error.message);
+  process.exit(1);
+});
+server.on('connection', (client) => {
+  client.groups = new Set(); // the names it has to be taken out of
+  client.on('message', onMessage); // shared functions: no closures per client
+  client.on('close', onClose);
+  client.on('error', onError);
+});
+process.on('SIGTERM', () => process.exit(0));
+
+function onMessage(data) {
+  let command;
+  try {
+    command = JSON.parse(data);
+  } catch {
+    // falls through to the reply below
+  }
+  const id = command?.id;
+  const name = groupName(command?.group_id);
+  if (name === undefined || !run(this, command, name)) {
+    this.send(JSON.stringify({ id, error: 'bad command' }));
+  } else if (id !== undefined) {
+    this.send(JSON.stringify({ id, ok: true }));
+  }
+}
+
+function run(client, command, name) {
+  switch (command.cmd) {
+    case 'add_group':
+      join(client, name);
+      return true;
+    case 'leave_group':
+      leave(client, name);
+      return true;
+    case 'send_to_group': {
+      if (typeof command.message !== 'string') return false;
+      const group = groups.get(name);
+      if (group !== undefined) publish(group, Buffer.from(command.message));
+      return true;
+    }
+    default:
+      return false;
+  }
+}
+
+function join(client, name) {
+  let group = groups.get(name);
+  if (group === undefined) groups.set(name, (group = new Group()));
+  // What was published before the join is not for this client.
+  if (group.frames.length > 0) flush();
+  group.members.add(client);
+  client.groups.add(name);
+}
+
+function leave(client, name) {
+  const group = groups.get(name);
+  if (group === undefined || !group.members.has(client)) return;
+  // What was published before it left still is for this client.
+  if (group.frames.length > 0) flush();
+  group.members.delete(client);
+  client.groups.delete(name);
+  if (group.members.size === 0) groups.delete(name);
+}
+
+function onClose() {
+  for (const name of this.groups) leave(this, name);
+}
+
+// A protocol error is the client's fault: ws closes the connection itself, but
+// without a listener the event would end the process.
+function onError() {}
+
+function publishNow(group, data) {
+  for (const client of group.members) {
+    if (client.readyState === WebSocket.OPEN) {
+      client.send(data, { binary: false });
+    }
+  }
+}
+
+function publishLater(group, data) {
+  // setImmediate runs after all sockets of the turn have been read.
+  if (dirty.size === 0) setImmediate(flush);
+  group.frames.push(...Sender.frame(data, TEXT));
+  dirty.add(group);
+}
+
+function flush() {
+  const corked = [];
+  for (const group of dirty) {
+    const block = Buffer.concat(group.frames);
+    group.frames = [];
+    for (const client of group.members) {
+      if (client.readyState !== WebSocket.OPEN) continue;
+      // Corking costs more than it saves unless several groups of this turn
+      // can meet in one client.
+      if (dirty.size > 1 && client.groups.size > 1) {
+        client._socket.cork();
+        corked.push(client._socket);
+      }
+      // Past the Sender, which without compression holds nothing back that
+      // this write could overtake.
+      client._socket.write(block);
+    }
+  }
+  dirty.clear();
+  for (const socket of corked) socket.uncork(); // as often as it was corked
+}
+
+// 123 and "123" are the same group.
+function groupName(id) {
+  if (typeof id === 'number') return String(id);
+  return typeof id === 'string' && id !== '' ? id : undefined;
+}
+
+function options() {
+  try {
+    const { values } = parseArgs({
+      options: {
+        port: { type: 'string' },
+        form: { type: 'string', default: 'usual' }
+      }
+    });
+    const port = Number(values.port);
+    if (!Number.isInteger(port) || port < 1 || port > 65535) {
+      throw new Error('--port needs a number from 1 to 65535');
+    }
+    if (values.form !== 'usual' && values.form !== 'batch') {
+      throw new Error('--form is usual or batch');
+    }
+    return { port, form: values.form };
+  } catch (error) {
+    console.error(`${error.message}\nusage: server.mjs --port N [--form usual|batch]`);
+    process.exit(2);
+  }
+}
