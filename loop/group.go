@@ -37,21 +37,21 @@ const (
 	interestHeld                  // the home has answered: every message accepted from now on comes here
 )
 
-// member is one client's entry in a group, beside the index of the group in the client's own list.
+// member is one client's entry in a group, beside the place of the group among the client's own.
 type member struct {
 	client *client
-	slot   int
+	slot   uint32
 }
 
 // add appends a client. slot is the group's place in the client's list.
-func (g *group) add(c *client, slot int) (pos int) {
-	g.members = append(g.members, member{client: c, slot: slot})
-	return len(g.members) - 1
+func (g *group) add(c *client, slot int) (pos uint32) {
+	g.members = append(g.members, member{client: c, slot: uint32(slot)})
+	return uint32(len(g.members) - 1)
 }
 
 // remove takes the member at pos out of the slice, through both borders of a pass.
-func (g *group) remove(pos int) {
-	hole := pos
+func (g *group) remove(pos uint32) {
+	hole := int(pos)
 	if hole < g.cur {
 		g.cur--
 		g.move(g.cur, hole)
@@ -80,7 +80,7 @@ func (g *group) move(from, to int) {
 	}
 	m := g.members[from]
 	g.members[to] = m
-	m.client.groups[m.slot].pos = to
+	m.client.membership(int(m.slot)).pos = uint32(to)
 }
 
 // passing says that a batch is under way.
