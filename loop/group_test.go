@@ -26,18 +26,18 @@ func TestRemovalDuringAPassServesTheRestOnce(t *testing.T) {
 		for g.cur < g.end {
 			switch rng.IntN(3) {
 			case 0:
-				served[g.members[g.cur].client]++
+				served[g.members[g.cur]]++
 				g.cur++
 			case 1:
 				late = append(late, join())
 			default:
 				at := rng.IntN(len(g.members))
-				c := g.members[at].client
+				c := g.members[at]
 				c.withdraw(0)
 				delete(stays, c)
 			}
 			for pos, m := range g.members {
-				if got := int(m.client.first.pos); got != pos {
+				if got := int(m.first.pos); got != pos {
 					t.Fatalf("seed %d: a member believes to be at %d, is at %d", seed, got, pos)
 				}
 			}

@@ -1,7 +1,7 @@
 package loop
 
-// membership is the client's side of a member entry. A client's memberships have places without holes, 0 being
-// client.first: most clients are in one group, and are to cost no second allocation.
+// membership is the client's side of its place among a group's members. A client's memberships have places without
+// holes, 0 being client.first: most clients are in one group, and are to cost no second allocation.
 type membership struct {
 	group *group
 	pos   uint32 // place in group.members
@@ -30,9 +30,14 @@ func (c *client) membership(at int) *membership {
 // memberOf finds the place of c's membership in g, -1 when there is none. Linear: a client has few groups, at most
 // bounds.groupsPerClient.
 func (c *client) memberOf(g *group) int {
-	for at := range c.groupCount() {
-		if c.membership(at).group == g {
-			return at
+	if c.first.group == g {
+		return 0
+	}
+	if c.extra != nil {
+		for i := range c.extra.further {
+			if c.extra.further[i].group == g {
+				return i + 1
+			}
 		}
 	}
 	return -1
@@ -41,7 +46,7 @@ func (c *client) memberOf(g *group) int {
 // enrol makes c a member of g, behind its other memberships.
 func (c *client) enrol(g *group) (at int) {
 	at = c.groupCount()
-	m := membership{group: g, pos: g.add(c, at)}
+	m := membership{group: g, pos: g.add(c)}
 	if at == 0 {
 		c.first = m
 	} else {
@@ -56,11 +61,7 @@ func (c *client) withdraw(at int) *group {
 	m := *c.membership(at)
 	m.group.remove(m.pos)
 	last := c.groupCount() - 1
-	if at != last {
-		moved := *c.membership(last)
-		*c.membership(at) = moved
-		moved.group.members[moved.pos].slot = uint32(at)
-	}
+	*c.membership(at) = *c.membership(last)
 	*c.membership(last) = membership{}
 	if last > 0 {
 		c.extra.further = c.extra.further[:last-1]

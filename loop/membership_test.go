@@ -30,8 +30,8 @@ func TestMembershipsCloseRanks(t *testing.T) {
 			}
 			for at := range c.groupCount() {
 				m := c.membership(at)
-				if entry := m.group.members[m.pos]; entry.client != c || int(entry.slot) != at || !in[m.group] {
-					t.Fatalf("seed %d: place %d of the client and its group's entry do not point at each other", seed, at)
+				if m.group.members[m.pos] != c || c.memberOf(m.group) != at || !in[m.group] {
+					t.Fatalf("seed %d: place %d of the client and its group do not point at each other", seed, at)
 				}
 			}
 		}
