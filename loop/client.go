@@ -3,26 +3,23 @@ package loop
 import "ringcast/wsproto"
 
 // client is one WebSocket as its shard sees it. A server holds very many of them, so every field counts: what only a
-// few clients need at a time hangs behind a pointer. 96 bytes are a size class of Go's allocator; the next is 112, which
+// few clients need at a time hangs behind a pointer. 80 bytes are a size class of Go's allocator; the next is 96, which
 // TestAClientFitsItsSizeClass guards.
 //
 // Owner: the loop of its shard.
 type client struct {
 	shard    *shard
 	conn     conn
-	groups   []membership
-	in       *inbound // unfinished input; nil for all but a few
+	first    membership // the others are in extra; see membership.go
+	extra    *extra     // nil for all but a few
 	bytesIn  uint64
 	bytesOut uint64
 	fd       int32
 	serial   uint32 // see id
 	slot     uint32 // place in shard.clients and shard.lastSeen
-	deadline uint32 // tick at which handshake or close must be over
 	state    state
+	end      end
 	behind   bool // its outbox holds bytes: send nothing past it
-	timed    bool // in shard.timed
-	linger   bool // our direction of the stream is shut
-	peerDone bool // the peer has said its last word
 	upgraded bool // the handshake is done: it counts as a client
 }
 
@@ -52,16 +49,51 @@ func (s state) String() string {
 	}
 }
 
-// membership is the client's side of a member entry.
-type membership struct {
-	group *group
-	pos   int // place in group.members
+// end is how far the end of a closing client has come. It only grows.
+type end uint8
+
+const (
+	endNone   end = iota // both directions of the stream are open
+	endOurs              // our direction is shut
+	endTheirs            // the peer has said its last word
+)
+
+// extra is what a client has beside a single membership: unfinished input, and further memberships.
+type extra struct {
+	head    []byte          // handshake: the request head so far, at most wsproto.HandshakeBytesMax
+	reader  *wsproto.Reader // open: the reader that holds the unfinished message
+	further []membership    // from the second on
 }
 
-// inbound is what a client has sent so far of a request head or a message.
-type inbound struct {
-	head   []byte          // handshake: the bytes so far, at most wsproto.HandshakeBytesMax
-	reader *wsproto.Reader // open: the reader that holds the unfinished message
+// more is the client's extra, made where there is none.
+func (c *client) more() *extra {
+	if c.extra == nil {
+		c.extra = &extra{}
+	}
+	return c.extra
+}
+
+// reader is the one that holds c's unfinished message, nil when there is none.
+func (c *client) reader() *wsproto.Reader {
+	if c.extra == nil {
+		return nil
+	}
+	return c.extra.reader
+}
+
+// dropInput lets go of what was unfinished.
+func (c *client) dropInput() {
+	if c.extra != nil {
+		c.extra.head, c.extra.reader = nil, nil
+		c.shed()
+	}
+}
+
+// shed lets go of an extra that holds nothing.
+func (c *client) shed() {
+	if x := c.extra; x.head == nil && x.reader == nil && len(x.further) == 0 {
+		c.extra = nil
+	}
 }
 
 // conn is what a shard needs of a connection; gnet.Conn has it, and so has the simulation's socket.
@@ -72,15 +104,4 @@ type conn interface {
 	OutboundBuffered() int
 	// Fd is the descriptor.
 	Fd() int
-}
-
-// memberOf finds the client's membership in g, -1 when there is none. Linear: a client has few groups, at most
-// groupsPerClientMax.
-func (c *client) memberOf(g *group) int {
-	for i := range c.groups {
-		if c.groups[i].group == g {
-			return i
-		}
-	}
-	return -1
 }

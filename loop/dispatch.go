@@ -8,7 +8,7 @@ import (
 
 // This file leads bytes to their meaning: input → request head or frames → commands → requests to homes.
 
-// input takes what a client sent. All of p is used up; what is unfinished is kept in c.in, within bounds.
+// input takes what a client sent. All of p is used up; what is unfinished is kept in c.extra, within bounds.
 func (s *shard) input(c *client, p []byte) {
 	c.bytesIn += uint64(len(p))
 	s.count.bytesIn.Add(uint64(len(p)))
@@ -24,9 +24,9 @@ func (s *shard) input(c *client, p []byte) {
 // handshake reads the request head and returns the bytes behind it, which are the first frames.
 func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 	data := p
-	if c.in != nil {
-		c.in.head = append(c.in.head, p...)
-		data = c.in.head
+	if c.extra != nil { // before the first frame it holds nothing but a head
+		c.extra.head = append(c.extra.head, p...)
+		data = c.extra.head
 	}
 	req, n, err := wsproto.ReadRequest(data)
 	if err != nil {
@@ -37,12 +37,12 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 		return nil
 	}
 	if n == 0 {
-		if c.in == nil {
-			c.in = &inbound{head: append([]byte(nil), p...)}
+		if c.extra == nil {
+			c.extra = &extra{head: append([]byte(nil), p...)}
 		}
 		return nil
 	}
-	c.in = nil
+	c.dropInput()
 	if !req.Upgrade {
 		s.answerHTTP(c, s.route(&req))
 		return nil
@@ -87,9 +87,10 @@ func (s *shard) route(req *wsproto.Request) []byte {
 // frames reads frames. A client that has nothing unfinished has no reader of its own: the shard's serves it, and is
 // left to it when a message stays unfinished.
 func (s *shard) frames(c *client, p []byte) {
-	r := s.reader
-	if c.in != nil {
-		r = c.in.reader
+	r := c.reader()
+	own := r != nil
+	if !own {
+		r = s.reader
 	}
 	for len(p) > 0 && c.state <= stateClosing {
 		n, ev := r.Next(p)
@@ -99,13 +100,13 @@ func (s *shard) frames(c *client, p []byte) {
 		}
 	}
 	switch idle := r.Idle() || c.state > stateClosing; {
-	case idle && c.in != nil:
-		c.in = nil
+	case idle && own:
+		c.dropInput()
 		s.keepReader(r)
 	case idle:
 		r.Reset()
-	case c.in == nil:
-		c.in = &inbound{reader: r}
+	case !own:
+		c.more().reader = r
 		s.reader = s.newReader()
 	}
 }
@@ -178,7 +179,7 @@ func (s *shard) join(c *client, name, id []byte) wsproto.ErrorCode {
 	}
 	at := c.memberOf(g)
 	already := at >= 0
-	if !already && len(c.groups) >= s.hub.bounds.groupsPerClient {
+	if !already && c.groupCount() >= s.hub.bounds.groupsPerClient {
 		s.giveUpIfEmpty(g)
 		s.count.commandErrors.Add(1)
 		return wsproto.ErrTooManyGroups
@@ -188,9 +189,7 @@ func (s *shard) join(c *client, name, id []byte) wsproto.ErrorCode {
 		if len(g.members) == 0 {
 			s.count.groups.Add(1)
 		}
-		at = len(c.groups)
-		c.groups = append(c.groups, membership{group: g})
-		c.groups[at].pos = g.add(c, at)
+		at = c.enrol(g)
 		s.count.members.Add(1)
 	}
 	if g.interest == interestHeld {
@@ -231,23 +230,14 @@ func (s *shard) quit(c *client, name, id []byte) wsproto.ErrorCode {
 	return ""
 }
 
-// part ends the membership at place at of c's list.
+// part ends c's membership at a place.
 func (s *shard) part(c *client, at int) {
-	m := c.groups[at]
-	m.group.remove(m.pos)
-	last := len(c.groups) - 1
-	if at != last {
-		moved := c.groups[last]
-		c.groups[at] = moved
-		moved.group.members[moved.pos].slot = at
-	}
-	c.groups[last] = membership{}
-	c.groups = c.groups[:last]
+	g := c.withdraw(at)
 	s.count.members.Add(-1)
-	if len(m.group.members) == 0 {
+	if len(g.members) == 0 {
 		s.count.groups.Add(-1)
 	}
-	s.giveUpIfEmpty(m.group)
+	s.giveUpIfEmpty(g)
 }
 
 // giveUpIfEmpty puts a group without members on the list of those that the turn releases. Not at once: who leaves and

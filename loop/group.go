@@ -1,7 +1,7 @@
 package loop
 
 // group is one loop's part of a group: its own members, and the messages that wait for them. Members lie in a dense
-// slice because a pass walks all of them; each knows its place, so leaving is O(1).
+// slice because a pass walks all of them; each knows its place, so leaving does not search them.
 //
 //	members   [ served │ to serve │ joined since ]
 //	           0      cur        end            len
@@ -18,7 +18,7 @@ type group struct {
 	idle     bool // in the shard's list of groups that may be given up
 	queued   bool // in the shard's list of groups that wait for a pass
 
-	members []member
+	members []*client
 	cur     int
 	end     int
 
@@ -37,21 +37,15 @@ const (
 	interestHeld                  // the home has answered: every message accepted from now on comes here
 )
 
-// member is one client's entry in a group, beside the index of the group in the client's own list.
-type member struct {
-	client *client
-	slot   int
-}
-
-// add appends a client. slot is the group's place in the client's list.
-func (g *group) add(c *client, slot int) (pos int) {
-	g.members = append(g.members, member{client: c, slot: slot})
-	return len(g.members) - 1
+// add appends a client.
+func (g *group) add(c *client) (pos uint32) {
+	g.members = append(g.members, c)
+	return uint32(len(g.members) - 1)
 }
 
 // remove takes the member at pos out of the slice, through both borders of a pass.
-func (g *group) remove(pos int) {
-	hole := pos
+func (g *group) remove(pos uint32) {
+	hole := int(pos)
 	if hole < g.cur {
 		g.cur--
 		g.move(g.cur, hole)
@@ -64,23 +58,25 @@ func (g *group) remove(pos int) {
 	}
 	last := len(g.members) - 1
 	g.move(last, hole)
-	g.members[last] = member{}
+	g.members[last] = nil
 	g.members = g.members[:last]
 	if cap(g.members) > membersKeptMin && len(g.members) < cap(g.members)/4 {
-		g.members = append(make([]member, 0, cap(g.members)/2), g.members...)
+		g.members = append(make([]*client, 0, cap(g.members)/2), g.members...)
 	}
 }
 
 // membersKeptMin is the capacity below which a shrinking group keeps its slice.
 const membersKeptMin = 64
 
+// move searches the moved client's own groups, of which most have one, rather than have every entry say which of them
+// this is: that would double the members slice.
 func (g *group) move(from, to int) {
 	if from == to {
 		return
 	}
-	m := g.members[from]
-	g.members[to] = m
-	m.client.groups[m.slot].pos = to
+	c := g.members[from]
+	g.members[to] = c
+	c.membership(c.memberOf(g)).pos = uint32(to)
 }
 
 // passing says that a batch is under way.

@@ -12,8 +12,8 @@ func TestRemovalDuringAPassServesTheRestOnce(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		g := &group{}
 		join := func() *client {
-			c := &client{groups: make([]membership, 1)}
-			c.groups[0] = membership{group: g, pos: g.add(c, 0)}
+			c := &client{}
+			c.enrol(g)
 			return c
 		}
 		served, stays := map[*client]int{}, map[*client]bool{}
@@ -26,19 +26,19 @@ func TestRemovalDuringAPassServesTheRestOnce(t *testing.T) {
 		for g.cur < g.end {
 			switch rng.IntN(3) {
 			case 0:
-				served[g.members[g.cur].client]++
+				served[g.members[g.cur]]++
 				g.cur++
 			case 1:
 				late = append(late, join())
 			default:
 				at := rng.IntN(len(g.members))
-				c := g.members[at].client
-				g.remove(at)
+				c := g.members[at]
+				c.withdraw(0)
 				delete(stays, c)
 			}
 			for pos, m := range g.members {
-				if m.client.groups[0].pos != pos {
-					t.Fatalf("seed %d: a member believes to be at %d, is at %d", seed, m.client.groups[0].pos, pos)
+				if got := int(m.first.pos); got != pos {
+					t.Fatalf("seed %d: a member believes to be at %d, is at %d", seed, got, pos)
 				}
 			}
 		}

@@ -16,22 +16,30 @@ func (s *shard) advance() {
 	s.heartbeat()
 }
 
-// time gives a client so many ticks.
+// deadline is the tick at which a client must have left a state. It stands in a list of its shard, and not with the
+// client, because most clients have none.
+type deadline struct {
+	client *client
+	tick   uint32
+	state  state
+}
+
+// time gives a client so many ticks to leave the state that it is in.
 func (s *shard) time(c *client, ticks uint32) {
-	c.deadline = s.tick + ticks
-	if !c.timed {
-		c.timed = true
-		s.timed = append(s.timed, c)
-	}
+	s.timed = append(s.timed, deadline{client: c, tick: s.tick + ticks, state: c.state})
 }
 
 // deadlines looks at every client in a handshake or a close, and takes those on whose outbox has emptied. These are few
 // beside the open ones, so all are looked at in each tick.
 func (s *shard) deadlines() {
-	kept := s.timed[:0]
-	for _, c := range s.timed {
-		late := int32(s.tick-c.deadline) >= 0
-		switch c.state {
+	kept := 0
+	for i := 0; i < len(s.timed); i++ { // by index: whoever is answered here gets a new deadline, behind the others
+		d := s.timed[i]
+		c, late := d.client, int32(s.tick-d.tick) >= 0
+		if c.state != d.state {
+			continue
+		}
+		switch d.state {
 		case stateHandshake:
 			if late {
 				s.count.badHandshakes.Add(1)
@@ -45,14 +53,13 @@ func (s *shard) deadlines() {
 				s.settle(c)
 			}
 		}
-		if c.state == stateHandshake || c.state == stateClosing {
-			kept = append(kept, c)
-		} else {
-			c.timed = false
+		if c.state == d.state {
+			s.timed[kept] = d
+			kept++
 		}
 	}
-	clear(s.timed[len(kept):])
-	s.timed = kept
+	clear(s.timed[kept:])
+	s.timed = s.timed[:kept]
 }
 
 // heartbeat pings clients that were silent for the interval and closes those that were silent for two. lastSeen is a

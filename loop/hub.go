@@ -200,7 +200,7 @@ func (s *shard) list() []ClientInfo {
 			continue
 		}
 		info := ClientInfo{
-			Loop: s.index, ID: c.id(), State: c.state.String(), Groups: len(c.groups),
+			Loop: s.index, ID: c.id(), State: c.state.String(), Groups: c.groupCount(),
 			SendQ: c.conn.OutboundBuffered(), BytesIn: c.bytesIn, BytesOut: c.bytesOut,
 		}
 		info.Local, info.Remote = s.rim.names(c.conn)

@@ -152,7 +152,7 @@ func (s *shard) explain(c *client, code wsproto.StatusCode, reason string) {
 
 // answerHTTP sends an HTTP response and ends the connection.
 func (s *shard) answerHTTP(c *client, response []byte) {
-	c.in = nil
+	c.dropInput()
 	s.closing(c)
 	s.last(c, response)
 }
@@ -181,7 +181,7 @@ func (s *shard) finish(c *client) {
 	if c.state != stateClosing {
 		return
 	}
-	c.peerDone = true
+	c.end = endTheirs
 	s.settle(c)
 }
 
@@ -192,11 +192,11 @@ func (s *shard) settle(c *client) {
 	if !c.caughtUp() {
 		return
 	}
-	switch {
-	case c.peerDone:
+	switch c.end {
+	case endTheirs:
 		s.doom(c)
-	case !c.linger:
-		c.linger = true
+	case endNone:
+		c.end = endOurs
 		s.rim.shut(int(c.fd))
 	}
 }

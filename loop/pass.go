@@ -83,7 +83,7 @@ func (s *shard) pass(g *group) (finished bool) {
 	batch, served := g.batch, 0
 	finished = true
 	for g.cur < g.end {
-		c := g.members[g.cur].client
+		c := g.members[g.cur]
 		g.cur++
 		if c.state != stateOpen {
 			continue

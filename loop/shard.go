@@ -56,12 +56,12 @@ type shard struct {
 
 	// Loop only: time.
 	tick     uint32
-	timed    []*client // clients with a deadline
-	beatFrom int       // heartbeat: where the scan goes on
-	sends    uint32    // since the clock was last read
-	deadline int64     // end of this turn's budget, 0: not set yet
-	heardAt  int64     // end of the last callback that brought bytes
-	closeAt  int       // stopping: clients below this place are still to be closed
+	timed    []deadline
+	beatFrom int    // heartbeat: where the scan goes on
+	sends    uint32 // since the clock was last read
+	deadline int64  // end of this turn's budget, 0: not set yet
+	heardAt  int64  // end of the last callback that brought bytes
+	closeAt  int    // stopping: clients below this place are still to be closed
 
 	// Loop only: memory kept for the next use.
 	parser  wsproto.CommandParser
@@ -237,7 +237,7 @@ func (s *shard) condemn(c *client) {
 			s.doom(c)
 		}
 	}()
-	c.in = nil
+	c.dropInput()
 	s.reader = s.newReader() // the old one may hold half of a message
 	if s.outClient == c {
 		s.out, s.outClient = s.out[:0], nil

@@ -243,10 +243,10 @@ func (s *shard) sweep() {
 // bury takes a dead client out of everything. This is what the original's onClose does, for the same reason: else the
 // tables grow for ever.
 func (s *shard) bury(c *client) {
-	for i := len(c.groups) - 1; i >= 0; i-- {
-		s.part(c, i)
+	for at := c.groupCount() - 1; at >= 0; at-- {
+		s.part(c, at)
 	}
-	c.groups, c.in = nil, nil
+	c.extra = nil
 	if s.outClient == c {
 		s.out, s.outClient = s.out[:0], nil
 	}

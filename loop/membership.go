@@ -1,0 +1,71 @@
+package loop
+
+// membership is the client's side of its place among a group's members. A client's memberships have places without
+// holes, 0 being client.first: most clients are in one group, and are to cost no second allocation.
+type membership struct {
+	group *group
+	pos   uint32 // place in group.members
+}
+
+// groupCount is the number of c's memberships.
+func (c *client) groupCount() int {
+	switch {
+	case c.first.group == nil:
+		return 0
+	case c.extra == nil:
+		return 1
+	default:
+		return 1 + len(c.extra.further)
+	}
+}
+
+// membership is the one at a place.
+func (c *client) membership(at int) *membership {
+	if at == 0 {
+		return &c.first
+	}
+	return &c.extra.further[at-1]
+}
+
+// memberOf finds the place of c's membership in g, -1 when there is none. Linear: a client has few groups, at most
+// bounds.groupsPerClient.
+func (c *client) memberOf(g *group) int {
+	if c.first.group == g {
+		return 0
+	}
+	if c.extra != nil {
+		for i := range c.extra.further {
+			if c.extra.further[i].group == g {
+				return i + 1
+			}
+		}
+	}
+	return -1
+}
+
+// enrol makes c a member of g, behind its other memberships.
+func (c *client) enrol(g *group) (at int) {
+	at = c.groupCount()
+	m := membership{group: g, pos: g.add(c)}
+	if at == 0 {
+		c.first = m
+	} else {
+		x := c.more()
+		x.further = append(x.further, m)
+	}
+	return at
+}
+
+// withdraw ends the membership at a place, into which the last one moves, and returns its group.
+func (c *client) withdraw(at int) *group {
+	m := *c.membership(at)
+	m.group.remove(m.pos)
+	last := c.groupCount() - 1
+	*c.membership(at) = *c.membership(last)
+	*c.membership(last) = membership{}
+	if last > 0 {
+		c.extra.further = c.extra.further[:last-1]
+		c.shed()
+	}
+	return m.group
+}
