@@ -16,6 +16,9 @@ import (
 
 // TestMain lets the test program be the bench's own child, which is this program again.
 func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == "dropper" {
+		serveDropper(os.Args[2])
+	}
 	if len(os.Args) > 1 && slices.Contains([]string{"ceiling", "helper", "connect", "fanout"}, os.Args[1]) {
 		main()
 	}

@@ -54,6 +54,11 @@ func (c contender) fits(load named) bool {
 // contenders makes everything that --with names, ringcast first. What cannot be made ends the comparison before it
 // begins, with what to do about it.
 func contenders(ctx context.Context, with []string, scratch string) ([]contender, error) {
+	for _, name := range with {
+		if name != report.CeilingPrefix && findPeer(name) < 0 {
+			return nil, fmt.Errorf("--with: there is no %q; there are %s", name, peerNames())
+		}
+	}
 	root, err := findRoot()
 	if err != nil {
 		return nil, err
@@ -77,11 +82,7 @@ func contenders(ctx context.Context, with []string, scratch string) ([]contender
 			all = append(all, made...)
 			continue
 		}
-		i := slices.IndexFunc(peers, func(p peer) bool { return p.name == name })
-		if i < 0 {
-			return nil, fmt.Errorf("--with: there is no %q; there are %s", name, peerNames())
-		}
-		made, err := peers[i].contenders(ctx, filepath.Join(root, "bench", "peers", name), scratch)
+		made, err := peers[findPeer(name)].contenders(ctx, filepath.Join(root, "bench", "peers", name), scratch)
 		if err != nil {
 			return nil, err
 		}
@@ -134,6 +135,11 @@ func (p peer) contenders(ctx context.Context, dir, scratch string) ([]contender,
 		}})
 	}
 	return all, nil
+}
+
+// findPeer is the place of a peer in the list, negative when there is none of this name.
+func findPeer(name string) int {
+	return slices.IndexFunc(peers, func(p peer) bool { return p.name == name })
 }
 
 func peerNames() string {

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"ringcast/bench/report"
+)
+
+// serveDropper is a server of the test program's own: it loses one message of twenty.
+func serveDropper(addr string) {
+	s := &groupServer{groups: map[string][]*groupMember{}, spoil: func(m *groupMember, text string) []string {
+		if m.heard%20 == 19 {
+			return nil
+		}
+		return []string{text}
+	}}
+	panic(http.ListenAndServe(addr, s)) // it ends with the process
+}
+
+func TestCompareMeasuresEveryServerInEveryRound(t *testing.T) {
+	suite["tiny"] = named{title: "20 members, 4 in flight", load: &load{Members: 20, Window: 4}}
+	suiteOrder = append(suiteOrder, "tiny")
+	t.Cleanup(func() {
+		delete(suite, "tiny")
+		suiteOrder = suiteOrder[:len(suiteOrder)-1]
+	})
+	file := t.TempDir() + "/result.json"
+	var stdout, stderr bytes.Buffer
+	status := run(context.Background(), []string{"compare", "--with", "ceiling", "--loads", "tiny", "--rounds", "2", "--time", "200ms", "--json", file}, &stdout, &stderr)
+	if status != exitFine {
+		t.Fatalf("got status %d\n%s%s", status, &stdout, &stderr)
+	}
+	result, err := report.Read(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rounds := map[string]int{}
+	for _, r := range result.Runs {
+		if !r.Fine || r.Load != "20 members, 4 in flight" || r.Fanout == nil || r.Memory == nil {
+			t.Errorf("got %+v", r)
+		}
+		rounds[r.Server] += r.Round
+	}
+	for _, server := range []string{"ringcast", "ringcast 8 loops", "ceiling message", "ceiling turn"} {
+		if rounds[server] != 1+2 {
+			t.Errorf("%s: the numbers of its rounds sum up to %d, want 3", server, rounds[server])
+		}
+		if !strings.Contains(stdout.String(), server) {
+			t.Errorf("no %s in\n%s", server, &stdout)
+		}
+	}
+}
+
+func TestCompareRefusesAServerThatLosesMessages(t *testing.T) {
+	program, err := self()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &env{ctx: context.Background(), stdout: io.Discard, stderr: io.Discard, started: time.Now()}
+	err = e.examine([]contender{{"dropper", "", func(addr string, _ int) []string { return []string{program, "dropper", addr} }}})
+	if err == nil || !strings.Contains(err.Error(), "dropper does not deliver what it should") || !strings.Contains(err.Error(), "lost") {
+		t.Errorf("got %v, want the loss named", err)
+	}
+}
+
+func TestAServerThatDoesNotStartIsQuoted(t *testing.T) {
+	t.Parallel()
+	addr, _, err := freeAddr()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = startChild(context.Background(), addr, "", "sh", "-c", "echo no such port; exit 3"); err == nil || !strings.Contains(err.Error(), "no such port") {
+		t.Errorf("got %v, want what the server said", err)
+	}
+	if _, err = startChild(context.Background(), addr, "", "/no/such/program"); err == nil || !strings.Contains(err.Error(), "cannot start") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestWhatCannotBeComparedSaysWhatToDo(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		args []string
+		want string
+	}{
+		"an unknown server": {[]string{"compare", "--with", "apache"}, "there are ceiling, gws"},
+		"an unknown load":   {[]string{"compare", "--loads", "heavy"}, "wide-64"},
+		"no rounds":         {[]string{"compare", "--rounds", "0"}, "--rounds must be"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var stdout, stderr bytes.Buffer
+			status := run(context.Background(), c.args, &stdout, &stderr)
+			if status != exitUnable || !strings.Contains(stderr.String(), c.want) {
+				t.Errorf("got status %d and %q, want %d and something about %q", status, &stderr, exitUnable, c.want)
+			}
+		})
+	}
+}
