@@ -43,7 +43,7 @@ func benchAll(t *testing.T, args ...string) (status int, out, errs string, runs 
 		if err != nil {
 			t.Fatal(err)
 		}
-		if file.Machine.Kernel == "" || !strings.HasPrefix(file.Command, args[0]) {
+		if file.Machine.Kernel == "" || file.Commit == "" || !strings.HasPrefix(file.Command, args[0]) {
 			t.Errorf("the file says neither machine nor command: %+v", file)
 		}
 		runs = file.Runs
@@ -60,6 +60,16 @@ func TestFanoutIsAShareOfTheCeiling(t *testing.T) {
 		}
 		if !strings.Contains(out, "against ceiling ") {
 			t.Errorf("no share of the ceiling in\n%s", out)
+		}
+	}
+}
+
+func TestBystandersThatAreNotAnsweredAreAFault(t *testing.T) {
+	t.Parallel()
+	for name, s := range map[string]*groupServer{"never answers": {mute: true}, "hangs up": {hangsUp: true}} {
+		status, out, _, r := bench(t, "fanout", "--url", s.serve(t), "--members", "3", "--bystanders", "2", "--window", "1", "--time", "300ms")
+		if status != exitFaulty || r.Counts["lost"]+r.Counts["cut off"] == 0 || !strings.Contains(out, "bystander") {
+			t.Errorf("a server that %s: got status %d and %v\n%s", name, status, r.Counts, out)
 		}
 	}
 }

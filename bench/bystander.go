@@ -19,9 +19,15 @@ type bystanders struct {
 	turn    int   // whose it is
 	latency *hdrhistogram.Histogram
 	pings   int64
+	pongs   int64
+	overAt  int64 // when the crews were done, 0 before
+	faults  faults
 }
 
-const bystanderEvery = 50 * time.Millisecond // between two pings of one client
+const (
+	bystanderEvery = 50 * time.Millisecond // between two pings of one client
+	pongTime       = 2 * time.Second       // what the last pings get to be answered
+)
 
 func newBystanders(g *generator) *bystanders { return &bystanders{g: g, latency: newHistogram()} }
 
@@ -32,19 +38,43 @@ func (b *bystanders) step(start int64, over func() bool) step {
 	b.next = start
 	every := int64(bystanderEvery) / int64(len(b.g.conns))
 	return func(now int64) (int64, bool) {
+		if b.overAt == 0 && over() {
+			b.overAt = now
+		}
+		if b.overAt > 0 {
+			return b.overAt + int64(pongTime), b.pongs == b.pings || now >= b.overAt+int64(pongTime)
+		}
 		for ; b.next <= now; b.next += every {
-			b.g.send(&b.g.conns[b.turn], opPing, binary.BigEndian.AppendUint64(nil, uint64(b.next)))
+			if c := &b.g.conns[b.turn]; c.state == stateReady {
+				b.pings++
+				b.g.send(c, opPing, binary.BigEndian.AppendUint64(nil, uint64(b.next)))
+			}
 			b.turn = (b.turn + 1) % len(b.g.conns)
 		}
-		return b.next, over()
+		return b.next, false
 	}
 }
 
 func (b *bystanders) ponged(_ *conn, payload []byte, now int64) {
 	if len(payload) == 8 {
-		b.pings++
+		b.pongs++
 		record(b.latency, now-int64(binary.BigEndian.Uint64(payload)))
 	}
+}
+
+func (b *bystanders) cut(_ *conn, cause string, _ bool) {
+	b.faults.add(faultCut, 1, "a bystander was cut off: %s", cause)
+}
+
+// depart hands over what went wrong. Pings without a pong would be left out of the latency, so they are a fault.
+func (b *bystanders) depart(m *measurement) {
+	if b == nil {
+		return
+	}
+	if missing := b.pings - b.pongs; missing > 0 {
+		b.faults.add(faultLost, uint64(missing), "%s of %s pings of bystanders were not answered within %v", count(missing), count(b.pings), pongTime)
+	}
+	m.also.merge(&b.faults)
 }
 
 // report adds what was measured to f. Of nobody it is nothing.
@@ -52,6 +82,6 @@ func (b *bystanders) report(f *report.Fanout) {
 	if b == nil {
 		return
 	}
-	f.Ping, f.Pings = readPercentiles(b.latency), b.pings
+	f.Ping, f.Pings = readPercentiles(b.latency), b.pongs
 	f.PingHistogram = encodeHistogram(b.latency)
 }

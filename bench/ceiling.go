@@ -65,7 +65,7 @@ func (e *env) underCeiling(form string, c *common, measure func(*common) (*repor
 		return nil, err
 	}
 	defer server.stop()
-	under := &common{name: report.CeilingPrefix + " " + form, URL: "ws://" + addr + "/", Threads: c.Threads, JoinProof: c.JoinProof, processes: c.processes}
+	under := &common{name: report.CeilingPrefix + " " + form, URL: "ws://" + addr + "/", child: server, Threads: c.Threads, JoinProof: c.JoinProof, processes: c.processes}
 	return measure(under)
 }
 
@@ -74,29 +74,27 @@ type ceilingFlag struct {
 	NoCeiling bool `help:"Do not measure the ceiling, the least that a server can do on this machine, beside it."`
 }
 
-// besideIt measures the ceiling with the same load, unless that says nothing: of a server elsewhere, or unwanted.
-func (f ceilingFlag) besideIt(e *env, c *common, form string, measure func(*common) (*report.Run, error)) ([]*report.Run, error) {
-	t, err := parseTarget(c.URL, c.AllowRemote)
-	if err != nil || f.NoCeiling || !t.loopback {
-		return nil, err
-	}
-	r, err := e.underCeiling(form, c, measure)
+// withCeiling measures a server and then the ceiling, in this form and with the same load, and ends the verb. There is no
+// ceiling beside a server elsewhere or one that failed, for more clients than its one process may hold, or where it is
+// unwanted.
+func (f ceilingFlag) withCeiling(e *env, c *common, clients int, form, file string, measure func(*common) (*report.Run, error)) error {
+	r, err := measure(c)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return []*report.Run{r}, nil
-}
-
-// fits says whether a ceiling, which is one process, may hold so many clients; if not, r says why none is there.
-func (f ceilingFlag) fits(r *report.Run, clients int) bool {
-	if f.NoCeiling {
-		return false
+	runs := []*report.Run{r}
+	if t, err := parseTarget(c.URL, c.AllowRemote); err != nil || !t.loopback || !r.Fine || f.NoCeiling {
+		return e.end(file, runs...)
 	}
-	err := needDescriptors(clients)
-	if err != nil {
+	if err := needDescriptors(clients); err != nil {
 		r.Notes = append(r.Notes, fmt.Sprintf("no ceiling beside it: that is one process, and %v", err))
+		return e.end(file, runs...)
 	}
-	return err == nil
+	beside, err := e.underCeiling(form, c, measure)
+	if err != nil {
+		return err
+	}
+	return e.end(file, append(runs, beside)...)
 }
 
 // form is that of the ceiling which is the least for this load: with one message in flight there is nothing to gather.

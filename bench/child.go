@@ -26,10 +26,12 @@ const (
 	childStartTime = 30 * time.Second // from the start of the process until it accepts connections
 	childStopTime  = 10 * time.Second // from SIGTERM until it is killed
 	childLookEvery = 20 * time.Millisecond
-	tailBytes      = 4 << 10 // kept of what it says, for the message when it fails
+	listeningWord  = "listening" // in what a server prints when it is ready
+	tailBytes      = 4 << 10     // kept of what it says, for the message when it fails
 )
 
-// startChild runs a command that is to listen on addr, and returns when it does. Call it on the main goroutine: it is
+// startChild runs a command that is to listen on addr, and returns when it does and has said so: one that forks listens
+// before its workers are there. Call it on the main goroutine: it is
 // locked to its thread, and a child is killed when the thread that started it ends.
 func startChild(ctx context.Context, addr, dir string, command ...string) (*child, error) {
 	c := &child{cmd: exec.Command(command[0], command[1:]...), said: &tail{}, gone: make(chan struct{})}
@@ -48,9 +50,11 @@ func startChild(ctx context.Context, addr, dir string, command ...string) (*chil
 	look := time.NewTicker(childLookEvery)
 	defer look.Stop()
 	for {
-		if conn, err := net.DialTimeout("tcp", addr, time.Second); err == nil {
-			conn.Close()
-			return c, nil
+		if strings.Contains(c.said.String(), listeningWord) {
+			if conn, err := net.DialTimeout("tcp", addr, time.Second); err == nil {
+				conn.Close()
+				return c, nil
+			}
 		}
 		select {
 		case <-look.C:
@@ -125,8 +129,9 @@ func self() (string, error) {
 	return name, nil
 }
 
-// pids are the processes of the child's group: it may have forked workers, and what one of them does counts.
-func (c *child) pids() ([]int, error) {
+// pids are the processes of the child's group: it may have forked workers, and what one of them does counts. None when
+// it has ended.
+func (c *child) pids() []int {
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat") // the pattern is right, so there is no error
 	var pids []int
 	for _, name := range stats {
@@ -142,8 +147,5 @@ func (c *child) pids() ([]int, error) {
 			}
 		}
 	}
-	if len(pids) == 0 {
-		return nil, fmt.Errorf("the server has ended: %s", c.said)
-	}
-	return pids, nil
+	return pids
 }

@@ -12,6 +12,7 @@ type churnVerb struct {
 	common
 	load
 	turnover
+	ceilingFlag
 }
 
 // turnover is how many come and go beside the members, and for how long.
@@ -53,12 +54,13 @@ func (v *churnVerb) Run(e *env) error {
 		return err
 	}
 	v.common.processes = 1 // who comes and goes is led and checked in one
-	r, err := e.fanoutWith("churn", &v.common, &v.load, newLives(&v.load, &v.turnover, v.JoinProof))
-	if err != nil {
-		return err
-	}
-	r.Flags["lives"], r.Flags["places"], r.Flags["stay"], r.Flags["seed"] = v.Lives, v.Places, v.Stay.String(), v.Seed
-	return e.end(v.JSON, r)
+	return v.withCeiling(e, &v.common, v.clients(), v.form(), v.JSON, func(c *common) (*report.Run, error) {
+		r, err := e.fanoutWith("churn", c, &v.load, newLives(&v.load, &v.turnover, c.JoinProof))
+		if err == nil {
+			r.Flags["lives"], r.Flags["places"], r.Flags["stay"], r.Flags["seed"] = v.Lives, v.Places, v.Stay.String(), v.Seed
+		}
+		return r, err
+	})
 }
 
 // depart hands over what the lives found wrong; they are all over by now.
@@ -69,6 +71,7 @@ func (l *lives) depart(m *measurement) error {
 
 func (l *lives) report(r *report.Run, m *measurement) {
 	c := l.counts
+	r.Fanout.ServerMicros, r.Fanout.Allocations = 0, -1 // joins and what the lives heard are in it
 	c.PerSecond = float64(c.Connects) / max(time.Duration(l.lastBirth-l.start).Seconds(), float64(lifeTick)/1e9)
 	r.Churn, r.Causes = &c, l.g.causes
 	if after := l.session.memory(); after != nil && r.Memory != nil {

@@ -12,7 +12,18 @@ import (
 
 // churn runs seven members and a publisher, numbers 0 to 7, and many short lives behind them.
 func churnArgs(t *testing.T, s *groupServer, more ...string) []string {
-	return append([]string{"churn", "--url", s.serve(t), "--members", "7", "--lives", "200", "--stay", "100ms", "--time", "500ms"}, more...)
+	return append([]string{"churn", "--url", s.serve(t), "--members", "7", "--lives", "200", "--stay", "100ms", "--time", "500ms", "--no-ceiling"}, more...)
+}
+
+func TestTheCeilingBesideChurnPassesTheCheckInBothForms(t *testing.T) {
+	t.Parallel()
+	for _, pace := range [][]string{{"--window", "1"}, {"--rate", "2000", "--publishers", "4"}} {
+		args := append([]string{"churn", "--url", (&groupServer{}).serve(t), "--members", "7", "--lives", "500", "--stay", "50ms", "--time", "500ms"}, pace...)
+		status, out, errs, runs := benchAll(t, args...)
+		if status != exitFine || len(runs) != 2 || !runs[1].Fine {
+			t.Fatalf("%v: got status %d and %d runs, want %d and a ceiling without a fault\n%s%s", pace, status, len(runs), exitFine, out, errs)
+		}
+	}
 }
 
 func isLife(m *groupMember) bool { return m.place > 7 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"ringcast/bench/report"
@@ -57,8 +56,7 @@ func (v *compareVerb) Run(e *env) error {
 			}
 		}
 	}
-	fmt.Fprintf(e.stderr, "%d servers × %d loads × %d rounds: about %v\n", len(servers), len(loads), v.Rounds,
-		(time.Duration(total) * (v.Time + runTime)).Round(time.Minute))
+	fmt.Fprintf(e.stderr, "%d runs in %d rounds: about %v\n", total, v.Rounds, (time.Duration(total) * (v.Time + runTime)).Round(time.Second))
 	if v.JSON == "" {
 		v.JSON = filepath.Join(os.TempDir(), "ringcast-compare.json")
 	}
@@ -74,6 +72,9 @@ func (v *compareVerb) Run(e *env) error {
 				done++
 				fmt.Fprintf(e.stderr, "%d of %d: %s, %s\n", done, total, load.title, server.name)
 				r, err := e.against(server, load)
+				if err != nil && len(file.Runs) > 0 {
+					fmt.Fprintf(e.stderr, "the runs so far are in %s (the verb report reads it)\n", v.JSON)
+				}
 				if err != nil {
 					return err
 				}
@@ -101,7 +102,7 @@ func (e *env) examine(servers []contender) error {
 	if err := l.check(1); err != nil {
 		return err
 	}
-	var wrong []error
+	var wrong error
 	for _, server := range servers {
 		fmt.Fprintf(e.stderr, "checking %s\n", server.name)
 		r, err := e.against(server, named{load: l})
@@ -109,10 +110,12 @@ func (e *env) examine(servers []contender) error {
 			return err
 		}
 		if !r.Fine {
-			wrong = append(wrong, fmt.Errorf("%s does not deliver what it should: %s %v", server.name, r.Verdict, r.Counts))
+			fmt.Fprintf(e.stderr, "%s does not deliver what it should: %s %v\n", server.name, r.Verdict, r.Counts)
+			err = errFaulty
 		}
+		wrong = errors.Join(wrong, err)
 	}
-	return errors.Join(wrong...)
+	return wrong
 }
 
 // against starts a server, puts a load on it, and ends it.
@@ -126,13 +129,9 @@ func (e *env) against(server contender, load named) (*report.Run, error) {
 		return nil, err
 	}
 	defer running.stop()
-	pids, err := running.pids()
-	if err != nil {
-		return nil, err
-	}
-	c := &common{name: server.name, URL: "ws://" + addr + "/", Threads: 1, JoinProof: proofReply, PID: pids, processes: 1}
-	if strings.HasPrefix(server.name, "ringcast") {
-		c.Status = filepath.Join(filepath.Dir(server.start(addr, port)[0]), fmt.Sprintf("run-%d", port), "ringcast.sock")
+	c := &common{name: server.name, URL: "ws://" + addr + "/", Threads: 1, JoinProof: proofReply, child: running, processes: 1}
+	if server.status != nil {
+		c.Status = server.status(port)
 	}
 	return load.run(e, c)
 }

@@ -3,7 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -20,7 +23,12 @@ func serveDropper(addr string) {
 		}
 		return []string{text}
 	}}
-	panic(http.ListenAndServe(addr, s)) // it ends with the process
+	listener, err := net.Listen("tcp", addr)
+	if err == nil {
+		fmt.Println("listening", addr)
+		err = http.Serve(listener, s)
+	}
+	panic(err) // it ends with the process
 }
 
 func TestCompareMeasuresEveryServerInEveryRound(t *testing.T) {
@@ -62,10 +70,11 @@ func TestCompareRefusesAServerThatLosesMessages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &env{ctx: context.Background(), stdout: io.Discard, stderr: io.Discard, started: time.Now()}
-	err = e.examine([]contender{{"dropper", "", func(addr string, _ int) []string { return []string{program, "dropper", addr} }}})
-	if err == nil || !strings.Contains(err.Error(), "dropper does not deliver what it should") || !strings.Contains(err.Error(), "lost") {
-		t.Errorf("got %v, want the loss named", err)
+	var stderr bytes.Buffer
+	e := &env{ctx: context.Background(), stdout: io.Discard, stderr: &stderr, started: time.Now()}
+	err = e.examine([]contender{{"dropper", "", func(addr string, _ int) []string { return []string{program, "dropper", addr} }, nil}})
+	if !errors.Is(err, errFaulty) || !strings.Contains(stderr.String(), "dropper does not deliver what it should") || !strings.Contains(stderr.String(), "lost") {
+		t.Errorf("got %v and %s, want the loss named", err, &stderr)
 	}
 }
 

@@ -58,19 +58,7 @@ func (v *connectVerb) Run(e *env) error {
 		return err
 	}
 	v.common.processes = v.Processes
-	r, err := e.connect(&v.common, &v.crowd)
-	if err != nil {
-		return err
-	}
-	runs := []*report.Run{r}
-	if r.Fine && v.fits(r, v.Clients) {
-		beside, err := v.besideIt(e, &v.common, "message", func(c *common) (*report.Run, error) { return e.connect(c, &v.crowd) })
-		if err != nil {
-			return err
-		}
-		runs = append(runs, beside...)
-	}
-	return e.end(v.JSON, runs...)
+	return v.withCeiling(e, &v.common, v.Clients, "message", v.JSON, func(c *common) (*report.Run, error) { return e.connect(c, &v.crowd) })
 }
 
 // connect brings a crowd to a server once.
@@ -94,7 +82,8 @@ func (e *env) connect(c *common, v *crowd) (*report.Run, error) {
 		return nil, err
 	}
 
-	r := e.newRun("connect", s, map[string]any{"clients": v.Clients, "groups": v.Groups, "from": v.From, "hold": v.Hold.String(), "processes": share.processes})
+	r := e.newRun("connect", s, map[string]any{"clients": v.Clients, "groups": v.Groups, "from": v.From, "hold": v.Hold.String(), "processes": share.processes,
+		"threads": c.Threads, "join-proof": c.JoinProof})
 	if _, err := f.open(); err != nil { // of nobody it is over at once
 		return nil, err
 	}

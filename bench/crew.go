@@ -107,7 +107,9 @@ func (c *crew) show(now int64) {
 	c.g.delivered.Store(int64(c.delivered))
 	if now >= c.nextShow {
 		c.nextShow = now + int64(showEvery)
-		c.g.p99.Store(c.latency.ValueAtQuantile(99))
+		if c.latency.TotalCount() > 0 {
+			c.g.p99.Store(c.latency.ValueAtQuantile(99))
+		}
 	}
 }
 
@@ -175,6 +177,7 @@ func (c *crew) send(p *publisher, now int64) {
 	}
 	buf := c.g.scratch[:0]
 	frame := frameHeaderMax + len(p.prefix) + c.plan.Size + len(messageEnd)
+	now = clock() // after all that was done in this turn before
 	for p.sequence < p.allowed && p.sequence < sequenceMax && c.published < c.most && (len(buf) == 0 || len(buf)+frame <= outBytesMax) {
 		due := now
 		if c.plan.Rate > 0 {

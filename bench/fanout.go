@@ -25,19 +25,7 @@ func (v *fanoutVerb) Run(e *env) error {
 		return err
 	}
 	v.common.processes = v.Processes
-	r, err := e.fanout(&v.common, &v.load)
-	if err != nil {
-		return err
-	}
-	runs := []*report.Run{r}
-	if r.Fine && v.fits(r, v.clients()) {
-		beside, err := v.besideIt(e, &v.common, v.form(), func(c *common) (*report.Run, error) { return e.fanout(c, &v.load) })
-		if err != nil {
-			return err
-		}
-		runs = append(runs, beside...)
-	}
-	return e.end(v.JSON, runs...)
+	return v.withCeiling(e, &v.common, v.clients(), v.form(), v.JSON, func(c *common) (*report.Run, error) { return e.fanout(c, &v.load) })
 }
 
 // startDelay is from the start of the phase to the first due time: threads have to be there.
@@ -94,7 +82,7 @@ func (e *env) fanoutWith(verb string, c *common, l *load, with guests) (*report.
 		with.arrive(f.generators[threads-1], s)
 	}
 	r := e.newRun(verb, s, l.flags())
-	r.Flags["processes"] = share.processes
+	r.Flags["processes"], r.Flags["threads"], r.Flags["join-proof"] = share.processes, c.Threads, c.JoinProof
 	before := s.memory()
 	if err := e.openFleet(f); err != nil {
 		return nil, err
@@ -117,6 +105,7 @@ func (e *env) fanoutWith(verb string, c *common, l *load, with guests) (*report.
 	if err := m.run(); err != nil {
 		return nil, err
 	}
+	watch.depart(m)
 	if with != nil {
 		if err := with.depart(m); err != nil {
 			return nil, err

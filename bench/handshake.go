@@ -62,7 +62,9 @@ func (u upgrade) check(b []byte) (int, error) {
 		case "upgrade":
 			upgraded = strings.EqualFold(value, "websocket")
 		case "connection":
-			connected = strings.EqualFold(value, "upgrade")
+			for token := range strings.SplitSeq(value, ",") { // a list: RFC 6455, section 4.1
+				connected = connected || strings.EqualFold(strings.TrimSpace(token), "upgrade")
+			}
 		case "sec-websocket-accept":
 			accepted = value == u.accept
 		case "sec-websocket-extensions", "sec-websocket-protocol":

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 
@@ -35,13 +36,14 @@ var errInterrupted = errors.New("interrupted: no verdict")
 type common struct {
 	URL         string `default:"ws://127.0.0.1:1234/" help:"Server to measure (ws:// only)."`
 	AllowRemote bool   `help:"Allow a target outside loopback. Only measure machines that you may load."`
-	PID         []int  `name:"pid" help:"Processes of the server, for CPU and memory. Default: whoever holds the listening socket."`
+	PID         []int  `name:"pid" help:"Processes of the server, for CPU and memory. Default: whoever holds the listening socket; name those too that work without holding it, such as a Channel server."`
 	Threads     int    `default:"1" help:"Generator threads. A group lives on one of them."`
 	JoinProof   string `enum:"reply,probe" default:"reply" help:"How a join is proved: reply = the answer to its id; probe = a message that comes back, for servers that answer no ids."`
 	Status      string `placeholder:"SOCKET" help:"The server's status socket, for heap and allocations (GET /status over HTTP). Default: ringcast's, if it is the one measured."`
 	JSON        string `name:"json" placeholder:"FILE" help:"Write the result with machine, flags and histograms to FILE."`
 
 	name      string // of the server in results; empty: the URL
+	child     *child // the server, where the bench has started it; nil: somebody else has
 	processes int    // asked for; 0: as few as possible
 }
 
@@ -100,7 +102,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case errors.Is(err, errFaulty):
 		return exitFaulty
 	default:
-		fmt.Fprintf(stderr, "bench %s: %v\n", parsed.Command(), err)
+		fmt.Fprintf(stderr, "bench %s: %v\n", strings.Fields(parsed.Command())[0], err)
 		return exitUnable
 	}
 }

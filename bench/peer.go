@@ -41,14 +41,22 @@ var peers = []peer{
 
 // contender is one row of a comparison: a server in one form, ready to be started again and again.
 type contender struct {
-	name  string
-	dir   string
-	start func(addr string, port int) []string
+	name   string
+	dir    string
+	start  func(addr string, port int) []string
+	status func(port int) string // its status socket; nil: it has none
 }
 
-// fits says whether it is worth measuring the contender under a load.
+// fits says whether it is worth measuring the contender under a load: the ceiling has the form that is the least for it,
+// and beside many messages in flight also the other, to show what gathering gives.
 func (c contender) fits(load named) bool {
-	return c.name != report.CeilingPrefix+" turn" || load.gathers()
+	switch c.name {
+	case report.CeilingPrefix + " turn":
+		return load.gathers()
+	case report.CeilingPrefix + " message":
+		return !load.gathers() || load.load.Rate == 0
+	}
+	return true
 }
 
 // contenders makes everything that --with names, ringcast first. What cannot be made ends the comparison before it
@@ -68,9 +76,10 @@ func contenders(ctx context.Context, with []string, scratch string) ([]contender
 		return nil, err
 	}
 	ringcast := func(name, loops string) contender {
+		runDir := func(port int) string { return filepath.Join(scratch, "run-"+strconv.Itoa(port)) }
 		return contender{name, root, func(addr string, port int) []string {
-			return []string{program, "start", "--listen", addr, "--loops", loops, "--run-dir", filepath.Join(scratch, "run-"+strconv.Itoa(port))}
-		}}
+			return []string{program, "start", "--listen", addr, "--loops", loops, "--run-dir", runDir(port)}
+		}, func(port int) string { return filepath.Join(runDir(port), "ringcast.sock") }}
 	}
 	all := []contender{ringcast("ringcast", "auto"), ringcast("ringcast 8 loops", "8")}
 	for _, name := range with {
@@ -100,7 +109,7 @@ func ceilings() ([]contender, error) {
 	for _, form := range []string{"message", "turn"} {
 		all = append(all, contender{report.CeilingPrefix + " " + form, "", func(addr string, _ int) []string {
 			return []string{program, "ceiling", "--serve", form, "--listen", addr}
-		}})
+		}, nil})
 	}
 	return all, nil
 }
@@ -119,7 +128,7 @@ func (p peer) contenders(ctx context.Context, dir, scratch string) ([]contender,
 		}
 		return filled
 	}
-	if _, err := os.Stat(filepath.Join(dir, p.made)); p.made == "" || err != nil {
+	if !p.isMade(dir) {
 		if err := execute(ctx, dir, fill(p.make)...); err != nil {
 			return nil, fmt.Errorf("%s cannot be made (leave it out of --with to go on without it): %w", p.name, err)
 		}
@@ -132,9 +141,26 @@ func (p peer) contenders(ctx context.Context, dir, scratch string) ([]contender,
 		}
 		all = append(all, contender{name, dir, func(_ string, port int) []string {
 			return append(fill(p.start), "--port", strconv.Itoa(port), "--form", form)
-		}})
+		}, nil})
 	}
 	return all, nil
+}
+
+// isMade says whether make has been run since the versions were last changed.
+func (p peer) isMade(dir string) bool {
+	if p.made == "" {
+		return false
+	}
+	made, err := os.Stat(filepath.Join(dir, p.made))
+	if err != nil {
+		return false
+	}
+	for _, name := range []string{"package-lock.json", "composer.json"} {
+		if pins, err := os.Stat(filepath.Join(dir, name)); err == nil && pins.ModTime().After(made.ModTime()) {
+			return false
+		}
+	}
+	return true
 }
 
 // findPeer is the place of a peer in the list, negative when there is none of this name.

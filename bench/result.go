@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -42,8 +43,28 @@ func (e *env) end(file string, runs ...*report.Run) error {
 	return nil
 }
 
-// commit is the version of the tree that the bench was built from, where the build knows it.
+// commit is the version of the tree that the bench was built from: as the build noted it, or, since `go run` notes none,
+// as git has it where the bench is run.
 func commit() string {
+	if noted := builtFrom(); noted != "" {
+		return noted
+	}
+	root, err := findRoot()
+	if err != nil {
+		return ""
+	}
+	revision, err := exec.Command("git", "-C", root, "rev-parse", "HEAD").Output()
+	if err != nil {
+		return ""
+	}
+	changed := ""
+	if changes, err := exec.Command("git", "-C", root, "status", "--porcelain").Output(); err != nil || len(changes) > 0 {
+		changed = "+changes"
+	}
+	return strings.TrimSpace(string(revision)) + changed
+}
+
+func builtFrom() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return ""
@@ -56,6 +77,9 @@ func commit() string {
 		case s.Key == "vcs.modified" && s.Value == "true":
 			changed = "+changes"
 		}
+	}
+	if revision == "" {
+		return ""
 	}
 	return revision + changed
 }

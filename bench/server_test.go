@@ -21,12 +21,14 @@ import (
 // groupServer is a small correct server of the seed protocol, with one place where a test may spoil it. It is slow and
 // simple on purpose: one lock puts everything in order.
 type groupServer struct {
-	mu     sync.Mutex
-	groups map[string][]*groupMember
-	spoil  func(m *groupMember, text string) []string // what member m gets in place of text; nil: the text
-	silent bool                                       // answers no ids, as the original
-	pings  bool                                       // pings each client after its join and wants the pong
-	pongs  int
+	mu      sync.Mutex
+	groups  map[string][]*groupMember
+	spoil   func(m *groupMember, text string) []string // what member m gets in place of text; nil: the text
+	silent  bool                                       // answers no ids, as the original
+	mute    bool                                       // answers no pings
+	hangsUp bool                                       // ends a connection that pings
+	pings   bool                                       // pings each client after its join and wants the pong
+	pongs   int
 
 	refuse func() bool                   // whether a request is answered 503
 	shirk  func(cmd string, id int) bool // a command that is answered but not done
@@ -121,7 +123,7 @@ func (s *groupServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			break
 		}
 		frame = ws.UnmaskFrameInPlace(frame)
-		if frame.Header.OpCode == ws.OpClose {
+		if frame.Header.OpCode == ws.OpClose || frame.Header.OpCode == ws.OpPing && s.hangsUp {
 			if !s.silent { // a server may also end the connection without a word
 				s.mu.Lock()
 				ws.WriteFrame(conn, ws.NewCloseFrame(frame.Payload))
@@ -130,6 +132,9 @@ func (s *groupServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			break
 		}
 		s.mu.Lock()
+		if frame.Header.OpCode == ws.OpPing && !s.mute {
+			ws.WriteFrame(conn, ws.NewPongFrame(frame.Payload))
+		}
 		if frame.Header.OpCode == ws.OpPong && string(frame.Payload) == "are you there" {
 			s.pongs++
 		}

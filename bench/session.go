@@ -37,8 +37,13 @@ func (c *common) start(clients int) (*session, error) {
 	if s.name == "" {
 		s.name = c.URL
 	}
-	if s.victim, s.blindness = findVictim(t, c.PID); s.blindness != nil {
-		s.victim = nil
+	if c.child != nil {
+		s.victim = &victim{more: c.child.pids}
+		s.victim.look()
+	} else if s.victim, s.blindness = findVictim(t, c.PID); s.blindness != nil {
+		if s.victim = nil; len(c.PID) > 0 {
+			return nil, fmt.Errorf("--pid %v: %w", c.PID, s.blindness)
+		}
 	}
 	s.status, err = openStatus(c.Status, s.victim)
 	return s, err

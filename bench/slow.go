@@ -11,6 +11,7 @@ import (
 type slowVerb struct {
 	common
 	load
+	ceilingFlag
 	Slow int `default:"10" help:"Members, besides --members, that join and then read nothing."`
 }
 
@@ -37,16 +38,18 @@ func (v *slowVerb) Run(e *env) error {
 		return fmt.Errorf("the check needs a cell for each of --slow and publisher, %d at most", cellsMax)
 	}
 	v.common.processes = 1 // those who read nothing are looked after in one
-	r, err := e.fanoutWith("slow", &v.common, &v.load, newSleepers(v.Slow, &v.load, v.Threads))
-	if err != nil {
-		return err
-	}
-	r.Flags["slow"] = v.Slow
-	return e.end(v.JSON, r)
+	return v.withCeiling(e, &v.common, v.clients(), v.form(), v.JSON, func(c *common) (*report.Run, error) {
+		r, err := e.fanoutWith("slow", c, &v.load, newSleepers(v.Slow, &v.load, c.Threads))
+		if err == nil {
+			r.Flags["slow"] = v.Slow
+		}
+		return r, err
+	})
 }
 
 func (s *sleepers) report(r *report.Run, m *measurement) {
 	r.Slow = &s.found
+	r.Fanout.ServerMicros, r.Fanout.Allocations = 0, -1 // what the slow ones were sent is in it
 	if r.Fine {
 		r.Verdict += ", whatever the slow ones did"
 	}

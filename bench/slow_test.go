@@ -7,7 +7,7 @@ import (
 
 // slowArgs is a load that fills all buffers between the server and a member that does not read.
 func slowArgs(t *testing.T, s *groupServer, more ...string) []string {
-	return append([]string{"slow", "--url", s.serve(t), "--members", "4", "--slow", "3", "--size", "50000", "--time", "2s"}, more...)
+	return append([]string{"slow", "--url", s.serve(t), "--members", "4", "--slow", "3", "--size", "50000", "--time", "2s", "--no-ceiling"}, more...)
 }
 
 func TestSlowMembersThatAreCutOffAreNoFaultAndTheirCloseCodeIsFound(t *testing.T) {

@@ -17,7 +17,10 @@ import (
 
 // victim is the server's processes as /proc shows them. There may be several: a forking server's workers share one
 // listening socket. nil when the server is on another machine or its processes may not be looked at.
-type victim struct{ pids []int }
+type victim struct {
+	pids []int
+	more func() []int // looks again before each reading: a server may have forked; nil: the pids stay
+}
 
 // cpuTime is what processes have consumed; /proc counts it in ticks of 10 ms.
 type cpuTime struct{ user, system time.Duration }
@@ -30,7 +33,7 @@ func (a cpuTime) total() time.Duration    { return a.user + a.system }
 // findVictim finds who listens on the target: the socket's inode from /proc/net, then its holders from /proc/PID/fd.
 func findVictim(t target, pids []int) (*victim, error) {
 	if len(pids) > 0 {
-		v := &victim{pids}
+		v := &victim{pids: pids}
 		_, err := v.cpu()
 		return v, err
 	}
@@ -57,7 +60,7 @@ func findVictim(t target, pids []int) (*victim, error) {
 	if len(pids) == 0 {
 		return nil, errors.New("no process shows the listening socket (another user's: run as root, or give --pid)")
 	}
-	return &victim{pids}, nil
+	return &victim{pids: pids}, nil
 }
 
 // listening adds the sockets of a /proc/net table that accept connections to addr, as /proc/PID/fd names them.
@@ -95,8 +98,18 @@ func procAddr(s string) (netip.AddrPort, bool) {
 	return netip.AddrPortFrom(ip.Unmap(), uint16(number)), ok
 }
 
+// look brings the pids up to date.
+func (v *victim) look() {
+	if v.more != nil {
+		if pids := v.more(); len(pids) > 0 {
+			v.pids = pids
+		}
+	}
+}
+
 // cpu is the user and system time of all processes so far.
 func (v *victim) cpu() (cpuTime, error) {
+	v.look()
 	var sum cpuTime
 	for _, pid := range v.pids {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -119,6 +132,7 @@ func (v *victim) cpu() (cpuTime, error) {
 
 // rss is the resident memory of all processes in bytes. Pages that forked processes share are counted for each.
 func (v *victim) rss() (int64, error) {
+	v.look()
 	var sum int64
 	for _, pid := range v.pids {
 		statm, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))

@@ -271,13 +271,19 @@ func (h *handler) rim(i int, portable bool) rim {
 		h.hub.shards[i].woken()
 		return nil
 	})
+	kicked := gnet.RunnableFunc(func(context.Context) error {
+		h.hub.shards[i].kickedAwake()
+		return nil
+	})
 	r := rim{
 		now: func() int64 { return int64(time.Since(start)) },
 		wake: func() {
 			_ = h.loops[i].loop.Execute(context.Background(), wake)
 		},
 		kick: func() {
-			_, _ = unix.Write(h.loops[i].kick, kickByte)
+			if _, err := unix.Write(h.loops[i].kick, kickByte); err != nil { // never seen; a kick that is lost would be the end of the loop
+				_ = h.loops[i].loop.Execute(context.Background(), kicked)
+			}
 		},
 		yield: runtime.Gosched,
 		send:  rawSend,

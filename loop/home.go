@@ -39,6 +39,7 @@ type home struct {
 	serving     *lane[request] // whose front is being served, for abandon
 	stalled     uint64         // bit per loop whose up lane's front waits for room in a down lane
 	stalledPort uint64
+	first       int    // loop whose lane is served first
 	rouse       uint64 // bit per loop that was given something, or waits for room that was made
 	_           [cacheLine]byte
 }
@@ -53,8 +54,10 @@ func (h *home) work() (moved bool) {
 		todo, ports = todo|h.stalled, ports|h.stalledPort
 		h.stalled, h.stalledPort = 0, 0
 	}
-	for ; todo != 0; todo &= todo - 1 {
-		from := bits.TrailingZeros64(todo)
+	// Another loop comes first each time: where room is scarce, the first would take all of it.
+	h.first = (h.first + 1) % len(h.up)
+	for todo = bits.RotateLeft64(todo, -h.first); todo != 0; todo &= todo - 1 {
+		from := (bits.TrailingZeros64(todo) + h.first) % 64
 		served, stalled, awaited := h.drain(h.up[from], from)
 		if stalled {
 			h.stalled |= 1 << from
@@ -164,14 +167,15 @@ func (h *home) publish(r *request, origin int) bool {
 	answers := r.client != nil // cleared when the answer travels with the message
 
 	// Room everywhere first, so that no loop gets a message that another is refused.
-	roomy := true
+	roomy, travels := true, false
 	if hg != nil {
 		for _, l := range hg.locals {
 			roomy = h.fits(l.loop, message.bytes()+len(r.id)) && roomy
+			travels = travels || l.loop == origin // the answer goes with the message
 		}
 	}
-	if answers {
-		roomy = h.fits(origin, answer.bytes()+len(r.frame)) && roomy
+	if answers && !travels {
+		roomy = h.fits(origin, answer.bytes()) && roomy
 	}
 	if !roomy {
 		return false

@@ -63,16 +63,13 @@ func (l *lane[T]) done(bytes int) {
 	l.pop()
 }
 
-// await notes that the producer wants to know when there is room, and reports whether there is room already. The order
+// await notes that the producer wants to know when there is room, and reports whether there is room already. The note
+// stays even then: it may be that of an earlier request which did not fit, and one word too many costs a look. The order
 // matters: first the note, then the look. The consumer does it the other way round (first makes room, then looks for
 // the note), so one of the two sees the other and no wake-up is lost.
 func (l *lane[T]) await(bytes int) (fits bool) {
 	l.awaited.Store(true)
-	if l.fits(bytes) {
-		l.awaited.Store(false)
-		return true
-	}
-	return false
+	return l.fits(bytes)
 }
 
 // takeAwaited tells the consumer, after it made room, whether the producer must be roused.

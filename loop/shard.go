@@ -52,16 +52,19 @@ type shard struct {
 	hosted      *home  // the home that this loop holds, nil: none
 	held        uint64 // down lanes not drained because enough has gathered
 	kicked      bool   // a kick is under way: it, and no other callback, runs passes
+	deferred    bool   // that kick is for what was read and not acted upon, since deferredAt
+	resting     bool   // this turn makes no passes, or no more
 	stopping    bool   // close everybody, a slice per turn
 
 	// Loop only: time.
-	tick     uint32
-	timed    []deadline
-	beatFrom int    // heartbeat: where the scan goes on
-	sends    uint32 // since the clock was last read
-	deadline int64  // end of this turn's budget, 0: not set yet
-	heardAt  int64  // end of the last callback that brought bytes
-	closeAt  int    // stopping: clients below this place are still to be closed
+	tick       uint32
+	timed      []deadline
+	beatFrom   int    // heartbeat: where the scan goes on
+	sends      uint32 // since the clock was last read
+	deadline   int64  // end of this turn's budget, 0: not set yet
+	heardAt    int64  // end of the last callback that brought bytes
+	deferredAt int64
+	closeAt    int // stopping: clients below this place are still to be closed
 
 	// Loop only: memory kept for the next use.
 	parser  wsproto.CommandParser
@@ -144,22 +147,33 @@ func (s *shard) opened(conn conn) (c *client) {
 func (s *shard) traffic(c *client, p []byte) {
 	s.enter(c)
 	defer s.leave()
-	busy := s.rim.now()-s.heardAt < busyGap
+	now := s.rim.now()
+	busy := now-s.heardAt < busyGap
 	s.input(c, p)
 	if invariants {
 		mangle(p)
 	}
-	if busy {
-		s.kick()
-	} else {
+	switch {
+	case !busy || s.parkedBytes > 0: // lanes are full: who only goes on reading would have to refuse
 		s.turn()
+	case !s.kicked:
+		s.deferred, s.deferredAt = true, now
+		s.kick()
+	case s.deferred && now-s.deferredAt >= deferMax:
+		s.deferred = false
+		s.act(true)
 	}
 	s.heardAt = s.rim.now()
 }
 
-// busyGap is the time between two callbacks, in nanoseconds, below which a loop has not slept in between: a read and a
-// look at epoll take some 3 µs, falling asleep and waking up takes longer than this.
-const busyGap = 10_000
+const (
+	// busyGap is the time between two callbacks that bring bytes, in nanoseconds, below which a loop has not slept in
+	// between: a read and a look at epoll take some 3 µs, falling asleep and waking up takes longer than this.
+	busyGap = 10_000
+	// deferMax is how long a busy loop, in nanoseconds, goes on reading before it acts without its kick: with thousands
+	// of ready sockets the kick is far away.
+	deferMax = 300_000
+)
 
 // closed hears that a connection is gone. It may be called inside any other callback, because a failing write closes;
 // then it only takes note, and the turn of that callback buries the client.
@@ -189,7 +203,7 @@ func (s *shard) woken() {
 func (s *shard) kickedAwake() {
 	s.enter(nil)
 	defer s.leave()
-	s.kicked = false
+	s.kicked, s.deferred = false, false
 	s.turn()
 }
 
@@ -224,6 +238,9 @@ func (s *shard) survive(p any) {
 	}
 	s.held = uint64(1)<<len(s.hub.shards) - 1 // also right for 64
 	s.toHost = s.held
+	for _, other := range s.hub.shards { // a home's note that it waits for room may be among what was lost
+		other.home.room.Store(true)
+	}
 	if c := s.culprit; c != nil && c.state != stateDead {
 		s.condemn(c)
 	}

@@ -3,6 +3,7 @@ package loop
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -393,4 +394,85 @@ func TestABusyLoopActsOnAllThatIsReadyAtOnce(t *testing.T) {
 	st.busy = false
 	sender.say(`{"cmd":"send_to_group","group_id":"0g","message":"at once"}`)
 	member.heard(t, "at once")
+}
+
+// One who only goes on reading while the lanes are full would have to refuse what a turn makes room for.
+func TestABusyLoopDoesNotRefuseWhatATurnMakesRoomFor(t *testing.T) {
+	st := newStage(1, nil)
+	clients := make([]*stageConn, 40)
+	for i := range clients {
+		clients[i] = st.enter(0)
+	}
+	var in []byte
+	for i := 0; len(in) < 60_000; i++ {
+		in = wsproto.AppendMaskedFrame(in, wsproto.OpText, [4]byte{}, fmt.Appendf(nil, `{"cmd":"send_to_group","group_id":"0g","message":"%d"}`, i))
+	}
+	st.busy = true
+	for _, c := range clients {
+		c.shard.traffic(c.client, slices.Clone(in))
+	}
+	st.settle()
+	if got := st.hub.Snapshot().Total().Refused; got != 0 {
+		t.Errorf("got %d refused, want none", got)
+	}
+}
+
+func TestABusyLoopPutsItsKickOffNoLongerThanItsBound(t *testing.T) {
+	st := newStage(1, nil)
+	member, sender := st.enter(0), st.enter(0)
+	member.say(`{"cmd":"add_group","group_id":"0g"}`)
+	st.busy = true
+	for range deferMax/(busyGap-1) + 2 { // the kick does not come: there are ever more sockets ready
+		st.nanos += busyGap - 1
+		sender.say(`{"cmd":"send_to_group","group_id":"0g","message":"x"}`)
+	}
+	member.heard(t, "\x81\x01x")
+}
+
+func TestAPanicInADeliveryLosesNoHomesNoteThatItWaitsForRoom(t *testing.T) {
+	st := newStage(2, func(b *bounds) { b.laneSlots = 2 })
+	port, err := st.hub.NewPort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b, member := st.enter(0), st.enter(0), st.enter(0)
+	member.say(`{"cmd":"add_group","group_id":"1g"}`)
+	st.settle()
+	letGo := st.hold(1)
+	a.say(`{"cmd":"send_to_group","group_id":"1x","message":"","id":1}`) // the two answers fill the down lane
+	b.say(`{"cmd":"send_to_group","group_id":"1x","message":"","id":2}`)
+	if err := port.Publish("1g", []byte("waits for room")); err != nil {
+		t.Fatal(err)
+	}
+	a.boom = true // when b's answer drives a's out
+	letGo()
+	st.settle()
+	member.heard(t, "waits for room")
+	if total := st.hub.Snapshot().Total(); total.LaneDepth != 0 || total.Panics != 1 {
+		t.Errorf("got lane depth %d, panics %d, want 0 and 1", total.LaneDepth, total.Panics)
+	}
+}
+
+// Where room is scarce, the loop that is served first would take all of it.
+func TestAHomeServesAnotherLoopFirstEachTime(t *testing.T) {
+	st := newStage(3, func(b *bounds) { b.laneSlots = 2 })
+	member := st.enter(0)
+	member.say(`{"cmd":"add_group","group_id":"1g"}`)
+	st.settle()
+	before := st.hub.shards[1].home.first
+	letGo := st.hold(1)
+	for loop := range 3 {
+		sender := st.enter(loop)
+		for range 2 {
+			sender.say(`{"cmd":"send_to_group","group_id":"1g","message":"%d"}`, loop)
+		}
+	}
+	letGo()
+	st.settle()
+	want := ""
+	for i := range 3 {
+		loop := (before + 1 + i) % 3
+		want += fmt.Sprintf("\x81\x01%d\x81\x01%d", loop, loop)
+	}
+	member.heard(t, want)
 }

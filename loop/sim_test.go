@@ -298,14 +298,14 @@ func (w *world) checkBounds() {
 
 // kickState is what checkKicks needs to know from before an event.
 type kickState struct {
-	kicked     bool
+	kicked     bool // for passes: one that is for what was deferred may be overtaken
 	deliveries uint64
 }
 
 func (w *world) noteKicks() {
 	w.before = w.before[:0]
 	for _, s := range w.hub.shards {
-		w.before = append(w.before, kickState{s.kicked, s.count.deliveries.Load()})
+		w.before = append(w.before, kickState{s.kicked && !s.deferred, s.count.deliveries.Load()})
 	}
 }
 

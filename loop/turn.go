@@ -12,7 +12,11 @@ import "math/bits"
 // So a client is never closed while a members slice is walked, and a message that comes during a pass joins the next
 // batch instead of making a pass of its own. A pass may doom clients, so the order is gone through until there is
 // nothing left to do, or only passes that wait for a kick.
-func (s *shard) turn() {
+func (s *shard) turn() { s.act(!s.kicked) }
+
+// act is a turn, which may be forbidden to make passes because a kick is under way that will.
+func (s *shard) act(mayPass bool) {
+	s.resting = !mayPass
 	s.advance()
 	for _, f := range s.calls.take() {
 		f(s)

@@ -95,10 +95,8 @@ func Serve(addr netip.AddrPort, form Form, ready func(netip.AddrPort)) error {
 			s.event(int(e.Fd), e.Events)
 		}
 		for _, g := range s.dirty {
-			if len(g.batch) > 0 {
-				s.fanOut(g, g.batch)
-			}
-			g.batch, g.dirty = g.batch[:0], false
+			s.settle(g)
+			g.dirty = false
 		}
 		s.dirty = s.dirty[:0]
 	}
@@ -200,6 +198,14 @@ func (s *server) publish(g *group, text []byte) {
 	}
 }
 
+// settle sends what has been gathered for a group.
+func (s *server) settle(g *group) {
+	if g.dirty && len(g.batch) > 0 {
+		s.fanOut(g, g.batch)
+		g.batch = g.batch[:0]
+	}
+}
+
 // fanOut is the ceiling itself: one send() a member. A member that is behind is looked for only when there is one.
 func (s *server) fanOut(g *group, b []byte) {
 	for _, fd := range g.fds {
@@ -263,16 +269,14 @@ func (s *server) join(c *client, name []byte) {
 			return
 		}
 	}
-	if g.dirty { // what was published before the join is not for the one who joins
-		s.fanOut(g, g.batch)
-		g.batch = g.batch[:0]
-	}
+	s.settle(g) // what was published before is not for the one who joins
 	c.seats = append(c.seats, seat{g, int32(len(g.fds))})
 	g.fds = append(g.fds, c.fd)
 }
 
 func (s *server) leave(c *client, at int) {
 	gone := c.seats[at]
+	s.settle(gone.group) // what was published before is for the one who leaves, too
 	c.seats = append(c.seats[:at], c.seats[at+1:]...)
 	last := gone.group.fds[len(gone.group.fds)-1]
 	gone.group.fds[gone.place] = last

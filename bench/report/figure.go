@@ -82,7 +82,7 @@ func fromConnect(of func(*Connect) float64) func(*Run) float64 {
 
 func fromMemory(of func(*Memory) float64) func(*Run) float64 {
 	return func(r *Run) float64 {
-		if r.Memory == nil {
+		if r.Memory == nil || r.Connect == nil {
 			return math.NaN()
 		}
 		return measured(of(r.Memory))

@@ -8,11 +8,11 @@ import (
 )
 
 // Merge puts files together that were made on one machine from one tree, such as the rounds of a verb that were written
-// one by one. Figures of two machines or two trees do not go into one median: they stay two files.
+// one by one. Figures of two machines, two trees or an unknown tree do not go into one median: they stay two files.
 func Merge(files ...*File) []*File {
 	var all []*File
 	for _, f := range files {
-		at := slices.IndexFunc(all, func(to *File) bool { return to.Machine == f.Machine && to.Commit == f.Commit })
+		at := slices.IndexFunc(all, func(to *File) bool { return to.Machine == f.Machine && to.Commit == f.Commit && f.Commit != "" })
 		if at < 0 {
 			once := *f
 			once.Runs = slices.Clone(f.Runs)

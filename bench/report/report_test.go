@@ -221,11 +221,11 @@ func TestMergeKeepsMachinesApartAndRoundsTogether(t *testing.T) {
 	var files []*File
 	for _, slow := range []float64{1, 3, 1.1} {
 		f := oneLoad(map[string][]float64{"a": {2 * slow}, "ceiling turn": {slow}})
-		f.Runs[0].Round, f.Runs[1].Round = 0, 0
+		f.Runs[0].Round, f.Runs[1].Round, f.Commit = 0, 0, "c"
 		files = append(files, f)
 	}
 	other := oneLoad(map[string][]float64{"a": {9}})
-	other.Machine.CPU = "B"
+	other.Machine.CPU, other.Commit = "B", "c"
 	all := Merge(append(files, other)...)
 	if len(all) != 2 || len(all[0].Runs) != 6 || len(all[1].Runs) != 1 {
 		t.Fatalf("got %d files, want 2 with 6 and 1 runs", len(all))
@@ -235,6 +235,10 @@ func TestMergeKeepsMachinesApartAndRoundsTogether(t *testing.T) {
 	}
 	if files[0].Runs[0].Round != 0 || len(files[0].Runs) != 2 {
 		t.Error("the file that was given was changed")
+	}
+	files[0].Commit, files[1].Commit = "", ""
+	if got := len(Merge(files[0], files[1])); got != 2 {
+		t.Errorf("got %d files of unknown trees, want them kept apart", got)
 	}
 }
 

@@ -39,6 +39,9 @@ func sharesOfCeiling(f *File) []string {
 		if mine.Connect != nil && c.Connect != nil && mine.Connect.ServerMicros > 0 && c.Connect.ServerMicros > 0 {
 			parts = append(parts, fmt.Sprintf("%.2f × its CPU a handshake", mine.Connect.ServerMicros/c.Connect.ServerMicros))
 		}
+		if mine.Connect != nil && c.Connect != nil && mine.Memory != nil && c.Memory != nil && mine.Memory.RSSPerClient > 0 && c.Memory.RSSPerClient > 0 {
+			parts = append(parts, fmt.Sprintf("%.1f × its memory a client", mine.Memory.RSSPerClient/c.Memory.RSSPerClient))
+		}
 		if len(parts) > 0 {
 			all = append(all, fmt.Sprintf("against %s: %s", c.Server, strings.Join(parts, ", ")))
 		}

@@ -41,6 +41,9 @@ func (t *lines) run(r *Run) {
 		t.line("opened", "%s of %s clients joined in %.2f s: %s handshakes/s%s", Count(c.Joined), Count(int64(c.Asked)), c.OpeningSeconds,
 			Count(int64(c.PerSecond)), voidMark(r.RateVoid))
 		t.line("held", "for %v, %s pings answered", r.Flags["hold"], Count(int64(c.PingsAnswered)))
+		if c.ServerMicros == 0 && r.Memory != nil {
+			t.line("server", "too little CPU for a figure per handshake: open more clients")
+		}
 		if c.ServerMicros > 0 {
 			t.line("server", "%.1f µs of CPU a handshake and join: %s for a CPU second", c.ServerMicros, Count(int64(c.PerCPUSecond)))
 		}
@@ -92,7 +95,7 @@ func (t *lines) run(r *Run) {
 }
 
 func (t *lines) fanout(r *Run, x *Fanout) {
-	t.line("published", "%s in %.2f s, %s/s", Count(int64(x.Published)), x.Seconds, Count(int64(x.PublishedPer)))
+	t.line("published", "%s in %.2f s, %s/s%s", Count(int64(x.Published)), x.Seconds, Count(int64(x.PublishedPer)), voidMark(r.RateVoid))
 	t.line("delivered", "%s, %s/s%s", Count(int64(x.Delivered)), Count(int64(x.DeliveredPer)), voidMark(r.RateVoid))
 	t.line("latency", "%v%s", x.Latency, voidMark(x.LatencyVoid))
 	if _, open := r.Flags["rate"]; open {
@@ -111,6 +114,8 @@ func (t *lines) fanout(r *Run, x *Fanout) {
 	switch {
 	case x.ServerMicros > 0:
 		t.line("server", "%.3f µs of CPU a delivery (user %.0f %%), %.2f cores%s", x.ServerMicros, 100*Share(x.ServerUser, cpu), r.ServerCore, allocationText(x))
+	case r.Churn != nil || r.Slow != nil:
+		t.line("server", "%.2f cores", r.ServerCore)
 	case cpu > 0:
 		t.line("server", "%v of CPU in all, too little for a figure per delivery: run longer", cpu)
 	}
@@ -130,10 +135,13 @@ func allocationText(x *Fanout) string {
 	return fmt.Sprintf(", %.4f allocations a delivery", x.Allocations)
 }
 
-// perClient is empty where clients came and went: there is nobody left to share the memory.
+// perClient is of connect alone: with the few clients of other verbs it is the program's own start that is divided.
 func perClient(r *Run, m *Memory) string {
-	if r.Churn != nil {
+	if r.Connect == nil {
 		return ""
+	}
+	if m.RSSPerClient <= 0 {
+		return "; it had memory to spare, so there is no figure per client: start it afresh"
 	}
 	return fmt.Sprintf(", %.0f bytes a client", m.RSSPerClient)
 }

@@ -1,0 +1,147 @@
+package loop
+
+import (
+	"bytes"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"ringcast/wsproto"
+)
+
+// What the simulation cannot show, because there a callback is never interrupted: loops that really run at the same
+// time, with lanes so small that everything waits for room all the time. Each round is a burst that has to be answered in
+// full before the next begins, so that nothing that is lost is mended by later traffic.
+func TestNothingStaysBehindWhenLoopsMeetInFullLanes(t *testing.T) {
+	const loops, clients, patience = 3, 40, 30 * time.Second
+	rounds := 4000
+	if invariants {
+		rounds = 200
+	}
+	b := defaultBounds()
+	b.laneSlots = 2
+	h := newHub(loops, b, nil)
+	h.clientsMax.Store(loops * clients)
+	h.hash = func(string) uint64 { return 0 }
+	var unanswered sync.WaitGroup
+	started := time.Now()
+	var all []*stressLoop
+	for _, s := range h.shards {
+		l := &stressLoop{shard: s, woken: make(chan struct{}, 1), jobs: make(chan func()), over: make(chan struct{})}
+		s.rim = rim{
+			now:   func() int64 { return int64(time.Since(started)) },
+			wake:  func() { l.woken <- struct{}{} },
+			kick:  func() { l.kicked = true },
+			yield: func() {}, shut: func(int) {}, cut: func(conn) {},
+			panic: func(p any) { t.Errorf("panic: %v", p) },
+		}
+		all = append(all, l)
+		go l.run()
+	}
+	defer func() {
+		for _, l := range all {
+			close(l.over)
+		}
+	}()
+	unanswered.Add(loops * clients)
+	for _, l := range all {
+		l.jobs <- func() {
+			for range clients {
+				c := &stressConn{answered: unanswered.Done}
+				h.admit()
+				c.client = l.shard.opened(c)
+				l.shard.traffic(c.client, []byte(simRequest))
+				l.say(c, `{"cmd":"add_group","group_id":"0g","id":0}`)
+				l.clients = append(l.clients, c)
+			}
+		}
+	}
+	for round := range rounds + 1 {
+		done := make(chan struct{})
+		go func() {
+			unanswered.Wait()
+			close(done)
+		}()
+		select {
+		case <-done:
+		case <-time.After(patience):
+			state := &h.shards[0].home
+			t.Fatalf("round %d: something was never answered; home 0: held %v, called %v, up lanes %d %d %d, down lanes %d %d %d", round,
+				state.held.Load(), state.called(), state.up[0].len(), state.up[1].len(), state.up[2].len(),
+				state.down[0].len(), state.down[1].len(), state.down[2].len())
+		}
+		if round == rounds {
+			return
+		}
+		unanswered.Add(loops * clients)
+		for _, l := range all {
+			l.jobs <- func() {
+				for _, c := range l.clients {
+					l.say(c, fmt.Sprintf(`{"cmd":"send_to_group","group_id":"0g","message":"%d","id":%d}`, round, round))
+					l.listen()
+				}
+			}
+		}
+	}
+}
+
+// stressLoop is a goroutine that does what an event loop does.
+type stressLoop struct {
+	shard   *shard
+	clients []*stressConn
+	woken   chan struct{}
+	kicked  bool
+	jobs    chan func()
+	over    chan struct{}
+}
+
+func (l *stressLoop) run() {
+	for {
+		l.listen()
+		select {
+		case <-l.woken:
+			l.shard.woken()
+		case f := <-l.jobs:
+			f()
+		case <-l.over:
+			return
+		}
+	}
+}
+
+// listen takes what has come meanwhile, without waiting.
+func (l *stressLoop) listen() {
+	for {
+		select {
+		case <-l.woken:
+			l.shard.woken()
+			continue
+		default:
+		}
+		if !l.kicked {
+			return
+		}
+		l.kicked = false
+		l.shard.kickedAwake()
+	}
+}
+
+func (l *stressLoop) say(c *stressConn, text string) {
+	l.shard.traffic(c.client, wsproto.AppendMaskedFrame(nil, wsproto.OpText, [4]byte{}, []byte(text)))
+}
+
+// stressConn takes everything and counts the answers.
+type stressConn struct {
+	client   *client
+	answered func()
+}
+
+func (c *stressConn) Write(p []byte) (int, error) {
+	for range bytes.Count(p, []byte(`"ok":true`)) {
+		c.answered()
+	}
+	return len(p), nil
+}
+func (c *stressConn) OutboundBuffered() int { return 0 }
+func (c *stressConn) Fd() int               { return 9 }
