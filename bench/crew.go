@@ -91,7 +91,7 @@ func (c *crew) publish(start int64) step {
 		c.todo = c.spare[:0] // send marks again what it could not finish
 		for _, p := range todo {
 			p.queued = false
-			c.send(p, now)
+			c.send(p)
 		}
 		c.spare = todo
 		c.show(now)
@@ -167,7 +167,7 @@ func (c *crew) mark(p *publisher) {
 
 // send publishes what p may, all in one write. While the socket holds bytes back nothing is added: their due times
 // go on all the same.
-func (c *crew) send(p *publisher, now int64) {
+func (c *crew) send(p *publisher) {
 	if len(p.conn.out) > 0 {
 		p.held = true
 		return
@@ -177,7 +177,7 @@ func (c *crew) send(p *publisher, now int64) {
 	}
 	buf := c.g.scratch[:0]
 	frame := frameHeaderMax + len(p.prefix) + c.plan.Size + len(messageEnd)
-	now = clock() // after all that was done in this turn before
+	now := clock() // after all that was done in this turn before
 	for p.sequence < p.allowed && p.sequence < sequenceMax && c.published < c.most && (len(buf) == 0 || len(buf)+frame <= outBytesMax) {
 		due := now
 		if c.plan.Rate > 0 {
