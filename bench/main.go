@@ -61,9 +61,9 @@ type commandLine struct {
 	Fanout  fanoutVerb  `cmd:"" help:"Publish to groups and check every delivery; rate, latency, server CPU per delivery."`
 	Churn   churnVerb   `cmd:"" help:"The same while other clients come, join, leave and break off all the time; both are checked."`
 	//lint:ignore SA5008 kong reads every set tag, each is a variable of the help
-	Slow    slowVerb    `cmd:"" set:"size=4096" set:"window=16" set:"time=5s" help:"The same while some members have stopped reading; who is cut off, and what it costs the server and the others."`
-	Report  reportVerb  `cmd:"" help:"Say what is in result files: tables, CSV, pictures, and what two of them differ in."`
-	Helper  helperVerb  `cmd:"" hidden:"" help:"A further process of a bench that needs several: not for people."`
+	Slow   slowVerb   `cmd:"" set:"size=4096" set:"window=16" set:"time=5s" help:"The same while some members have stopped reading; who is cut off, and what it costs the server and the others."`
+	Report reportVerb `cmd:"" help:"Say what is in result files: tables, CSV, pictures, and what two of them differ in."`
+	Helper helperVerb `cmd:"" hidden:"" help:"A further process of a bench that needs several: not for people."`
 }
 
 // env is what a verb gets from outside.
