@@ -21,7 +21,7 @@ type peer struct {
 	forms []string // what --form takes: usual is how its manual has it, batch gathers what waits for a client into one write
 	needs []string // programs that have to be installed
 	make  []string
-	made  string   // what make leaves in the folder; where it is, make has been run. Empty: run it each time
+	made  string   // what make writes last, in the folder; where it is, make has been run. Empty: run it each time
 	start []string // {bin} is where make may put a program; port and form are added
 }
 
@@ -33,9 +33,9 @@ var npmInstall = []string{"npm", "ci", "--no-audit", "--no-fund", "--loglevel=er
 
 var peers = []peer{
 	goPeer("gws"), goPeer("nbio"), goPeer("gorilla"), goPeer("gobwas"),
-	{"ws", []string{"usual", "batch"}, []string{"node", "npm"}, npmInstall, "node_modules", []string{"node", "server.mjs"}},
-	{"bun", []string{"usual"}, []string{"npm"}, npmInstall, "node_modules", []string{"node_modules/.bin/bun", "server.ts"}},
-	{"workerman", []string{"usual", "batch"}, []string{"php", "composer"}, []string{"composer", "install", "--no-dev", "--quiet", "--no-interaction"}, "vendor",
+	{"ws", []string{"usual", "batch"}, []string{"node", "npm"}, npmInstall, "node_modules/.package-lock.json", []string{"node", "server.mjs"}},
+	{"bun", []string{"usual"}, []string{"npm"}, npmInstall, "node_modules/.package-lock.json", []string{"node_modules/.bin/bun", "server.ts"}},
+	{"workerman", []string{"usual", "batch"}, []string{"php", "composer"}, []string{"composer", "install", "--no-dev", "--quiet", "--no-interaction"}, "vendor/autoload.php",
 		[]string{"php", "-d", "opcache.enable_cli=1", "-d", "opcache.jit_buffer_size=64M", "-d", "opcache.jit=tracing", "server.php", "start"}},
 }
 
