@@ -128,7 +128,7 @@ func TestWhatIsWrongWithAHelpersMemberIsNamedExactly(t *testing.T) {
 					}
 					return []string{text}
 				}}
-				status, out, errs, r := bench(t, "fanout", "--url", s.serve(t), "--members", "12", "--processes", "3", pace, "--time", "200ms")
+				status, out, errs, r := bench(t, "fanout", "--url", s.serve(t), "--members", "12", "--processes", "3", pace, "--time", "1m", "--messages", "40")
 				if status != exitFaulty || len(r.Counts) != 1 || r.Counts[c.kind.String()] != 1 {
 					t.Fatalf("got status %d and faults %v, want %d and exactly one %v\n%s%s", status, r.Counts, exitFaulty, c.kind, out, errs)
 				}
