@@ -37,7 +37,7 @@ type crew struct {
 }
 
 const (
-	// quietMax: a delivery that has not come so long after the last one does not come.
+	// quietMax: a delivery that has not come so long after the last one does not come, unless --patience says otherwise.
 	quietMax = 2 * time.Second
 	// drainMax bounds the time after the last publish in which deliveries may keep coming.
 	drainMax = 30 * time.Second
@@ -131,14 +131,14 @@ func (c *crew) takeAcks(now int64) {
 
 // over says whether the phase has come to its end, good or bad.
 func (c *crew) over(now, end int64) bool {
-	quiet := now-c.active > int64(quietMax)
+	quiet := now-c.active > int64(c.plan.Patience)
 	switch {
 	case c.closing && c.delivered == c.expected && !c.unsent():
 		return true
 	case !c.closing:
 		c.stalled = quiet && c.plan.Window > 0 // a closed loop that waits for what is lost would wait for ever
 		return c.stalled
-	case now-end > int64(drainMax):
+	case now-end > int64(max(drainMax, c.plan.Patience)):
 		c.overrun = true
 		return true
 	}
@@ -308,7 +308,7 @@ func (c *crew) finish() (missedByCut uint64) {
 		missedByCut += l.finish(sent, c.cutMembers[group])
 	}
 	if c.stalled {
-		c.faults.note("the window stood still for %v, so the run ended early", quietMax)
+		c.faults.note("the window stood still for %v, so the run ended early", c.plan.Patience)
 	}
 	if c.overrun {
 		c.faults.note("deliveries were still coming %v after the end; what had not come by then is counted as lost", drainMax)

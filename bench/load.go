@@ -20,6 +20,7 @@ type load struct {
 	Rate             float64       `xor:"pace" help:"Open loop: messages a second of all publishers together, on time whatever the server does."`
 	Window           int           `xor:"pace" help:"Closed loop: messages of each group and publisher in flight; one lands when all members have it. Default: ${window}."`
 	Messages         int           `help:"Stop after so many messages. Default: when the time is over."`
+	Patience         time.Duration `help:"How long without any delivery until what is missing counts as lost. Default: 2s; more where a machine stands still now and then."`
 	Time             time.Duration `default:"${time}" help:"How long to publish."`
 }
 
@@ -40,6 +41,9 @@ func (l *load) check(threads int) error {
 	}
 	if l.Rate == 0 && l.Window == 0 {
 		l.Window = 1
+	}
+	if l.Patience == 0 {
+		l.Patience = quietMax
 	}
 	if l.Messages == 0 || l.Messages > messagesMax {
 		l.Messages = messagesMax
@@ -67,6 +71,8 @@ func (l *load) check(threads int) error {
 		return fmt.Errorf("--window must be 1 to %d, --rate up to 10,000,000", windowMax)
 	case l.Messages < 1:
 		return errors.New("--messages must be at least 1")
+	case l.Patience < 0 || l.Patience > timeMax:
+		return fmt.Errorf("--patience must be up to %v", timeMax)
 	case l.Time <= 0 || l.Time > timeMax:
 		return fmt.Errorf("--time must be up to %v", timeMax)
 	case (l.Members*l.Joins/l.Groups+1)*(l.streams()/l.Groups+1)*l.Groups > cellsMax:
