@@ -31,8 +31,8 @@ const (
 )
 
 // startChild runs a command that is to listen on addr, and returns when it does and has said so: one that forks listens
-// before its workers are there. Call it on the main goroutine: it is
-// locked to its thread, and a child is killed when the thread that started it ends.
+// before its workers are there. Call it on the main goroutine: it is locked to its thread, and a child is killed when the
+// thread that started it ends.
 func startChild(ctx context.Context, addr, dir string, command ...string) (*child, error) {
 	c := &child{cmd: exec.Command(command[0], command[1:]...), said: &tail{}, gone: make(chan struct{})}
 	c.cmd.Dir, c.cmd.Stdout, c.cmd.Stderr = dir, c.said, c.said

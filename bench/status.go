@@ -23,10 +23,7 @@ type ownFigures struct {
 	Allocations int64 `json:"heap_allocations"` // objects, since the start
 }
 
-const (
-	statusTimeout = 5 * time.Second
-	statusRetry   = 20 * time.Millisecond
-)
+const statusTimeout = 5 * time.Second
 
 // openStatus connects to a status socket. Without a path it looks where ringcast puts its own, and takes it only when it
 // is of the very process that is measured; nil then means that there is none. A path that was given has to answer.
@@ -45,9 +42,6 @@ func openStatus(path string, v *victim) (*status, error) {
 		},
 	}}}
 	f := s.read()
-	for deadline := time.Now().Add(statusTimeout); f == nil && given && time.Now().Before(deadline); f = s.read() {
-		time.Sleep(statusRetry) // a server that has just begun to listen may not have its socket yet
-	}
 	switch {
 	case f == nil && given:
 		s.close()

@@ -52,7 +52,7 @@ type shard struct {
 	hosted      *home  // the home that this loop holds, nil: none
 	held        uint64 // down lanes not drained because enough has gathered
 	kicked      bool   // a kick is under way: it, and no other callback, runs passes
-	deferred    bool   // that kick is for what was read and not acted upon, since deferredAt
+	deferred    bool   // that kick is for what was read since deferredAt and not acted upon, not for passes
 	resting     bool   // this turn makes no passes, or no more
 	stopping    bool   // close everybody, a slice per turn
 
@@ -159,9 +159,9 @@ func (s *shard) traffic(c *client, p []byte) {
 	case !s.kicked:
 		s.deferred, s.deferredAt = true, now
 		s.kick()
-	case s.deferred && now-s.deferredAt >= deferMax:
-		s.deferred = false
-		s.act(true)
+	case now-s.deferredAt >= deferMax:
+		s.act(s.deferred)
+		s.deferred, s.deferredAt = s.deferred && len(s.passes) == 0, now // passes that are left are the kick's
 	}
 	s.heardAt = s.rim.now()
 }
@@ -170,8 +170,8 @@ const (
 	// busyGap is the time between two callbacks that bring bytes, in nanoseconds, below which a loop has not slept in
 	// between: a read and a look at epoll take some 3 µs, falling asleep and waking up takes longer than this.
 	busyGap = 10_000
-	// deferMax is how long a busy loop, in nanoseconds, goes on reading before it acts without its kick: with thousands
-	// of ready sockets the kick is far away.
+	// deferMax is how long a busy loop, in nanoseconds, goes on reading before it acts without its kick, and how long until
+	// it does so again: with thousands of ready sockets the kick is far away.
 	deferMax = 300_000
 )
 

@@ -7,7 +7,6 @@ import (
 	"math"
 	"slices"
 	"strconv"
-	"strings"
 )
 
 // group is all runs of one load.
@@ -115,7 +114,7 @@ func (g *group) openLoop() bool {
 	return false
 }
 
-func (w *row) isCeiling() bool { return strings.HasPrefix(w.server, CeilingPrefix) }
+func (w *row) isCeiling() bool { return isCeiling(w.server) }
 func (w *row) runs() []*Run    { return slices.Concat(w.fine, w.faulty) }
 
 // values are a figure's good ones.

@@ -9,7 +9,9 @@ import (
 const CeilingPrefix = "ceiling"
 
 // IsCeiling says whether a run was against the ceiling.
-func (r *Run) IsCeiling() bool { return strings.HasPrefix(r.Server, CeilingPrefix) }
+func (r *Run) IsCeiling() bool { return isCeiling(r.Server) }
+
+func isCeiling(server string) bool { return strings.HasPrefix(server, CeilingPrefix) }
 
 // sharesOfCeiling says in words how the first run stands to the ceilings that were run beside it.
 func sharesOfCeiling(f *File) []string {
