@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"math"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -75,6 +76,30 @@ func saveMemory() {
 
 // gcPercent is how much the heap may grow, in percent of what was alive, before the next collection.
 const gcPercent = 25
+
+// memoryAuto is the memory limit where the operator names none: GOMEMLIMIT if that is set, else four fifths of what the
+// container or the machine has. The rest is the kernel's: a socket costs it more than it costs us.
+func memoryAuto() int64 {
+	if set := debug.SetMemoryLimit(-1); set != math.MaxInt64 {
+		return set
+	}
+	least := int64(math.MaxInt64)
+	var info syscall.Sysinfo_t
+	if err := syscall.Sysinfo(&info); err == nil {
+		least = int64(info.Totalram) * int64(info.Unit)
+	}
+	for _, path := range []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"} {
+		if text, err := os.ReadFile(path); err == nil {
+			if n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil && n > 0 {
+				least = min(least, n)
+			}
+		}
+	}
+	if least == math.MaxInt64 {
+		return 0
+	}
+	return least / 5 * 4
+}
 
 // countDescriptors counts the open descriptors. Since Linux 6.2 the size of /proc/self/fd is their number (proc_pid_fd(5));
 // before, it is zero and the names must be read, which is slow with a million of them.

@@ -4,12 +4,15 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/alecthomas/kong"
+
+	"ringcast/loop"
 )
 
 // parse gives the settings that a command line makes.
@@ -39,11 +42,15 @@ func configWith(t *testing.T, text string) string {
 func TestDefaultsAreTheOriginals(t *testing.T) {
 	s, err := parse(t, "--run-dir", "/r")
 	want := settings{
-		runDir: runDir{path: "/r"}, listen: "0.0.0.0:1234", loops: 8, heartbeat: time.Minute, messageBytesMax: 1 << 20,
-		outboxBytesMax: 1 << 20, handshakeTimeout: 10 * time.Second, stopTimeout: 10 * time.Second, logLevel: slog.LevelInfo,
-		logFormat: "text",
+		runDir: runDir{path: "/r"}, listen: "0.0.0.0:1234", loops: 8, stopTimeout: 10 * time.Second, logLevel: slog.LevelInfo,
+		logFormat: "text", tcpKeepAlive: time.Minute, tcpUserTimeout: 150 * time.Second,
+		limits: loop.Limits{
+			MessageBytesMax: 1 << 20, MessageTimeout: 2 * time.Minute, GroupBytesMax: 255, GroupsPerClient: 1024,
+			HandshakeBytesMax: 8 << 10, HandshakeTimeout: 10 * time.Second, HandshakesMax: 10_000,
+			OutboxBytesMax: 1 << 20, MemoryMax: memoryAuto(), Heartbeat: time.Minute, SlowTurn: 100 * time.Millisecond,
+		},
 	}
-	if err != nil || s != want {
+	if err != nil || !reflect.DeepEqual(s, want) {
 		t.Errorf("got  %+v, %v\nwant %+v", s, err, want)
 	}
 }
@@ -72,7 +79,7 @@ func TestFlagBeatsEnvironmentBeatsFileBeatsDefault(t *testing.T) {
 		}{
 			{"listen, from the flag", s.listen, "127.0.0.1:1"},
 			{"loops, from the environment", s.loops, 2},
-			{"heartbeat, from the file", s.heartbeat, 3 * time.Second},
+			{"heartbeat, from the file", s.limits.Heartbeat, 3 * time.Second},
 			{"daemon, from the file", s.daemon, true},
 			{"run-dir, from the file", s.runDir.path, "/from/file"},
 			{"log-file, made of the run dir", s.logFile, "/from/file/ringcast.log"},
@@ -95,8 +102,8 @@ func TestAutoLoopsAreTheUsableCPUs(t *testing.T) {
 
 func TestHeartbeatCanBeOff(t *testing.T) {
 	s, err := parse(t, "--heartbeat", "off", "--run-dir", "/r")
-	if err != nil || s.heartbeat >= 0 {
-		t.Errorf("got %v, %v, want a negative duration", s.heartbeat, err)
+	if err != nil || s.limits.Heartbeat >= 0 {
+		t.Errorf("got %v, %v, want a negative duration", s.limits.Heartbeat, err)
 	}
 }
 
@@ -148,7 +155,7 @@ func TestWrongValueSaysWhereItCameFrom(t *testing.T) {
 
 func TestWrongConfigFileIsNamedWithTheMend(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
-		{`{"lisen": ":1"}`, `there is no setting "lisen"; the settings are daemon, handshake-timeout,`},
+		{`{"lisen": ":1"}`, `there is no setting "lisen"; the settings are address-clients-max, allowed-origins,`},
 		{`{"config": "x"}`, `there is no setting "config"`},
 		{`{"json": true}`, `there is no setting "json"`},
 		{`{"loops": [1]}`, `key "loops" is [1]; write a string, a number, true or false`},

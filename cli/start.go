@@ -79,9 +79,9 @@ func (r *rim) serveUntilAsked(s settings, ready func(banner)) error {
 	}
 	defer lock.release()
 
-	if s.outboxBytesMax < s.messageBytesMax {
+	if s.limits.OutboxBytesMax < s.limits.MessageBytesMax {
 		log.Warn("--outbox-max is less than --message-max: a message longer than an outbox closes the members that do not take it at once",
-			"outbox_max", sizeText(int64(s.outboxBytesMax)), "message_max", sizeText(int64(s.messageBytesMax)))
+			"outbox_max", sizeText(int64(s.limits.OutboxBytesMax)), "message_max", sizeText(int64(s.limits.MessageBytesMax)))
 	}
 	srv, h, err := r.serve(s.loopConfig(log))
 	if err != nil {

@@ -53,7 +53,7 @@ func TestStartHandsTheSettingsToTheLoops(t *testing.T) {
 		t.Error("log: got none")
 	}
 	got.Page, got.Log = nil, nil
-	want := loop.Config{Listen: "127.0.0.1:0", Loops: 3, Heartbeat: -1, MessageBytesMax: 2 << 10, OutboxBytesMax: 4 << 10, HandshakeTimeout: 7 * time.Second}
+	want := loop.Config{Listen: "127.0.0.1:0", Loops: 3, Limits: loop.Limits{Heartbeat: -1, MessageBytesMax: 2 << 10, OutboxBytesMax: 4 << 10, HandshakeTimeout: 7 * time.Second}}
 	if got.Listen != want.Listen || got.Loops != want.Loops || got.Heartbeat != want.Heartbeat || got.MessageBytesMax != want.MessageBytesMax ||
 		got.OutboxBytesMax != want.OutboxBytesMax || got.HandshakeTimeout != want.HandshakeTimeout {
 		t.Errorf("got %+v, want %+v", got, want)

@@ -30,7 +30,7 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 	}
 	req, n, err := wsproto.ReadRequest(data)
 	if err != nil {
-		s.count.badHandshakes.Add(1)
+		count(&s.count.handshakes, handshakeBad)
 		r := s.rejection(err)
 		s.explain(c, wsproto.StatusCode(r.Status), r.Reason)
 		s.answerHTTP(c, r.AppendTo(nil))
@@ -48,14 +48,23 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 		return nil
 	}
 	if s.hub.stopping.Load() {
-		s.answerHTTP(c, wsproto.RejectStopping.AppendTo(nil))
+		s.turnAway(c, awayStopping, wsproto.RejectStopping)
 		return nil
 	}
+	count(&s.count.handshakes, handshakeOK)
 	c.state, c.upgraded = stateOpen, true
 	s.count.pending.Add(-1)
 	s.count.clients.Add(1)
 	s.replyTo(c, wsproto.AppendUpgrade(s.outFor(c), &req))
 	return data[n:]
+}
+
+// turnAway refuses a connection whose request has been read.
+func (s *shard) turnAway(c *client, why turnedAway, r *wsproto.Rejection) {
+	count(&s.count.handshakes, handshakeAway)
+	count(&s.count.refusedClients, why)
+	s.explain(c, wsproto.StatusCode(r.Status), r.Reason)
+	s.answerHTTP(c, r.AppendTo(nil))
 }
 
 // rejection is what the peer is told of a bad request head.
@@ -72,14 +81,16 @@ func (s *shard) route(req *wsproto.Request) []byte {
 	known := req.Path == "/healthz" || req.Path == "/" && s.hub.page != nil
 	switch {
 	case !known:
-		s.count.badHandshakes.Add(1)
+		count(&s.count.handshakes, handshakeBad)
 		return wsproto.RejectNotFound(req.Path).AppendTo(nil)
 	case req.Method != "GET" && !head:
-		s.count.badHandshakes.Add(1)
+		count(&s.count.handshakes, handshakeBad)
 		return wsproto.RejectMethod(req.Method).AppendTo(nil)
 	case req.Path == "/healthz":
+		count(&s.count.handshakes, handshakeHTTP)
 		return wsproto.AppendHTTP(nil, 200, "text/plain; charset=utf-8", []byte("ok\n"), head)
 	default:
+		count(&s.count.handshakes, handshakeHTTP)
 		return wsproto.AppendHTTP(nil, 200, "text/html; charset=utf-8", s.hub.page, head)
 	}
 }
@@ -131,7 +142,7 @@ func (s *shard) event(c *client, ev *wsproto.Event) {
 		s.closing(c)
 		s.finish(c)
 	case wsproto.EventFail:
-		s.count.protocolErrors.Add(1)
+		count(&s.count.protocolErrors, closeKindOf(ev.Code))
 		s.close(c, ev.Code, ev.Reason)
 	}
 }
@@ -179,9 +190,9 @@ func (s *shard) join(c *client, name, id []byte) wsproto.ErrorCode {
 	}
 	at := c.memberOf(g)
 	already := at >= 0
-	if !already && c.groupCount() >= s.hub.bounds.groupsPerClient {
+	if !already && c.groupCount() >= s.bounds.groupsPerClient {
 		s.giveUpIfEmpty(g)
-		s.count.commandErrors.Add(1)
+		count(&s.count.refused, refusedGroupsPerClient)
 		return wsproto.ErrTooManyGroups
 	}
 	// Become a member first: should the home's answer overtake nothing, the member must be there when it comes.
@@ -209,7 +220,7 @@ func (s *shard) join(c *client, name, id []byte) wsproto.ErrorCode {
 		if !already { // else an earlier add_group was accepted, and stays so
 			s.part(c, at)
 		}
-		s.count.refused.Add(1)
+		count(&s.count.refused, refusedBusy)
 		return wsproto.ErrBusy
 	}
 	g.interest = interestAsked
@@ -285,7 +296,7 @@ func (s *shard) release() (moved bool) {
 // publish encodes the message and sends it up to the group's home.
 func (s *shard) publish(c *client, cmd *wsproto.Command) wsproto.ErrorCode {
 	if s.hub.stopping.Load() {
-		s.count.refused.Add(1)
+		count(&s.count.refused, refusedStopping)
 		return wsproto.ErrStopping
 	}
 	r := newPublish(cmd.Group, cmd.Message, cmd.ID)
@@ -293,7 +304,7 @@ func (s *shard) publish(c *client, cmd *wsproto.Command) wsproto.ErrorCode {
 		r.client = c
 	}
 	if !s.request(s.hub.homeOf(r.group), r) {
-		s.count.refused.Add(1)
+		count(&s.count.refused, refusedBusy)
 		return wsproto.ErrBusy
 	}
 	return ""

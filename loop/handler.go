@@ -86,9 +86,9 @@ func (h *handler) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
 // take gives a connection to the shard of its loop, or refuses it.
 func (h *handler) take(c gnet.Conn) gnet.Action {
 	s := h.shardOf(c.EventLoop())
-	refusal := busyAnswer
+	refusal, why := busyAnswer, awayClients
 	if h.hub.stopping.Load() {
-		refusal = stoppingAnswer
+		refusal, why = stoppingAnswer, awayStopping
 	} else if h.hub.admit() {
 		if client := s.opened(c); client != nil {
 			c.SetContext(client)
@@ -96,7 +96,7 @@ func (h *handler) take(c gnet.Conn) gnet.Action {
 		}
 		h.hub.gone()
 	}
-	s.count.refusedClients.Add(1)
+	count(&s.count.refusedClients, why)
 	h.log.Debug("refusing a connection", "loop", s.index, "remote", c.RemoteAddr(), "clients_max", h.hub.clientsMax.Load())
 	_, _ = c.Write(refusal)
 	return gnet.Close
@@ -113,7 +113,7 @@ func (h *handler) OnTraffic(c gnet.Conn) gnet.Action {
 		ctx.shard.kickedAwake()
 	default: // early: the bytes wait until the client is let in, some milliseconds
 		if c.InboundBuffered() > earlyBytesMax {
-			h.hub.shards[0].count.refusedClients.Add(1) // the loop may have no shard yet; its index does not matter here
+			count(&h.hub.shards[0].count.refusedClients, awayBooting) // the loop may have no shard yet; its index does not matter here
 			_, _ = c.Write(busyAnswer)
 			return gnet.Close
 		}
@@ -348,7 +348,7 @@ func (h *handler) refuseOne() {
 	if err != nil {
 		return
 	}
-	h.hub.shards[0].count.refusedClients.Add(1)
+	count(&h.hub.shards[0].count.refusedClients, awayClients)
 	_, _ = unix.Write(fd, busyAnswer)
 	_ = unix.Close(fd)
 }

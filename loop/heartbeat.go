@@ -42,7 +42,7 @@ func (s *shard) deadlines() {
 		switch d.state {
 		case stateHandshake:
 			if late {
-				s.count.badHandshakes.Add(1)
+				count(&s.count.handshakes, handshakeTimeout)
 				s.explain(c, 408, wsproto.RejectTimeout.Reason)
 				s.answerHTTP(c, wsproto.RejectTimeout.AppendTo(nil))
 			}
@@ -66,7 +66,7 @@ func (s *shard) deadlines() {
 // dense array so that a scan of a million clients costs a millisecond and no timer wheel is needed; the scan takes a
 // slice of it each tick.
 func (s *shard) heartbeat() {
-	interval := s.hub.bounds.heartbeatTicks
+	interval := s.bounds.heartbeatTicks
 	if interval == 0 || len(s.clients) == 0 {
 		return
 	}

@@ -11,12 +11,12 @@ import (
 type Hub struct {
 	// Immutable after start.
 	shards []*shard
-	bounds bounds
 	page   []byte
 	hash   func(group string) uint64
 	local  string // listening address, for ClientInfo
 
 	// Any goroutine.
+	bounds      atomic.Pointer[bounds] // loops have copies of the pointer, see Apply
 	ports       [portsMax]atomic.Pointer[Port]
 	portCount   atomic.Int32
 	clock       atomic.Uint32 // ticks since the start
@@ -30,51 +30,12 @@ type Hub struct {
 	started     time.Time
 }
 
-// bounds is every limit that a hub works within. What happens at each is said where it is checked.
-type bounds struct {
-	laneSlots       int   // items in a lane: 256 slots keep all lanes of 8 loops under 3 MB; with 4,096 the prototype put its GC off
-	laneBytes       int   // bytes in a lane that holds more than one item
-	parkBytes       int   // bytes parked on a loop before a lane that is full
-	gatherBytes     int   // bytes gathered on a loop before it stops draining down lanes
-	batchBytes      int   // bytes sent to a member at once
-	messageBytes    int   // a client's message
-	outboxBytes     int   // bytes waiting for one client
-	groupsPerClient int   // memberships of one client
-	passNanos       int64 // a turn's budget for passes
-
-	handshakeTicks uint32 // for the request head to be complete
-	closeTicks     uint32 // for the peer to end after our last word
-	heartbeatTicks uint32 // silence after which a client is pinged; 0: never
-}
-
-// tickPeriod is the resolution of handshake, close and heartbeat timeouts.
-const tickPeriod = 200 * time.Millisecond
-
-func defaultBounds() bounds {
-	return bounds{
-		laneSlots:       256,
-		laneBytes:       1 << 20,
-		parkBytes:       1 << 20,
-		gatherBytes:     4 << 20,
-		batchBytes:      256 << 10,
-		messageBytes:    1 << 20,
-		outboxBytes:     1 << 20,
-		groupsPerClient: 1024,
-		passNanos:       int64(time.Millisecond),
-		handshakeTicks:  ticks(10 * time.Second),
-		closeTicks:      ticks(5 * time.Second),
-		heartbeatTicks:  ticks(60 * time.Second),
-	}
-}
-
-// ticks rounds a duration up to ticks, and adds one because the first is already under way.
-func ticks(d time.Duration) uint32 { return uint32((d+tickPeriod-1)/tickPeriod) + 1 }
-
 // newHub makes loops shards and all their lanes. The shards' rims are the caller's to fill.
 func newHub(loops int, b bounds, page []byte) *Hub {
-	h := &Hub{shards: make([]*shard, loops), bounds: b, page: page, hash: newHomeHash(),
+	h := &Hub{shards: make([]*shard, loops), page: page, hash: newHomeHash(),
 		ended:   make(chan struct{}),
 		drained: make(chan struct{}, 1), started: time.Now()}
+	h.bounds.Store(&b)
 	bells := make([]*bell, loops)
 	for i := range h.shards {
 		h.shards[i] = newShard(h, i)

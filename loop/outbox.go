@@ -42,7 +42,7 @@ func (s *shard) push(c *client, p []byte) {
 // messages are not dropped one by one behind its back.
 func (s *shard) queue(c *client, p []byte) {
 	waiting := c.conn.OutboundBuffered()
-	if waiting > 0 && waiting+len(p) > s.hub.bounds.outboxBytes {
+	if waiting > 0 && waiting+len(p) > s.bounds.outboxBytes {
 		s.count.slowClosed.Add(1)
 		c.behind = true
 		s.close(c, wsproto.CloseSlowClient, "too slow: the outbox is full")
@@ -137,6 +137,7 @@ func (s *shard) close(c *client, code wsproto.StatusCode, reason string) {
 		}
 	}
 	s.explain(c, code, reason)
+	count(&s.count.closes, closeKindOf(code))
 	s.closing(c)
 	var frame [2 + 2 + 123 + 2]byte
 	s.last(c, wsproto.AppendClose(frame[:0], code, reason))
@@ -170,7 +171,7 @@ func (s *shard) last(c *client, p []byte) {
 // closing begins the end: no message goes out any more, and there is a deadline.
 func (s *shard) closing(c *client) {
 	c.state = stateClosing
-	s.time(c, s.hub.bounds.closeTicks)
+	s.time(c, s.bounds.closeTicks)
 }
 
 // finish is called when the peer has said its last word: cut as soon as the outbox is empty.

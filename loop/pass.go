@@ -24,7 +24,7 @@ func (s *shard) runPasses() (any bool) {
 		return false
 	}
 	if s.deadline == 0 {
-		s.deadline = s.rim.now() + s.hub.bounds.passNanos
+		s.deadline = s.rim.now() + s.bounds.passNanos
 	}
 	for done := 0; done < len(s.passes); {
 		g := s.passes[done]
@@ -77,7 +77,7 @@ func (s *shard) pass(g *group) (finished bool) {
 			return true
 		}
 		before := len(g.waiting)
-		taken := g.begin(s.hub.bounds.batchBytes, s.takeSpare())
+		taken := g.begin(s.bounds.batchBytes, s.takeSpare())
 		s.gathered -= taken + 24*(before-len(g.waiting))
 		s.count.passes.Add(1)
 	}
@@ -117,7 +117,7 @@ func (s *shard) takeSpare() []byte {
 }
 
 func (s *shard) keepSpare(p []byte) {
-	if cap(p) > cap(s.spare) && cap(p) <= 2*s.hub.bounds.batchBytes {
+	if cap(p) > cap(s.spare) && cap(p) <= 2*s.bounds.batchBytes {
 		s.spare = p[:0]
 	}
 }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"sync"
 	"unicode/utf8"
-
-	"ringcast/wsproto"
 )
 
 // Port is the way into the lanes for a goroutine that is no loop: an HTTP handler, a bus. It has up lanes of its own,
@@ -28,7 +26,7 @@ const portsMax = 64
 var (
 	ErrBusy         = errors.New("busy: the lane to the group's home is full, try again")
 	ErrStopping     = errors.New("the server is stopping or has stopped")
-	ErrBadGroup     = errors.New("a group's name has 1 to 255 bytes of UTF-8")
+	ErrBadGroup     = errors.New("a group's name has 1 to 255 bytes of UTF-8, or as many as the server allows")
 	ErrBadMessage   = errors.New("a message is UTF-8, of at most the server's message bound")
 	ErrTooManyPorts = errors.New("all ports of this hub are taken")
 )
@@ -42,8 +40,9 @@ func (h *Hub) NewPort() (*Port, error) {
 		return nil, ErrTooManyPorts
 	}
 	p := &Port{hub: h, bit: bit}
+	b := h.bounds.Load()
 	for range h.shards {
-		p.up = append(p.up, newLane[request](h.bounds.laneSlots, h.bounds.laneBytes))
+		p.up = append(p.up, newLane[request](b.laneSlots, b.laneBytes))
 	}
 	h.ports[bit].Store(p)
 	return p, nil
@@ -75,10 +74,10 @@ func (p *Port) PublishSeq(ctx context.Context, group string, message []byte) (ui
 }
 
 func (p *Port) publish(group string, message []byte, result chan<- uint64) error {
-	if len(group) == 0 || len(group) > wsproto.GroupBytesMax || !utf8.ValidString(group) {
+	if len(group) == 0 || len(group) > p.hub.bounds.Load().groupBytes || !utf8.ValidString(group) {
 		return ErrBadGroup
 	}
-	if len(message) > p.hub.bounds.messageBytes || !utf8.Valid(message) {
+	if len(message) > p.hub.bounds.Load().messageBytes || !utf8.Valid(message) {
 		return ErrBadMessage
 	}
 	r := newPublish(borrowBytes(group), message, nil)
@@ -92,7 +91,7 @@ func (p *Port) publish(group string, message []byte, result chan<- uint64) error
 		return ErrStopping
 	}
 	if !p.up[home].fits(bytes) {
-		p.hub.shards[home].count.refused.Add(1)
+		count(&p.hub.shards[home].count.refused, refusedBusy)
 		return ErrBusy
 	}
 	p.up[home].send(r, bytes)

@@ -19,15 +19,15 @@ import (
 
 // Config is what Start needs to know. The zero value of a field means its default.
 type Config struct {
-	Listen           string        // host:port of the WebSocket listener; port 0 takes a free one. Default 127.0.0.1:0
-	Loops            int           // event loops, 1 to LoopsMax. Default 8, as the original's count
-	Page             []byte        // HTML answered to GET /; nil: such a request gets 404
-	Log              *slog.Logger  // default: discards
-	MessageBytesMax  int           // largest message a client may send, bytes. Default 1 MiB; over it: close 1009
-	OutboxBytesMax   int           // most bytes that wait for one client. Default 1 MiB; over it: close 4008
-	HandshakeTimeout time.Duration // default 10 s; over it: 408 and close
-	Heartbeat        time.Duration // ping after this idle time, close after twice of it. Default 60 s; negative: off
-	PortableSend     bool          // send through gnet's Conn.Write only, as on systems without the fast path
+	Listen         string        // host:port of the WebSocket listener; port 0 takes a free one. Default 127.0.0.1:0
+	Loops          int           // event loops, 1 to LoopsMax. Default 8, as the original's count
+	Page           []byte        // HTML answered to GET /; nil: such a request gets 404
+	Log            *slog.Logger  // default: discards
+	TCPKeepAlive   time.Duration // idle time after which the kernel probes a peer. Default 60 s; negative: off
+	TCPUserTimeout time.Duration // time after which the kernel gives up a peer that takes no bytes. Default 150 s; negative: off
+	Echo           bool          // send each message back in place of reading commands: for conformance tools
+	PortableSend   bool          // send through gnet's Conn.Write only, as on systems without the fast path
+	Limits
 }
 
 // LoopsMax bounds Config.Loops: a bell has one 64-bit word of bits for them.
@@ -45,21 +45,15 @@ type Server struct {
 }
 
 func (cfg *Config) fill() error {
-	b := defaultBounds()
 	setDefault(&cfg.Listen, "127.0.0.1:0")
 	setDefault(&cfg.Loops, 8)
 	setDefault(&cfg.Log, slog.New(slog.DiscardHandler))
-	setDefault(&cfg.MessageBytesMax, b.messageBytes)
-	setDefault(&cfg.OutboxBytesMax, b.outboxBytes)
-	setDefault(&cfg.HandshakeTimeout, 10*time.Second)
-	setDefault(&cfg.Heartbeat, 60*time.Second)
-	switch {
-	case cfg.Loops < 1 || cfg.Loops > LoopsMax:
+	setDefault(&cfg.TCPKeepAlive, 60*time.Second)
+	setDefault(&cfg.TCPUserTimeout, 150*time.Second)
+	if cfg.Loops < 1 || cfg.Loops > LoopsMax {
 		return fmt.Errorf("loops: %d is not within 1 to %d", cfg.Loops, LoopsMax)
-	case cfg.MessageBytesMax < 1 || cfg.OutboxBytesMax < 1 || cfg.HandshakeTimeout < 0:
-		return errors.New("a bound must be positive")
 	}
-	return nil
+	return cfg.Limits.fill()
 }
 
 func setDefault[T comparable](field *T, value T) {
@@ -67,17 +61,6 @@ func setDefault[T comparable](field *T, value T) {
 	if *field == zero {
 		*field = value
 	}
-}
-
-func (cfg *Config) bounds() bounds {
-	b := defaultBounds()
-	b.messageBytes, b.outboxBytes = cfg.MessageBytesMax, cfg.OutboxBytesMax
-	b.handshakeTicks = ticks(cfg.HandshakeTimeout)
-	b.heartbeatTicks = 0
-	if cfg.Heartbeat > 0 {
-		b.heartbeatTicks = ticks(cfg.Heartbeat)
-	}
-	return b
 }
 
 // Start listens, starts the loops and returns when all of them serve. The caller ends the server with Stop.
@@ -89,7 +72,7 @@ func Start(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{hub: newHub(cfg.Loops, cfg.bounds(), cfg.Page), log: cfg.Log, done: make(chan struct{})}
+	s := &Server{hub: newHub(cfg.Loops, *cfg.bounds(), cfg.Page), log: cfg.Log, done: make(chan struct{})}
 	s.handler = newHandler(s.hub, cfg.Log)
 	for i, shard := range s.hub.shards {
 		shard.rim = s.handler.rim(i, cfg.PortableSend)

@@ -241,7 +241,7 @@ func TestPortsTakeTheSameRoadAsClients(t *testing.T) {
 }
 
 func TestAPortSaysNumbersAndRefusesWhatIsWrong(t *testing.T) {
-	s := startServer(t, Config{Loops: 3, MessageBytesMax: 100})
+	s := startServer(t, Config{Loops: 3, Limits: Limits{MessageBytesMax: 100}})
 	port, err := s.Hub().NewPort()
 	if err != nil {
 		t.Fatal(err)

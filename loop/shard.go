@@ -32,6 +32,7 @@ type shard struct {
 	home home
 
 	// Loop only: whom it serves.
+	bounds   *bounds
 	clients  []*client
 	lastSeen []uint32 // beside clients: tick of the last sign of life << 1 | a ping is out
 	groups   table[*group]
@@ -115,7 +116,7 @@ func (l *callList) take() []func(*shard) {
 }
 
 func newShard(h *Hub, index int) *shard {
-	s := &shard{index: index, hub: h, groups: newTable[*group](), parked: make([][]request, len(h.shards))}
+	s := &shard{index: index, hub: h, bounds: h.bounds.Load(), groups: newTable[*group](), parked: make([][]request, len(h.shards))}
 	s.reader = s.newReader()
 	return s
 }
@@ -136,7 +137,7 @@ func (s *shard) opened(conn conn) (c *client) {
 	s.lastSeen = append(s.lastSeen, s.tick<<1)
 	s.culprit = c
 	s.count.pending.Add(1)
-	s.time(c, s.hub.bounds.handshakeTicks)
+	s.time(c, s.bounds.handshakeTicks)
 	return c
 }
 
@@ -180,6 +181,9 @@ const (
 func (s *shard) closed(c *client) {
 	if c.state == stateDead {
 		return
+	}
+	if c.state == stateHandshake {
+		count(&s.count.handshakes, handshakeGone)
 	}
 	c.state = stateDead
 	s.dead = append(s.dead, c)
@@ -269,7 +273,7 @@ func (s *shard) newReader() *wsproto.Reader {
 		s.readers = s.readers[:n-1]
 		return r
 	}
-	return wsproto.NewReader(s.hub.bounds.messageBytes)
+	return wsproto.NewReader(s.bounds.messageBytes)
 }
 
 // keepReader puts a reader back into stock.

@@ -292,7 +292,7 @@ func (w *world) publishByPort() {
 
 // checkBounds holds what each shard keeps against its bounds.
 func (w *world) checkBounds() {
-	b := w.hub.bounds
+	b := w.hub.bounds.Load()
 	for i, s := range w.hub.shards {
 		w.must(s.parkedBytes <= b.parkBytes, "loop %d: parked %d bytes, bound %d", i, s.parkedBytes, b.parkBytes)
 		w.must(s.gathered >= 0 && s.gathered <= b.gatherBytes+b.messageBytes+64,

@@ -22,10 +22,11 @@ type counters struct {
 	passes          atomic.Uint64
 	ignored         atomic.Uint64
 	commandErrors   atomic.Uint64
-	refused         atomic.Uint64
-	refusedClients  atomic.Uint64
-	badHandshakes   atomic.Uint64
-	protocolErrors  atomic.Uint64
+	refused         tally // refusal
+	refusedClients  tally // turnedAway
+	handshakes      tally // outcome
+	closes          tally // closeKind: Close frames that we began
+	protocolErrors  tally // closeKind: by the code they were closed with
 	slowClosed      atomic.Uint64
 	heartbeatClosed atomic.Uint64
 	panics          atomic.Uint64
@@ -49,27 +50,41 @@ type LoopStats struct {
 	Passes          uint64 `json:"passes"`           // walks over a group's members
 	Ignored         uint64 `json:"ignored"`          // messages that were no command (the seed's rule: ignored)
 	CommandErrors   uint64 `json:"command_errors"`   // commands that were wrong, answered or not
-	Refused         uint64 `json:"refused"`          // commands refused because a lane and its parking were full
+	Refused         uint64 `json:"refused"`          // commands refused
 	RefusedClients  uint64 `json:"refused_clients"`  // connections refused by admission
 	BadHandshakes   uint64 `json:"bad_handshakes"`   // requests answered with 4xx, or cut at the handshake timeout
 	ProtocolErrors  uint64 `json:"protocol_errors"`  // clients closed with 1002, 1007 or 1009
 	SlowClosed      uint64 `json:"slow_closed"`      // clients closed because their outbox was full
 	HeartbeatClosed uint64 `json:"heartbeat_closed"` // clients closed because they gave no sign of life
 	Panics          uint64 `json:"panics"`           // callbacks that panicked; the client was closed, the loop went on
+
+	RefusedBy        map[string]uint64 `json:"refused_by"`         // Refused by reason
+	RefusedClientsBy map[string]uint64 `json:"refused_clients_by"` // RefusedClients by reason
+	Handshakes       map[string]uint64 `json:"handshakes"`         // by outcome
+	ProtocolErrorsBy map[string]uint64 `json:"protocol_errors_by"` // ProtocolErrors by close code
+	Closes           map[string]uint64 `json:"closes"`             // Close frames that the server began, by code
 }
 
 // read copies the counters; fields are read one by one, so a row is not one instant.
 func (c *counters) read() LoopStats {
-	return LoopStats{
+	t := LoopStats{
 		Clients: c.clients.Load(), Pending: c.pending.Load(), Groups: c.groups.Load(),
 		Members: c.members.Load(), Homes: c.homes.Load(),
 		MessagesIn: c.messagesIn.Load(), BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(),
 		Published: c.published.Load(), Deliveries: c.deliveries.Load(), Passes: c.passes.Load(),
-		Ignored: c.ignored.Load(), CommandErrors: c.commandErrors.Load(), Refused: c.refused.Load(),
-		RefusedClients: c.refusedClients.Load(), BadHandshakes: c.badHandshakes.Load(),
-		ProtocolErrors: c.protocolErrors.Load(), SlowClosed: c.slowClosed.Load(),
+		Ignored: c.ignored.Load(), CommandErrors: c.commandErrors.Load(),
+		SlowClosed:      c.slowClosed.Load(),
 		HeartbeatClosed: c.heartbeatClosed.Load(), Panics: c.panics.Load(),
 	}
+	t.RefusedBy, t.Refused = c.refused.read(refusalNames)
+	t.RefusedClientsBy, t.RefusedClients = c.refusedClients.read(turnedAwayNames)
+	t.Handshakes, _ = c.handshakes.read(outcomeNames)
+	t.ProtocolErrorsBy, t.ProtocolErrors = c.protocolErrors.read(closeNames)
+	t.Closes, _ = c.closes.read(closeNames)
+	for _, bad := range []outcome{handshakeBad, handshakeTimeout, handshakeEvicted, handshakeOrigin} {
+		t.BadHandshakes += c.handshakes.of[bad].Load()
+	}
+	return t
 }
 
 // add sums a row into t.
@@ -95,6 +110,20 @@ func (t *LoopStats) add(r LoopStats) {
 	t.SlowClosed += r.SlowClosed
 	t.HeartbeatClosed += r.HeartbeatClosed
 	t.Panics += r.Panics
+	addTo(&t.RefusedBy, r.RefusedBy)
+	addTo(&t.RefusedClientsBy, r.RefusedClientsBy)
+	addTo(&t.Handshakes, r.Handshakes)
+	addTo(&t.ProtocolErrorsBy, r.ProtocolErrorsBy)
+	addTo(&t.Closes, r.Closes)
+}
+
+func addTo(sum *map[string]uint64, by map[string]uint64) {
+	if *sum == nil {
+		*sum = make(map[string]uint64, len(by))
+	}
+	for name, n := range by {
+		(*sum)[name] += n
+	}
 }
 
 // Snapshot is the state of a hub at about one moment.

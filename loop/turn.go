@@ -113,7 +113,7 @@ func (s *shard) drainDown() (moved bool) {
 		lane := s.down[from]
 		drained := 0
 		for n := lane.len(); n > 0; n-- {
-			if s.gathered >= s.hub.bounds.gatherBytes {
+			if s.gathered >= s.bounds.gatherBytes {
 				s.held |= 1 << from
 				break
 			}
@@ -156,7 +156,7 @@ func (s *shard) request(home int, r request) bool {
 		s.send(home, r, bytes)
 		return true
 	}
-	if s.parkedBytes+bytes > s.hub.bounds.parkBytes {
+	if s.parkedBytes+bytes > s.bounds.parkBytes {
 		return false
 	}
 	s.parked[home] = append(s.parked[home], r)

@@ -1,0 +1,185 @@
+package cli
+
+import (
+	"log/slog"
+	"net"
+	"net/netip"
+	"net/url"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"ringcast/loop"
+)
+
+// checker turns texts into values and keeps the first complaint.
+type checker struct {
+	ctx *kong.Context
+	err error
+}
+
+func (c *checker) wrong(flag, value, format string, args ...any) {
+	if c.err == nil {
+		c.err = usagef("--%s %q%s "+format, append([]any{flag, value, origin(c.ctx, flag)}, args...)...)
+	}
+}
+
+func (c *checker) listen(flag, value string) string {
+	const mend = "write HOST:PORT, such as 0.0.0.0:1234, 127.0.0.1:1234 or [::]:1234"
+	host, port, err := net.SplitHostPort(value)
+	switch {
+	case strings.Contains(value, "://"):
+		c.wrong(flag, value, "has a scheme; leave it off and %s", mend)
+	case err != nil:
+		c.wrong(flag, value, "is not an address with a port; %s", mend)
+	case strings.ContainsAny(host, "/ \t"):
+		c.wrong(flag, value, "has a host that cannot be one; %s", mend)
+	default:
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || port != strconv.FormatUint(n, 10) {
+			c.wrong(flag, value, "has no port between 0 and 65535; %s", mend)
+		}
+	}
+	return value
+}
+
+func (c *checker) loops(flag, value string) int {
+	if value == "auto" {
+		return min(runtime.GOMAXPROCS(0), loop.LoopsMax)
+	}
+	n, err := strconv.Atoi(value)
+	if err != nil || n < 1 || n > loop.LoopsMax {
+		c.wrong(flag, value, "is not a number of loops; write a whole number from 1 to %d, or auto for one per CPU", loop.LoopsMax)
+	}
+	return n
+}
+
+func (c *checker) duration(flag, value string, least, most time.Duration) time.Duration {
+	return c.durationOr(flag, value, least, most, "")
+}
+
+func (c *checker) durationOr(flag, value string, least, most time.Duration, or string) time.Duration {
+	d, err := time.ParseDuration(value)
+	if _, bare := strconv.Atoi(value); bare == nil && value != "0" {
+		c.wrong(flag, value, "has no unit; write %ss for seconds", value)
+	} else if err != nil {
+		c.wrong(flag, value, "is not a duration; write one such as 10s, 500ms or 2m%s", or)
+	} else if d < least || d > most {
+		c.wrong(flag, value, "is out of bounds; write a duration from %s to %s%s", durationText(least), durationText(most), or)
+	}
+	return d
+}
+
+func (c *checker) size(flag, value string, least, most int) int {
+	n, err := parseSize(value)
+	if err != nil {
+		c.wrong(flag, value, "is not a size; write bytes or a number with KiB, MiB or GiB, such as 64KiB")
+	} else if n < int64(least) || n > int64(most) {
+		c.wrong(flag, value, "is out of bounds; write a size from %s to %s", sizeText(int64(least)), sizeText(int64(most)))
+	}
+	return int(n)
+}
+
+func (c *checker) level(flag, value string) slog.Level {
+	var level slog.Level
+	if v := c.oneOf(flag, value, "debug", "info", "warn", "error"); c.err == nil {
+		// Cannot fail: slog knows these four by the same names.
+		_ = level.UnmarshalText([]byte(v))
+	}
+	return level
+}
+
+func (c *checker) oneOf(flag, value string, choices ...string) string {
+	for _, choice := range choices {
+		if value == choice {
+			return value
+		}
+	}
+	last := len(choices) - 1
+	c.wrong(flag, value, "is not known; write %s or %s", strings.Join(choices[:last], ", "), choices[last])
+	return value
+}
+
+// count is a whole number, 0 where the word for none stands.
+func (c *checker) count(flag, value, none string, least, most int) int {
+	if none != "" && value == none {
+		return 0
+	}
+	n, err := strconv.Atoi(value)
+	if err != nil || n < least || n > most {
+		or := ""
+		if none != "" {
+			or = ", or " + none
+		}
+		c.wrong(flag, value, "is not within bounds; write a whole number from %d to %d%s", least, most, or)
+	}
+	return n
+}
+
+// sizeOr is a size, 0 where the word for none stands.
+func (c *checker) sizeOr(flag, value, none string, least, most int64) int64 {
+	if value == none {
+		return 0
+	}
+	n, err := parseSize(value)
+	if err != nil {
+		c.wrong(flag, value, "is not a size; write bytes or a number with KiB, MiB or GiB, such as 64KiB, or %s", none)
+	} else if n < least || n > most {
+		c.wrong(flag, value, "is out of bounds; write a size from %s to %s, or %s", sizeText(least), sizeText(most), none)
+	}
+	return n
+}
+
+// durationOff is a duration, -1 for off.
+func (c *checker) durationOff(flag, value string, least, most time.Duration) time.Duration {
+	if value == "off" {
+		return -1
+	}
+	return c.durationOr(flag, value, least, most, ", or off")
+}
+
+// origins is a list of web origins as browsers send them (RFC 6454 §6.2), or with a wildcard for subdomains; nil for *.
+func (c *checker) origins(flag, value string) (origins []string) {
+	for _, o := range strings.Split(value, ",") {
+		switch o = strings.ToLower(strings.TrimSpace(o)); o {
+		case "":
+		case "*":
+			return nil
+		case "null":
+			origins = append(origins, o)
+		default:
+			u, err := url.Parse(strings.Replace(o, "://*.", "://", 1))
+			if err != nil || u.Scheme == "" || u.Host == "" || strings.Contains(u.Host, "*") || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
+				c.wrong(flag, value, "has %q, which is no origin; write such as https://example.org, http://localhost:8000, "+
+					"https://*.example.org for all subdomains, or * for every page", o)
+				return nil
+			}
+			origins = append(origins, o)
+		}
+	}
+	if len(origins) == 0 {
+		c.wrong(flag, value, "names no origin; write such as https://example.org, or * for every page")
+	}
+	return origins
+}
+
+// networks is a list of addresses and networks.
+func (c *checker) networks(flag, value string) (networks []netip.Prefix) {
+	for _, n := range strings.Split(value, ",") {
+		if n = strings.TrimSpace(n); n == "" {
+			continue
+		}
+		prefix, err := netip.ParsePrefix(n)
+		if addr, alone := netip.ParseAddr(n); alone == nil {
+			prefix, err = addr.Prefix(addr.BitLen())
+		}
+		if err != nil {
+			c.wrong(flag, value, "has %q, which is neither an address nor a network; write such as 127.0.0.1 or 10.0.0.0/8", n)
+			return nil
+		}
+		networks = append(networks, prefix.Masked())
+	}
+	return networks
+}
