@@ -30,6 +30,7 @@ type home struct {
 	fresh     atomic.Uint64 // bit per loop whose up lane to this home has items
 	freshPort atomic.Uint64 // bit per port, likewise
 	room      atomic.Bool   // a down lane that was full has room again
+	tap       atomic.Pointer[Tap]
 	_         [cacheLine]byte
 
 	// Any goroutine: who holds it owns what follows.
@@ -69,9 +70,13 @@ func (h *home) work() (moved bool) {
 	}
 	for ; ports != 0; ports &= ports - 1 {
 		from := bits.TrailingZeros64(ports)
-		served, stalled, _ := h.drain(h.ports[from].Load().up[h.index], portOrigin)
+		port := h.ports[from].Load()
+		served, stalled, awaited := h.drain(port.up[h.index], portOrigin)
 		if stalled {
 			h.stalledPort |= 1 << from
+		}
+		if awaited {
+			port.roomMade(h.index)
 		}
 		moved = moved || served > 0
 	}
@@ -177,6 +182,11 @@ func (h *home) publish(r *request, origin int) bool {
 	if answers && !travels {
 		roomy = h.fits(origin, answer.bytes()) && roomy
 	}
+	tap, heard := h.tap.Load(), Publication{}
+	if tap != nil {
+		heard = publication(r)
+		roomy = tap.fits(h.index, &heard) && roomy
+	}
 	if !roomy {
 		return false
 	}
@@ -199,8 +209,12 @@ func (h *home) publish(r *request, origin int) bool {
 		answer.seq = seq
 		h.send(origin, answer)
 	}
-	if r.result != nil {
-		r.result <- seq
+	if tap != nil {
+		heard.Seq = seq
+		tap.hear(h.index, heard)
+	}
+	if r.via != nil && r.via.result != nil {
+		r.via.result <- seq
 	}
 	h.count.published.Add(1)
 	return true

@@ -19,8 +19,9 @@ type Hub struct {
 	bounds      atomic.Pointer[bounds] // loops have copies of the pointer, see Apply
 	ports       [portsMax]atomic.Pointer[Port]
 	portCount   atomic.Int32
-	clock       atomic.Uint32 // ticks since the start
-	connections atomic.Int64  // admitted and not gone
+	tap         atomic.Pointer[Tap] // nil: none
+	clock       atomic.Uint32       // ticks since the start
+	connections atomic.Int64        // admitted and not gone
 	clientsMax  atomic.Int64
 	acceptFails atomic.Uint64
 	stopping    atomic.Bool
@@ -133,6 +134,9 @@ func (h *Hub) Snapshot() Snapshot {
 			if port := h.ports[p].Load(); port != nil {
 				row.LaneDepth += int64(port.up[i].len())
 			}
+		}
+		if tap := h.tap.Load(); tap != nil {
+			row.LaneDepth += int64(tap.lanes[i].len())
 		}
 		snap.Loops = append(snap.Loops, row)
 	}

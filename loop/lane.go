@@ -80,12 +80,18 @@ func (l *lane[T]) takeAwaited() bool {
 // request is one item of an up lane.
 type request struct {
 	op     requestOp
-	group  string        // the group's name
-	frame  []byte        // opPublish: the encoded frame, immutable from here on
-	local  *group        // opJoin, opLeave: the sender's own part of the group
-	client *client       // who waits for the answer on the sender's loop, nil: nobody
-	id     string        // the client's command id, JSON text
-	result chan<- uint64 // opPublish from a port: takes the number; never blocks (capacity 1)
+	group  string  // the group's name
+	frame  []byte  // opPublish: the encoded frame, immutable from here on
+	local  *group  // opJoin, opLeave: the sender's own part of the group
+	client *client // who waits for the answer on the sender's loop, nil: nobody
+	id     string  // the client's command id, JSON text
+	via    *via    // opPublish from a port, if there is more to it, else nil
+}
+
+// via is what a publish through a port may have beside its message.
+type via struct {
+	result chan<- uint64 // takes the number, nil: nobody waits for it; never blocks (capacity 1)
+	token  any           // for the tap
 }
 
 type requestOp uint8

@@ -16,6 +16,8 @@ type Port struct {
 
 	mu sync.Mutex
 	up []*lane[request] // mu: whoever holds it is the producer
+
+	room []chan struct{} // by home: room was made in a lane that somebody waits for; capacity 1
 }
 
 // portsMax bounds the ports of a hub; a bell has one word of bits for them.
@@ -43,6 +45,7 @@ func (h *Hub) NewPort() (*Port, error) {
 	b := h.bounds.Load()
 	for range h.shards {
 		p.up = append(p.up, newLane[request](b.laneSlots, b.laneBytes))
+		p.room = append(p.room, make(chan struct{}, 1))
 	}
 	h.ports[bit].Store(p)
 	return p, nil
@@ -55,12 +58,41 @@ func (p *Port) Publish(group string, message []byte) error {
 	return p.publish(group, message, nil)
 }
 
+// PublishWait is Publish for who would rather wait than be told ErrBusy: it returns once there was room, or with ctx's
+// error. token comes out of the hub's tap with the message; nil: none.
+func (p *Port) PublishWait(ctx context.Context, group string, message []byte, token any) error {
+	r, err := p.request(group, message)
+	if err != nil {
+		return err
+	}
+	if token != nil {
+		r.via = &via{token: token}
+	}
+	home := p.hub.homeOf(group)
+	sent, err := p.offer(home, &r, true)
+	if sent || err != nil {
+		return err
+	}
+	defer p.roomMade(home) // there was one wake-up, and more may wait
+	for !sent && err == nil {
+		select {
+		case <-p.room[home]:
+			sent, err = p.offer(home, &r, true)
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-p.hub.ended:
+			err = ErrStopping
+		}
+	}
+	return err
+}
+
 // PublishSeq is Publish that waits for the message's number in the group: 1 for the first since the group's first
 // member joined, 0 when the group has no members anywhere. A context's error means that the message was accepted and
 // only its number is unknown.
 func (p *Port) PublishSeq(ctx context.Context, group string, message []byte) (uint64, error) {
 	result := make(chan uint64, 1)
-	if err := p.publish(group, message, result); err != nil {
+	if err := p.publish(group, message, &via{result: result}); err != nil {
 		return 0, err
 	}
 	select {
@@ -73,31 +105,55 @@ func (p *Port) PublishSeq(ctx context.Context, group string, message []byte) (ui
 	}
 }
 
-func (p *Port) publish(group string, message []byte, result chan<- uint64) error {
-	if len(group) == 0 || len(group) > p.hub.bounds.Load().groupBytes || !utf8.ValidString(group) {
-		return ErrBadGroup
+func (p *Port) publish(group string, message []byte, via *via) error {
+	r, err := p.request(group, message)
+	if err != nil {
+		return err
 	}
-	if len(message) > p.hub.bounds.Load().messageBytes || !utf8.Valid(message) {
-		return ErrBadMessage
-	}
-	r := newPublish(borrowBytes(group), message, nil)
-	r.result = result
+	r.via = via
 	home := p.hub.homeOf(group)
-	bytes := r.bytes()
-
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.hub.stopping.Load() {
-		return ErrStopping
-	}
-	if !p.up[home].fits(bytes) {
+	sent, err := p.offer(home, &r, false)
+	if err == nil && !sent {
 		count(&p.hub.shards[home].count.refused, refusedBusy)
 		return ErrBusy
 	}
-	p.up[home].send(r, bytes)
+	return err
+}
+
+// request is a publish that is fit to be sent.
+func (p *Port) request(group string, message []byte) (request, error) {
+	if len(group) == 0 || len(group) > p.hub.bounds.Load().groupBytes || !utf8.ValidString(group) {
+		return request{}, ErrBadGroup
+	}
+	if len(message) > p.hub.bounds.Load().messageBytes || !utf8.Valid(message) {
+		return request{}, ErrBadMessage
+	}
+	return newPublish(borrowBytes(group), message, nil), nil
+}
+
+// offer sends r if there is room. waits: if not, room is given a token when there is.
+func (p *Port) offer(home int, r *request, waits bool) (sent bool, err error) {
+	bytes := r.bytes()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.hub.stopping.Load() {
+		return false, ErrStopping
+	}
+	if !p.up[home].fits(bytes) && (!waits || !p.up[home].await(bytes)) {
+		return false, nil
+	}
+	p.up[home].send(*r, bytes)
 	note(&p.hub.shards[home].home.freshPort, p.bit)
 	p.hub.rouse(home)
-	return nil
+	return true, nil
+}
+
+// roomMade wakes one of those who wait for room in a lane; it wakes the next. Any goroutine.
+func (p *Port) roomMade(home int) {
+	select {
+	case p.room[home] <- struct{}{}:
+	default:
+	}
 }
 
 // quiesce returns when no publish is under way that began before the call.

@@ -215,7 +215,7 @@ func TestARequestThatPanicsIsDroppedNotServedForEver(t *testing.T) {
 	result := make(chan uint64) // nobody made room for the number: a send on it after close panics
 	close(result)
 	r := newPublish([]byte("1g"), []byte("broken"), nil)
-	r.result = result
+	r.via = &via{result: result}
 	c.shard.request(1, r)
 	c.say(`{"cmd":"send_to_group","group_id":"1g","message":"whole"}`)
 	st.settle()

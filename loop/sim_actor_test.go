@@ -60,6 +60,7 @@ type simMessage struct {
 	life     int
 	issuedAt int
 	accepted bool // the answer or the port said so
+	patient  bool // published by who waits for room
 }
 
 func (w *world) newMessage(from *actor, group string) *simMessage {
@@ -407,6 +408,8 @@ func (w *world) checkEnd() {
 		a.flushOrder()
 		a.saw = map[string][]int{}
 	}
+	w.tap.checkEnd()
+	w.must(w.patient == nil || w.patient.message == nil, "a publish waits for room that there is")
 	for group, lists := range w.order {
 		w.checkOneOrder(group, lists)
 	}

@@ -57,6 +57,8 @@ type world struct {
 	sent     []*simMessage
 	before   []kickState
 	kickRan  bool
+	tap      *simTap // nil: this world has none
+	patient  *simWaiter
 	stranger bool // somebody who is no actor may publish
 	tight    bool // bounds so small that refusals are expected
 }
@@ -107,6 +109,9 @@ func newWorld(t *testing.T, seed uint64) *world {
 		}
 	}
 	w.port, _ = w.hub.NewPort()
+	if w.chance(50) {
+		w.tap = w.newTap()
+	}
 	for i := range pick(1, 3, 6) {
 		w.groups = append(w.groups, fmt.Sprintf("group-%d", i))
 	}
@@ -145,6 +150,7 @@ func (w *world) run() {
 	for _, a := range w.actors {
 		a.stalled = false
 	}
+	w.tap.wakeUp()
 	w.settle()
 	w.checkEnd()
 	for _, a := range w.actors {
@@ -185,8 +191,12 @@ func (w *world) event() {
 		a.stalled = !a.stalled
 	case n < 95:
 		w.hub.beat()
-	case n < 98:
+	case n < 96:
 		w.publishByPort()
+	case n < 97:
+		w.publishPatiently()
+	case n < 98:
+		w.tap.event()
 	case n < 99 && w.chance(30):
 		a.die()
 	default:
@@ -256,6 +266,8 @@ func (w *world) round() {
 		w.wake(i)
 		w.kick(i)
 	}
+	w.retryPatiently()
+	w.tap.take(1 << 20)
 	for _, a := range w.actors {
 		a.deliver(1 << 20)
 		a.sock.writable()
@@ -274,7 +286,7 @@ func (w *world) progress() (n uint64) {
 	for _, a := range w.actors {
 		n += uint64(a.readBytes)
 	}
-	return n
+	return n + w.tap.taken()
 }
 
 func (w *world) publishByPort() {
@@ -430,7 +442,7 @@ func (s *socket) close() {
 func (s *socket) gone() bool { return s == nil || s.closed && len(s.kernel) == 0 }
 
 // simSum shows that the worlds together did what they are meant to: a simulation that never fills a lane tests little.
-type simSum struct{ refused, slow, deliveries, shared uint64 }
+type simSum struct{ refused, slow, deliveries, shared, tapped, waited uint64 }
 
 func (s *simSum) add(w *world) {
 	t := w.hub.Snapshot().Total()
@@ -438,12 +450,17 @@ func (s *simSum) add(w *world) {
 	s.slow += t.SlowClosed
 	s.deliveries += t.Deliveries
 	s.shared += t.Published
+	s.tapped += w.tap.taken()
+	if w.patient != nil {
+		s.waited += uint64(w.patient.waits)
+	}
 }
 
 func (s *simSum) check(t *testing.T) {
-	t.Logf("deliveries %d, publishes %d, refused %d, slow clients closed %d", s.deliveries, s.shared, s.refused, s.slow)
-	if s.refused == 0 || s.slow == 0 || s.deliveries < s.shared {
-		t.Errorf("the worlds were too quiet: refused %d, slow %d, deliveries %d, publishes %d",
-			s.refused, s.slow, s.deliveries, s.shared)
+	t.Logf("deliveries %d, publishes %d, of which taps heard %d, refused %d, waits for room %d, slow clients closed %d",
+		s.deliveries, s.shared, s.tapped, s.refused, s.waited, s.slow)
+	if s.refused == 0 || s.slow == 0 || s.deliveries < s.shared || s.tapped == 0 || s.waited == 0 {
+		t.Errorf("the worlds were too quiet: refused %d, waits %d, slow %d, deliveries %d, publishes %d, tapped %d",
+			s.refused, s.waited, s.slow, s.deliveries, s.shared, s.tapped)
 	}
 }

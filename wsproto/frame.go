@@ -63,6 +63,19 @@ func TextFrameBytes(payloadBytes int) int {
 	}
 }
 
+// TextPayload is the payload of a whole frame that AppendTextHeader began; it shares the frame's
+// memory.
+func TextPayload(frame []byte) []byte {
+	switch frame[1] {
+	case length16:
+		return frame[4:]
+	case length64:
+		return frame[10:]
+	default:
+		return frame[2:]
+	}
+}
+
 // AppendMaskedFrame appends one final frame masked with the given key, as a client must
 // send it (RFC 6455 §5.3). payload itself is left as it is. The caller owes an
 // unpredictable mask, unless it is a test or a load generator.

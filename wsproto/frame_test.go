@@ -58,6 +58,9 @@ func TestEachLengthTakesItsShortestForm(t *testing.T) {
 		if want := unhex(t, test.want); !bytes.Equal(got, want) {
 			t.Errorf("header of %d bytes: got % x, want % x", test.payloadBytes, got, want)
 		}
+		if whole := append(got, make([]byte, test.payloadBytes)...); len(TextPayload(whole)) != test.payloadBytes {
+			t.Errorf("payload of a text frame of %d bytes: got %d bytes", test.payloadBytes, len(TextPayload(whole)))
+		}
 		if got, want := TextFrameBytes(test.payloadBytes), len(got)+test.payloadBytes; got != want {
 			t.Errorf("TextFrameBytes(%d): got %d, want %d", test.payloadBytes, got, want)
 		}

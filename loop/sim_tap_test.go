@@ -1,0 +1,150 @@
+package loop
+
+import (
+	"strconv"
+	"strings"
+)
+
+// simTap takes from a world's tap, now and then and not always to the end, and only when it was woken: a wake-up that is
+// lost leaves something behind, and the world does not come to its end. A nil simTap is a world without one.
+type simTap struct {
+	w       *world
+	tap     *Tap
+	stalled bool
+	more    bool // what was last taken was all that was asked for
+	heard   map[int]bool
+	order   map[string][]int // numbers by group, since the last checkEnd
+	lastSeq map[string]uint64
+}
+
+func (w *world) newTap() *simTap {
+	tap, err := w.hub.NewTap()
+	w.must(err == nil, "tap: %v", err)
+	return &simTap{w: w, tap: tap, heard: map[int]bool{}, order: map[string][]int{}, lastSeq: map[string]uint64{}}
+}
+
+// event is what may happen to who takes from a tap.
+func (s *simTap) event() {
+	switch {
+	case s == nil:
+	case s.w.chance(20):
+		s.stalled = !s.stalled
+	default:
+		s.take(1 + s.w.rng.IntN(100))
+	}
+}
+
+func (s *simTap) wakeUp() {
+	if s != nil {
+		s.stalled = false
+	}
+}
+
+func (s *simTap) taken() uint64 {
+	if s == nil {
+		return 0
+	}
+	return uint64(len(s.heard))
+}
+
+// take is Take where it would not wait.
+func (s *simTap) take(max int) {
+	if s == nil || s.stalled {
+		return
+	}
+	select {
+	case <-s.tap.awake:
+	default:
+		if !s.more {
+			return
+		}
+	}
+	got := s.tap.collect(nil, max)
+	s.more = len(got) == max
+	for _, p := range got {
+		s.hear(p)
+	}
+}
+
+// hear holds a publication against what was sent.
+func (s *simTap) hear(p Publication) {
+	w, text := s.w, string(p.Message)
+	if w.stranger && !strings.HasPrefix(text, "m|") {
+		return
+	}
+	part := strings.SplitN(text, "|", 5)
+	w.must(len(part) == 5, "tap: garbled %q", text)
+	number, _ := strconv.Atoi(part[1])
+	w.must(number < len(w.sent) && w.sent[number].text == text && w.sent[number].group == p.Group, "tap: garbled %q", text)
+	m := w.sent[number]
+	w.must(!s.heard[number], "tap: message %d twice", number)
+	w.must((p.Token == any(m)) == m.patient, "tap: message %d has token %v", number, p.Token)
+	w.must(p.Seq == 0 || p.Seq == 1 || p.Seq > s.lastSeq[p.Group], "tap: message %d of %s has number %d after %d",
+		number, p.Group, p.Seq, s.lastSeq[p.Group])
+	s.heard[number], s.lastSeq[p.Group] = true, p.Seq
+	s.order[p.Group] = append(s.order[p.Group], number)
+}
+
+// checkEnd: the tap has heard all that was accepted, and in the order that members saw.
+func (s *simTap) checkEnd() {
+	if s == nil {
+		return
+	}
+	for _, m := range s.w.sent {
+		s.w.must(!m.accepted || s.heard[m.number], "tap: message %d of %s, accepted, was not heard", m.number, m.group)
+	}
+	for group, saw := range s.order {
+		s.w.order[group] = append(s.w.order[group], saw)
+	}
+	s.order = map[string][]int{}
+}
+
+// simWaiter is a goroutine that publishes with PublishWait, one message at a time.
+type simWaiter struct {
+	message *simMessage // that waits for room, nil: none
+	request request
+	waits   int
+}
+
+func (w *world) publishPatiently() {
+	if w.patient == nil {
+		w.patient = &simWaiter{}
+	}
+	p := w.patient
+	if p.message != nil {
+		w.retryPatiently()
+		return
+	}
+	m := w.newMessage(nil, w.groups[w.rng.IntN(len(w.groups))])
+	m.sender, m.patient = "patient", true
+	m.text = strings.Replace(m.text, "|port|", "|patient|", 1)
+	r, err := w.port.request(m.group, []byte(m.text))
+	w.must(err == nil, "port: %v", err)
+	r.via = &via{token: m}
+	p.message, p.request = m, r
+	w.offerPatiently()
+}
+
+// retryPatiently is what a waiter does when it is woken.
+func (w *world) retryPatiently() {
+	if w.patient == nil || w.patient.message == nil {
+		return
+	}
+	select {
+	case <-w.port.room[w.hub.homeOf(w.patient.message.group)]:
+		w.offerPatiently()
+	default:
+	}
+}
+
+func (w *world) offerPatiently() {
+	p := w.patient
+	sent, err := w.port.offer(w.hub.homeOf(p.message.group), &p.request, true)
+	w.must(err == nil, "port: %v", err)
+	if !sent {
+		p.waits++
+		return
+	}
+	p.message.accepted = true
+	p.message = nil
+}
