@@ -1,0 +1,184 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"runtime/debug"
+	"strings"
+
+	"ringcast/loop"
+)
+
+// Groups is what the bus needs of the server: a loop.Tap.
+type Groups interface {
+	// PublishWait publishes to a group, once there is room. The token comes out of Take with the message.
+	PublishWait(ctx context.Context, group string, message []byte, token any) error
+	// Take appends what was published to any group, by anybody, and waits while there is nothing.
+	Take(ctx context.Context, into []loop.Publication) ([]loop.Publication, error)
+	// Close ends the interest in what Take gives.
+	Close()
+}
+
+// Config is what Start needs to know: one of Listen and Connect, and bounds, of which zero means the default.
+type Config struct {
+	Listen  string         // be a Channel server on host:port or unix:/path
+	Connect string         // be a client of the Channel server on host:port or unix:/path
+	Allow   []netip.Prefix // who may connect to Listen; none: everybody. A unix socket has its file's permissions instead
+	Bridge  string         // the channel whose events are group messages. Default send_to_group
+	Log     *slog.Logger   // default: discards
+
+	FrameBytesMax    int // largest frame. Default 10 MiB, as in PHP; over it: closed
+	ClientsMax       int // Channel clients. Default 1,024; over it: not let in
+	SubscriptionsMax int // channels and queues of one client, and names in one frame. Default 10,000; over it: closed
+	QueueJobsMax     int // jobs in one queue. Default 100,000; over it: the client that enqueues is closed
+	QueueBytesMax    int // jobs in all queues, bytes. Default 64 MiB; over it: likewise
+	OutboundBytesMax int // bytes that wait for one client. Default 16 MiB; over it: closed
+	BufferBytesMax   int // client mode: bytes that wait for the server, also while it is away. Default 16 MiB; over it: refused
+}
+
+// BridgeDefault is the channel of the original.
+const BridgeDefault = "send_to_group"
+
+func (cfg *Config) fill() error {
+	if (cfg.Listen == "") == (cfg.Connect == "") {
+		return errors.New("a bus is a Channel server or a client of one: name one address")
+	}
+	if len(cfg.Bridge) > nameBytesMax {
+		return fmt.Errorf("the bridge's channel: a name of %d bytes, where %d are the most", len(cfg.Bridge), nameBytesMax)
+	}
+	if cfg.Bridge == "" {
+		cfg.Bridge = BridgeDefault
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	for _, bound := range []struct {
+		field *int
+		value int
+	}{
+		{&cfg.FrameBytesMax, FrameBytesMaxDefault}, {&cfg.ClientsMax, 1024}, {&cfg.SubscriptionsMax, 10_000},
+		{&cfg.QueueJobsMax, 100_000}, {&cfg.QueueBytesMax, 64 << 20}, {&cfg.OutboundBytesMax, 16 << 20},
+		{&cfg.BufferBytesMax, 16 << 20},
+	} {
+		if *bound.field == 0 {
+			*bound.field = bound.value
+		}
+		if *bound.field < 1 {
+			return errors.New("a bound must be positive")
+		}
+	}
+	return nil
+}
+
+// Bus joins groups with one Channel server or with many Channel clients.
+type Bus struct {
+	groups Groups
+	end    end
+	count  *counters
+	log    *slog.Logger
+	stop   context.CancelFunc // of hear
+	silent chan struct{}      // closed when hear has ended
+}
+
+// end is the other side of the bridge.
+type end interface {
+	addr() string
+	// hear takes what was published to a group. It waits for nobody.
+	hear(p *loop.Publication)
+	stats() Stats
+	close(ctx context.Context) error
+}
+
+// Start begins to listen, or to connect. It has the groups to itself until Close, which closes them; after an error they
+// are closed too. A Channel server that cannot be reached is no error: it is tried again until Close.
+func Start(cfg Config, groups Groups) (*Bus, error) {
+	if err := cfg.fill(); err != nil {
+		groups.Close()
+		return nil, err
+	}
+	b := &Bus{groups: groups, count: &counters{}, log: cfg.Log, silent: make(chan struct{})}
+	if cfg.Connect != "" {
+		b.end = newRemote(cfg, groups, b.count)
+	} else {
+		s, err := newServer(cfg, groups, b.count)
+		if err != nil {
+			groups.Close()
+			return nil, err
+		}
+		b.end = s
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	b.stop = stop
+	go b.hear(ctx)
+	return b, nil
+}
+
+// Addr is where the bus listens, with the real port where 0 was asked for, or what it connects to.
+func (b *Bus) Addr() string { return b.end.addr() }
+
+// Stats reads all counters. Any goroutine, at any time.
+func (b *Bus) Stats() Stats {
+	s := b.end.stats()
+	s.Addr = b.end.addr()
+	return s
+}
+
+// Close takes nothing new, writes what was accepted and closes every connection; ctx bounds the writing, and its error
+// says that not all of it was taken. Call it when the hub has stopped, so that the last messages come here too.
+func (b *Bus) Close(ctx context.Context) error {
+	b.stop()
+	<-b.silent
+	b.groups.Close()
+	return b.end.close(ctx)
+}
+
+// hear hands on what was published, for as long as the bus lives: as long as it does not, no publish goes through.
+func (b *Bus) hear(ctx context.Context) {
+	defer close(b.silent)
+	var batch []loop.Publication
+	for {
+		var err error
+		batch, err = b.groups.Take(ctx, batch[:0])
+		if err != nil {
+			return
+		}
+		for i := range batch {
+			b.hearOne(&batch[i])
+		}
+		clear(batch)
+	}
+}
+
+func (b *Bus) hearOne(p *loop.Publication) {
+	defer b.count.survive(b.log, func() {})
+	b.end.hear(p)
+}
+
+// survive ends a panic: it is counted, logged with its stack, and then what it says is done.
+func (c *counters) survive(log *slog.Logger, then func()) {
+	if p := recover(); p != nil {
+		c.panics.Add(1)
+		log.Error("panic in the bus", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		then()
+	}
+}
+
+// network splits an address into what package net wants.
+func network(address string) (network, where string) {
+	if path, unix := strings.CutPrefix(address, "unix:"); unix {
+		return "unix", strings.TrimPrefix(path, "//")
+	}
+	return "tcp", address
+}
+
+// addrText is an address as it would be typed.
+func addrText(a net.Addr) string {
+	if a.Network() == "unix" {
+		return "unix:" + a.String()
+	}
+	return a.String()
+}

@@ -1,0 +1,75 @@
+package bus
+
+import (
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"slices"
+)
+
+// A frame is its own total length in four bytes, big-endian, and a body. An empty body is a ping, which nobody answers.
+
+const frameHeadBytes = 4
+
+// FrameBytesMaxDefault is the largest frame that Workerman takes unless it is told otherwise; a longer one ends the link.
+const FrameBytesMaxDefault = 10 << 20
+
+var ping = []byte{0, 0, 0, frameHeadBytes}
+
+// badFrame is a peer's fault: what it sent cannot be read on.
+type badFrame struct{ text string }
+
+func (e badFrame) Error() string { return e.text }
+
+func badFramef(format string, args ...any) error { return badFrame{fmt.Sprintf(format, args...)} }
+
+// readFrame reads one frame and gives its body, which is in buf's memory if there is room in it. Memory is taken as bytes
+// come in, not as the head announces them. A stream that ends between two frames gives io.EOF.
+func readFrame(r *bufio.Reader, buf []byte, bytesMax int) (body []byte, err error) {
+	var head [frameHeadBytes]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return nil, cutShort(err)
+	}
+	total := int64(binary.BigEndian.Uint32(head[:]))
+	if total < frameHeadBytes {
+		return nil, badFramef("a frame of %d bytes, shorter than its own head", total)
+	}
+	if total > int64(bytesMax) {
+		return nil, badFramef("a frame of %d bytes, where %d are the most", total, bytesMax)
+	}
+	body = buf[:0]
+	for left := int(total) - frameHeadBytes; left > 0; {
+		from := len(body)
+		if from == cap(body) {
+			body = slices.Grow(body, min(left, max(from, growBytesMin)))
+		}
+		body = body[:min(cap(body), from+left)]
+		if _, err := io.ReadFull(r, body[from:]); err != nil {
+			if err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return nil, cutShort(err)
+		}
+		left -= len(body) - from
+	}
+	return body, nil
+}
+
+// growBytesMin is what is taken for a body before any of it has come.
+const growBytesMin = 4 << 10
+
+func cutShort(err error) error {
+	if err == io.ErrUnexpectedEOF {
+		return badFrame{"the stream ended within a frame"}
+	}
+	return err
+}
+
+// newFrame begins a frame whose body will have about so many bytes; sealFrame writes its length.
+func newFrame(bodyBytes int) []byte { return make([]byte, frameHeadBytes, frameHeadBytes+bodyBytes) }
+
+func sealFrame(frame []byte) []byte {
+	binary.BigEndian.PutUint32(frame, uint32(len(frame)))
+	return frame
+}

@@ -1,0 +1,234 @@
+package bus
+
+import "strconv"
+
+// message is the body of a frame: what one side of a Channel link says to the other. Its slices are the body's memory.
+type message struct {
+	verb     string
+	channels []name // of what a client says
+	channel  name   // of what a server says
+	data     value  // whose raw is nil where there is none
+
+	slot    int  // of data, as references count
+	refs    bool // data has references
+	customs bool // data has objects that PHP serialized by code of their own
+}
+
+// The verbs of a client, and then those of a server.
+const (
+	verbSubscribe   = "subscribe"
+	verbUnsubscribe = "unsubscribe"
+	verbPublish     = "publish"
+	verbPublishLoop = "publishLoop"
+	verbWatch       = "watch"
+	verbUnwatch     = "unwatch"
+	verbEnqueue     = "enqueue"
+	verbReserve     = "reserve"
+
+	verbEvent = "event"
+	verbQueue = "queue"
+)
+
+var verbs = map[string]string{
+	verbSubscribe: verbSubscribe, verbUnsubscribe: verbUnsubscribe, verbPublish: verbPublish, verbPublishLoop: verbPublishLoop,
+	verbWatch: verbWatch, verbUnwatch: verbUnwatch, verbEnqueue: verbEnqueue, verbReserve: verbReserve,
+	verbEvent: verbEvent, verbQueue: verbQueue,
+}
+
+// name names a channel or a queue. In PHP it is an array key, so 123 and "123" are one name; raw keeps which of them was
+// said, because that is what the other side is to be given.
+type name struct {
+	key []byte // the same for the same name
+	raw []byte
+}
+
+// nameBytesMax bounds a name: what a client may be subscribed to is bounded in number, so this bounds what it costs.
+const nameBytesMax = 1024
+
+func stringName(text string) name { return name{[]byte(text), appendString(nil, []byte(text))} }
+
+func nameOf(v value) (name, error) {
+	switch v.kind {
+	case kindString:
+		if len(v.text) > nameBytesMax {
+			return name{}, badFramef("a channel's name of %d bytes, where %d are the most", len(v.text), nameBytesMax)
+		}
+		return name{v.text, v.raw}, nil
+	case kindInt:
+		return name{strconv.AppendInt(nil, v.num, 10), v.raw}, nil
+	default:
+		return name{}, badFrame{"a channel's name that is neither string nor integer"}
+	}
+}
+
+// readMessage reads a body. What it does not know it passes over, as PHP's side does; what serialize() cannot have made is
+// an error, and so is an object or a reference anywhere but in data.
+func readMessage(body []byte, channelsMax int) (m message, err error) {
+	s := scanner{p: body}
+	entries, err := s.array()
+	if err != nil {
+		return m, err
+	}
+	for range entries {
+		key, err := s.key()
+		if err != nil {
+			return m, err
+		}
+		field := string(key.text) // an integer key has none
+		if field == "data" {
+			s.lowest, m.slot = s.slot+1, s.slot+1
+		}
+		v, err := s.value()
+		s.lowest = 0
+		if err != nil {
+			return m, err
+		}
+		switch field {
+		case "type":
+			m.verb = verbs[string(v.text)]
+		case "channel":
+			m.channel, err = nameOf(v)
+		case "channels":
+			m.channels, err = namesOf(v, channelsMax)
+		case "data":
+			m.data, m.refs, m.customs = v, s.refs, s.customs
+		}
+		if err != nil {
+			return m, err
+		}
+	}
+	if err := s.closing(); err != nil {
+		return m, err
+	}
+	if s.at != len(body) {
+		return m, errSyntax
+	}
+	return m, nil
+}
+
+func namesOf(v value, most int) (names []name, err error) {
+	if v.kind != kindArray {
+		return nil, badFrame{"channels that are no array"}
+	}
+	if v.num > int64(most) {
+		return nil, badFramef("%d channels in one frame, where %d are the most", v.num, most)
+	}
+	names = make([]name, 0, min(v.num, 16)) // not nil: none is not the same as none said
+	v.each(func(_, of value) bool {
+		var n name
+		n, err = nameOf(of)
+		names = append(names, n)
+		return err == nil
+	})
+	return names, err
+}
+
+// serverSlot is data's slot in what a server says: behind the array, the type and the channel.
+const serverSlot = 4
+
+// carried is data as it is to stand in an event, in the body's memory where nothing has to be changed. References name
+// their target by its place in the whole text, so they move with data; those inside of objects with a serialization of
+// their own cannot be seen, and ok is false when they might be there.
+func (m *message) carried() (data []byte, ok bool) {
+	if !m.refs || m.slot == serverSlot {
+		return m.data.raw, true
+	}
+	if m.customs {
+		return nil, false
+	}
+	return renumber(m.data.raw, serverSlot-m.slot), true
+}
+
+// eventFrame is what a server says: verb is verbEvent or verbQueue.
+func eventFrame(verb string, channel name, data []byte) []byte {
+	f := newFrame(len(`a:3:{s:4:"type";s:5:"event";s:7:"channel";s:4:"data";}`) + len(channel.raw) + len(data))
+	f = append(f, `a:3:{s:4:"type";s:5:"`...)
+	f = append(f, verb...)
+	f = append(f, `";s:7:"channel";`...)
+	f = append(f, channel.raw...)
+	f = append(f, `s:4:"data";`...)
+	f = append(f, data...)
+	return sealFrame(append(f, '}'))
+}
+
+// subscribeFrame and publishFrame are what a client says.
+func subscribeFrame(channel name) []byte {
+	f := newFrame(64 + len(channel.raw))
+	f = append(f, `a:2:{s:4:"type";s:9:"subscribe";s:8:"channels";a:1:{i:0;`...)
+	f = append(f, channel.raw...)
+	return sealFrame(append(f, "}}"...))
+}
+
+func publishFrame(channel name, data []byte) []byte {
+	f := newFrame(80 + len(channel.raw) + len(data))
+	f = append(f, `a:3:{s:4:"type";s:7:"publish";s:8:"channels";a:1:{i:0;`...)
+	f = append(f, channel.raw...)
+	f = append(f, `}s:4:"data";`...)
+	f = append(f, data...)
+	return sealFrame(append(f, '}'))
+}
+
+// groupMessage is what an event of the bridge's channel is about.
+type groupMessage struct {
+	group string
+	text  []byte
+	mark  string // of the ringcast that published it, empty where none did
+}
+
+// markKey names the entry by which a ringcast that is a client of a Channel server knows its own events again. PHP's
+// side does not look at it.
+const markKey = "ringcast"
+
+// readGroupMessage looks for {group_id, message} in data. A group is a string or an integer, which is the same group; a
+// message that is no string is taken as its JSON text, as a browser's would be. Anything else is not for groups.
+func readGroupMessage(data value) (g groupMessage, ok bool) {
+	if data.kind != kindArray {
+		return g, false
+	}
+	named, spoken := false, false
+	data.each(func(key, of value) bool {
+		switch string(key.text) {
+		case "group_id":
+			switch of.kind {
+			case kindString:
+				g.group, named = string(of.text), true
+			case kindInt:
+				g.group, named = strconv.FormatInt(of.num, 10), true
+			default:
+				named = false
+			}
+		case "message":
+			g.text, spoken = of.text, true
+			if of.kind != kindString {
+				g.text, spoken = jsonText(of)
+			}
+		case markKey:
+			if of.kind == kindString {
+				g.mark = string(of.text)
+			}
+		}
+		return true
+	})
+	return g, named && spoken
+}
+
+// groupData is a group's message as PHP's side expects it. The group is always a string: that is what it is in the
+// messages of browsers, {"group_id":"123"}, from which the workers of the original take it, and as an array's key PHP
+// makes an integer of it by itself. mark is left out where it is empty.
+func groupData(group string, text []byte, mark string) []byte {
+	data := make([]byte, 0, 96+len(group)+len(text)+len(mark))
+	if mark == "" {
+		data = append(data, "a:2:{"...)
+	} else {
+		data = append(data, "a:3:{"...)
+	}
+	data = append(data, `s:8:"group_id";`...)
+	data = appendString(data, []byte(group))
+	data = append(data, `s:7:"message";`...)
+	data = appendString(data, text)
+	if mark != "" {
+		data = appendString(data, []byte(markKey))
+		data = appendString(data, []byte(mark))
+	}
+	return append(data, '}')
+}

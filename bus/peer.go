@@ -1,0 +1,348 @@
+package bus
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"ringcast/loop"
+)
+
+// peer is a Channel client as the server sees it.
+type peer struct {
+	server *server
+	conn   net.Conn
+	where  string
+	out    *outbox
+	ctx    context.Context // ends when the peer is cut off
+	cancel context.CancelFunc
+	failed atomic.Bool
+
+	// Under the server's lock.
+	subscribed map[string]struct{}
+	watched    map[string]*queue
+	inFlight   int           // events on their way through the groups
+	landed     chan struct{} // closed when there is none any more; nil: nobody waits for it
+}
+
+// bridged is what the groups carry beside a peer's message: the event that its subscribers are to see.
+type bridged struct {
+	from  *peer
+	frame []byte
+}
+
+func newPeer(s *server, conn net.Conn) *peer {
+	p := &peer{server: s, conn: conn, where: addrText(conn.RemoteAddr()), out: newOutbox(s.cfg.OutboundBytesMax),
+		subscribed: map[string]struct{}{}, watched: map[string]*queue{}}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	return p
+}
+
+// read acts on what the peer says until it ends, and takes it out of everything then.
+func (p *peer) read() {
+	defer p.server.serving.Done()
+	err := p.readFrames()
+	p.server.forget(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) && !p.failed.Load() { // the server closes: what waits is still written
+		p.out.end(false)
+		return
+	}
+	if bad := (badFrame{}); errors.As(err, &bad) {
+		p.fail(closedBadFrame, bad.text)
+	}
+	p.cut()
+}
+
+// bodyKeptMax is the largest buffer that a peer keeps between two frames.
+const bodyKeptMax = 64 << 10
+
+func (p *peer) readFrames() error {
+	in := bufio.NewReaderSize(p.conn, 8<<10)
+	var buf []byte
+	for {
+		body, err := readFrame(in, buf, p.server.cfg.FrameBytesMax)
+		if err != nil {
+			return err
+		}
+		p.server.count.bytesIn.Add(uint64(frameHeadBytes + len(body)))
+		if err := p.frame(body); err != nil {
+			return err
+		}
+		if buf = body; cap(buf) > bodyKeptMax {
+			buf = nil
+		}
+	}
+}
+
+// frame does what one frame asks for. What is no verb is ignored, as the original does.
+func (p *peer) frame(body []byte) (err error) {
+	s := p.server
+	defer s.count.survive(s.log, func() {
+		p.fail(closedPanic, "a fault of the server's")
+		err = io.ErrClosedPipe
+	})
+	if len(body) == 0 {
+		return nil // a ping
+	}
+	m, err := readMessage(body, s.cfg.SubscriptionsMax)
+	if err != nil {
+		return err
+	}
+	switch needs := needs[m.verb]; {
+	case !needs.known:
+		s.count.refused[refusedUnknown].Add(1)
+		return nil
+	case needs.channels && m.channels == nil || needs.data && m.data.raw == nil:
+		return badFramef("%s without channels or data", m.verb)
+	case m.verb == verbPublish:
+		return p.publish(&m)
+	}
+	if err := p.settle(); err != nil {
+		return err
+	}
+	return s.do(p, &m)
+}
+
+// needs is what a client says, and what belongs to it.
+var needs = map[string]struct{ known, channels, data bool }{
+	verbSubscribe: {true, true, false}, verbUnsubscribe: {true, true, false},
+	verbPublish: {true, true, true}, verbPublishLoop: {true, true, true},
+	verbWatch: {true, true, false}, verbUnwatch: {true, true, false}, verbEnqueue: {true, true, true},
+	verbReserve: {true, false, false},
+}
+
+// publish gives events of the bridge's channel to the groups, out of which they come back in the groups' order, and all
+// others to their subscribers at once.
+func (p *peer) publish(m *message) error {
+	s := p.server
+	data, ok := p.carried(m)
+	if !ok {
+		return nil
+	}
+	for _, n := range m.channels {
+		s.count.eventsIn.Add(1)
+		if string(n.key) == s.cfg.Bridge {
+			done, err := p.toGroup(m, n, data)
+			if done || err != nil {
+				if err != nil {
+					return err
+				}
+				continue
+			}
+		}
+		if err := p.settle(); err != nil {
+			return err
+		}
+		s.publishNow(n, data)
+	}
+	return nil
+}
+
+func (s *server) publishNow(n name, data []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.channels[string(n.key)] != nil {
+		s.publish(n.key, eventFrame(verbEvent, n, data))
+	}
+}
+
+// carried is m's data, if it can be carried.
+func (p *peer) carried(m *message) (data []byte, ok bool) {
+	data, ok = m.carried()
+	if !ok {
+		p.server.count.refused[refusedReferences].Add(uint64(len(m.channels)))
+		p.server.log.Warn("refused: data with references beside objects that PHP serialized in its old way (C:)", "remote", p.where)
+	}
+	return data, ok
+}
+
+// toGroup publishes an event to its group. done is false when it is not about a group, or about none that can be.
+func (p *peer) toGroup(m *message, n name, data []byte) (done bool, err error) {
+	s := p.server
+	g, is := readGroupMessage(m.data)
+	if !is {
+		return false, nil
+	}
+	s.mu.Lock()
+	p.inFlight++
+	s.mu.Unlock()
+	err = s.groups.PublishWait(p.ctx, g.group, g.text, &bridged{p, eventFrame(verbEvent, n, data)})
+	switch {
+	case err == nil:
+		s.count.published.Add(1)
+		return true, nil
+	case errors.Is(err, loop.ErrBadGroup) || errors.Is(err, loop.ErrBadMessage):
+		p.settled()
+		s.count.refused[refusedGroup].Add(1)
+		return false, nil
+	case p.ctx.Err() != nil:
+		p.settled()
+		s.count.refused[refusedCutOff].Add(1)
+		return false, io.ErrClosedPipe
+	default:
+		p.settled()
+		s.count.refused[refusedStopping].Add(1)
+		p.fail(closedStopping, "the server is stopping")
+		return false, io.ErrClosedPipe
+	}
+}
+
+// settled notes that an event has come back from the groups, or never went there.
+func (p *peer) settled() {
+	p.server.mu.Lock()
+	defer p.server.mu.Unlock()
+	p.inFlight = max(0, p.inFlight-1)
+	if p.inFlight == 0 && p.landed != nil {
+		close(p.landed)
+		p.landed = nil
+	}
+}
+
+// settle waits until what the peer said before has come back from the groups, so that whatever else it says does not
+// overtake it.
+func (p *peer) settle() error {
+	s := p.server
+	s.mu.Lock()
+	if p.inFlight == 0 {
+		s.mu.Unlock()
+		return nil
+	}
+	landed := make(chan struct{})
+	p.landed = landed
+	s.mu.Unlock()
+	select {
+	case <-landed:
+	case <-time.After(landMax): // a panic in a loop has dropped one; then order is not to be had
+		s.mu.Lock()
+		p.inFlight, p.landed = 0, nil
+		s.mu.Unlock()
+	case <-p.ctx.Done():
+		return io.ErrClosedPipe
+	}
+	return nil
+}
+
+// landMax is longer than the way through the groups takes on the slowest of machines.
+const landMax = 10 * time.Second
+
+// do is everything but publish.
+func (s *server) do(p *peer, m *message) error {
+	data, ok := p.carried(m)
+	if !ok {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if m.verb == verbReserve {
+		s.reserve(p)
+	}
+	for _, n := range m.channels {
+		switch m.verb {
+		case verbSubscribe:
+			ok = s.subscribe(p, n)
+		case verbUnsubscribe:
+			s.unsubscribe(p, string(n.key))
+		case verbWatch:
+			ok = s.watch(p, n)
+		case verbUnwatch:
+			s.unwatch(p, string(n.key))
+		case verbPublishLoop:
+			s.count.eventsIn.Add(1)
+			if s.channels[string(n.key)] != nil {
+				s.publishLoop(n.key, eventFrame(verbEvent, n, data))
+			}
+		case verbEnqueue:
+			if !s.enqueue(n, data) {
+				s.count.refused[refusedQueue].Add(1)
+				p.fail(closedQueue, "the queue is full")
+				return io.ErrClosedPipe
+			}
+		}
+		if !ok {
+			p.fail(closedSubscriptions, "too many subscriptions")
+			return io.ErrClosedPipe
+		}
+	}
+	return nil
+}
+
+// forget takes a peer out of everything.
+func (s *server) forget(p *peer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key := range p.subscribed {
+		s.unsubscribe(p, key)
+	}
+	for key := range p.watched {
+		s.unwatch(p, key)
+	}
+}
+
+// event and job put a frame into the peer's outbox. One that has no room is cut off: events are not lost behind its back.
+func (p *peer) event(frame []byte) {
+	if p.put(frame) {
+		p.server.count.eventsOut.Add(1)
+	}
+}
+
+func (p *peer) job(frame []byte) bool {
+	if !p.put(frame) {
+		return false
+	}
+	p.server.count.jobsOut.Add(1)
+	return true
+}
+
+func (p *peer) put(frame []byte) bool {
+	switch p.out.put(frame) {
+	case placedIn:
+		return true
+	case placedFull:
+		p.fail(closedOutbound, "too slow: more waits for it than may")
+	}
+	return false
+}
+
+// write writes what is put into the outbox, until it is ended.
+func (p *peer) write() {
+	s := p.server
+	defer s.serving.Done()
+	defer func() {
+		p.cut()
+		s.mu.Lock()
+		delete(s.peers, p)
+		s.mu.Unlock()
+	}()
+	for range p.out.ready {
+		if _, err := p.out.flush(p.conn); err != nil || p.out.over() {
+			return
+		}
+	}
+}
+
+// fail cuts a peer off for a reason, once.
+func (p *peer) fail(why closing, text string) {
+	if p.failed.Swap(true) {
+		return
+	}
+	p.server.count.closed[why].Add(1)
+	p.server.log.Warn("a Channel client was cut off", "remote", p.where, "why", text)
+	p.cut()
+}
+
+// cut closes the connection and drops what waits for it. It waits for nobody.
+func (p *peer) cut() {
+	p.cancel()
+	p.out.end(true)
+	p.conn.Close()
+}
+
+// leave has the peer stop reading; what waits for it is still written.
+func (p *peer) leave() {
+	_ = p.conn.SetReadDeadline(time.Now()) // of a connection that is closed nothing is read either
+}

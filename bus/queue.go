@@ -1,0 +1,108 @@
+package bus
+
+import "slices"
+
+// queue is a name with jobs or watchers. A job goes to a watcher that has said reserve and not been given a job from this
+// queue since: as in the original, one reserve is good for one job of each queue that its sender watches at the time.
+// Nothing is acknowledged; what was given to a client that goes is gone. Under the server's lock.
+type queue struct {
+	name     name
+	jobs     [][]byte // serialized data, from first on
+	first    int
+	watchers map[*peer]struct{}
+	ready    []*peer // who reserved, in that order
+}
+
+// jobBytes is what a job counts: itself and its place.
+func jobBytes(data []byte) int { return len(data) + 24 }
+
+func (s *server) queue(n name) *queue {
+	q := s.queues[string(n.key)]
+	if q == nil {
+		own := name{slices.Clone(n.key), slices.Clone(n.raw)}
+		q = &queue{name: own, watchers: map[*peer]struct{}{}}
+		s.queues[string(own.key)] = q
+	}
+	return q
+}
+
+// watch is idempotent. false: the client has as many subscriptions as it may.
+func (s *server) watch(p *peer, n name) bool {
+	if _, already := p.watched[string(n.key)]; already {
+		return true
+	}
+	if len(p.subscribed)+len(p.watched) >= s.cfg.SubscriptionsMax {
+		return false
+	}
+	q := s.queue(n)
+	q.watchers[p] = struct{}{}
+	p.watched[string(n.key)] = q
+	s.subscriptions++
+	return true
+}
+
+func (s *server) unwatch(p *peer, key string) {
+	q := p.watched[key]
+	if q == nil {
+		return
+	}
+	delete(p.watched, key)
+	delete(q.watchers, p)
+	s.subscriptions--
+	if at := slices.Index(q.ready, p); at >= 0 {
+		q.ready = slices.Delete(q.ready, at, at+1)
+	}
+	s.giveUpIfEmpty(q)
+}
+
+func (s *server) giveUpIfEmpty(q *queue) {
+	if len(q.watchers) == 0 && q.waiting() == 0 {
+		delete(s.queues, string(q.name.key))
+	}
+}
+
+func (q *queue) waiting() int { return len(q.jobs) - q.first }
+
+// enqueue keeps a job until a watcher is ready for it. false: the queue is full, or all of them are.
+func (s *server) enqueue(n name, data []byte) bool {
+	q := s.queue(n)
+	if q.waiting() >= s.cfg.QueueJobsMax || s.jobBytes > 0 && s.jobBytes+jobBytes(data) > s.cfg.QueueBytesMax {
+		s.giveUpIfEmpty(q)
+		return false
+	}
+	q.jobs = append(q.jobs, slices.Clone(data))
+	s.jobs++
+	s.jobBytes += jobBytes(data)
+	s.count.jobsIn.Add(1)
+	s.dispatch(q)
+	return true
+}
+
+func (s *server) reserve(p *peer) {
+	for _, q := range p.watched {
+		if !slices.Contains(q.ready, p) {
+			q.ready = append(q.ready, p)
+		}
+		s.dispatch(q)
+	}
+}
+
+// dispatch gives waiting jobs to those who are ready. A job stays while nobody takes it.
+func (s *server) dispatch(q *queue) {
+	for q.waiting() > 0 && len(q.ready) > 0 {
+		p, data := q.ready[0], q.jobs[q.first]
+		q.ready = slices.Delete(q.ready, 0, 1)
+		if !p.job(eventFrame(verbQueue, q.name, data)) {
+			continue
+		}
+		q.jobs[q.first] = nil
+		q.first++
+		if q.first*2 >= len(q.jobs) {
+			q.jobs = slices.Delete(q.jobs, 0, q.first)
+			q.first = 0
+		}
+		s.jobs--
+		s.jobBytes -= jobBytes(data)
+	}
+	s.giveUpIfEmpty(q)
+}

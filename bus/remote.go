@@ -1,0 +1,257 @@
+package bus
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	mathrand "math/rand/v2"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"ringcast/loop"
+)
+
+// remote is a Channel server of others, as a client of it sees it. What is published to groups here goes there as events
+// of the bridge's channel, what comes from there goes to the groups here.
+//
+// A Channel server sends an event to all subscribers, its publisher among them. So each event carries a mark, and what
+// comes back with the own mark is not published again: it only says that the server has sent the event round. When the
+// connection breaks, those that have not come back may be lost. They are counted and not sent again, for they may also
+// have arrived, and nothing is to be delivered twice. Events that a ringcast did not publish through this server have
+// another mark or none, so any number of ringcasts may hang on one server.
+type remote struct {
+	// Immutable.
+	cfg    Config
+	bridge name
+	mark   string
+	groups Groups
+	count  *counters
+	log    *slog.Logger
+	out    *outbox // what waits for the server, also while it is away
+	stop   context.CancelFunc
+	done   chan struct{} // closed when run has ended
+
+	// Any goroutine.
+	connected atomic.Bool
+	unechoed  atomic.Int64 // events written and not come back
+	full      atomic.Bool  // events are being refused, and it was logged
+}
+
+func newRemote(cfg Config, groups Groups, count *counters) *remote {
+	var mark [8]byte
+	_, _ = rand.Read(mark[:]) // never fails
+	r := &remote{cfg: cfg, bridge: stringName(cfg.Bridge), mark: hex.EncodeToString(mark[:]), groups: groups, count: count,
+		log: cfg.Log, out: newOutbox(cfg.BufferBytesMax), done: make(chan struct{})}
+	ctx, stop := context.WithCancel(context.Background())
+	r.stop = stop
+	go r.run(ctx)
+	return r
+}
+
+func (r *remote) addr() string { return r.cfg.Connect }
+
+// hear takes what was published to a group to the server, unless it came from there.
+func (r *remote) hear(p *loop.Publication) {
+	if p.Token != nil {
+		return
+	}
+	frame := publishFrame(r.bridge, groupData(p.Group, p.Message, r.mark))
+	if len(frame) > r.cfg.FrameBytesMax {
+		r.count.refused[refusedTooBig].Add(1)
+		return
+	}
+	if r.out.put(frame) == placedIn {
+		r.full.Store(false)
+		return
+	}
+	r.count.refused[refusedBuffer].Add(1)
+	if !r.full.Swap(true) {
+		r.log.Warn("events for the Channel server are refused: the buffer is full", "bytes", r.out.waiting(), "connected", r.connected.Load())
+	}
+}
+
+// Pauses between two attempts to connect. With the longest, a server that is back has its events within 2 s.
+const (
+	pauseMin = 100 * time.Millisecond
+	pauseMax = 1500 * time.Millisecond
+)
+
+// run connects again and again.
+func (r *remote) run(ctx context.Context) {
+	defer close(r.done)
+	pause, away, before := pauseMin, false, false
+	for ctx.Err() == nil {
+		began := time.Now()
+		err := r.connect(ctx, func() {
+			r.log.Info("connected to the Channel server", "addr", r.cfg.Connect)
+			if before {
+				r.count.reconnects.Add(1)
+			}
+			before, away = true, false
+		})
+		if ctx.Err() != nil {
+			return
+		}
+		if !away {
+			away = true
+			r.log.Warn("the Channel server is away; trying again", "addr", r.cfg.Connect, "err", err)
+		}
+		if time.Since(began) > pauseMax {
+			pause = pauseMin
+		}
+		select {
+		case <-time.After(pause/2 + mathrand.N(pause/2)): // else all clients of a server that comes back come at once
+		case <-ctx.Done():
+		}
+		pause = min(2*pause, pauseMax)
+	}
+}
+
+const dialTimeout = 5 * time.Second
+
+// connect is one connection from its beginning to its end, of which the error says the reason.
+func (r *remote) connect(ctx context.Context, ready func()) error {
+	dialer := net.Dialer{Timeout: dialTimeout,
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3}}
+	kind, where := network(r.cfg.Connect)
+	conn, err := dialer.DialContext(ctx, kind, where)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })() // nothing else ends a read or a write that waits
+	if _, err := conn.Write(subscribeFrame(r.bridge)); err != nil {
+		return err
+	}
+	r.connected.Store(true)
+	ready()
+	defer r.connected.Store(false)
+
+	ctx, stop := context.WithCancel(ctx)
+	var writer sync.WaitGroup
+	writer.Go(func() { r.write(ctx, conn) })
+	err = r.read(ctx, conn)
+	stop()
+	conn.Close()
+	writer.Wait()
+	if lost := r.unechoed.Swap(0); lost > 0 {
+		r.count.lost.Add(uint64(lost))
+		r.log.Warn("events may have been lost with the connection to the Channel server", "events", lost)
+	}
+	return err
+}
+
+// pingPeriod is that of PHP's client. Nobody answers a ping; it keeps whatever stands between from forgetting the link.
+const pingPeriod = 55 * time.Second
+
+// write writes what is put into the outbox, until ctx is done. A failure closes the connection, which ends read.
+func (r *remote) write(ctx context.Context, conn net.Conn) {
+	ticker := time.NewTicker(pingPeriod)
+	defer ticker.Stop()
+	for {
+		written, err := r.out.flush(conn)
+		r.count.eventsOut.Add(uint64(written))
+		r.unechoed.Add(int64(written))
+		if err != nil {
+			conn.Close()
+			return
+		}
+		select {
+		case <-r.out.ready:
+		case <-ticker.C:
+			if _, err := conn.Write(ping); err != nil {
+				conn.Close()
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (r *remote) read(ctx context.Context, conn net.Conn) error {
+	in := bufio.NewReaderSize(conn, 64<<10)
+	var buf []byte
+	for {
+		body, err := readFrame(in, buf, r.cfg.FrameBytesMax)
+		if err != nil {
+			return err
+		}
+		r.count.bytesIn.Add(uint64(frameHeadBytes + len(body)))
+		if err := r.frame(ctx, body); err != nil {
+			return err
+		}
+		if buf = body; cap(buf) > bodyKeptMax {
+			buf = nil
+		}
+	}
+}
+
+// frame publishes one event to its group. The token tells hear where it came from.
+func (r *remote) frame(ctx context.Context, body []byte) (err error) {
+	defer r.count.survive(r.log, func() { err = io.ErrClosedPipe })
+	if len(body) == 0 {
+		return nil
+	}
+	m, err := readMessage(body, r.cfg.SubscriptionsMax)
+	if err != nil {
+		return fmt.Errorf("what came from it is no frame: %w", err)
+	}
+	if m.verb != verbEvent || string(m.channel.key) != r.cfg.Bridge {
+		r.count.refused[refusedUnknown].Add(1)
+		return nil
+	}
+	g, is := readGroupMessage(m.data)
+	if is && g.mark == r.mark {
+		r.unechoed.Add(-1)
+		return nil
+	}
+	r.count.eventsIn.Add(1)
+	if is {
+		err = r.groups.PublishWait(ctx, g.group, g.text, r)
+	}
+	switch {
+	case !is || errors.Is(err, loop.ErrBadGroup) || errors.Is(err, loop.ErrBadMessage):
+		r.count.refused[refusedGroup].Add(1)
+	case err != nil:
+		r.count.refused[refusedStopping].Add(1)
+		return err
+	default:
+		r.count.published.Add(1)
+	}
+	return nil
+}
+
+func (r *remote) stats() Stats {
+	st := r.count.read()
+	st.Mode, st.Bridge, st.Connected, st.WaitingBytes = "client", r.cfg.Bridge, r.connected.Load(), r.out.waiting()
+	return st
+}
+
+// echoWait bounds how long close waits for the server to send round what was written last.
+const echoWait = time.Second
+
+// close writes what waits, if there is a connection to write it to, and ends.
+func (r *remote) close(ctx context.Context) error {
+	r.out.end(false)
+	for r.connected.Load() && !r.out.over() && ctx.Err() == nil {
+		time.Sleep(time.Millisecond)
+	}
+	for until := time.Now().Add(echoWait); r.connected.Load() && r.unechoed.Load() > 0 && ctx.Err() == nil && time.Now().Before(until); {
+		time.Sleep(time.Millisecond)
+	}
+	left := r.out.waiting()
+	r.stop()
+	<-r.done
+	if left > 0 {
+		return fmt.Errorf("%d bytes of events did not reach the Channel server", left)
+	}
+	return nil
+}

@@ -1,0 +1,215 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"ringcast/loop"
+)
+
+// server is a Channel server: what its clients publish to a channel reaches the channel's subscribers, what they enqueue
+// one of the queue's watchers. Per client two goroutines, one that reads and acts and one that writes.
+type server struct {
+	// Immutable.
+	cfg      Config
+	bridge   name
+	groups   Groups
+	count    *counters
+	log      *slog.Logger
+	listener net.Listener
+
+	accepting chan struct{}  // closed when no connection is taken any more
+	serving   sync.WaitGroup // goroutines of peers
+
+	mu            sync.Mutex // of all that follows, and of what peers, channels and queues say is under it
+	ending        bool
+	peers         map[*peer]struct{}
+	channels      map[string]*channel
+	queues        map[string]*queue
+	subscriptions int
+	jobs          int
+	jobBytes      int
+}
+
+func newServer(cfg Config, groups Groups, count *counters) (*server, error) {
+	listener, err := listen(cfg.Listen)
+	if err != nil {
+		return nil, err
+	}
+	s := &server{
+		cfg: cfg, bridge: stringName(cfg.Bridge), groups: groups, count: count, log: cfg.Log, listener: listener,
+		accepting: make(chan struct{}),
+		peers:     map[*peer]struct{}{}, channels: map[string]*channel{}, queues: map[string]*queue{},
+	}
+	go s.accept()
+	return s, nil
+}
+
+// listen takes the address. A socket file that nobody listens on is what a process left that had no time to take it away.
+func listen(address string) (net.Listener, error) {
+	kind, where := network(address)
+	listener, err := net.Listen(kind, where)
+	if kind != "unix" || !errors.Is(err, syscall.EADDRINUSE) {
+		return listener, err
+	}
+	info, statErr := os.Lstat(where)
+	if statErr != nil || info.Mode()&os.ModeSocket == 0 {
+		return nil, err
+	}
+	if _, dialErr := net.DialTimeout(kind, where, time.Second); !errors.Is(dialErr, syscall.ECONNREFUSED) {
+		return nil, err
+	}
+	if err := os.Remove(where); err != nil {
+		return nil, err
+	}
+	return net.Listen(kind, where)
+}
+
+func (s *server) addr() string { return addrText(s.listener.Addr()) }
+
+// accept takes connections until the listener is closed. A failure, of which being out of descriptors is the common one,
+// ends nothing.
+func (s *server) accept() {
+	defer close(s.accepting)
+	for {
+		conn, err := s.listener.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			if s.count.acceptErrors.Add(1) == 1 {
+				s.log.Warn("a Channel client could not be accepted; this is logged once", "err", err)
+			}
+			time.Sleep(acceptRetry)
+			continue
+		}
+		s.admit(conn)
+	}
+}
+
+// acceptRetry is short for who waits, and long enough not to keep a processor busy.
+const acceptRetry = 50 * time.Millisecond
+
+func (s *server) admit(conn net.Conn) {
+	if !s.allowed(conn.RemoteAddr()) {
+		s.count.away[awayAddress].Add(1)
+		s.log.Warn("a Channel client was turned away: its address is not among --channel-allow", "remote", conn.RemoteAddr().String())
+		conn.Close()
+		return
+	}
+	p := newPeer(s, conn)
+	s.mu.Lock()
+	full := len(s.peers) >= s.cfg.ClientsMax
+	if !full && !s.ending {
+		s.peers[p] = struct{}{}
+		s.serving.Add(2)
+		go p.read()
+		go p.write()
+	}
+	s.mu.Unlock()
+	if full {
+		s.count.away[awayClients].Add(1)
+		s.log.Warn("a Channel client was turned away: there are as many as there may be", "remote", p.where, "most", s.cfg.ClientsMax)
+		conn.Close()
+	}
+}
+
+func (s *server) allowed(remote net.Addr) bool {
+	tcp, is := remote.(*net.TCPAddr)
+	if !is || len(s.cfg.Allow) == 0 {
+		return true
+	}
+	addr := tcp.AddrPort().Addr().Unmap().WithZone("")
+	for _, network := range s.cfg.Allow {
+		if network.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// hear takes what was published to a group to the subscribers of the bridge: what a peer said as it said it, everything
+// else as the workers of the original would have.
+func (s *server) hear(p *loop.Publication) {
+	said, is := p.Token.(*bridged)
+	if is {
+		defer said.from.settled()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.channels[s.cfg.Bridge] == nil {
+		return
+	}
+	if is {
+		s.publish(s.bridge.key, said.frame)
+		return
+	}
+	frame := eventFrame(verbEvent, s.bridge, groupData(p.Group, p.Message, ""))
+	if len(frame) > s.cfg.FrameBytesMax {
+		s.count.refused[refusedTooBig].Add(1) // PHP's side would take it for an attack, and its link would end
+		return
+	}
+	s.publish(s.bridge.key, frame)
+}
+
+func (s *server) stats() Stats {
+	st := s.count.read()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st.Mode, st.Bridge = "server", s.cfg.Bridge
+	st.Clients, st.Subscriptions = len(s.peers), s.subscriptions
+	st.Channels, st.Queues, st.Jobs, st.JobBytes = len(s.channels), len(s.queues), s.jobs, s.jobBytes
+	for p := range s.peers {
+		st.WaitingBytes += p.out.waiting()
+	}
+	return st
+}
+
+// close has every peer stop reading, writes what waits for it, and cuts those that do not take it before ctx is done.
+func (s *server) close(ctx context.Context) error {
+	s.mu.Lock()
+	s.ending = true
+	s.mu.Unlock()
+	s.listener.Close()
+	<-s.accepting
+	s.each((*peer).leave)
+	gone := make(chan struct{})
+	go func() {
+		s.serving.Wait()
+		close(gone)
+	}()
+	select {
+	case <-gone:
+		return nil
+	case <-ctx.Done():
+		s.each((*peer).cut)
+		<-gone
+		return fmt.Errorf("some Channel clients had not taken what was for them: %w", ctx.Err())
+	}
+}
+
+func (s *server) each(f func(*peer)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for p := range s.peers {
+		f(p)
+	}
+}
+
+// Exposed says whether others than this machine's own processes can reach a server's address, such as Addr gives.
+func Exposed(address string) bool {
+	kind, where := network(address)
+	if kind == "unix" {
+		return false
+	}
+	at, err := netip.ParseAddrPort(where)
+	return err != nil || !at.Addr().IsLoopback()
+}

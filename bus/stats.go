@@ -1,0 +1,108 @@
+package bus
+
+import "sync/atomic"
+
+// Stats is the state of the bus at about one moment. Gauges are of the moment, the rest counts since the start.
+type Stats struct {
+	Mode   string `json:"mode"`   // "server" or "client"
+	Addr   string `json:"addr"`   // where the server listens, or which Channel server the client is one of
+	Bridge string `json:"bridge"` // the channel whose events are group messages
+
+	// Both sides. An event is a frame for one channel and one receiver.
+	EventsIn  uint64            `json:"events_in"` // events that came from Channel clients, or from the Channel server
+	EventsOut uint64            `json:"events_out"`
+	Published uint64            `json:"published"` // events that became messages of groups
+	Refused   map[string]uint64 `json:"refused"`   // events and jobs that were not taken, by reason
+	BytesIn   uint64            `json:"bytes_in"`  // frames, heads included
+	Panics    uint64            `json:"panics"`    // faults of ours; the client that was being served was closed
+
+	// The server.
+	Clients        int               `json:"clients"`       // gauge: Channel clients
+	Subscriptions  int               `json:"subscriptions"` // gauge: of all clients, watched queues included
+	Channels       int               `json:"channels"`      // gauge: channels with a subscriber
+	Queues         int               `json:"queues"`        // gauge: queues with a watcher or a job
+	Jobs           int               `json:"jobs"`          // gauge: jobs that wait
+	JobBytes       int               `json:"job_bytes"`     // gauge: what they take, bytes
+	WaitingBytes   int               `json:"waiting_bytes"` // gauge: bytes that wait for receivers; in client mode the buffer
+	JobsIn         uint64            `json:"jobs_in"`
+	JobsOut        uint64            `json:"jobs_out"`
+	Closed         map[string]uint64 `json:"closed"`          // clients that the server cut off, by reason
+	RefusedClients map[string]uint64 `json:"refused_clients"` // connections that were not let in, by reason
+	AcceptErrors   uint64            `json:"accept_errors"`
+
+	// The client.
+	Connected  bool   `json:"connected"`  // gauge
+	Reconnects uint64 `json:"reconnects"` // connections after the first
+	Lost       uint64 `json:"lost"`       // events written to a connection that broke before the server had sent them round
+}
+
+// refusal is why an event or a job was not taken.
+type refusal uint8
+
+const (
+	refusedGroup      refusal = iota // for no group: a name or a text that cannot be one; Channel clients have it all the same
+	refusedReferences                // references beside objects of an old kind: cannot be carried
+	refusedTooBig                    // over the frame bound on its way out
+	refusedQueue                     // the queue is full
+	refusedBuffer                    // client mode: the buffer is full
+	refusedStopping                  // the server stops
+	refusedCutOff                    // its sender was cut off meanwhile
+	refusedUnknown                   // a frame of a type that does not exist
+	refusals
+)
+
+var refusalNames = [refusals]string{"group", "references", "too_big", "queue", "buffer", "stopping", "cut_off", "unknown"}
+
+// closing is why a Channel client was cut off.
+type closing uint8
+
+const (
+	closedBadFrame      closing = iota // it sent what is no frame, or what PHP does not serialize
+	closedSubscriptions                // it wanted more subscriptions than it may have
+	closedQueue                        // it enqueued to a queue that is full
+	closedOutbound                     // it did not take what was for it
+	closedStopping                     // it published while the server stops
+	closedPanic                        // a fault of ours
+	closings
+)
+
+var closingNames = [closings]string{"bad_frame", "subscriptions", "queue", "outbound", "stopping", "panic"}
+
+// turnedAway is why a connection was not let in.
+type turnedAway uint8
+
+const (
+	awayAddress turnedAway = iota // its address is not allowed
+	awayClients                   // as many clients as there may be
+	turnedAways
+)
+
+var turnedAwayNames = [turnedAways]string{"address", "clients"}
+
+// counters are any goroutine's.
+type counters struct {
+	eventsIn, eventsOut, published, bytesIn, jobsIn, jobsOut, acceptErrors, reconnects, lost, panics atomic.Uint64
+
+	refused [refusals]atomic.Uint64
+	closed  [closings]atomic.Uint64
+	away    [turnedAways]atomic.Uint64
+}
+
+func (c *counters) read() Stats {
+	return Stats{
+		EventsIn: c.eventsIn.Load(), EventsOut: c.eventsOut.Load(), Published: c.published.Load(),
+		BytesIn: c.bytesIn.Load(), Panics: c.panics.Load(), JobsIn: c.jobsIn.Load(), JobsOut: c.jobsOut.Load(),
+		AcceptErrors: c.acceptErrors.Load(), Reconnects: c.reconnects.Load(), Lost: c.lost.Load(),
+		Refused:        byName(c.refused[:], refusalNames[:]),
+		Closed:         byName(c.closed[:], closingNames[:]),
+		RefusedClients: byName(c.away[:], turnedAwayNames[:]),
+	}
+}
+
+func byName(counts []atomic.Uint64, names []string) map[string]uint64 {
+	by := make(map[string]uint64, len(names))
+	for i, name := range names {
+		by[name] = counts[i].Load()
+	}
+	return by
+}
