@@ -22,6 +22,8 @@ type banner struct {
 	listen     net.Addr
 	loops      int
 	clientsMax int
+	channel    string // of the Channel link, empty: none
+	warning    string // empty: none
 	note       string // the last line: how to go on from here
 }
 
@@ -30,6 +32,9 @@ func (b *banner) text() string {
 		columns: []column{{"name", false}, {"listen", false}, {"loops", true}, {"state", false}},
 		least:   bannerWidth,
 		rows:    [][]string{{"ringcast", "ws://" + b.listen.String(), fmt.Sprint(b.loops), "[OK]"}},
+	}
+	if b.channel != "" {
+		listeners.rows = append(listeners.rows, []string{"channel", b.channel, "", "[OK]"})
 	}
 	var out strings.Builder
 	out.WriteString(titled("RINGCAST", bannerWidth))
@@ -42,7 +47,11 @@ func (b *banner) text() string {
 	if b.clientsMax < clientsHint {
 		out.WriteString("; for more, raise `ulimit -n` before the start")
 	}
-	out.WriteString(".\n" + b.note + "\n")
+	out.WriteString(".\n")
+	if b.warning != "" {
+		out.WriteString("WARNING: " + b.warning + "\n")
+	}
+	out.WriteString(b.note + "\n")
 	return out.String()
 }
 

@@ -86,6 +86,8 @@ func (f *fakeServer) Snapshot() loop.Snapshot {
 	return loop.Snapshot{Started: f.started, ClientsMax: 19_000, Loops: []loop.LoopStats{{Clients: 2, Members: 3}, {Clients: 1, Panics: 4}}}
 }
 
+func (f *fakeServer) NewTap() (*loop.Tap, error) { return nil, errors.New("no tap") }
+
 func (f *fakeServer) Clients(context.Context) ([]loop.ClientInfo, error) { return f.clients, nil }
 
 // buffer is an output that may be read while it is written.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"ringcast/bus"
 	"ringcast/loop"
 )
 
@@ -18,6 +19,7 @@ type startFlags struct {
 	Listen string `name:"listen" default:"0.0.0.0:1234" env:"RINGCAST_LISTEN" help:"Address and port for WebSockets; port 0 takes a free one."`
 	Loops  string `name:"loops" default:"8" env:"RINGCAST_LOOPS" help:"Event loops, 1 to 64; auto takes one per usable CPU."`
 	limitFlags
+	channelFlags
 
 	TCPKeepAlive   string `name:"tcp-keepalive" default:"60s" env:"RINGCAST_TCP_KEEPALIVE" help:"Idle time after which the kernel probes whether a client's machine is still there, or off."`
 	TCPUserTimeout string `name:"tcp-user-timeout" default:"150s" env:"RINGCAST_TCP_USER_TIMEOUT" help:"How long the kernel waits for a client to take bytes before it gives the connection up, or off."`
@@ -36,6 +38,7 @@ type settings struct {
 	listen         string
 	loops          int
 	limits         loop.Limits // what a reload can change
+	channel        bus.Config // its zero value: none
 	tcpKeepAlive   time.Duration
 	tcpUserTimeout time.Duration
 	stopTimeout    time.Duration
@@ -70,6 +73,7 @@ func (f *startFlags) settings(ctx *kong.Context, g *globals) (settings, error) {
 		logFormat:      c.oneOf("log-format", f.LogFormat, "text", "json"),
 		logFile:        f.LogFile,
 	}
+	s.channel = f.channel(c)
 	if s.logFile != "" {
 		if abs, err := filepath.Abs(s.logFile); err == nil {
 			s.logFile = abs // it is shown to people who are elsewhere

@@ -36,10 +36,11 @@ type server interface {
 	Err() error                     // why they ended unasked
 }
 
-// hub is what the control socket needs of a loop.Hub.
+// hub is what the control socket and the Channel link need of a loop.Hub.
 type hub interface {
 	Snapshot() loop.Snapshot
 	Clients(ctx context.Context) ([]loop.ClientInfo, error)
+	NewTap() (*loop.Tap, error) // for the Channel link
 }
 
 // start serves in the foreground, or sees to it that a process in the background does.
@@ -87,23 +88,35 @@ func (r *rim) serveUntilAsked(s settings, ready func(banner)) error {
 	if err != nil {
 		return listenError(s.listen, err)
 	}
-	me := identity{version: versionText(), kernel: kernelText(), listen: srv.Addr().String(), stopTimeout: s.stopTimeout}
-	control, err := openControl(s.runDir, func() Status { return me.status(h.Snapshot()) }, h, log)
+	channel, err := s.openChannel(h, log)
 	if err != nil {
 		now, cancel := context.WithCancel(context.Background())
 		cancel()
 		return errors.Join(err, ignoreTimeout(srv.Stop(now)))
 	}
+	me := identity{version: versionText(), kernel: kernelText(), listen: srv.Addr().String(), stopTimeout: s.stopTimeout}
+	state := func() Status {
+		st := me.status(h.Snapshot())
+		st.Channel = channelStatus(channel)
+		return st
+	}
+	control, err := openControl(s.runDir, state, h, log)
+	if err != nil {
+		now, cancel := context.WithCancel(context.Background())
+		cancel()
+		return closeChannel(channel, errors.Join(err, ignoreTimeout(srv.Stop(now))), log)
+	}
 	defer control.close()
 
-	state := h.Snapshot()
-	log.Info("listening", "addr", me.listen, "loops", s.loops, "clients_max", state.ClientsMax, "pid", os.Getpid(),
+	clientsMax := h.Snapshot().ClientsMax
+	log.Info("listening", "addr", me.listen, "loops", s.loops, "clients_max", clientsMax, "pid", os.Getpid(),
 		"version", me.version, "run_dir", s.runDir.path)
 	ready(banner{
 		version: me.version, golang: runtime.Version(), kernel: me.kernel, pid: os.Getpid(),
-		listen: srv.Addr(), loops: s.loops, clientsMax: state.ClientsMax,
+		listen: srv.Addr(), loops: s.loops, clientsMax: clientsMax,
+		channel: channelAddr(channel), warning: s.channelWarning(channel),
 	})
-	return endOf(srv, h, asked, s.stopTimeout, log)
+	return closeChannel(channel, endOf(srv, h, asked, s.stopTimeout, log), log)
 }
 
 // endOf waits for the server's end and brings it about when asked. What goes wrong here is logged, because the log is

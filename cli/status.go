@@ -12,6 +12,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"ringcast/bus"
 	"ringcast/loop"
 )
 
@@ -62,7 +63,8 @@ type Status struct {
 	StopTimeoutSeconds float64 `json:"stop_timeout_seconds"` // how long a stop waits for slow clients
 	machine
 	loop.Snapshot
-	Total loop.LoopStats `json:"total"` // the sum of the loops
+	Total   loop.LoopStats `json:"total"`             // the sum of the loops
+	Channel *bus.Stats     `json:"channel,omitempty"` // the link to Workerman processes; absent where there is none
 }
 
 // identity is the part of a status that does not change while a server runs.
@@ -113,7 +115,7 @@ func (r *rim) copyAnswer(dir runDir, path string, timeout time.Duration) error {
 // statusText is the whole picture: the global part, a row per loop, the sum.
 func statusText(s *Status) string {
 	t := loopsTable(s)
-	return globalText(s) + tablePart("LOOPS", t)
+	return globalText(s) + tablePart("LOOPS", t) + channelText(s.Channel)
 }
 
 // globalText is the part about the process.

@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 		// A variable meant for an operator's server must not reach the servers under test.
 		for _, kv := range os.Environ() {
 			if name, _, _ := strings.Cut(kv, "="); strings.HasPrefix(name, "RINGCAST_") &&
-				name != "RINGCAST_BINARY" && name != "RINGCAST_BROWSER" {
+				name != "RINGCAST_BINARY" && name != "RINGCAST_BROWSER" && name != "RINGCAST_PHP" {
 				os.Unsetenv(name)
 			}
 		}
@@ -269,6 +269,8 @@ type status struct {
 	AcceptErrs uint64 `json:"accept_errors"`
 	Total      row    `json:"total"`
 	Loops      []row  `json:"loops"`
+
+	Channel *channelStatus `json:"channel"`
 }
 
 // readStatus asks on the control socket, as `ringcast status --json` does; that the two say the same is a test of its own.
