@@ -358,6 +358,7 @@ func TestChannelStopsInGoodOrder(t *testing.T) {
 		_, err := ws.replyTo(fmt.Sprint(i))
 		must(t, err)
 	}
+	ws.hangUp()
 	equal(t, "exit status of stop", run("stop", "--run-dir", s.dir).exit, 0)
 	for i := range 500 {
 		c.expectEvent(t, "send_to_group", groupEvent("g", fmt.Sprint(i)))
