@@ -1,0 +1,339 @@
+package bus
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"ringcast/loop"
+)
+
+func (b *started) subscriber(channels ...string) *phpClient {
+	b.t.Helper()
+	want := b.Stats().Subscriptions + len(channels)
+	c := b.dial()
+	for _, channel := range channels {
+		c.say(verb("subscribe", channel))
+	}
+	b.eventually("subscribed", func(s Stats) bool { return s.Subscriptions == want })
+	return c
+}
+
+func TestASubscribersEventsComeOnceAndAnothersNever(t *testing.T) {
+	b := startBus(t, Config{})
+	twice, other := b.subscriber("news"), b.subscriber("else")
+	twice.say(verb("subscribe", "news"), verb("publish", "news", "i:1;"))
+	twice.hear(event("news", "i:1;"))
+	other.say(verb("publish", "news", "i:2;"))
+	twice.hear(event("news", "i:2;"))
+	other.hearNothing()
+	twice.say(verb("unsubscribe", "news"), verb("publish", "news", "i:3;"))
+	twice.hearNothing()
+}
+
+func TestNumbersAndStringsAreOneNameAndKeepTheirType(t *testing.T) {
+	b := startBus(t, Config{})
+	c := b.dial()
+	c.say(frame(`a:2:{s:8:"channels";a:2:{i:0;i:123;i:1;i:-7;}s:4:"type";s:9:"subscribe";}`), // in another order
+		verb("publish", "123", "N;"), verb("publish", "-7", "N;"), verb("publish", "0123", "N;"),
+		frame(`a:3:{s:4:"type";s:7:"publish";s:4:"data";b:1;s:8:"channels";a:1:{s:1:"x";i:123;}}`))
+	c.hear(event("123", "N;"), event("-7", "N;"), `a:3:{s:4:"type";s:5:"event";s:7:"channel";i:123;s:4:"data";b:1;}`)
+}
+
+func TestPublishLoopGoesRound(t *testing.T) {
+	b := startBus(t, Config{})
+	clients := []*phpClient{b.subscriber("turns"), b.subscriber("turns"), b.subscriber("turns")}
+	publisher := b.dial()
+	for i := range 9 {
+		publisher.say(verb("publishLoop", "turns", fmt.Sprintf("i:%d;", i)))
+	}
+	for i := range 9 {
+		clients[i%3].hear(event("turns", fmt.Sprintf("i:%d;", i)))
+	}
+	clients[0].conn.Close()
+	b.eventually("one is gone", func(s Stats) bool { return s.Subscriptions == 2 })
+	for i := range 4 {
+		publisher.say(verb("publishLoop", "turns", fmt.Sprintf("i:%d;", i)))
+	}
+	for i := range 4 {
+		clients[1+i%2].hear(event("turns", fmt.Sprintf("i:%d;", i)))
+	}
+	publisher.say(verb("publishLoop", BridgeDefault, about("g", "x")))
+	publisher.hearNothing()
+	if got := b.groups.published(); len(got) > 0 {
+		t.Errorf("published to groups by publishLoop, which is for one: got %q", got)
+	}
+}
+
+func TestAJobWaitsForWhoReservedAndGoesToOne(t *testing.T) {
+	b := startBus(t, Config{})
+	producer, one, two := b.dial(), b.dial(), b.dial()
+	producer.say(verb("enqueue", "q", "i:0;"), verb("enqueue", "q", "i:1;"), verb("enqueue", "q", "i:2;"))
+	b.eventually("jobs wait", func(s Stats) bool { return s.Jobs == 3 && s.JobBytes > 0 && s.Queues == 1 })
+	one.say(reserve, verb("watch", "q")) // a reserve is good for what is watched at the time
+	one.hearNothing()
+	one.say(reserve)
+	one.hear(job("q", "i:0;"))
+	one.say(verb("watch", "q"), reserve)
+	one.hear(job("q", "i:1;"))
+	two.say(verb("watch", "q"), verb("watch", "p"), reserve)
+	two.hear(job("q", "i:2;"))
+	producer.say(verb("enqueue", "p", "i:3;")) // another queue, another job, as in the original
+	two.hear(job("p", "i:3;"))
+	one.say(reserve, reserve) // and for one job: it is not said twice while it stands
+	one.hearNothing()
+	producer.say(verb("enqueue", "q", "i:4;"), verb("enqueue", "q", "i:5;"))
+	one.hear(job("q", "i:4;"))
+	one.hearNothing()
+	one.say(reserve)
+	one.hear(job("q", "i:5;"))
+	one.say(reserve)
+	one.hearNothing()
+	one.say(verb("unwatch", "q"))
+	two.say(reserve, verb("unwatch", "p"))
+	two.hearNothing()
+	one.hearNothing()
+	producer.say(verb("enqueue", "q", "i:6;"))
+	two.hear(job("q", "i:6;"))
+	two.conn.Close()
+	b.eventually("nothing is left", func(s Stats) bool { return s.Queues == 0 && s.Jobs == 0 && s.JobBytes == 0 && s.Subscriptions == 0 })
+	st := b.Stats()
+	if st.JobsIn != 7 || st.JobsOut != 7 {
+		t.Errorf("jobs: got %d in and %d out, want 7 and 7", st.JobsIn, st.JobsOut)
+	}
+}
+
+func TestWhatOneClientSaysKeepsItsOrderOverAllChannels(t *testing.T) {
+	b := startBus(t, Config{})
+	c := b.subscriber(BridgeDefault, "other")
+	hold := make(chan struct{})
+	b.groups.change(func() { b.groups.hold = hold })
+	p := b.dial()
+	p.say(verb("publish", BridgeDefault, about("g", "1")), verb("publish", BridgeDefault, about("h", "2")),
+		verb("publish", "other", "i:3;"), verb("publish", BridgeDefault, "i:4;"), verb("publishLoop", "other", "i:5;"))
+	b.eventually("both are on their way", func(Stats) bool { return len(b.groups.published()) == 2 })
+	close(hold)
+	c.hear(event(BridgeDefault, about("g", "1")), event(BridgeDefault, about("h", "2")), event("other", "i:3;"),
+		event(BridgeDefault, "i:4;"), event("other", "i:5;"))
+}
+
+func TestWhatOthersPublishToGroupsIsAnEventForSubscribersOfTheBridge(t *testing.T) {
+	b := startBus(t, Config{Bridge: "bridge", FrameBytesMax: 1000})
+	c, other := b.subscriber("bridge"), b.subscriber(BridgeDefault)
+	for _, text := range []string{"a", strings.Repeat("b", 1000), "c"} {
+		if err := b.groups.PublishWait(context.Background(), "123", []byte(text), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.hear(`a:3:{s:4:"type";s:5:"event";s:7:"channel";s:6:"bridge";s:4:"data";a:2:{s:8:"group_id";s:3:"123";s:7:"message";s:1:"a";}}`,
+		event("bridge", about("123", "c")))
+	other.hearNothing()
+	if got := b.Stats().Refused["too_big"]; got != 1 {
+		t.Errorf("too big for PHP: got %d, want 1", got)
+	}
+}
+
+func TestEachBoundClosesAndCounts(t *testing.T) {
+	big := fmt.Sprintf(`s:%d:"%s";`, 900, strings.Repeat("x", 900))
+	for what, test := range map[string]struct {
+		cfg    Config
+		closed string
+		say    []string
+	}{
+		"a frame":                {Config{FrameBytesMax: 100}, "bad_frame", []string{verb("publish", "c", big)}},
+		"channels":               {Config{SubscriptionsMax: 2}, "subscriptions", []string{verb("subscribe", "a"), verb("watch", "a"), verb("subscribe", "c")}},
+		"watches":                {Config{SubscriptionsMax: 2}, "subscriptions", []string{verb("watch", "a"), verb("subscribe", "a"), verb("watch", "b")}},
+		"names in one frame":     {Config{SubscriptionsMax: 2}, "bad_frame", []string{frame(`a:2:{s:4:"type";s:9:"subscribe";s:8:"channels";a:3:{i:0;i:1;i:1;i:2;i:2;i:3;}}`)}},
+		"a name":                 {Config{}, "bad_frame", []string{verb("subscribe", strings.Repeat("n", nameBytesMax+1))}},
+		"jobs in a queue":        {Config{QueueJobsMax: 2}, "queue", []string{verb("enqueue", "q", "i:1;"), verb("enqueue", "q", "i:2;"), verb("enqueue", "r", "i:3;"), verb("enqueue", "q", "i:4;")}},
+		"bytes in queues":        {Config{QueueBytesMax: 1000}, "queue", []string{verb("enqueue", "q", big), verb("enqueue", "r", big)}},
+		"what waits for one":     {Config{OutboundBytesMax: 100 << 10}, "outbound", []string{verb("subscribe", "c"), strings.Repeat(verb("publish", "c", big), 20_000)}},
+		"while the server stops": {Config{}, "stopping", []string{verb("publish", BridgeDefault, about("g", "x"))}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			b := startBus(t, test.cfg)
+			if test.closed == "stopping" {
+				b.groups.change(func() { b.groups.err = loop.ErrStopping })
+			}
+			c, other := b.dial(), b.subscriber("fine")
+			go func() { // may be cut off while it says it, and does not read
+				for _, text := range test.say {
+					c.conn.Write([]byte(text))
+				}
+			}()
+			b.eventually("closed and counted", func(s Stats) bool { return s.Closed[test.closed] == 1 && s.Clients == 1 })
+			c.cut()
+			other.hearNothing()
+			for why, n := range b.Stats().Closed {
+				if why != test.closed && n != 0 {
+					t.Errorf("closed for %s: got %d, want 0", why, n)
+				}
+			}
+		})
+	}
+}
+
+func TestMoreClientsThanMayBeAreNotLetIn(t *testing.T) {
+	b := startBus(t, Config{ClientsMax: 2})
+	first, second := b.dial(), b.dial()
+	first.hearNothing()
+	second.hearNothing()
+	b.dial().cut()
+	first.conn.Close()
+	b.eventually("there is room", func(s Stats) bool { return s.Clients == 1 && s.RefusedClients["clients"] == 1 })
+	b.dial().hearNothing()
+}
+
+func TestOnlyAllowedAddressesAreLetIn(t *testing.T) {
+	b := startBus(t, Config{Listen: "[::]:0", Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.2/31"), netip.MustParsePrefix("::2/128")}})
+	_, port, _ := net.SplitHostPort(b.Addr())
+	from := func(local string) *phpClient {
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(local)}}
+		conn, err := d.Dial("tcp", "127.0.0.1:"+port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		return &phpClient{t, conn, bufio.NewReader(conn)}
+	}
+	from("127.0.0.1").cut()
+	from("127.0.0.2").hearNothing()
+	from("127.0.0.3").hearNothing()
+	from("127.0.0.4").cut()
+	if got := b.Stats().RefusedClients["address"]; got != 2 {
+		t.Errorf("turned away: got %d, want 2", got)
+	}
+}
+
+func TestCloseWritesWhatWaitsAndCutsWhoDoesNotTakeIt(t *testing.T) {
+	groups := newFakeGroups()
+	s, err := Start(Config{Listen: "127.0.0.1:0"}, groups)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &started{s, t, groups}
+	c, deaf := b.subscriber("c"), b.subscriber("c")
+	big := fmt.Sprintf(`s:%d:"%s";`, 1<<20, strings.Repeat("x", 1<<20))
+	publisher := b.dial()
+	for range 8 {
+		publisher.say(verb("publish", "c", big))
+	}
+	b.eventually("all is on its way", func(s Stats) bool { return s.EventsOut == 16 })
+	ctx, cancel := context.WithCancel(context.Background())
+	heard := make(chan int)
+	go func() {
+		n := 0
+		for {
+			if body, err := c.next(); err != nil || body != event("c", big) {
+				break
+			}
+			n++
+		}
+		cancel() // deaf has had its time
+		heard <- n
+	}()
+	err = b.Close(ctx)
+	if n := <-heard; n != 8 || err == nil {
+		t.Errorf("got %d events and error %v, want 8 and that some were not taken", n, err)
+	}
+	deaf.cut()
+	if !groups.closed {
+		t.Error("the groups were not closed")
+	}
+}
+
+func TestAFaultOfOursClosesOneClient(t *testing.T) {
+	b := startBus(t, Config{})
+	srv := b.end.(*server)
+	c, other := b.subscriber("c"), b.subscriber("d")
+	srv.mu.Lock()
+	srv.channels["boom"] = &channel{subscribers: []*peer{nil}}
+	srv.mu.Unlock()
+	c.say(verb("publish", "boom", "N;"))
+	c.cut()
+	other.hearNothing()
+	if st := b.Stats(); st.Panics != 1 || st.Closed["panic"] != 1 {
+		t.Errorf("got %+v, want one panic", st)
+	}
+	srv.mu.Lock()
+	srv.channels[BridgeDefault] = srv.channels["boom"]
+	srv.mu.Unlock()
+	if err := b.groups.PublishWait(context.Background(), "g", []byte("x"), nil); err != nil {
+		t.Fatal(err)
+	}
+	b.eventually("the second is survived", func(s Stats) bool { return s.Panics == 2 })
+	srv.mu.Lock()
+	delete(srv.channels, BridgeDefault)
+	srv.mu.Unlock()
+	other.say(verb("publish", BridgeDefault, about("g", "goes on")), verb("publish", "d", "N;"))
+	other.hear(event("d", "N;"))
+}
+
+func TestAUnixSocketThatADeadServerLeftIsTakenOver(t *testing.T) {
+	dir, err := os.MkdirTemp("", "bus")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	path := dir + "/s"
+	left, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	left.SetUnlinkOnClose(false)
+	if _, err := Start(Config{Listen: "unix:" + path}, newFakeGroups()); err == nil {
+		t.Error("a socket that somebody listens on was taken")
+	}
+	left.Close()
+	b := startBus(t, Config{Listen: "unix://" + path})
+	b.dial().hearNothing()
+	if b.Addr() != "unix:"+path {
+		t.Errorf("address: got %s", b.Addr())
+	}
+	file := dir + "/file"
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Start(Config{Listen: "unix:" + file}, newFakeGroups()); err == nil {
+		t.Error("a file that is no socket was taken")
+	}
+}
+
+func TestStartSaysWhatIsWrong(t *testing.T) {
+	for want, cfg := range map[string]Config{
+		"name one address": {},
+		"one address":      {Listen: "127.0.0.1:0", Connect: "127.0.0.1:1"},
+		"positive":         {Listen: "127.0.0.1:0", QueueJobsMax: -1},
+		"a name of":        {Listen: "127.0.0.1:0", Bridge: strings.Repeat("x", nameBytesMax+1)},
+		"listen":           {Listen: "256.0.0.1:0"},
+	} {
+		groups := newFakeGroups()
+		_, err := Start(cfg, groups)
+		if err == nil || !strings.Contains(err.Error(), want) || !groups.closed {
+			t.Errorf("%+v: got %v, groups closed %t, want %q and closed", cfg, err, groups.closed, want)
+		}
+	}
+}
+
+func TestExposed(t *testing.T) {
+	for addr, want := range map[string]bool{"127.0.0.1:1": false, "[::1]:1": false, "unix:/x": false, "0.0.0.0:1": true,
+		"[::]:1": true, "192.0.2.1:1": true} {
+		if got := Exposed(addr); got != want {
+			t.Errorf("%s: got %t", addr, got)
+		}
+	}
+}
+
+func TestEveryCountHasItsName(t *testing.T) {
+	for _, names := range [][]string{refusalNames[:], closingNames[:], turnedAwayNames[:]} {
+		if slices.Contains(names, "") {
+			t.Errorf("names: got %q, want no empty one", names)
+		}
+	}
+}
