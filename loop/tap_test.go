@@ -1,0 +1,136 @@
+package loop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+)
+
+func TestATapHearsWhatMembersHearInTheirOrder(t *testing.T) {
+	s := startServer(t, Config{Loops: 3})
+	tap, err := s.Hub().NewTap()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tap.Close()
+	if _, err := s.Hub().NewTap(); err != ErrTapped {
+		t.Errorf("a second tap: got %v, want ErrTapped", err)
+	}
+	const each = 300
+	members := joinAll(t, s, 4)
+	go members[0].sendNumbered(0, each)
+	go func() {
+		for i := range each {
+			tap.PublishWait(context.Background(), "g", fmt.Appendf(nil, "1 %d", i), i+1)
+		}
+	}()
+	var heard []string
+	var seq uint64
+	tokens := 0
+	for len(heard) < 2*each {
+		got, err := tap.Take(within(t), nil)
+		if err != nil {
+			t.Fatalf("after %d: %v", len(heard), err)
+		}
+		for _, p := range got {
+			if p.Token != nil {
+				tokens++
+				if p.Token != tokens {
+					t.Fatalf("token: got %v, want %d", p.Token, tokens)
+				}
+			}
+			if seq++; p.Group != "g" || p.Seq != seq {
+				t.Fatalf("got group %q and number %d, want g and %d", p.Group, p.Seq, seq)
+			}
+			heard = append(heard, string(p.Message))
+		}
+	}
+	for _, got := range hear(t, members, 2*each) {
+		if !slices.Equal(got, heard) {
+			t.Fatalf("a member and the tap heard different things: %q and %q", got, heard)
+		}
+	}
+	if tokens != each {
+		t.Errorf("tokens: got %d, want %d", tokens, each)
+	}
+}
+
+func TestWhoWaitsForRoomIsWokenOrGivesUp(t *testing.T) {
+	s := startServer(t, Config{Loops: 1})
+	tap, err := s.Hub().NewTap() // nobody takes from it, so publishes come to a halt
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := s.Hub().NewPort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for err == nil {
+		err = port.Publish("g", []byte("x"))
+	}
+	if err != ErrBusy {
+		t.Fatalf("got %v, want ErrBusy", err)
+	}
+	canceled, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := port.PublishWait(canceled, "g", []byte("x"), nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want the context's error", err)
+	}
+	if err := port.PublishWait(canceled, "", nil, nil); err != ErrBadGroup {
+		t.Errorf("got %v, want ErrBadGroup", err)
+	}
+	const waiters = 10
+	done := make(chan error, waiters)
+	for range waiters {
+		go func() { done <- port.PublishWait(within(t), "g", []byte("y"), nil) }()
+	}
+	if s.Hub().Snapshot().Total().LaneDepth == 0 {
+		t.Error("lane depth with a tap that nobody takes from: got 0")
+	}
+	tap.Close()
+	tap.Close()
+	for range waiters {
+		if err := <-done; err != nil {
+			t.Errorf("a waiter: got %v", err)
+		}
+	}
+	if _, err := tap.Take(canceled, nil); !errors.Is(err, context.Canceled) {
+		// What had come before the end may still be taken.
+		if err != nil {
+			t.Errorf("a tap that is closed: got %v", err)
+		}
+	}
+	again, err := s.Hub().NewTap()
+	if err != nil {
+		t.Fatalf("a tap after the first was closed: got %v", err)
+	}
+	again.Close()
+}
+
+func TestATapAndItsWaitersEndWithTheServer(t *testing.T) {
+	s := startServer(t, Config{Loops: 2})
+	tap, err := s.Hub().NewTap()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tap.Publish("g", []byte("last")); err != nil {
+		t.Fatal(err)
+	}
+	stopped := make(chan error, 1)
+	go func() { stopped <- s.Stop(within(t)) }()
+	got, err := tap.Take(within(t), nil)
+	if err != nil || len(got) != 1 || string(got[0].Message) != "last" {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if err := <-stopped; err != nil {
+		t.Errorf("stop: got %v", err)
+	}
+	if _, err := tap.Take(within(t), nil); err != ErrStopping {
+		t.Errorf("got %v, want ErrStopping", err)
+	}
+	if err := tap.PublishWait(within(t), "g", []byte("x"), nil); err != ErrStopping {
+		t.Errorf("got %v, want ErrStopping", err)
+	}
+}
