@@ -482,16 +482,23 @@ func TestAChannelLinkComesBackAndCountsWhatIsLost(t *testing.T) {
 	hub = start(t, "--channel", addr)
 	elsewhere := member(t, hub, "g") // may come too late for some of those that waited
 	connected(true)
+	s.eventually("what waited was sent", func() error {
+		if st := s.channel(); st.WaitingBytes != 0 {
+			return fmt.Errorf("got %+v", st)
+		}
+		return nil
+	})
 	must(t, m.text(sendCommand("g", "it is back")))
 	if _, err := elsewhere.collectUntil("it is back"); err != nil {
 		t.Fatal(err)
 	}
-	st := s.channel()
-	equal(t, "reconnects", st.Reconnects, 1)
-	equal(t, "events sent and refused", st.EventsOut+st.Refused["buffer"], away+1)
-	if st.Refused["buffer"] == 0 || st.EventsOut < 2 {
-		t.Errorf("got %+v, want some events refused and some kept", st)
-	}
+	s.eventually("each event was sent or refused, and both have happened", func() error {
+		st := s.channel()
+		if refused := st.Refused["buffer"]; st.EventsOut+refused != away+1 || refused == 0 || st.EventsOut < 2 || st.Reconnects != 1 {
+			return fmt.Errorf("got %+v", st)
+		}
+		return nil
+	})
 }
 
 // freeAddr is a loopback address that was free a moment ago, for servers that have to come back to it.

@@ -239,8 +239,10 @@ func TestPHPWorkersAndRingcastShareGroupsThroughPHPsChannel(t *testing.T) {
 	for i := range 10 {
 		must(t, m.text(sendCommand("room", fmt.Sprintf("while it was away %d", i))))
 	}
+	restarted := time.Now()
 	startWorkerman(t, server)
 	s.eventually("ringcast is back", state(true))
+	t.Logf("ringcast was back %s after PHP was told to start its server again", time.Since(restarted).Round(time.Millisecond))
 	s.eventually("what waited was sent", func() error {
 		if st := s.channel(); st.WaitingBytes != 0 {
 			return fmt.Errorf("got %+v", st)
@@ -254,6 +256,7 @@ func TestPHPWorkersAndRingcastShareGroupsThroughPHPsChannel(t *testing.T) {
 	must(t, back.text(sendCommand("back", "from PHP")))
 	mine.expect(t, "from PHP")
 	back.expect(t, "from PHP")
+	t.Logf("and all workers' messages went through after %s", time.Since(restarted).Round(time.Millisecond))
 	must(t, mine.text(sendCommand("back", "from ringcast")))
 	mine.expect(t, "from ringcast")
 	back.expect(t, "from ringcast")
