@@ -27,6 +27,7 @@ type peer struct {
 	subscribed map[string]struct{}
 	watched    map[string]*queue
 	inFlight   int           // events on their way through the groups
+	flying     int           // their bytes
 	landed     chan struct{} // closed when there is none any more; nil: nobody waits for it
 }
 
@@ -168,35 +169,44 @@ func (p *peer) toGroup(m *message, n name, data []byte) (done bool, err error) {
 	if !is {
 		return false, nil
 	}
+	frame := eventFrame(verbEvent, n, data)
+	s.mu.Lock()
+	full := p.flying > 0 && p.flying+frameBytes(frame) > s.cfg.OutboundBytesMax
+	s.mu.Unlock()
+	if full { // lanes count the message alone, and its event may be much longer
+		if err := p.settle(); err != nil {
+			return false, err
+		}
+	}
 	s.mu.Lock()
 	p.inFlight++
+	p.flying += frameBytes(frame)
 	s.mu.Unlock()
-	err = s.groups.PublishWait(p.ctx, g.group, g.text, &bridged{p, eventFrame(verbEvent, n, data)})
+	err = s.groups.PublishWait(p.ctx, g.group, g.text, &bridged{p, frame})
 	switch {
 	case err == nil:
 		s.count.published.Add(1)
 		return true, nil
 	case errors.Is(err, loop.ErrBadGroup) || errors.Is(err, loop.ErrBadMessage):
-		p.settled()
+		p.settled(frame)
 		s.count.refused[refusedGroup].Add(1)
 		return false, nil
 	case p.ctx.Err() != nil:
-		p.settled()
+		p.settled(frame)
 		s.count.refused[refusedCutOff].Add(1)
 		return false, io.ErrClosedPipe
-	default:
-		p.settled()
+	default: // the server stops; that the connection ends in a moment is how the peer is told, and till then it may receive
+		p.settled(frame)
 		s.count.refused[refusedStopping].Add(1)
-		p.fail(closedStopping, "the server is stopping")
-		return false, io.ErrClosedPipe
+		return true, nil
 	}
 }
 
 // settled notes that an event has come back from the groups, or never went there.
-func (p *peer) settled() {
+func (p *peer) settled(frame []byte) {
 	p.server.mu.Lock()
 	defer p.server.mu.Unlock()
-	p.inFlight = max(0, p.inFlight-1)
+	p.inFlight, p.flying = max(0, p.inFlight-1), max(0, p.flying-frameBytes(frame))
 	if p.inFlight == 0 && p.landed != nil {
 		close(p.landed)
 		p.landed = nil
@@ -219,7 +229,7 @@ func (p *peer) settle() error {
 	case <-landed:
 	case <-time.After(landMax): // a panic in a loop has dropped one; then order is not to be had
 		s.mu.Lock()
-		p.inFlight, p.landed = 0, nil
+		p.inFlight, p.flying, p.landed = 0, 0, nil
 		s.mu.Unlock()
 	case <-p.ctx.Done():
 		return io.ErrClosedPipe

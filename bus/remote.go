@@ -222,7 +222,7 @@ func (r *remote) frame(ctx context.Context, body []byte) (err error) {
 		r.count.refused[refusedGroup].Add(1)
 	case err != nil:
 		r.count.refused[refusedStopping].Add(1)
-		return err
+		return ctx.Err() // nil where the server stops: the echoes of what it has published still matter
 	default:
 		r.count.published.Add(1)
 	}

@@ -123,6 +123,23 @@ func TestWhatOneClientSaysKeepsItsOrderOverAllChannels(t *testing.T) {
 		event(BridgeDefault, "i:4;"), event("other", "i:5;"))
 }
 
+func TestAClientIsNotReadFromWhileTooMuchOfItIsOnItsWay(t *testing.T) {
+	b := startBus(t, Config{OutboundBytesMax: 3000})
+	hold := make(chan struct{})
+	b.groups.change(func() { b.groups.hold = hold })
+	p := b.dial()
+	const events = 10
+	for range events {
+		p.say(verb("publish", BridgeDefault, fmt.Sprintf(`a:3:{s:8:"group_id";i:1;s:7:"message";s:1:"x";s:4:"more";s:1000:"%s";}`, strings.Repeat("y", 1000))))
+	}
+	b.eventually("some are on their way", func(s Stats) bool { return s.EventsIn == 3 })
+	if got := len(b.groups.published()); got != 2 {
+		t.Errorf("on their way: got %d, want the two that the bound has room for", got)
+	}
+	close(hold)
+	b.eventually("all have come", func(Stats) bool { return len(b.groups.published()) == events })
+}
+
 func TestWhatOthersPublishToGroupsIsAnEventForSubscribersOfTheBridge(t *testing.T) {
 	b := startBus(t, Config{Bridge: "bridge", FrameBytesMax: 1000})
 	c, other := b.subscriber("bridge"), b.subscriber(BridgeDefault)
@@ -146,21 +163,17 @@ func TestEachBoundClosesAndCounts(t *testing.T) {
 		closed string
 		say    []string
 	}{
-		"a frame":                {Config{FrameBytesMax: 100}, "bad_frame", []string{verb("publish", "c", big)}},
-		"channels":               {Config{SubscriptionsMax: 2}, "subscriptions", []string{verb("subscribe", "a"), verb("watch", "a"), verb("subscribe", "c")}},
-		"watches":                {Config{SubscriptionsMax: 2}, "subscriptions", []string{verb("watch", "a"), verb("subscribe", "a"), verb("watch", "b")}},
-		"names in one frame":     {Config{SubscriptionsMax: 2}, "bad_frame", []string{frame(`a:2:{s:4:"type";s:9:"subscribe";s:8:"channels";a:3:{i:0;i:1;i:1;i:2;i:2;i:3;}}`)}},
-		"a name":                 {Config{}, "bad_frame", []string{verb("subscribe", strings.Repeat("n", nameBytesMax+1))}},
-		"jobs in a queue":        {Config{QueueJobsMax: 2}, "queue", []string{verb("enqueue", "q", "i:1;"), verb("enqueue", "q", "i:2;"), verb("enqueue", "r", "i:3;"), verb("enqueue", "q", "i:4;")}},
-		"bytes in queues":        {Config{QueueBytesMax: 1000}, "queue", []string{verb("enqueue", "q", big), verb("enqueue", "r", big)}},
-		"what waits for one":     {Config{OutboundBytesMax: 100 << 10}, "outbound", []string{verb("subscribe", "c"), strings.Repeat(verb("publish", "c", big), 20_000)}},
-		"while the server stops": {Config{}, "stopping", []string{verb("publish", BridgeDefault, about("g", "x"))}},
+		"a frame":            {Config{FrameBytesMax: 100}, "bad_frame", []string{verb("publish", "c", big)}},
+		"channels":           {Config{SubscriptionsMax: 2}, "subscriptions", []string{verb("subscribe", "a"), verb("watch", "a"), verb("subscribe", "c")}},
+		"watches":            {Config{SubscriptionsMax: 2}, "subscriptions", []string{verb("watch", "a"), verb("subscribe", "a"), verb("watch", "b")}},
+		"names in one frame": {Config{SubscriptionsMax: 2}, "bad_frame", []string{frame(`a:2:{s:4:"type";s:9:"subscribe";s:8:"channels";a:3:{i:0;i:1;i:1;i:2;i:2;i:3;}}`)}},
+		"a name":             {Config{}, "bad_frame", []string{verb("subscribe", strings.Repeat("n", nameBytesMax+1))}},
+		"jobs in a queue":    {Config{QueueJobsMax: 2}, "queue", []string{verb("enqueue", "q", "i:1;"), verb("enqueue", "q", "i:2;"), verb("enqueue", "r", "i:3;"), verb("enqueue", "q", "i:4;")}},
+		"bytes in queues":    {Config{QueueBytesMax: 1000}, "queue", []string{verb("enqueue", "q", big), verb("enqueue", "r", big)}},
+		"what waits for one": {Config{OutboundBytesMax: 100 << 10}, "outbound", []string{verb("subscribe", "c"), strings.Repeat(verb("publish", "c", big), 20_000)}},
 	} {
 		t.Run(what, func(t *testing.T) {
 			b := startBus(t, test.cfg)
-			if test.closed == "stopping" {
-				b.groups.change(func() { b.groups.err = loop.ErrStopping })
-			}
 			c, other := b.dial(), b.subscriber("fine")
 			go func() { // may be cut off while it says it, and does not read
 				for _, text := range test.say {
@@ -177,6 +190,20 @@ func TestEachBoundClosesAndCounts(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestWhileTheServerStopsNothingIsTakenAndWhatIsThereStillGoesOut(t *testing.T) {
+	b := startBus(t, Config{})
+	c := b.subscriber(BridgeDefault)
+	b.groups.change(func() { b.groups.err = loop.ErrStopping })
+	c.say(verb("publish", BridgeDefault, about("g", "too late")))
+	b.eventually("refused", func(s Stats) bool { return s.Refused["stopping"] == 1 })
+	b.groups.change(func() { b.groups.err = nil })
+	if err := b.groups.PublishWait(context.Background(), "g", []byte("accepted before"), nil); err != nil {
+		t.Fatal(err)
+	}
+	c.hear(event(BridgeDefault, about("g", "accepted before")))
+	c.hearNothing()
 }
 
 func TestMoreClientsThanMayBeAreNotLetIn(t *testing.T) {

@@ -61,12 +61,11 @@ const (
 	closedSubscriptions                // it wanted more subscriptions than it may have
 	closedQueue                        // it enqueued to a queue that is full
 	closedOutbound                     // it did not take what was for it
-	closedStopping                     // it published while the server stops
 	closedPanic                        // a fault of ours
 	closings
 )
 
-var closingNames = [closings]string{"bad_frame", "subscriptions", "queue", "outbound", "stopping", "panic"}
+var closingNames = [closings]string{"bad_frame", "subscriptions", "queue", "outbound", "panic"}
 
 // turnedAway is why a connection was not let in.
 type turnedAway uint8

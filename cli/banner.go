@@ -34,7 +34,11 @@ func (b *banner) text() string {
 		rows:    [][]string{{"ringcast", "ws://" + b.listen.String(), fmt.Sprint(b.loops), "[OK]"}},
 	}
 	if b.channel != "" {
-		listeners.rows = append(listeners.rows, []string{"channel", b.channel, "", "[OK]"})
+		state := "[OK]"
+		if strings.HasPrefix(b.channel, clientOf) {
+			state = "" // the log says when it is connected
+		}
+		listeners.rows = append(listeners.rows, []string{"channel", b.channel, "", state})
 	}
 	var out strings.Builder
 	out.WriteString(titled("RINGCAST", bannerWidth))

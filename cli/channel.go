@@ -141,13 +141,15 @@ func closeChannel(channel *bus.Bus, ended error, log *slog.Logger) error {
 	return ended
 }
 
+const clientOf = "client of "
+
 // channelAddr is what the banner shows of the bus.
 func channelAddr(channel *bus.Bus) string {
 	switch {
 	case channel == nil:
 		return ""
 	case channel.Stats().Mode == "client":
-		return "client of " + channel.Addr()
+		return clientOf + channel.Addr()
 	case strings.HasPrefix(channel.Addr(), "unix:"):
 		return channel.Addr()
 	default:
