@@ -38,7 +38,7 @@ type settings struct {
 	listen         string
 	loops          int
 	limits         loop.Limits // what a reload can change
-	channel        bus.Config // its zero value: none
+	channel        bus.Config  // its zero value: none
 	tcpKeepAlive   time.Duration
 	tcpUserTimeout time.Duration
 	stopTimeout    time.Duration
