@@ -133,6 +133,10 @@ func (s *shard) event(c *client, ev *wsproto.Event) {
 	switch ev.Kind {
 	case wsproto.EventText, wsproto.EventBinary:
 		s.count.messagesIn.Add(1)
+		if s.hub.echo {
+			s.echo(c, ev)
+			return
+		}
 		s.command(c, ev.Payload)
 	case wsproto.EventPing:
 		s.replyTo(c, wsproto.AppendPong(s.outFor(c), ev.Payload))
@@ -145,6 +149,15 @@ func (s *shard) event(c *client, ev *wsproto.Event) {
 		count(&s.count.protocolErrors, closeKindOf(ev.Code))
 		s.close(c, ev.Code, ev.Reason)
 	}
+}
+
+// echo sends a message back as it came. What a conformance tool then talks to is, but for the commands, what serves.
+func (s *shard) echo(c *client, ev *wsproto.Event) {
+	op := wsproto.OpText
+	if ev.Kind == wsproto.EventBinary {
+		op = wsproto.OpBinary
+	}
+	s.replyTo(c, wsproto.AppendFrame(s.outFor(c), op, ev.Payload))
 }
 
 // command does what a message asks for. The seed's rule: without an id nothing is answered, and what is no command is
