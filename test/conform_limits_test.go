@@ -6,8 +6,8 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// Group 9: size and number. Messages of up to 4 MiB, whole, in fragments and in small writes, and many small ones; with
-// CONFORMANCE=full up to 16 MiB, and all of the smaller in every way.
+// Group 9: size and number. Messages of up to 4 MiB whole and in fragments, of 1 MiB in small writes, and many small ones;
+// with CONFORMANCE=full four times as much.
 func limitCases() (cases []conformCase) {
 	const KiB, MiB = 1 << 10, 1 << 20
 	add := func(id string, c conformCase) {
@@ -24,9 +24,9 @@ func limitCases() (cases []conformCase) {
 		{"text", ws.OpText, textFrame, textBack, patterned},
 		{"binary", ws.OpBinary, binaryFrame, binaryBack, func(n int) string { return string(anyBytes(n)) }},
 	} {
-		sizes, fragmented, chop := []int{64 * KiB, 256 * KiB, 1 * MiB, 4 * MiB}, 1*MiB, 128*KiB
+		sizes, fragmented, chop := []int{64 * KiB, 256 * KiB, 1 * MiB, 4 * MiB}, 4*MiB, 1*MiB
 		if conformFully() {
-			sizes, fragmented, chop = append(sizes, 8*MiB, 16*MiB), 4*MiB, 1*MiB
+			sizes, fragmented, chop = append(sizes, 8*MiB, 16*MiB), 16*MiB, 4*MiB
 		}
 		for _, n := range sizes {
 			s := kind.of(n)
