@@ -59,16 +59,20 @@ func TestConformance(t *testing.T) {
 	for _, group := range conformGroups {
 		t.Run(group.name, func(t *testing.T) {
 			t.Parallel()
-			ran, ids := 0, map[string]bool{}
+			ran, late, ids := 0, false, map[string]bool{}
 			for _, c := range group.cases() {
 				if ids[c.id] {
 					t.Errorf("two cases are called %q", c.id)
 				}
 				ids[c.id] = true
+				if late {
+					t.Fatal("the server has let a case wait in vain: the others of this group are not run")
+				}
 				t.Run(c.id, func(t *testing.T) {
 					ran++
 					if err := c.converse(s.addr); err != nil {
 						t.Error(err)
+						late = errors.Is(err, os.ErrDeadlineExceeded)
 					}
 				})
 			}

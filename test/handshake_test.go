@@ -170,9 +170,8 @@ func TestFramesBehindTheOpeningHandshakeAreReadHoweverItIsCut(t *testing.T) {
 		}
 		res, _ := respond(t, c, "GET")
 		equal(t, "status", res.StatusCode, 101)
-		e, err := c.read()
-		if err != nil || e != pongBack("first frame") {
-			t.Errorf("cut behind %d of %d bytes: got %s (%v), want the pong", cut, len(all), e, err)
+		if e, err := c.read(); err != nil || e != pongBack("first frame") {
+			t.Fatalf("cut behind %d of %d bytes: got %s (%v), want the pong", cut, len(all), e, err)
 		}
 	}
 }
