@@ -3,7 +3,7 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME   ?= 20s
 
-.PHONY: help start test race fuzz lint bench browser ci
+.PHONY: help start test race conformance fuzz lint bench browser ci
 
 help: ## say what there is (the default)
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -16,6 +16,9 @@ test: ## all tests
 
 race: ## all tests under the race detector, with our own assertions
 	go test -race -tags invariants ./...
+
+conformance: ## RFC 6455 case by case, with the largest messages too
+	CONFORMANCE=full go test -count=1 -run 'Conformance|OpeningHandshake' ./test
 
 fuzz: ## every fuzz target for FUZZTIME (20s)
 	@set -e; for target in wsproto:FuzzHandshake wsproto:FuzzReader wsproto:FuzzCommand loop:FuzzShard; do \

@@ -55,7 +55,7 @@ type end uint8
 const (
 	endNone   end = iota // both directions of the stream are open
 	endOurs              // our direction is shut
-	endTheirs            // the peer has said its last word
+	endTheirs            // the peer has answered our Close frame
 )
 
 // extra is what a client has beside a single membership: unfinished input, and further memberships.

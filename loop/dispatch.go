@@ -133,18 +133,35 @@ func (s *shard) event(c *client, ev *wsproto.Event) {
 	switch ev.Kind {
 	case wsproto.EventText, wsproto.EventBinary:
 		s.count.messagesIn.Add(1)
+		if s.hub.echo {
+			s.echo(c, ev)
+			return
+		}
 		s.command(c, ev.Payload)
 	case wsproto.EventPing:
 		s.replyTo(c, wsproto.AppendPong(s.outFor(c), ev.Payload))
 	case wsproto.EventClose:
-		// RFC 6455 §5.5.1: answer a Close frame with one that has the same code.
+		// RFC 6455 §5.5.1: answer a Close frame with one that has the same code. §7.1.1: and do not cut before the peer
+		// has ended its side, since what it has yet to read would be lost if it said a word more.
 		s.replyTo(c, wsproto.AppendClose(s.outFor(c), ev.Code, ""))
-		s.closing(c)
-		s.finish(c)
+		s.flushOut()
+		if c.state == stateOpen {
+			s.closing(c)
+			s.settle(c)
+		}
 	case wsproto.EventFail:
 		count(&s.count.protocolErrors, closeKindOf(ev.Code))
 		s.close(c, ev.Code, ev.Reason)
 	}
+}
+
+// echo sends a message back as it came. What a conformance tool then talks to is, but for the commands, what serves.
+func (s *shard) echo(c *client, ev *wsproto.Event) {
+	op := wsproto.OpText
+	if ev.Kind == wsproto.EventBinary {
+		op = wsproto.OpBinary
+	}
+	s.replyTo(c, wsproto.AppendFrame(s.outFor(c), op, ev.Payload))
 }
 
 // command does what a message asks for. The seed's rule: without an id nothing is answered, and what is no command is

@@ -14,6 +14,7 @@ type Hub struct {
 	page   []byte
 	hash   func(group string) uint64
 	local  string // listening address, for ClientInfo
+	echo   bool   // messages are sent back, not read as commands
 
 	// Any goroutine.
 	bounds      atomic.Pointer[bounds] // loops have copies of the pointer, see Apply

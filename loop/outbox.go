@@ -174,14 +174,8 @@ func (s *shard) closing(c *client) {
 	s.time(c, s.bounds.closeTicks)
 }
 
-// finish is called when the peer has said its last word: cut as soon as the outbox is empty.
+// finish is called when the peer has answered our Close frame: cut as soon as the outbox is empty.
 func (s *shard) finish(c *client) {
-	if s.outClient == c {
-		s.flushOut()
-	}
-	if c.state != stateClosing {
-		return
-	}
 	c.end = endTheirs
 	s.settle(c)
 }

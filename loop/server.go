@@ -74,6 +74,7 @@ func Start(cfg Config) (*Server, error) {
 	}
 	s := &Server{hub: newHub(cfg.Loops, *cfg.bounds(), cfg.Page), log: cfg.Log, done: make(chan struct{})}
 	s.handler = newHandler(s.hub, cfg.Log)
+	s.hub.echo = cfg.Echo
 	for i, shard := range s.hub.shards {
 		shard.rim = s.handler.rim(i, cfg.PortableSend)
 	}

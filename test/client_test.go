@@ -41,6 +41,7 @@ type client struct {
 	conn    *net.TCPConn
 	in      *bufio.Reader
 	silent  bool     // reader's: pings stay unanswered, as from a peer that is gone
+	binary  bool     // reader's: binary messages may come, as they do from the echo alone
 	early   []string // reader's: texts that came while something else was waited for
 	idsUsed int      // writer's
 }
@@ -287,6 +288,10 @@ func (c *client) readUntil(deadline time.Time) (event, error) {
 	e := event{op: h.OpCode, text: string(payload)}
 	switch h.OpCode {
 	case ws.OpText, ws.OpPong:
+	case ws.OpBinary:
+		if !c.binary {
+			return e, errors.New("got a binary frame, want text or control")
+		}
 	case ws.OpPing:
 		if !c.silent {
 			if err := c.frame(ws.OpPong, true, e.text); err != nil {
