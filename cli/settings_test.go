@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alecthomas/kong"
-
 	"ringcast/loop"
 )
 
@@ -19,7 +17,7 @@ import (
 func parse(t *testing.T, args ...string) (settings, error) {
 	t.Helper()
 	var g grammar
-	parser, err := kong.New(&g, kong.Vars{"run_dir_tmp": "/tmp"})
+	parser, err := newParser(&g)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,6 +48,7 @@ func TestDefaultsAreTheOriginals(t *testing.T) {
 			OutboxBytesMax: 1 << 20, MemoryMax: memoryAuto(), Heartbeat: time.Minute, SlowTurn: 100 * time.Millisecond,
 		},
 	}
+	s.typed = startFlags{}
 	if err != nil || !reflect.DeepEqual(s, want) {
 		t.Errorf("got  %+v, %v\nwant %+v", s, err, want)
 	}
