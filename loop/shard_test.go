@@ -376,6 +376,47 @@ func TestAStoppingServerClosesItsClientsInSlices(t *testing.T) {
 	}
 }
 
+// laggard takes everything into a queue that empties when the test says so.
+type laggard struct {
+	stageConn
+	queued int
+}
+
+func (c *laggard) OutboundBuffered() int { return c.queued }
+
+func TestAStopWaitsForWhoStillTakesItsLastBytes(t *testing.T) {
+	st := newStage(1, nil)
+	s := st.hub.shards[0]
+	cuts := 0
+	s.rim.cut = func(c conn) {
+		cuts++
+		s.closed(c.(*laggard).client)
+	}
+	c := &laggard{}
+	c.shard = s
+	st.hub.admit()
+	c.client = s.opened(c)
+	s.traffic(c.client, []byte(simRequest))
+	c.queued = 1 << 20
+	s.stopping, s.closeAt = true, 1
+	wait := func(ticks uint32) {
+		for range ticks {
+			st.hub.beat()
+			st.settle()
+		}
+	}
+	s.woken()
+	wait(10 * s.bounds.closeTicks)
+	if cuts != 0 {
+		t.Errorf("while bytes wait for it and the stop's time is not over: got %d cuts, want none", cuts)
+	}
+	c.queued = 0
+	wait(2 * s.bounds.closeTicks)
+	if cuts != 1 {
+		t.Errorf("once it has taken all and does not end the connection: got %d cuts, want 1", cuts)
+	}
+}
+
 // A client that pipelines without end is answered in portions.
 func TestRepliesAreSentInPortions(t *testing.T) {
 	st := newStage(1, nil)
