@@ -77,14 +77,11 @@ func saveMemory() {
 // gcPercent is how much the heap may grow, in percent of what was alive, before the next collection.
 const gcPercent = 25
 
-// goMemoryLimit is GOMEMLIMIT; asked for before anything else may set a limit, since a reload wants to know it too.
-var goMemoryLimit = debug.SetMemoryLimit(-1)
-
 // memoryAuto is the memory limit where the operator names none: GOMEMLIMIT if that is set, else four fifths of what the
 // container or the machine has. The rest is the kernel's: a socket costs it more than it costs us.
 func memoryAuto() int64 {
-	if goMemoryLimit != math.MaxInt64 {
-		return goMemoryLimit
+	if set := debug.SetMemoryLimit(-1); set != math.MaxInt64 {
+		return set
 	}
 	least := int64(math.MaxInt64)
 	var info syscall.Sysinfo_t
