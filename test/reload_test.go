@@ -138,6 +138,22 @@ func TestSignalsReloadAndADaemonsLogSaysWhat(t *testing.T) {
 	}
 }
 
+func TestTheLogLevelOfARunningServerCanBeLowered(t *testing.T) {
+	t.Parallel()
+	s, write := configured(t, `{}`)
+	write(`{"log-level": "debug"}`)
+	equal(t, "reload", run("reload", "--run-dir", s.dir).stdout, "log-level: info → debug\n")
+	c := dial(t, s)
+	must(t, c.raw([]byte{0x81, 0x00})) // not masked
+	c.expectClose(t, 1002)
+	s.eventually("the log says why it was closed", func() error {
+		if out := s.out.String(); !strings.Contains(out, "closing a client") || !strings.Contains(out, `why="1002 `) {
+			return fmt.Errorf("got %s", out)
+		}
+		return nil
+	})
+}
+
 // Each round renames the log, as logrotate does, and has it opened anew, while clients come and go and are logged. Every
 // line must be in one of the files, whole.
 func TestALogRotatedByRenameLosesNothing(t *testing.T) {
