@@ -19,7 +19,7 @@ func unknownVariables() (complaints []string) {
 	}
 	for _, kv := range os.Environ() {
 		name, _, _ := strings.Cut(kv, "=")
-		if !strings.HasPrefix(name, "RINGCAST_") || name == readyEnv || slices.Contains(known, name) {
+		if !strings.HasPrefix(name, "RINGCAST_") || slices.Contains(known, name) {
 			continue
 		}
 		nearest := slices.MinFunc(known, func(a, b string) int { return distance(name, a) - distance(name, b) })
