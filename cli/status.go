@@ -28,7 +28,8 @@ type statusVerb struct {
 func (*statusVerb) Help() string {
 	return "members: memberships. homes: groups that the loop puts in order. lanes: items on their way to the loop. " +
 		"errors: wrong commands, protocol errors and bad handshakes. refused: commands not accepted because the loop " +
-		"was behind. slow: clients closed because they did not keep up."
+		"was behind. slow: clients closed because they did not keep up. The lines refused, away (connections turned away) " +
+		"and closes have the reasons and close codes that were."
 }
 
 // askTimeout bounds one question to the server.
