@@ -52,10 +52,10 @@ func TestReloadedLimitsHoldForClientsThatAreThere(t *testing.T) {
 		must(t, m2.join(group))
 	}
 
-	write(`{"message-max": "1KiB", "heartbeat": "1s", "client-groups-max": 1, "loops": 2}`)
+	write(`{"message-max": "1KiB", "heartbeat": "off", "client-groups-max": 1, "loops": 2}`)
 	r := run("reload", "--run-dir", s.dir)
 	equal(t, "exit status", r.exit, 0)
-	equal(t, "reload", r.stdout, "message-max: 64KiB → 1KiB\nclient-groups-max: 3 → 1\nheartbeat: off → 1s\nneeds a restart: loops\n")
+	equal(t, "reload", r.stdout, "message-max: 64KiB → 1KiB\nclient-groups-max: 3 → 1\nneeds a restart: loops\n")
 	equal(t, "message-max in status", s.settings()["message-max"], "1KiB")
 	equal(t, "loops in status", len(s.status().Loops), 8)
 
@@ -67,6 +67,9 @@ func TestReloadedLimitsHoldForClientsThatAreThere(t *testing.T) {
 	over.expectClose(t, 1009)
 	must(t, m.text(sendCommand("g", "shorter")))
 	m.expect(t, "shorter")
+
+	write(`{"message-max": "1KiB", "heartbeat": "1s", "client-groups-max": 1, "loops": 2}`)
+	equal(t, "second reload", run("reload", "--run-dir", s.dir).stdout, "heartbeat: off → 1s\nneeds a restart: loops\n")
 	must(t, answersPings(m2))
 	silent.expect(t, "shorter")
 	silent.expectClose(t, 1001)
