@@ -167,7 +167,7 @@ func TestStartThatFailsLeavesNothing(t *testing.T) {
 		dir := shortDir(t)
 		v := &verb{exited: make(chan int, 1)}
 		r := &rim{args: []string{"start", "--run-dir", dir.path}, stdout: &v.out, stderr: &v.err,
-			signals: func(bool) (<-chan os.Signal, func()) { return nil, func() {} },
+			signals: func(bool) (<-chan os.Signal, <-chan os.Signal, func()) { return nil, nil, func() {} },
 			serve:   func(loop.Config) (server, hub, error) { return nil, nil, c.err }}
 		if status := run(r); status != statusFailed || v.out.String() != "" {
 			t.Errorf("%v: got exit status %d and stdout %q, want %d and nothing", c.err, status, v.out.String(), statusFailed)
@@ -193,7 +193,8 @@ func TestLogIsAsAskedFor(t *testing.T) {
 	}
 	s := settings{logLevel: slog.LevelWarn}
 	var b bytes.Buffer
-	s.newLog(&b).Info("below")
+	log, _ := s.newLog(&b)
+	log.Info("below")
 	if b.Len() != 0 {
 		t.Errorf("below the level: got %q, want nothing", b.String())
 	}

@@ -16,6 +16,8 @@ import (
 
 	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/sys/unix"
+
+	"ringcast/wsproto"
 )
 
 // handler is where gnet calls us, and the rim of every shard where we call gnet. Each event is led to the shard that
@@ -309,10 +311,10 @@ func (h *handler) rim(i int, portable bool) rim {
 	if portable {
 		r.send = nil
 	}
-	if h.log.Enabled(context.Background(), slog.LevelDebug) {
-		r.ended = func(c *client, why string) {
+	r.ended = func(c *client, code wsproto.StatusCode, reason string) {
+		if h.log.Enabled(context.Background(), slog.LevelDebug) { // asked each time: a reload can change it
 			_, remote := r.names(c.conn)
-			h.log.Debug("closing a client", "loop", i, "client", c.id(), "remote", remote, "why", why)
+			h.log.Debug("closing a client", "loop", i, "client", c.id(), "remote", remote, "why", fmt.Sprintf("%d %s", code, reason))
 		}
 	}
 	return r

@@ -47,9 +47,12 @@ func (s *shard) deadlines() {
 				s.answerHTTP(c, wsproto.RejectTimeout.AppendTo(nil))
 			}
 		case stateClosing:
-			if late {
+			switch {
+			case late && s.stopping && !c.caughtUp():
+				d.tick = s.tick + s.bounds.closeTicks // how long a stop waits for its last bytes is up to who stops
+			case late:
 				s.doom(c)
-			} else {
+			default:
 				s.settle(c)
 			}
 		}

@@ -1,7 +1,6 @@
 package loop
 
 import (
-	"fmt"
 	"syscall"
 
 	"ringcast/wsproto"
@@ -147,7 +146,7 @@ func (s *shard) close(c *client, code wsproto.StatusCode, reason string) {
 // news, and a log that follows clients at their own speed is a weapon in their hands, hence debug.
 func (s *shard) explain(c *client, code wsproto.StatusCode, reason string) {
 	if s.rim.ended != nil {
-		s.rim.ended(c, fmt.Sprintf("%d %s", code, reason))
+		s.rim.ended(c, code, reason)
 	}
 }
 

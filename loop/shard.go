@@ -86,7 +86,8 @@ type rim struct {
 	shut  func(fd int)             // end our direction of the stream
 	names func(conn) (l, r string) // local and remote address
 	panic func(any)                // a panic was caught; called while its stack can still be printed
-	ended func(*client, string)    // for the log: we end this client, and why; nil: nobody reads it
+
+	ended func(c *client, code wsproto.StatusCode, reason string) // for the log: we end this client; nil: nobody reads it
 }
 
 // callList is a list of functions that other goroutines want run on the loop. Any goroutine.
