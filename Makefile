@@ -18,7 +18,7 @@ race: ## all tests under the race detector, with our own assertions
 	go test -race -tags invariants ./...
 
 fuzz: ## every fuzz target for FUZZTIME (20s)
-	@set -e; for target in wsproto:FuzzHandshake wsproto:FuzzReader wsproto:FuzzCommand loop:FuzzShard; do \
+	@set -e; for target in wsproto:FuzzHandshake wsproto:FuzzProxy wsproto:FuzzReader wsproto:FuzzCommand loop:FuzzShard; do \
 		echo "== $$target for $(FUZZTIME)"; \
 		go test ./$${target%%:*} -run '^$$' -fuzz "^$${target##*:}$$" -fuzztime $(FUZZTIME); \
 	done
