@@ -83,6 +83,9 @@ func (r *rim) serveUntilAsked(s settings, ready func(banner)) error {
 		log.Warn("--outbox-max is less than --message-max: a message longer than an outbox closes the members that do not take it at once",
 			"outbox_max", sizeText(int64(s.limits.OutboxBytesMax)), "message_max", sizeText(int64(s.limits.MessageBytesMax)))
 	}
+	if openToEveryPage(s.listen, s.limits.AllowedOrigins) {
+		log.Warn("any web page may connect, and this is not loopback: name whose pages may with --allowed-origins", "listen", s.listen)
+	}
 	srv, h, err := r.serve(s.loopConfig(log))
 	if err != nil {
 		return listenError(s.listen, err)
@@ -104,6 +107,17 @@ func (r *rim) serveUntilAsked(s settings, ready func(banner)) error {
 		listen: srv.Addr(), loops: s.loops, clientsMax: state.ClientsMax,
 	})
 	return endOf(srv, h, asked, s.stopTimeout, log)
+}
+
+// openToEveryPage says whether pages of everybody may connect, from other machines. A WebSocket is not held by the same
+// origin policy: a browser tells the server whose page asks, and it is the server that has to look.
+func openToEveryPage(listen string, origins []string) bool {
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil || host == "localhost" || len(origins) > 0 {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return ip == nil || !ip.IsLoopback()
 }
 
 // endOf waits for the server's end and brings it about when asked. What goes wrong here is logged, because the log is
