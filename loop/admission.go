@@ -119,28 +119,38 @@ func (h *Hub) limitConnections() {
 	h.clientsMax.Store(most)
 }
 
-// evict makes room for a newcomer where too many handshakes are unfinished: the oldest is ended. So whoever sends its
-// request at once gets in, however many others there are that send none. The oldest is the first in the list of
-// deadlines; what was passed over on the way to it is not looked at again before the list is gone through anyway.
+// evict makes room where too many handshakes are unfinished: the oldest are ended. So whoever sends its request at once
+// gets in, however many others there are that send none. The oldest is the first in the list of deadlines; what was
+// passed over on the way to it is not looked at again before the list is gone through anyway.
 //
-// The client is cut in the turn of the kick: gnet is opening a connection at this moment. No waiting for its end: what
-// it has sent was read.
+// In a storm the loop has opened thousands of connections before it reads the first of them. So this is done by the kick,
+// which comes after all sockets that were ready when it was sent, and spares who has come since the last one: its request
+// may be here and not be read. Nobody's end is waited for: what it has sent was read.
 func (s *shard) evict() {
-	if s.unfinished <= max(1, s.bounds.handshakes/len(s.hub.shards)) {
-		return
-	}
-	for ; s.oldest < len(s.timed); s.oldest++ {
+	for ends := 0; s.crowded() && ends < closesPerTurn && s.oldest < len(s.timed); s.oldest++ {
 		d := s.timed[s.oldest]
-		if c := d.client; d.state == stateHandshake && c.state == stateHandshake {
-			count(&s.count.handshakes, handshakeEvicted)
-			s.explain(c, 408, "too many handshakes are unfinished, and this is the oldest")
-			s.answerHTTP(c, wsproto.RejectTimeout.AppendTo(nil))
-			s.doom(c)
-			s.kick()
-			return
+		c := d.client
+		if d.state != stateHandshake || c.state != stateHandshake {
+			continue
 		}
+		if int32(c.serial-s.lookedAt) > 0 {
+			break
+		}
+		count(&s.count.handshakes, handshakeEvicted)
+		s.explain(c, 408, "too many handshakes are unfinished, and this is the oldest")
+		s.answerHTTP(c, wsproto.RejectTimeout.AppendTo(nil))
+		s.doom(c)
+		ends++
 	}
-	assert(false, "shard: more handshakes are unfinished than have a deadline")
+	s.lookedAt = s.serial
+	if s.crowded() {
+		s.kick()
+	}
+}
+
+// crowded says whether more handshakes are unfinished than this loop's share.
+func (s *shard) crowded() bool {
+	return s.unfinished > max(1, s.bounds.handshakes/len(s.hub.shards))
 }
 
 // pace lets so many through in a second, on all loops together. It is a bucket that runs full at that rate and holds

@@ -308,6 +308,25 @@ func TestTheOldestOfTooManyUnfinishedHandshakesMakesRoom(t *testing.T) {
 	}
 }
 
+// In a storm the loop opens thousands of connections before it reads the first request.
+func TestWhoseRequestWasNotReadYetIsNotEvicted(t *testing.T) {
+	st := newStage(1, func(b *bounds) { b.handshakes = 4 })
+	var storm []*stageConn
+	for range 40 {
+		storm = append(storm, st.come(0, "192.0.2.1"))
+	}
+	st.kicks[0] = false
+	st.hub.shards[0].kickedAwake() // what was ready before the kick was sent has been read; these came after
+	for _, c := range storm {
+		c.send(simRequest)
+		c.heard(t, " 101 ")
+	}
+	st.settle()
+	if got := st.hub.Snapshot().Total().Handshakes; got["ok"] != 40 || got["evicted"] != 0 {
+		t.Errorf("got %v, want all 40 in", got)
+	}
+}
+
 func TestClientsThatAreLateTogetherAreEndedInSlices(t *testing.T) {
 	st := newStage(1, func(b *bounds) { b.handshakeTicks = 3 })
 	st.hub.clientsMax.Store(1 << 20)

@@ -63,6 +63,7 @@ type shard struct {
 	overdue    bool   // some deadlines have passed and wait for the next turn
 	oldest     int    // no entry of timed before this place is of an unfinished handshake
 	unfinished int    // clients in the handshake
+	lookedAt   uint32 // serial of the last client whose socket was surely looked at; see evict
 	beatFrom   int    // heartbeat: where the scan goes on
 	sends      uint32 // since the clock was last read
 	deadline   int64  // end of this turn's budget, 0: not set yet
@@ -142,7 +143,9 @@ func (s *shard) opened(conn conn) (c *client) {
 	s.count.pending.Add(1)
 	s.unfinished++
 	s.time(c, s.bounds.handshakeTicks)
-	s.evict()
+	if s.crowded() {
+		s.kick()
+	}
 	return c
 }
 
@@ -209,11 +212,12 @@ func (s *shard) woken() {
 	s.turn()
 }
 
-// kickedAwake goes on with a pass that ran out of budget.
+// kickedAwake goes on with what waits until the sockets were looked at: a pass that ran out of budget, for the most.
 func (s *shard) kickedAwake() {
 	s.enter(nil)
 	defer s.leave()
 	s.kicked, s.deferred = false, false
+	s.evict()
 	s.turn()
 }
 
