@@ -21,7 +21,7 @@ conformance: ## RFC 6455 case by case, with the largest messages too
 	CONFORMANCE=full go test -count=1 -run 'Conformance|OpeningHandshake' ./test
 
 fuzz: ## every fuzz target for FUZZTIME (20s)
-	@set -e; for target in wsproto:FuzzHandshake wsproto:FuzzReader wsproto:FuzzCommand loop:FuzzShard; do \
+	@set -e; for target in wsproto:FuzzHandshake wsproto:FuzzProxy wsproto:FuzzReader wsproto:FuzzCommand loop:FuzzShard; do \
 		echo "== $$target for $(FUZZTIME)"; \
 		go test ./$${target%%:*} -run '^$$' -fuzz "^$${target##*:}$$" -fuzztime $(FUZZTIME); \
 	done

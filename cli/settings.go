@@ -88,6 +88,9 @@ func (s *settings) warn(log *slog.Logger) {
 		log.Warn("--outbox-max is less than --message-max: a message longer than an outbox closes the members that do not take it at once",
 			"outbox_max", sizeText(int64(s.limits.OutboxBytesMax)), "message_max", sizeText(int64(s.limits.MessageBytesMax)))
 	}
+	if openToEveryPage(s.listen, s.limits.AllowedOrigins) {
+		log.Warn("any web page may connect, and this is not loopback: name whose pages may with --allowed-origins", "listen", s.listen)
+	}
 }
 
 // loopConfig is the part that the loops need to know.

@@ -110,6 +110,17 @@ func (r *rim) serveUntilAsked(s settings, ready func(banner)) error {
 	return endOf(srv, h, asked, func() time.Duration { return again.inForce().stopTimeout }, log)
 }
 
+// openToEveryPage says whether pages of everybody may connect, from other machines. A WebSocket is not held by the same
+// origin policy: a browser tells the server whose page asks, and it is the server that has to look.
+func openToEveryPage(listen string, origins []string) bool {
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil || host == "localhost" || len(origins) > 0 {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return ip == nil || !ip.IsLoopback()
+}
+
 // endOf waits for the server's end and brings it about when asked. What goes wrong here is logged, because the log is
 // where somebody looks for the end of a server.
 func endOf(srv server, h hub, asked <-chan os.Signal, stopTimeout func() time.Duration, log *slog.Logger) error {

@@ -93,6 +93,24 @@ func TestClientsThatStaySlowDoNotMakeAStopFail(t *testing.T) {
 	has(t, "log", v.err.String(), "level=WARN", "had not taken what was queued")
 }
 
+func TestAnOpenDoorForEveryPageIsWarnedOf(t *testing.T) {
+	for _, test := range []struct {
+		listen, origins string
+		want            bool
+	}{
+		{"0.0.0.0:0", "*", true}, {":0", "*", true}, {"[::]:0", "*", true}, {"192.0.2.1:0", "*", true},
+		{"127.0.0.1:0", "*", false}, {"[::1]:0", "*", false}, {"localhost:0", "*", false},
+		{"0.0.0.0:0", "https://example.org", false},
+	} {
+		v := serving(t, newFakeServer(), shortDir(t), "--listen", test.listen, "--allowed-origins", test.origins)
+		v.asked <- os.Interrupt
+		v.exit(t)
+		if got := strings.Contains(v.err.String(), "--allowed-origins"); got != test.want {
+			t.Errorf("listen %s, origins %s: warned: got %v, want %v, in\n%s", test.listen, test.origins, got, test.want, v.err.String())
+		}
+	}
+}
+
 func TestSecondSignalEndsAtOnce(t *testing.T) {
 	dir, f := shortDir(t), newFakeServer()
 	stopping, never := make(chan struct{}), make(chan struct{})

@@ -58,11 +58,13 @@ const (
 	endTheirs            // the peer has answered our Close frame
 )
 
-// extra is what a client has beside a single membership: unfinished input, and further memberships.
+// extra is what a client has beside a single membership: unfinished input, further memberships, and where it comes from
+// if connections are counted by address or a proxy has named it.
 type extra struct {
-	head    []byte          // handshake: the request head so far, at most wsproto.HandshakeBytesMax
+	head    []byte          // handshake: the request head so far, a PROXY protocol header before it
 	reader  *wsproto.Reader // open: the reader that holds the unfinished message
 	further []membership    // from the second on
+	source  *source         // nil: its socket's address is all there is to know
 }
 
 // more is the client's extra, made where there is none.
@@ -91,7 +93,7 @@ func (c *client) dropInput() {
 
 // shed lets go of an extra that holds nothing.
 func (c *client) shed() {
-	if x := c.extra; x.head == nil && x.reader == nil && len(x.further) == 0 {
+	if x := c.extra; x.head == nil && x.reader == nil && len(x.further) == 0 && x.source == nil {
 		c.extra = nil
 	}
 }

@@ -23,6 +23,9 @@ type Hub struct {
 	clock       atomic.Uint32 // ticks since the start
 	connections atomic.Int64  // admitted and not gone
 	clientsMax  atomic.Int64
+	descriptors atomic.Int64 // that connections may have
+	addresses   *addresses
+	handshakes  pace
 	acceptFails atomic.Uint64
 	stopping    atomic.Bool
 	drained     chan struct{} // gets a token when the last connection goes
@@ -36,6 +39,7 @@ func newHub(loops int, b bounds, page []byte) *Hub {
 	h := &Hub{shards: make([]*shard, loops), page: page, hash: newHomeHash(),
 		ended:   make(chan struct{}),
 		drained: make(chan struct{}, 1), started: time.Now()}
+	h.addresses = newAddresses()
 	h.bounds.Store(&b)
 	bells := make([]*bell, loops)
 	for i := range h.shards {
@@ -48,7 +52,7 @@ func newHub(loops int, b bounds, page []byte) *Hub {
 			from.home.down = append(from.home.down, newLane[delivery](b.laneSlots, b.laneBytes))
 		}
 		from.home.index, from.home.bells, from.home.count, from.home.ports = from.index, bells, &from.count, &h.ports
-		from.home.groups = newTable[*homeGroup]()
+		from.home.groups = newTable[string, *homeGroup]()
 	}
 	for _, to := range h.shards {
 		for _, from := range h.shards {
@@ -66,7 +70,7 @@ func (h *Hub) rouse(loop int) {
 	}
 }
 
-// admit counts a new connection, or refuses it at the bound that the descriptor limit sets.
+// admit counts a new connection, or refuses it at the bound; see limitConnections.
 func (h *Hub) admit() bool {
 	if h.connections.Add(1) > h.clientsMax.Load() {
 		h.gone()
@@ -165,7 +169,8 @@ func (s *shard) list() []ClientInfo {
 			Loop: s.index, ID: c.id(), State: c.state.String(), Groups: c.groupCount(),
 			SendQ: c.conn.OutboundBuffered(), BytesIn: c.bytesIn, BytesOut: c.bytesOut,
 		}
-		info.Local, info.Remote = s.rim.names(c.conn)
+		info.Local, _ = s.rim.names(c.conn)
+		info.Remote = c.remote()
 		infos = append(infos, info)
 	}
 	return infos

@@ -59,7 +59,7 @@ func (c *client) enrol(g *group) (at int) {
 // withdraw ends the membership at a place, into which the last one moves, and returns its group.
 func (c *client) withdraw(at int) *group {
 	m := *c.membership(at)
-	m.group.remove(m.pos)
+	m.group.remove(m.pos, at)
 	last := c.groupCount() - 1
 	*c.membership(at) = *c.membership(last)
 	*c.membership(last) = membership{}

@@ -169,6 +169,9 @@ func (s *shard) last(c *client, p []byte) {
 
 // closing begins the end: no message goes out any more, and there is a deadline.
 func (s *shard) closing(c *client) {
+	if c.state == stateHandshake {
+		s.unfinished--
+	}
 	c.state = stateClosing
 	s.time(c, s.bounds.closeTicks)
 }

@@ -35,7 +35,7 @@ type shard struct {
 	bounds   *bounds
 	clients  []*client
 	lastSeen []uint32 // beside clients: tick of the last sign of life << 1 | a ping is out
-	groups   table[*group]
+	groups   table[string, *group]
 	serial   uint32 // of the last client
 
 	// Loop only: work that has gathered.
@@ -60,6 +60,10 @@ type shard struct {
 	// Loop only: time.
 	tick       uint32
 	timed      []deadline
+	overdue    bool   // some deadlines have passed and wait for the next turn
+	oldest     int    // no entry of timed before this place is of an unfinished handshake
+	unfinished int    // clients in the handshake
+	lookedAt   uint32 // serial of the last client whose socket was surely looked at; see evict
 	beatFrom   int    // heartbeat: where the scan goes on
 	sends      uint32 // since the clock was last read
 	deadline   int64  // end of this turn's budget, 0: not set yet
@@ -117,7 +121,7 @@ func (l *callList) take() []func(*shard) {
 }
 
 func newShard(h *Hub, index int) *shard {
-	s := &shard{index: index, hub: h, bounds: h.bounds.Load(), groups: newTable[*group](), parked: make([][]request, len(h.shards))}
+	s := &shard{index: index, hub: h, bounds: h.bounds.Load(), groups: newTable[string, *group](), parked: make([][]request, len(h.shards))}
 	s.reader = s.newReader()
 	return s
 }
@@ -138,7 +142,11 @@ func (s *shard) opened(conn conn) (c *client) {
 	s.lastSeen = append(s.lastSeen, s.tick<<1)
 	s.culprit = c
 	s.count.pending.Add(1)
+	s.unfinished++
 	s.time(c, s.bounds.handshakeTicks)
+	if s.crowded() {
+		s.kick()
+	}
 	return c
 }
 
@@ -185,6 +193,7 @@ func (s *shard) closed(c *client) {
 	}
 	if c.state == stateHandshake {
 		count(&s.count.handshakes, handshakeGone)
+		s.unfinished--
 	}
 	c.state = stateDead
 	s.dead = append(s.dead, c)
@@ -204,11 +213,12 @@ func (s *shard) woken() {
 	s.turn()
 }
 
-// kickedAwake goes on with a pass that ran out of budget.
+// kickedAwake goes on with what waits until the sockets were looked at: a pass that ran out of budget, for the most.
 func (s *shard) kickedAwake() {
 	s.enter(nil)
 	defer s.leave()
 	s.kicked, s.deferred = false, false
+	s.evict()
 	s.turn()
 }
 

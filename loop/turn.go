@@ -219,6 +219,9 @@ func (s *shard) kick() {
 // doom has a client cut at the next sweep.
 func (s *shard) doom(c *client) {
 	if c.state < stateDoomed {
+		if c.state == stateHandshake {
+			s.unfinished--
+		}
 		c.state = stateDoomed
 		s.doomed = append(s.doomed, c)
 	}
@@ -250,6 +253,7 @@ func (s *shard) bury(c *client) {
 	for at := c.groupCount() - 1; at >= 0; at-- {
 		s.part(c, at)
 	}
+	s.unseat(c.source())
 	c.extra = nil
 	if s.outClient == c {
 		s.out, s.outClient = s.out[:0], nil
@@ -268,7 +272,7 @@ func (s *shard) bury(c *client) {
 
 	if last == 0 { // the clock does not wake a loop without clients
 		clear(s.timed)
-		s.timed = s.timed[:0]
+		s.timed, s.oldest = s.timed[:0], 0
 	}
 	if c.upgraded {
 		s.count.clients.Add(-1)
