@@ -80,6 +80,7 @@ type starting struct {
 	env         []string
 	descriptors int    // ulimit -n, 0 for the one of this process
 	dir         string // run dir; made when empty
+	inside      *netns // where it runs, nil for the network of the tests
 }
 
 // start runs a server on a free loopback port with further flags and ends it with the test.
@@ -110,7 +111,7 @@ func launch(t testing.TB, o starting) *server {
 	}
 	s.cmd.Env = append(os.Environ(), o.env...)
 	s.cmd.Stdout, s.cmd.Stderr = s.out, s.out
-	if err := s.cmd.Start(); err != nil {
+	if err := o.inside.do(s.cmd.Start); err != nil {
 		t.Fatalf("start: %v", err)
 	}
 	s.pid = s.cmd.Process.Pid
@@ -266,6 +267,9 @@ type status struct {
 	Listen     string `json:"listen"`
 	ClientsMax int    `json:"clients_max"`
 	HeapBytes  uint64 `json:"heap_bytes"`
+	RSSBytes   uint64 `json:"rss_bytes"`
+	Goroutines int64  `json:"goroutines"`
+	OpenFiles  int64  `json:"descriptors_open"`
 	AcceptErrs uint64 `json:"accept_errors"`
 	Total      row    `json:"total"`
 	Loops      []row  `json:"loops"`
