@@ -35,7 +35,7 @@ func size[T any](small, full T) T {
 	return small
 }
 
-func TestAKilledServerStartsAgainInItsRunDirAndIsUsedAgain(t *testing.T) {
+func TestFaultKilledServerStartsAgainInItsRunDirAndIsUsedAgain(t *testing.T) {
 	fault(t)
 	dir := runDir(t)
 	t.Cleanup(func() { run("stop", "--run-dir", dir) })
@@ -71,7 +71,7 @@ func TestAKilledServerStartsAgainInItsRunDirAndIsUsedAgain(t *testing.T) {
 	}
 }
 
-func TestAStoppedAndContinuedServerClosesNobodyForItsOwnPause(t *testing.T) {
+func TestFaultPausedServerClosesNobodyForItsOwnPause(t *testing.T) {
 	fault(t)
 	s := start(t, "--heartbeat", "1s", "--handshake-timeout", "2s")
 	besidesOf(t, s, many, func(b *bystanders) {

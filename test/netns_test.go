@@ -144,7 +144,7 @@ func (r *remote) far(t *testing.T, g gathering) *bystanders {
 	return gather(t, &s, g)
 }
 
-func TestPeersBehindACutAreGoneInBoundedTimeAndNobodyElse(t *testing.T) {
+func TestFaultPeersBehindACutAreGoneAndNobodyElse(t *testing.T) {
 	fault(t)
 	r := apart(t, "--heartbeat", "1s")
 	peers := size(50, 1000)
@@ -182,7 +182,7 @@ func TestPeersBehindACutAreGoneInBoundedTimeAndNobodyElse(t *testing.T) {
 	equal(t, "closed by the heartbeat in the end", r.s.status().Total.HeartbeatClosed, uint64(peers))
 }
 
-func TestAShortCutLosesNothing(t *testing.T) {
+func TestFaultShortCutLosesNothing(t *testing.T) {
 	fault(t)
 	r := apart(t) // with a heartbeat that waits longer than any of these cuts
 	besidesOf(t, r.s, r.near(many), func(b *bystanders) {
@@ -205,7 +205,7 @@ func TestAShortCutLosesNothing(t *testing.T) {
 	})
 }
 
-func TestALinkThatDelaysAndLosesPacketsLosesNoMessage(t *testing.T) {
+func TestFaultLossyLinkLosesNoMessage(t *testing.T) {
 	fault(t)
 	r := apart(t)
 	if out, err := r.inside.try("tc", "qdisc", "add", "dev", "here", "root", "netem", "delay", "50ms", "loss", "2%"); err != nil {
