@@ -16,6 +16,7 @@ import (
 type bystanders struct {
 	t        *testing.T
 	s        *server
+	padding  string
 	rooms    []*room
 	over     chan struct{} // closed when the senders shall end
 	running  sync.WaitGroup
@@ -38,7 +39,9 @@ type gathering struct {
 	groups, members int // members in all groups together
 	pace            time.Duration
 	name            string // tells them from others of the same test
+	padding         string // behind the number in each text
 	dialing         dialing
+	senders         dialing
 }
 
 // few is a healthy group beside which a single attack is seen; many is enough to be on every loop, with groups on every
@@ -68,11 +71,11 @@ func besidesOf(t *testing.T, s *server, g gathering, attack func(b *bystanders))
 // gather joins the members and starts the senders.
 func gather(t *testing.T, s *server, g gathering) *bystanders {
 	t.Helper()
-	b := &bystanders{t: t, s: s, over: make(chan struct{}), failures: make(chan error, g.groups+g.members)}
+	b := &bystanders{t: t, s: s, padding: g.padding, over: make(chan struct{}), failures: make(chan error, g.groups+g.members)}
 	g.dialing.small = true
 	for i := range g.groups {
 		r := &room{group: fmt.Sprintf("%s/healthy %s%d", t.Name(), g.name, i), heard: make([]atomic.Int64, g.members/g.groups)}
-		r.sender = dial(t, s, g.dialing)
+		r.sender = dial(t, s, g.senders)
 		for range r.heard {
 			m := dial(t, s, g.dialing)
 			must(t, m.join(r.group))
@@ -99,6 +102,8 @@ func (b *bystanders) note(err error) {
 	}
 }
 
+func (b *bystanders) text(n int64) string { return strconv.FormatInt(n, 10) + b.padding }
+
 // send publishes until the gathering is over, and then the last word. What is refused was not sent; it is tried again.
 func (b *bystanders) send(r *room, pace time.Duration) error {
 	again := time.NewTicker(pace)
@@ -112,7 +117,7 @@ func (b *bystanders) send(r *room, pace time.Duration) error {
 		}
 		text := lastText
 		if !over {
-			text = strconv.FormatInt(r.accepted.Load(), 10)
+			text = b.text(r.accepted.Load())
 		}
 		answer, err := r.sender.ask(sendCommand(r.group, text))
 		switch {
@@ -148,8 +153,8 @@ func (b *bystanders) listen(r *room, i int) error {
 			r.heard[i].Add(1)
 			return nil
 		}
-		if want := strconv.FormatInt(n, 10); text != want {
-			return fmt.Errorf("healthy member %d of %s: got %s, want %s", i, r.group, brief([]string{text}), want)
+		if want := b.text(n); text != want {
+			return fmt.Errorf("healthy member %d of %s: got %s, want %s", i, r.group, brief([]string{text}), brief([]string{want}))
 		}
 		r.heard[i].Add(1)
 	}

@@ -116,7 +116,7 @@ func TestFaultPausedServerClosesNobodyForItsOwnPause(t *testing.T) {
 		must1(t, sender.askOK)(sendCommand(group, lastText))
 		for _, c := range append(late, m) {
 			if _, err := c.collectUntil(lastText); err != nil {
-				t.Errorf("after the pause: %v", err)
+				t.Fatalf("after the pause: %v", err)
 			}
 		}
 		b.goOn()

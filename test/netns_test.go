@@ -133,14 +133,20 @@ func apart(t *testing.T, args ...string) *remote {
 func (r *remote) cut(t *testing.T)  { r.beyond.run(t, "ip", "link", "set", "there", "down") }
 func (r *remote) mend(t *testing.T) { r.beyond.run(t, "ip", "link", "set", "there", "up") }
 
-// near are bystanders on the server's loopback, whom no cut hits; far are beyond the link.
-func (r *remote) near(g gathering) gathering { g.dialing.inside = r.inside; return g }
+// near are bystanders on the server's loopback, whom no cut hits.
+func (r *remote) near(g gathering) gathering {
+	g.dialing.inside, g.senders.inside = r.inside, r.inside
+	return g
+}
 
-func (r *remote) far(t *testing.T, g gathering) *bystanders {
+// far are members beyond the link of groups that are published to on the server's side of it, by texts that soon fill
+// what the kernel keeps for each.
+func (r *remote) far(t *testing.T) *bystanders {
 	t.Helper()
-	g.name, g.dialing.inside = "and far ", r.beyond
+	g := gathering{groups: 5, members: 50, pace: 20 * time.Millisecond, name: "and far ", padding: strings.Repeat(" far", 4<<10)}
+	g.dialing.inside, g.senders.inside = r.beyond, r.inside
 	s := *r.s
-	s.addr = r.addr
+	s.addr = r.addr // which its own side reaches too
 	return gather(t, &s, g)
 }
 
@@ -174,7 +180,7 @@ func TestFaultPeersBehindACutAreGoneAndNobodyElse(t *testing.T) {
 		for _, c := range lost { // who comes back is told, by what still waits in the kernel or by a reset
 			c.text("are you there?")
 			if _, err := c.discard(); err != nil {
-				t.Errorf("a peer after the cut: %v, want its connection ended", err)
+				t.Fatalf("a peer after the cut: %v, want its connection ended", err)
 			}
 		}
 		b.goOn()
@@ -184,17 +190,34 @@ func TestFaultPeersBehindACutAreGoneAndNobodyElse(t *testing.T) {
 
 func TestFaultShortCutLosesNothing(t *testing.T) {
 	fault(t)
-	r := apart(t) // with a heartbeat that waits longer than any of these cuts
+	r := apart(t, "--outbox-max", "64MiB") // and a heartbeat that waits longer than any of these cuts
 	besidesOf(t, r.s, r.near(many), func(b *bystanders) {
-		far := r.far(t, gathering{groups: 5, members: 50, pace: 10 * time.Millisecond})
+		far := r.far(t)
 		func() {
 			defer far.dismiss()
-			for range size(3, 10) {
+			for range size(2, 10) {
 				far.goOn()
 				r.cut(t)
-				for range 3 {
-					b.goOn() // the cut lasts until the others have had some texts each
-				}
+				r.s.eventually("texts wait for everyone behind the cut", func() error {
+					var list []struct {
+						SendQ  int    `json:"send_q"`
+						Remote string `json:"remote"`
+					}
+					if err := askControl(r.s.dir, "/connections", &list); err != nil {
+						return err
+					}
+					waiting := int64(0)
+					for _, c := range list {
+						if strings.HasPrefix(c.Remote, "10.0.0.2:") && c.SendQ > 0 {
+							waiting++
+						}
+					}
+					if waiting != far.members() {
+						return fmt.Errorf("got something in the outboxes of %d, want all %d", waiting, far.members())
+					}
+					return nil
+				})
+				b.goOn()
 				r.mend(t)
 				far.goOn()
 			}
@@ -213,7 +236,7 @@ func TestFaultLossyLinkLosesNoMessage(t *testing.T) {
 	}
 	r.beyond.run(t, "tc", "qdisc", "add", "dev", "there", "root", "netem", "delay", "50ms", "loss", "2%")
 	besidesOf(t, r.s, r.near(many), func(b *bystanders) {
-		far := r.far(t, gathering{groups: 5, members: 50, pace: 10 * time.Millisecond})
+		far := r.far(t)
 		defer far.dismiss()
 		for range size(5, 50) {
 			far.goOn()

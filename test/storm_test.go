@@ -161,7 +161,7 @@ func TestFaultUnfinishedHandshakesKeepNobodyOut(t *testing.T) {
 		}
 		for _, c := range <-come { // each is told, or cut where it has said nothing to be told of
 			if _, err := c.discard(); err != nil {
-				t.Errorf("an unfinished handshake: %v", err)
+				t.Fatalf("an unfinished handshake: %v", err)
 			}
 			c.hangUp()
 		}
