@@ -1,7 +1,6 @@
 package test
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -204,10 +203,13 @@ func (b *bystanders) goOn() {
 		marks[i] = r.accepted.Load() + 1 // the one that is under way may have been accepted before
 	}
 	b.s.eventually("the healthy publish and hear", func() error {
+		if err := b.failed(); err != nil {
+			b.t.Fatal(err) // it would be waited for in vain
+		}
 		for i, r := range b.rooms {
 			for at := range r.heard {
 				if got := r.heard[at].Load(); got <= marks[i] {
-					return errors.Join(fmt.Errorf("member %d of %s has had %d texts, want over %d", at, r.group, got, marks[i]), b.failed())
+					return fmt.Errorf("member %d of %s has had %d texts, want over %d", at, r.group, got, marks[i])
 				}
 			}
 		}
