@@ -92,7 +92,7 @@ func startEcho(t *testing.T) *server {
 	}
 	s := &server{t: t, out: &output{}, over: make(chan struct{})}
 	s.cmd = exec.Command(program, "--listen", "127.0.0.1:0")
-	s.begin()
+	s.begin(nil)
 	serves := regexp.MustCompile(`ws://(\S+)\n`)
 	s.eventually("the echo serves", func() error {
 		m := serves.FindStringSubmatch(s.out.String())

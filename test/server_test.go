@@ -90,6 +90,7 @@ type starting struct {
 	env         []string
 	descriptors int    // ulimit -n, 0 for the one of this process
 	dir         string // run dir; made when empty
+	inside      *netns // where it runs, nil for the network of the tests
 }
 
 // start runs a server on a free loopback port with further flags and ends it with the test.
@@ -119,15 +120,15 @@ func launch(t testing.TB, o starting) *server {
 		s.cmd = exec.Command("sh", append([]string{"-c", script, program}, args...)...)
 	}
 	s.cmd.Env = append(os.Environ(), o.env...)
-	s.begin()
+	s.begin(o.inside)
 	return s
 }
 
-// begin starts the process, and has it end with the test.
-func (s *server) begin() {
+// begin starts the process, in a network namespace where one is given, and has it end with the test.
+func (s *server) begin(inside *netns) {
 	s.t.Helper()
 	s.cmd.Stdout, s.cmd.Stderr = s.out, s.out
-	if err := s.cmd.Start(); err != nil {
+	if err := inside.do(s.cmd.Start); err != nil {
 		s.t.Fatalf("start: %v", err)
 	}
 	s.pid = s.cmd.Process.Pid
@@ -282,6 +283,9 @@ type status struct {
 	Listen     string `json:"listen"`
 	ClientsMax int    `json:"clients_max"`
 	HeapBytes  uint64 `json:"heap_bytes"`
+	RSSBytes   uint64 `json:"rss_bytes"`
+	Goroutines int64  `json:"goroutines"`
+	OpenFiles  int64  `json:"descriptors_open"`
 	AcceptErrs uint64 `json:"accept_errors"`
 	Total      row    `json:"total"`
 	Loops      []row  `json:"loops"`
