@@ -102,6 +102,9 @@ func Start(cfg Config) (*Server, error) {
 	}
 	go s.keepTime()
 	go s.keepAccepting()
+	w := newWatchdog(s.hub, s.log)
+	w.learn()
+	go s.keepWatch(w)
 	return s, nil
 }
 
