@@ -306,6 +306,40 @@ func TestConnectionsBeyondTheBoundWaitTheirTurn(t *testing.T) {
 	answer(t, late, 10*time.Second)
 }
 
+// slowHub keeps whoever asks for its histograms waiting.
+type slowHub struct {
+	*fakeHub
+	asked, goOn chan struct{}
+}
+
+func (h slowHub) Histograms() loop.Histograms {
+	h.asked <- struct{}{}
+	<-h.goOn
+	return h.fakeHub.Histograms()
+}
+
+func TestScrapesBeyondTheBoundAreRefused(t *testing.T) {
+	h := slowHub{someHub(), make(chan struct{}), make(chan struct{})}
+	a := serve(t, config(h))
+	statuses := make(chan int, scrapesMax)
+	for range scrapesMax {
+		go func() {
+			status, _ := get(t, a, "/metrics")
+			statuses <- status
+		}()
+		<-h.asked
+	}
+	if status, _ := get(t, a, "/metrics"); status != 503 {
+		t.Errorf("one scrape beyond the bound: got %d, want 503", status)
+	}
+	close(h.goOn)
+	for range scrapesMax {
+		if status := <-statuses; status != 200 {
+			t.Errorf("scrapes within the bound: got %d, want 200", status)
+		}
+	}
+}
+
 func answer(t *testing.T, c net.Conn, patience time.Duration) {
 	t.Helper()
 	c.SetReadDeadline(time.Now().Add(patience))

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"time"
 )
 
 // openLog gives the log's writer: the file asked for, or standard error. The file is only appended to, so that it can be
@@ -34,11 +35,13 @@ func openAppend(path string) (*os.File, error) {
 	return f, nil
 }
 
-// newLog makes the logger that was asked for.
-func (s *settings) newLog(w io.Writer) *slog.Logger {
+// newLog makes the logger that was asked for. Call flush before its writer is closed.
+func (s *settings) newLog(w io.Writer) (log *slog.Logger, flush func()) {
 	options := &slog.HandlerOptions{Level: s.logLevel}
+	var h slog.Handler = slog.NewTextHandler(w, options)
 	if s.logFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, options))
+		h = slog.NewJSONHandler(w, options)
 	}
-	return slog.New(slog.NewTextHandler(w, options))
+	q := newQuiet(h, time.Now, func(d time.Duration, f func()) { time.AfterFunc(d, f) })
+	return slog.New(q), q.flush
 }

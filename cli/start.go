@@ -36,9 +36,10 @@ type server interface {
 	Err() error                     // why they ended unasked
 }
 
-// hub is what the control socket needs of a loop.Hub.
+// hub is what the control socket and the admin address need of a loop.Hub.
 type hub interface {
 	Snapshot() loop.Snapshot
+	Histograms() loop.Histograms
 	Clients(ctx context.Context) ([]loop.ClientInfo, error)
 }
 
@@ -71,7 +72,8 @@ func (r *rim) serveUntilAsked(s settings, ready func(banner)) error {
 		return err
 	}
 	defer closeLog()
-	log := s.newLog(logTo)
+	log, flush := s.newLog(logTo)
+	defer flush()
 
 	lock, err := takeLock(s.runDir, log)
 	if err != nil {
@@ -83,11 +85,17 @@ func (r *rim) serveUntilAsked(s settings, ready func(banner)) error {
 		log.Warn("--outbox-max is less than --message-max: a message longer than an outbox closes the members that do not take it at once",
 			"outbox_max", sizeText(int64(s.limits.OutboxBytesMax)), "message_max", sizeText(int64(s.limits.MessageBytesMax)))
 	}
+	adm, err := s.openAdmin()
+	if err != nil {
+		return err
+	}
+	defer adm.close()
 	srv, h, err := r.serve(s.loopConfig(log))
 	if err != nil {
 		return listenError(s.listen, err)
 	}
-	me := identity{version: versionText(), kernel: kernelText(), listen: srv.Addr().String(), stopTimeout: s.stopTimeout}
+	me := identity{version: versionText(), kernel: kernelText(), listen: srv.Addr().String(), admin: adm.addr(), stopTimeout: s.stopTimeout}
+	adm.serve(h, me.version, s.adminPprof, log)
 	control, err := openControl(s.runDir, func() Status { return me.status(h.Snapshot()) }, h, log)
 	if err != nil {
 		now, cancel := context.WithCancel(context.Background())
@@ -97,18 +105,18 @@ func (r *rim) serveUntilAsked(s settings, ready func(banner)) error {
 	defer control.close()
 
 	state := h.Snapshot()
-	log.Info("listening", "addr", me.listen, "loops", s.loops, "clients_max", state.ClientsMax, "pid", os.Getpid(),
+	log.Info("listening", "addr", me.listen, "admin", me.admin, "loops", s.loops, "clients_max", state.ClientsMax, "pid", os.Getpid(),
 		"version", me.version, "run_dir", s.runDir.path)
 	ready(banner{
 		version: me.version, golang: runtime.Version(), kernel: me.kernel, pid: os.Getpid(),
-		listen: srv.Addr(), loops: s.loops, clientsMax: state.ClientsMax,
+		listen: srv.Addr(), admin: me.admin, loops: s.loops, clientsMax: state.ClientsMax,
 	})
-	return endOf(srv, h, asked, s.stopTimeout, log)
+	return endOf(srv, h, adm, asked, s.stopTimeout, log)
 }
 
 // endOf waits for the server's end and brings it about when asked. What goes wrong here is logged, because the log is
 // where somebody looks for the end of a server.
-func endOf(srv server, h hub, asked <-chan os.Signal, timeout time.Duration, log *slog.Logger) error {
+func endOf(srv server, h hub, adm *admin, asked <-chan os.Signal, timeout time.Duration, log *slog.Logger) error {
 	select {
 	case <-srv.Done():
 		err := srv.Err()
@@ -118,6 +126,7 @@ func endOf(srv server, h hub, asked <-chan os.Signal, timeout time.Duration, log
 		log.Error("the server has ended unasked", "err", err)
 		return toldError{err}
 	case sig := <-asked:
+		adm.unready("the server is stopping") // before it refuses anybody; the address answers until the last client has gone
 		log.Info("stopping", "signal", sig.String(), "clients", h.Snapshot().Total().Clients,
 			"timeout", timeout.String())
 	}

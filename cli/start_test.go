@@ -193,7 +193,8 @@ func TestLogIsAsAskedFor(t *testing.T) {
 	}
 	s := settings{logLevel: slog.LevelWarn}
 	var b bytes.Buffer
-	s.newLog(&b).Info("below")
+	log, _ := s.newLog(&b)
+	log.Info("below")
 	if b.Len() != 0 {
 		t.Errorf("below the level: got %q, want nothing", b.String())
 	}

@@ -40,6 +40,7 @@ func TestMain(m *testing.M) {
 				os.Unsetenv(name)
 			}
 		}
+		os.Setenv("RINGCAST_ADMIN", "off") // its default port is one, and servers under test are many
 		if program = os.Getenv("RINGCAST_BINARY"); program == "" {
 			dir, err := os.MkdirTemp("", "rc-build-")
 			if err != nil {
@@ -264,6 +265,7 @@ type status struct {
 	Version    string `json:"version"`
 	PID        int    `json:"pid"`
 	Listen     string `json:"listen"`
+	Admin      string `json:"admin"`
 	ClientsMax int    `json:"clients_max"`
 	HeapBytes  uint64 `json:"heap_bytes"`
 	AcceptErrs uint64 `json:"accept_errors"`
