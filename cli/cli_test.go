@@ -39,6 +39,7 @@ func TestMain(m *testing.M) {
 			os.Unsetenv(name)
 		}
 	}
+	os.Setenv("RINGCAST_ADMIN", "off") // its default port is one, and servers under test are many
 	os.Exit(m.Run())
 }
 
@@ -99,6 +100,8 @@ func (f *fakeServer) end(err error) {
 func (f *fakeServer) Snapshot() loop.Snapshot {
 	return loop.Snapshot{Started: f.started, ClientsMax: 19_000, Loops: []loop.LoopStats{{Clients: 2, Members: 3}, {Clients: 1, Panics: 4}}}
 }
+
+func (f *fakeServer) Histograms() loop.Histograms { return loop.Histograms{} }
 
 func (f *fakeServer) Clients(context.Context) ([]loop.ClientInfo, error) { return f.clients, nil }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -91,13 +92,15 @@ func (l *logFile) close() {
 	}
 }
 
-// newLog makes the logger that was asked for; its level can be changed afterwards.
-func (s *settings) newLog(w io.Writer) (*slog.Logger, *slog.LevelVar) {
-	level := &slog.LevelVar{}
+// newLog makes the logger that was asked for; its level can be changed afterwards. Call flush before its writer is closed.
+func (s *settings) newLog(w io.Writer) (log *slog.Logger, level *slog.LevelVar, flush func()) {
+	level = &slog.LevelVar{}
 	level.Set(s.logLevel)
 	options := &slog.HandlerOptions{Level: level}
+	var h slog.Handler = slog.NewTextHandler(w, options)
 	if s.logFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, options)), level
+		h = slog.NewJSONHandler(w, options)
 	}
-	return slog.New(slog.NewTextHandler(w, options)), level
+	q := newQuiet(h, time.Now, func(d time.Duration, f func()) { time.AfterFunc(d, f) })
+	return slog.New(q), level, q.flush
 }

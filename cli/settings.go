@@ -15,8 +15,10 @@ import (
 type startFlags struct {
 	Daemon bool `name:"daemon" short:"d" env:"RINGCAST_DAEMON" help:"Run in the background: return as soon as the server listens, log to a file."`
 
-	Listen string `name:"listen" default:"0.0.0.0:1234" env:"RINGCAST_LISTEN" help:"Address and port for WebSockets; port 0 takes a free one."`
-	Loops  string `name:"loops" default:"8" env:"RINGCAST_LOOPS" help:"Event loops, 1 to 64; auto takes one per usable CPU."`
+	Listen     string `name:"listen" default:"0.0.0.0:1234" env:"RINGCAST_LISTEN" help:"Address and port for WebSockets; port 0 takes a free one."`
+	Loops      string `name:"loops" default:"8" env:"RINGCAST_LOOPS" help:"Event loops, 1 to 64; auto takes one per usable CPU."`
+	Admin      string `name:"admin" default:"127.0.0.1:1235" env:"RINGCAST_ADMIN" help:"Address for operators: /metrics, /healthz, /readyz, /dashboard.json, /debug/pprof; port 0 takes a free one; or off."`
+	AdminPprof bool   `name:"admin-pprof" env:"RINGCAST_ADMIN_PPROF" help:"Serve /debug/pprof also when --admin is not a loopback address."`
 	limitFlags
 
 	TCPKeepAlive   string `name:"tcp-keepalive" default:"60s" env:"RINGCAST_TCP_KEEPALIVE" help:"Idle time after which the kernel probes whether a client's machine is still there, or off."`
@@ -34,6 +36,8 @@ type settings struct {
 	runDir runDir
 
 	listen         string
+	admin          string // empty: off
+	adminPprof     bool
 	loops          int
 	limits         loop.Limits // what a reload can change
 	tcpKeepAlive   time.Duration
@@ -63,6 +67,8 @@ func (f *startFlags) settings(ctx *kong.Context, g *globals) (settings, error) {
 		daemon:         f.Daemon,
 		runDir:         dir,
 		listen:         c.listen("listen", f.Listen),
+		admin:          c.listenOff("admin", f.Admin),
+		adminPprof:     f.AdminPprof,
 		loops:          c.loops("loops", f.Loops),
 		limits:         f.limits(c),
 		tcpKeepAlive:   c.durationOff("tcp-keepalive", f.TCPKeepAlive, tcpMin, tcpTop),

@@ -137,6 +137,8 @@ func TestWrongValuesAreNamedWithFlagAndMend(t *testing.T) {
 		{"listen", "::1:1234", "[::]:1234"},
 		{"listen", "ws://0.0.0.0:1234", "leave it off"},
 		{"listen", "a b:1", "write HOST:PORT"},
+		{"admin", "1235", "write HOST:PORT"},
+		{"admin", "http://127.0.0.1:1235", "leave it off"},
 		{"loops", "0", "from 1 to 64, or auto"},
 		{"loops", "65", "from 1 to 64, or auto"},
 		{"loops", "many", "from 1 to 64, or auto"},
@@ -176,7 +178,7 @@ func TestWrongValueSaysWhereItCameFrom(t *testing.T) {
 
 func TestWrongConfigFileIsNamedWithTheMend(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
-		{`{"lisen": ":1"}`, `there is no setting "lisen"; the settings are address-clients-max, allowed-origins,`},
+		{`{"lisen": ":1"}`, `there is no setting "lisen"; the settings are address-clients-max, admin, admin-pprof,`},
 		{`{"config": "x"}`, `there is no setting "config"`},
 		{`{"json": true}`, `there is no setting "json"`},
 		{`{"loops": [1]}`, `key "loops" is [1]; write a string, a number, true or false`},

@@ -38,9 +38,10 @@ type server interface {
 	Apply(ctx context.Context, l loop.Limits) error // has all loops work within other limits
 }
 
-// hub is what the control socket needs of a loop.Hub.
+// hub is what the control socket and the admin address need of a loop.Hub.
 type hub interface {
 	Snapshot() loop.Snapshot
+	Histograms() loop.Histograms
 	Clients(ctx context.Context) ([]loop.ClientInfo, error)
 }
 
@@ -73,7 +74,8 @@ func (r *rim) serveUntilAsked(s settings, ready func(banner)) error {
 		return err
 	}
 	defer file.close()
-	log, level := s.newLog(file)
+	log, level, flush := s.newLog(file)
+	defer flush()
 
 	lock, err := takeLock(s.runDir, log)
 	if err != nil {
@@ -85,11 +87,17 @@ func (r *rim) serveUntilAsked(s settings, ready func(banner)) error {
 		log.Warn(text)
 	}
 	s.warn(log)
+	adm, err := s.openAdmin()
+	if err != nil {
+		return err
+	}
+	defer adm.close()
 	srv, h, err := r.serve(s.loopConfig(log))
 	if err != nil {
 		return listenError(s.listen, err)
 	}
-	me := identity{version: versionText(), kernel: kernelText(), listen: srv.Addr().String()}
+	me := identity{version: versionText(), kernel: kernelText(), listen: srv.Addr().String(), admin: adm.addr()}
+	adm.serve(h, me.version, s.adminPprof, log)
 	again := &reloader{read: r.again, apply: srv.Apply, file: file, level: level, log: log, now: s}
 	control, err := openControl(s.runDir, func() Status { return me.status(h.Snapshot(), again.inForce()) }, h, again.reload, log)
 	if err != nil {
@@ -101,13 +109,13 @@ func (r *rim) serveUntilAsked(s settings, ready func(banner)) error {
 	defer again.onSignals(reload)()
 
 	state := h.Snapshot()
-	log.Info("listening", "addr", me.listen, "loops", s.loops, "clients_max", state.ClientsMax, "pid", os.Getpid(),
+	log.Info("listening", "addr", me.listen, "admin", me.admin, "loops", s.loops, "clients_max", state.ClientsMax, "pid", os.Getpid(),
 		"version", me.version, "run_dir", s.runDir.path)
 	ready(banner{
 		version: me.version, golang: runtime.Version(), kernel: me.kernel, pid: os.Getpid(),
-		listen: srv.Addr(), loops: s.loops, clientsMax: state.ClientsMax,
+		listen: srv.Addr(), admin: me.admin, loops: s.loops, clientsMax: state.ClientsMax,
 	})
-	return endOf(srv, h, asked, func() time.Duration { return again.inForce().stopTimeout }, log)
+	return endOf(srv, h, adm, asked, func() time.Duration { return again.inForce().stopTimeout }, log)
 }
 
 // openToEveryPage says whether pages of everybody may connect, from other machines. A WebSocket is not held by the same
@@ -123,7 +131,7 @@ func openToEveryPage(listen string, origins []string) bool {
 
 // endOf waits for the server's end and brings it about when asked. What goes wrong here is logged, because the log is
 // where somebody looks for the end of a server.
-func endOf(srv server, h hub, asked <-chan os.Signal, stopTimeout func() time.Duration, log *slog.Logger) error {
+func endOf(srv server, h hub, adm *admin, asked <-chan os.Signal, stopTimeout func() time.Duration, log *slog.Logger) error {
 	var timeout time.Duration
 	select {
 	case <-srv.Done():
@@ -135,6 +143,7 @@ func endOf(srv server, h hub, asked <-chan os.Signal, stopTimeout func() time.Du
 		return toldError{err}
 	case sig := <-asked:
 		timeout = stopTimeout()
+		adm.unready("the server is stopping") // before it refuses anybody; the address answers until the last client has gone
 		log.Info("stopping", "signal", sig.String(), "clients", h.Snapshot().Total().Clients,
 			"timeout", timeout.String())
 	}

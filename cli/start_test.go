@@ -211,7 +211,7 @@ func TestLogIsAsAskedFor(t *testing.T) {
 	}
 	s := settings{logLevel: slog.LevelWarn}
 	var b bytes.Buffer
-	log, _ := s.newLog(&b)
+	log, _, _ := s.newLog(&b)
 	log.Info("below")
 	if b.Len() != 0 {
 		t.Errorf("below the level: got %q, want nothing", b.String())

@@ -61,7 +61,8 @@ type Status struct {
 	Go                 string  `json:"go"`
 	Kernel             string  `json:"kernel"`
 	PID                int     `json:"pid"`
-	Listen             string  `json:"listen"` // host:port, the port as taken
+	Listen             string  `json:"listen"`          // host:port, the port as taken
+	Admin              string  `json:"admin,omitempty"` // likewise; none: it is off
 	UptimeSeconds      float64 `json:"uptime_seconds"`
 	StopTimeoutSeconds float64 `json:"stop_timeout_seconds"` // how long a stop waits for slow clients
 	machine
@@ -72,12 +73,12 @@ type Status struct {
 
 // identity is the part of a status that does not change while a server runs.
 type identity struct {
-	version, kernel, listen string
+	version, kernel, listen, admin string
 }
 
 func (me *identity) status(state loop.Snapshot, now settings) Status {
 	return Status{
-		Version: me.version, Go: runtime.Version(), Kernel: me.kernel, PID: os.Getpid(), Listen: me.listen,
+		Version: me.version, Go: runtime.Version(), Kernel: me.kernel, PID: os.Getpid(), Listen: me.listen, Admin: me.admin,
 		UptimeSeconds:      time.Since(state.Started).Seconds(),
 		StopTimeoutSeconds: now.stopTimeout.Seconds(),
 		machine:            readMachine(),
@@ -133,7 +134,11 @@ func globalText(s *Status) string {
 	fmt.Fprintf(&b, "version  %s    %s    %s    pid %d\n", s.Version, s.Go, s.Kernel, s.PID)
 	fmt.Fprintf(&b, "started  %s    up %s%s\n", s.Started.Format("2006-01-02 15:04:05 -0700"),
 		uptimeText(time.Duration(s.UptimeSeconds*float64(time.Second))), state)
-	fmt.Fprintf(&b, "listen   ws://%s    loops %d\n", s.Listen, len(s.Loops))
+	admin := "off"
+	if s.Admin != "" {
+		admin = "http://" + s.Admin
+	}
+	fmt.Fprintf(&b, "listen   ws://%s    admin %s    loops %d\n", s.Listen, admin, len(s.Loops))
 	fmt.Fprintf(&b, "load     %.2f %.2f %.2f    CPUs %d    goroutines %s\n", s.LoadAverage[0], s.LoadAverage[1], s.LoadAverage[2],
 		s.CPUs, countText(s.Goroutines))
 	fmt.Fprintf(&b, "memory   %s resident    %s heap    GC cycles %s\n", sizeText(int64(s.RSSBytes)), sizeText(int64(s.HeapBytes)),

@@ -14,7 +14,7 @@ import (
 // exampleStatus is a status with a different number in every place.
 func exampleStatus() *Status {
 	s := &Status{
-		Version: "0.1.0", Go: "go1.26.0", Kernel: "Linux 6.1.0", PID: 4711, Listen: "0.0.0.0:1234", UptimeSeconds: 93_784.5,
+		Version: "0.1.0", Go: "go1.26.0", Kernel: "Linux 6.1.0", PID: 4711, Listen: "0.0.0.0:1234", Admin: "127.0.0.1:1235", UptimeSeconds: 93_784.5,
 		machine: machine{CPUs: 2, LoadAverage: [3]float64{0.1, 1.25, 12}, RSSBytes: 123_456_789, HeapBytes: 3 << 20, Goroutines: 23,
 			GCCycles: 1_017, DescriptorsOpen: 1_045, DescriptorsMax: 20_000},
 		Snapshot: loop.Snapshot{

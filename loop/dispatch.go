@@ -363,6 +363,9 @@ func (s *shard) publish(c *client, cmd *wsproto.Command) wsproto.ErrorCode {
 	if cmd.ID != nil {
 		r.client = c
 	}
+	if s.accepted++; sampled(s.accepted) {
+		r.at = stampOf(s.rim.now())
+	}
 	if !s.request(s.hub.homeOf(r.group), r) {
 		count(&s.count.refused, refusedBusy)
 		return wsproto.ErrBusy

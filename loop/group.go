@@ -26,6 +26,7 @@ type group struct {
 	batchCount int      // how many messages that is
 	batchOwned bool     // batch is the group's own memory, else it is a shared frame
 	waiting    [][]byte // frames gathered since, oldest first
+	begunAt    int64    // when the pass under way began, if it is timed, else 0
 }
 
 // interest is what the group's home knows of this loop.
@@ -121,6 +122,6 @@ func (g *group) finish() (spare []byte) {
 		spare = g.batch
 	}
 	g.batch, g.batchCount, g.batchOwned = nil, 0, false
-	g.cur, g.end = 0, 0
+	g.cur, g.end, g.begunAt = 0, 0, 0
 	return spare
 }

@@ -36,7 +36,6 @@ type handler struct {
 	// Any goroutine.
 	booted       chan struct{} // closed when the listener is up
 	acceptFailed chan struct{} // a token after each failed accept
-	acceptLogged atomic.Int64  // when the last one was logged, Unix seconds
 	open         atomic.Bool   // all shards are bound: clients are let in
 
 	mu    sync.Mutex
@@ -282,7 +281,7 @@ func (h *handler) closeDescriptors() {
 
 // rim connects shard i to the world.
 func (h *handler) rim(i int, portable bool) rim {
-	start := time.Now()
+	start := h.hub.started // one for all: times go from loop to loop
 	wake := gnet.RunnableFunc(func(context.Context) error {
 		h.hub.shards[i].woken()
 		return nil
@@ -412,7 +411,7 @@ func (h *handler) Errorf(format string, args ...any) {
 	case h.acceptFailed <- struct{}{}:
 	default:
 	}
-	if now := time.Now().Unix(); h.acceptLogged.Swap(now) != now {
+	if now := time.Now().Unix(); h.hub.acceptFailed.Swap(now) != now { // so it is logged once a second
 		h.log.Warn("accept failed and will be tried again; raise the limit of open files if this goes on",
 			"reason", fmt.Sprint(args...), "failed", h.hub.acceptFails.Load())
 	}

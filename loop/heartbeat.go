@@ -112,6 +112,7 @@ func (s *shard) heartbeat() {
 		case !pinged:
 			s.lastSeen[at] |= 1
 			s.replyTo(c, wsproto.AppendPing(s.outFor(c), nil))
+			s.count.pings.Add(1)
 			pings++
 		}
 	}

@@ -162,7 +162,7 @@ const portOrigin = -1
 
 func (h *home) publish(r *request, origin int) bool {
 	hg := h.groups.m[r.group]
-	message := delivery{op: opMessage, frame: r.frame}
+	message := delivery{op: opMessage, at: r.at, frame: r.frame}
 	answer := delivery{op: opMessage, client: r.client, id: r.id}
 	answers := r.client != nil // cleared when the answer travels with the message
 

@@ -17,21 +17,22 @@ type Hub struct {
 	echo   bool   // messages are sent back, not read as commands
 
 	// Any goroutine.
-	bounds      atomic.Pointer[bounds] // loops have copies of the pointer, see Apply
-	ports       [portsMax]atomic.Pointer[Port]
-	portCount   atomic.Int32
-	clock       atomic.Uint32 // ticks since the start
-	connections atomic.Int64  // admitted and not gone
-	clientsMax  atomic.Int64
-	descriptors atomic.Int64 // that connections may have
-	addresses   *addresses
-	handshakes  pace
-	acceptFails atomic.Uint64
-	stopping    atomic.Bool
-	drained     chan struct{} // gets a token when the last connection goes
-	ended       chan struct{} // closed when no loop runs any more
-	deaf        atomic.Bool   // no loop must be woken any more
-	started     time.Time
+	bounds       atomic.Pointer[bounds] // loops have copies of the pointer, see Apply
+	ports        [portsMax]atomic.Pointer[Port]
+	portCount    atomic.Int32
+	clock        atomic.Uint32 // ticks since the start
+	connections  atomic.Int64  // admitted and not gone
+	clientsMax   atomic.Int64
+	descriptors  atomic.Int64 // that connections may have
+	addresses    *addresses
+	handshakes   pace
+	acceptFails  atomic.Uint64
+	acceptFailed atomic.Int64 // when the last one was, Unix seconds; 0: never
+	stopping     atomic.Bool
+	drained      chan struct{} // gets a token when the last connection goes
+	ended        chan struct{} // closed when no loop runs any more
+	deaf         atomic.Bool   // no loop must be woken any more
+	started      time.Time
 }
 
 // newHub makes loops shards and all their lanes. The shards' rims are the caller's to fill.
@@ -128,6 +129,9 @@ func (h *Hub) Snapshot() Snapshot {
 		ClientsMax:   int(h.clientsMax.Load()),
 		AcceptErrors: h.acceptFails.Load(),
 		Stopping:     h.stopping.Load(),
+	}
+	if at := h.acceptFailed.Load(); at != 0 {
+		snap.AcceptFailed = time.Unix(at, 0)
 	}
 	for i, s := range h.shards {
 		row := s.count.read()

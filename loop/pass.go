@@ -79,7 +79,10 @@ func (s *shard) pass(g *group) (finished bool) {
 		before := len(g.waiting)
 		taken := g.begin(s.bounds.batchBytes, s.takeSpare())
 		s.gathered -= taken + 24*(before-len(g.waiting))
-		s.count.passes.Add(1)
+		if sampled(s.count.passes.Add(1)) {
+			s.count.batches.observe(int64(g.batchCount))
+			g.begunAt = s.rim.now()
+		}
 	}
 	batch, served := g.batch, 0
 	finished = true
@@ -104,6 +107,9 @@ func (s *shard) pass(g *group) (finished bool) {
 	s.count.deliveries.Add(uint64(served * g.batchCount))
 	s.count.bytesOut.Add(uint64(served * len(batch)))
 	if finished {
+		if g.begunAt != 0 {
+			s.count.passTimes.observe(s.rim.now() - g.begunAt)
+		}
 		s.keepSpare(g.finish())
 	}
 	return finished

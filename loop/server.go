@@ -103,6 +103,9 @@ func Start(cfg Config) (*Server, error) {
 	}
 	go s.keepTime()
 	go s.keepAccepting()
+	w := newWatchdog(s.hub, s.log)
+	w.learn()
+	go s.keepWatch(w)
 	return s, nil
 }
 
@@ -203,8 +206,8 @@ func clientsMax() (int, error) {
 	return room, nil
 }
 
-// descriptorReserve is kept for everything that is no client: the control socket, log files, a profile, name look-ups,
-// and connections that are accepted only to be refused.
+// descriptorReserve is kept for everything that is no client: 16 connections to the admin address, the control socket, log
+// files, name look-ups, and connections that are accepted only to be refused.
 const descriptorReserve = 32
 
 // keepTime counts ticks.

@@ -23,10 +23,10 @@ type shard struct {
 	down  []*lane[delivery] // from each home, this shard being the only consumer
 
 	// Any goroutine.
-	bell   bell
-	count  counters
-	calls  callList
-	inside atomic.Bool // a callback is running; read by others only to assert
+	bell    bell
+	count   counters
+	calls   callList
+	entries atomic.Uint64 // odd: a callback is running; one more at the beginning and at the end of each. For the watchdog
 
 	// Owner: the loop that holds it.
 	home home
@@ -69,7 +69,10 @@ type shard struct {
 	deadline   int64  // end of this turn's budget, 0: not set yet
 	heardAt    int64  // end of the last callback that brought bytes
 	deferredAt int64
-	closeAt    int // stopping: clients below this place are still to be closed
+	enteredAt  int64  // beginning of this callback, if its turn is timed
+	timedTurn  bool   // this callback is one of the sample
+	accepted   uint64 // publishes that clients sent, of which a sample is timed
+	closeAt    int    // stopping: clients below this place are still to be closed
 
 	// Loop only: memory kept for the next use.
 	parser  wsproto.CommandParser
@@ -141,6 +144,7 @@ func (s *shard) opened(conn conn) (c *client) {
 	s.clients = append(s.clients, c)
 	s.lastSeen = append(s.lastSeen, s.tick<<1)
 	s.culprit = c
+	s.count.accepted.Add(1)
 	s.count.pending.Add(1)
 	s.unfinished++
 	s.time(c, s.bounds.handshakeTicks)
@@ -197,7 +201,7 @@ func (s *shard) closed(c *client) {
 	}
 	c.state = stateDead
 	s.dead = append(s.dead, c)
-	if s.inside.Load() {
+	if s.inside() {
 		return
 	}
 	s.enter(nil)
@@ -225,13 +229,20 @@ func (s *shard) kickedAwake() {
 // enter begins a callback, leave ends it. No two callbacks of one shard ever overlap; that is gnet's promise and our
 // whole reason to need no locks, so it is asserted.
 func (s *shard) enter(c *client) {
+	n := s.entries.Load()
 	if invariants {
-		assert(s.inside.CompareAndSwap(false, true), "shard: two callbacks at once")
+		assert(n%2 == 0 && s.entries.CompareAndSwap(n, n+1), "shard: two callbacks at once")
 	} else {
-		s.inside.Store(true)
+		s.entries.Store(n + 1)
 	}
 	s.culprit = c
+	if s.timedTurn = sampled(n / 2); s.timedTurn {
+		s.enteredAt = s.rim.now()
+	}
 }
+
+// inside says whether a callback is running.
+func (s *shard) inside() bool { return s.entries.Load()%2 != 0 }
 
 func (s *shard) leave() {
 	if p := recover(); p != nil {
@@ -239,7 +250,10 @@ func (s *shard) leave() {
 	}
 	s.culprit = nil
 	s.deadline = 0
-	s.inside.Store(false)
+	if s.timedTurn {
+		s.count.turnTimes.observe(s.rim.now() - s.enteredAt)
+	}
+	s.entries.Store(s.entries.Load() + 1)
 }
 
 // survive closes the client that was being served when something of ours panicked, and sees to it that what the broken

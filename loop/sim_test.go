@@ -306,7 +306,7 @@ func (w *world) checkBounds() {
 		w.must(s.parkedBytes <= b.parkBytes, "loop %d: parked %d bytes, bound %d", i, s.parkedBytes, b.parkBytes)
 		w.must(s.gathered >= 0 && s.gathered <= b.gatherBytes+b.messageBytes+64,
 			"loop %d: gathered %d bytes, bound %d", i, s.gathered, b.gatherBytes)
-		w.must(!s.inside.Load(), "loop %d: still inside", i)
+		w.must(!s.inside(), "loop %d: still inside", i)
 	}
 	w.checkSeats()
 	for fd, sock := range w.fds {

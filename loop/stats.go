@@ -30,6 +30,14 @@ type counters struct {
 	slowClosed      atomic.Uint64
 	heartbeatClosed atomic.Uint64
 	panics          atomic.Uint64
+	accepted        atomic.Uint64
+	pings           atomic.Uint64
+	slowTurns       atomic.Uint64 // the watchdog writes
+
+	batches   histogram // messages
+	passTimes histogram // nanoseconds, as are the next
+	turnTimes histogram
+	laneWaits histogram
 }
 
 // LoopStats is one loop's row of a Snapshot, or the sum of all of them. Gauges are of the moment, the rest counts since
@@ -57,6 +65,9 @@ type LoopStats struct {
 	SlowClosed      uint64 `json:"slow_closed"`      // clients closed because their outbox was full
 	HeartbeatClosed uint64 `json:"heartbeat_closed"` // clients closed because they gave no sign of life
 	Panics          uint64 `json:"panics"`           // callbacks that panicked; the client was closed, the loop went on
+	Accepted        uint64 `json:"accepted"`         // connections taken in; those that admission refuses at once are not
+	Pings           uint64 `json:"pings"`            // pings sent to silent clients
+	SlowTurns       uint64 `json:"slow_turns"`       // callbacks that took longer than Limits.SlowTurn
 
 	RefusedBy        map[string]uint64 `json:"refused_by"`         // Refused by reason
 	RefusedClientsBy map[string]uint64 `json:"refused_clients_by"` // RefusedClients by reason
@@ -75,6 +86,7 @@ func (c *counters) read() LoopStats {
 		Ignored: c.ignored.Load(), CommandErrors: c.commandErrors.Load(),
 		SlowClosed:      c.slowClosed.Load(),
 		HeartbeatClosed: c.heartbeatClosed.Load(), Panics: c.panics.Load(),
+		Accepted: c.accepted.Load(), Pings: c.pings.Load(), SlowTurns: c.slowTurns.Load(),
 	}
 	t.RefusedBy, t.Refused = c.refused.read(refusalNames)
 	t.RefusedClientsBy, t.RefusedClients = c.refusedClients.read(turnedAwayNames)
@@ -110,6 +122,9 @@ func (t *LoopStats) add(r LoopStats) {
 	t.SlowClosed += r.SlowClosed
 	t.HeartbeatClosed += r.HeartbeatClosed
 	t.Panics += r.Panics
+	t.Accepted += r.Accepted
+	t.Pings += r.Pings
+	t.SlowTurns += r.SlowTurns
 	addTo(&t.RefusedBy, r.RefusedBy)
 	addTo(&t.RefusedClientsBy, r.RefusedClientsBy)
 	addTo(&t.Handshakes, r.Handshakes)
@@ -128,11 +143,12 @@ func addTo(sum *map[string]uint64, by map[string]uint64) {
 
 // Snapshot is the state of a hub at about one moment.
 type Snapshot struct {
-	Started      time.Time   `json:"started"`       // when the server began to serve
-	ClientsMax   int         `json:"clients_max"`   // admission's bound, from the descriptor limit
-	AcceptErrors uint64      `json:"accept_errors"` // failed accepts (out of descriptors, mostly); each is tried again
-	Stopping     bool        `json:"stopping"`      // a stop has begun
-	Loops        []LoopStats `json:"loops"`         // one row per loop, by index
+	Started      time.Time   `json:"started"`                // when the server began to serve
+	ClientsMax   int         `json:"clients_max"`            // admission's bound, from the descriptor limit
+	AcceptErrors uint64      `json:"accept_errors"`          // failed accepts (out of descriptors, mostly); each is tried again
+	AcceptFailed time.Time   `json:"accept_failed,omitzero"` // when the last of them was, to a second
+	Stopping     bool        `json:"stopping"`               // a stop has begun
+	Loops        []LoopStats `json:"loops"`                  // one row per loop, by index
 }
 
 // Total is the sum over all loops. A group with members on several loops is one group: Groups is the number of homes.

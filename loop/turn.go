@@ -142,6 +142,9 @@ func (s *shard) deliver(d *delivery) {
 	}
 	if d.frame != nil && len(d.local.members) > 0 {
 		s.gather(d.local, d.frame)
+		if d.at != 0 {
+			s.count.laneWaits.observe(d.at.until(s.rim.now()))
+		}
 	}
 	if d.client != nil {
 		s.replySeq(d.client, d.id, d.seq)

@@ -43,6 +43,7 @@ func TestMain(m *testing.M) {
 				os.Unsetenv(name)
 			}
 		}
+		os.Setenv("RINGCAST_ADMIN", "off") // its default port is one, and servers under test are many
 		var err error
 		if built, err = os.MkdirTemp("", "rc-build-"); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -281,6 +282,7 @@ type status struct {
 	Version    string `json:"version"`
 	PID        int    `json:"pid"`
 	Listen     string `json:"listen"`
+	Admin      string `json:"admin"`
 	ClientsMax int    `json:"clients_max"`
 	HeapBytes  uint64 `json:"heap_bytes"`
 	RSSBytes   uint64 `json:"rss_bytes"`
