@@ -58,11 +58,12 @@ const (
 	endTheirs            // the peer has said its last word
 )
 
-// extra is what a client has beside a single membership: unfinished input, and further memberships.
+// extra is what a client has beside a single membership: unfinished input, further memberships, and joins said twice.
 type extra struct {
 	head    []byte          // handshake: the request head so far, at most wsproto.HandshakeBytesMax
 	reader  *wsproto.Reader // open: the reader that holds the unfinished message
 	further []membership    // from the second on
+	repeats []repeat        // add_groups that wait for the answer to an earlier one
 }
 
 // more is the client's extra, made where there is none.
@@ -91,7 +92,7 @@ func (c *client) dropInput() {
 
 // shed lets go of an extra that holds nothing.
 func (c *client) shed() {
-	if x := c.extra; x.head == nil && x.reader == nil && len(x.further) == 0 {
+	if x := c.extra; x.head == nil && x.reader == nil && len(x.further) == 0 && len(x.repeats) == 0 {
 		c.extra = nil
 	}
 }

@@ -12,6 +12,9 @@ func (s *shard) advance() {
 		return
 	}
 	s.tick = now
+	if s.rates.on {
+		s.rates.tick(s.rim.now())
+	}
 	s.deadlines()
 	s.heartbeat()
 }

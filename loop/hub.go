@@ -23,6 +23,7 @@ type Hub struct {
 	connections atomic.Int64  // admitted and not gone
 	clientsMax  atomic.Int64
 	acceptFails atomic.Uint64
+	census      census
 	stopping    atomic.Bool
 	drained     chan struct{} // gets a token when the last connection goes
 	ended       chan struct{} // closed when no loop runs any more
@@ -47,6 +48,7 @@ func newHub(loops int, b bounds, page []byte) *Hub {
 			from.home.down = append(from.home.down, newLane[delivery](b.laneSlots, b.laneBytes))
 		}
 		from.home.index, from.home.bells, from.home.count, from.home.ports = from.index, bells, &from.count, &h.ports
+		from.home.bounds, from.home.census = &h.bounds, &h.census
 		from.home.groups = newTable[*homeGroup]()
 	}
 	for _, to := range h.shards {
