@@ -218,7 +218,7 @@ func (s *shard) forget(c *client) {
 }
 
 // giveUpIfEmpty puts a group without members on the list of those that the turn releases. Not at once: who leaves and
-// joins again in one breath should cost the home nothing. Nor while somebody waits to become a member.
+// joins again in one breath should cost the home nothing.
 func (s *shard) giveUpIfEmpty(g *group) {
 	if len(g.members) > 0 {
 		return
@@ -228,13 +228,14 @@ func (s *shard) giveUpIfEmpty(g *group) {
 	}
 	g.waiting = nil
 	s.keepSpare(g.finish())
-	if !g.idle && g.asked == 0 {
+	if !g.idle {
 		g.idle = true
 		s.idle = append(s.idle, g)
 	}
 }
 
-// release tells the homes of groups without members so, and forgets the groups. It stops where the way to a home is
+// release tells the homes of groups without members so, and forgets the groups, unless somebody waits to become a member:
+// then the home's word will bring the group here again. It stops where the way to a home is
 // full; then parking is not empty, so there will be another turn. The list holds each group once, so it needs no other
 // bound.
 func (s *shard) release() (moved bool) {
