@@ -4,11 +4,11 @@ import "ringcast/wsproto"
 
 // This file is how clients come into groups and out of them.
 
-// join makes c a member: at once where this loop has the group's roll. Where it has not, the home decides, and tells it at
-// the same time that this loop has members; c becomes one when its word comes down, and is answered then: once the client
-// has the answer, nothing that is accepted anywhere can miss it. Not a moment sooner, for a client that is refused must
-// not have heard what members hear. It is soon enough for what c publishes behind its add_group: that goes up the same
-// lane, is put in order by the same home, and comes down behind its word.
+// join makes c a member: at once where this loop has the group's roll, and somebody is on it. Else the home decides, and
+// knows from then on that this loop has members; c becomes one when its word comes down, and is answered then: once the
+// client has the answer, nothing that is accepted anywhere can miss it. Not a moment sooner, for a client that is refused
+// must not have heard what members hear. It is soon enough for what c publishes behind its add_group: that goes up the
+// same lane, is put in order by the same home, and comes down behind its word.
 func (s *shard) join(c *client, name, id []byte) wsproto.ErrorCode {
 	g := s.groups.m[string(name)]
 	if g != nil {
@@ -24,25 +24,28 @@ func (s *shard) join(c *client, name, id []byte) wsproto.ErrorCode {
 		g.home = s.hub.homeOf(g.name)
 		s.groups.put(g.name, g)
 	}
-	if g.roll == nil {
-		r := request{op: opJoin, group: g.name, local: g, client: c, id: string(id)}
-		if !s.request(g.home, r) {
-			s.giveUpIfEmpty(g)
-			count(&s.count.refused, refusedBusy)
-			return wsproto.ErrBusy
+	there := isEmpty
+	if g.roll != nil {
+		there = g.roll.enter(s.bounds)
+	}
+	switch there {
+	case isFull:
+		count(&s.count.refused, refusedMembers)
+		return wsproto.ErrGroupFull
+	case entered:
+		s.enlist(c, c.ask(g, false))
+		if id != nil {
+			s.replyTo(c, wsproto.AppendOK(s.outFor(c), id))
 		}
-		g.asked++
-		c.ask(g, id == nil)
 		return ""
 	}
-	if why, ok := s.hub.census.enter(g.roll, s.bounds); !ok {
-		count(&s.count.refused, why)
-		return fullCode(why)
+	if !s.request(g.home, request{op: opJoin, group: g.name, local: g, client: c, id: string(id)}) {
+		s.giveUpIfEmpty(g)
+		count(&s.count.refused, refusedBusy)
+		return wsproto.ErrBusy
 	}
-	s.enlist(c, c.ask(g, false))
-	if id != nil {
-		s.replyTo(c, wsproto.AppendOK(s.outFor(c), id))
-	}
+	g.asked++
+	c.ask(g, id == nil)
 	return ""
 }
 
@@ -218,7 +221,7 @@ func (s *shard) forget(c *client) {
 }
 
 // giveUpIfEmpty puts a group without members on the list of those that the turn releases. Not at once: who leaves and
-// joins again in one breath should cost the home nothing.
+// joins again in one breath should not make it a new group.
 func (s *shard) giveUpIfEmpty(g *group) {
 	if len(g.members) > 0 {
 		return

@@ -12,32 +12,52 @@ import (
 //
 // A place is taken before its member is there (it may still be on the way to its loop), and given back after it has gone:
 // members never exceed places.
+//
+// Only the home takes the first place: a group must have been counted in the census by then, and two loops that begin one
+// group at the same time would each see the other's half.
 type roll struct{ members atomic.Int64 }
 
 // census is the number of groups with members in the whole server.
 type census struct{ groups atomic.Int64 }
 
-// enter takes a place in a group, or says what is full. Any goroutine. Compare-and-swap, not add and take back: whoever
-// looks in between would be refused a place that is free.
-func (n *census) enter(r *roll, b *bounds) (why refusal, ok bool) {
+// entry is what became of an attempt to enter a roll.
+type entry uint8
+
+const (
+	entered entry = iota
+	isFull
+	isEmpty // only the home may enter
+)
+
+// enter takes a place in a group that has members. Any goroutine. Compare-and-swap, not add and take back: whoever looks
+// in between would be refused a place that is free.
+func (r *roll) enter(b *bounds) entry {
 	for {
-		switch members := r.members.Load(); {
+		members := r.members.Load()
+		switch {
+		case members == 0:
+			return isEmpty
 		case b.members > 0 && members >= int64(b.members):
-			return refusedMembers, false
-		case members > 0:
-			if r.members.CompareAndSwap(members, members+1) {
-				return 0, true
-			}
-		case !n.begin(b):
-			if r.members.Load() == 0 { // else somebody else has begun the group meanwhile
-				return refusedGroups, false
-			}
-		case r.members.CompareAndSwap(0, 1):
-			return 0, true
-		default:
-			n.groups.Add(-1)
+			return isFull
+		case r.members.CompareAndSwap(members, members+1):
+			return entered
 		}
 	}
+}
+
+// enter takes a place in a group, the first one too, or says what is full. For the group's home alone.
+func (n *census) enter(r *roll, b *bounds) (why refusal, ok bool) {
+	switch r.enter(b) {
+	case entered:
+		return 0, true
+	case isFull:
+		return refusedMembers, false
+	}
+	if !n.begin(b) {
+		return refusedGroups, false
+	}
+	r.members.Store(1) // nobody else moves it away from 0
+	return 0, true
 }
 
 // begin counts one more group.
