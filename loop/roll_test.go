@@ -10,7 +10,11 @@ import (
 // Loops that really run at once, and a home for each group: no bound is passed for a moment, and what has left is counted
 // no more.
 func TestRollsAreExactWhenLoopsMeet(t *testing.T) {
-	const loops, rounds = 6, 20_000
+	const loops = 6
+	rounds := 200_000
+	if invariants {
+		rounds /= 20
+	}
 	type counted struct {
 		roll
 		home sync.Mutex // whoever holds it is the home

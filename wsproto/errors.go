@@ -23,7 +23,7 @@ const (
 var sentences = map[ErrorCode]string{
 	ErrBadJSON:       "the command must be one JSON object in UTF-8, nested at most 512 deep",
 	ErrUnknownCmd:    "cmd must be add_group, leave_group or send_to_group",
-	ErrBadGroupID:    "group_id must be a string of 1 to 255 bytes, or of as many as the server allows, or an integer of 64 bits",
+	ErrBadGroupID:    "group_id must be a string of 1 to 255 bytes, fewer if the server says so, or an integer of 64 bits",
 	ErrBadMessage:    "send_to_group needs a message",
 	ErrBadID:         "id must be a string or an integer of at most 128 bytes of JSON",
 	ErrTooManyGroups: "this connection is in as many groups as it may be",
