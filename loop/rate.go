@@ -66,7 +66,7 @@ type rates struct {
 	commands rate // pings and pongs are commands too
 	bytes    rate // of frames; request heads have bounds of their own
 
-	// A server that stood still finds all at once what came meanwhile, and must not take it for a burst: see stoodStill.
+	// A server that stood still finds all at once what came meanwhile, and must not take it for a burst: see tick.
 	tickAt    int64 // rim.now at the last tick
 	since     int64 // when the last standstill began
 	forgiving int64 // until when it counts
