@@ -43,6 +43,8 @@ type settings struct {
 	logLevel  slog.Level
 	logFormat string
 	logFile   string // empty: standard error
+
+	typed startFlags // the texts that all of it was made of
 }
 
 const (
@@ -69,16 +71,26 @@ func (f *startFlags) settings(ctx *kong.Context, g *globals) (settings, error) {
 		logLevel:       c.level("log-level", f.LogLevel),
 		logFormat:      c.oneOf("log-format", f.LogFormat, "text", "json"),
 		logFile:        f.LogFile,
+		typed:          *f,
 	}
 	if s.logFile != "" {
-		if abs, err := filepath.Abs(s.logFile); err == nil {
-			s.logFile = abs // it is shown to people who are elsewhere
-		}
+		s.logFile = g.abs(s.logFile) // it is shown to people who are elsewhere
 	}
 	if s.daemon && s.logFile == "" {
 		s.logFile = filepath.Join(dir.path, "ringcast.log")
 	}
 	return s, c.err
+}
+
+// warn says what is no mistake but hardly meant.
+func (s *settings) warn(log *slog.Logger) {
+	if s.limits.OutboxBytesMax < s.limits.MessageBytesMax {
+		log.Warn("--outbox-max is less than --message-max: a message longer than an outbox closes the members that do not take it at once",
+			"outbox_max", sizeText(int64(s.limits.OutboxBytesMax)), "message_max", sizeText(int64(s.limits.MessageBytesMax)))
+	}
+	if openToEveryPage(s.listen, s.limits.AllowedOrigins) {
+		log.Warn("any web page may connect, and this is not loopback: name whose pages may with --allowed-origins", "listen", s.listen)
+	}
 }
 
 // loopConfig is the part that the loops need to know.

@@ -6,11 +6,10 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/alecthomas/kong"
 
 	"ringcast/loop"
 )
@@ -19,7 +18,7 @@ import (
 func parse(t *testing.T, args ...string) (settings, error) {
 	t.Helper()
 	var g grammar
-	parser, err := kong.New(&g, kong.Vars{"run_dir_tmp": "/tmp"})
+	parser, err := newParser(&g)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,6 +49,7 @@ func TestDefaultsAreTheOriginals(t *testing.T) {
 			OutboxBytesMax: 1 << 20, MemoryMax: memoryAuto(), Heartbeat: time.Minute, SlowTurn: 100 * time.Millisecond,
 		},
 	}
+	s.typed = startFlags{}
 	if err != nil || !reflect.DeepEqual(s, want) {
 		t.Errorf("got  %+v, %v\nwant %+v", s, err, want)
 	}
@@ -89,6 +89,27 @@ func TestFlagBeatsEnvironmentBeatsFileBeatsDefault(t *testing.T) {
 				t.Errorf("%s: %s: got %v, want %v", c.source, v.what, v.got, v.want)
 			}
 		}
+	}
+}
+
+func TestListsMayBeArraysInTheFile(t *testing.T) {
+	s, err := parse(t, "--run-dir", "/r", "--config", configWith(t,
+		`{"allowed-origins": ["https://example.org", "https://*.example.org"], "trusted-proxies": ["127.0.0.1", "10.0.0.0/8"]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := s.limits.AllowedOrigins, []string{"https://example.org", "https://*.example.org"}; !slices.Equal(got, want) {
+		t.Errorf("allowed-origins: got %v, want %v", got, want)
+	}
+	if got := s.limits.TrustedProxies; len(got) != 2 || got[1].String() != "10.0.0.0/8" {
+		t.Errorf("trusted-proxies: got %v, want two", got)
+	}
+	s, err = parse(t, "--run-dir", "/r", "--config", configWith(t, `{"trusted-proxies": []}`))
+	if err != nil || len(s.limits.TrustedProxies) != 0 {
+		t.Errorf("an empty list: got %v, %v, want none", s.limits.TrustedProxies, err)
+	}
+	if _, err = parse(t, "--config", configWith(t, `{"allowed-origins": []}`)); err == nil || !strings.Contains(err.Error(), "names no origin") {
+		t.Errorf("an empty list of origins: got %v, want it refused: nobody could connect, or everybody", err)
 	}
 }
 
@@ -160,6 +181,8 @@ func TestWrongConfigFileIsNamedWithTheMend(t *testing.T) {
 		{`{"json": true}`, `there is no setting "json"`},
 		{`{"loops": [1]}`, `key "loops" is [1]; write a string, a number, true or false`},
 		{`{"loops": null}`, `key "loops" is null`},
+		{`{"allowed-origins": [1]}`, `key "allowed-origins" is [1]; write a string or an array of strings`},
+		{`{"allowed-origins": null}`, `key "allowed-origins" is null; write a string or an array of strings`},
 		{"{\n\"loops\": 4,\n}", "is not a JSON object"},
 		{"{\n\"loops\": 4,\n}", "(line 3)"},
 		{`[]`, "holds a JSON array; write an object"},

@@ -34,6 +34,8 @@ type server interface {
 	Stop(ctx context.Context) error // closes every client and waits for what is queued until ctx is done
 	Done() <-chan struct{}          // closed when the loops have ended, asked or not
 	Err() error                     // why they ended unasked
+
+	Apply(ctx context.Context, l loop.Limits) error // has all loops work within other limits
 }
 
 // hub is what the control socket needs of a loop.Hub.
@@ -61,17 +63,17 @@ func (r *rim) start(s settings) error {
 // whoever waits for it finds the port and the socket free.
 func (r *rim) serveUntilAsked(s settings, ready func(banner)) error {
 	// From here on a signal is answered by an orderly end, also in mid-start.
-	asked, quiet := r.signals(s.daemon)
+	asked, reload, quiet := r.signals(s.daemon)
 	defer quiet()
 	if err := s.runDir.make(); err != nil {
 		return err
 	}
-	logTo, closeLog, err := s.openLog(r.stderr)
+	file, err := s.openLog(r.stderr)
 	if err != nil {
 		return err
 	}
-	defer closeLog()
-	log := s.newLog(logTo)
+	defer file.close()
+	log, level := s.newLog(file)
 
 	lock, err := takeLock(s.runDir, log)
 	if err != nil {
@@ -79,22 +81,24 @@ func (r *rim) serveUntilAsked(s settings, ready func(banner)) error {
 	}
 	defer lock.release()
 
-	if s.limits.OutboxBytesMax < s.limits.MessageBytesMax {
-		log.Warn("--outbox-max is less than --message-max: a message longer than an outbox closes the members that do not take it at once",
-			"outbox_max", sizeText(int64(s.limits.OutboxBytesMax)), "message_max", sizeText(int64(s.limits.MessageBytesMax)))
+	for _, text := range unknownVariables() {
+		log.Warn(text)
 	}
+	s.warn(log)
 	srv, h, err := r.serve(s.loopConfig(log))
 	if err != nil {
 		return listenError(s.listen, err)
 	}
-	me := identity{version: versionText(), kernel: kernelText(), listen: srv.Addr().String(), stopTimeout: s.stopTimeout}
-	control, err := openControl(s.runDir, func() Status { return me.status(h.Snapshot()) }, h, log)
+	me := identity{version: versionText(), kernel: kernelText(), listen: srv.Addr().String()}
+	again := &reloader{read: r.again, apply: srv.Apply, file: file, level: level, log: log, now: s}
+	control, err := openControl(s.runDir, func() Status { return me.status(h.Snapshot(), again.inForce()) }, h, again.reload, log)
 	if err != nil {
 		now, cancel := context.WithCancel(context.Background())
 		cancel()
 		return errors.Join(err, ignoreTimeout(srv.Stop(now)))
 	}
 	defer control.close()
+	defer again.onSignals(reload)()
 
 	state := h.Snapshot()
 	log.Info("listening", "addr", me.listen, "loops", s.loops, "clients_max", state.ClientsMax, "pid", os.Getpid(),
@@ -103,12 +107,24 @@ func (r *rim) serveUntilAsked(s settings, ready func(banner)) error {
 		version: me.version, golang: runtime.Version(), kernel: me.kernel, pid: os.Getpid(),
 		listen: srv.Addr(), loops: s.loops, clientsMax: state.ClientsMax,
 	})
-	return endOf(srv, h, asked, s.stopTimeout, log)
+	return endOf(srv, h, asked, func() time.Duration { return again.inForce().stopTimeout }, log)
+}
+
+// openToEveryPage says whether pages of everybody may connect, from other machines. A WebSocket is not held by the same
+// origin policy: a browser tells the server whose page asks, and it is the server that has to look.
+func openToEveryPage(listen string, origins []string) bool {
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil || host == "localhost" || len(origins) > 0 {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return ip == nil || !ip.IsLoopback()
 }
 
 // endOf waits for the server's end and brings it about when asked. What goes wrong here is logged, because the log is
 // where somebody looks for the end of a server.
-func endOf(srv server, h hub, asked <-chan os.Signal, timeout time.Duration, log *slog.Logger) error {
+func endOf(srv server, h hub, asked <-chan os.Signal, stopTimeout func() time.Duration, log *slog.Logger) error {
+	var timeout time.Duration
 	select {
 	case <-srv.Done():
 		err := srv.Err()
@@ -118,6 +134,7 @@ func endOf(srv server, h hub, asked <-chan os.Signal, timeout time.Duration, log
 		log.Error("the server has ended unasked", "err", err)
 		return toldError{err}
 	case sig := <-asked:
+		timeout = stopTimeout()
 		log.Info("stopping", "signal", sig.String(), "clients", h.Snapshot().Total().Clients,
 			"timeout", timeout.String())
 	}

@@ -27,6 +27,10 @@ func exampleStatus() *Status {
 			},
 		},
 	}
+	s.Loops[0].RefusedBy = map[string]uint64{"busy": 9, "rate_limited": 3, "memory": 0}
+	s.Loops[0].RefusedClientsBy = map[string]uint64{"clients": 13, "address": 0}
+	s.Loops[0].Closes = map[string]uint64{"1001": 15, "4008": 14, "1013": 0}
+	s.Loops[1].Closes = map[string]uint64{"4008": 1_000}
 	s.Total = s.Snapshot.Total()
 	return s
 }
@@ -36,6 +40,13 @@ func TestStatusIsAsInTheGoldenFile(t *testing.T) {
 	s := exampleStatus()
 	s.Stopping = true
 	has(t, "status of a server that stops", statusText(s), "[stopping]")
+
+	s.Total.RefusedBy, s.Total.RefusedClientsBy, s.Total.Closes = map[string]uint64{"busy": 0}, nil, nil
+	for _, label := range []string{"\nrefused ", "\naway ", "\ncloses "} {
+		if strings.Contains(statusText(s), label) {
+			t.Errorf("status where nothing of the kind happened: got %q in %s, want no such line", label, statusText(s))
+		}
+	}
 }
 
 func TestWatchAddsRatesByTheServersClock(t *testing.T) {

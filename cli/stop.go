@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"syscall"
 	"time"
@@ -168,7 +169,7 @@ func stopTimeoutOf(dir runDir) time.Duration {
 func statusOf(dir runDir) (s Status, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	body, err := askControl(ctx, dir, "/status")
+	body, err := askControl(ctx, dir, http.MethodGet, "/status")
 	if err != nil {
 		return s, err
 	}

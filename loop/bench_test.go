@@ -159,3 +159,26 @@ func TestAPassAllocatesNothing(t *testing.T) {
 		}
 	}
 }
+
+// A client of as many groups as there may be goes; others are in the same.
+func BenchmarkBury(b *testing.B) {
+	h := fakeHub(1)
+	s := h.shards[0]
+	join := func() *client {
+		c := h.openFake(0)
+		for g := range 1024 {
+			say(s, c, fmt.Sprintf(`{"cmd":"add_group","group_id":%d}`, g))
+		}
+		return c
+	}
+	for range 20 {
+		join()
+	}
+	for b.Loop() {
+		b.StopTimer()
+		c := s.clients[0]
+		join()
+		b.StartTimer()
+		s.closed(c)
+	}
+}

@@ -23,22 +23,41 @@ func (s *shard) input(c *client, p []byte) {
 
 // handshake reads the request head and returns the bytes behind it, which are the first frames.
 func (s *shard) handshake(c *client, p []byte) (rest []byte) {
-	data := p
-	if c.extra != nil { // before the first frame it holds nothing but a head
+	data, kept := p, c.extra != nil && c.extra.head != nil
+	if kept {
 		c.extra.head = append(c.extra.head, p...)
 		data = c.extra.head
 	}
-	req, n, err := wsproto.ReadRequest(data)
-	if err != nil {
-		count(&s.count.handshakes, handshakeBad)
-		r := s.rejection(err)
-		s.explain(c, wsproto.StatusCode(r.Status), r.Reason)
-		s.answerHTTP(c, r.AppendTo(nil))
-		return nil
+	from := c.source()
+	if from != nil && from.awaits {
+		client, n, err := wsproto.ReadProxy(data)
+		if err != nil {
+			s.reject(c, err)
+			return nil
+		}
+		if n > 0 {
+			from.awaits = false
+			if !s.name(from, client) {
+				s.turnAway(c, awayAddress, wsproto.RejectProxied)
+				return nil
+			}
+			if data = data[n:]; kept {
+				c.extra.head = data
+			}
+		}
+	}
+	var req wsproto.Request
+	n := 0
+	if from == nil || !from.awaits {
+		var err error
+		if req, n, err = wsproto.ReadRequest(data, s.bounds.handshakeBytes); err != nil {
+			s.reject(c, err)
+			return nil
+		}
 	}
 	if n == 0 {
-		if c.extra == nil {
-			c.extra = &extra{head: append([]byte(nil), p...)}
+		if !kept {
+			c.more().head = append([]byte(nil), data...)
 		}
 		return nil
 	}
@@ -51,7 +70,21 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 		s.turnAway(c, awayStopping, wsproto.RejectStopping)
 		return nil
 	}
+	if !s.bounds.allows(req.Origin) {
+		count(&s.count.handshakes, handshakeOrigin)
+		s.answerRejection(c, wsproto.RejectOrigin(req.Origin))
+		return nil
+	}
+	if from != nil && from.trusted && !s.forwarded(from, req.ForwardedFor) {
+		s.turnAway(c, awayAddress, wsproto.RejectProxied)
+		return nil
+	}
+	if rate := s.bounds.handshakesPerSecond; rate > 0 && !s.hub.handshakes.allow(s.rim.now(), rate) {
+		s.turnAway(c, awayRate, wsproto.RejectRate(retryAfter()))
+		return nil
+	}
 	count(&s.count.handshakes, handshakeOK)
+	s.unfinished--
 	c.state, c.upgraded = stateOpen, true
 	s.count.pending.Add(-1)
 	s.count.clients.Add(1)
@@ -63,6 +96,16 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 func (s *shard) turnAway(c *client, why turnedAway, r *wsproto.Rejection) {
 	count(&s.count.handshakes, handshakeAway)
 	count(&s.count.refusedClients, why)
+	s.answerRejection(c, r)
+}
+
+// reject answers a head that is wrong.
+func (s *shard) reject(c *client, err error) {
+	count(&s.count.handshakes, handshakeBad)
+	s.answerRejection(c, s.rejection(err))
+}
+
+func (s *shard) answerRejection(c *client, r *wsproto.Rejection) {
 	s.explain(c, wsproto.StatusCode(r.Status), r.Reason)
 	s.answerHTTP(c, r.AppendTo(nil))
 }
@@ -136,6 +179,10 @@ func (s *shard) event(c *client, ev *wsproto.Event) {
 	switch ev.Kind {
 	case wsproto.EventText, wsproto.EventBinary:
 		s.count.messagesIn.Add(1)
+		if s.hub.echo {
+			s.echo(c, ev)
+			return
+		}
 		s.command(c, ev.Payload)
 	case wsproto.EventPing:
 		if s.rates.on && !s.mayCommand(c, false) {
@@ -148,14 +195,27 @@ func (s *shard) event(c *client, ev *wsproto.Event) {
 			s.closeRefused(c, wsproto.ErrRateLimited)
 		}
 	case wsproto.EventClose:
-		// RFC 6455 §5.5.1: answer a Close frame with one that has the same code.
+		// RFC 6455 §5.5.1: answer a Close frame with one that has the same code. §7.1.1: and do not cut before the peer
+		// has ended its side, since what it has yet to read would be lost if it said a word more.
 		s.replyTo(c, wsproto.AppendClose(s.outFor(c), ev.Code, ""))
-		s.closing(c)
-		s.finish(c)
+		s.flushOut()
+		if c.state == stateOpen {
+			s.closing(c)
+			s.settle(c)
+		}
 	case wsproto.EventFail:
 		count(&s.count.protocolErrors, closeKindOf(ev.Code))
 		s.close(c, ev.Code, ev.Reason)
 	}
+}
+
+// echo sends a message back as it came. What a conformance tool then talks to is, but for the commands, what serves.
+func (s *shard) echo(c *client, ev *wsproto.Event) {
+	op := wsproto.OpText
+	if ev.Kind == wsproto.EventBinary {
+		op = wsproto.OpBinary
+	}
+	s.replyTo(c, wsproto.AppendFrame(s.outFor(c), op, ev.Payload))
 }
 
 // command does what a message asks for. The seed's rule: without an id nothing is answered, and what is no command is

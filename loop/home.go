@@ -38,7 +38,7 @@ type home struct {
 	// Any goroutine: who holds it owns what follows.
 	held atomic.Bool
 
-	groups      table[*homeGroup]
+	groups      table[string, *homeGroup]
 	serving     *lane[request] // whose front is being served, for abandon
 	stalled     uint64         // bit per loop whose up lane's front waits for room in a down lane
 	stalledPort uint64

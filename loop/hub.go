@@ -14,6 +14,7 @@ type Hub struct {
 	page   []byte
 	hash   func(group string) uint64
 	local  string // listening address, for ClientInfo
+	echo   bool   // messages are sent back, not read as commands
 
 	// Any goroutine.
 	bounds      atomic.Pointer[bounds] // loops have copies of the pointer, see Apply
@@ -22,6 +23,9 @@ type Hub struct {
 	clock       atomic.Uint32 // ticks since the start
 	connections atomic.Int64  // admitted and not gone
 	clientsMax  atomic.Int64
+	descriptors atomic.Int64 // that connections may have
+	addresses   *addresses
+	handshakes  pace
 	acceptFails atomic.Uint64
 	census      census
 	stopping    atomic.Bool
@@ -36,6 +40,7 @@ func newHub(loops int, b bounds, page []byte) *Hub {
 	h := &Hub{shards: make([]*shard, loops), page: page, hash: newHomeHash(),
 		ended:   make(chan struct{}),
 		drained: make(chan struct{}, 1), started: time.Now()}
+	h.addresses = newAddresses()
 	h.bounds.Store(&b)
 	bells := make([]*bell, loops)
 	for i := range h.shards {
@@ -49,7 +54,7 @@ func newHub(loops int, b bounds, page []byte) *Hub {
 		}
 		from.home.index, from.home.bells, from.home.count, from.home.ports = from.index, bells, &from.count, &h.ports
 		from.home.bounds, from.home.census = &h.bounds, &h.census
-		from.home.groups = newTable[*homeGroup]()
+		from.home.groups = newTable[string, *homeGroup]()
 	}
 	for _, to := range h.shards {
 		for _, from := range h.shards {
@@ -67,7 +72,7 @@ func (h *Hub) rouse(loop int) {
 	}
 }
 
-// admit counts a new connection, or refuses it at the bound that the descriptor limit sets.
+// admit counts a new connection, or refuses it at the bound; see limitConnections.
 func (h *Hub) admit() bool {
 	if h.connections.Add(1) > h.clientsMax.Load() {
 		h.gone()
@@ -166,7 +171,8 @@ func (s *shard) list() []ClientInfo {
 			Loop: s.index, ID: c.id(), State: c.state.String(), Groups: c.groupCount(),
 			SendQ: c.conn.OutboundBuffered(), BytesIn: c.bytesIn, BytesOut: c.bytesOut,
 		}
-		info.Local, info.Remote = s.rim.names(c.conn)
+		info.Local, _ = s.rim.names(c.conn)
+		info.Remote = c.remote()
 		infos = append(infos, info)
 	}
 	return infos

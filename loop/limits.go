@@ -77,6 +77,9 @@ func (l *Limits) fill() error {
 			return errors.New("a bound must not be negative")
 		}
 	}
+	if _, err := readOrigins(l.AllowedOrigins); err != nil {
+		return err
+	}
 	if l.GroupBytesMax < 1 || l.GroupBytesMax > GroupBytesMax {
 		return fmt.Errorf("the bound on a group's name: %d is not within 1 to %d bytes", l.GroupBytesMax, GroupBytesMax)
 	}
@@ -91,7 +94,8 @@ func (l *Limits) bounds() *bounds {
 	b.groups, b.members = l.GroupsMax, l.MembersMax
 	b.clients, b.clientsPerAddress = l.ClientsMax, l.ClientsPerAddress
 	b.handshakeBytes, b.handshakes, b.handshakesPerSecond = l.HandshakeBytesMax, l.HandshakesMax, l.HandshakesPerSecond
-	b.origins, b.proxies, b.proxyProtocol = l.AllowedOrigins, l.TrustedProxies, l.ProxyProtocol
+	b.origins, _ = readOrigins(l.AllowedOrigins)
+	b.proxies, b.proxyProtocol = l.TrustedProxies, l.ProxyProtocol
 	b.outboxesBytes, b.dropSlow, b.fragmentsBytes, b.memoryBytes = l.OutboxesBytesMax, l.DropSlow, l.FragmentsBytesMax, l.MemoryMax
 	b.handshakeTicks = ticks(l.HandshakeTimeout)
 	b.messageTicks = ticksOrOff(l.MessageTimeout)
@@ -128,9 +132,9 @@ type bounds struct {
 	clients             int
 	clientsPerAddress   int
 	handshakeBytes      int
-	handshakes          int // unfinished, on all loops
-	handshakesPerSecond int // on all loops
-	origins             []string
+	handshakes          int      // unfinished, on all loops
+	handshakesPerSecond int      // on all loops
+	origins             []origin // none: all
 	proxies             []netip.Prefix
 	proxyProtocol       bool
 
@@ -187,6 +191,7 @@ func (s *Server) Apply(ctx context.Context, l Limits) error {
 
 func (h *Hub) apply(ctx context.Context, b *bounds) error {
 	h.bounds.Store(b)
+	h.limitConnections()
 	return h.each(ctx, func(s *shard) { s.adopt(b) })
 }
 

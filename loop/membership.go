@@ -87,7 +87,7 @@ func (c *client) confirm(at int) {
 func (c *client) withdraw(at int) *group {
 	m := *c.membership(at)
 	if m.standing == standingMember {
-		m.group.remove(m.pos)
+		m.group.remove(m.pos, at)
 	}
 	last := c.groupCount() - 1
 	*c.membership(at) = *c.membership(last)

@@ -1,7 +1,6 @@
 package loop
 
 import (
-	"fmt"
 	"syscall"
 
 	"ringcast/wsproto"
@@ -153,7 +152,7 @@ func (s *shard) close(c *client, code wsproto.StatusCode, reason string) {
 // news, and a log that follows clients at their own speed is a weapon in their hands, hence debug.
 func (s *shard) explain(c *client, code wsproto.StatusCode, reason string) {
 	if s.rim.ended != nil {
-		s.rim.ended(c, fmt.Sprintf("%d %s", code, reason))
+		s.rim.ended(c, code, reason)
 	}
 }
 
@@ -176,18 +175,15 @@ func (s *shard) last(c *client, p []byte) {
 
 // closing begins the end: no message goes out any more, and there is a deadline.
 func (s *shard) closing(c *client) {
+	if c.state == stateHandshake {
+		s.unfinished--
+	}
 	c.state = stateClosing
 	s.time(c, s.bounds.closeTicks)
 }
 
-// finish is called when the peer has said its last word: cut as soon as the outbox is empty.
+// finish is called when the peer has answered our Close frame: cut as soon as the outbox is empty.
 func (s *shard) finish(c *client) {
-	if s.outClient == c {
-		s.flushOut()
-	}
-	if c.state != stateClosing {
-		return
-	}
 	c.end = endTheirs
 	s.settle(c)
 }

@@ -36,7 +36,7 @@ type shard struct {
 	clients  []*client
 	lastSeen []uint32 // beside clients: tick of the last sign of life << 1 | a ping is out
 	rates    rates    // beside clients, where there is a bound
-	groups   table[*group]
+	groups   table[string, *group]
 	serial   uint32 // of the last client
 
 	// Loop only: work that has gathered.
@@ -61,6 +61,10 @@ type shard struct {
 	// Loop only: time.
 	tick       uint32
 	timed      []deadline
+	overdue    bool   // some deadlines have passed and wait for the next turn
+	oldest     int    // no entry of timed before this place is of an unfinished handshake
+	unfinished int    // clients in the handshake
+	lookedAt   uint32 // serial of the last client whose socket was surely looked at; see evict
 	beatFrom   int    // heartbeat: where the scan goes on
 	sends      uint32 // since the clock was last read
 	deadline   int64  // end of this turn's budget, 0: not set yet
@@ -87,7 +91,8 @@ type rim struct {
 	shut  func(fd int)             // end our direction of the stream
 	names func(conn) (l, r string) // local and remote address
 	panic func(any)                // a panic was caught; called while its stack can still be printed
-	ended func(*client, string)    // for the log: we end this client, and why; nil: nobody reads it
+
+	ended func(c *client, code wsproto.StatusCode, reason string) // for the log: we end this client; nil: nobody reads it
 }
 
 // callList is a list of functions that other goroutines want run on the loop. Any goroutine.
@@ -117,7 +122,7 @@ func (l *callList) take() []func(*shard) {
 }
 
 func newShard(h *Hub, index int) *shard {
-	s := &shard{index: index, hub: h, bounds: h.bounds.Load(), groups: newTable[*group](), parked: make([][]request, len(h.shards))}
+	s := &shard{index: index, hub: h, bounds: h.bounds.Load(), groups: newTable[string, *group](), parked: make([][]request, len(h.shards))}
 	s.reader = s.newReader()
 	s.rates.adopt(s.bounds, 0)
 	return s
@@ -143,7 +148,11 @@ func (s *shard) opened(conn conn) (c *client) {
 	s.rates.add()
 	s.culprit = c
 	s.count.pending.Add(1)
+	s.unfinished++
 	s.time(c, s.bounds.handshakeTicks)
+	if s.crowded() {
+		s.kick()
+	}
 	return c
 }
 
@@ -190,6 +199,7 @@ func (s *shard) closed(c *client) {
 	}
 	if c.state == stateHandshake {
 		count(&s.count.handshakes, handshakeGone)
+		s.unfinished--
 	}
 	c.state = stateDead
 	s.dead = append(s.dead, c)
@@ -209,11 +219,12 @@ func (s *shard) woken() {
 	s.turn()
 }
 
-// kickedAwake goes on with a pass that ran out of budget.
+// kickedAwake goes on with what waits until the sockets were looked at: a pass that ran out of budget, for the most.
 func (s *shard) kickedAwake() {
 	s.enter(nil)
 	defer s.leave()
 	s.kicked, s.deferred = false, false
+	s.evict()
 	s.turn()
 }
 

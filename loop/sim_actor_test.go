@@ -98,7 +98,25 @@ func (a *actor) connect() {
 	a.asked, a.joined = map[int]*simCommand{}, map[string]*simMembership{}
 	a.got, a.lastOf, a.saw = map[string]map[int]bool{}, map[string]map[string]int{}, map[string][]int{}
 	a.sock = a.w.openSocket()
-	a.toServer = []byte(simRequest)
+	a.toServer = a.w.request(a.sock.client)
+}
+
+// request is what a peer begins with. Behind a proxy that is trusted, the proxy says whom it speaks for.
+func (w *world) request(c *client) []byte {
+	from := c.source()
+	if from == nil || !from.trusted {
+		return []byte(simRequest)
+	}
+	name := fmt.Sprintf("192.0.2.%d", w.rng.IntN(8))
+	forwarded := fmt.Appendf(nil, "%sX-Forwarded-For: %s\r\n\r\n", strings.TrimSuffix(simRequest, "\r\n"), name)
+	switch {
+	case !from.awaits:
+		return forwarded
+	case w.chance(20):
+		return append([]byte("PROXY UNKNOWN\r\n"), forwarded...)
+	default:
+		return fmt.Appendf(nil, "PROXY TCP4 %s 10.0.0.1 1 2\r\n%s", name, simRequest)
+	}
 }
 
 // flushOrder hands over what this life saw, for the check of the total order.
@@ -278,7 +296,8 @@ func (a *actor) frame() bool {
 			return false
 		}
 		a.upgraded = strings.HasPrefix(string(a.heard), "HTTP/1.1 101 ")
-		a.w.must(a.upgraded || strings.HasPrefix(string(a.heard), "HTTP/1.1 408 "), "handshake: got %q", a.heard)
+		a.w.must(a.upgraded || strings.HasPrefix(string(a.heard), "HTTP/1.1 408 ") || strings.HasPrefix(string(a.heard), "HTTP/1.1 429 "),
+			"handshake: got %q", a.heard)
 		a.heard = a.heard[end+4:]
 		a.closing = !a.upgraded
 		return a.upgraded
@@ -489,10 +508,12 @@ func (w *world) checkEmpty() {
 	w.must(total.Clients == 0 && total.Pending == 0 && total.Members == 0 && total.Groups == 0 && total.Homes == 0 &&
 		total.LaneDepth == 0 && w.hub.census.groups.Load() == 0, "left over: %+v", total)
 	w.must(w.hub.connections.Load() == 0, "connections: %d", w.hub.connections.Load())
+	taken, addresses := w.hub.seats()
+	w.must(taken == 0 && addresses == 0, "seats: %d taken of %d addresses", taken, addresses)
 	for i, s := range w.hub.shards {
 		w.must(len(s.groups.m) == 0 && len(s.home.groups.m) == 0 && len(s.clients) == 0 && len(s.lastSeen) == 0 &&
 			len(s.passes) == 0 && s.gathered == 0 && s.parkedBytes == 0 && len(s.idle) == 0 && len(s.timed) == 0 &&
-			s.home.stalled == 0 && s.held == 0 && s.toHost == 0 && !s.home.held.Load(), "loop %d is not empty: groups %d, homes %d, clients %d, passes %d, gathered %d, parked %d, idle %d, timed %d, stalled %b, held %b",
+			s.unfinished == 0 && s.oldest == 0 && s.home.stalled == 0 && s.held == 0 && s.toHost == 0 && !s.home.held.Load(), "loop %d is not empty: groups %d, homes %d, clients %d, passes %d, gathered %d, parked %d, idle %d, timed %d, stalled %b, held %b",
 			i, len(s.groups.m), len(s.home.groups.m), len(s.clients), len(s.passes), s.gathered, s.parkedBytes, len(s.idle),
 			len(s.timed), s.home.stalled, s.held)
 	}

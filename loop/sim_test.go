@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
+	"net/netip"
 	"syscall"
 	"testing"
 )
@@ -60,6 +61,8 @@ type world struct {
 	stranger bool // somebody who is no actor may publish
 	tight    bool // bounds so small that refusals are expected
 	changing bool // an operator changes bounds on groups, members and rates now and then
+
+	awayAtOnce uint64 // connections refused before they were clients
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
@@ -82,6 +85,10 @@ func newWorld(t *testing.T, seed uint64) *world {
 	b.passNanos = int64(pick(3000, 50_000, 1_000_000))
 	b.handshakeTicks, b.closeTicks = 40, 5
 	b.heartbeatTicks = uint32(pick(0, 6, 300))
+	b.handshakes = pick(2, 10, 10_000)
+	b.clientsPerAddress = pick(0, 0, 1, 3)
+	b.proxies = simProxies[:pick(0, 1)]
+	b.proxyProtocol = w.chance(50)
 	w.tight = b.laneSlots < 256 || b.laneBytes < 1<<20 || b.parkBytes < 1<<20 || b.gatherBytes < 4<<20
 	loops := pick(1, 2, 3, 8)
 	w.hub = newHub(loops, b, []byte("page"))
@@ -215,8 +222,10 @@ func (w *world) event() {
 		if w.hub.shards[0].rates.on {
 			w.nanos += int64(tickPeriod)
 		}
-	case n < 98:
+	case n < 98 && w.chance(95):
 		w.publishByPort()
+	case n < 98:
+		w.limitAddresses(w.rng.IntN(4))
 	case n < 99 && w.chance(30):
 		a.die()
 	default:
@@ -329,6 +338,7 @@ func (w *world) checkBounds() {
 			"loop %d: gathered %d bytes, bound %d", i, s.gathered, b.gatherBytes)
 		w.must(!s.inside.Load(), "loop %d: still inside", i)
 	}
+	w.checkSeats()
 	for fd, sock := range w.fds {
 		most := b.outboxBytes + max(b.batchBytes, b.messageBytes+4, replyBytesMax+512) + 200
 		w.must(len(sock.outbound) <= most, "descriptor %d: %d bytes in the outbox, bound %d", fd, len(sock.outbound), most)
@@ -446,6 +456,48 @@ type socket struct {
 	lost     bool   // closed with bytes queued that the peer would not take
 }
 
+// simProxies are trusted in some worlds.
+var simProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+
+// limitAddresses changes the bound on connections from one address as a reload would.
+func (w *world) limitAddresses(most int) {
+	b := *w.hub.bounds.Load()
+	b.clientsPerAddress = most
+	w.hub.bounds.Store(&b)
+	for _, s := range w.hub.shards {
+		s.adopt(&b)
+	}
+}
+
+// checkSeats: the table of addresses counts those clients who have a seat, and no others.
+func (w *world) checkSeats() {
+	want := map[address]uint32{}
+	for _, s := range w.hub.shards {
+		for _, c := range s.clients {
+			if from := c.source(); from != nil && from.seated {
+				want[from.address]++
+			}
+		}
+	}
+	seats := 0
+	for i := range w.hub.addresses.stripes {
+		for a, n := range w.hub.addresses.stripes[i].taken.m {
+			w.must(n == want[a], "address %x: %d seats are taken, %d clients have one", a, n, want[a])
+			seats++
+		}
+	}
+	w.must(seats == len(want), "%d addresses in the table, %d with clients", seats, len(want))
+}
+
+// peerAddress is where the next connection comes from: one of few, or the proxy that some worlds trust.
+func (w *world) peerAddress() netip.Addr {
+	if w.chance(30) {
+		return netip.AddrFrom4([4]byte{10, 0, 0, 1})
+	}
+	return netip.AddrFrom4([4]byte{192, 0, 2, byte(w.rng.IntN(8))})
+}
+
+// openSocket connects from somewhere; a second time if it is refused at once.
 func (w *world) openSocket() *socket {
 	fd := 3
 	for w.fds[fd] != nil {
@@ -454,8 +506,15 @@ func (w *world) openSocket() *socket {
 	room := []int{64, 700, 1 << 20}[w.rng.IntN(3)]
 	sock := &socket{w: w, fd: fd, room: room, shard: w.hub.shards[w.rng.IntN(len(w.hub.shards))]}
 	w.fds[fd] = sock
+	from, ok := sock.shard.arrive(w.peerAddress())
+	if !ok { // then from one that nobody else is from
+		w.awayAtOnce++
+		from, ok = sock.shard.arrive(netip.AddrFrom4([4]byte{198, 51, byte(w.awayAtOnce >> 8), byte(w.awayAtOnce)}))
+		w.must(ok, "the first connection from an address was refused")
+	}
 	w.must(w.hub.admit(), "admission refused")
 	sock.client = sock.shard.opened(sock)
+	sock.client.comesFrom(from)
 	return sock
 }
 
@@ -533,8 +592,8 @@ func (s *socket) gone() bool { return s == nil || s.closed && len(s.kernel) == 0
 
 // simSum shows that the worlds together did what they are meant to: a simulation that never fills a lane tests little.
 type simSum struct {
-	refused, slow, deliveries, shared uint64
-	refusedBy                         map[string]uint64
+	refused, slow, deliveries, shared, evicted, away uint64
+	refusedBy                                        map[string]uint64
 }
 
 func (s *simSum) add(w *world) {
@@ -544,10 +603,16 @@ func (s *simSum) add(w *world) {
 	s.slow += t.SlowClosed
 	s.deliveries += t.Deliveries
 	s.shared += t.Published
+	s.evicted += t.Handshakes["evicted"]
+	s.away += t.RefusedClientsBy["address"] + w.awayAtOnce
 }
 
 func (s *simSum) check(t *testing.T) {
-	t.Logf("deliveries %d, publishes %d, refused %v, slow clients closed %d", s.deliveries, s.shared, s.refusedBy, s.slow)
+	t.Logf("deliveries %d, publishes %d, refused %v, slow clients closed %d, handshakes evicted %d, refused by address %d",
+		s.deliveries, s.shared, s.refusedBy, s.slow, s.evicted, s.away)
+	if s.evicted == 0 || s.away == 0 {
+		t.Errorf("the worlds were too roomy: handshakes evicted %d, refused by address %d", s.evicted, s.away)
+	}
 	if s.refused == 0 || s.slow == 0 || s.deliveries < s.shared {
 		t.Errorf("the worlds were too quiet: refused %d, slow %d, deliveries %d, publishes %d",
 			s.refused, s.slow, s.deliveries, s.shared)

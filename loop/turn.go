@@ -216,6 +216,9 @@ func (s *shard) kick() {
 // doom has a client cut at the next sweep.
 func (s *shard) doom(c *client) {
 	if c.state < stateDoomed {
+		if c.state == stateHandshake {
+			s.unfinished--
+		}
 		c.state = stateDoomed
 		s.doomed = append(s.doomed, c)
 	}
@@ -245,6 +248,7 @@ func (s *shard) sweep() {
 // tables grow for ever.
 func (s *shard) bury(c *client) {
 	s.forget(c)
+	s.unseat(c.source())
 	c.extra = nil
 	if s.outClient == c {
 		s.out, s.outClient = s.out[:0], nil
@@ -264,7 +268,7 @@ func (s *shard) bury(c *client) {
 
 	if last == 0 { // the clock does not wake a loop without clients
 		clear(s.timed)
-		s.timed = s.timed[:0]
+		s.timed, s.oldest = s.timed[:0], 0
 	}
 	if c.upgraded {
 		s.count.clients.Add(-1)

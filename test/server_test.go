@@ -26,6 +26,9 @@ import (
 // program is the program under test. TestMain builds it once; RINGCAST_BINARY names another to be tested instead.
 var program string
 
+// built is where programs are built, gone after the last test.
+var built string
+
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
 		// Most of these tests wait for a server most of their time, so more of them than cores run at once.
@@ -40,26 +43,33 @@ func TestMain(m *testing.M) {
 				os.Unsetenv(name)
 			}
 		}
+		var err error
+		if built, err = os.MkdirTemp("", "rc-build-"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(built)
 		if program = os.Getenv("RINGCAST_BINARY"); program == "" {
-			dir, err := os.MkdirTemp("", "rc-build-")
-			if err != nil {
-				fmt.Fprintln(os.Stderr, err)
-				return 1
-			}
-			defer os.RemoveAll(dir)
-			program = filepath.Join(dir, "ringcast")
-			args := []string{"build", "-o", program}
-			if raceDetector {
-				args = append(args, "-race", "-tags", "invariants")
-			}
-			build := exec.Command("go", append(args, "ringcast")...)
-			if out, err := build.CombinedOutput(); err != nil {
-				fmt.Fprintf(os.Stderr, "the program under test does not build: %v\n%s", err, out)
+			if program, err = build("ringcast"); err != nil {
+				fmt.Fprintln(os.Stderr, "the program under test does not build:", err)
 				return 1
 			}
 		}
 		return m.Run()
 	}())
+}
+
+// build builds a program of ours, in the way in which these tests are built themselves.
+func build(path string) (program string, err error) {
+	program = filepath.Join(built, filepath.Base(path))
+	args := []string{"build", "-o", program}
+	if raceDetector {
+		args = append(args, "-race", "-tags", "invariants")
+	}
+	if out, err := exec.Command("go", append(args, path)...).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, out)
+	}
+	return program, nil
 }
 
 // server is one running ringcast.
@@ -80,6 +90,7 @@ type starting struct {
 	env         []string
 	descriptors int    // ulimit -n, 0 for the one of this process
 	dir         string // run dir; made when empty
+	inside      *netns // where it runs, nil for the network of the tests
 }
 
 // start runs a server on a free loopback port with further flags and ends it with the test.
@@ -109,17 +120,23 @@ func launch(t testing.TB, o starting) *server {
 		s.cmd = exec.Command("sh", append([]string{"-c", script, program}, args...)...)
 	}
 	s.cmd.Env = append(os.Environ(), o.env...)
+	s.begin(o.inside)
+	return s
+}
+
+// begin starts the process, in a network namespace where one is given, and has it end with the test.
+func (s *server) begin(inside *netns) {
+	s.t.Helper()
 	s.cmd.Stdout, s.cmd.Stderr = s.out, s.out
-	if err := s.cmd.Start(); err != nil {
-		t.Fatalf("start: %v", err)
+	if err := inside.do(s.cmd.Start); err != nil {
+		s.t.Fatalf("start: %v", err)
 	}
 	s.pid = s.cmd.Process.Pid
 	go func() {
 		s.cmd.Wait() // its error says what ProcessState says
 		close(s.over)
 	}()
-	t.Cleanup(s.cleanUp)
-	return s
+	s.t.Cleanup(s.cleanUp)
 }
 
 // runDir makes a run dir with a short path, since the name of a unix socket ends at 107 bytes and the names of these
@@ -276,6 +293,9 @@ type status struct {
 	Listen     string `json:"listen"`
 	ClientsMax int    `json:"clients_max"`
 	HeapBytes  uint64 `json:"heap_bytes"`
+	RSSBytes   uint64 `json:"rss_bytes"`
+	Goroutines int64  `json:"goroutines"`
+	OpenFiles  int64  `json:"descriptors_open"`
 	AcceptErrs uint64 `json:"accept_errors"`
 	Total      row    `json:"total"`
 	Loops      []row  `json:"loops"`
