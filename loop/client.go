@@ -58,12 +58,13 @@ const (
 	endTheirs            // the peer has answered our Close frame
 )
 
-// extra is what a client has beside a single membership: unfinished input, further memberships, and where it comes from
-// if connections are counted by address or a proxy has named it.
+// extra is what a client has beside a single membership: unfinished input, further memberships, joins said twice, and where
+// it comes from if connections are counted by address or a proxy has named it.
 type extra struct {
 	head    []byte          // handshake: the request head so far, a PROXY protocol header before it
 	reader  *wsproto.Reader // open: the reader that holds the unfinished message
 	further []membership    // from the second on
+	repeats []repeat        // add_groups that wait for the answer to an earlier one
 	source  *source         // nil: its socket's address is all there is to know
 }
 
@@ -93,7 +94,7 @@ func (c *client) dropInput() {
 
 // shed lets go of an extra that holds nothing.
 func (c *client) shed() {
-	if x := c.extra; x.head == nil && x.reader == nil && len(x.further) == 0 && x.source == nil {
+	if x := c.extra; x.head == nil && x.reader == nil && len(x.further) == 0 && len(x.repeats) == 0 && x.source == nil {
 		c.extra = nil
 	}
 }

@@ -149,7 +149,10 @@ func (s *shard) frames(c *client, p []byte) {
 	for len(p) > 0 && c.state <= stateClosing {
 		n, ev := r.Next(p)
 		p = p[n:]
-		if ev.Kind != wsproto.EventNone {
+		if s.rates.on {
+			s.chargeBytes(c, n)
+		}
+		if ev.Kind != wsproto.EventNone && c.state <= stateClosing {
 			s.event(c, &ev)
 		}
 	}
@@ -182,7 +185,15 @@ func (s *shard) event(c *client, ev *wsproto.Event) {
 		}
 		s.command(c, ev.Payload)
 	case wsproto.EventPing:
+		if s.rates.on && !s.mayCommand(c, false) {
+			s.closeRefused(c, wsproto.ErrRateLimited)
+			return
+		}
 		s.replyTo(c, wsproto.AppendPong(s.outFor(c), ev.Payload))
+	case wsproto.EventPong:
+		if s.rates.on && !s.mayCommand(c, false) {
+			s.closeRefused(c, wsproto.ErrRateLimited)
+		}
 	case wsproto.EventClose:
 		// RFC 6455 §5.5.1: answer a Close frame with one that has the same code. §7.1.1: and do not cut before the peer
 		// has ended its side, since what it has yet to read would be lost if it said a word more.
@@ -211,7 +222,13 @@ func (s *shard) echo(c *client, ev *wsproto.Event) {
 // ignored.
 func (s *shard) command(c *client, payload []byte) {
 	cmd, code := s.parser.Parse(payload)
-	if code == "" {
+	// Leaving is always possible: a group of a longer name may be from a time when the bound was another.
+	if code == "" && len(cmd.Group) > s.bounds.groupBytes && cmd.Verb != wsproto.LeaveGroup {
+		code = wsproto.ErrBadGroupID
+	}
+	if s.rates.on && !s.mayCommand(c, cmd.ID != nil) {
+		code = wsproto.ErrRateLimited
+	} else if code == "" {
 		switch cmd.Verb {
 		case wsproto.AddGroup:
 			code = s.join(c, cmd.Group, cmd.ID)
@@ -229,128 +246,28 @@ func (s *shard) command(c *client, payload []byte) {
 	case code == "":
 	case cmd.ID != nil:
 		s.replyTo(c, wsproto.AppendError(s.outFor(c), cmd.ID, code))
-	// Refused, and no id to say so by: the client must hear it all the same.
-	case code == wsproto.ErrBusy:
+	default:
+		s.closeRefused(c, code)
+	}
+}
+
+// closeRefused closes a client whose command was refused and had no id to say so by: it must hear it all the same. What
+// was wrong, and not refused, is ignored.
+func (s *shard) closeRefused(c *client, code wsproto.ErrorCode) {
+	switch code {
+	case wsproto.ErrBusy:
 		s.close(c, wsproto.CloseTryAgainLater, "the server is busy, try again")
-	case code == wsproto.ErrTooManyGroups:
+	case wsproto.ErrGroupsFull:
+		s.close(c, wsproto.CloseTryAgainLater, "the server has as many groups as it may")
+	case wsproto.ErrGroupFull:
+		s.close(c, wsproto.ClosePolicyViolation, "the group has as many members as it may")
+	case wsproto.ErrTooManyGroups:
 		s.close(c, wsproto.ClosePolicyViolation, "too many groups")
-	case code == wsproto.ErrStopping:
+	case wsproto.ErrRateLimited:
+		s.close(c, wsproto.ClosePolicyViolation, "too many commands a second")
+	case wsproto.ErrStopping:
 		s.close(c, wsproto.CloseGoingAway, "the server is stopping")
 	}
-}
-
-// join makes c a member. The answer waits for the home's word where the home does not know of this loop's members yet:
-// once the client has it, nothing that is accepted anywhere can miss it.
-func (s *shard) join(c *client, name, id []byte) wsproto.ErrorCode {
-	g := s.groups.m[string(name)]
-	if g == nil {
-		g = &group{name: string(name)}
-		g.home = s.hub.homeOf(g.name)
-		s.groups.put(g.name, g)
-	}
-	at := c.memberOf(g)
-	already := at >= 0
-	if !already && c.groupCount() >= s.bounds.groupsPerClient {
-		s.giveUpIfEmpty(g)
-		count(&s.count.refused, refusedGroupsPerClient)
-		return wsproto.ErrTooManyGroups
-	}
-	// Become a member first: should the home's answer overtake nothing, the member must be there when it comes.
-	if !already {
-		if len(g.members) == 0 {
-			s.count.groups.Add(1)
-		}
-		at = c.enrol(g)
-		s.count.members.Add(1)
-	}
-	if g.interest == interestHeld {
-		if id != nil {
-			s.replyTo(c, wsproto.AppendOK(s.outFor(c), id))
-		}
-		return ""
-	}
-	if g.interest == interestAsked && id == nil {
-		return ""
-	}
-	r := request{op: opJoin, group: g.name, local: g}
-	if id != nil {
-		r.client, r.id = c, string(id)
-	}
-	if !s.request(g.home, r) {
-		if !already { // else an earlier add_group was accepted, and stays so
-			s.part(c, at)
-		}
-		count(&s.count.refused, refusedBusy)
-		return wsproto.ErrBusy
-	}
-	g.interest = interestAsked
-	return ""
-}
-
-// quit takes c out of a group at once: whatever was gathered for the group goes to the others only. Leaving a group
-// that one is not in is fine.
-func (s *shard) quit(c *client, name, id []byte) wsproto.ErrorCode {
-	if g := s.groups.m[string(name)]; g != nil {
-		if at := c.memberOf(g); at >= 0 {
-			s.part(c, at)
-		}
-	}
-	if id != nil {
-		s.replyTo(c, wsproto.AppendOK(s.outFor(c), id))
-	}
-	return ""
-}
-
-// part ends c's membership at a place.
-func (s *shard) part(c *client, at int) {
-	g := c.withdraw(at)
-	s.count.members.Add(-1)
-	if len(g.members) == 0 {
-		s.count.groups.Add(-1)
-	}
-	s.giveUpIfEmpty(g)
-}
-
-// giveUpIfEmpty puts a group without members on the list of those that the turn releases. Not at once: who leaves and
-// joins again in one breath should cost the home nothing.
-func (s *shard) giveUpIfEmpty(g *group) {
-	if len(g.members) > 0 {
-		return
-	}
-	for _, f := range g.waiting {
-		s.gathered -= gatheredBytes(f)
-	}
-	g.waiting = nil
-	s.keepSpare(g.finish())
-	if !g.idle {
-		g.idle = true
-		s.idle = append(s.idle, g)
-	}
-}
-
-// release tells the homes of groups without members so, and forgets the groups. It stops where the way to a home is
-// full; then parking is not empty, so there will be another turn. The list holds each group once, so it needs no other
-// bound.
-func (s *shard) release() (moved bool) {
-	done := 0
-	for _, g := range s.idle {
-		if len(g.members) == 0 {
-			if g.interest != interestNone && !s.request(g.home, request{op: opLeave, group: g.name, local: g}) {
-				break
-			}
-			g.interest = interestNone
-			s.groups.drop(g.name)
-		}
-		g.idle = false
-		done++
-	}
-	if done == 0 {
-		return false
-	}
-	rest := copy(s.idle, s.idle[done:])
-	clear(s.idle[rest:])
-	s.idle = s.idle[:rest]
-	return true
 }
 
 // publish encodes the message and sends it up to the group's home.

@@ -12,11 +12,12 @@ package loop
 //
 // Owner: the loop.
 type group struct {
-	name     string
-	home     int
-	interest interest
-	idle     bool // in the shard's list of groups that may be given up
-	queued   bool // in the shard's list of groups that wait for a pass
+	name   string
+	home   int
+	roll   *roll // nil: the home does not know of this loop's members, and sends nothing
+	asked  int   // opJoins that the home has not answered
+	idle   bool  // in the shard's list of groups that may be given up
+	queued bool  // in the shard's list of groups that wait for a pass
 
 	members []*client
 	cur     int
@@ -28,15 +29,6 @@ type group struct {
 	waiting    [][]byte // frames gathered since, oldest first
 	begunAt    int64    // when the pass under way began, if it is timed, else 0
 }
-
-// interest is what the group's home knows of this loop.
-type interest uint8
-
-const (
-	interestNone  interest = iota // nothing: it sends nothing
-	interestAsked                 // an opJoin is on its way
-	interestHeld                  // the home has answered: every message accepted from now on comes here
-)
 
 // add appends a client.
 func (g *group) add(c *client) (pos uint32) {

@@ -15,6 +15,9 @@ func (s *shard) advance() {
 		return
 	}
 	s.tick = now
+	if s.rates.on {
+		s.rates.tick(s.rim.now())
+	}
 	s.deadlines()
 	s.heartbeat()
 }

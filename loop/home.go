@@ -26,6 +26,9 @@ type home struct {
 	bells []*bell           // of each loop
 	count *counters
 
+	bounds *atomic.Pointer[bounds] // of the hub
+	census *census
+
 	// Any goroutine: what there is to do. Set it, then host the home or rouse a loop that will.
 	fresh     atomic.Uint64 // bit per loop whose up lane to this home has items
 	freshPort atomic.Uint64 // bit per port, likewise
@@ -85,8 +88,9 @@ func (h *home) takeRouse() uint64 {
 	return rouse
 }
 
-// homeGroup is a group with at least one member somewhere.
+// homeGroup is a group that some loop has members of, or will hear that it may have.
 type homeGroup struct {
+	roll   roll       // loops have pointers to it
 	seq    uint64     // number of the last message; counts since the group's first member joined
 	locals []localRef // one per loop with members
 }
@@ -206,16 +210,26 @@ func (h *home) publish(r *request, origin int) bool {
 	return true
 }
 
-// join learns that a loop has members now, and tells it so. It is idempotent: a loop asks again when a further client
-// wants to be answered before the first answer is there.
+// join takes a place for a client, learns that its loop has members now, and tells it so; or it refuses. A loop asks
+// several times when further clients join before the first answer is there.
 func (h *home) join(r *request, origin int) bool {
 	d := delivery{op: opJoined, local: r.local, client: r.client, id: r.id}
 	if !h.fits(origin, d.bytes()) {
 		return false
 	}
 	hg := h.groups.m[r.group]
-	if hg == nil {
+	isNew := hg == nil
+	if isNew {
 		hg = &homeGroup{}
+	}
+	why, ok := h.census.enter(&hg.roll, h.bounds.Load())
+	if !ok {
+		d.op, d.why = opRefused, why
+		h.send(origin, d)
+		return true
+	}
+	d.roll = &hg.roll
+	if isNew {
 		h.groups.put(r.group, hg)
 		h.count.homes.Add(1)
 	}
@@ -250,6 +264,7 @@ func (h *home) leave(r *request, origin int) {
 		}
 	}
 	if len(hg.locals) == 0 {
+		assert(hg.roll.members.Load() == 0, "home: a group ends that has members")
 		h.groups.drop(r.group)
 		h.count.homes.Add(-1)
 	}

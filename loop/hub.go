@@ -28,6 +28,7 @@ type Hub struct {
 	handshakes   pace
 	acceptFails  atomic.Uint64
 	acceptFailed atomic.Int64 // when the last one was, Unix seconds; 0: never
+	census       census
 	stopping     atomic.Bool
 	drained      chan struct{} // gets a token when the last connection goes
 	ended        chan struct{} // closed when no loop runs any more
@@ -53,6 +54,7 @@ func newHub(loops int, b bounds, page []byte) *Hub {
 			from.home.down = append(from.home.down, newLane[delivery](b.laneSlots, b.laneBytes))
 		}
 		from.home.index, from.home.bells, from.home.count, from.home.ports = from.index, bells, &from.count, &h.ports
+		from.home.bounds, from.home.census = &h.bounds, &h.census
 		from.home.groups = newTable[string, *homeGroup]()
 	}
 	for _, to := range h.shards {

@@ -84,7 +84,7 @@ type request struct {
 	group  string        // the group's name
 	frame  []byte        // opPublish: the encoded frame, immutable from here on
 	local  *group        // opJoin, opLeave: the sender's own part of the group
-	client *client       // who waits for the answer on the sender's loop, nil: nobody
+	client *client       // who joins, or waits for the answer, on the sender's loop; nil: nobody
 	id     string        // the client's command id, JSON text
 	result chan<- uint64 // opPublish from a port: takes the number; never blocks (capacity 1)
 }
@@ -93,7 +93,7 @@ type requestOp uint8
 
 const (
 	opPublish requestOp = iota // number this frame and pass it on to every loop with members
-	opJoin                     // this loop has members now; tell it when you know
+	opJoin                     // a client of this loop wants to be a member; say whether it may
 	opLeave                    // this loop has no members any more
 )
 
@@ -115,19 +115,22 @@ func (t stamp) until(now int64) int64 { return int64(int32(stampOf(now)-t)) << 1
 // delivery is one item of a down lane.
 type delivery struct {
 	op     deliveryOp
+	why    refusal // opRefused
 	at     stamp   // as in the request
 	local  *group  // the receiving loop's part of the group; the pointer came up with that loop's opJoin
 	frame  []byte  // opMessage: shared by all loops; nil when only the answer is wanted
-	client *client // who waits for the answer, nil: nobody
+	client *client // who joins, or waits for the answer; nil: nobody
 	id     string
 	seq    uint64
+	roll   *roll // opJoined
 }
 
 type deliveryOp uint8
 
 const (
 	opMessage deliveryOp = iota // a numbered frame for local's members, an answer for client, or both
-	opJoined                    // the home knows of this loop's members; answer client's add_group
+	opJoined                    // client has a place in the group, and the home knows of this loop's members
+	opRefused                   // it has none
 )
 
 // bytes is what the delivery counts against the lane's bound.

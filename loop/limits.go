@@ -201,4 +201,8 @@ func (s *shard) adopt(b *bounds) {
 	s.bounds = b
 	s.readers = nil
 	s.reader = s.newReader()
+	if !s.rates.on {
+		s.rates.start(s.rim.now())
+	}
+	s.rates.adopt(b, len(s.clients))
 }

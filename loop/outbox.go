@@ -92,6 +92,12 @@ func (s *shard) replyOK(c *client, id string) {
 	}
 }
 
+func (s *shard) replyError(c *client, id string, code wsproto.ErrorCode) {
+	if c.state == stateOpen {
+		s.replyTo(c, wsproto.AppendError(s.outFor(c), borrowBytes(id), code))
+	}
+}
+
 func (s *shard) replySeq(c *client, id string, seq uint64) {
 	if c.state == stateOpen {
 		s.replyTo(c, wsproto.AppendSeq(s.outFor(c), borrowBytes(id), seq))

@@ -35,6 +35,7 @@ type shard struct {
 	bounds   *bounds
 	clients  []*client
 	lastSeen []uint32 // beside clients: tick of the last sign of life << 1 | a ping is out
+	rates    rates    // beside clients, where there is a bound
 	groups   table[string, *group]
 	serial   uint32 // of the last client
 
@@ -126,6 +127,7 @@ func (l *callList) take() []func(*shard) {
 func newShard(h *Hub, index int) *shard {
 	s := &shard{index: index, hub: h, bounds: h.bounds.Load(), groups: newTable[string, *group](), parked: make([][]request, len(h.shards))}
 	s.reader = s.newReader()
+	s.rates.adopt(s.bounds, 0)
 	return s
 }
 
@@ -138,11 +140,15 @@ func (s *shard) opened(conn conn) (c *client) {
 	defer s.leave()
 	if len(s.clients) == 0 {
 		s.tick = s.hub.clock.Load() // a loop without clients is not woken by the clock
+		if s.rates.on {
+			s.rates.start(s.rim.now())
+		}
 	}
 	s.serial++
 	c = &client{shard: s, conn: conn, fd: int32(conn.Fd()), serial: s.serial, slot: uint32(len(s.clients))}
 	s.clients = append(s.clients, c)
 	s.lastSeen = append(s.lastSeen, s.tick<<1)
+	s.rates.add()
 	s.culprit = c
 	s.count.accepted.Add(1)
 	s.count.pending.Add(1)

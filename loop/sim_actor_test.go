@@ -40,8 +40,15 @@ type simMembership struct {
 	ackedAt int  // step of its answer, 0: none yet
 	leaving int  // leave_groups under way
 	left    bool // a leave was answered, and no add_group was sent since
-	unsure  bool // an add_group without an id: refused or not, nobody says
+	unsure  bool // an add_group without an id, or a leave_group that was refused: member or not, nobody says
+	silent  bool // an add_group without an id
+	asks    int  // add_groups with an id under way
 	refused bool // an add_group was refused, so what was sent behind it need not come back
+}
+
+// out says that the peer is not a member, as far as it has been told.
+func (m *simMembership) out() bool {
+	return !m.unsure && m.leaving == 0 && m.asks == 0 && m.ackedAt == 0 && (m.refused || m.left)
 }
 
 type simCommand struct {
@@ -192,6 +199,10 @@ func (a *actor) join(group string, withID bool) {
 	}
 	m.left = false
 	m.unsure = m.unsure || !withID
+	m.silent = m.silent || !withID
+	if withID {
+		m.asks++
+	}
 	a.ask(&simCommand{verb: "add_group", group: group, membership: m}, "", withID)
 }
 
@@ -348,24 +359,42 @@ func (a *actor) hear(text string) {
 	delete(a.asked, r.ID)
 	a.w.must(r.OK != (r.Error != nil), "reply %q", text)
 	if r.Error != nil {
-		a.w.must(r.Error.Code == "busy" && a.w.tight || r.Error.Code == "too_many_groups" && c.verb == "add_group",
-			"actor %d: refused: %q", a.index, text)
+		a.w.must(a.mayBeRefused(r.Error.Code, c), "actor %d: refused: %q", a.index, text)
 	}
 	switch c.verb {
 	case "add_group":
+		c.membership.asks--
 		c.membership.refused = c.membership.refused || !r.OK
 		if r.OK && c.membership.ackedAt == 0 {
 			c.membership.ackedAt = a.w.step
 		}
 	case "leave_group":
-		a.w.must(r.OK, "leave refused: %q", text)
-		if c.membership.leaving--; c.membership.leaving == 0 && c.membership.sentAt == 0 {
-			c.membership.left = true
+		c.membership.unsure = c.membership.unsure || !r.OK
+		if c.membership.leaving--; r.OK && c.membership.leaving == 0 && c.membership.sentAt == 0 {
+			c.membership.left, c.membership.unsure = true, false
 		}
 	case "send_to_group":
 		a.w.must(r.OK == (r.Seq != nil), "reply %q", text)
 		c.message.accepted = r.OK
 	}
+}
+
+// mayBeRefused says whether a world's bounds can be the reason of an error.
+func (a *actor) mayBeRefused(code string, c *simCommand) bool {
+	b := a.w.hub.bounds.Load()
+	switch joins := c.verb == "add_group"; code {
+	case "busy":
+		return a.w.tight && c.verb != "leave_group"
+	case "too_many_groups":
+		return joins
+	case "group_full":
+		return joins && (b.members > 0 || a.w.changing)
+	case "groups_full":
+		return joins && (b.groups > 0 || a.w.changing)
+	case "rate_limited":
+		return b.commandsPerSecond > 0 || b.bytesPerSecond > 0 || a.w.changing
+	}
+	return false
 }
 
 // message holds a group message against the promises that can be judged at once.
@@ -376,6 +405,7 @@ func (a *actor) message(text string) {
 	a.w.must(number < len(a.w.sent) && a.w.sent[number].text == text, "actor %d: garbled %q", a.index, text)
 	m := a.joined[group]
 	a.w.must(m != nil, "actor %d: a message of %s, which it never joined", a.index, group)
+	a.w.must(!m.out(), "actor %d: message %d of %s, of which it was told that it is not a member", a.index, number, group)
 	a.w.must(!m.left, "actor %d: message %d of %s after its leave was answered", a.index, number, group)
 	if a.got[group] == nil {
 		a.got[group], a.lastOf[group] = map[int]bool{}, map[string]int{}
@@ -476,7 +506,7 @@ func (w *world) checkEmpty() {
 	w.settle()
 	total := w.hub.Snapshot().Total()
 	w.must(total.Clients == 0 && total.Pending == 0 && total.Members == 0 && total.Groups == 0 && total.Homes == 0 &&
-		total.LaneDepth == 0, "left over: %+v", total)
+		total.LaneDepth == 0 && w.hub.census.groups.Load() == 0, "left over: %+v", total)
 	w.must(w.hub.connections.Load() == 0, "connections: %d", w.hub.connections.Load())
 	taken, addresses := w.hub.seats()
 	w.must(taken == 0 && addresses == 0, "seats: %d taken of %d addresses", taken, addresses)

@@ -60,6 +60,7 @@ type world struct {
 	kickRan  bool
 	stranger bool // somebody who is no actor may publish
 	tight    bool // bounds so small that refusals are expected
+	changing bool // an operator changes bounds on groups, members and rates now and then
 
 	awayAtOnce uint64 // connections refused before they were clients
 }
@@ -79,6 +80,8 @@ func newWorld(t *testing.T, seed uint64) *world {
 	b.outboxBytes = pick(1500, 20000, 1<<20)
 	b.messageBytes = 2000
 	b.groupsPerClient = pick(2, 4, 1024)
+	w.changing = w.rng.IntN(4) == 0
+	w.chooseBounds(&b)
 	b.passNanos = int64(pick(3000, 50_000, 1_000_000))
 	b.handshakeTicks, b.closeTicks = 40, 5
 	b.heartbeatTicks = uint32(pick(0, 6, 300))
@@ -123,6 +126,26 @@ func newWorld(t *testing.T, seed uint64) *world {
 	return w
 }
 
+// chooseBounds sets those that an operator may change under way.
+func (w *world) chooseBounds(b *bounds) {
+	pick := func(of ...int) int { return of[w.rng.IntN(len(of))] }
+	b.groups = pick(0, 0, 1, 2, 5)
+	b.members = pick(0, 0, 1, 2, 4, 8)
+	b.commandsPerSecond = pick(0, 0, 0, 10, 50)
+	b.bytesPerSecond = pick(0, 0, 0, 2_000, 20_000)
+}
+
+// changeBounds has every loop go over to other bounds, each when it next looks.
+func (w *world) changeBounds() {
+	b := *w.hub.bounds.Load()
+	w.chooseBounds(&b)
+	w.hub.bounds.Store(&b)
+	for i, s := range w.hub.shards {
+		s.calls.add(func(s *shard) { s.adopt(&b) })
+		w.hub.rouse(i)
+	}
+}
+
 // must ends the test with all that is needed to see the failure again.
 func (w *world) must(ok bool, format string, args ...any) {
 	w.t.Helper()
@@ -148,12 +171,14 @@ func (w *world) run() {
 		}
 		w.checkKicks()
 		w.checkBounds()
+		w.checkRolls()
 	}
 	for _, a := range w.actors {
 		a.stalled = false
 	}
 	w.settle()
 	w.checkEnd()
+	w.checkMembers()
 	for _, a := range w.actors {
 		if w.chance(50) {
 			a.leaveAll()
@@ -190,8 +215,13 @@ func (w *world) event() {
 		a.sock.writable()
 	case n < 93:
 		a.stalled = !a.stalled
+	case n < 94 && w.changing:
+		w.changeBounds()
 	case n < 95:
 		w.hub.beat()
+		if w.hub.shards[0].rates.on {
+			w.nanos += int64(tickPeriod)
+		}
 	case n < 98 && w.chance(95):
 		w.publishByPort()
 	case n < 98:
@@ -312,6 +342,78 @@ func (w *world) checkBounds() {
 	for fd, sock := range w.fds {
 		most := b.outboxBytes + max(b.batchBytes, b.messageBytes+4, replyBytesMax+512) + 200
 		w.must(len(sock.outbound) <= most, "descriptor %d: %d bytes in the outbox, bound %d", fd, len(sock.outbound), most)
+	}
+}
+
+// checkRolls holds every roll against the bound, and against the places that somebody has: a member, or a client that is
+// still to be told. It is so at every moment, not only at rest.
+func (w *world) checkRolls() {
+	b := w.hub.bounds.Load()
+	places, rolls := map[string]int{}, map[string]int{}
+	for _, s := range w.hub.shards {
+		for name, g := range s.groups.m {
+			places[name] += len(g.members)
+			w.must(len(g.members) == 0 || g.roll != nil, "group %s has members on loop %d and no roll", name, s.index)
+		}
+		for _, down := range s.down {
+			for i := range down.len() {
+				if d := &down.slots[(down.head.Load()+uint64(i))&down.mask]; d.op == opJoined {
+					places[d.local.name]++
+				}
+			}
+		}
+	}
+	begun := 0
+	for _, s := range w.hub.shards {
+		for name, hg := range s.home.groups.m {
+			rolls[name] = int(hg.roll.members.Load())
+			w.must(rolls[name] == places[name], "group %s: %d on the roll, %d places taken", name, rolls[name], places[name])
+			w.must(w.changing || b.members == 0 || rolls[name] <= b.members, "group %s: %d members, bound %d", name, rolls[name], b.members)
+			if rolls[name] > 0 {
+				begun++
+			}
+			for _, l := range hg.locals {
+				w.must(l.g.roll == nil || l.g.roll == &hg.roll, "group %s: loop %d has another roll", name, l.loop)
+			}
+		}
+	}
+	for name, n := range places {
+		w.must(rolls[name] == n, "group %s: %d places taken, %d on the roll", name, n, rolls[name])
+	}
+	w.must(int(w.hub.census.groups.Load()) == begun, "%d groups counted, %d have members", w.hub.census.groups.Load(), begun)
+	w.must(w.changing || b.groups == 0 || begun <= b.groups, "%d groups, bound %d", begun, b.groups)
+	for i, s := range w.hub.shards {
+		for _, r := range []*rate{&s.rates.commands, &s.rates.bytes} {
+			w.must(r.perSecond == 0 && r.due == nil || len(r.due) == len(s.clients),
+				"loop %d: %d rates for %d clients", i, len(r.due), len(s.clients))
+		}
+	}
+}
+
+// checkMembers holds what peers were told against what is so, at rest.
+func (w *world) checkMembers() {
+	for _, s := range w.hub.shards {
+		for name, g := range s.groups.m {
+			w.must(g.asked == 0, "group %s: loop %d waits for the home's word at rest", name, s.index)
+		}
+	}
+	for _, a := range w.actors {
+		if a.sock.closed || a.closing || a.killed || a.said || !a.upgraded || len(a.toServer) > 0 {
+			continue
+		}
+		for name, m := range a.joined {
+			g, member := a.sock.shard.groups.m[name], false
+			if g != nil {
+				if at := a.sock.client.memberOf(g); at >= 0 {
+					member = true
+					pos := a.sock.client.membership(at).pos
+					w.must(g.members[pos] == a.sock.client, "actor %d: not among the members of %s", a.index, name)
+				}
+			}
+			w.must(member || m.unsure || m.ackedAt == 0, "actor %d was told that it is in %s, and is not", a.index, name)
+			w.must(member || !m.silent, "actor %d was not told that it is not in %s", a.index, name)
+			w.must(!member || !m.out(), "actor %d was told that it is not in %s, and is", a.index, name)
+		}
 	}
 }
 
@@ -489,11 +591,15 @@ func (s *socket) close() {
 func (s *socket) gone() bool { return s == nil || s.closed && len(s.kernel) == 0 }
 
 // simSum shows that the worlds together did what they are meant to: a simulation that never fills a lane tests little.
-type simSum struct{ refused, slow, deliveries, shared, evicted, away uint64 }
+type simSum struct {
+	refused, slow, deliveries, shared, evicted, away uint64
+	refusedBy                                        map[string]uint64
+}
 
 func (s *simSum) add(w *world) {
 	t := w.hub.Snapshot().Total()
 	s.refused += t.Refused
+	addTo(&s.refusedBy, t.RefusedBy)
 	s.slow += t.SlowClosed
 	s.deliveries += t.Deliveries
 	s.shared += t.Published
@@ -502,13 +608,18 @@ func (s *simSum) add(w *world) {
 }
 
 func (s *simSum) check(t *testing.T) {
-	t.Logf("deliveries %d, publishes %d, refused %d, slow clients closed %d, handshakes evicted %d, refused by address %d",
-		s.deliveries, s.shared, s.refused, s.slow, s.evicted, s.away)
+	t.Logf("deliveries %d, publishes %d, refused %v, slow clients closed %d, handshakes evicted %d, refused by address %d",
+		s.deliveries, s.shared, s.refusedBy, s.slow, s.evicted, s.away)
 	if s.evicted == 0 || s.away == 0 {
 		t.Errorf("the worlds were too roomy: handshakes evicted %d, refused by address %d", s.evicted, s.away)
 	}
 	if s.refused == 0 || s.slow == 0 || s.deliveries < s.shared {
 		t.Errorf("the worlds were too quiet: refused %d, slow %d, deliveries %d, publishes %d",
 			s.refused, s.slow, s.deliveries, s.shared)
+	}
+	for _, why := range []refusal{refusedBusy, refusedRate, refusedGroupsPerClient, refusedGroups, refusedMembers} {
+		if name := refusalNames[why]; s.refusedBy[name] == 0 {
+			t.Errorf("the worlds were too quiet: nothing was refused by %s", name)
+		}
 	}
 }

@@ -133,11 +133,8 @@ func (s *shard) drainDown() (moved bool) {
 
 // deliver takes one item off a down lane.
 func (s *shard) deliver(d *delivery) {
-	if d.op == opJoined {
-		d.local.interest = interestHeld
-		if d.client != nil {
-			s.replyOK(d.client, d.id)
-		}
+	if d.op != opMessage {
+		s.decided(d)
 		return
 	}
 	if d.frame != nil && len(d.local.members) > 0 {
@@ -253,9 +250,7 @@ func (s *shard) sweep() {
 // bury takes a dead client out of everything. This is what the original's onClose does, for the same reason: else the
 // tables grow for ever.
 func (s *shard) bury(c *client) {
-	for at := c.groupCount() - 1; at >= 0; at-- {
-		s.part(c, at)
-	}
+	s.forget(c)
 	s.unseat(c.source())
 	c.extra = nil
 	if s.outClient == c {
@@ -268,6 +263,7 @@ func (s *shard) bury(c *client) {
 	moved.slot = c.slot
 	s.clients[last] = nil
 	s.clients, s.lastSeen = s.clients[:last], s.lastSeen[:last]
+	s.rates.drop(c.slot)
 	if cap(s.clients) > clientsKeptMin && last < cap(s.clients)/4 {
 		s.clients = append(make([]*client, 0, cap(s.clients)/2), s.clients...)
 		s.lastSeen = append(make([]uint32, 0, cap(s.lastSeen)/2), s.lastSeen...)

@@ -275,6 +275,16 @@ type row struct {
 	SlowClosed      uint64 `json:"slow_closed"`
 	HeartbeatClosed uint64 `json:"heartbeat_closed"`
 	Panics          uint64 `json:"panics"`
+
+	RefusedBy refusals `json:"refused_by"`
+}
+
+// refusals are commands refused, by reason, as far as these tests read them. No map: rows are compared.
+type refusals struct {
+	RateLimited   uint64 `json:"rate_limited"`
+	TooManyGroups uint64 `json:"too_many_groups"`
+	GroupsFull    uint64 `json:"groups_full"`
+	GroupFull     uint64 `json:"group_full"`
 }
 
 // status is what `ringcast status --json` prints, as far as these tests read it.

@@ -73,7 +73,7 @@ func TestRepliesAppendBehindWhatIsThere(t *testing.T) {
 }
 
 func TestEveryErrorCodeHasASentenceThatFitsIntoJSON(t *testing.T) {
-	for _, code := range []ErrorCode{ErrBadJSON, ErrUnknownCmd, ErrBadGroupID, ErrBadMessage, ErrBadID, ErrTooManyGroups, ErrBusy, ErrStopping, "new"} {
+	for _, code := range []ErrorCode{ErrBadJSON, ErrUnknownCmd, ErrBadGroupID, ErrBadMessage, ErrBadID, ErrTooManyGroups, ErrGroupFull, ErrGroupsFull, ErrRateLimited, ErrBusy, ErrStopping, "new"} {
 		sentence := code.Sentence()
 		if code != "new" && sentence == ErrorCode("new").Sentence() {
 			t.Errorf("%s has no sentence of its own", code)
