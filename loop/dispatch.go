@@ -16,7 +16,7 @@ func (s *shard) input(c *client, p []byte) {
 	if c.state == stateHandshake {
 		p = s.handshake(c, p)
 	}
-	if len(p) > 0 && (c.state == stateOpen || c.state == stateClosing && c.upgraded) {
+	if len(p) > 0 && (c.state == stateOpen || c.state == stateClosing && c.is(markUpgraded)) {
 		s.frames(c, p)
 	}
 }
@@ -37,12 +37,14 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 		return nil
 	}
 	if n == 0 {
-		if c.extra == nil {
+		began := c.extra == nil
+		if began {
 			c.extra = &extra{head: append([]byte(nil), p...)}
 		}
+		s.hold(c, cap(c.extra.head), began)
 		return nil
 	}
-	c.dropInput()
+	s.dropInput(c)
 	if !req.Upgrade {
 		s.answerHTTP(c, s.route(&req))
 		return nil
@@ -52,7 +54,7 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 		return nil
 	}
 	count(&s.count.handshakes, handshakeOK)
-	c.state, c.upgraded = stateOpen, true
+	c.state, c.marks = stateOpen, c.marks|markUpgraded
 	s.count.pending.Add(-1)
 	s.count.clients.Add(1)
 	s.replyTo(c, wsproto.AppendUpgrade(s.outFor(c), &req))
@@ -99,7 +101,7 @@ func (s *shard) route(req *wsproto.Request) []byte {
 // left to it when a message stays unfinished.
 func (s *shard) frames(c *client, p []byte) {
 	r := c.reader()
-	own := r != nil
+	own, began := r != nil, false
 	if !own {
 		r = s.reader
 	}
@@ -108,17 +110,21 @@ func (s *shard) frames(c *client, p []byte) {
 		p = p[n:]
 		if ev.Kind != wsproto.EventNone {
 			s.event(c, &ev)
+			began = began || r.Idle() // what is unfinished in the end has begun since
 		}
 	}
 	switch idle := r.Idle() || c.state > stateClosing; {
 	case idle && own:
-		c.dropInput()
+		s.dropInput(c)
 		s.keepReader(r)
 	case idle:
 		r.Reset()
 	case !own:
 		c.more().reader = r
 		s.reader = s.newReader()
+		s.hold(c, readerBytes+r.Held(), true)
+	default:
+		s.hold(c, readerBytes+r.Held(), began)
 	}
 }
 
@@ -151,6 +157,9 @@ func (s *shard) event(c *client, ev *wsproto.Event) {
 // ignored.
 func (s *shard) command(c *client, payload []byte) {
 	cmd, code := s.parser.Parse(payload)
+	if cmd.ID != nil {
+		c.marks |= markAsks
+	}
 	if code == "" {
 		switch cmd.Verb {
 		case wsproto.AddGroup:
@@ -298,6 +307,10 @@ func (s *shard) publish(c *client, cmd *wsproto.Command) wsproto.ErrorCode {
 	if s.hub.stopping.Load() {
 		count(&s.count.refused, refusedStopping)
 		return wsproto.ErrStopping
+	}
+	if s.hub.pressure.Load() != pressureNone {
+		count(&s.count.refused, refusedMemory)
+		return wsproto.ErrBusy
 	}
 	r := newPublish(cmd.Group, cmd.Message, cmd.ID)
 	if cmd.ID != nil {

@@ -13,6 +13,8 @@ func (s *shard) advance() {
 	}
 	s.tick = now
 	s.deadlines()
+	s.endHalves()
+	s.lookAtSlow()
 	s.heartbeat()
 }
 

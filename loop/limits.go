@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"time"
 
@@ -100,6 +101,14 @@ func (l *Limits) bounds() *bounds {
 	return &b
 }
 
+// outboxesMax is outboxesBytes as a number to compare with.
+func (b *bounds) outboxesMax() int64 {
+	if b.outboxesBytes == 0 {
+		return math.MaxInt64
+	}
+	return b.outboxesBytes
+}
+
 func ticksOrOff(d time.Duration) uint32 {
 	if d <= 0 {
 		return 0
@@ -182,11 +191,13 @@ func (s *Server) Apply(ctx context.Context, l Limits) error {
 	if err := l.fill(); err != nil {
 		return err
 	}
+	limitGo(l.MemoryMax)
 	return s.hub.apply(ctx, l.bounds())
 }
 
 func (h *Hub) apply(ctx context.Context, b *bounds) error {
 	h.bounds.Store(b)
+	h.outboxesMax.Store(b.outboxesMax())
 	return h.each(ctx, func(s *shard) { s.adopt(b) })
 }
 

@@ -72,6 +72,7 @@ func Start(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	limitGo(cfg.MemoryMax)
 	s := &Server{hub: newHub(cfg.Loops, *cfg.bounds(), cfg.Page), log: cfg.Log, done: make(chan struct{})}
 	s.handler = newHandler(s.hub, cfg.Log)
 	for i, shard := range s.hub.shards {
@@ -101,6 +102,7 @@ func Start(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	go s.keepTime()
+	go s.keepMemory()
 	go s.keepAccepting()
 	return s, nil
 }
@@ -321,4 +323,8 @@ func (s *Server) ended(err error) {
 	close(s.done)
 }
 
-var stoppingAnswer, busyAnswer = wsproto.RejectStopping.AppendTo(nil), wsproto.RejectBusy.AppendTo(nil)
+var (
+	stoppingAnswer = wsproto.RejectStopping.AppendTo(nil)
+	busyAnswer     = wsproto.RejectBusy.AppendTo(nil)
+	memoryAnswer   = wsproto.RejectMemory.AppendTo(nil)
+)

@@ -19,6 +19,8 @@ var (
 	RejectTimeout = &Rejection{Status: 408, Reason: "the request took too long to arrive"}
 	// RejectBusy is for a client beyond the bound on connections.
 	RejectBusy = &Rejection{Status: 503, Reason: "this server has as many connections as it may; try again", Header: "Retry-After: 1\r\n"}
+	// RejectMemory is for a client that comes while memory is short.
+	RejectMemory = &Rejection{Status: 503, Reason: "this server is short of memory; try again", Header: "Retry-After: 1\r\n"}
 	// RejectStopping is for a client that comes while the server drains.
 	RejectStopping = &Rejection{Status: 503, Reason: "this server is stopping; try again", Header: "Retry-After: 1\r\n"}
 )
