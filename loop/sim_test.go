@@ -41,24 +41,28 @@ func TestPromisesHoldInSimulatedWorlds(t *testing.T) {
 
 // world is one simulated process with its peers.
 type world struct {
-	t        *testing.T
-	seed     uint64
-	rng      *rand.Rand
-	hub      *Hub
-	port     *Port
-	nanos    int64
-	step     int
-	wakes    []bool // by shard: a wake-up is under way
-	kicks    []bool
-	fds      map[int]*socket // open descriptors; numbers are used again at once, as a kernel does
-	actors   []*actor
-	groups   []string
-	order    map[string][][]int // per group: what each actor saw, for the total order
-	sent     []*simMessage
-	before   []kickState
-	kickRan  bool
-	stranger bool // somebody who is no actor may publish
-	tight    bool // bounds so small that refusals are expected
+	t         *testing.T
+	seed      uint64
+	rng       *rand.Rand
+	hub       *Hub
+	port      *Port
+	nanos     int64
+	step      int
+	wakes     []bool // by shard: a wake-up is under way
+	kicks     []bool
+	fds       map[int]*socket // open descriptors; numbers are used again at once, as a kernel does
+	actors    []*actor
+	groups    []string
+	order     map[string][][]int // per group: what each actor saw, for the total order
+	sent      []*simMessage
+	before    []kickState
+	kickRan   bool
+	stranger  bool   // somebody who is no actor may publish
+	exactGaps uint64 // messages that were dropped, in a world where every client has told how many
+	calm      bool   // no client ends of its own will
+	missed    uint64 // by the gaps that earlier lives heard
+	uncounted bool   // some life ended without hearing all that there was to hear
+	tight     bool   // bounds so small that refusals are expected
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
@@ -79,6 +83,11 @@ func newWorld(t *testing.T, seed uint64) *world {
 	b.passNanos = int64(pick(3000, 50_000, 1_000_000))
 	b.handshakeTicks, b.closeTicks = 40, 5
 	b.heartbeatTicks = uint32(pick(0, 6, 300))
+	b.outboxesBytes = int64(pick(0, 0, 0, 3000, 30_000))
+	b.dropSlow = w.chance(60)
+	w.calm = w.chance(50)
+	b.fragmentsBytes = int64(pick(0, 0, 0, 2000))
+	b.messageTicks = uint32(pick(0, 6))
 	w.tight = b.laneSlots < 256 || b.laneBytes < 1<<20 || b.parkBytes < 1<<20 || b.gatherBytes < 4<<20
 	loops := pick(1, 2, 3, 8)
 	w.hub = newHub(loops, b, []byte("page"))
@@ -146,6 +155,8 @@ func (w *world) run() {
 		a.stalled = false
 	}
 	w.settle()
+	w.hub.beat() // a client that has nothing else to hear is told of its gap by the next tick
+	w.settle()
 	w.checkEnd()
 	for _, a := range w.actors {
 		if w.chance(50) {
@@ -185,9 +196,12 @@ func (w *world) event() {
 		a.stalled = !a.stalled
 	case n < 95:
 		w.hub.beat()
+		if w.chance(50) {
+			w.checkOutboxes()
+		}
 	case n < 98:
 		w.publishByPort()
-	case n < 99 && w.chance(30):
+	case n < 99 && !w.calm && w.chance(30):
 		a.die()
 	default:
 		if a.sock.gone() {
@@ -299,10 +313,57 @@ func (w *world) checkBounds() {
 			"loop %d: gathered %d bytes, bound %d", i, s.gathered, b.gatherBytes)
 		w.must(!s.inside.Load(), "loop %d: still inside", i)
 	}
+	w.checkHalves()
 	for fd, sock := range w.fds {
 		most := b.outboxBytes + max(b.batchBytes, b.messageBytes+4, replyBytesMax+512) + 200
 		w.must(len(sock.outbound) <= most, "descriptor %d: %d bytes in the outbox, bound %d", fd, len(sock.outbound), most)
 	}
+}
+
+// checkOutboxes has all loops notice a tick, in which each looks at its slow clients: behind it the books are right.
+func (w *world) checkOutboxes() {
+	all := int64(0)
+	for i, s := range w.hub.shards {
+		w.wakes[i] = false
+		s.woken()
+		held := int64(0)
+		for _, sock := range w.fds {
+			if n := len(sock.outbound); sock.shard == s && n > 0 {
+				held += int64(n)
+				x := sock.client.extra
+				w.must(x != nil && x.slow > 0 && s.slow[x.slow-1].client == sock.client && sock.client.behind,
+					"descriptor %d: %d bytes in the outbox, and no loop knows", sock.fd, n)
+			}
+		}
+		w.must(s.outboxes.Load() == held, "loop %d: outboxes hold %d bytes, its books say %d", i, held, s.outboxes.Load())
+		w.must(s.count.slow.Load() == int64(len(s.slow)), "loop %d: %d clients are behind, counted %d", i, len(s.slow), s.count.slow.Load())
+		all += held
+	}
+	w.must(w.hub.outboxes.Load() == all, "all outboxes hold %d bytes, the books say %d", all, w.hub.outboxes.Load())
+}
+
+// checkHalves holds the books of unfinished input against what clients really hold.
+func (w *world) checkHalves() {
+	all, clients := int64(0), int64(0)
+	for i, s := range w.hub.shards {
+		held := int64(0)
+		for _, c := range s.clients {
+			if x := c.extra; x != nil && (x.reader != nil || x.head != nil) {
+				n := cap(x.head)
+				if x.reader != nil {
+					n = readerBytes + x.reader.Held()
+				}
+				w.must(x.half > 0 && s.halves[x.half-1] == half{c, n, s.halves[x.half-1].since},
+					"loop %d: client %d holds %d bytes unfinished, its books say otherwise", i, c.id(), n)
+				held += int64(n)
+				clients++
+			}
+		}
+		w.must(s.count.fragmentBytes.Load() == held, "loop %d: %d bytes unfinished, its books say %d", i, held, s.count.fragmentBytes.Load())
+		all += held
+	}
+	w.must(w.hub.fragments.Load() == all && w.hub.halves.Load() == clients, "%d bytes of %d clients unfinished, the books say %d of %d",
+		all, clients, w.hub.fragments.Load(), w.hub.halves.Load())
 }
 
 // kickState is what checkKicks needs to know from before an event.
@@ -430,7 +491,7 @@ func (s *socket) close() {
 func (s *socket) gone() bool { return s == nil || s.closed && len(s.kernel) == 0 }
 
 // simSum shows that the worlds together did what they are meant to: a simulation that never fills a lane tests little.
-type simSum struct{ refused, slow, deliveries, shared uint64 }
+type simSum struct{ refused, slow, deliveries, shared, gaps, dropped, exact, fragments, late uint64 }
 
 func (s *simSum) add(w *world) {
 	t := w.hub.Snapshot().Total()
@@ -438,10 +499,20 @@ func (s *simSum) add(w *world) {
 	s.slow += t.SlowClosed
 	s.deliveries += t.Deliveries
 	s.shared += t.Published
+	s.gaps += t.SlowGaps
+	s.dropped += t.SlowDropped
+	s.exact += w.exactGaps
+	s.fragments += t.FragmentsClosed
+	s.late += t.MessageTimeouts
 }
 
 func (s *simSum) check(t *testing.T) {
 	t.Logf("deliveries %d, publishes %d, refused %d, slow clients closed %d", s.deliveries, s.shared, s.refused, s.slow)
+	t.Logf("gaps %d for %d messages, %d of them counted by all clients; closed for unfinished messages: %d large, %d late",
+		s.gaps, s.dropped, s.exact, s.fragments, s.late)
+	if s.gaps == 0 || s.exact == 0 || s.fragments == 0 || s.late == 0 {
+		t.Error("the worlds were too kind to slow clients and unfinished messages")
+	}
 	if s.refused == 0 || s.slow == 0 || s.deliveries < s.shared {
 		t.Errorf("the worlds were too quiet: refused %d, slow %d, deliveries %d, publishes %d",
 			s.refused, s.slow, s.deliveries, s.shared)

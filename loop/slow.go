@@ -146,8 +146,8 @@ func (s *shard) lookAtSlow() {
 const looksPerTickMax = 4096
 
 // The bound on all outboxes together. A loop's share of it is what is left to it in any case; loops that hold more give
-// the excess back, the largest outboxes first, to within an eighth of their size. Who is cut off for it gets no Close
-// frame: that would have to wait behind what is to be freed, in a socket that takes nothing.
+// the excess back, the largest outboxes first, to within an eighth of their size. Who is cut off for it is not
+// waited for: the Close frame would have to wait behind what is to be freed, in a socket that takes nothing.
 
 // crowded says whether more waits for all clients than may.
 func (h *Hub) crowded() bool { return h.outboxes.Load() > h.outboxesMax.Load() }
@@ -230,12 +230,15 @@ func sizeClass(bytes int) int {
 
 const sizeClasses = 8*60 + 16
 
-// cutOff ends a client at once.
+// cutOff ends a client at once. It is told: gnet tries once more to write what is left, and if the socket takes all of that
+// by now, then this too.
 func (s *shard) cutOff(c *client) {
 	if c.state == stateOpen { // who is being closed was counted
 		s.count.slowClosed.Add(1)
 		count(&s.count.closes, closeKindOf(wsproto.CloseSlowClient))
 		s.explain(c, wsproto.CloseSlowClient, "too slow: all outboxes together are full, and its own is among the largest")
+		var frames [wsproto.GapBytesMax + 8]byte
+		_, _ = c.conn.Write(wsproto.AppendClose(s.takeGap(c, frames[:0]), wsproto.CloseSlowClient, ""))
 	}
 	s.doom(c)
 }
