@@ -39,9 +39,9 @@ type Limits struct {
 
 	// Memory.
 	OutboxBytesMax    int   // most bytes that wait for one client. Default 1 MiB; over it: see DropSlow
-	OutboxesBytesMax  int64 // most bytes that wait for all clients; 0: a quarter of MemoryMax; over it the largest outboxes are cut off
+	OutboxesBytesMax  int64 // most bytes that wait for all clients; 0: a quarter of MemoryMax, which allows no more than half; over it the largest outboxes are cut off
 	DropSlow          bool  // a slow client that uses ids loses messages, and is told how many, rather than its connection (4008)
-	FragmentsBytesMax int64 // all unfinished messages together; 0: an eighth of MemoryMax; over it: close 1013
+	FragmentsBytesMax int64 // all unfinished messages together; 0: an eighth of MemoryMax, which allows no more than a quarter; over it: close 1013
 	MemoryMax         int64 // of the process, bytes; 0: no limit. Near it clients and publishes are refused, then the largest outboxes cut off
 
 	// Time.
@@ -94,6 +94,9 @@ func (l *Limits) bounds() *bounds {
 	b.handshakeBytes, b.handshakes, b.handshakesPerSecond = l.HandshakeBytesMax, l.HandshakesMax, l.HandshakesPerSecond
 	b.origins, b.proxies, b.proxyProtocol = l.AllowedOrigins, l.TrustedProxies, l.ProxyProtocol
 	b.outboxesBytes, b.dropSlow, b.fragmentsBytes, b.memoryBytes = l.OutboxesBytesMax, l.DropSlow, l.FragmentsBytesMax, l.MemoryMax
+	if l.MemoryMax > 0 { // cuts by the limit come once a tick, and much can be sent in one
+		b.outboxesBytes, b.fragmentsBytes = min(b.outboxesBytes, l.MemoryMax/2), min(b.fragmentsBytes, l.MemoryMax/4)
+	}
 	b.handshakeTicks = ticks(l.HandshakeTimeout)
 	b.messageTicks = ticksOrOff(l.MessageTimeout)
 	b.heartbeatTicks = ticksOrOff(l.Heartbeat)

@@ -19,6 +19,12 @@ import (
 // the members lose nothing, the process lives on and nothing in it has panicked.
 func besides(t *testing.T, s *server, attack func(t *testing.T)) {
 	t.Helper()
+	besidesBy(t, s, (*client).publish, attack)
+}
+
+// besidesBy is besides with a way to publish.
+func besidesBy(t *testing.T, s *server, publish func(c *client, group, message string) (uint64, error), attack func(t *testing.T)) {
+	t.Helper()
 	const members = 8
 	group := t.Name() + "/healthy"
 	held := make([][]string, members)
@@ -47,7 +53,7 @@ func besides(t *testing.T, s *server, attack func(t *testing.T)) {
 			case <-pace.C:
 				text = fmt.Sprintf("healthy %d", len(sent))
 			}
-			if _, err := sender.publish(group, text); err != nil {
+			if _, err := publish(sender, group, text); err != nil {
 				failures <- fmt.Errorf("healthy sender, text %d: %w", len(sent), err)
 				return
 			}

@@ -77,6 +77,7 @@ type server struct {
 // starting is how a server is started; its zero value asks for nothing special.
 type starting struct {
 	args        []string
+	cgroup      string // folder of a control group to run in
 	env         []string
 	descriptors int    // ulimit -n, 0 for the one of this process
 	dir         string // run dir; made when empty
@@ -106,6 +107,10 @@ func launch(t testing.TB, o starting) *server {
 	s.cmd = exec.Command(program, args...)
 	if o.descriptors > 0 {
 		script := fmt.Sprintf(`ulimit -n %d; exec "$0" "$@"`, o.descriptors)
+		s.cmd = exec.Command("sh", append([]string{"-c", script, program}, args...)...)
+	}
+	if o.cgroup != "" {
+		script := fmt.Sprintf(`echo $$ > %s/cgroup.procs && exec "$0" "$@"`, o.cgroup)
 		s.cmd = exec.Command("sh", append([]string{"-c", script, program}, args...)...)
 	}
 	s.cmd.Env = append(os.Environ(), o.env...)
@@ -256,7 +261,23 @@ type row struct {
 	ProtocolErrors  uint64 `json:"protocol_errors"`
 	SlowClosed      uint64 `json:"slow_closed"`
 	HeartbeatClosed uint64 `json:"heartbeat_closed"`
-	Panics          uint64 `json:"panics"`
+	OutboxBytes     int64  `json:"outbox_bytes"`
+	Slow            int64  `json:"slow"`
+	FragmentBytes   int64  `json:"fragment_bytes"`
+	SlowDropped     uint64 `json:"slow_dropped"`
+	SlowGaps        uint64 `json:"slow_gaps"`
+	FragmentsClosed uint64 `json:"fragments_closed"`
+	MessageTimeouts uint64 `json:"message_timeouts"`
+
+	RefusedBy        reasons `json:"refused_by"`
+	RefusedClientsBy reasons `json:"refused_clients_by"`
+	Panics           uint64  `json:"panics"`
+}
+
+// reasons are counts by reason, as far as these tests read them.
+type reasons struct {
+	Busy   uint64 `json:"busy"`
+	Memory uint64 `json:"memory"`
 }
 
 // status is what `ringcast status --json` prints, as far as these tests read it.
@@ -266,6 +287,9 @@ type status struct {
 	Listen     string `json:"listen"`
 	ClientsMax int    `json:"clients_max"`
 	HeapBytes  uint64 `json:"heap_bytes"`
+	RSSBytes   uint64 `json:"rss_bytes"`
+	Pressure   string `json:"memory_pressure"`
+	MemoryUsed int64  `json:"memory_used"`
 	AcceptErrs uint64 `json:"accept_errors"`
 	Total      row    `json:"total"`
 	Loops      []row  `json:"loops"`
