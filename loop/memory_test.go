@@ -1,6 +1,9 @@
 package loop
 
 import (
+	"context"
+	"math"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -144,5 +147,40 @@ func TestWithoutAMemoryLimitNothingIsRefused(t *testing.T) {
 	w.heap = heap{live: 1 << 40, cycles: 1}
 	if got := w.weigh(); got != "none" || w.collected != 0 {
 		t.Errorf("got pressure %q, %d collections; want none", got, w.collected)
+	}
+}
+
+func TestTheMemoryLimitIsGosTooAlsoWhenItIsChanged(t *testing.T) {
+	s, err := Start(Config{Loops: 1, Limits: Limits{MemoryMax: 1 << 40}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Stop(context.Background())
+	for _, c := range []struct{ set, want int64 }{{1 << 41, 1 << 41}, {0, goLimit}} {
+		if err := s.Apply(context.Background(), Limits{MemoryMax: c.set}); err != nil {
+			t.Fatal(err)
+		}
+		if got := debug.SetMemoryLimit(-1); got != c.want {
+			t.Errorf("Go's limit after one of %d: got %d, want %d", c.set, got, c.want)
+		}
+	}
+}
+
+func TestBoundsInSumArePartsOfTheMemoryLimit(t *testing.T) {
+	for _, c := range []struct {
+		l                   Limits
+		outboxes, fragments int64
+	}{
+		{Limits{}, math.MaxInt64, 0},
+		{Limits{MemoryMax: 800}, 200, 100},
+		{Limits{MemoryMax: 800, OutboxesBytesMax: 300, FragmentsBytesMax: 150}, 300, 150},
+		{Limits{MemoryMax: 800, OutboxesBytesMax: 700, FragmentsBytesMax: 700}, 400, 200}, // cuts by the limit come too late for that
+	} {
+		if err := c.l.fill(); err != nil {
+			t.Fatal(err)
+		}
+		if b := c.l.bounds(); b.outboxesMax() != c.outboxes || b.fragmentsBytes != c.fragments {
+			t.Errorf("%+v: got %d and %d, want %d and %d", c.l, b.outboxesMax(), b.fragmentsBytes, c.outboxes, c.fragments)
+		}
 	}
 }

@@ -232,3 +232,13 @@ func TestASlowClientWithoutIDsIsClosedWhereOthersMissMessages(t *testing.T) {
 	c.take(1 << 20)
 	c.heard(t, "\x0f\xa8too slow")
 }
+
+func TestAReplyBehindAGapIsHeardBehindIt(t *testing.T) {
+	_, member, sender := missing(t)
+	publish(sender, 1, 12)
+	member.say(`{"cmd":"add_group","group_id":"0g","id":2}`) // more than half still waits
+	member.take(1 << 20)
+	if got := member.texts(t); len(got) != 11 || got[9] != `{"event":"gap","messages":3}` || got[10] != `{"id":2,"ok":true}` {
+		t.Errorf("heard %q, want 9 messages, the gap, and then the reply", got)
+	}
+}
