@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-const testLimit = 100 << 20
+const testLimit, percent = 20 << 20, testLimit / 100
 
 // weighing is a hub with a memory limit, on a runtime that a test makes up.
 type weighing struct {
@@ -62,8 +62,8 @@ func TestNearTheMemoryLimitPublishesAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.heap = heap{live: 85 << 20, cycles: 1}
-	w.after = 85 << 20
+	w.heap = heap{live: 85 * percent, cycles: 1}
+	w.after = 85 * percent
 	if got := w.weigh(); got != "refuse" {
 		t.Fatalf("pressure: got %q, want refuse", got)
 	}
@@ -75,7 +75,7 @@ func TestNearTheMemoryLimitPublishesAreRefused(t *testing.T) {
 	if got := w.hub.Snapshot().Total().RefusedBy["memory"]; got != 2 {
 		t.Errorf("refused for memory: got %d, want 2", got)
 	}
-	w.heap.live, w.heap.cycles = 10<<20, 5
+	w.heap.live, w.heap.cycles = 10*percent, 5
 	if got := w.weigh(); got != "none" {
 		t.Errorf("pressure: got %q, want none", got)
 	}
@@ -85,11 +85,11 @@ func TestNearTheMemoryLimitPublishesAreRefused(t *testing.T) {
 }
 
 func TestVeryNearTheMemoryLimitTheLargestOutboxesGo(t *testing.T) {
-	w := newWeighing(func(b *bounds) { b.outboxBytes, b.messageBytes, b.laneBytes = 64<<20, 64<<20, 64<<20 })
+	w := newWeighing(func(b *bounds) { b.outboxBytes, b.messageBytes, b.laneBytes = 16<<20, 16<<20, 16<<20 })
 	small, large := w.enter(0), w.enter(0)
-	fill(small, "0s", 4<<20)
-	fill(large, "0l", 60<<20)
-	w.heap = heap{live: 1 << 20, beside: 30 << 20, cycles: 1}
+	fill(small, "0s", 800_000)
+	fill(large, "0l", 12_000_000)
+	w.heap = heap{live: percent, beside: 30 * percent, cycles: 1}
 	if got := w.weigh(); got != "cut" {
 		t.Fatalf("pressure: got %q, want cut", got)
 	}
@@ -99,7 +99,7 @@ func TestVeryNearTheMemoryLimitTheLargestOutboxesGo(t *testing.T) {
 	if got := w.weigh(); got != "none" {
 		t.Errorf("pressure afterwards: got %q, want none", got)
 	}
-	fill(w.enter(0), "0m", 30<<20)
+	fill(w.enter(0), "0m", 9_000_000)
 	if got := w.hub.Snapshot().Total().SlowClosed; got != 1 {
 		t.Errorf("closed slow: got %d, want no more than the one", got)
 	}
@@ -110,11 +110,11 @@ func TestNobodyIsCutOffForGarbage(t *testing.T) {
 	w := newWeighing(nil)
 	c := w.enter(0)
 	fill(c, "0", 1000)
-	w.heap, w.after = heap{live: 95 << 20}, 20<<20 // no collection since the start
+	w.heap, w.after = heap{live: 95 * percent}, 20*percent // no collection since the start
 	if got := w.weigh(); got != "none" || w.collected != 1 || c.closed {
 		t.Errorf("got pressure %q, %d collections, closed %v; want none, 1, false", got, w.collected, c.closed)
 	}
-	w.heap.live, w.after = 95<<20, 95<<20
+	w.heap.live, w.after = 95*percent, 95*percent
 	w.hub.memory.rest, w.hub.memory.collected = time.Hour, time.Now()
 	w.hub.weigh(func() heap { return w.heap }, func() { t.Error("collected, want it left to rest") })
 	w.settle()
