@@ -2,8 +2,10 @@ package loop
 
 import (
 	"fmt"
+	"math/bits"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"ringcast/wsproto"
@@ -37,6 +39,27 @@ func TestOverTheSumOfOutboxesTheLargestGoAndTheSmallStay(t *testing.T) {
 	if total.SlowClosed != 1 || total.Closes["4008"] != 1 || total.Slow != 5 || total.OutboxBytes > 100_000 || total.OutboxBytes < 63_000 {
 		t.Errorf("got %d closed slow, %d with 4008, %d behind with %d bytes; want 1, 1, 5 and their 63,000 bytes",
 			total.SlowClosed, total.Closes["4008"], total.Slow, total.OutboxBytes)
+	}
+}
+
+func TestTheLargestGoFirstWhereverTheyStand(t *testing.T) {
+	st := newStage(1, func(b *bounds) { b.outboxesBytes = 180_000 })
+	largest := st.enter(0)
+	fill(largest, "0l", 25_000)
+	cut := 0
+	var others []*stageConn
+	for i := range 8 {
+		c := st.enter(0)
+		fill(c, fmt.Sprint("0", i), 20_000)
+		others = append(others, c)
+	}
+	for _, c := range others {
+		if c.closed {
+			cut++
+		}
+	}
+	if !largest.closed || cut != 1 { // 185,000 bytes; an eighth below the bound is 157,500
+		t.Errorf("cut off: the largest %v, of the others %d; want true and 1", largest.closed, cut)
 	}
 }
 
@@ -240,5 +263,32 @@ func TestAReplyBehindAGapIsHeardBehindIt(t *testing.T) {
 	member.take(1 << 20)
 	if got := member.texts(t); len(got) != 11 || got[9] != `{"event":"gap","messages":3}` || got[10] != `{"id":2,"ok":true}` {
 		t.Errorf("heard %q, want 9 messages, the gap, and then the reply", got)
+	}
+}
+
+// roundingConn keeps what it is given as gnet does: in buffers whose sizes are powers of two, the first a ring.
+type roundingConn struct {
+	stageConn
+	held int
+}
+
+func (c *roundingConn) Write(p []byte) (int, error) {
+	c.held += 1 << bits.Len(uint(len(p)-1))
+	c.queued = append(c.queued, p...)
+	return len(p), nil
+}
+
+func TestAnOutboxTakesLittleMoreThanItCounts(t *testing.T) {
+	st := newStage(1, nil)
+	s := st.hub.shards[0]
+	s.rim.send = func(int, []byte) sent { return sent{errno: syscall.EAGAIN} }
+	for _, bytes := range []int{5000, 66_000, 130_000, 1<<20 + 10} {
+		c := &roundingConn{}
+		c.client = &client{shard: s, conn: c, state: stateOpen}
+		s.push(c.client, make([]byte, bytes), 1)
+		s.push(c.client, make([]byte, bytes/4), 1)
+		if counted := c.client.conn.OutboundBuffered(); c.held > counted+counted/4+2*portionBytesMin {
+			t.Errorf("message of %d bytes: %d bytes taken, %d counted", bytes, c.held, counted)
+		}
 	}
 }

@@ -218,3 +218,46 @@ func TestASlowClientThatUsesIDsMissesMessagesAndIsTold(t *testing.T) {
 		t.Errorf("got slow_closed %d, slow_gaps %d, members %d; want 0, some, 1", got.SlowClosed, got.SlowGaps, got.Members)
 	}
 }
+
+// What the kernel takes for a client that reads nothing is the kernel's memory, which no book of the server's counts.
+func TestAClientThatDoesNotReadCostsTheKernelLittle(t *testing.T) {
+	t.Parallel()
+	const most = 1 << 20 // without a bound of the server's the kernel takes up to the third number of tcp_wmem, 4 MiB or more
+	if b, err := os.ReadFile("/proc/sys/net/ipv4/tcp_wmem"); err != nil {
+		t.Skipf("this kernel does not say how much it would take: %v", err)
+	} else if f := strings.Fields(string(b)); len(f) != 3 || len(f[2]) < 7 {
+		t.Skipf("tcp_wmem is %q: this kernel takes little by itself", b)
+	}
+	s := start(t, "--outbox-max", "16MiB")
+	slow := dial(t, s, dialing{readBytes: slowBytes})
+	must(t, slow.join("g"))
+	sender := dial(t, s)
+	text := strings.Repeat("x", megabyte/4)
+	s.eventually("a few megabytes wait in its outbox", func() error {
+		must1(t, sender.askOK)(sendCommand("g", text))
+		if got := s.status().Total.OutboxBytes; got < 4<<20 {
+			return fmt.Errorf("got %d bytes", got)
+		}
+		return nil
+	})
+	got, found := unsent(t, netAddr(t, slow.conn.LocalAddr().String()).Port)
+	if !found || got == 0 || got > most {
+		t.Errorf("the kernel holds %d bytes (found: %v), want some and at most %d", got, found, most)
+	}
+}
+
+// unsent is what the kernel holds for the peer with this port, by the connection's transmit queue in /proc/net/tcp.
+func unsent(t *testing.T, peer int) (bytes int, found bool) {
+	t.Helper()
+	b, err := os.ReadFile("/proc/net/tcp")
+	must(t, err)
+	remote := fmt.Sprintf(":%04X", peer)
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); len(f) > 4 && strings.HasSuffix(f[2], remote) && f[3] == "01" { // 01: ESTABLISHED
+			_, err := fmt.Sscanf(f[4], "%X:", &bytes)
+			must(t, err)
+			return bytes, true
+		}
+	}
+	return 0, false
+}
