@@ -85,9 +85,12 @@ func newWorld(t *testing.T, seed uint64) *world {
 	b.heartbeatTicks = uint32(pick(0, 6, 300))
 	b.outboxesBytes = int64(pick(0, 0, 0, 3000, 30_000))
 	b.dropSlow = w.chance(60)
-	w.calm = w.chance(50)
 	b.fragmentsBytes = int64(pick(0, 0, 0, 2000))
 	b.messageTicks = uint32(pick(0, 6))
+	if w.calm = w.chance(30); w.calm { // clients may miss messages, and stay to count them
+		b.outboxesBytes, b.dropSlow, b.fragmentsBytes, b.messageTicks = 0, true, 0, 0
+		b.outboxBytes = pick(1500, 5000)
+	}
 	w.tight = b.laneSlots < 256 || b.laneBytes < 1<<20 || b.parkBytes < 1<<20 || b.gatherBytes < 4<<20
 	loops := pick(1, 2, 3, 8)
 	w.hub = newHub(loops, b, []byte("page"))
