@@ -16,7 +16,7 @@ func (s *shard) input(c *client, p []byte) {
 	if c.state == stateHandshake {
 		p = s.handshake(c, p)
 	}
-	if len(p) > 0 && (c.state == stateOpen || c.state == stateClosing && c.upgraded) {
+	if len(p) > 0 && (c.state == stateOpen || c.state == stateClosing && c.is(markUpgraded)) {
 		s.frames(c, p)
 	}
 }
@@ -56,12 +56,16 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 		}
 	}
 	if n == 0 {
+		if len(data) == 0 { // a PROXY protocol header, whole, and nothing behind it
+			return nil
+		}
 		if !kept {
 			c.more().head = append([]byte(nil), data...)
 		}
+		s.hold(c, cap(c.extra.head), !kept)
 		return nil
 	}
-	c.dropInput()
+	s.dropInput(c)
 	if !req.Upgrade {
 		s.answerHTTP(c, s.route(&req))
 		return nil
@@ -85,7 +89,7 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 	}
 	count(&s.count.handshakes, handshakeOK)
 	s.unfinished--
-	c.state, c.upgraded = stateOpen, true
+	c.state, c.marks = stateOpen, c.marks|markUpgraded
 	s.count.pending.Add(-1)
 	s.count.clients.Add(1)
 	s.replyTo(c, wsproto.AppendUpgrade(s.outFor(c), &req))
@@ -142,7 +146,7 @@ func (s *shard) route(req *wsproto.Request) []byte {
 // left to it when a message stays unfinished.
 func (s *shard) frames(c *client, p []byte) {
 	r := c.reader()
-	own := r != nil
+	own, began := r != nil, false
 	if !own {
 		r = s.reader
 	}
@@ -154,17 +158,21 @@ func (s *shard) frames(c *client, p []byte) {
 		}
 		if ev.Kind != wsproto.EventNone && c.state <= stateClosing {
 			s.event(c, &ev)
+			began = began || r.Idle() // what is unfinished in the end has begun since
 		}
 	}
 	switch idle := r.Idle() || c.state > stateClosing; {
 	case idle && own:
-		c.dropInput()
+		s.dropInput(c)
 		s.keepReader(r)
 	case idle:
 		r.Reset()
 	case !own:
 		c.more().reader = r
 		s.reader = s.newReader()
+		s.hold(c, readerBytes+r.Held(), true)
+	default:
+		s.hold(c, readerBytes+r.Held(), began)
 	}
 }
 
@@ -222,6 +230,9 @@ func (s *shard) echo(c *client, ev *wsproto.Event) {
 // ignored.
 func (s *shard) command(c *client, payload []byte) {
 	cmd, code := s.parser.Parse(payload)
+	if cmd.ID != nil {
+		c.marks |= markAsks
+	}
 	// Leaving is always possible: a group of a longer name may be from a time when the bound was another.
 	if code == "" && len(cmd.Group) > s.bounds.groupBytes && cmd.Verb != wsproto.LeaveGroup {
 		code = wsproto.ErrBadGroupID
@@ -275,6 +286,10 @@ func (s *shard) publish(c *client, cmd *wsproto.Command) wsproto.ErrorCode {
 	if s.hub.stopping.Load() {
 		count(&s.count.refused, refusedStopping)
 		return wsproto.ErrStopping
+	}
+	if s.hub.pressure.Load() != pressureNone {
+		count(&s.count.refused, refusedMemory)
+		return wsproto.ErrBusy
 	}
 	r := newPublish(cmd.Group, cmd.Message, cmd.ID)
 	if cmd.ID != nil {

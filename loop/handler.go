@@ -91,6 +91,8 @@ func (h *handler) take(c gnet.Conn) gnet.Action {
 	refusal, why := busyAnswer, awayClients
 	if h.hub.stopping.Load() {
 		refusal, why = stoppingAnswer, awayStopping
+	} else if h.hub.pressure.Load() != pressureNone {
+		refusal, why = memoryAnswer, awayMemory
 	} else if h.hub.admit() {
 		from, ok := s.arrive(peerOf(c))
 		if !ok {
@@ -341,6 +343,9 @@ func (h *handler) listener() (net.Addr, error) {
 	h.mu.Lock()
 	h.queue = fd
 	h.mu.Unlock()
+	if err := limitUnsent(fd); err != nil {
+		return nil, fmt.Errorf("bound on the kernel's send buffers: %w", err)
+	}
 	sa, err := unix.Getsockname(fd)
 	switch sa := sa.(type) {
 	case *unix.SockaddrInet4:

@@ -19,6 +19,8 @@ func (s *shard) advance() {
 		s.rates.tick(s.rim.now())
 	}
 	s.deadlines()
+	s.endHalves()
+	s.lookAtSlow()
 	s.heartbeat()
 }
 
@@ -61,7 +63,7 @@ func (s *shard) deadlines() {
 			}
 		case stateClosing:
 			switch {
-			case late && s.stopping && !c.caughtUp():
+			case late && s.stopping && !s.caughtUp(c):
 				d.tick = s.tick + s.bounds.closeTicks // how long a stop waits for its last bytes is up to who stops
 			case late:
 				s.doom(c)

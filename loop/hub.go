@@ -32,7 +32,13 @@ type Hub struct {
 	stopping     atomic.Bool
 	drained      chan struct{} // gets a token when the last connection goes
 	ended        chan struct{} // closed when no loop runs any more
-	deaf         atomic.Bool   // no loop must be woken any more
+	pressure     atomic.Uint32 // of memory: a pressure
+	outboxes     atomic.Int64  // bytes that wait for all clients
+	outboxesMax  atomic.Int64  // what these may be at this moment
+	fragments    atomic.Int64  // bytes that hold what is unfinished of all clients' input
+	halves       atomic.Int64  // how many clients these are of
+	memory       memory
+	deaf         atomic.Bool // no loop must be woken any more
 	started      time.Time
 }
 
@@ -43,6 +49,7 @@ func newHub(loops int, b bounds, page []byte) *Hub {
 		drained: make(chan struct{}, 1), started: time.Now()}
 	h.addresses = newAddresses()
 	h.bounds.Store(&b)
+	h.outboxesMax.Store(b.outboxesMax())
 	bells := make([]*bell, loops)
 	for i := range h.shards {
 		h.shards[i] = newShard(h, i)
@@ -135,8 +142,11 @@ func (h *Hub) Snapshot() Snapshot {
 	if at := h.acceptFailed.Load(); at != 0 {
 		snap.AcceptFailed = time.Unix(at, 0)
 	}
+	snap.MemoryLimit, snap.MemoryUsed = h.bounds.Load().memoryBytes, h.memory.used.Load()
+	snap.MemoryPressure = pressureNames[h.pressure.Load()]
 	for i, s := range h.shards {
 		row := s.count.read()
+		row.OutboxBytes = s.outboxes.Load()
 		for _, from := range h.shards {
 			row.LaneDepth += int64(from.up[i].len() + from.home.down[i].len())
 		}

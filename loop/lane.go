@@ -25,7 +25,7 @@ type lane[T any] struct {
 	bytesMax uint64
 
 	// Producer only.
-	bytesIn uint64
+	bytesIn atomic.Uint64 // atomic for whoever asks what waits
 
 	// Written by the consumer, read by the producer.
 	bytesOut atomic.Uint64
@@ -46,15 +46,21 @@ func (l *lane[T]) fits(bytes int) bool {
 	if !l.room() {
 		return false
 	}
-	waiting := l.bytesIn - l.bytesOut.Load()
+	waiting := l.bytesIn.Load() - l.bytesOut.Load()
 	return waiting == 0 || waiting+uint64(bytes) <= l.bytesMax
 }
 
 // send pushes an item that fits. Producer only.
 func (l *lane[T]) send(v T, bytes int) {
-	l.bytesIn += uint64(bytes)
+	l.bytesIn.Store(l.bytesIn.Load() + uint64(bytes))
 	ok := l.push(v)
 	assert(ok, "lane: send without asking fits")
+}
+
+// waiting is how many bytes lie in the lane at about this moment. Any goroutine.
+func (l *lane[T]) waiting() int64 {
+	out := l.bytesOut.Load() // this one first: the other may grow meanwhile, so the difference is never negative
+	return int64(l.bytesIn.Load() - out)
 }
 
 // done releases the front item and its bytes. Consumer only.

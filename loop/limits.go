@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"time"
 
@@ -38,9 +39,9 @@ type Limits struct {
 
 	// Memory.
 	OutboxBytesMax    int   // most bytes that wait for one client. Default 1 MiB; over it: see DropSlow
-	OutboxesBytesMax  int64 // most bytes that wait for all clients; 0: a quarter of MemoryMax; over it the largest outboxes are cut off
+	OutboxesBytesMax  int64 // most bytes that wait for all clients; 0: a quarter of MemoryMax, which allows no more than half; over it the largest outboxes are cut off
 	DropSlow          bool  // a slow client that uses ids loses messages, and is told how many, rather than its connection (4008)
-	FragmentsBytesMax int64 // all unfinished messages together; 0: an eighth of MemoryMax; over it: close 1013
+	FragmentsBytesMax int64 // all unfinished messages together; 0: an eighth of MemoryMax, which allows no more than a quarter; over it: close 1013
 	MemoryMax         int64 // of the process, bytes; 0: no limit. Near it clients and publishes are refused, then the largest outboxes cut off
 
 	// Time.
@@ -97,11 +98,22 @@ func (l *Limits) bounds() *bounds {
 	b.origins, _ = readOrigins(l.AllowedOrigins)
 	b.proxies, b.proxyProtocol = l.TrustedProxies, l.ProxyProtocol
 	b.outboxesBytes, b.dropSlow, b.fragmentsBytes, b.memoryBytes = l.OutboxesBytesMax, l.DropSlow, l.FragmentsBytesMax, l.MemoryMax
+	if l.MemoryMax > 0 { // cuts by the limit come once a tick, and much can be sent in one
+		b.outboxesBytes, b.fragmentsBytes = min(b.outboxesBytes, l.MemoryMax/2), min(b.fragmentsBytes, l.MemoryMax/4)
+	}
 	b.handshakeTicks = ticks(l.HandshakeTimeout)
 	b.messageTicks = ticksOrOff(l.MessageTimeout)
 	b.heartbeatTicks = ticksOrOff(l.Heartbeat)
 	b.slowTurnNanos = max(0, int64(l.SlowTurn))
 	return &b
+}
+
+// outboxesMax is outboxesBytes as a number to compare with.
+func (b *bounds) outboxesMax() int64 {
+	if b.outboxesBytes == 0 {
+		return math.MaxInt64
+	}
+	return b.outboxesBytes
 }
 
 func ticksOrOff(d time.Duration) uint32 {
@@ -186,12 +198,14 @@ func (s *Server) Apply(ctx context.Context, l Limits) error {
 	if err := l.fill(); err != nil {
 		return err
 	}
+	limitGo(l.MemoryMax)
 	return s.hub.apply(ctx, l.bounds())
 }
 
 func (h *Hub) apply(ctx context.Context, b *bounds) error {
 	h.bounds.Store(b)
 	h.limitConnections()
+	h.outboxesMax.Store(b.outboxesMax())
 	return h.each(ctx, func(s *shard) { s.adopt(b) })
 }
 

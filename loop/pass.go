@@ -92,11 +92,13 @@ func (s *shard) pass(g *group) (finished bool) {
 		if c.state != stateOpen {
 			continue
 		}
-		if c.behind {
-			c.caughtUp()
-		}
 		s.culprit = c
-		s.push(c, batch)
+		if c.behind {
+			if s.caughtUp(c); c.state != stateOpen {
+				continue
+			}
+		}
+		s.push(c, batch, g.batchCount)
 		served++
 		if g.cur < g.end && s.spent() { // in this order: a clock reading must not be thrown away
 			finished = false
@@ -104,6 +106,8 @@ func (s *shard) pass(g *group) (finished bool) {
 		}
 	}
 	s.culprit = nil
+	served -= s.undelivered
+	s.undelivered = 0
 	s.count.deliveries.Add(uint64(served * g.batchCount))
 	s.count.bytesOut.Add(uint64(served * len(batch)))
 	if finished {

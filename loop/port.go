@@ -24,7 +24,7 @@ const portsMax = 64
 // Errors of a port's methods. Nothing was accepted when one is returned, with the one exception of a context's error
 // from PublishSeq.
 var (
-	ErrBusy         = errors.New("busy: the lane to the group's home is full, try again")
+	ErrBusy         = errors.New("busy: the lane to the group's home is full, or memory is short; try again")
 	ErrStopping     = errors.New("the server is stopping or has stopped")
 	ErrBadGroup     = errors.New("a group's name has 1 to 255 bytes of UTF-8, or as many as the server allows")
 	ErrBadMessage   = errors.New("a message is UTF-8, of at most the server's message bound")
@@ -89,6 +89,10 @@ func (p *Port) publish(group string, message []byte, result chan<- uint64) error
 	defer p.mu.Unlock()
 	if p.hub.stopping.Load() {
 		return ErrStopping
+	}
+	if p.hub.pressure.Load() != pressureNone {
+		count(&p.hub.shards[home].count.refused, refusedMemory)
+		return ErrBusy
 	}
 	if !p.up[home].fits(bytes) {
 		count(&p.hub.shards[home].count.refused, refusedBusy)

@@ -72,6 +72,7 @@ func Start(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	limitGo(cfg.MemoryMax)
 	s := &Server{hub: newHub(cfg.Loops, *cfg.bounds(), cfg.Page), log: cfg.Log, done: make(chan struct{})}
 	s.handler = newHandler(s.hub, cfg.Log)
 	s.hub.echo = cfg.Echo
@@ -102,6 +103,7 @@ func Start(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	go s.keepTime()
+	go s.keepMemory()
 	go s.keepAccepting()
 	w := newWatchdog(s.hub, s.log)
 	w.learn()
@@ -329,4 +331,9 @@ func (s *Server) ended(err error) {
 	close(s.done)
 }
 
-var stoppingAnswer, busyAnswer, addressAnswer = wsproto.RejectStopping.AppendTo(nil), wsproto.RejectBusy.AppendTo(nil), wsproto.RejectAddress.AppendTo(nil)
+var (
+	stoppingAnswer = wsproto.RejectStopping.AppendTo(nil)
+	busyAnswer     = wsproto.RejectBusy.AppendTo(nil)
+	addressAnswer  = wsproto.RejectAddress.AppendTo(nil)
+	memoryAnswer   = wsproto.RejectMemory.AppendTo(nil)
+)

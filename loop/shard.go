@@ -23,10 +23,11 @@ type shard struct {
 	down  []*lane[delivery] // from each home, this shard being the only consumer
 
 	// Any goroutine.
-	bell    bell
-	count   counters
-	calls   callList
-	entries atomic.Uint64 // odd: a callback is running; one more at the beginning and at the end of each. For the watchdog
+	bell     bell
+	count    counters
+	calls    callList
+	outboxes atomic.Int64  // bytes that wait for its clients; the loop writes
+	entries  atomic.Uint64 // odd: a callback is running; one more at the beginning and at the end of each. For the watchdog
 
 	// Owner: the loop that holds it.
 	home home
@@ -57,6 +58,13 @@ type shard struct {
 	deferred    bool   // that kick is for what was read since deferredAt and not acted upon, not for passes
 	resting     bool   // this turn makes no passes, or no more
 	stopping    bool   // close everybody, a slice per turn
+
+	// Loop only: clients that are slow, or have something unfinished.
+	slow        []slow
+	slowFrom    int  // lookAtSlow goes on below this place
+	relieved    bool // this turn has cut off clients for the sake of all
+	undelivered int  // members that missed the batch of the pass under way
+	halves      []half
 
 	// Loop only: time.
 	tick       uint32
@@ -289,7 +297,7 @@ func (s *shard) condemn(c *client) {
 			s.doom(c)
 		}
 	}()
-	c.dropInput()
+	s.dropInput(c)
 	s.reader = s.newReader() // the old one may hold half of a message
 	if s.outClient == c {
 		s.out, s.outClient = s.out[:0], nil

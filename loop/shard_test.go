@@ -72,12 +72,14 @@ func (st *stage) settle() {
 	}
 }
 
-// stageConn takes everything; it can be told to panic at its next write.
+// stageConn takes everything; it can be told to panic at its next write, or to take nothing for a while.
 type stageConn struct {
 	most   int // bytes of the largest write
 	shard  *shard
 	client *client
 	out    []byte
+	queued []byte // what waits while it is stuck
+	stuck  bool
 	closed bool
 	boom   bool
 }
@@ -87,11 +89,23 @@ func (c *stageConn) Write(p []byte) (int, error) {
 		c.boom = false
 		panic("a write that panics")
 	}
+	if c.stuck {
+		c.queued = append(c.queued, p...)
+		return len(p), nil
+	}
 	c.out = append(c.out, p...)
 	c.most = max(c.most, len(p))
 	return len(p), nil
 }
-func (c *stageConn) OutboundBuffered() int { return 0 }
+
+// take has a stuck connection take n of the bytes that wait.
+func (c *stageConn) take(n int) {
+	n = min(n, len(c.queued))
+	c.out, c.queued = append(c.out, c.queued[:n]...), c.queued[n:]
+	c.stuck = len(c.queued) > 0
+}
+
+func (c *stageConn) OutboundBuffered() int { return len(c.queued) }
 func (c *stageConn) Fd() int               { return 9 }
 
 func (st *stage) enter(loop int) *stageConn {

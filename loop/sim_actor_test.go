@@ -29,10 +29,15 @@ type actor struct {
 	lastOf  map[string]map[string]int // per group and sender: the last heard, for FIFO
 	saw     map[string][]int          // per group: message numbers in the order heard
 	plain   []*simMessage             // sent without an id in this life
+	log     []simHeard                // messages and gaps in the order heard
+	missed  uint64                    // messages, by the gaps heard
 	closing bool                      // a Close frame was heard
 	killed  bool                      // it broke off itself
 	said    bool                      // it has sent a Close frame
 }
+
+// simHeard is a message that was heard, or a gap if the message is nil.
+type simHeard struct{ message *simMessage }
 
 // simMembership is what a peer knows of its own membership.
 type simMembership struct {
@@ -93,6 +98,10 @@ const simRequest = "GET / HTTP/1.1\r\nHost: sim\r\nUpgrade: websocket\r\nConnect
 
 func (a *actor) connect() {
 	a.flushOrder()
+	if a.life > 0 {
+		a.w.missed += a.missed
+		a.w.uncounted = a.w.uncounted || !a.heardAll()
+	}
 	life := a.life + 1
 	*a = actor{w: a.w, index: a.index, life: life}
 	a.asked, a.joined = map[int]*simCommand{}, map[string]*simMembership{}
@@ -154,9 +163,9 @@ func (a *actor) act() {
 		a.raw(0x80, `"}`)
 	case n < 90:
 		a.say(`[1,2,"no command"]`)
-	case n < 92 && a.w.chance(20):
+	case n < 92 && !a.w.calm && a.w.chance(20):
 		a.hangUp()
-	case n < 93 && a.w.chance(20):
+	case n < 93 && !a.w.calm && a.w.chance(20):
 		a.raw(0xC1, "rsv") // a protocol error
 		a.said = true
 	default:
@@ -296,8 +305,8 @@ func (a *actor) frame() bool {
 			return false
 		}
 		a.upgraded = strings.HasPrefix(string(a.heard), "HTTP/1.1 101 ")
-		a.w.must(a.upgraded || strings.HasPrefix(string(a.heard), "HTTP/1.1 408 ") || strings.HasPrefix(string(a.heard), "HTTP/1.1 429 "),
-			"handshake: got %q", a.heard)
+		a.w.must(a.upgraded || strings.HasPrefix(string(a.heard), "HTTP/1.1 408 ") || strings.HasPrefix(string(a.heard), "HTTP/1.1 429 ") ||
+			strings.HasPrefix(string(a.heard), "HTTP/1.1 503 ") && a.w.hub.bounds.Load().fragmentsBytes > 0, "handshake: got %q", a.heard)
 		a.heard = a.heard[end+4:]
 		a.closing = !a.upgraded
 		return a.upgraded
@@ -342,6 +351,13 @@ func (a *actor) frame() bool {
 func (a *actor) hear(text string) {
 	if strings.HasPrefix(text, "m|") {
 		a.message(text)
+		return
+	}
+	if n, isGap := strings.CutPrefix(text, `{"event":"gap","messages":`); isGap {
+		messages, err := strconv.Atoi(strings.TrimSuffix(n, "}"))
+		a.w.must(err == nil && messages > 0 && a.w.hub.bounds.Load().dropSlow && a.nextID > 0, "actor %d: gap %q", a.index, text)
+		a.missed += uint64(messages)
+		a.log = append(a.log, simHeard{})
 		return
 	}
 	if a.w.stranger && !strings.HasPrefix(text, `{"id":`) {
@@ -416,6 +432,7 @@ func (a *actor) message(text string) {
 	a.w.must(!any || last < number, "actor %d: message %d of %s after %d", a.index, number, sender, last)
 	a.lastOf[group][sender] = number
 	a.saw[group] = append(a.saw[group], number)
+	a.log = append(a.log, simHeard{a.w.sent[number]})
 }
 
 // checkEnd judges a world at rest: every question answered, every cut explained, nobody who stayed misses anything.
@@ -434,10 +451,12 @@ func (w *world) checkEnd() {
 			m.accepted = true // refused, it would have been closed
 		}
 	}
+	w.countGaps()
 	for _, a := range w.actors {
 		if a.sock.closed || a.closing || a.killed || a.said || !a.upgraded {
 			continue
 		}
+		missing := uint64(0)
 		for group, in := range a.joined {
 			if in.sentAt == 0 || in.unsure {
 				continue
@@ -445,12 +464,14 @@ func (w *world) checkEnd() {
 			for _, m := range w.sent {
 				owed := in.ackedAt > 0 && m.issuedAt > in.ackedAt ||
 					in.ackedAt > 0 && !in.refused && m.from == a && m.life == a.life && m.issuedAt > in.sentAt
-				if m.group == group && m.accepted && owed {
-					w.must(a.got[group][m.number], "actor %d, member of %s since step %d: message %d of step %d is missing",
+				if m.group == group && m.accepted && owed && !a.got[group][m.number] {
+					missing++
+					w.must(a.toldOf(m), "actor %d, member of %s since step %d: message %d of step %d is missing",
 						a.index, group, in.ackedAt, m.number, m.issuedAt)
 				}
 			}
 		}
+		w.must(missing <= a.missed, "actor %d: misses %d messages, was told of %d", a.index, missing, a.missed)
 	}
 	for _, a := range w.actors {
 		a.flushOrder()
@@ -460,6 +481,42 @@ func (w *world) checkEnd() {
 		w.checkOneOrder(group, lists)
 	}
 	w.order = map[string][][]int{}
+}
+
+// toldOf says whether a gap was heard in the place of a message: behind all that the message's sender had sent to the
+// group before it, and before all that came after it.
+func (a *actor) toldOf(m *simMessage) (told bool) {
+	for _, h := range a.log {
+		switch {
+		case h.message == nil:
+			told = true
+		case h.message.group != m.group || h.message.sender != m.sender:
+		case h.message.number < m.number:
+			told = false
+		default:
+			return told
+		}
+	}
+	return told
+}
+
+// heardAll says whether a client has heard its last word, or is there to hear it.
+func (a *actor) heardAll() bool {
+	return a.closing && !a.killed && !a.sock.lost || a.live()
+}
+
+// countGaps: where everybody has heard everything, clients were told of exactly those messages that were dropped.
+func (w *world) countGaps() {
+	missed := w.missed
+	for _, a := range w.actors {
+		if w.uncounted || !a.heardAll() {
+			return
+		}
+		missed += a.missed
+	}
+	dropped := w.hub.Snapshot().Total().SlowDropped
+	w.must(missed == dropped, "clients were told of %d dropped messages, want %d", missed, dropped)
+	w.exactGaps = dropped
 }
 
 // checkOneOrder: there is one order of a group's messages that all the lists agree with. Each list says "this before
@@ -513,7 +570,8 @@ func (w *world) checkEmpty() {
 	for i, s := range w.hub.shards {
 		w.must(len(s.groups.m) == 0 && len(s.home.groups.m) == 0 && len(s.clients) == 0 && len(s.lastSeen) == 0 &&
 			len(s.passes) == 0 && s.gathered == 0 && s.parkedBytes == 0 && len(s.idle) == 0 && len(s.timed) == 0 &&
-			s.unfinished == 0 && s.oldest == 0 && s.home.stalled == 0 && s.held == 0 && s.toHost == 0 && !s.home.held.Load(), "loop %d is not empty: groups %d, homes %d, clients %d, passes %d, gathered %d, parked %d, idle %d, timed %d, stalled %b, held %b",
+			s.unfinished == 0 && s.oldest == 0 && len(s.slow) == 0 && len(s.halves) == 0 && s.outboxes.Load() == 0 && w.hub.fragments.Load() == 0 && w.hub.halves.Load() == 0 &&
+			s.home.stalled == 0 && s.held == 0 && s.toHost == 0 && !s.home.held.Load(), "loop %d is not empty: groups %d, homes %d, clients %d, passes %d, gathered %d, parked %d, idle %d, timed %d, stalled %b, held %b",
 			i, len(s.groups.m), len(s.home.groups.m), len(s.clients), len(s.passes), s.gathered, s.parkedBytes, len(s.idle),
 			len(s.timed), s.home.stalled, s.held)
 	}

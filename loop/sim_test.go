@@ -42,25 +42,29 @@ func TestPromisesHoldInSimulatedWorlds(t *testing.T) {
 
 // world is one simulated process with its peers.
 type world struct {
-	t        *testing.T
-	seed     uint64
-	rng      *rand.Rand
-	hub      *Hub
-	port     *Port
-	nanos    int64
-	step     int
-	wakes    []bool // by shard: a wake-up is under way
-	kicks    []bool
-	fds      map[int]*socket // open descriptors; numbers are used again at once, as a kernel does
-	actors   []*actor
-	groups   []string
-	order    map[string][][]int // per group: what each actor saw, for the total order
-	sent     []*simMessage
-	before   []kickState
-	kickRan  bool
-	stranger bool // somebody who is no actor may publish
-	tight    bool // bounds so small that refusals are expected
-	changing bool // an operator changes bounds on groups, members and rates now and then
+	t         *testing.T
+	seed      uint64
+	rng       *rand.Rand
+	hub       *Hub
+	port      *Port
+	nanos     int64
+	step      int
+	wakes     []bool // by shard: a wake-up is under way
+	kicks     []bool
+	fds       map[int]*socket // open descriptors; numbers are used again at once, as a kernel does
+	actors    []*actor
+	groups    []string
+	order     map[string][][]int // per group: what each actor saw, for the total order
+	sent      []*simMessage
+	before    []kickState
+	kickRan   bool
+	stranger  bool   // somebody who is no actor may publish
+	exactGaps uint64 // messages that were dropped, in a world where every client has told how many
+	calm      bool   // no client ends of its own will
+	missed    uint64 // by the gaps that earlier lives heard
+	uncounted bool   // some life ended without hearing all that there was to hear
+	tight     bool   // bounds so small that refusals are expected
+	changing  bool   // an operator changes bounds on groups, members and rates now and then
 
 	awayAtOnce uint64 // connections refused before they were clients
 }
@@ -89,6 +93,14 @@ func newWorld(t *testing.T, seed uint64) *world {
 	b.clientsPerAddress = pick(0, 0, 1, 3)
 	b.proxies = simProxies[:pick(0, 1)]
 	b.proxyProtocol = w.chance(50)
+	b.outboxesBytes = int64(pick(0, 0, 0, 3000, 30_000))
+	b.dropSlow = w.chance(60)
+	b.fragmentsBytes = int64(pick(0, 0, 0, 2000))
+	b.messageTicks = uint32(pick(0, 6))
+	if w.calm = w.chance(30); w.calm { // clients may miss messages, and stay to count them
+		b.outboxesBytes, b.dropSlow, b.fragmentsBytes, b.messageTicks = 0, true, 0, 0
+		b.outboxBytes = pick(1500, 5000)
+	}
 	w.tight = b.laneSlots < 256 || b.laneBytes < 1<<20 || b.parkBytes < 1<<20 || b.gatherBytes < 4<<20
 	loops := pick(1, 2, 3, 8)
 	w.hub = newHub(loops, b, []byte("page"))
@@ -177,6 +189,8 @@ func (w *world) run() {
 		a.stalled = false
 	}
 	w.settle()
+	w.hub.beat() // a client that has nothing else to hear is told of its gap by the next tick
+	w.settle()
 	w.checkEnd()
 	w.checkMembers()
 	for _, a := range w.actors {
@@ -222,11 +236,14 @@ func (w *world) event() {
 		if w.hub.shards[0].rates.on {
 			w.nanos += int64(tickPeriod)
 		}
+		if w.chance(50) {
+			w.checkOutboxes()
+		}
 	case n < 98 && w.chance(95):
 		w.publishByPort()
 	case n < 98:
 		w.limitAddresses(w.rng.IntN(4))
-	case n < 99 && w.chance(30):
+	case n < 99 && !w.calm && w.chance(30):
 		a.die()
 	default:
 		if a.sock.gone() {
@@ -339,6 +356,7 @@ func (w *world) checkBounds() {
 		w.must(!s.inside(), "loop %d: still inside", i)
 	}
 	w.checkSeats()
+	w.checkHalves()
 	for fd, sock := range w.fds {
 		most := b.outboxBytes + max(b.batchBytes, b.messageBytes+4, replyBytesMax+512) + 200
 		w.must(len(sock.outbound) <= most, "descriptor %d: %d bytes in the outbox, bound %d", fd, len(sock.outbound), most)
@@ -415,6 +433,52 @@ func (w *world) checkMembers() {
 			w.must(!member || !m.out(), "actor %d was told that it is not in %s, and is", a.index, name)
 		}
 	}
+}
+
+// checkOutboxes has all loops notice a tick, in which each looks at its slow clients: behind it the books are right.
+func (w *world) checkOutboxes() {
+	all := int64(0)
+	for i, s := range w.hub.shards {
+		w.wakes[i] = false
+		s.woken()
+		held := int64(0)
+		for _, sock := range w.fds {
+			if n := len(sock.outbound); sock.shard == s && n > 0 {
+				held += int64(n)
+				x := sock.client.extra
+				w.must(x != nil && x.slow > 0 && s.slow[x.slow-1].client == sock.client && sock.client.behind,
+					"descriptor %d: %d bytes in the outbox, and no loop knows", sock.fd, n)
+			}
+		}
+		w.must(s.outboxes.Load() == held, "loop %d: outboxes hold %d bytes, its books say %d", i, held, s.outboxes.Load())
+		w.must(s.count.slow.Load() == int64(len(s.slow)), "loop %d: %d clients are behind, counted %d", i, len(s.slow), s.count.slow.Load())
+		all += held
+	}
+	w.must(w.hub.outboxes.Load() == all, "all outboxes hold %d bytes, the books say %d", all, w.hub.outboxes.Load())
+}
+
+// checkHalves holds the books of unfinished input against what clients really hold.
+func (w *world) checkHalves() {
+	all, clients := int64(0), int64(0)
+	for i, s := range w.hub.shards {
+		held := int64(0)
+		for _, c := range s.clients {
+			if x := c.extra; x != nil && (x.reader != nil || x.head != nil) {
+				n := cap(x.head)
+				if x.reader != nil {
+					n = readerBytes + x.reader.Held()
+				}
+				w.must(x.half > 0 && s.halves[x.half-1] == half{c, n, s.halves[x.half-1].since},
+					"loop %d: client %d holds %d bytes unfinished, its books say otherwise", i, c.id(), n)
+				held += int64(n)
+				clients++
+			}
+		}
+		w.must(s.count.fragmentBytes.Load() == held, "loop %d: %d bytes unfinished, its books say %d", i, held, s.count.fragmentBytes.Load())
+		all += held
+	}
+	w.must(w.hub.fragments.Load() == all && w.hub.halves.Load() == clients, "%d bytes of %d clients unfinished, the books say %d of %d",
+		all, clients, w.hub.fragments.Load(), w.hub.halves.Load())
 }
 
 // kickState is what checkKicks needs to know from before an event.
@@ -593,6 +657,7 @@ func (s *socket) gone() bool { return s == nil || s.closed && len(s.kernel) == 0
 // simSum shows that the worlds together did what they are meant to: a simulation that never fills a lane tests little.
 type simSum struct {
 	refused, slow, deliveries, shared, evicted, away uint64
+	gaps, dropped, exact, fragments, late            uint64
 	refusedBy                                        map[string]uint64
 }
 
@@ -605,13 +670,23 @@ func (s *simSum) add(w *world) {
 	s.shared += t.Published
 	s.evicted += t.Handshakes["evicted"]
 	s.away += t.RefusedClientsBy["address"] + w.awayAtOnce
+	s.gaps += t.SlowGaps
+	s.dropped += t.SlowDropped
+	s.exact += w.exactGaps
+	s.fragments += t.FragmentsClosed
+	s.late += t.MessageTimeouts
 }
 
 func (s *simSum) check(t *testing.T) {
 	t.Logf("deliveries %d, publishes %d, refused %v, slow clients closed %d, handshakes evicted %d, refused by address %d",
 		s.deliveries, s.shared, s.refusedBy, s.slow, s.evicted, s.away)
+	t.Logf("gaps %d for %d messages, %d of them counted by all clients; closed for unfinished messages: %d large, %d late",
+		s.gaps, s.dropped, s.exact, s.fragments, s.late)
 	if s.evicted == 0 || s.away == 0 {
 		t.Errorf("the worlds were too roomy: handshakes evicted %d, refused by address %d", s.evicted, s.away)
+	}
+	if s.gaps == 0 || s.exact == 0 || s.fragments == 0 || s.late == 0 {
+		t.Error("the worlds were too kind to slow clients and unfinished messages")
 	}
 	if s.refused == 0 || s.slow == 0 || s.deliveries < s.shared {
 		t.Errorf("the worlds were too quiet: refused %d, slow %d, deliveries %d, publishes %d",

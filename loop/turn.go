@@ -16,13 +16,16 @@ func (s *shard) turn() { s.act(!s.kicked) }
 
 // act is a turn, which may be forbidden to make passes because a kick is under way that will.
 func (s *shard) act(mayPass bool) {
-	s.resting = !mayPass
+	s.resting, s.relieved = !mayPass, false
 	s.advance()
 	for _, f := range s.calls.take() {
 		f(s)
 	}
 	if s.stopping {
 		s.closeSlice()
+	}
+	if s.hub.crowded() {
+		s.relieve()
 	}
 	for {
 		s.flushOut()
@@ -35,6 +38,8 @@ func (s *shard) act(mayPass bool) {
 		}
 	}
 	assert(len(s.doomed) == 0 && len(s.dead) == 0, "shard: a turn ended with clients unburied")
+	show(&s.count.parkedBytes, s.parkedBytes)
+	show(&s.count.gatheredBytes, s.gathered)
 }
 
 // work drains every lane that was noted, and parking, until nothing moves. What moves here makes at most three more
@@ -224,6 +229,7 @@ func (s *shard) doom(c *client) {
 		}
 		c.state = stateDoomed
 		s.doomed = append(s.doomed, c)
+		s.catchUp(c) // what its outbox holds is as good as free
 	}
 }
 
@@ -252,6 +258,8 @@ func (s *shard) sweep() {
 func (s *shard) bury(c *client) {
 	s.forget(c)
 	s.unseat(c.source())
+	s.catchUp(c)
+	s.letHalfGo(c)
 	c.extra = nil
 	if s.outClient == c {
 		s.out, s.outClient = s.out[:0], nil
@@ -273,7 +281,7 @@ func (s *shard) bury(c *client) {
 		clear(s.timed)
 		s.timed, s.oldest = s.timed[:0], 0
 	}
-	if c.upgraded {
+	if c.is(markUpgraded) {
 		s.count.clients.Add(-1)
 	} else {
 		s.count.pending.Add(-1)

@@ -88,6 +88,7 @@ type server struct {
 // starting is how a server is started; its zero value asks for nothing special.
 type starting struct {
 	args        []string
+	cgroup      string // folder of a control group to run in
 	env         []string
 	descriptors int    // ulimit -n, 0 for the one of this process
 	dir         string // run dir; made when empty
@@ -118,6 +119,10 @@ func launch(t testing.TB, o starting) *server {
 	s.cmd = exec.Command(program, args...)
 	if o.descriptors > 0 {
 		script := fmt.Sprintf(`ulimit -n %d; exec "$0" "$@"`, o.descriptors)
+		s.cmd = exec.Command("sh", append([]string{"-c", script, program}, args...)...)
+	}
+	if o.cgroup != "" {
+		script := fmt.Sprintf(`echo $$ > %s/cgroup.procs && exec "$0" "$@"`, o.cgroup)
 		s.cmd = exec.Command("sh", append([]string{"-c", script, program}, args...)...)
 	}
 	s.cmd.Env = append(os.Environ(), o.env...)
@@ -274,13 +279,23 @@ type row struct {
 	ProtocolErrors  uint64 `json:"protocol_errors"`
 	SlowClosed      uint64 `json:"slow_closed"`
 	HeartbeatClosed uint64 `json:"heartbeat_closed"`
+	OutboxBytes     int64  `json:"outbox_bytes"`
+	Slow            int64  `json:"slow"`
+	FragmentBytes   int64  `json:"fragment_bytes"`
+	SlowDropped     uint64 `json:"slow_dropped"`
+	SlowGaps        uint64 `json:"slow_gaps"`
+	FragmentsClosed uint64 `json:"fragments_closed"`
+	MessageTimeouts uint64 `json:"message_timeouts"`
 	Panics          uint64 `json:"panics"`
 
-	RefusedBy refusals `json:"refused_by"`
+	RefusedBy        reasons `json:"refused_by"`
+	RefusedClientsBy reasons `json:"refused_clients_by"`
 }
 
-// refusals are commands refused, by reason, as far as these tests read them. No map: rows are compared.
-type refusals struct {
+// reasons are counts by reason, as far as these tests read them. No map: rows are compared.
+type reasons struct {
+	Busy          uint64 `json:"busy"`
+	Memory        uint64 `json:"memory"`
 	RateLimited   uint64 `json:"rate_limited"`
 	TooManyGroups uint64 `json:"too_many_groups"`
 	GroupsFull    uint64 `json:"groups_full"`
@@ -298,6 +313,8 @@ type status struct {
 	RSSBytes   uint64 `json:"rss_bytes"`
 	Goroutines int64  `json:"goroutines"`
 	OpenFiles  int64  `json:"descriptors_open"`
+	Pressure   string `json:"memory_pressure"`
+	MemoryUsed int64  `json:"memory_used"`
 	AcceptErrs uint64 `json:"accept_errors"`
 	Total      row    `json:"total"`
 	Loops      []row  `json:"loops"`

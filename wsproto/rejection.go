@@ -24,6 +24,8 @@ var (
 	// RejectProxied is the same for one whose address a proxy has named: not 503, by which
 	// proxies understand that it is this server that should get no more clients.
 	RejectProxied = &Rejection{Status: 429, Reason: addressReason, Header: "Retry-After: 5\r\n"}
+	// RejectMemory is for a client that comes while memory is short.
+	RejectMemory = &Rejection{Status: 503, Reason: "this server is short of memory; try again", Header: "Retry-After: 1\r\n"}
 	// RejectStopping is for a client that comes while the server drains.
 	RejectStopping = &Rejection{Status: 503, Reason: "this server is stopping; try again", Header: "Retry-After: 1\r\n"}
 )

@@ -104,3 +104,15 @@ func TestEncodingAllocatesNothingWithRoom(t *testing.T) {
 		}
 	}
 }
+
+func TestGapIsOneWholeFrame(t *testing.T) {
+	for messages, want := range map[uint64]string{
+		1:         "\x81\x1c" + `{"event":"gap","messages":1}`,
+		12:        "\x81\x1d" + `{"event":"gap","messages":12}`,
+		1<<64 - 1: "\x81\x2f" + `{"event":"gap","messages":18446744073709551615}`,
+	} {
+		if got := string(AppendGap(nil, messages)); got != want || len(got) > GapBytesMax {
+			t.Errorf("gap of %d: got %q of at most %d bytes, want %q", messages, got, GapBytesMax, want)
+		}
+	}
+}
