@@ -195,7 +195,7 @@ func TestFaultShortCutLosesNothing(t *testing.T) {
 		far := r.far(t)
 		func() {
 			defer far.dismiss()
-			for range size(2, 10) {
+			for range size(2, 5) {
 				far.goOn()
 				r.cut(t)
 				r.s.eventually("texts wait for everyone behind the cut", func() error {
