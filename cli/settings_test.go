@@ -45,7 +45,7 @@ func TestDefaultsAreTheOriginals(t *testing.T) {
 		logFormat: "text", tcpKeepAlive: time.Minute, tcpUserTimeout: 150 * time.Second,
 		limits: loop.Limits{
 			MessageBytesMax: 1 << 20, MessageTimeout: 2 * time.Minute, GroupBytesMax: 255, GroupsPerClient: 1024,
-			HandshakeBytesMax: 8 << 10, HandshakeTimeout: 10 * time.Second, HandshakesMax: 10_000,
+			HandshakeBytesMax: 8 << 10, HandshakeTimeout: 10 * time.Second, HandshakesMax: 100_000,
 			OutboxBytesMax: 1 << 20, MemoryMax: memoryAuto(), Heartbeat: time.Minute, SlowTurn: 100 * time.Millisecond,
 		},
 	}

@@ -148,9 +148,11 @@ func (s *shard) evict() {
 	}
 }
 
-// crowded says whether more handshakes are unfinished than this loop's share.
+// crowded says whether more handshakes are unfinished than this loop's share of the bound. They may never be more than half
+// of all connections: who only connects would keep everybody out until the handshake's time is over.
 func (s *shard) crowded() bool {
-	return s.unfinished > max(1, s.bounds.handshakes/len(s.hub.shards))
+	most := min(int64(s.bounds.handshakes), s.hub.clientsMax.Load()/2)
+	return s.unfinished > max(1, int(most)/len(s.hub.shards))
 }
 
 // pace lets so many through in a second, on all loops together. It is a bucket that runs full at that rate and holds

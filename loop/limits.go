@@ -28,10 +28,10 @@ type Limits struct {
 
 	// Who may come in.
 	ClientsMax          int            // connections; 0: as many as descriptors allow, which no value exceeds; over it: 503
-	ClientsPerAddress   int            // connections from one IPv4 address or IPv6 /64; over it: 503, or 429 where a proxy names the address
+	ClientsPerAddress   int            // connections from one IPv4 address or IPv6 /64; over it: 503, or 429 where a proxy names the address. A trusted proxy's own is not counted
 	HandshakeBytesMax   int            // a request head. Default 8 KiB; over it: 431
 	HandshakeTimeout    time.Duration  // for a request head to be complete. Default 10 s; over it: 408
-	HandshakesMax       int            // unfinished handshakes. Default 10,000; over it the oldest is answered 408
+	HandshakesMax       int            // unfinished handshakes; never more than half of the connections. Default 100,000; over it the oldest is answered 408 and cut
 	HandshakesPerSecond int            // finished handshakes; over it: 503 with Retry-After
 	AllowedOrigins      []string       // such as https://example.org or https://*.example.org; none: all; others: 403
 	TrustedProxies      []netip.Prefix // whose word on a client's address counts
@@ -178,7 +178,7 @@ func defaultBounds() bounds {
 		groupBytes:      wsproto.GroupBytesMax,
 		groupsPerClient: 1024,
 		handshakeBytes:  8 << 10,
-		handshakes:      10_000,
+		handshakes:      100_000,
 		passNanos:       int64(time.Millisecond),
 		handshakeTicks:  ticks(10 * time.Second),
 		messageTicks:    ticks(2 * time.Minute),

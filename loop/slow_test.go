@@ -124,6 +124,24 @@ func TestCutsInATurnAreBounded(t *testing.T) {
 	}
 }
 
+func TestLooksAtSlowClientsAreSpreadOverTicks(t *testing.T) {
+	st := newStage(1, nil)
+	const clients = looksPerTickMax + 10
+	st.hub.clientsMax.Store(clients)
+	for i := range clients {
+		c := st.enter(0)
+		fill(c, fmt.Sprint("0", i), 100)
+		c.take(len(c.queued)) // and gnet does not tell
+	}
+	s := st.hub.shards[0]
+	for _, want := range []int{10, 0} {
+		st.ticks(1)
+		if got := len(s.slow); got != want {
+			t.Errorf("still counted as behind after a tick: got %d clients, want %d", got, want)
+		}
+	}
+}
+
 func TestSizeClassesAreInOrderAndNarrow(t *testing.T) {
 	before := 0
 	for bytes := range 1 << 16 {

@@ -15,25 +15,11 @@ import (
 
 // noBounds are settings that a reload can change and that are no row of the table, each with its reason.
 var noBounds = map[string]string{
-	"allowed-origins": "says who may come, not how much",
 	"trusted-proxies": "says whose word counts",
 	"proxy-protocol":  "says how the address of a client is told",
 	"slow-client":     "says what happens at a bound, that of --outbox-max",
 	"log-level":       "says what is told",
-
-	"address-clients-max": notYet,
-	"clients-max":         notYet,
-	"fragments-max":       notYet,
-	"handshake-max":       notYet,
-	"handshake-rate":      notYet,
-	"handshakes-max":      notYet,
-	"memory-limit":        notYet,
-	"message-timeout":     notYet,
-	"outboxes-max":        notYet,
-	"slow-turn":           notYet,
 }
-
-const notYet = "nothing holds it yet"
 
 // bound is a row of the table.
 type bound struct{ name, byDefault, option, what, counter, test string }
