@@ -2,8 +2,9 @@
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME   ?= 20s
+SOAK       ?= 20m
 
-.PHONY: help start test race fuzz lint bench browser ci
+.PHONY: help start test race conformance faults soak fuzz lint bench browser ci
 
 help: ## say what there is (the default)
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -17,8 +18,17 @@ test: ## all tests
 race: ## all tests under the race detector, with our own assertions
 	go test -race -tags invariants ./...
 
+conformance: ## RFC 6455 case by case, with the largest messages too
+	CONFORMANCE=full go test -count=1 -run 'Conformance|OpeningHandshake' ./test
+
+faults: ## the faults at full size, one after another; as root those of the network too
+	FAULTS=full go test -count=1 -timeout 30m -v -run TestFault ./test
+
+soak: ## a server under every kind of client for SOAK (20m); fails on drift
+	SOAK=$(SOAK) go test -count=1 -timeout 0 -v -run TestSoak ./test
+
 fuzz: ## every fuzz target for FUZZTIME (20s)
-	@set -e; for target in wsproto:FuzzHandshake wsproto:FuzzReader wsproto:FuzzCommand loop:FuzzShard bus:FuzzFrame bus:FuzzValue; do \
+	@set -e; for target in wsproto:FuzzHandshake wsproto:FuzzProxy wsproto:FuzzReader wsproto:FuzzCommand loop:FuzzShard bus:FuzzFrame bus:FuzzValue; do \
 		echo "== $$target for $(FUZZTIME)"; \
 		go test ./$${target%%:*} -run '^$$' -fuzz "^$${target##*:}$$" -fuzztime $(FUZZTIME); \
 	done

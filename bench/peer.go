@@ -78,7 +78,7 @@ func contenders(ctx context.Context, with []string, scratch string) ([]contender
 	ringcast := func(name, loops string) contender {
 		runDir := func(port int) string { return filepath.Join(scratch, "run-"+strconv.Itoa(port)) }
 		return contender{name, root, func(addr string, port int) []string {
-			return []string{program, "start", "--listen", addr, "--loops", loops, "--run-dir", runDir(port)}
+			return []string{program, "start", "--listen", addr, "--loops", loops, "--admin", "off", "--run-dir", runDir(port)}
 		}, func(port int) string { return filepath.Join(runDir(port), "ringcast.sock") }}
 	}
 	all := []contender{ringcast("ringcast", "auto"), ringcast("ringcast 8 loops", "8")}

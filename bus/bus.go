@@ -9,13 +9,14 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"ringcast/loop"
 )
 
 // Groups is what the bus needs of the server: a loop.Tap.
 type Groups interface {
-	// PublishWait publishes to a group, once there is room. The token comes out of Take with the message.
+	// PublishWait publishes to a group, once there is room; loop.ErrBusy where memory is short. The token comes out of Take with the message.
 	PublishWait(ctx context.Context, group string, message []byte, token any) error
 	// Take appends what was published to any group, by anybody, and waits while there is nothing.
 	Take(ctx context.Context, into []loop.Publication) ([]loop.Publication, error)
@@ -38,10 +39,15 @@ type Config struct {
 	QueueBytesMax    int // jobs in all queues, bytes. Default 64 MiB; over it: likewise
 	OutboundBytesMax int // bytes that wait for one client. Default 16 MiB; over it: closed
 	BufferBytesMax   int // client mode: bytes that wait for the server, also while it is away. Default 16 MiB; over it: refused
+
+	landMax time.Duration // see peer.settle; tests shorten it
 }
 
 // BridgeDefault is the channel of the original.
 const BridgeDefault = "send_to_group"
+
+// landMaxDefault is longer than the way through the groups takes on the slowest of machines.
+const landMaxDefault = 10 * time.Second
 
 func (cfg *Config) fill() error {
 	if (cfg.Listen == "") == (cfg.Connect == "") {
@@ -55,6 +61,9 @@ func (cfg *Config) fill() error {
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.landMax == 0 {
+		cfg.landMax = landMaxDefault
 	}
 	for _, bound := range []struct {
 		field *int

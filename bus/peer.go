@@ -191,6 +191,10 @@ func (p *peer) toGroup(m *message, n name, data []byte) (done bool, err error) {
 		p.settled(frame)
 		s.count.refused[refusedGroup].Add(1)
 		return false, nil
+	case errors.Is(err, loop.ErrBusy): // nobody has it, neither here nor there
+		p.settled(frame)
+		s.count.refused[refusedMemory].Add(1)
+		return true, nil
 	case p.ctx.Err() != nil:
 		p.settled(frame)
 		s.count.refused[refusedCutOff].Add(1)
@@ -227,7 +231,7 @@ func (p *peer) settle() error {
 	s.mu.Unlock()
 	select {
 	case <-landed:
-	case <-time.After(landMax): // a panic in a loop has dropped one; then order is not to be had
+	case <-time.After(s.cfg.landMax): // a panic in a loop has dropped one; then order is not to be had
 		s.mu.Lock()
 		p.inFlight, p.flying, p.landed = 0, 0, nil
 		s.mu.Unlock()
@@ -236,9 +240,6 @@ func (p *peer) settle() error {
 	}
 	return nil
 }
-
-// landMax is longer than the way through the groups takes on the slowest of machines.
-const landMax = 10 * time.Second
 
 // do is everything but publish.
 func (s *server) do(p *peer, m *message) error {

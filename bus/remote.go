@@ -220,6 +220,8 @@ func (r *remote) frame(ctx context.Context, body []byte) (err error) {
 	switch {
 	case !is || errors.Is(err, loop.ErrBadGroup) || errors.Is(err, loop.ErrBadMessage):
 		r.count.refused[refusedGroup].Add(1)
+	case errors.Is(err, loop.ErrBusy):
+		r.count.refused[refusedMemory].Add(1)
 	case err != nil:
 		r.count.refused[refusedStopping].Add(1)
 		return ctx.Err() // nil where the server stops: the echoes of what it has published still matter

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"ringcast/loop"
 )
@@ -140,6 +141,15 @@ func TestAClientIsNotReadFromWhileTooMuchOfItIsOnItsWay(t *testing.T) {
 	b.eventually("all have come", func(Stats) bool { return len(b.groups.published()) == events })
 }
 
+func TestAnEventThatNeverComesBackHoldsItsSenderUpForAWhileOnly(t *testing.T) {
+	b := startBus(t, Config{landMax: time.Millisecond})
+	c := b.subscriber("other")
+	b.groups.change(func() { b.groups.hold = make(chan struct{}) })
+	c.say(verb("publish", BridgeDefault, about("g", "lost")), verb("publish", "other", "i:1;"))
+	c.hear(event("other", "i:1;"))
+	c.hearNothing()
+}
+
 func TestWhatOthersPublishToGroupsIsAnEventForSubscribersOfTheBridge(t *testing.T) {
 	b := startBus(t, Config{Bridge: "bridge", FrameBytesMax: 1000})
 	c, other := b.subscriber("bridge"), b.subscriber(BridgeDefault)
@@ -198,6 +208,9 @@ func TestWhileTheServerStopsNothingIsTakenAndWhatIsThereStillGoesOut(t *testing.
 	b.groups.change(func() { b.groups.err = loop.ErrStopping })
 	c.say(verb("publish", BridgeDefault, about("g", "too late")))
 	b.eventually("refused", func(s Stats) bool { return s.Refused["stopping"] == 1 })
+	b.groups.change(func() { b.groups.err = loop.ErrBusy })
+	c.say(verb("publish", BridgeDefault, about("g", "too much")))
+	b.eventually("refused", func(s Stats) bool { return s.Refused["memory"] == 1 })
 	b.groups.change(func() { b.groups.err = nil })
 	if err := b.groups.PublishWait(context.Background(), "g", []byte("accepted before"), nil); err != nil {
 		t.Fatal(err)

@@ -46,12 +46,13 @@ const (
 	refusedQueue                     // the queue is full
 	refusedBuffer                    // client mode: the buffer is full
 	refusedStopping                  // the server stops
+	refusedMemory                    // its memory limit is near
 	refusedCutOff                    // its sender was cut off meanwhile
 	refusedUnknown                   // a frame of a type that does not exist
 	refusals
 )
 
-var refusalNames = [refusals]string{"group", "references", "too_big", "queue", "buffer", "stopping", "cut_off", "unknown"}
+var refusalNames = [refusals]string{"group", "references", "too_big", "queue", "buffer", "stopping", "memory", "cut_off", "unknown"}
 
 // closing is why a Channel client was cut off.
 type closing uint8

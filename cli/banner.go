@@ -20,6 +20,7 @@ type banner struct {
 	kernel     string
 	pid        int
 	listen     net.Addr
+	admin      string // empty: off
 	loops      int
 	clientsMax int
 	channel    string // of the Channel link, empty: none
@@ -32,6 +33,9 @@ func (b *banner) text() string {
 		columns: []column{{"name", false}, {"listen", false}, {"loops", true}, {"state", false}},
 		least:   bannerWidth,
 		rows:    [][]string{{"ringcast", "ws://" + b.listen.String(), fmt.Sprint(b.loops), "[OK]"}},
+	}
+	if b.admin != "" {
+		listeners.rows = append(listeners.rows, []string{"admin", "http://" + b.admin, "", "[OK]"})
 	}
 	if b.channel != "" {
 		state := "[OK]"

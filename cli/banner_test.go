@@ -12,6 +12,7 @@ func TestBannerIsAsInTheGoldenFiles(t *testing.T) {
 	b := banner{version: "0.1.0 (0123456789ab)", golang: "go1.26.0", kernel: "Linux 6.1.0", pid: 4711, listen: tcp("0.0.0.0"),
 		loops: 8, clientsMax: 19_000, note: "Press Ctrl-C to quit. Start success."}
 	golden(t, "banner-few.txt", b.text())
+	b.admin = "127.0.0.1:1235"
 	b.clientsMax, b.listen = 1_000_000, tcp("2001:db8::1")
 	golden(t, "banner-many.txt", b.text())
 }

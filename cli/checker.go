@@ -45,6 +45,14 @@ func (c *checker) listen(flag, value string) string {
 	return value
 }
 
+// listenOff is an address, empty for off.
+func (c *checker) listenOff(flag, value string) string {
+	if value == "off" {
+		return ""
+	}
+	return c.listen(flag, value)
+}
+
 func (c *checker) loops(flag, value string) int {
 	if value == "auto" {
 		return min(runtime.GOMAXPROCS(0), loop.LoopsMax)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -24,8 +25,10 @@ const (
 
 // Main runs the program with the arguments that follow its name and returns its exit status.
 func Main(args []string, stdout, stderr io.Writer) int {
+	dir, _ := os.Getwd() // without one, names of files are taken as they are
 	return run(&rim{
 		args:    args,
+		dir:     dir,
 		stdout:  stdout,
 		stderr:  stderr,
 		signals: osSignals,
@@ -47,6 +50,7 @@ type grammar struct {
 	Start       startVerb       `cmd:"" help:"Start the server, in the foreground or (-d) in the background."`
 	Stop        stopVerb        `cmd:"" help:"Stop the running server gracefully and wait until it has gone."`
 	Restart     restartVerb     `cmd:"" help:"Stop the server if one runs, then start with the flags given here."`
+	Reload      reloadVerb      `cmd:"" help:"Have the running server read its config file anew and open its log file anew."`
 	Status      statusVerb      `cmd:"" help:"Show how the running server is: a global part, a row per loop, a summary."`
 	Connections connectionsVerb `cmd:"" help:"List the running server's connections."`
 	Version     versionVerb     `cmd:"" help:"Show the version."`
@@ -56,16 +60,27 @@ type grammar struct {
 type globals struct {
 	RunDir string     `name:"run-dir" placeholder:"DIR" env:"RINGCAST_RUN_DIR" help:"Where the server keeps its pid file and control socket; the other verbs find it there. Default: $${XDG_RUNTIME_DIR}/ringcast, else ${run_dir_tmp}."`
 	Config configFlag `name:"config" placeholder:"FILE" env:"RINGCAST_CONFIG" help:"JSON object with settings by flag name, such as {\"loops\": 4}. A flag beats its environment variable, which beats the file."`
+
+	dir string // what names of files are relative to: the directory in which the program was started
+}
+
+// abs makes a name of a file independent of where it is used.
+func (g *globals) abs(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(g.dir, path)
 }
 
 // rim is what the verbs touch of the world outside, handed in so that tests can stand in for it.
 type rim struct {
 	stdout, stderr io.Writer
 
-	args []string // as Main got them; a process in the background is started with the same
+	args []string // as Main got them; a process in the background is started with the same, and a reload reads them again
+	dir  string   // the directory in which the program was started
 
-	// signals delivers the signals that ask a server to end, until stop is called.
-	signals func(background bool) (asked <-chan os.Signal, stop func())
+	// signals delivers the signals that ask a server to end, and those that ask it to reload, until stop is called.
+	signals func(background bool) (asked, reload <-chan os.Signal, stop func())
 	// serve starts a server; loop.Start but for tests.
 	serve func(loop.Config) (server, hub, error)
 }
@@ -77,15 +92,10 @@ func run(r *rim) int {
 		args = []string{"--help"}
 	}
 	var g grammar
+	g.dir = r.dir
 	var exited *int
-	parser, err := kong.New(&g,
-		kong.Name("ringcast"),
-		kong.Description("WebSocket group push: clients join groups, a message to a group reaches all its members."),
-		kong.Vars{"run_dir_tmp": tmpRunDir()},
-		kong.Writers(r.stdout, r.stderr),
-		kong.Exit(func(status int) { exited = &status }), // kong prints help in mid-parse and counts on not coming back
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
-	)
+	parser, err := newParser(&g, kong.Writers(r.stdout, r.stderr),
+		kong.Exit(func(status int) { exited = &status })) // kong prints help in mid-parse and counts on not coming back
 	if err != nil {
 		fmt.Fprintln(r.stderr, "ringcast:", err)
 		return statusFailed
@@ -99,6 +109,17 @@ func run(r *rim) int {
 		return statusUsage
 	}
 	return r.exit(ctx.Command(), ctx.Run(r, &g.globals))
+}
+
+// newParser makes what turns arguments into g.
+func newParser(g *grammar, more ...kong.Option) (*kong.Kong, error) {
+	return kong.New(g, append([]kong.Option{
+		kong.Name("ringcast"),
+		kong.Description("WebSocket group push: clients join groups, a message to a group reaches all its members."),
+		kong.Vars{"run_dir_tmp": tmpRunDir()},
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
+		kong.Bind(&g.globals),
+	}, more...)...)
 }
 
 // exit says what went wrong, once, and turns it into the exit status.
@@ -126,7 +147,7 @@ func parseErrorText(err error) string {
 		return flag + " needs a value; write " + flag + "=VALUE"
 	}
 	if verb, unknown := strings.CutPrefix(text, "unexpected argument "); unknown && !strings.Contains(verb, "did you mean") {
-		return fmt.Sprintf("%s is neither a verb nor a flag; the verbs are start, stop, restart, status, connections and version", verb)
+		return fmt.Sprintf("%s is neither a verb nor a flag; the verbs are start, stop, restart, reload, status, connections and version", verb)
 	}
 	return text
 }
@@ -141,31 +162,52 @@ func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(f
 // toldError is a failure that has been logged or printed already and only needs its exit status.
 type toldError struct{ error }
 
-// osSignals delivers SIGINT and SIGTERM. The terminal's hang-up stops a server in the foreground, since nobody could
-// reach its Ctrl-C any more, unless nohup has asked for the contrary; one in the background has no terminal to lose, and
-// operators' hands and log rotation send SIGHUP to daemons: it must not cost the clients. SIGUSR1 and SIGUSR2 are what
-// the original reloads on; there is nothing to reload here, and their default is to kill.
-func osSignals(background bool) (<-chan os.Signal, func()) {
-	asked := make(chan os.Signal, 2)
+// osSignals delivers SIGINT and SIGTERM, which ask for the end, and what asks for a reload: SIGUSR1, because that is what
+// the original's operators send, and SIGHUP, because that is what everybody sends to a daemon.
+//
+// But SIGHUP is also what the kernel says when a terminal has gone. A server in the foreground of a terminal then ends:
+// nobody could reach its Ctrl-C any more, and whoever closed the window expects it gone; nohup asks for the contrary. So
+// the meaning hangs on whether there is a controlling terminal to lose. In the background there is none (-d makes a
+// session of its own), nor under systemd, nor in a container without -t.
+//
+// SIGUSR2 is the original's graceful reload of code, which is a restart here; its default would be to kill.
+func osSignals(background bool) (<-chan os.Signal, <-chan os.Signal, func()) {
+	asked, reload := make(chan os.Signal, 2), make(chan os.Signal, 1)
 	signal.Notify(asked, syscall.SIGINT, syscall.SIGTERM)
-	signal.Ignore(syscall.SIGUSR1, syscall.SIGUSR2)
+	signal.Notify(reload, syscall.SIGUSR1)
+	signal.Ignore(syscall.SIGUSR2)
 	switch {
-	case background:
-		signal.Ignore(syscall.SIGHUP)
+	case background || !hasTerminal():
+		signal.Notify(reload, syscall.SIGHUP)
 	case !signal.Ignored(syscall.SIGHUP):
 		signal.Notify(asked, syscall.SIGHUP)
 	}
-	return asked, func() { signal.Stop(asked) }
+	return asked, reload, func() {
+		signal.Stop(asked)
+		signal.Stop(reload)
+	}
+}
+
+// hasTerminal says whether this process has a controlling terminal; /dev/tty can be opened by no other (tty(4)).
+func hasTerminal() bool {
+	f, err := os.OpenFile("/dev/tty", os.O_RDONLY|syscall.O_NOCTTY, 0)
+	if err != nil {
+		return false
+	}
+	f.Close()
+	return true
 }
 
 // untilAsked gives a context that ends with the first signal that asks the verb to end.
 func (r *rim) untilAsked() (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
-	asked, stop := r.signals(false)
+	asked, hungUp, stop := r.signals(false)
 	go func() {
 		defer stop()
 		select {
 		case <-asked:
+			cancel()
+		case <-hungUp: // there is nothing to reload in a verb that only looks
 			cancel()
 		case <-ctx.Done():
 		}

@@ -39,6 +39,7 @@ func TestMain(m *testing.M) {
 			os.Unsetenv(name)
 		}
 	}
+	os.Setenv("RINGCAST_ADMIN", "off") // its default port is one, and servers under test are many
 	os.Exit(m.Run())
 }
 
@@ -49,9 +50,11 @@ type fakeServer struct {
 	stop    func(context.Context) error // what Stop does before it ends; nil: nothing
 	started time.Time
 
-	mu   sync.Mutex
-	err  error
-	done chan struct{}
+	mu      sync.Mutex
+	err     error
+	done    chan struct{}
+	apply   func(context.Context) error // what Apply does before it notes the limits; nil: nothing
+	applied []loop.Limits
 }
 
 func newFakeServer() *fakeServer {
@@ -66,6 +69,18 @@ func (f *fakeServer) serve(cfg loop.Config) (server, hub, error) {
 func (f *fakeServer) Addr() net.Addr        { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1234} }
 func (f *fakeServer) Done() <-chan struct{} { return f.done }
 func (f *fakeServer) Err() error            { f.mu.Lock(); defer f.mu.Unlock(); return f.err }
+
+func (f *fakeServer) Apply(ctx context.Context, l loop.Limits) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.apply != nil {
+		if err := f.apply(ctx); err != nil {
+			return err
+		}
+	}
+	f.applied = append(f.applied, l)
+	return nil
+}
 
 func (f *fakeServer) Stop(ctx context.Context) error {
 	if f.stop != nil {
@@ -88,6 +103,8 @@ func (f *fakeServer) Snapshot() loop.Snapshot {
 
 func (f *fakeServer) NewTap() (*loop.Tap, error) { return nil, errors.New("no tap") }
 
+func (f *fakeServer) Histograms() loop.Histograms { return loop.Histograms{} }
+
 func (f *fakeServer) Clients(context.Context) ([]loop.ClientInfo, error) { return f.clients, nil }
 
 // buffer is an output that may be read while it is written.
@@ -103,15 +120,16 @@ func (o *buffer) String() string              { o.mu.Lock(); defer o.mu.Unlock()
 type verb struct {
 	out, err buffer
 	asked    chan os.Signal
+	reload   chan os.Signal
 	exited   chan int
 }
 
 // begin runs the program beside the test, with f as its server.
 func begin(f *fakeServer, args ...string) *verb {
-	v := &verb{asked: make(chan os.Signal, 2), exited: make(chan int, 1)}
+	v := &verb{asked: make(chan os.Signal, 2), reload: make(chan os.Signal, 1), exited: make(chan int, 1)}
 	r := &rim{
 		args: args, stdout: &v.out, stderr: &v.err, serve: f.serve,
-		signals: func(bool) (<-chan os.Signal, func()) { return v.asked, func() {} },
+		signals: func(bool) (<-chan os.Signal, <-chan os.Signal, func()) { return v.asked, v.reload, func() {} },
 	}
 	go func() { v.exited <- run(r) }()
 	return v
@@ -199,7 +217,7 @@ func TestWhatIsNoVerbOrFlagIsNamedWithTheMend(t *testing.T) {
 		want string
 	}{
 		{[]string{"statsu"}, `did you mean "status"?`},
-		{[]string{"reload"}, "reload is neither a verb nor a flag; the verbs are start, stop"},
+		{[]string{"dance"}, "dance is neither a verb nor a flag; the verbs are start, stop"},
 		{[]string{"start", "--lisen", "x"}, `unknown flag --lisen, did you mean "--listen"?`},
 		{[]string{"start", "--listen"}, "--listen needs a value; write --listen=VALUE"},
 	} {

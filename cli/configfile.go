@@ -23,9 +23,13 @@ type configFlag string
 const configBytesMax = 1 << 20
 
 // BeforeResolve reads the file and hands it to the parser; kong calls it by this name.
-func (configFlag) BeforeResolve(k *kong.Kong, ctx *kong.Context, trace *kong.Path) error {
+func (configFlag) BeforeResolve(k *kong.Kong, ctx *kong.Context, trace *kong.Path, g *globals) error {
 	path := string(ctx.FlagValue(trace.Flag).(configFlag))
-	file, err := readConfig(kong.ExpandPath(path))
+	at := path
+	if !strings.HasPrefix(path, "~/") {
+		at = g.abs(path)
+	}
+	file, err := readConfig(kong.ExpandPath(at))
 	if err != nil {
 		return usagef("--config %q: %v", path, err)
 	}
@@ -37,6 +41,9 @@ func (configFlag) BeforeResolve(k *kong.Kong, ctx *kong.Context, trace *kong.Pat
 	ctx.AddResolver(file)
 	return nil
 }
+
+// lists are the settings that may be JSON arrays of strings; as flags their elements stand between commas.
+var lists = map[string]bool{"allowed-origins": true, "trusted-proxies": true}
 
 // configFile is a config file that has been read.
 type configFile struct {
@@ -79,7 +86,13 @@ func readConfig(path string) (*configFile, error) {
 			}
 			values[key] = s
 		case '{', '[', 'n':
-			return nil, fmt.Errorf("key %q is %s; write a string, a number, true or false", key, value)
+			var list []string
+			if !lists[key] {
+				return nil, fmt.Errorf("key %q is %s; write a string, a number, true or false", key, value)
+			} else if err := json.Unmarshal(value, &list); err != nil || list == nil {
+				return nil, fmt.Errorf("key %q is %s; write a string or an array of strings", key, value)
+			}
+			values[key] = strings.Join(list, ",")
 		default:
 			values[key] = string(value)
 		}

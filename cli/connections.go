@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
 	"slices"
 
 	"github.com/alecthomas/kong"
@@ -34,7 +35,7 @@ func (v *connectionsVerb) Run(ctx *kong.Context, r *rim, g *globals) error {
 	}
 	within, cancel := context.WithTimeout(context.Background(), controlWriteTimeout)
 	defer cancel()
-	body, err := ask(within, dir, "/connections")
+	body, err := ask(within, dir, http.MethodGet, "/connections")
 	if err != nil {
 		return err
 	}

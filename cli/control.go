@@ -11,16 +11,18 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
 	"ringcast/loop"
 )
 
-// control answers the other verbs over a unix socket in the run dir: GET /status and GET /connections, as JSON.
+// control answers the other verbs over a unix socket in the run dir: GET /status and GET /connections, as JSON; POST
+// /reload alone changes something, and says what.
 //
-// HTTP because curl --unix-socket then is a second client for free. Nothing here changes the server: stopping is a
-// signal, which works when this does not.
+// HTTP because curl --unix-socket then is a second client for free. Who may connect is who may write the socket, its
+// owner. Stopping is not asked for here but by a signal, which works when this does not.
 type control struct {
 	http   *http.Server
 	closed chan struct{} // closed when the last request was served
@@ -35,7 +37,7 @@ const (
 )
 
 // openControl listens on the run dir's socket. The caller holds the lock, so a socket that is there is a dead server's.
-func openControl(dir runDir, state func() Status, h hub, log *slog.Logger) (*control, error) {
+func openControl(dir runDir, state func() Status, h hub, reload reloadFunc, log *slog.Logger) (*control, error) {
 	path := dir.socket()
 	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSocket != 0 {
 		os.Remove(path)
@@ -50,7 +52,7 @@ func openControl(dir runDir, state func() Status, h hub, log *slog.Logger) (*con
 	}
 	c := &control{
 		http: &http.Server{
-			Handler:           controlHandler(state, h),
+			Handler:           controlHandler(state, h, reload),
 			ReadHeaderTimeout: controlHeaderTimeout,
 			WriteTimeout:      controlWriteTimeout,
 			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
@@ -60,7 +62,7 @@ func openControl(dir runDir, state func() Status, h hub, log *slog.Logger) (*con
 	go func() {
 		defer close(c.closed)
 		if err := c.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			log.Error("the control socket has failed; status and connections no longer answer", "err", err)
+			log.Error("the control socket has failed; status, connections and reload no longer answer", "err", err)
 		}
 	}()
 	return c, nil
@@ -72,8 +74,11 @@ func (c *control) close() {
 	<-c.closed
 }
 
-// controlHandler serves the two questions.
-func controlHandler(state func() Status, h hub) http.Handler {
+// reloadFunc is reloader.reload.
+type reloadFunc func(context.Context) (reloaded, error)
+
+// controlHandler serves the two questions and the wish.
+func controlHandler(state func() Status, h hub, reload reloadFunc) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -92,6 +97,20 @@ func controlHandler(state func() Status, h hub) http.Handler {
 		}
 		w.Header().Set("Content-Type", "application/json")
 		writeClients(w, clients)
+	})
+	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, _ *http.Request) {
+		// Not the request's context: whoever has asked and gone still wanted all loops to have the same limits.
+		done, err := reload(context.Background())
+		var wrong *usageError
+		switch {
+		case errors.As(err, &wrong):
+			http.Error(w, err.Error(), http.StatusUnprocessableEntity)
+		case err != nil:
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		default:
+			w.Header().Set("Content-Type", "application/json")
+			_ = json.NewEncoder(w).Encode(done)
+		}
 	})
 	return mux
 }
@@ -120,7 +139,7 @@ func writeClients(w io.Writer, clients []loop.ClientInfo) {
 var errSilent = errors.New("the control socket does not answer")
 
 // askControl asks the running server and gives the body of its answer, to be closed by the caller.
-func askControl(ctx context.Context, dir runDir, path string) (io.ReadCloser, error) {
+func askControl(ctx context.Context, dir runDir, method, path string) (io.ReadCloser, error) {
 	client := &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -128,7 +147,7 @@ func askControl(ctx context.Context, dir runDir, path string) (io.ReadCloser, er
 			return d.DialContext(ctx, "unix", dir.socket())
 		},
 	}}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://ringcast"+path, nil)
+	request, err := http.NewRequestWithContext(ctx, method, "http://ringcast"+path, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -137,8 +156,11 @@ func askControl(ctx context.Context, dir runDir, path string) (io.ReadCloser, er
 	case err == nil && answer.StatusCode == http.StatusOK:
 		return answer.Body, nil
 	case err == nil:
-		text, _ := io.ReadAll(io.LimitReader(answer.Body, 1<<10))
+		text, _ := io.ReadAll(io.LimitReader(answer.Body, 16<<10))
 		answer.Body.Close()
+		if answer.StatusCode == http.StatusUnprocessableEntity {
+			return nil, &usageError{strings.TrimSpace(string(text))}
+		}
 		return nil, fmt.Errorf("the server answers %s: %s", answer.Status, text)
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fmt.Errorf("control socket %s: permission denied; run as the user who started the server", dir.socket())
@@ -150,8 +172,8 @@ func askControl(ctx context.Context, dir runDir, path string) (io.ReadCloser, er
 }
 
 // ask asks the server of a run dir; an error says in the operator's words why there is no answer.
-func ask(ctx context.Context, dir runDir, path string) (io.ReadCloser, error) {
-	body, err := askControl(ctx, dir, path)
+func ask(ctx context.Context, dir runDir, method, path string) (io.ReadCloser, error) {
+	body, err := askControl(ctx, dir, method, path)
 	if !errors.Is(err, errSilent) {
 		return body, err
 	}

@@ -37,6 +37,9 @@ func (r *rim) detach(s settings) error {
 	if err := s.runDir.make(); err != nil {
 		return err
 	}
+	for _, text := range unknownVariables() {
+		fmt.Fprintln(r.stderr, "ringcast:", text) // the child has it in its log, where nobody looks now
+	}
 	// The child's standard error too ends in the log: a crash's stack must not be lost.
 	log, err := openAppend(s.logFile)
 	if err != nil {

@@ -6,19 +6,31 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// openLog gives the log's writer: the file asked for, or standard error. The file is only appended to, so that it can be
-// copied and truncated by a log rotation under a running server.
-func (s *settings) openLog(stderr io.Writer) (w io.Writer, closeLog func(), err error) {
+// logFile is where the log goes: the file asked for, or standard error. The file is only appended to, so that it can be
+// copied and truncated by a log rotation under a running server; and it can be opened anew, for one that renames it.
+type logFile struct {
+	path string // empty: standard error
+
+	mu   sync.Mutex
+	to   io.Writer
+	file *os.File // what to is, if not standard error
+}
+
+func (s *settings) openLog(stderr io.Writer) (*logFile, error) {
 	if s.logFile == "" {
-		return stderr, func() {}, nil
+		return &logFile{to: stderr}, nil
 	}
 	f, err := openAppend(s.logFile)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return f, func() { f.Close() }, nil
+	return &logFile{path: s.logFile, to: f, file: f}, nil
 }
 
 // openAppend opens a log file. It is closed to others: addresses of clients stand in it.
@@ -34,11 +46,61 @@ func openAppend(path string) (*os.File, error) {
 	return f, nil
 }
 
-// newLog makes the logger that was asked for.
-func (s *settings) newLog(w io.Writer) *slog.Logger {
-	options := &slog.HandlerOptions{Level: s.logLevel}
-	if s.logFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, options))
+// Write is for loggers. A line is in the old file or in the new one, never in neither.
+func (l *logFile) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.to.Write(line)
+}
+
+// reopen opens the file under its name anew. With an error the old one goes on.
+func (l *logFile) reopen() error {
+	if l.path == "" {
+		return nil
 	}
-	return slog.New(slog.NewTextHandler(w, options))
+	f, err := openAppend(l.path)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	// In the background standard output and error are the log too, for what no logger writes: a crash's stack.
+	for _, standard := range []*os.File{os.Stdout, os.Stderr} {
+		if sameFile(standard, l.file) {
+			_ = unix.Dup2(int(f.Fd()), int(standard.Fd())) // if in vain, such a stack ends in the old file
+		}
+	}
+	l.file.Close()
+	l.to, l.file = f, f
+	return nil
+}
+
+func sameFile(a, b *os.File) bool {
+	one, err := a.Stat()
+	if err != nil {
+		return false
+	}
+	other, err := b.Stat()
+	return err == nil && os.SameFile(one, other)
+}
+
+func (l *logFile) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file != nil {
+		l.file.Close()
+	}
+}
+
+// newLog makes the logger that was asked for; its level can be changed afterwards. Call flush before its writer is closed.
+func (s *settings) newLog(w io.Writer) (log *slog.Logger, level *slog.LevelVar, flush func()) {
+	level = &slog.LevelVar{}
+	level.Set(s.logLevel)
+	options := &slog.HandlerOptions{Level: level}
+	var h slog.Handler = slog.NewTextHandler(w, options)
+	if s.logFormat == "json" {
+		h = slog.NewJSONHandler(w, options)
+	}
+	q := newQuiet(h, time.Now, func(d time.Duration, f func()) { time.AfterFunc(d, f) })
+	return slog.New(q), level, q.flush
 }

@@ -80,8 +80,8 @@ const gcPercent = 25
 // memoryAuto is the memory limit where the operator names none: GOMEMLIMIT if that is set, else four fifths of what the
 // container or the machine has. The rest is the kernel's: a socket costs it more than it costs us.
 func memoryAuto() int64 {
-	if set := debug.SetMemoryLimit(-1); set != math.MaxInt64 {
-		return set
+	if goLimit != math.MaxInt64 {
+		return goLimit
 	}
 	least := int64(math.MaxInt64)
 	var info syscall.Sysinfo_t
@@ -100,6 +100,9 @@ func memoryAuto() int64 {
 	}
 	return least / 5 * 4
 }
+
+// goLimit is GOMEMLIMIT: read before the server sets a limit of its own, for whoever asks again later.
+var goLimit = debug.SetMemoryLimit(-1)
 
 // countDescriptors counts the open descriptors. Since Linux 6.2 the size of /proc/self/fd is their number (proc_pid_fd(5));
 // before, it is zero and the names must be read, which is slow with a million of them.

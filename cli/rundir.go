@@ -45,11 +45,7 @@ func (g *globals) runDir(ctx *kong.Context) (runDir, error) {
 			dir.path = filepath.Join(parent, "ringcast")
 		}
 	}
-	path, err := filepath.Abs(dir.path)
-	if err != nil {
-		return dir, usagef("--run-dir %q%s: %v", dir.path, origin(ctx, "run-dir"), err)
-	}
-	dir.path = path
+	dir.path = g.abs(dir.path)
 	if n := len(dir.socket()); n > socketPathMax {
 		return dir, usagef("--run-dir %q%s is too long by %d bytes for the control socket in it; name a shorter one",
 			dir.path, origin(ctx, "run-dir"), n-socketPathMax)

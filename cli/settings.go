@@ -16,8 +16,10 @@ import (
 type startFlags struct {
 	Daemon bool `name:"daemon" short:"d" env:"RINGCAST_DAEMON" help:"Run in the background: return as soon as the server listens, log to a file."`
 
-	Listen string `name:"listen" default:"0.0.0.0:1234" env:"RINGCAST_LISTEN" help:"Address and port for WebSockets; port 0 takes a free one."`
-	Loops  string `name:"loops" default:"8" env:"RINGCAST_LOOPS" help:"Event loops, 1 to 64; auto takes one per usable CPU."`
+	Listen     string `name:"listen" default:"0.0.0.0:1234" env:"RINGCAST_LISTEN" help:"Address and port for WebSockets; port 0 takes a free one."`
+	Loops      string `name:"loops" default:"8" env:"RINGCAST_LOOPS" help:"Event loops, 1 to 64; auto takes one per usable CPU."`
+	Admin      string `name:"admin" default:"127.0.0.1:1235" env:"RINGCAST_ADMIN" help:"Address for operators: /metrics, /healthz, /readyz, /dashboard.json, /debug/pprof; port 0 takes a free one; or off."`
+	AdminPprof bool   `name:"admin-pprof" env:"RINGCAST_ADMIN_PPROF" help:"Serve /debug/pprof also when --admin is not a loopback address."`
 	limitFlags
 	channelFlags
 
@@ -36,6 +38,8 @@ type settings struct {
 	runDir runDir
 
 	listen         string
+	admin          string // empty: off
+	adminPprof     bool
 	loops          int
 	limits         loop.Limits // what a reload can change
 	channel        bus.Config  // its zero value: none
@@ -46,6 +50,8 @@ type settings struct {
 	logLevel  slog.Level
 	logFormat string
 	logFile   string // empty: standard error
+
+	typed startFlags // the texts that all of it was made of
 }
 
 const (
@@ -64,6 +70,8 @@ func (f *startFlags) settings(ctx *kong.Context, g *globals) (settings, error) {
 		daemon:         f.Daemon,
 		runDir:         dir,
 		listen:         c.listen("listen", f.Listen),
+		admin:          c.listenOff("admin", f.Admin),
+		adminPprof:     f.AdminPprof,
 		loops:          c.loops("loops", f.Loops),
 		limits:         f.limits(c),
 		tcpKeepAlive:   c.durationOff("tcp-keepalive", f.TCPKeepAlive, tcpMin, tcpTop),
@@ -72,17 +80,27 @@ func (f *startFlags) settings(ctx *kong.Context, g *globals) (settings, error) {
 		logLevel:       c.level("log-level", f.LogLevel),
 		logFormat:      c.oneOf("log-format", f.LogFormat, "text", "json"),
 		logFile:        f.LogFile,
+		typed:          *f,
 	}
 	s.channel = f.channel(c)
 	if s.logFile != "" {
-		if abs, err := filepath.Abs(s.logFile); err == nil {
-			s.logFile = abs // it is shown to people who are elsewhere
-		}
+		s.logFile = g.abs(s.logFile) // it is shown to people who are elsewhere
 	}
 	if s.daemon && s.logFile == "" {
 		s.logFile = filepath.Join(dir.path, "ringcast.log")
 	}
 	return s, c.err
+}
+
+// warn says what is no mistake but hardly meant.
+func (s *settings) warn(log *slog.Logger) {
+	if s.limits.OutboxBytesMax < s.limits.MessageBytesMax {
+		log.Warn("--outbox-max is less than --message-max: a message longer than an outbox closes the members that do not take it at once",
+			"outbox_max", sizeText(int64(s.limits.OutboxBytesMax)), "message_max", sizeText(int64(s.limits.MessageBytesMax)))
+	}
+	if openToEveryPage(s.listen, s.limits.AllowedOrigins) {
+		log.Warn("any web page may connect, and this is not loopback: name whose pages may with --allowed-origins", "listen", s.listen)
+	}
 }
 
 // loopConfig is the part that the loops need to know.

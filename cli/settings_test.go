@@ -6,11 +6,10 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/alecthomas/kong"
 
 	"ringcast/loop"
 )
@@ -19,7 +18,7 @@ import (
 func parse(t *testing.T, args ...string) (settings, error) {
 	t.Helper()
 	var g grammar
-	parser, err := kong.New(&g, kong.Vars{"run_dir_tmp": "/tmp"})
+	parser, err := newParser(&g)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,10 +45,11 @@ func TestDefaultsAreTheOriginals(t *testing.T) {
 		logFormat: "text", tcpKeepAlive: time.Minute, tcpUserTimeout: 150 * time.Second,
 		limits: loop.Limits{
 			MessageBytesMax: 1 << 20, MessageTimeout: 2 * time.Minute, GroupBytesMax: 255, GroupsPerClient: 1024,
-			HandshakeBytesMax: 8 << 10, HandshakeTimeout: 10 * time.Second, HandshakesMax: 10_000,
+			HandshakeBytesMax: 8 << 10, HandshakeTimeout: 10 * time.Second, HandshakesMax: 100_000,
 			OutboxBytesMax: 1 << 20, MemoryMax: memoryAuto(), Heartbeat: time.Minute, SlowTurn: 100 * time.Millisecond,
 		},
 	}
+	s.typed = startFlags{}
 	if err != nil || !reflect.DeepEqual(s, want) {
 		t.Errorf("got  %+v, %v\nwant %+v", s, err, want)
 	}
@@ -92,6 +92,27 @@ func TestFlagBeatsEnvironmentBeatsFileBeatsDefault(t *testing.T) {
 	}
 }
 
+func TestListsMayBeArraysInTheFile(t *testing.T) {
+	s, err := parse(t, "--run-dir", "/r", "--config", configWith(t,
+		`{"allowed-origins": ["https://example.org", "https://*.example.org"], "trusted-proxies": ["127.0.0.1", "10.0.0.0/8"]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := s.limits.AllowedOrigins, []string{"https://example.org", "https://*.example.org"}; !slices.Equal(got, want) {
+		t.Errorf("allowed-origins: got %v, want %v", got, want)
+	}
+	if got := s.limits.TrustedProxies; len(got) != 2 || got[1].String() != "10.0.0.0/8" {
+		t.Errorf("trusted-proxies: got %v, want two", got)
+	}
+	s, err = parse(t, "--run-dir", "/r", "--config", configWith(t, `{"trusted-proxies": []}`))
+	if err != nil || len(s.limits.TrustedProxies) != 0 {
+		t.Errorf("an empty list: got %v, %v, want none", s.limits.TrustedProxies, err)
+	}
+	if _, err = parse(t, "--config", configWith(t, `{"allowed-origins": []}`)); err == nil || !strings.Contains(err.Error(), "names no origin") {
+		t.Errorf("an empty list of origins: got %v, want it refused: nobody could connect, or everybody", err)
+	}
+}
+
 func TestAutoLoopsAreTheUsableCPUs(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(3))
 	s, err := parse(t, "--loops", "auto", "--run-dir", "/r")
@@ -116,6 +137,8 @@ func TestWrongValuesAreNamedWithFlagAndMend(t *testing.T) {
 		{"listen", "::1:1234", "[::]:1234"},
 		{"listen", "ws://0.0.0.0:1234", "leave it off"},
 		{"listen", "a b:1", "write HOST:PORT"},
+		{"admin", "1235", "write HOST:PORT"},
+		{"admin", "http://127.0.0.1:1235", "leave it off"},
 		{"loops", "0", "from 1 to 64, or auto"},
 		{"loops", "65", "from 1 to 64, or auto"},
 		{"loops", "many", "from 1 to 64, or auto"},
@@ -155,11 +178,13 @@ func TestWrongValueSaysWhereItCameFrom(t *testing.T) {
 
 func TestWrongConfigFileIsNamedWithTheMend(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
-		{`{"lisen": ":1"}`, `there is no setting "lisen"; the settings are address-clients-max, allowed-origins,`},
+		{`{"lisen": ":1"}`, `there is no setting "lisen"; the settings are address-clients-max, admin, admin-pprof,`},
 		{`{"config": "x"}`, `there is no setting "config"`},
 		{`{"json": true}`, `there is no setting "json"`},
 		{`{"loops": [1]}`, `key "loops" is [1]; write a string, a number, true or false`},
 		{`{"loops": null}`, `key "loops" is null`},
+		{`{"allowed-origins": [1]}`, `key "allowed-origins" is [1]; write a string or an array of strings`},
+		{`{"allowed-origins": null}`, `key "allowed-origins" is null; write a string or an array of strings`},
 		{"{\n\"loops\": 4,\n}", "is not a JSON object"},
 		{"{\n\"loops\": 4,\n}", "(line 3)"},
 		{`[]`, "holds a JSON array; write an object"},

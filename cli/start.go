@@ -34,11 +34,14 @@ type server interface {
 	Stop(ctx context.Context) error // closes every client and waits for what is queued until ctx is done
 	Done() <-chan struct{}          // closed when the loops have ended, asked or not
 	Err() error                     // why they ended unasked
+
+	Apply(ctx context.Context, l loop.Limits) error // has all loops work within other limits
 }
 
-// hub is what the control socket and the Channel link need of a loop.Hub.
+// hub is what the control socket, the admin address and the Channel link need of a loop.Hub.
 type hub interface {
 	Snapshot() loop.Snapshot
+	Histograms() loop.Histograms
 	Clients(ctx context.Context) ([]loop.ClientInfo, error)
 	NewTap() (*loop.Tap, error) // for the Channel link
 }
@@ -62,17 +65,18 @@ func (r *rim) start(s settings) error {
 // whoever waits for it finds the port and the socket free.
 func (r *rim) serveUntilAsked(s settings, ready func(banner)) error {
 	// From here on a signal is answered by an orderly end, also in mid-start.
-	asked, quiet := r.signals(s.daemon)
+	asked, reload, quiet := r.signals(s.daemon)
 	defer quiet()
 	if err := s.runDir.make(); err != nil {
 		return err
 	}
-	logTo, closeLog, err := s.openLog(r.stderr)
+	file, err := s.openLog(r.stderr)
 	if err != nil {
 		return err
 	}
-	defer closeLog()
-	log := s.newLog(logTo)
+	defer file.close()
+	log, level, flush := s.newLog(file)
+	defer flush()
 
 	lock, err := takeLock(s.runDir, log)
 	if err != nil {
@@ -80,10 +84,15 @@ func (r *rim) serveUntilAsked(s settings, ready func(banner)) error {
 	}
 	defer lock.release()
 
-	if s.limits.OutboxBytesMax < s.limits.MessageBytesMax {
-		log.Warn("--outbox-max is less than --message-max: a message longer than an outbox closes the members that do not take it at once",
-			"outbox_max", sizeText(int64(s.limits.OutboxBytesMax)), "message_max", sizeText(int64(s.limits.MessageBytesMax)))
+	for _, text := range unknownVariables() {
+		log.Warn(text)
 	}
+	s.warn(log)
+	adm, err := s.openAdmin()
+	if err != nil {
+		return err
+	}
+	defer adm.close()
 	srv, h, err := r.serve(s.loopConfig(log))
 	if err != nil {
 		return listenError(s.listen, err)
@@ -94,34 +103,49 @@ func (r *rim) serveUntilAsked(s settings, ready func(banner)) error {
 		cancel()
 		return errors.Join(err, ignoreTimeout(srv.Stop(now)))
 	}
-	me := identity{version: versionText(), kernel: kernelText(), listen: srv.Addr().String(), stopTimeout: s.stopTimeout}
+	me := identity{version: versionText(), kernel: kernelText(), listen: srv.Addr().String(), admin: adm.addr()}
+	adm.serve(h, me.version, s.adminPprof, log)
+	again := &reloader{read: r.again, apply: srv.Apply, file: file, level: level, log: log, now: s}
 	state := func() Status {
-		st := me.status(h.Snapshot())
+		st := me.status(h.Snapshot(), again.inForce())
 		st.Channel = channelStatus(channel)
 		return st
 	}
-	control, err := openControl(s.runDir, state, h, log)
+	control, err := openControl(s.runDir, state, h, again.reload, log)
 	if err != nil {
 		now, cancel := context.WithCancel(context.Background())
 		cancel()
 		return closeChannel(channel, errors.Join(err, ignoreTimeout(srv.Stop(now))), log)
 	}
 	defer control.close()
+	defer again.onSignals(reload)()
 
 	clientsMax := h.Snapshot().ClientsMax
-	log.Info("listening", "addr", me.listen, "loops", s.loops, "clients_max", clientsMax, "pid", os.Getpid(),
+	log.Info("listening", "addr", me.listen, "admin", me.admin, "loops", s.loops, "clients_max", clientsMax, "pid", os.Getpid(),
 		"version", me.version, "run_dir", s.runDir.path)
 	ready(banner{
 		version: me.version, golang: runtime.Version(), kernel: me.kernel, pid: os.Getpid(),
-		listen: srv.Addr(), loops: s.loops, clientsMax: clientsMax,
+		listen: srv.Addr(), admin: me.admin, loops: s.loops, clientsMax: clientsMax,
 		channel: channelAddr(channel), warning: s.channelWarning(channel),
 	})
-	return closeChannel(channel, endOf(srv, h, asked, s.stopTimeout, log), log)
+	return closeChannel(channel, endOf(srv, h, adm, asked, func() time.Duration { return again.inForce().stopTimeout }, log), log)
+}
+
+// openToEveryPage says whether pages of everybody may connect, from other machines. A WebSocket is not held by the same
+// origin policy: a browser tells the server whose page asks, and it is the server that has to look.
+func openToEveryPage(listen string, origins []string) bool {
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil || host == "localhost" || len(origins) > 0 {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return ip == nil || !ip.IsLoopback()
 }
 
 // endOf waits for the server's end and brings it about when asked. What goes wrong here is logged, because the log is
 // where somebody looks for the end of a server.
-func endOf(srv server, h hub, asked <-chan os.Signal, timeout time.Duration, log *slog.Logger) error {
+func endOf(srv server, h hub, adm *admin, asked <-chan os.Signal, stopTimeout func() time.Duration, log *slog.Logger) error {
+	var timeout time.Duration
 	select {
 	case <-srv.Done():
 		err := srv.Err()
@@ -131,6 +155,8 @@ func endOf(srv server, h hub, asked <-chan os.Signal, timeout time.Duration, log
 		log.Error("the server has ended unasked", "err", err)
 		return toldError{err}
 	case sig := <-asked:
+		timeout = stopTimeout()
+		adm.unready("the server is stopping") // before it refuses anybody; the address answers until the last client has gone
 		log.Info("stopping", "signal", sig.String(), "clients", h.Snapshot().Total().Clients,
 			"timeout", timeout.String())
 	}

@@ -93,6 +93,24 @@ func TestClientsThatStaySlowDoNotMakeAStopFail(t *testing.T) {
 	has(t, "log", v.err.String(), "level=WARN", "had not taken what was queued")
 }
 
+func TestAnOpenDoorForEveryPageIsWarnedOf(t *testing.T) {
+	for _, test := range []struct {
+		listen, origins string
+		want            bool
+	}{
+		{"0.0.0.0:0", "*", true}, {":0", "*", true}, {"[::]:0", "*", true}, {"192.0.2.1:0", "*", true},
+		{"127.0.0.1:0", "*", false}, {"[::1]:0", "*", false}, {"localhost:0", "*", false},
+		{"0.0.0.0:0", "https://example.org", false},
+	} {
+		v := serving(t, newFakeServer(), shortDir(t), "--listen", test.listen, "--allowed-origins", test.origins)
+		v.asked <- os.Interrupt
+		v.exit(t)
+		if got := strings.Contains(v.err.String(), "--allowed-origins"); got != test.want {
+			t.Errorf("listen %s, origins %s: warned: got %v, want %v, in\n%s", test.listen, test.origins, got, test.want, v.err.String())
+		}
+	}
+}
+
 func TestSecondSignalEndsAtOnce(t *testing.T) {
 	dir, f := shortDir(t), newFakeServer()
 	stopping, never := make(chan struct{}), make(chan struct{})
@@ -167,7 +185,7 @@ func TestStartThatFailsLeavesNothing(t *testing.T) {
 		dir := shortDir(t)
 		v := &verb{exited: make(chan int, 1)}
 		r := &rim{args: []string{"start", "--run-dir", dir.path}, stdout: &v.out, stderr: &v.err,
-			signals: func(bool) (<-chan os.Signal, func()) { return nil, func() {} },
+			signals: func(bool) (<-chan os.Signal, <-chan os.Signal, func()) { return nil, nil, func() {} },
 			serve:   func(loop.Config) (server, hub, error) { return nil, nil, c.err }}
 		if status := run(r); status != statusFailed || v.out.String() != "" {
 			t.Errorf("%v: got exit status %d and stdout %q, want %d and nothing", c.err, status, v.out.String(), statusFailed)
@@ -193,7 +211,8 @@ func TestLogIsAsAskedFor(t *testing.T) {
 	}
 	s := settings{logLevel: slog.LevelWarn}
 	var b bytes.Buffer
-	s.newLog(&b).Info("below")
+	log, _, _ := s.newLog(&b)
+	log.Info("below")
 	if b.Len() != 0 {
 		t.Errorf("below the level: got %q, want nothing", b.String())
 	}

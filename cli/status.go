@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"net/http"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,7 +29,8 @@ type statusVerb struct {
 func (*statusVerb) Help() string {
 	return "members: memberships. homes: groups that the loop puts in order. lanes: items on their way to the loop. " +
 		"errors: wrong commands, protocol errors and bad handshakes. refused: commands not accepted because the loop " +
-		"was behind. slow: clients closed because they did not keep up."
+		"was behind. slow: clients closed because they did not keep up. The lines refused, away (connections turned away) " +
+		"and closes have the reasons and close codes that were."
 }
 
 // askTimeout bounds one question to the server.
@@ -58,36 +62,38 @@ type Status struct {
 	Go                 string  `json:"go"`
 	Kernel             string  `json:"kernel"`
 	PID                int     `json:"pid"`
-	Listen             string  `json:"listen"` // host:port, the port as taken
+	Listen             string  `json:"listen"`          // host:port, the port as taken
+	Admin              string  `json:"admin,omitempty"` // likewise; none: it is off
 	UptimeSeconds      float64 `json:"uptime_seconds"`
 	StopTimeoutSeconds float64 `json:"stop_timeout_seconds"` // how long a stop waits for slow clients
 	machine
 	loop.Snapshot
-	Total   loop.LoopStats `json:"total"`             // the sum of the loops
-	Channel *bus.Stats     `json:"channel,omitempty"` // the link to Workerman processes; absent where there is none
+	Total    loop.LoopStats    `json:"total"`             // the sum of the loops
+	Settings map[string]string `json:"settings"`          // what a reload can change, in force, by flag name and as it was written
+	Channel  *bus.Stats        `json:"channel,omitempty"` // the link to Workerman processes; absent where there is none
 }
 
 // identity is the part of a status that does not change while a server runs.
 type identity struct {
-	version, kernel, listen string
-	stopTimeout             time.Duration
+	version, kernel, listen, admin string
 }
 
-func (me *identity) status(state loop.Snapshot) Status {
+func (me *identity) status(state loop.Snapshot, now settings) Status {
 	return Status{
-		Version: me.version, Go: runtime.Version(), Kernel: me.kernel, PID: os.Getpid(), Listen: me.listen,
+		Version: me.version, Go: runtime.Version(), Kernel: me.kernel, PID: os.Getpid(), Listen: me.listen, Admin: me.admin,
 		UptimeSeconds:      time.Since(state.Started).Seconds(),
-		StopTimeoutSeconds: me.stopTimeout.Seconds(),
+		StopTimeoutSeconds: now.stopTimeout.Seconds(),
 		machine:            readMachine(),
 		Snapshot:           state,
 		Total:              state.Total(),
+		Settings:           now.typed.changeable(),
 	}
 }
 
 func readStatus(ctx context.Context, dir runDir) (*Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	body, err := ask(ctx, dir, "/status")
+	body, err := ask(ctx, dir, http.MethodGet, "/status")
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +109,7 @@ func readStatus(ctx context.Context, dir runDir) (*Status, error) {
 func (r *rim) copyAnswer(dir runDir, path string, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	body, err := ask(ctx, dir, path)
+	body, err := ask(ctx, dir, http.MethodGet, path)
 	if err != nil {
 		return err
 	}
@@ -130,7 +136,11 @@ func globalText(s *Status) string {
 	fmt.Fprintf(&b, "version  %s    %s    %s    pid %d\n", s.Version, s.Go, s.Kernel, s.PID)
 	fmt.Fprintf(&b, "started  %s    up %s%s\n", s.Started.Format("2006-01-02 15:04:05 -0700"),
 		uptimeText(time.Duration(s.UptimeSeconds*float64(time.Second))), state)
-	fmt.Fprintf(&b, "listen   ws://%s    loops %d\n", s.Listen, len(s.Loops))
+	admin := "off"
+	if s.Admin != "" {
+		admin = "http://" + s.Admin
+	}
+	fmt.Fprintf(&b, "listen   ws://%s    admin %s    loops %d\n", s.Listen, admin, len(s.Loops))
 	fmt.Fprintf(&b, "load     %.2f %.2f %.2f    CPUs %d    goroutines %s\n", s.LoadAverage[0], s.LoadAverage[1], s.LoadAverage[2],
 		s.CPUs, countText(s.Goroutines))
 	fmt.Fprintf(&b, "memory   %s resident    %s heap    GC cycles %s\n", sizeText(int64(s.RSSBytes)), sizeText(int64(s.HeapBytes)),
@@ -141,7 +151,24 @@ func globalText(s *Status) string {
 		countText(n.Ignored))
 	fmt.Fprintf(&b, "lost     %s closed slow    %s closed by heartbeat    %s turned away    %s accept errors\n", countText(n.SlowClosed),
 		countText(n.HeartbeatClosed), countText(n.RefusedClients), countText(s.AcceptErrors))
+	b.WriteString(kindsText("refused", n.RefusedBy))
+	b.WriteString(kindsText("away", n.RefusedClientsBy))
+	b.WriteString(kindsText("closes", n.Closes))
 	return b.String()
+}
+
+// kindsText is a line of the kinds that have happened, nothing when none has.
+func kindsText(label string, by map[string]uint64) string {
+	var kinds []string
+	for _, kind := range slices.Sorted(maps.Keys(by)) {
+		if n := by[kind]; n > 0 {
+			kinds = append(kinds, kind+" "+countText(n))
+		}
+	}
+	if len(kinds) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%-9s%s\n", label, strings.Join(kinds, "    "))
 }
 
 // tablePart is a table under a title of its own width.

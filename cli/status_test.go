@@ -14,7 +14,7 @@ import (
 // exampleStatus is a status with a different number in every place.
 func exampleStatus() *Status {
 	s := &Status{
-		Version: "0.1.0", Go: "go1.26.0", Kernel: "Linux 6.1.0", PID: 4711, Listen: "0.0.0.0:1234", UptimeSeconds: 93_784.5,
+		Version: "0.1.0", Go: "go1.26.0", Kernel: "Linux 6.1.0", PID: 4711, Listen: "0.0.0.0:1234", Admin: "127.0.0.1:1235", UptimeSeconds: 93_784.5,
 		machine: machine{CPUs: 2, LoadAverage: [3]float64{0.1, 1.25, 12}, RSSBytes: 123_456_789, HeapBytes: 3 << 20, Goroutines: 23,
 			GCCycles: 1_017, DescriptorsOpen: 1_045, DescriptorsMax: 20_000},
 		Snapshot: loop.Snapshot{
@@ -27,6 +27,10 @@ func exampleStatus() *Status {
 			},
 		},
 	}
+	s.Loops[0].RefusedBy = map[string]uint64{"busy": 9, "rate_limited": 3, "memory": 0}
+	s.Loops[0].RefusedClientsBy = map[string]uint64{"clients": 13, "address": 0}
+	s.Loops[0].Closes = map[string]uint64{"1001": 15, "4008": 14, "1013": 0}
+	s.Loops[1].Closes = map[string]uint64{"4008": 1_000}
 	s.Total = s.Snapshot.Total()
 	return s
 }
@@ -36,6 +40,13 @@ func TestStatusIsAsInTheGoldenFile(t *testing.T) {
 	s := exampleStatus()
 	s.Stopping = true
 	has(t, "status of a server that stops", statusText(s), "[stopping]")
+
+	s.Total.RefusedBy, s.Total.RefusedClientsBy, s.Total.Closes = map[string]uint64{"busy": 0}, nil, nil
+	for _, label := range []string{"\nrefused ", "\naway ", "\ncloses "} {
+		if strings.Contains(statusText(s), label) {
+			t.Errorf("status where nothing of the kind happened: got %q in %s, want no such line", label, statusText(s))
+		}
+	}
 }
 
 func TestWatchAddsRatesByTheServersClock(t *testing.T) {

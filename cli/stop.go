@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -46,7 +48,7 @@ func (v *restartVerb) Run(ctx *kong.Context, r *rim, g *globals) error {
 		return err
 	}
 	if held {
-		if err := canListen(s.listen, s.runDir); err != nil {
+		if err := s.canListen(); err != nil {
 			return err
 		}
 		if err := r.stop(s.runDir); err != nil {
@@ -56,21 +58,34 @@ func (v *restartVerb) Run(ctx *kong.Context, r *rim, g *globals) error {
 	return r.start(s)
 }
 
-// canListen tries an address that the running server does not have, before that server is stopped for it.
-func canListen(listen string, dir runDir) error {
-	now, err := statusOf(dir)
+// canListen tries the addresses that the running server does not have, before that server is stopped for them.
+func (s *settings) canListen() error {
+	now, err := statusOf(s.runDir)
 	if err != nil {
 		return nil // it does not say; the start will
 	}
-	_, theirs, _ := net.SplitHostPort(now.Listen)
-	if _, port, _ := net.SplitHostPort(listen); port == theirs {
-		return nil
+	theirs := []string{port(now.Listen), port(now.Admin)}
+	if !slices.Contains(theirs, port(s.listen)) {
+		l, err := net.Listen("tcp", s.listen)
+		if err != nil {
+			return listenError(s.listen, err)
+		}
+		l.Close()
 	}
-	l, err := net.Listen("tcp", listen)
-	if err != nil {
-		return listenError(listen, err)
+	if !slices.Contains(theirs, port(s.admin)) {
+		a, err := s.openAdmin()
+		if err != nil {
+			return err
+		}
+		a.close()
 	}
-	return l.Close()
+	return nil
+}
+
+// port is an address's port, empty when there is no address.
+func port(addr string) string {
+	_, port, _ := net.SplitHostPort(addr)
+	return port
 }
 
 const (
@@ -168,7 +183,7 @@ func stopTimeoutOf(dir runDir) time.Duration {
 func statusOf(dir runDir) (s Status, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	body, err := askControl(ctx, dir, "/status")
+	body, err := askControl(ctx, dir, http.MethodGet, "/status")
 	if err != nil {
 		return s, err
 	}

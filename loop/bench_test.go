@@ -88,6 +88,33 @@ func BenchmarkLaneHop(b *testing.B) {
 	}
 }
 
+// BenchmarkJoin is a client that joins and leaves a group: one that others of its loop are in, and one of its own.
+func BenchmarkJoin(b *testing.B) {
+	for _, others := range []int{1, 0} {
+		b.Run(fmt.Sprintf("others=%d", others), func(b *testing.B) {
+			h := fakeHub(2)
+			s := h.shards[0]
+			for range others {
+				say(s, h.openFake(0), `{"cmd":"add_group","group_id":"g"}`)
+			}
+			h.settleFake()
+			c := h.openFake(0)
+			var frames [2][]byte
+			for i, cmd := range []string{"add_group", "leave_group"} {
+				frames[i] = wsproto.AppendMaskedFrame(nil, wsproto.OpText, [4]byte{}, []byte(`{"cmd":"`+cmd+`","group_id":"g","id":1}`))
+			}
+			in := make([]byte, 0, 100)
+			b.ReportAllocs()
+			for b.Loop() {
+				for _, frame := range frames {
+					s.heardAt = -busyGap
+					s.traffic(c, append(in[:0], frame...))
+				}
+			}
+		})
+	}
+}
+
 func BenchmarkPass(b *testing.B) {
 	for _, members := range []int{1, 100, 10_000} {
 		b.Run(fmt.Sprint(members), func(b *testing.B) {
@@ -130,5 +157,28 @@ func TestAPassAllocatesNothing(t *testing.T) {
 				t.Errorf("%d members, batch of %d: got %v allocations a pass, want 0", members, batch, allocs)
 			}
 		}
+	}
+}
+
+// A client of as many groups as there may be goes; others are in the same.
+func BenchmarkBury(b *testing.B) {
+	h := fakeHub(1)
+	s := h.shards[0]
+	join := func() *client {
+		c := h.openFake(0)
+		for g := range 1024 {
+			say(s, c, fmt.Sprintf(`{"cmd":"add_group","group_id":%d}`, g))
+		}
+		return c
+	}
+	for range 20 {
+		join()
+	}
+	for b.Loop() {
+		b.StopTimer()
+		c := s.clients[0]
+		join()
+		b.StartTimer()
+		s.closed(c)
 	}
 }

@@ -19,9 +19,19 @@ type client struct {
 	slot     uint32 // place in shard.clients and shard.lastSeen
 	state    state
 	end      end
-	behind   bool // its outbox holds bytes: send nothing past it
-	upgraded bool // the handshake is done: it counts as a client
+	behind   bool // its outbox holds bytes, or it has a gap to be told of: send nothing past that
+	marks    marks
 }
+
+// marks are facts about a client that stay true.
+type marks uint8
+
+const (
+	markUpgraded marks = 1 << iota // the handshake is done: it counts as a client
+	markAsks                       // it has used an id: it reads what is no message, so it can be told of a gap
+)
+
+func (c *client) is(m marks) bool { return c.marks&m != 0 }
 
 // id is unique in this process, until a loop has had four thousand million clients.
 func (c *client) id() uint64 { return uint64(c.serial)*LoopsMax + uint64(c.shard.index) }
@@ -55,14 +65,20 @@ type end uint8
 const (
 	endNone   end = iota // both directions of the stream are open
 	endOurs              // our direction is shut
-	endTheirs            // the peer has said its last word
+	endTheirs            // the peer has answered our Close frame
 )
 
-// extra is what a client has beside a single membership: unfinished input, and further memberships.
+// extra is what a client has beside a single membership: unfinished input, further memberships, joins said twice, where it
+// comes from if connections are counted by address or a proxy has named it, and its places in lists of its shard that few
+// clients are in.
 type extra struct {
-	head    []byte          // handshake: the request head so far, at most wsproto.HandshakeBytesMax
+	head    []byte          // handshake: the request head so far, a PROXY protocol header before it
 	reader  *wsproto.Reader // open: the reader that holds the unfinished message
 	further []membership    // from the second on
+	repeats []repeat        // add_groups that wait for the answer to an earlier one
+	source  *source         // nil: its socket's address is all there is to know
+	slow    uint32          // place in shard.slow, counted from 1; 0: it is not behind
+	half    uint32          // place in shard.halves, likewise; 0: nothing of its input is unfinished
 }
 
 // more is the client's extra, made where there is none.
@@ -81,17 +97,9 @@ func (c *client) reader() *wsproto.Reader {
 	return c.extra.reader
 }
 
-// dropInput lets go of what was unfinished.
-func (c *client) dropInput() {
-	if c.extra != nil {
-		c.extra.head, c.extra.reader = nil, nil
-		c.shed()
-	}
-}
-
 // shed lets go of an extra that holds nothing.
 func (c *client) shed() {
-	if x := c.extra; x.head == nil && x.reader == nil && len(x.further) == 0 {
+	if x := c.extra; x.head == nil && x.reader == nil && len(x.further) == 0 && len(x.repeats) == 0 && x.source == nil && x.slow == 0 && x.half == 0 {
 		c.extra = nil
 	}
 }

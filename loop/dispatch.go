@@ -16,33 +16,56 @@ func (s *shard) input(c *client, p []byte) {
 	if c.state == stateHandshake {
 		p = s.handshake(c, p)
 	}
-	if len(p) > 0 && (c.state == stateOpen || c.state == stateClosing && c.upgraded) {
+	if len(p) > 0 && (c.state == stateOpen || c.state == stateClosing && c.is(markUpgraded)) {
 		s.frames(c, p)
 	}
 }
 
 // handshake reads the request head and returns the bytes behind it, which are the first frames.
 func (s *shard) handshake(c *client, p []byte) (rest []byte) {
-	data := p
-	if c.extra != nil { // before the first frame it holds nothing but a head
+	data, kept := p, c.extra != nil && c.extra.head != nil
+	if kept {
 		c.extra.head = append(c.extra.head, p...)
 		data = c.extra.head
 	}
-	req, n, err := wsproto.ReadRequest(data)
-	if err != nil {
-		count(&s.count.handshakes, handshakeBad)
-		r := s.rejection(err)
-		s.explain(c, wsproto.StatusCode(r.Status), r.Reason)
-		s.answerHTTP(c, r.AppendTo(nil))
-		return nil
+	from := c.source()
+	if from != nil && from.awaits {
+		client, n, err := wsproto.ReadProxy(data)
+		if err != nil {
+			s.reject(c, err)
+			return nil
+		}
+		if n > 0 {
+			from.awaits = false
+			if !s.name(from, client) {
+				s.turnAway(c, awayAddress, wsproto.RejectProxied)
+				return nil
+			}
+			if data = data[n:]; kept {
+				c.extra.head = data
+			}
+		}
+	}
+	var req wsproto.Request
+	n := 0
+	if from == nil || !from.awaits {
+		var err error
+		if req, n, err = wsproto.ReadRequest(data, s.bounds.handshakeBytes); err != nil {
+			s.reject(c, err)
+			return nil
+		}
 	}
 	if n == 0 {
-		if c.extra == nil {
-			c.extra = &extra{head: append([]byte(nil), p...)}
+		if len(data) == 0 { // a PROXY protocol header, whole, and nothing behind it
+			return nil
 		}
+		if !kept {
+			c.more().head = append([]byte(nil), data...)
+		}
+		s.hold(c, cap(c.extra.head), !kept)
 		return nil
 	}
-	c.dropInput()
+	s.dropInput(c)
 	if !req.Upgrade {
 		s.answerHTTP(c, s.route(&req))
 		return nil
@@ -51,8 +74,22 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 		s.turnAway(c, awayStopping, wsproto.RejectStopping)
 		return nil
 	}
+	if !s.bounds.allows(req.Origin) {
+		count(&s.count.handshakes, handshakeOrigin)
+		s.answerRejection(c, wsproto.RejectOrigin(req.Origin))
+		return nil
+	}
+	if from != nil && from.trusted && !s.forwarded(from, req.ForwardedFor) {
+		s.turnAway(c, awayAddress, wsproto.RejectProxied)
+		return nil
+	}
+	if rate := s.bounds.handshakesPerSecond; rate > 0 && !s.hub.handshakes.allow(s.rim.now(), rate) {
+		s.turnAway(c, awayRate, wsproto.RejectRate(retryAfter()))
+		return nil
+	}
 	count(&s.count.handshakes, handshakeOK)
-	c.state, c.upgraded = stateOpen, true
+	s.unfinished--
+	c.state, c.marks = stateOpen, c.marks|markUpgraded
 	s.count.pending.Add(-1)
 	s.count.clients.Add(1)
 	s.replyTo(c, wsproto.AppendUpgrade(s.outFor(c), &req))
@@ -63,6 +100,16 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 func (s *shard) turnAway(c *client, why turnedAway, r *wsproto.Rejection) {
 	count(&s.count.handshakes, handshakeAway)
 	count(&s.count.refusedClients, why)
+	s.answerRejection(c, r)
+}
+
+// reject answers a head that is wrong.
+func (s *shard) reject(c *client, err error) {
+	count(&s.count.handshakes, handshakeBad)
+	s.answerRejection(c, s.rejection(err))
+}
+
+func (s *shard) answerRejection(c *client, r *wsproto.Rejection) {
 	s.explain(c, wsproto.StatusCode(r.Status), r.Reason)
 	s.answerHTTP(c, r.AppendTo(nil))
 }
@@ -99,26 +146,33 @@ func (s *shard) route(req *wsproto.Request) []byte {
 // left to it when a message stays unfinished.
 func (s *shard) frames(c *client, p []byte) {
 	r := c.reader()
-	own := r != nil
+	own, began := r != nil, false
 	if !own {
 		r = s.reader
 	}
 	for len(p) > 0 && c.state <= stateClosing {
 		n, ev := r.Next(p)
 		p = p[n:]
-		if ev.Kind != wsproto.EventNone {
+		if s.rates.on {
+			s.chargeBytes(c, n)
+		}
+		if ev.Kind != wsproto.EventNone && c.state <= stateClosing {
 			s.event(c, &ev)
+			began = began || r.Idle() // what is unfinished in the end has begun since
 		}
 	}
 	switch idle := r.Idle() || c.state > stateClosing; {
 	case idle && own:
-		c.dropInput()
+		s.dropInput(c)
 		s.keepReader(r)
 	case idle:
 		r.Reset()
 	case !own:
 		c.more().reader = r
 		s.reader = s.newReader()
+		s.hold(c, readerBytes+r.Held(), true)
+	default:
+		s.hold(c, readerBytes+r.Held(), began)
 	}
 }
 
@@ -133,25 +187,59 @@ func (s *shard) event(c *client, ev *wsproto.Event) {
 	switch ev.Kind {
 	case wsproto.EventText, wsproto.EventBinary:
 		s.count.messagesIn.Add(1)
+		if s.hub.echo {
+			s.echo(c, ev)
+			return
+		}
 		s.command(c, ev.Payload)
 	case wsproto.EventPing:
+		if s.rates.on && !s.mayCommand(c, false) {
+			s.closeRefused(c, wsproto.ErrRateLimited)
+			return
+		}
 		s.replyTo(c, wsproto.AppendPong(s.outFor(c), ev.Payload))
+	case wsproto.EventPong:
+		if s.rates.on && !s.mayCommand(c, false) {
+			s.closeRefused(c, wsproto.ErrRateLimited)
+		}
 	case wsproto.EventClose:
-		// RFC 6455 §5.5.1: answer a Close frame with one that has the same code.
+		// RFC 6455 §5.5.1: answer a Close frame with one that has the same code. §7.1.1: and do not cut before the peer
+		// has ended its side, since what it has yet to read would be lost if it said a word more.
 		s.replyTo(c, wsproto.AppendClose(s.outFor(c), ev.Code, ""))
-		s.closing(c)
-		s.finish(c)
+		s.flushOut()
+		if c.state == stateOpen {
+			s.closing(c)
+			s.settle(c)
+		}
 	case wsproto.EventFail:
 		count(&s.count.protocolErrors, closeKindOf(ev.Code))
 		s.close(c, ev.Code, ev.Reason)
 	}
 }
 
+// echo sends a message back as it came. What a conformance tool then talks to is, but for the commands, what serves.
+func (s *shard) echo(c *client, ev *wsproto.Event) {
+	op := wsproto.OpText
+	if ev.Kind == wsproto.EventBinary {
+		op = wsproto.OpBinary
+	}
+	s.replyTo(c, wsproto.AppendFrame(s.outFor(c), op, ev.Payload))
+}
+
 // command does what a message asks for. The seed's rule: without an id nothing is answered, and what is no command is
 // ignored.
 func (s *shard) command(c *client, payload []byte) {
 	cmd, code := s.parser.Parse(payload)
-	if code == "" {
+	if cmd.ID != nil {
+		c.marks |= markAsks
+	}
+	// Leaving is always possible: a group of a longer name may be from a time when the bound was another.
+	if code == "" && len(cmd.Group) > s.bounds.groupBytes && cmd.Verb != wsproto.LeaveGroup {
+		code = wsproto.ErrBadGroupID
+	}
+	if s.rates.on && !s.mayCommand(c, cmd.ID != nil) {
+		code = wsproto.ErrRateLimited
+	} else if code == "" {
 		switch cmd.Verb {
 		case wsproto.AddGroup:
 			code = s.join(c, cmd.Group, cmd.ID)
@@ -169,128 +257,28 @@ func (s *shard) command(c *client, payload []byte) {
 	case code == "":
 	case cmd.ID != nil:
 		s.replyTo(c, wsproto.AppendError(s.outFor(c), cmd.ID, code))
-	// Refused, and no id to say so by: the client must hear it all the same.
-	case code == wsproto.ErrBusy:
+	default:
+		s.closeRefused(c, code)
+	}
+}
+
+// closeRefused closes a client whose command was refused and had no id to say so by: it must hear it all the same. What
+// was wrong, and not refused, is ignored.
+func (s *shard) closeRefused(c *client, code wsproto.ErrorCode) {
+	switch code {
+	case wsproto.ErrBusy:
 		s.close(c, wsproto.CloseTryAgainLater, "the server is busy, try again")
-	case code == wsproto.ErrTooManyGroups:
+	case wsproto.ErrGroupsFull:
+		s.close(c, wsproto.CloseTryAgainLater, "the server has as many groups as it may")
+	case wsproto.ErrGroupFull:
+		s.close(c, wsproto.ClosePolicyViolation, "the group has as many members as it may")
+	case wsproto.ErrTooManyGroups:
 		s.close(c, wsproto.ClosePolicyViolation, "too many groups")
-	case code == wsproto.ErrStopping:
+	case wsproto.ErrRateLimited:
+		s.close(c, wsproto.ClosePolicyViolation, "too many commands a second")
+	case wsproto.ErrStopping:
 		s.close(c, wsproto.CloseGoingAway, "the server is stopping")
 	}
-}
-
-// join makes c a member. The answer waits for the home's word where the home does not know of this loop's members yet:
-// once the client has it, nothing that is accepted anywhere can miss it.
-func (s *shard) join(c *client, name, id []byte) wsproto.ErrorCode {
-	g := s.groups.m[string(name)]
-	if g == nil {
-		g = &group{name: string(name)}
-		g.home = s.hub.homeOf(g.name)
-		s.groups.put(g.name, g)
-	}
-	at := c.memberOf(g)
-	already := at >= 0
-	if !already && c.groupCount() >= s.bounds.groupsPerClient {
-		s.giveUpIfEmpty(g)
-		count(&s.count.refused, refusedGroupsPerClient)
-		return wsproto.ErrTooManyGroups
-	}
-	// Become a member first: should the home's answer overtake nothing, the member must be there when it comes.
-	if !already {
-		if len(g.members) == 0 {
-			s.count.groups.Add(1)
-		}
-		at = c.enrol(g)
-		s.count.members.Add(1)
-	}
-	if g.interest == interestHeld {
-		if id != nil {
-			s.replyTo(c, wsproto.AppendOK(s.outFor(c), id))
-		}
-		return ""
-	}
-	if g.interest == interestAsked && id == nil {
-		return ""
-	}
-	r := request{op: opJoin, group: g.name, local: g}
-	if id != nil {
-		r.client, r.id = c, string(id)
-	}
-	if !s.request(g.home, r) {
-		if !already { // else an earlier add_group was accepted, and stays so
-			s.part(c, at)
-		}
-		count(&s.count.refused, refusedBusy)
-		return wsproto.ErrBusy
-	}
-	g.interest = interestAsked
-	return ""
-}
-
-// quit takes c out of a group at once: whatever was gathered for the group goes to the others only. Leaving a group
-// that one is not in is fine.
-func (s *shard) quit(c *client, name, id []byte) wsproto.ErrorCode {
-	if g := s.groups.m[string(name)]; g != nil {
-		if at := c.memberOf(g); at >= 0 {
-			s.part(c, at)
-		}
-	}
-	if id != nil {
-		s.replyTo(c, wsproto.AppendOK(s.outFor(c), id))
-	}
-	return ""
-}
-
-// part ends c's membership at a place.
-func (s *shard) part(c *client, at int) {
-	g := c.withdraw(at)
-	s.count.members.Add(-1)
-	if len(g.members) == 0 {
-		s.count.groups.Add(-1)
-	}
-	s.giveUpIfEmpty(g)
-}
-
-// giveUpIfEmpty puts a group without members on the list of those that the turn releases. Not at once: who leaves and
-// joins again in one breath should cost the home nothing.
-func (s *shard) giveUpIfEmpty(g *group) {
-	if len(g.members) > 0 {
-		return
-	}
-	for _, f := range g.waiting {
-		s.gathered -= gatheredBytes(f)
-	}
-	g.waiting = nil
-	s.keepSpare(g.finish())
-	if !g.idle {
-		g.idle = true
-		s.idle = append(s.idle, g)
-	}
-}
-
-// release tells the homes of groups without members so, and forgets the groups. It stops where the way to a home is
-// full; then parking is not empty, so there will be another turn. The list holds each group once, so it needs no other
-// bound.
-func (s *shard) release() (moved bool) {
-	done := 0
-	for _, g := range s.idle {
-		if len(g.members) == 0 {
-			if g.interest != interestNone && !s.request(g.home, request{op: opLeave, group: g.name, local: g}) {
-				break
-			}
-			g.interest = interestNone
-			s.groups.drop(g.name)
-		}
-		g.idle = false
-		done++
-	}
-	if done == 0 {
-		return false
-	}
-	rest := copy(s.idle, s.idle[done:])
-	clear(s.idle[rest:])
-	s.idle = s.idle[:rest]
-	return true
 }
 
 // publish encodes the message and sends it up to the group's home.
@@ -299,9 +287,16 @@ func (s *shard) publish(c *client, cmd *wsproto.Command) wsproto.ErrorCode {
 		count(&s.count.refused, refusedStopping)
 		return wsproto.ErrStopping
 	}
+	if s.hub.pressure.Load() != pressureNone {
+		count(&s.count.refused, refusedMemory)
+		return wsproto.ErrBusy
+	}
 	r := newPublish(cmd.Group, cmd.Message, cmd.ID)
 	if cmd.ID != nil {
 		r.client = c
+	}
+	if s.accepted++; sampled(s.accepted) {
+		r.at = stampOf(s.rim.now())
 	}
 	if !s.request(s.hub.homeOf(r.group), r) {
 		count(&s.count.refused, refusedBusy)

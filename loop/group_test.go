@@ -13,7 +13,7 @@ func TestRemovalDuringAPassServesTheRestOnce(t *testing.T) {
 		g := &group{}
 		join := func() *client {
 			c := &client{}
-			c.enrol(g)
+			c.confirm(c.ask(g, false))
 			return c
 		}
 		served, stays := map[*client]int{}, map[*client]bool{}

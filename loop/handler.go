@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -16,6 +17,8 @@ import (
 
 	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/sys/unix"
+
+	"ringcast/wsproto"
 )
 
 // handler is where gnet calls us, and the rim of every shard where we call gnet. Each event is led to the shard that
@@ -33,7 +36,6 @@ type handler struct {
 	// Any goroutine.
 	booted       chan struct{} // closed when the listener is up
 	acceptFailed chan struct{} // a token after each failed accept
-	acceptLogged atomic.Int64  // when the last one was logged, Unix seconds
 	open         atomic.Bool   // all shards are bound: clients are let in
 
 	mu    sync.Mutex
@@ -89,17 +91,32 @@ func (h *handler) take(c gnet.Conn) gnet.Action {
 	refusal, why := busyAnswer, awayClients
 	if h.hub.stopping.Load() {
 		refusal, why = stoppingAnswer, awayStopping
+	} else if h.hub.pressure.Load() != pressureNone {
+		refusal, why = memoryAnswer, awayMemory
 	} else if h.hub.admit() {
-		if client := s.opened(c); client != nil {
+		from, ok := s.arrive(peerOf(c))
+		if !ok {
+			refusal, why = addressAnswer, awayAddress
+		} else if client := s.opened(c); client != nil {
+			client.comesFrom(from)
 			c.SetContext(client)
 			return gnet.None
 		}
+		s.unseat(from)
 		h.hub.gone()
 	}
 	count(&s.count.refusedClients, why)
-	h.log.Debug("refusing a connection", "loop", s.index, "remote", c.RemoteAddr(), "clients_max", h.hub.clientsMax.Load())
+	h.log.Debug("refusing a connection", "loop", s.index, "remote", c.RemoteAddr(), "why", turnedAwayNames[why])
 	_, _ = c.Write(refusal)
 	return gnet.Close
+}
+
+// peerOf is the address at the other end of the socket.
+func peerOf(c gnet.Conn) netip.Addr {
+	if tcp, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		return tcp.AddrPort().Addr().Unmap()
+	}
+	return netip.Addr{}
 }
 
 // OnTraffic hands the bytes over, all of them: what gnet keeps would grow without bound.
@@ -122,7 +139,7 @@ func (h *handler) OnTraffic(c gnet.Conn) gnet.Action {
 }
 
 // earlyBytesMax bounds what a connection may send before the server is ready for it: far above any request head.
-const earlyBytesMax = 64 << 10
+const earlyBytesMax = 128 << 10
 
 // OnClose hears that a connection is gone, whoever ended it.
 func (h *handler) OnClose(c gnet.Conn, _ error) gnet.Action {
@@ -266,7 +283,7 @@ func (h *handler) closeDescriptors() {
 
 // rim connects shard i to the world.
 func (h *handler) rim(i int, portable bool) rim {
-	start := time.Now()
+	start := h.hub.started // one for all: times go from loop to loop
 	wake := gnet.RunnableFunc(func(context.Context) error {
 		h.hub.shards[i].woken()
 		return nil
@@ -309,10 +326,9 @@ func (h *handler) rim(i int, portable bool) rim {
 	if portable {
 		r.send = nil
 	}
-	if h.log.Enabled(context.Background(), slog.LevelDebug) {
-		r.ended = func(c *client, why string) {
-			_, remote := r.names(c.conn)
-			h.log.Debug("closing a client", "loop", i, "client", c.id(), "remote", remote, "why", why)
+	r.ended = func(c *client, code wsproto.StatusCode, reason string) {
+		if h.log.Enabled(context.Background(), slog.LevelDebug) { // asked each time: a reload can change it
+			h.log.Debug("closing a client", "loop", i, "client", c.id(), "remote", c.remote(), "why", fmt.Sprintf("%d %s", code, reason))
 		}
 	}
 	return r
@@ -327,6 +343,9 @@ func (h *handler) listener() (net.Addr, error) {
 	h.mu.Lock()
 	h.queue = fd
 	h.mu.Unlock()
+	if err := limitUnsent(fd); err != nil {
+		return nil, fmt.Errorf("bound on the kernel's send buffers: %w", err)
+	}
 	sa, err := unix.Getsockname(fd)
 	switch sa := sa.(type) {
 	case *unix.SockaddrInet4:
@@ -335,6 +354,15 @@ func (h *handler) listener() (net.Addr, error) {
 		return &net.TCPAddr{IP: sa.Addr[:], Port: sa.Port}, nil
 	}
 	return nil, fmt.Errorf("address of the listener: %w", err)
+}
+
+// keepAlive has the kernel look after connections, by settings of the listening socket that those accepted from it
+// inherit. gnet's own option for it would hide why listening failed. A connection that was made before goes without; the
+// heartbeat finds its end too.
+func (h *handler) keepAlive(idle, untaken time.Duration) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return setKeepAlive(h.queue, idle, untaken)
 }
 
 // refuseOne takes one connection off the kernel's accept queue, tells it 503 and closes it.
@@ -388,7 +416,7 @@ func (h *handler) Errorf(format string, args ...any) {
 	case h.acceptFailed <- struct{}{}:
 	default:
 	}
-	if now := time.Now().Unix(); h.acceptLogged.Swap(now) != now {
+	if now := time.Now().Unix(); h.hub.acceptFailed.Swap(now) != now { // so it is logged once a second
 		h.log.Warn("accept failed and will be tried again; raise the limit of open files if this goes on",
 			"reason", fmt.Sprint(args...), "failed", h.hub.acceptFails.Load())
 	}

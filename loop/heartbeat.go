@@ -9,10 +9,18 @@ import "ringcast/wsproto"
 func (s *shard) advance() {
 	now := s.hub.clock.Load()
 	if now == s.tick {
+		if s.overdue {
+			s.deadlines()
+		}
 		return
 	}
 	s.tick = now
+	if s.rates.on {
+		s.rates.tick(s.rim.now())
+	}
 	s.deadlines()
+	s.endHalves()
+	s.lookAtSlow()
 	s.heartbeat()
 }
 
@@ -30,14 +38,21 @@ func (s *shard) time(c *client, ticks uint32) {
 }
 
 // deadlines looks at every client in a handshake or a close, and takes those on whose outbox has emptied. These are few
-// beside the open ones, so all are looked at in each tick.
+// beside the open ones, so all are looked at in each tick. Clients that came together are late together, so of those a
+// turn ends a slice, and a kick goes on.
 func (s *shard) deadlines() {
-	kept := 0
+	kept, ends := 0, 0
+	s.overdue = false
 	for i := 0; i < len(s.timed); i++ { // by index: whoever is answered here gets a new deadline, behind the others
 		d := s.timed[i]
 		c, late := d.client, int32(s.tick-d.tick) >= 0
 		if c.state != d.state {
 			continue
+		}
+		if late && ends == closesPerTurn {
+			s.overdue, late = true, false
+		} else if late {
+			ends++
 		}
 		switch d.state {
 		case stateHandshake:
@@ -47,9 +62,12 @@ func (s *shard) deadlines() {
 				s.answerHTTP(c, wsproto.RejectTimeout.AppendTo(nil))
 			}
 		case stateClosing:
-			if late {
+			switch {
+			case late && s.stopping && !s.caughtUp(c):
+				d.tick = s.tick + s.bounds.closeTicks // how long a stop waits for its last bytes is up to who stops
+			case late:
 				s.doom(c)
-			} else {
+			default:
 				s.settle(c)
 			}
 		}
@@ -59,7 +77,10 @@ func (s *shard) deadlines() {
 		}
 	}
 	clear(s.timed[kept:])
-	s.timed = s.timed[:kept]
+	s.timed, s.oldest = s.timed[:kept], 0
+	if s.overdue {
+		s.kick()
+	}
 }
 
 // heartbeat pings clients that were silent for the interval and closes those that were silent for two. lastSeen is a
@@ -96,6 +117,7 @@ func (s *shard) heartbeat() {
 		case !pinged:
 			s.lastSeen[at] |= 1
 			s.replyTo(c, wsproto.AppendPing(s.outFor(c), nil))
+			s.count.pings.Add(1)
 			pings++
 		}
 	}
@@ -128,5 +150,5 @@ func (s *shard) closeSlice() {
 	}
 }
 
-// closesPerTurn bounds closeSlice.
+// closesPerTurn bounds closeSlice and deadlines.
 const closesPerTurn = 256

@@ -26,6 +26,9 @@ type home struct {
 	bells []*bell           // of each loop
 	count *counters
 
+	bounds *atomic.Pointer[bounds] // of the hub
+	census *census
+
 	// Any goroutine: what there is to do. Set it, then host the home or rouse a loop that will.
 	fresh     atomic.Uint64 // bit per loop whose up lane to this home has items
 	freshPort atomic.Uint64 // bit per port, likewise
@@ -36,7 +39,7 @@ type home struct {
 	// Any goroutine: who holds it owns what follows.
 	held atomic.Bool
 
-	groups      table[*homeGroup]
+	groups      table[string, *homeGroup]
 	serving     *lane[request] // whose front is being served, for abandon
 	stalled     uint64         // bit per loop whose up lane's front waits for room in a down lane
 	stalledPort uint64
@@ -90,8 +93,9 @@ func (h *home) takeRouse() uint64 {
 	return rouse
 }
 
-// homeGroup is a group with at least one member somewhere.
+// homeGroup is a group that some loop has members of, or will hear that it may have.
 type homeGroup struct {
+	roll   roll       // loops have pointers to it
 	seq    uint64     // number of the last message; counts since the group's first member joined
 	locals []localRef // one per loop with members
 }
@@ -167,7 +171,7 @@ const portOrigin = -1
 
 func (h *home) publish(r *request, origin int) bool {
 	hg := h.groups.m[r.group]
-	message := delivery{op: opMessage, frame: r.frame}
+	message := delivery{op: opMessage, at: r.at, frame: r.frame}
 	answer := delivery{op: opMessage, client: r.client, id: r.id}
 	answers := r.client != nil // cleared when the answer travels with the message
 
@@ -220,16 +224,26 @@ func (h *home) publish(r *request, origin int) bool {
 	return true
 }
 
-// join learns that a loop has members now, and tells it so. It is idempotent: a loop asks again when a further client
-// wants to be answered before the first answer is there.
+// join takes a place for a client, learns that its loop has members now, and tells it so; or it refuses. A loop asks
+// several times when further clients join before the first answer is there.
 func (h *home) join(r *request, origin int) bool {
 	d := delivery{op: opJoined, local: r.local, client: r.client, id: r.id}
 	if !h.fits(origin, d.bytes()) {
 		return false
 	}
 	hg := h.groups.m[r.group]
-	if hg == nil {
+	isNew := hg == nil
+	if isNew {
 		hg = &homeGroup{}
+	}
+	why, ok := h.census.enter(&hg.roll, h.bounds.Load())
+	if !ok {
+		d.op, d.why = opRefused, why
+		h.send(origin, d)
+		return true
+	}
+	d.roll = &hg.roll
+	if isNew {
 		h.groups.put(r.group, hg)
 		h.count.homes.Add(1)
 	}
@@ -264,6 +278,7 @@ func (h *home) leave(r *request, origin int) {
 		}
 	}
 	if len(hg.locals) == 0 {
+		assert(hg.roll.members.Load() == 0, "home: a group ends that has members")
 		h.groups.drop(r.group)
 		h.count.homes.Add(-1)
 	}

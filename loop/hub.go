@@ -14,21 +14,33 @@ type Hub struct {
 	page   []byte
 	hash   func(group string) uint64
 	local  string // listening address, for ClientInfo
+	echo   bool   // messages are sent back, not read as commands
 
 	// Any goroutine.
-	bounds      atomic.Pointer[bounds] // loops have copies of the pointer, see Apply
-	ports       [portsMax]atomic.Pointer[Port]
-	portCount   atomic.Int32
-	tap         atomic.Pointer[Tap] // nil: none
-	clock       atomic.Uint32       // ticks since the start
-	connections atomic.Int64        // admitted and not gone
-	clientsMax  atomic.Int64
-	acceptFails atomic.Uint64
-	stopping    atomic.Bool
-	drained     chan struct{} // gets a token when the last connection goes
-	ended       chan struct{} // closed when no loop runs any more
-	deaf        atomic.Bool   // no loop must be woken any more
-	started     time.Time
+	bounds       atomic.Pointer[bounds] // loops have copies of the pointer, see Apply
+	ports        [portsMax]atomic.Pointer[Port]
+	portCount    atomic.Int32
+	tap          atomic.Pointer[Tap] // nil: none
+	clock        atomic.Uint32       // ticks since the start
+	connections  atomic.Int64        // admitted and not gone
+	clientsMax   atomic.Int64
+	descriptors  atomic.Int64 // that connections may have
+	addresses    *addresses
+	handshakes   pace
+	acceptFails  atomic.Uint64
+	acceptFailed atomic.Int64 // when the last one was, Unix seconds; 0: never
+	census       census
+	stopping     atomic.Bool
+	drained      chan struct{} // gets a token when the last connection goes
+	ended        chan struct{} // closed when no loop runs any more
+	pressure     atomic.Uint32 // of memory: a pressure
+	outboxes     atomic.Int64  // bytes that wait for all clients
+	outboxesMax  atomic.Int64  // what these may be at this moment
+	fragments    atomic.Int64  // bytes that hold what is unfinished of all clients' input
+	halves       atomic.Int64  // how many clients these are of
+	memory       memory
+	deaf         atomic.Bool // no loop must be woken any more
+	started      time.Time
 }
 
 // newHub makes loops shards and all their lanes. The shards' rims are the caller's to fill.
@@ -36,7 +48,9 @@ func newHub(loops int, b bounds, page []byte) *Hub {
 	h := &Hub{shards: make([]*shard, loops), page: page, hash: newHomeHash(),
 		ended:   make(chan struct{}),
 		drained: make(chan struct{}, 1), started: time.Now()}
+	h.addresses = newAddresses()
 	h.bounds.Store(&b)
+	h.outboxesMax.Store(b.outboxesMax())
 	bells := make([]*bell, loops)
 	for i := range h.shards {
 		h.shards[i] = newShard(h, i)
@@ -48,7 +62,8 @@ func newHub(loops int, b bounds, page []byte) *Hub {
 			from.home.down = append(from.home.down, newLane[delivery](b.laneSlots, b.laneBytes))
 		}
 		from.home.index, from.home.bells, from.home.count, from.home.ports = from.index, bells, &from.count, &h.ports
-		from.home.groups = newTable[*homeGroup]()
+		from.home.bounds, from.home.census = &h.bounds, &h.census
+		from.home.groups = newTable[string, *homeGroup]()
 	}
 	for _, to := range h.shards {
 		for _, from := range h.shards {
@@ -66,7 +81,7 @@ func (h *Hub) rouse(loop int) {
 	}
 }
 
-// admit counts a new connection, or refuses it at the bound that the descriptor limit sets.
+// admit counts a new connection, or refuses it at the bound; see limitConnections.
 func (h *Hub) admit() bool {
 	if h.connections.Add(1) > h.clientsMax.Load() {
 		h.gone()
@@ -125,8 +140,14 @@ func (h *Hub) Snapshot() Snapshot {
 		AcceptErrors: h.acceptFails.Load(),
 		Stopping:     h.stopping.Load(),
 	}
+	if at := h.acceptFailed.Load(); at != 0 {
+		snap.AcceptFailed = time.Unix(at, 0)
+	}
+	snap.MemoryLimit, snap.MemoryUsed = h.bounds.Load().memoryBytes, h.memory.used.Load()
+	snap.MemoryPressure = pressureNames[h.pressure.Load()]
 	for i, s := range h.shards {
 		row := s.count.read()
+		row.OutboxBytes = s.outboxes.Load()
 		for _, from := range h.shards {
 			row.LaneDepth += int64(from.up[i].len() + from.home.down[i].len())
 		}
@@ -168,7 +189,8 @@ func (s *shard) list() []ClientInfo {
 			Loop: s.index, ID: c.id(), State: c.state.String(), Groups: c.groupCount(),
 			SendQ: c.conn.OutboundBuffered(), BytesIn: c.bytesIn, BytesOut: c.bytesOut,
 		}
-		info.Local, info.Remote = s.rim.names(c.conn)
+		info.Local, _ = s.rim.names(c.conn)
+		info.Remote = c.remote()
 		infos = append(infos, info)
 	}
 	return infos

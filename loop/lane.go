@@ -25,7 +25,7 @@ type lane[T any] struct {
 	bytesMax uint64
 
 	// Producer only.
-	bytesIn uint64
+	bytesIn atomic.Uint64 // atomic for whoever asks what waits
 
 	// Written by the consumer, read by the producer.
 	bytesOut atomic.Uint64
@@ -46,15 +46,21 @@ func (l *lane[T]) fits(bytes int) bool {
 	if !l.room() {
 		return false
 	}
-	waiting := l.bytesIn - l.bytesOut.Load()
+	waiting := l.bytesIn.Load() - l.bytesOut.Load()
 	return waiting == 0 || waiting+uint64(bytes) <= l.bytesMax
 }
 
 // send pushes an item that fits. Producer only.
 func (l *lane[T]) send(v T, bytes int) {
-	l.bytesIn += uint64(bytes)
+	l.bytesIn.Store(l.bytesIn.Load() + uint64(bytes))
 	ok := l.push(v)
 	assert(ok, "lane: send without asking fits")
+}
+
+// waiting is how many bytes lie in the lane at about this moment. Any goroutine.
+func (l *lane[T]) waiting() int64 {
+	out := l.bytesOut.Load() // this one first: the other may grow meanwhile, so the difference is never negative
+	return int64(l.bytesIn.Load() - out)
 }
 
 // done releases the front item and its bytes. Consumer only.
@@ -80,10 +86,11 @@ func (l *lane[T]) takeAwaited() bool {
 // request is one item of an up lane.
 type request struct {
 	op     requestOp
+	at     stamp   // opPublish of a client, one of the sample: when it was accepted
 	group  string  // the group's name
 	frame  []byte  // opPublish: the encoded frame, immutable from here on
 	local  *group  // opJoin, opLeave: the sender's own part of the group
-	client *client // who waits for the answer on the sender's loop, nil: nobody
+	client *client // who joins, or waits for the answer, on the sender's loop; nil: nobody
 	id     string  // the client's command id, JSON text
 	via    *via    // opPublish from a port, if there is more to it, else nil
 }
@@ -98,7 +105,7 @@ type requestOp uint8
 
 const (
 	opPublish requestOp = iota // number this frame and pass it on to every loop with members
-	opJoin                     // this loop has members now; tell it when you know
+	opJoin                     // a client of this loop wants to be a member; say whether it may
 	opLeave                    // this loop has no members any more
 )
 
@@ -108,21 +115,34 @@ func (r *request) bytes() int { return requestBytes + len(r.frame) + len(r.group
 
 const requestBytes = int(unsafe.Sizeof(request{}))
 
+// stamp is a time on its way through the lanes, in units of 1,024 ns; 0 is none. 32 bits cost the items nothing, since they
+// lie in padding, and come round after 73 minutes, longer than anything waits.
+type stamp uint32
+
+func stampOf(nanos int64) stamp { return max(stamp(nanos>>10), 1) }
+
+// until is the time from the stamp to now, nanoseconds.
+func (t stamp) until(now int64) int64 { return int64(int32(stampOf(now)-t)) << 10 }
+
 // delivery is one item of a down lane.
 type delivery struct {
 	op     deliveryOp
+	why    refusal // opRefused
+	at     stamp   // as in the request
 	local  *group  // the receiving loop's part of the group; the pointer came up with that loop's opJoin
 	frame  []byte  // opMessage: shared by all loops; nil when only the answer is wanted
-	client *client // who waits for the answer, nil: nobody
+	client *client // who joins, or waits for the answer; nil: nobody
 	id     string
 	seq    uint64
+	roll   *roll // opJoined
 }
 
 type deliveryOp uint8
 
 const (
 	opMessage deliveryOp = iota // a numbered frame for local's members, an answer for client, or both
-	opJoined                    // the home knows of this loop's members; answer client's add_group
+	opJoined                    // client has a place in the group, and the home knows of this loop's members
+	opRefused                   // it has none
 )
 
 // bytes is what the delivery counts against the lane's bound.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"time"
 
@@ -27,10 +28,10 @@ type Limits struct {
 
 	// Who may come in.
 	ClientsMax          int            // connections; 0: as many as descriptors allow, which no value exceeds; over it: 503
-	ClientsPerAddress   int            // connections from one IPv4 address or IPv6 /64; over it: 503, or 429 where a proxy names the address
+	ClientsPerAddress   int            // connections from one IPv4 address or IPv6 /64; over it: 503, or 429 where a proxy names the address. A trusted proxy's own is not counted
 	HandshakeBytesMax   int            // a request head. Default 8 KiB; over it: 431
 	HandshakeTimeout    time.Duration  // for a request head to be complete. Default 10 s; over it: 408
-	HandshakesMax       int            // unfinished handshakes. Default 10,000; over it the oldest is answered 408
+	HandshakesMax       int            // unfinished handshakes; never more than half of the connections. Default 100,000; over it the oldest is answered 408 and cut
 	HandshakesPerSecond int            // finished handshakes; over it: 503 with Retry-After
 	AllowedOrigins      []string       // such as https://example.org or https://*.example.org; none: all; others: 403
 	TrustedProxies      []netip.Prefix // whose word on a client's address counts
@@ -38,9 +39,9 @@ type Limits struct {
 
 	// Memory.
 	OutboxBytesMax    int   // most bytes that wait for one client. Default 1 MiB; over it: see DropSlow
-	OutboxesBytesMax  int64 // most bytes that wait for all clients; 0: a quarter of MemoryMax; over it the largest outboxes are cut off
+	OutboxesBytesMax  int64 // most bytes that wait for all clients; 0: a quarter of MemoryMax, which allows no more than half; over it the largest outboxes are cut off
 	DropSlow          bool  // a slow client that uses ids loses messages, and is told how many, rather than its connection (4008)
-	FragmentsBytesMax int64 // all unfinished messages together; 0: an eighth of MemoryMax; over it: close 1013
+	FragmentsBytesMax int64 // all unfinished messages together; 0: an eighth of MemoryMax, which allows no more than a quarter; over it: close 1013
 	MemoryMax         int64 // of the process, bytes; 0: no limit. Near it clients and publishes are refused, then the largest outboxes cut off
 
 	// Time.
@@ -77,6 +78,9 @@ func (l *Limits) fill() error {
 			return errors.New("a bound must not be negative")
 		}
 	}
+	if _, err := readOrigins(l.AllowedOrigins); err != nil {
+		return err
+	}
 	if l.GroupBytesMax < 1 || l.GroupBytesMax > GroupBytesMax {
 		return fmt.Errorf("the bound on a group's name: %d is not within 1 to %d bytes", l.GroupBytesMax, GroupBytesMax)
 	}
@@ -91,13 +95,25 @@ func (l *Limits) bounds() *bounds {
 	b.groups, b.members = l.GroupsMax, l.MembersMax
 	b.clients, b.clientsPerAddress = l.ClientsMax, l.ClientsPerAddress
 	b.handshakeBytes, b.handshakes, b.handshakesPerSecond = l.HandshakeBytesMax, l.HandshakesMax, l.HandshakesPerSecond
-	b.origins, b.proxies, b.proxyProtocol = l.AllowedOrigins, l.TrustedProxies, l.ProxyProtocol
+	b.origins, _ = readOrigins(l.AllowedOrigins)
+	b.proxies, b.proxyProtocol = l.TrustedProxies, l.ProxyProtocol
 	b.outboxesBytes, b.dropSlow, b.fragmentsBytes, b.memoryBytes = l.OutboxesBytesMax, l.DropSlow, l.FragmentsBytesMax, l.MemoryMax
+	if l.MemoryMax > 0 { // cuts by the limit come once a tick, and much can be sent in one
+		b.outboxesBytes, b.fragmentsBytes = min(b.outboxesBytes, l.MemoryMax/2), min(b.fragmentsBytes, l.MemoryMax/4)
+	}
 	b.handshakeTicks = ticks(l.HandshakeTimeout)
 	b.messageTicks = ticksOrOff(l.MessageTimeout)
 	b.heartbeatTicks = ticksOrOff(l.Heartbeat)
 	b.slowTurnNanos = max(0, int64(l.SlowTurn))
 	return &b
+}
+
+// outboxesMax is outboxesBytes as a number to compare with.
+func (b *bounds) outboxesMax() int64 {
+	if b.outboxesBytes == 0 {
+		return math.MaxInt64
+	}
+	return b.outboxesBytes
 }
 
 func ticksOrOff(d time.Duration) uint32 {
@@ -128,9 +144,9 @@ type bounds struct {
 	clients             int
 	clientsPerAddress   int
 	handshakeBytes      int
-	handshakes          int // unfinished, on all loops
-	handshakesPerSecond int // on all loops
-	origins             []string
+	handshakes          int      // unfinished, on all loops
+	handshakesPerSecond int      // on all loops
+	origins             []origin // none: all
 	proxies             []netip.Prefix
 	proxyProtocol       bool
 
@@ -162,7 +178,7 @@ func defaultBounds() bounds {
 		groupBytes:      wsproto.GroupBytesMax,
 		groupsPerClient: 1024,
 		handshakeBytes:  8 << 10,
-		handshakes:      10_000,
+		handshakes:      100_000,
 		passNanos:       int64(time.Millisecond),
 		handshakeTicks:  ticks(10 * time.Second),
 		messageTicks:    ticks(2 * time.Minute),
@@ -182,11 +198,14 @@ func (s *Server) Apply(ctx context.Context, l Limits) error {
 	if err := l.fill(); err != nil {
 		return err
 	}
+	limitGo(l.MemoryMax)
 	return s.hub.apply(ctx, l.bounds())
 }
 
 func (h *Hub) apply(ctx context.Context, b *bounds) error {
 	h.bounds.Store(b)
+	h.limitConnections()
+	h.outboxesMax.Store(b.outboxesMax())
 	return h.each(ctx, func(s *shard) { s.adopt(b) })
 }
 
@@ -196,4 +215,8 @@ func (s *shard) adopt(b *bounds) {
 	s.bounds = b
 	s.readers = nil
 	s.reader = s.newReader()
+	if !s.rates.on {
+		s.rates.start(s.rim.now())
+	}
+	s.rates.adopt(b, len(s.clients))
 }

@@ -3,9 +3,20 @@ package loop
 // membership is the client's side of its place among a group's members. A client's memberships have places without
 // holes, 0 being client.first: most clients are in one group, and are to cost no second allocation.
 type membership struct {
-	group *group
-	pos   uint32 // place in group.members
+	group    *group
+	pos      uint32 // standingMember: place in group.members
+	standing standing
+	silent   bool // standingAsked: by an add_group without an id, too: who is refused is closed
 }
+
+// standing is how far a membership has come.
+type standing uint8
+
+const (
+	standingMember    standing = iota // among the group's members
+	standingAsked                     // the home has been asked for a place, and has not answered
+	standingRenounced                 // likewise, and the client has left since
+)
 
 // groupCount is the number of c's memberships.
 func (c *client) groupCount() int {
@@ -17,6 +28,16 @@ func (c *client) groupCount() int {
 	default:
 		return 1 + len(c.extra.further)
 	}
+}
+
+// renouncedCount is how many of them the client itself counts no more.
+func (c *client) renouncedCount() (n int) {
+	for at := range c.groupCount() {
+		if c.membership(at).standing == standingRenounced {
+			n++
+		}
+	}
+	return n
 }
 
 // membership is the one at a place.
@@ -43,10 +64,10 @@ func (c *client) memberOf(g *group) int {
 	return -1
 }
 
-// enrol makes c a member of g, behind its other memberships.
-func (c *client) enrol(g *group) (at int) {
+// ask notes that c wants to be a member of g, behind its other memberships.
+func (c *client) ask(g *group, silent bool) (at int) {
 	at = c.groupCount()
-	m := membership{group: g, pos: g.add(c)}
+	m := membership{group: g, standing: standingAsked, silent: silent}
 	if at == 0 {
 		c.first = m
 	} else {
@@ -56,10 +77,18 @@ func (c *client) enrol(g *group) (at int) {
 	return at
 }
 
+// confirm makes c, which has asked for the membership at a place, one of the group's members.
+func (c *client) confirm(at int) {
+	m := c.membership(at)
+	*m = membership{group: m.group, pos: m.group.add(c)}
+}
+
 // withdraw ends the membership at a place, into which the last one moves, and returns its group.
 func (c *client) withdraw(at int) *group {
 	m := *c.membership(at)
-	m.group.remove(m.pos)
+	if m.standing == standingMember {
+		m.group.remove(m.pos, at)
+	}
 	last := c.groupCount() - 1
 	*c.membership(at) = *c.membership(last)
 	*c.membership(last) = membership{}

@@ -12,13 +12,14 @@ func TestMembershipsCloseRanks(t *testing.T) {
 		groups := make([]*group, 6)
 		for i := range groups {
 			groups[i] = &group{}
-			(&client{}).enrol(groups[i])
+			other := &client{}
+			other.confirm(other.ask(groups[i], false))
 		}
 		c, in := &client{}, map[*group]bool{}
 		for range 60 {
 			g := groups[rng.IntN(len(groups))]
 			if at := c.memberOf(g); at < 0 {
-				c.enrol(g)
+				c.confirm(c.ask(g, false))
 				in[g] = true
 			} else if left := c.withdraw(at); left != g {
 				t.Fatalf("seed %d: withdrew from another group", seed)

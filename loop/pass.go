@@ -79,7 +79,10 @@ func (s *shard) pass(g *group) (finished bool) {
 		before := len(g.waiting)
 		taken := g.begin(s.bounds.batchBytes, s.takeSpare())
 		s.gathered -= taken + 24*(before-len(g.waiting))
-		s.count.passes.Add(1)
+		if sampled(s.count.passes.Add(1)) {
+			s.count.batches.observe(int64(g.batchCount))
+			g.begunAt = s.rim.now()
+		}
 	}
 	batch, served := g.batch, 0
 	finished = true
@@ -89,11 +92,13 @@ func (s *shard) pass(g *group) (finished bool) {
 		if c.state != stateOpen {
 			continue
 		}
-		if c.behind {
-			c.caughtUp()
-		}
 		s.culprit = c
-		s.push(c, batch)
+		if c.behind {
+			if s.caughtUp(c); c.state != stateOpen {
+				continue
+			}
+		}
+		s.push(c, batch, g.batchCount)
 		served++
 		if g.cur < g.end && s.spent() { // in this order: a clock reading must not be thrown away
 			finished = false
@@ -101,9 +106,14 @@ func (s *shard) pass(g *group) (finished bool) {
 		}
 	}
 	s.culprit = nil
+	served -= s.undelivered
+	s.undelivered = 0
 	s.count.deliveries.Add(uint64(served * g.batchCount))
 	s.count.bytesOut.Add(uint64(served * len(batch)))
 	if finished {
+		if g.begunAt != 0 {
+			s.count.passTimes.observe(s.rim.now() - g.begunAt)
+		}
 		s.keepSpare(g.finish())
 	}
 	return finished

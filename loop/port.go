@@ -26,7 +26,7 @@ const portsMax = 64
 // Errors of a port's methods. Nothing was accepted when one is returned, with the one exception of a context's error
 // from PublishSeq.
 var (
-	ErrBusy         = errors.New("busy: the lane to the group's home is full, try again")
+	ErrBusy         = errors.New("busy: the lane to the group's home is full, or memory is short; try again")
 	ErrStopping     = errors.New("the server is stopping or has stopped")
 	ErrBadGroup     = errors.New("a group's name has 1 to 255 bytes of UTF-8, or as many as the server allows")
 	ErrBadMessage   = errors.New("a message is UTF-8, of at most the server's message bound")
@@ -58,8 +58,8 @@ func (p *Port) Publish(group string, message []byte) error {
 	return p.publish(group, message, nil)
 }
 
-// PublishWait is Publish for who would rather wait than be told ErrBusy: it returns once there was room, or with ctx's
-// error. token comes out of the hub's tap with the message; nil: none.
+// PublishWait is Publish for who would rather wait than be told that a lane is full: it returns once there was room, or
+// with ctx's error; with ErrBusy only where memory is short. token comes out of the hub's tap with the message; nil: none.
 func (p *Port) PublishWait(ctx context.Context, group string, message []byte, token any) error {
 	r, err := p.request(group, message)
 	if err != nil {
@@ -138,6 +138,10 @@ func (p *Port) offer(home int, r *request, waits bool) (sent bool, err error) {
 	defer p.mu.Unlock()
 	if p.hub.stopping.Load() {
 		return false, ErrStopping
+	}
+	if p.hub.pressure.Load() != pressureNone {
+		count(&p.hub.shards[home].count.refused, refusedMemory)
+		return false, ErrBusy
 	}
 	if !p.up[home].fits(bytes) && (!waits || !p.up[home].await(bytes)) {
 		return false, nil

@@ -72,8 +72,10 @@ func Start(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	limitGo(cfg.MemoryMax)
 	s := &Server{hub: newHub(cfg.Loops, *cfg.bounds(), cfg.Page), log: cfg.Log, done: make(chan struct{})}
 	s.handler = newHandler(s.hub, cfg.Log)
+	s.hub.echo = cfg.Echo
 	for i, shard := range s.hub.shards {
 		shard.rim = s.handler.rim(i, cfg.PortableSend)
 	}
@@ -92,7 +94,7 @@ func Start(cfg Config) (*Server, error) {
 	case <-s.done:
 		return nil, fmt.Errorf("listen on %s: %w", cfg.Listen, s.err)
 	}
-	if err := s.boot(); err != nil {
+	if err := s.boot(cfg); err != nil {
 		s.handler.engineStop()
 		<-s.done
 		if s.err != nil {
@@ -101,7 +103,11 @@ func Start(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	go s.keepTime()
+	go s.keepMemory()
 	go s.keepAccepting()
+	w := newWatchdog(s.hub, s.log)
+	w.learn()
+	go s.keepWatch(w)
 	return s, nil
 }
 
@@ -125,12 +131,15 @@ func gnetAddress(listen string) (string, error) {
 // boot binds every shard to its loop, and only then lets clients in. gnet has no list of its loops, so the server dials
 // itself until it has seen a connection open on each; they are handed out in turn, so that takes as many dials as there
 // are loops.
-func (s *Server) boot() error {
+func (s *Server) boot(cfg Config) error {
 	var err error
 	if s.addr, err = s.handler.listener(); err != nil {
 		return err
 	}
 	s.hub.local = s.addr.String()
+	if err := s.handler.keepAlive(cfg.TCPKeepAlive, cfg.TCPUserTimeout); err != nil {
+		return fmt.Errorf("kernel settings of connections: %w", err)
+	}
 	deadline := time.Now().Add(bootTimeout)
 	for !s.handler.seen() {
 		if time.Now().After(deadline) {
@@ -148,7 +157,8 @@ func (s *Server) boot() error {
 	if err != nil {
 		return err
 	}
-	s.hub.clientsMax.Store(int64(room))
+	s.hub.descriptors.Store(int64(room))
+	s.hub.limitConnections()
 	s.handler.letIn()
 	return nil
 }
@@ -176,7 +186,7 @@ func (s *Server) dialSelf() error {
 // dialTimeout: the way to oneself is short; it takes time only when the accept queue is full.
 const dialTimeout = 500 * time.Millisecond
 
-// clientsMax is admission's bound: the descriptors that this process may still open, less a reserve. Out of
+// clientsMax is the bound on connections that nobody can raise: the descriptors that this process may still open, less a reserve. Out of
 // descriptors, everything fails: accepts, logs, the operator's socket.
 func clientsMax() (int, error) {
 	var limit unix.Rlimit
@@ -198,8 +208,8 @@ func clientsMax() (int, error) {
 	return room, nil
 }
 
-// descriptorReserve is kept for everything that is no client: the control socket, log files, a profile, name look-ups,
-// and connections that are accepted only to be refused.
+// descriptorReserve is kept for everything that is no client: 16 connections to the admin address, the control socket, log
+// files, name look-ups, and connections that are accepted only to be refused.
 const descriptorReserve = 32
 
 // keepTime counts ticks.
@@ -321,4 +331,9 @@ func (s *Server) ended(err error) {
 	close(s.done)
 }
 
-var stoppingAnswer, busyAnswer = wsproto.RejectStopping.AppendTo(nil), wsproto.RejectBusy.AppendTo(nil)
+var (
+	stoppingAnswer = wsproto.RejectStopping.AppendTo(nil)
+	busyAnswer     = wsproto.RejectBusy.AppendTo(nil)
+	addressAnswer  = wsproto.RejectAddress.AppendTo(nil)
+	memoryAnswer   = wsproto.RejectMemory.AppendTo(nil)
+)

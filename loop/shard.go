@@ -23,10 +23,11 @@ type shard struct {
 	down  []*lane[delivery] // from each home, this shard being the only consumer
 
 	// Any goroutine.
-	bell   bell
-	count  counters
-	calls  callList
-	inside atomic.Bool // a callback is running; read by others only to assert
+	bell     bell
+	count    counters
+	calls    callList
+	outboxes atomic.Int64  // bytes that wait for its clients; the loop writes
+	entries  atomic.Uint64 // odd: a callback is running; one more at the beginning and at the end of each. For the watchdog
 
 	// Owner: the loop that holds it.
 	home home
@@ -35,7 +36,8 @@ type shard struct {
 	bounds   *bounds
 	clients  []*client
 	lastSeen []uint32 // beside clients: tick of the last sign of life << 1 | a ping is out
-	groups   table[*group]
+	rates    rates    // beside clients, where there is a bound
+	groups   table[string, *group]
 	serial   uint32 // of the last client
 
 	// Loop only: work that has gathered.
@@ -57,15 +59,29 @@ type shard struct {
 	resting     bool   // this turn makes no passes, or no more
 	stopping    bool   // close everybody, a slice per turn
 
+	// Loop only: clients that are slow, or have something unfinished.
+	slow        []slow
+	slowFrom    int  // lookAtSlow goes on below this place
+	relieved    bool // this turn has cut off clients for the sake of all
+	undelivered int  // members that missed the batch of the pass under way
+	halves      []half
+
 	// Loop only: time.
 	tick       uint32
 	timed      []deadline
+	overdue    bool   // some deadlines have passed and wait for the next turn
+	oldest     int    // no entry of timed before this place is of an unfinished handshake
+	unfinished int    // clients in the handshake
+	lookedAt   uint32 // serial of the last client whose socket was surely looked at; see evict
 	beatFrom   int    // heartbeat: where the scan goes on
 	sends      uint32 // since the clock was last read
 	deadline   int64  // end of this turn's budget, 0: not set yet
 	heardAt    int64  // end of the last callback that brought bytes
 	deferredAt int64
-	closeAt    int // stopping: clients below this place are still to be closed
+	enteredAt  int64  // beginning of this callback, if its turn is timed
+	timedTurn  bool   // this callback is one of the sample
+	accepted   uint64 // publishes that clients sent, of which a sample is timed
+	closeAt    int    // stopping: clients below this place are still to be closed
 
 	// Loop only: memory kept for the next use.
 	parser  wsproto.CommandParser
@@ -86,7 +102,8 @@ type rim struct {
 	shut  func(fd int)             // end our direction of the stream
 	names func(conn) (l, r string) // local and remote address
 	panic func(any)                // a panic was caught; called while its stack can still be printed
-	ended func(*client, string)    // for the log: we end this client, and why; nil: nobody reads it
+
+	ended func(c *client, code wsproto.StatusCode, reason string) // for the log: we end this client; nil: nobody reads it
 }
 
 // callList is a list of functions that other goroutines want run on the loop. Any goroutine.
@@ -116,8 +133,9 @@ func (l *callList) take() []func(*shard) {
 }
 
 func newShard(h *Hub, index int) *shard {
-	s := &shard{index: index, hub: h, bounds: h.bounds.Load(), groups: newTable[*group](), parked: make([][]request, len(h.shards))}
+	s := &shard{index: index, hub: h, bounds: h.bounds.Load(), groups: newTable[string, *group](), parked: make([][]request, len(h.shards))}
 	s.reader = s.newReader()
+	s.rates.adopt(s.bounds, 0)
 	return s
 }
 
@@ -130,14 +148,23 @@ func (s *shard) opened(conn conn) (c *client) {
 	defer s.leave()
 	if len(s.clients) == 0 {
 		s.tick = s.hub.clock.Load() // a loop without clients is not woken by the clock
+		if s.rates.on {
+			s.rates.start(s.rim.now())
+		}
 	}
 	s.serial++
 	c = &client{shard: s, conn: conn, fd: int32(conn.Fd()), serial: s.serial, slot: uint32(len(s.clients))}
 	s.clients = append(s.clients, c)
 	s.lastSeen = append(s.lastSeen, s.tick<<1)
+	s.rates.add()
 	s.culprit = c
+	s.count.accepted.Add(1)
 	s.count.pending.Add(1)
+	s.unfinished++
 	s.time(c, s.bounds.handshakeTicks)
+	if s.crowded() {
+		s.kick()
+	}
 	return c
 }
 
@@ -184,10 +211,11 @@ func (s *shard) closed(c *client) {
 	}
 	if c.state == stateHandshake {
 		count(&s.count.handshakes, handshakeGone)
+		s.unfinished--
 	}
 	c.state = stateDead
 	s.dead = append(s.dead, c)
-	if s.inside.Load() {
+	if s.inside() {
 		return
 	}
 	s.enter(nil)
@@ -203,24 +231,32 @@ func (s *shard) woken() {
 	s.turn()
 }
 
-// kickedAwake goes on with a pass that ran out of budget.
+// kickedAwake goes on with what waits until the sockets were looked at: a pass that ran out of budget, for the most.
 func (s *shard) kickedAwake() {
 	s.enter(nil)
 	defer s.leave()
 	s.kicked, s.deferred = false, false
+	s.evict()
 	s.turn()
 }
 
 // enter begins a callback, leave ends it. No two callbacks of one shard ever overlap; that is gnet's promise and our
 // whole reason to need no locks, so it is asserted.
 func (s *shard) enter(c *client) {
+	n := s.entries.Load()
 	if invariants {
-		assert(s.inside.CompareAndSwap(false, true), "shard: two callbacks at once")
+		assert(n%2 == 0 && s.entries.CompareAndSwap(n, n+1), "shard: two callbacks at once")
 	} else {
-		s.inside.Store(true)
+		s.entries.Store(n + 1)
 	}
 	s.culprit = c
+	if s.timedTurn = sampled(n / 2); s.timedTurn {
+		s.enteredAt = s.rim.now()
+	}
 }
+
+// inside says whether a callback is running.
+func (s *shard) inside() bool { return s.entries.Load()%2 != 0 }
 
 func (s *shard) leave() {
 	if p := recover(); p != nil {
@@ -228,7 +264,10 @@ func (s *shard) leave() {
 	}
 	s.culprit = nil
 	s.deadline = 0
-	s.inside.Store(false)
+	if s.timedTurn {
+		s.count.turnTimes.observe(s.rim.now() - s.enteredAt)
+	}
+	s.entries.Store(s.entries.Load() + 1)
 }
 
 // survive closes the client that was being served when something of ours panicked, and sees to it that what the broken
@@ -258,7 +297,7 @@ func (s *shard) condemn(c *client) {
 			s.doom(c)
 		}
 	}()
-	c.dropInput()
+	s.dropInput(c)
 	s.reader = s.newReader() // the old one may hold half of a message
 	if s.outClient == c {
 		s.out, s.outClient = s.out[:0], nil

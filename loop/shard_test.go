@@ -3,6 +3,7 @@ package loop
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -71,12 +72,14 @@ func (st *stage) settle() {
 	}
 }
 
-// stageConn takes everything; it can be told to panic at its next write.
+// stageConn takes everything; it can be told to panic at its next write, or to take nothing for a while.
 type stageConn struct {
 	most   int // bytes of the largest write
 	shard  *shard
 	client *client
 	out    []byte
+	queued []byte // what waits while it is stuck
+	stuck  bool
 	closed bool
 	boom   bool
 }
@@ -86,11 +89,23 @@ func (c *stageConn) Write(p []byte) (int, error) {
 		c.boom = false
 		panic("a write that panics")
 	}
+	if c.stuck {
+		c.queued = append(c.queued, p...)
+		return len(p), nil
+	}
 	c.out = append(c.out, p...)
 	c.most = max(c.most, len(p))
 	return len(p), nil
 }
-func (c *stageConn) OutboundBuffered() int { return 0 }
+
+// take has a stuck connection take n of the bytes that wait.
+func (c *stageConn) take(n int) {
+	n = min(n, len(c.queued))
+	c.out, c.queued = append(c.out, c.queued[:n]...), c.queued[n:]
+	c.stuck = len(c.queued) > 0
+}
+
+func (c *stageConn) OutboundBuffered() int { return len(c.queued) }
 func (c *stageConn) Fd() int               { return 9 }
 
 func (st *stage) enter(loop int) *stageConn {
@@ -289,6 +304,34 @@ func TestSilenceIsMeasuredAcrossTheClocksWrap(t *testing.T) {
 	c.heard(t, "\x03\xe9")
 }
 
+// Clients that came together fall silent together.
+func TestPingsAreSpreadOverTicks(t *testing.T) {
+	const clients = 2*pingsPerTickMax + 1
+	st := newStage(1, func(b *bounds) { b.heartbeatTicks = 4 }) // so short that a tick scans the whole table
+	st.hub.clientsMax.Store(clients)
+	conns := make([]*stageConn, clients)
+	for i := range conns {
+		conns[i] = st.enter(0)
+	}
+	pinged, ticks := 0, 0
+	for before := 0; pinged < clients; before = pinged {
+		if ticks++; ticks > 20 {
+			t.Fatalf("pinged after %d ticks: got %d of %d clients, want all", ticks-1, pinged, clients)
+		}
+		st.hub.beat()
+		st.settle()
+		pinged = 0
+		for _, c := range conns {
+			if strings.Contains(string(c.out), "\x89\x00") {
+				pinged++
+			}
+		}
+		if pinged-before > pingsPerTickMax {
+			t.Fatalf("one tick pinged %d clients, want at most %d", pinged-before, pingsPerTickMax)
+		}
+	}
+}
+
 // A turn's passes end with their budget, however the groups are cut: many of one member as well as one of many.
 func TestATurnsPassesKeepTheirBudget(t *testing.T) {
 	const sendNanos, budget = 10_000, 1_000_000
@@ -344,6 +387,47 @@ func TestAStoppingServerClosesItsClientsInSlices(t *testing.T) {
 	}
 	if turns != 4 {
 		t.Errorf("turns: got %d, want 4", turns)
+	}
+}
+
+// laggard takes everything into a queue that empties when the test says so.
+type laggard struct {
+	stageConn
+	queued int
+}
+
+func (c *laggard) OutboundBuffered() int { return c.queued }
+
+func TestAStopWaitsForWhoStillTakesItsLastBytes(t *testing.T) {
+	st := newStage(1, nil)
+	s := st.hub.shards[0]
+	cuts := 0
+	s.rim.cut = func(c conn) {
+		cuts++
+		s.closed(c.(*laggard).client)
+	}
+	c := &laggard{}
+	c.shard = s
+	st.hub.admit()
+	c.client = s.opened(c)
+	s.traffic(c.client, []byte(simRequest))
+	c.queued = 1 << 20
+	s.stopping, s.closeAt = true, 1
+	wait := func(ticks uint32) {
+		for range ticks {
+			st.hub.beat()
+			st.settle()
+		}
+	}
+	s.woken()
+	wait(10 * s.bounds.closeTicks)
+	if cuts != 0 {
+		t.Errorf("while bytes wait for it and the stop's time is not over: got %d cuts, want none", cuts)
+	}
+	c.queued = 0
+	wait(2 * s.bounds.closeTicks)
+	if cuts != 1 {
+		t.Errorf("once it has taken all and does not end the connection: got %d cuts, want 1", cuts)
 	}
 }
 
@@ -456,6 +540,36 @@ func TestAPanicInADeliveryLosesNoHomesNoteThatItWaitsForRoom(t *testing.T) {
 }
 
 // Where room is scarce, the loop that is served first would take all of it.
+func TestALoopLetsGoOfAHomeThatOthersKeepBusy(t *testing.T) {
+	if runtime.GOMAXPROCS(0) < 2 {
+		t.Skip("there is nobody else to keep it busy on one CPU")
+	}
+	st := newStage(2, nil)
+	s, busy := st.hub.shards[0], &st.hub.shards[1].home
+	over := make(chan struct{})
+	defer close(over)
+	go func() {
+		for {
+			select {
+			case <-over:
+				return
+			default:
+				note(&busy.fresh, 1)
+			}
+		}
+	}()
+	for deadline := time.Now().Add(time.Minute); !st.kicks[0]; {
+		if time.Now().After(deadline) {
+			t.Fatal("the loop has not broken off, or the home was never busy for long enough")
+		}
+		s.toHost |= 1 << 1
+		s.woken()
+	}
+	if s.toHost&(1<<1) == 0 || busy.held.Load() {
+		t.Errorf("after it has broken off: got homes to host %b and held %v, want the busy one noted and free", s.toHost, busy.held.Load())
+	}
+}
+
 func TestAHomeServesAnotherLoopFirstEachTime(t *testing.T) {
 	st := newStage(3, func(b *bounds) { b.laneSlots = 2 })
 	member := st.enter(0)

@@ -29,10 +29,15 @@ type actor struct {
 	lastOf  map[string]map[string]int // per group and sender: the last heard, for FIFO
 	saw     map[string][]int          // per group: message numbers in the order heard
 	plain   []*simMessage             // sent without an id in this life
+	log     []simHeard                // messages and gaps in the order heard
+	missed  uint64                    // messages, by the gaps heard
 	closing bool                      // a Close frame was heard
 	killed  bool                      // it broke off itself
 	said    bool                      // it has sent a Close frame
 }
+
+// simHeard is a message that was heard, or a gap if the message is nil.
+type simHeard struct{ message *simMessage }
 
 // simMembership is what a peer knows of its own membership.
 type simMembership struct {
@@ -40,8 +45,15 @@ type simMembership struct {
 	ackedAt int  // step of its answer, 0: none yet
 	leaving int  // leave_groups under way
 	left    bool // a leave was answered, and no add_group was sent since
-	unsure  bool // an add_group without an id: refused or not, nobody says
+	unsure  bool // an add_group without an id, or a leave_group that was refused: member or not, nobody says
+	silent  bool // an add_group without an id
+	asks    int  // add_groups with an id under way
 	refused bool // an add_group was refused, so what was sent behind it need not come back
+}
+
+// out says that the peer is not a member, as far as it has been told.
+func (m *simMembership) out() bool {
+	return !m.unsure && m.leaving == 0 && m.asks == 0 && m.ackedAt == 0 && (m.refused || m.left)
 }
 
 type simCommand struct {
@@ -87,12 +99,34 @@ const simRequest = "GET / HTTP/1.1\r\nHost: sim\r\nUpgrade: websocket\r\nConnect
 
 func (a *actor) connect() {
 	a.flushOrder()
+	if a.life > 0 {
+		a.w.missed += a.missed
+		a.w.uncounted = a.w.uncounted || !a.heardAll()
+	}
 	life := a.life + 1
 	*a = actor{w: a.w, index: a.index, life: life}
 	a.asked, a.joined = map[int]*simCommand{}, map[string]*simMembership{}
 	a.got, a.lastOf, a.saw = map[string]map[int]bool{}, map[string]map[string]int{}, map[string][]int{}
 	a.sock = a.w.openSocket()
-	a.toServer = []byte(simRequest)
+	a.toServer = a.w.request(a.sock.client)
+}
+
+// request is what a peer begins with. Behind a proxy that is trusted, the proxy says whom it speaks for.
+func (w *world) request(c *client) []byte {
+	from := c.source()
+	if from == nil || !from.trusted {
+		return []byte(simRequest)
+	}
+	name := fmt.Sprintf("192.0.2.%d", w.rng.IntN(8))
+	forwarded := fmt.Appendf(nil, "%sX-Forwarded-For: %s\r\n\r\n", strings.TrimSuffix(simRequest, "\r\n"), name)
+	switch {
+	case !from.awaits:
+		return forwarded
+	case w.chance(20):
+		return append([]byte("PROXY UNKNOWN\r\n"), forwarded...)
+	default:
+		return fmt.Appendf(nil, "PROXY TCP4 %s 10.0.0.1 1 2\r\n%s", name, simRequest)
+	}
 }
 
 // flushOrder hands over what this life saw, for the check of the total order.
@@ -130,9 +164,9 @@ func (a *actor) act() {
 		a.raw(0x80, `"}`)
 	case n < 90:
 		a.say(`[1,2,"no command"]`)
-	case n < 92 && a.w.chance(20):
+	case n < 92 && !a.w.calm && a.w.chance(20):
 		a.hangUp()
-	case n < 93 && a.w.chance(20):
+	case n < 93 && !a.w.calm && a.w.chance(20):
 		a.raw(0xC1, "rsv") // a protocol error
 		a.said = true
 	default:
@@ -175,6 +209,10 @@ func (a *actor) join(group string, withID bool) {
 	}
 	m.left = false
 	m.unsure = m.unsure || !withID
+	m.silent = m.silent || !withID
+	if withID {
+		m.asks++
+	}
 	a.ask(&simCommand{verb: "add_group", group: group, membership: m}, "", withID)
 }
 
@@ -268,7 +306,8 @@ func (a *actor) frame() bool {
 			return false
 		}
 		a.upgraded = strings.HasPrefix(string(a.heard), "HTTP/1.1 101 ")
-		a.w.must(a.upgraded || strings.HasPrefix(string(a.heard), "HTTP/1.1 408 "), "handshake: got %q", a.heard)
+		a.w.must(a.upgraded || strings.HasPrefix(string(a.heard), "HTTP/1.1 408 ") || strings.HasPrefix(string(a.heard), "HTTP/1.1 429 ") ||
+			strings.HasPrefix(string(a.heard), "HTTP/1.1 503 ") && a.w.hub.bounds.Load().fragmentsBytes > 0, "handshake: got %q", a.heard)
 		a.heard = a.heard[end+4:]
 		a.closing = !a.upgraded
 		return a.upgraded
@@ -315,6 +354,13 @@ func (a *actor) hear(text string) {
 		a.message(text)
 		return
 	}
+	if n, isGap := strings.CutPrefix(text, `{"event":"gap","messages":`); isGap {
+		messages, err := strconv.Atoi(strings.TrimSuffix(n, "}"))
+		a.w.must(err == nil && messages > 0 && a.w.hub.bounds.Load().dropSlow && a.nextID > 0, "actor %d: gap %q", a.index, text)
+		a.missed += uint64(messages)
+		a.log = append(a.log, simHeard{})
+		return
+	}
 	if a.w.stranger && !strings.HasPrefix(text, `{"id":`) {
 		return // a fuzzed client's message
 	}
@@ -330,24 +376,42 @@ func (a *actor) hear(text string) {
 	delete(a.asked, r.ID)
 	a.w.must(r.OK != (r.Error != nil), "reply %q", text)
 	if r.Error != nil {
-		a.w.must(r.Error.Code == "busy" && a.w.tight || r.Error.Code == "too_many_groups" && c.verb == "add_group",
-			"actor %d: refused: %q", a.index, text)
+		a.w.must(a.mayBeRefused(r.Error.Code, c), "actor %d: refused: %q", a.index, text)
 	}
 	switch c.verb {
 	case "add_group":
+		c.membership.asks--
 		c.membership.refused = c.membership.refused || !r.OK
 		if r.OK && c.membership.ackedAt == 0 {
 			c.membership.ackedAt = a.w.step
 		}
 	case "leave_group":
-		a.w.must(r.OK, "leave refused: %q", text)
-		if c.membership.leaving--; c.membership.leaving == 0 && c.membership.sentAt == 0 {
-			c.membership.left = true
+		c.membership.unsure = c.membership.unsure || !r.OK
+		if c.membership.leaving--; r.OK && c.membership.leaving == 0 && c.membership.sentAt == 0 {
+			c.membership.left, c.membership.unsure = true, false
 		}
 	case "send_to_group":
 		a.w.must(r.OK == (r.Seq != nil), "reply %q", text)
 		c.message.accepted = r.OK
 	}
+}
+
+// mayBeRefused says whether a world's bounds can be the reason of an error.
+func (a *actor) mayBeRefused(code string, c *simCommand) bool {
+	b := a.w.hub.bounds.Load()
+	switch joins := c.verb == "add_group"; code {
+	case "busy":
+		return a.w.tight && c.verb != "leave_group"
+	case "too_many_groups":
+		return joins
+	case "group_full":
+		return joins && (b.members > 0 || a.w.changing)
+	case "groups_full":
+		return joins && (b.groups > 0 || a.w.changing)
+	case "rate_limited":
+		return b.commandsPerSecond > 0 || b.bytesPerSecond > 0 || a.w.changing
+	}
+	return false
 }
 
 // message holds a group message against the promises that can be judged at once.
@@ -358,6 +422,7 @@ func (a *actor) message(text string) {
 	a.w.must(number < len(a.w.sent) && a.w.sent[number].text == text, "actor %d: garbled %q", a.index, text)
 	m := a.joined[group]
 	a.w.must(m != nil, "actor %d: a message of %s, which it never joined", a.index, group)
+	a.w.must(!m.out(), "actor %d: message %d of %s, of which it was told that it is not a member", a.index, number, group)
 	a.w.must(!m.left, "actor %d: message %d of %s after its leave was answered", a.index, number, group)
 	if a.got[group] == nil {
 		a.got[group], a.lastOf[group] = map[int]bool{}, map[string]int{}
@@ -368,6 +433,7 @@ func (a *actor) message(text string) {
 	a.w.must(!any || last < number, "actor %d: message %d of %s after %d", a.index, number, sender, last)
 	a.lastOf[group][sender] = number
 	a.saw[group] = append(a.saw[group], number)
+	a.log = append(a.log, simHeard{a.w.sent[number]})
 }
 
 // checkEnd judges a world at rest: every question answered, every cut explained, nobody who stayed misses anything.
@@ -386,10 +452,12 @@ func (w *world) checkEnd() {
 			m.accepted = true // refused, it would have been closed
 		}
 	}
+	w.countGaps()
 	for _, a := range w.actors {
 		if a.sock.closed || a.closing || a.killed || a.said || !a.upgraded {
 			continue
 		}
+		missing := uint64(0)
 		for group, in := range a.joined {
 			if in.sentAt == 0 || in.unsure {
 				continue
@@ -397,12 +465,14 @@ func (w *world) checkEnd() {
 			for _, m := range w.sent {
 				owed := in.ackedAt > 0 && m.issuedAt > in.ackedAt ||
 					in.ackedAt > 0 && !in.refused && m.from == a && m.life == a.life && m.issuedAt > in.sentAt
-				if m.group == group && m.accepted && owed {
-					w.must(a.got[group][m.number], "actor %d, member of %s since step %d: message %d of step %d is missing",
+				if m.group == group && m.accepted && owed && !a.got[group][m.number] {
+					missing++
+					w.must(a.toldOf(m), "actor %d, member of %s since step %d: message %d of step %d is missing",
 						a.index, group, in.ackedAt, m.number, m.issuedAt)
 				}
 			}
 		}
+		w.must(missing <= a.missed, "actor %d: misses %d messages, was told of %d", a.index, missing, a.missed)
 	}
 	for _, a := range w.actors {
 		a.flushOrder()
@@ -414,6 +484,42 @@ func (w *world) checkEnd() {
 		w.checkOneOrder(group, lists)
 	}
 	w.order = map[string][][]int{}
+}
+
+// toldOf says whether a gap was heard in the place of a message: behind all that the message's sender had sent to the
+// group before it, and before all that came after it.
+func (a *actor) toldOf(m *simMessage) (told bool) {
+	for _, h := range a.log {
+		switch {
+		case h.message == nil:
+			told = true
+		case h.message.group != m.group || h.message.sender != m.sender:
+		case h.message.number < m.number:
+			told = false
+		default:
+			return told
+		}
+	}
+	return told
+}
+
+// heardAll says whether a client has heard its last word, or is there to hear it.
+func (a *actor) heardAll() bool {
+	return a.closing && !a.killed && !a.sock.lost || a.live()
+}
+
+// countGaps: where everybody has heard everything, clients were told of exactly those messages that were dropped.
+func (w *world) countGaps() {
+	missed := w.missed
+	for _, a := range w.actors {
+		if w.uncounted || !a.heardAll() {
+			return
+		}
+		missed += a.missed
+	}
+	dropped := w.hub.Snapshot().Total().SlowDropped
+	w.must(missed == dropped, "clients were told of %d dropped messages, want %d", missed, dropped)
+	w.exactGaps = dropped
 }
 
 // checkOneOrder: there is one order of a group's messages that all the lists agree with. Each list says "this before
@@ -460,11 +566,14 @@ func (w *world) checkEmpty() {
 	w.settle()
 	total := w.hub.Snapshot().Total()
 	w.must(total.Clients == 0 && total.Pending == 0 && total.Members == 0 && total.Groups == 0 && total.Homes == 0 &&
-		total.LaneDepth == 0, "left over: %+v", total)
+		total.LaneDepth == 0 && w.hub.census.groups.Load() == 0, "left over: %+v", total)
 	w.must(w.hub.connections.Load() == 0, "connections: %d", w.hub.connections.Load())
+	taken, addresses := w.hub.seats()
+	w.must(taken == 0 && addresses == 0, "seats: %d taken of %d addresses", taken, addresses)
 	for i, s := range w.hub.shards {
 		w.must(len(s.groups.m) == 0 && len(s.home.groups.m) == 0 && len(s.clients) == 0 && len(s.lastSeen) == 0 &&
 			len(s.passes) == 0 && s.gathered == 0 && s.parkedBytes == 0 && len(s.idle) == 0 && len(s.timed) == 0 &&
+			s.unfinished == 0 && s.oldest == 0 && len(s.slow) == 0 && len(s.halves) == 0 && s.outboxes.Load() == 0 && w.hub.fragments.Load() == 0 && w.hub.halves.Load() == 0 &&
 			s.home.stalled == 0 && s.held == 0 && s.toHost == 0 && !s.home.held.Load(), "loop %d is not empty: groups %d, homes %d, clients %d, passes %d, gathered %d, parked %d, idle %d, timed %d, stalled %b, held %b",
 			i, len(s.groups.m), len(s.home.groups.m), len(s.clients), len(s.passes), s.gathered, s.parkedBytes, len(s.idle),
 			len(s.timed), s.home.stalled, s.held)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
+	"net/netip"
 	"syscall"
 	"testing"
 )
@@ -41,26 +42,33 @@ func TestPromisesHoldInSimulatedWorlds(t *testing.T) {
 
 // world is one simulated process with its peers.
 type world struct {
-	t        *testing.T
-	seed     uint64
-	rng      *rand.Rand
-	hub      *Hub
-	port     *Port
-	nanos    int64
-	step     int
-	wakes    []bool // by shard: a wake-up is under way
-	kicks    []bool
-	fds      map[int]*socket // open descriptors; numbers are used again at once, as a kernel does
-	actors   []*actor
-	groups   []string
-	order    map[string][][]int // per group: what each actor saw, for the total order
-	sent     []*simMessage
-	before   []kickState
-	kickRan  bool
-	tap      *simTap // nil: this world has none
-	patient  *simWaiter
-	stranger bool // somebody who is no actor may publish
-	tight    bool // bounds so small that refusals are expected
+	t         *testing.T
+	seed      uint64
+	rng       *rand.Rand
+	hub       *Hub
+	port      *Port
+	nanos     int64
+	step      int
+	wakes     []bool // by shard: a wake-up is under way
+	kicks     []bool
+	fds       map[int]*socket // open descriptors; numbers are used again at once, as a kernel does
+	actors    []*actor
+	groups    []string
+	order     map[string][][]int // per group: what each actor saw, for the total order
+	sent      []*simMessage
+	before    []kickState
+	kickRan   bool
+	tap       *simTap // nil: this world has none
+	patient   *simWaiter
+	stranger  bool   // somebody who is no actor may publish
+	exactGaps uint64 // messages that were dropped, in a world where every client has told how many
+	calm      bool   // no client ends of its own will
+	missed    uint64 // by the gaps that earlier lives heard
+	uncounted bool   // some life ended without hearing all that there was to hear
+	tight     bool   // bounds so small that refusals are expected
+	changing  bool   // an operator changes bounds on groups, members and rates now and then
+
+	awayAtOnce uint64 // connections refused before they were clients
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
@@ -78,9 +86,23 @@ func newWorld(t *testing.T, seed uint64) *world {
 	b.outboxBytes = pick(1500, 20000, 1<<20)
 	b.messageBytes = 2000
 	b.groupsPerClient = pick(2, 4, 1024)
+	w.changing = w.rng.IntN(4) == 0
+	w.chooseBounds(&b)
 	b.passNanos = int64(pick(3000, 50_000, 1_000_000))
 	b.handshakeTicks, b.closeTicks = 40, 5
 	b.heartbeatTicks = uint32(pick(0, 6, 300))
+	b.handshakes = pick(2, 10, 10_000)
+	b.clientsPerAddress = pick(0, 0, 1, 3)
+	b.proxies = simProxies[:pick(0, 1)]
+	b.proxyProtocol = w.chance(50)
+	b.outboxesBytes = int64(pick(0, 0, 0, 3000, 30_000))
+	b.dropSlow = w.chance(60)
+	b.fragmentsBytes = int64(pick(0, 0, 0, 2000))
+	b.messageTicks = uint32(pick(0, 6))
+	if w.calm = w.chance(30); w.calm { // clients may miss messages, and stay to count them
+		b.outboxesBytes, b.dropSlow, b.fragmentsBytes, b.messageTicks = 0, true, 0, 0
+		b.outboxBytes = pick(1500, 5000)
+	}
 	w.tight = b.laneSlots < 256 || b.laneBytes < 1<<20 || b.parkBytes < 1<<20 || b.gatherBytes < 4<<20
 	loops := pick(1, 2, 3, 8)
 	w.hub = newHub(loops, b, []byte("page"))
@@ -121,10 +143,30 @@ func newWorld(t *testing.T, seed uint64) *world {
 	return w
 }
 
+// chooseBounds sets those that an operator may change under way.
+func (w *world) chooseBounds(b *bounds) {
+	pick := func(of ...int) int { return of[w.rng.IntN(len(of))] }
+	b.groups = pick(0, 0, 1, 2, 5)
+	b.members = pick(0, 0, 1, 2, 4, 8)
+	b.commandsPerSecond = pick(0, 0, 0, 10, 50)
+	b.bytesPerSecond = pick(0, 0, 0, 2_000, 20_000)
+}
+
+// changeBounds has every loop go over to other bounds, each when it next looks.
+func (w *world) changeBounds() {
+	b := *w.hub.bounds.Load()
+	w.chooseBounds(&b)
+	w.hub.bounds.Store(&b)
+	for i, s := range w.hub.shards {
+		s.calls.add(func(s *shard) { s.adopt(&b) })
+		w.hub.rouse(i)
+	}
+}
+
 // must ends the test with all that is needed to see the failure again.
 func (w *world) must(ok bool, format string, args ...any) {
-	w.t.Helper()
 	if !ok {
+		w.t.Helper() // only here: it takes half of the simulation's time
 		w.t.Fatalf("seed %d, step %d: %s\nreplay: go test ./loop -run Simulated -sim.seed %d",
 			w.seed, w.step, fmt.Sprintf(format, args...), w.seed)
 	}
@@ -146,13 +188,17 @@ func (w *world) run() {
 		}
 		w.checkKicks()
 		w.checkBounds()
+		w.checkRolls()
 	}
 	for _, a := range w.actors {
 		a.stalled = false
 	}
 	w.tap.wakeUp()
 	w.settle()
+	w.hub.beat() // a client that has nothing else to hear is told of its gap by the next tick
+	w.settle()
 	w.checkEnd()
+	w.checkMembers()
 	for _, a := range w.actors {
 		if w.chance(50) {
 			a.leaveAll()
@@ -189,15 +235,25 @@ func (w *world) event() {
 		a.sock.writable()
 	case n < 93:
 		a.stalled = !a.stalled
+	case n < 94 && w.changing:
+		w.changeBounds()
 	case n < 95:
 		w.hub.beat()
+		if w.hub.shards[0].rates.on {
+			w.nanos += int64(tickPeriod)
+		}
+		if w.chance(50) {
+			w.checkOutboxes()
+		}
 	case n < 96:
 		w.publishByPort()
 	case n < 97:
 		w.publishPatiently()
-	case n < 98:
+	case n < 98 && w.chance(95):
 		w.tap.event()
-	case n < 99 && w.chance(30):
+	case n < 98:
+		w.limitAddresses(w.rng.IntN(4))
+	case n < 99 && !w.calm && w.chance(30):
 		a.die()
 	default:
 		if a.sock.gone() {
@@ -309,12 +365,132 @@ func (w *world) checkBounds() {
 		w.must(s.parkedBytes <= b.parkBytes, "loop %d: parked %d bytes, bound %d", i, s.parkedBytes, b.parkBytes)
 		w.must(s.gathered >= 0 && s.gathered <= b.gatherBytes+b.messageBytes+64,
 			"loop %d: gathered %d bytes, bound %d", i, s.gathered, b.gatherBytes)
-		w.must(!s.inside.Load(), "loop %d: still inside", i)
+		w.must(!s.inside(), "loop %d: still inside", i)
 	}
+	w.checkSeats()
+	w.checkHalves()
 	for fd, sock := range w.fds {
 		most := b.outboxBytes + max(b.batchBytes, b.messageBytes+4, replyBytesMax+512) + 200
 		w.must(len(sock.outbound) <= most, "descriptor %d: %d bytes in the outbox, bound %d", fd, len(sock.outbound), most)
 	}
+}
+
+// checkRolls holds every roll against the bound, and against the places that somebody has: a member, or a client that is
+// still to be told. It is so at every moment, not only at rest.
+func (w *world) checkRolls() {
+	b := w.hub.bounds.Load()
+	places, rolls := map[string]int{}, map[string]int{}
+	for _, s := range w.hub.shards {
+		for name, g := range s.groups.m {
+			places[name] += len(g.members)
+			w.must(len(g.members) == 0 || g.roll != nil, "group %s has members on loop %d and no roll", name, s.index)
+		}
+		for _, down := range s.down {
+			for i := range down.len() {
+				if d := &down.slots[(down.head.Load()+uint64(i))&down.mask]; d.op == opJoined {
+					places[d.local.name]++
+				}
+			}
+		}
+	}
+	begun := 0
+	for _, s := range w.hub.shards {
+		for name, hg := range s.home.groups.m {
+			rolls[name] = int(hg.roll.members.Load())
+			w.must(rolls[name] == places[name], "group %s: %d on the roll, %d places taken", name, rolls[name], places[name])
+			w.must(w.changing || b.members == 0 || rolls[name] <= b.members, "group %s: %d members, bound %d", name, rolls[name], b.members)
+			if rolls[name] > 0 {
+				begun++
+			}
+			for _, l := range hg.locals {
+				w.must(l.g.roll == nil || l.g.roll == &hg.roll, "group %s: loop %d has another roll", name, l.loop)
+			}
+		}
+	}
+	for name, n := range places {
+		w.must(rolls[name] == n, "group %s: %d places taken, %d on the roll", name, n, rolls[name])
+	}
+	w.must(int(w.hub.census.groups.Load()) == begun, "%d groups counted, %d have members", w.hub.census.groups.Load(), begun)
+	w.must(w.changing || b.groups == 0 || begun <= b.groups, "%d groups, bound %d", begun, b.groups)
+	for i, s := range w.hub.shards {
+		for _, r := range []*rate{&s.rates.commands, &s.rates.bytes} {
+			w.must(r.perSecond == 0 && r.due == nil || len(r.due) == len(s.clients),
+				"loop %d: %d rates for %d clients", i, len(r.due), len(s.clients))
+		}
+	}
+}
+
+// checkMembers holds what peers were told against what is so, at rest.
+func (w *world) checkMembers() {
+	for _, s := range w.hub.shards {
+		for name, g := range s.groups.m {
+			w.must(g.asked == 0, "group %s: loop %d waits for the home's word at rest", name, s.index)
+		}
+	}
+	for _, a := range w.actors {
+		if a.sock.closed || a.closing || a.killed || a.said || !a.upgraded || len(a.toServer) > 0 {
+			continue
+		}
+		for name, m := range a.joined {
+			g, member := a.sock.shard.groups.m[name], false
+			if g != nil {
+				if at := a.sock.client.memberOf(g); at >= 0 {
+					member = true
+					pos := a.sock.client.membership(at).pos
+					w.must(g.members[pos] == a.sock.client, "actor %d: not among the members of %s", a.index, name)
+				}
+			}
+			w.must(member || m.unsure || m.ackedAt == 0, "actor %d was told that it is in %s, and is not", a.index, name)
+			w.must(member || !m.silent, "actor %d was not told that it is not in %s", a.index, name)
+			w.must(!member || !m.out(), "actor %d was told that it is not in %s, and is", a.index, name)
+		}
+	}
+}
+
+// checkOutboxes has all loops notice a tick, in which each looks at its slow clients: behind it the books are right.
+func (w *world) checkOutboxes() {
+	all := int64(0)
+	for i, s := range w.hub.shards {
+		w.wakes[i] = false
+		s.woken()
+		held := int64(0)
+		for _, sock := range w.fds {
+			if n := len(sock.outbound); sock.shard == s && n > 0 {
+				held += int64(n)
+				x := sock.client.extra
+				w.must(x != nil && x.slow > 0 && s.slow[x.slow-1].client == sock.client && sock.client.behind,
+					"descriptor %d: %d bytes in the outbox, and no loop knows", sock.fd, n)
+			}
+		}
+		w.must(s.outboxes.Load() == held, "loop %d: outboxes hold %d bytes, its books say %d", i, held, s.outboxes.Load())
+		w.must(s.count.slow.Load() == int64(len(s.slow)), "loop %d: %d clients are behind, counted %d", i, len(s.slow), s.count.slow.Load())
+		all += held
+	}
+	w.must(w.hub.outboxes.Load() == all, "all outboxes hold %d bytes, the books say %d", all, w.hub.outboxes.Load())
+}
+
+// checkHalves holds the books of unfinished input against what clients really hold.
+func (w *world) checkHalves() {
+	all, clients := int64(0), int64(0)
+	for i, s := range w.hub.shards {
+		held := int64(0)
+		for _, c := range s.clients {
+			if x := c.extra; x != nil && (x.reader != nil || x.head != nil) {
+				n := cap(x.head)
+				if x.reader != nil {
+					n = readerBytes + x.reader.Held()
+				}
+				w.must(x.half > 0 && s.halves[x.half-1] == half{c, n, s.halves[x.half-1].since},
+					"loop %d: client %d holds %d bytes unfinished, its books say otherwise", i, c.id(), n)
+				held += int64(n)
+				clients++
+			}
+		}
+		w.must(s.count.fragmentBytes.Load() == held, "loop %d: %d bytes unfinished, its books say %d", i, held, s.count.fragmentBytes.Load())
+		all += held
+	}
+	w.must(w.hub.fragments.Load() == all && w.hub.halves.Load() == clients, "%d bytes of %d clients unfinished, the books say %d of %d",
+		all, clients, w.hub.fragments.Load(), w.hub.halves.Load())
 }
 
 // kickState is what checkKicks needs to know from before an event.
@@ -356,6 +532,48 @@ type socket struct {
 	lost     bool   // closed with bytes queued that the peer would not take
 }
 
+// simProxies are trusted in some worlds.
+var simProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+
+// limitAddresses changes the bound on connections from one address as a reload would.
+func (w *world) limitAddresses(most int) {
+	b := *w.hub.bounds.Load()
+	b.clientsPerAddress = most
+	w.hub.bounds.Store(&b)
+	for _, s := range w.hub.shards {
+		s.adopt(&b)
+	}
+}
+
+// checkSeats: the table of addresses counts those clients who have a seat, and no others.
+func (w *world) checkSeats() {
+	want := map[address]uint32{}
+	for _, s := range w.hub.shards {
+		for _, c := range s.clients {
+			if from := c.source(); from != nil && from.seated {
+				want[from.address]++
+			}
+		}
+	}
+	seats := 0
+	for i := range w.hub.addresses.stripes {
+		for a, n := range w.hub.addresses.stripes[i].taken.m {
+			w.must(n == want[a], "address %x: %d seats are taken, %d clients have one", a, n, want[a])
+			seats++
+		}
+	}
+	w.must(seats == len(want), "%d addresses in the table, %d with clients", seats, len(want))
+}
+
+// peerAddress is where the next connection comes from: one of few, or the proxy that some worlds trust.
+func (w *world) peerAddress() netip.Addr {
+	if w.chance(30) {
+		return netip.AddrFrom4([4]byte{10, 0, 0, 1})
+	}
+	return netip.AddrFrom4([4]byte{192, 0, 2, byte(w.rng.IntN(8))})
+}
+
+// openSocket connects from somewhere; a second time if it is refused at once.
 func (w *world) openSocket() *socket {
 	fd := 3
 	for w.fds[fd] != nil {
@@ -364,8 +582,15 @@ func (w *world) openSocket() *socket {
 	room := []int{64, 700, 1 << 20}[w.rng.IntN(3)]
 	sock := &socket{w: w, fd: fd, room: room, shard: w.hub.shards[w.rng.IntN(len(w.hub.shards))]}
 	w.fds[fd] = sock
+	from, ok := sock.shard.arrive(w.peerAddress())
+	if !ok { // then from one that nobody else is from
+		w.awayAtOnce++
+		from, ok = sock.shard.arrive(netip.AddrFrom4([4]byte{198, 51, byte(w.awayAtOnce >> 8), byte(w.awayAtOnce)}))
+		w.must(ok, "the first connection from an address was refused")
+	}
 	w.must(w.hub.admit(), "admission refused")
 	sock.client = sock.shard.opened(sock)
+	sock.client.comesFrom(from)
 	return sock
 }
 
@@ -442,11 +667,17 @@ func (s *socket) close() {
 func (s *socket) gone() bool { return s == nil || s.closed && len(s.kernel) == 0 }
 
 // simSum shows that the worlds together did what they are meant to: a simulation that never fills a lane tests little.
-type simSum struct{ refused, slow, deliveries, shared, tapped, waited uint64 }
+type simSum struct {
+	refused, slow, deliveries, shared, evicted, away uint64
+	gaps, dropped, exact, fragments, late            uint64
+	tapped, waited                                   uint64
+	refusedBy                                        map[string]uint64
+}
 
 func (s *simSum) add(w *world) {
 	t := w.hub.Snapshot().Total()
 	s.refused += t.Refused
+	addTo(&s.refusedBy, t.RefusedBy)
 	s.slow += t.SlowClosed
 	s.deliveries += t.Deliveries
 	s.shared += t.Published
@@ -454,13 +685,37 @@ func (s *simSum) add(w *world) {
 	if w.patient != nil {
 		s.waited += uint64(w.patient.waits)
 	}
+	s.evicted += t.Handshakes["evicted"]
+	s.away += t.RefusedClientsBy["address"] + w.awayAtOnce
+	s.gaps += t.SlowGaps
+	s.dropped += t.SlowDropped
+	s.exact += w.exactGaps
+	s.fragments += t.FragmentsClosed
+	s.late += t.MessageTimeouts
 }
 
 func (s *simSum) check(t *testing.T) {
-	t.Logf("deliveries %d, publishes %d, of which taps heard %d, refused %d, waits for room %d, slow clients closed %d",
-		s.deliveries, s.shared, s.tapped, s.refused, s.waited, s.slow)
-	if s.refused == 0 || s.slow == 0 || s.deliveries < s.shared || s.tapped == 0 || s.waited == 0 {
-		t.Errorf("the worlds were too quiet: refused %d, waits %d, slow %d, deliveries %d, publishes %d, tapped %d",
-			s.refused, s.waited, s.slow, s.deliveries, s.shared, s.tapped)
+	t.Logf("deliveries %d, publishes %d, refused %v, slow clients closed %d, handshakes evicted %d, refused by address %d",
+		s.deliveries, s.shared, s.refusedBy, s.slow, s.evicted, s.away)
+	t.Logf("gaps %d for %d messages, %d of them counted by all clients; closed for unfinished messages: %d large, %d late",
+		s.gaps, s.dropped, s.exact, s.fragments, s.late)
+	t.Logf("taps heard %d, waits for room %d", s.tapped, s.waited)
+	if s.tapped == 0 || s.waited == 0 {
+		t.Errorf("the worlds were too quiet: taps heard %d, waits for room %d", s.tapped, s.waited)
+	}
+	if s.evicted == 0 || s.away == 0 {
+		t.Errorf("the worlds were too roomy: handshakes evicted %d, refused by address %d", s.evicted, s.away)
+	}
+	if s.gaps == 0 || s.exact == 0 || s.fragments == 0 || s.late == 0 {
+		t.Error("the worlds were too kind to slow clients and unfinished messages")
+	}
+	if s.refused == 0 || s.slow == 0 || s.deliveries < s.shared {
+		t.Errorf("the worlds were too quiet: refused %d, slow %d, deliveries %d, publishes %d",
+			s.refused, s.slow, s.deliveries, s.shared)
+	}
+	for _, why := range []refusal{refusedBusy, refusedRate, refusedGroupsPerClient, refusedGroups, refusedMembers} {
+		if name := refusalNames[why]; s.refusedBy[name] == 0 {
+			t.Errorf("the worlds were too quiet: nothing was refused by %s", name)
+		}
 	}
 }

@@ -14,6 +14,11 @@ type counters struct {
 	members atomic.Int64 // gauge: memberships on this loop
 	homes   atomic.Int64 // gauge: groups this loop is home of
 
+	slow          atomic.Int64 // gauge: clients that are behind
+	fragmentBytes atomic.Int64 // gauge: bytes that hold unfinished input
+	parkedBytes   atomic.Int64 // gauge: as of the last turn
+	gatheredBytes atomic.Int64 // gauge: likewise
+
 	messagesIn      atomic.Uint64
 	bytesIn         atomic.Uint64
 	bytesOut        atomic.Uint64
@@ -28,8 +33,27 @@ type counters struct {
 	closes          tally // closeKind: Close frames that we began
 	protocolErrors  tally // closeKind: by the code they were closed with
 	slowClosed      atomic.Uint64
+	slowDropped     atomic.Uint64
+	slowGaps        atomic.Uint64
+	fragmentsClosed atomic.Uint64
+	messageTimeouts atomic.Uint64
 	heartbeatClosed atomic.Uint64
 	panics          atomic.Uint64
+	accepted        atomic.Uint64
+	pings           atomic.Uint64
+	slowTurns       atomic.Uint64 // the watchdog writes
+
+	batches   histogram // messages
+	passTimes histogram // nanoseconds, as are the next
+	turnTimes histogram
+	laneWaits histogram
+}
+
+// show sets a gauge, whose store costs more than a look.
+func show(gauge *atomic.Int64, n int) {
+	if gauge.Load() != int64(n) {
+		gauge.Store(int64(n))
+	}
 }
 
 // LoopStats is one loop's row of a Snapshot, or the sum of all of them. Gauges are of the moment, the rest counts since
@@ -41,6 +65,10 @@ type LoopStats struct {
 	Members   int64 `json:"members"`    // memberships on this loop (a client in three groups is three)
 	Homes     int64 `json:"homes"`      // groups that this loop puts in order
 	LaneDepth int64 `json:"lane_depth"` // items waiting in the lanes towards this loop
+
+	OutboxBytes   int64 `json:"outbox_bytes"`   // bytes waiting for clients that are behind
+	Slow          int64 `json:"slow"`           // clients that are behind
+	FragmentBytes int64 `json:"fragment_bytes"` // bytes held for unfinished messages and request heads
 
 	MessagesIn      uint64 `json:"messages_in"`      // whole WebSocket messages received
 	BytesIn         uint64 `json:"bytes_in"`         // bytes received, handshakes and frame headers included
@@ -54,9 +82,16 @@ type LoopStats struct {
 	RefusedClients  uint64 `json:"refused_clients"`  // connections refused by admission
 	BadHandshakes   uint64 `json:"bad_handshakes"`   // requests answered with 4xx, or cut at the handshake timeout
 	ProtocolErrors  uint64 `json:"protocol_errors"`  // clients closed with 1002, 1007 or 1009
-	SlowClosed      uint64 `json:"slow_closed"`      // clients closed because their outbox was full
+	SlowClosed      uint64 `json:"slow_closed"`      // clients closed because their outbox, or all outboxes together, were full
+	SlowDropped     uint64 `json:"slow_dropped"`     // messages that slow clients missed where they may, one per client and message
+	SlowGaps        uint64 `json:"slow_gaps"`        // gap events sent to such clients
+	FragmentsClosed uint64 `json:"fragments_closed"` // clients closed because all unfinished messages together were too large
+	MessageTimeouts uint64 `json:"message_timeouts"` // clients closed because a message took too long
 	HeartbeatClosed uint64 `json:"heartbeat_closed"` // clients closed because they gave no sign of life
 	Panics          uint64 `json:"panics"`           // callbacks that panicked; the client was closed, the loop went on
+	Accepted        uint64 `json:"accepted"`         // connections taken in; those that admission refuses at once are not
+	Pings           uint64 `json:"pings"`            // pings sent to silent clients
+	SlowTurns       uint64 `json:"slow_turns"`       // callbacks that took longer than Limits.SlowTurn
 
 	RefusedBy        map[string]uint64 `json:"refused_by"`         // Refused by reason
 	RefusedClientsBy map[string]uint64 `json:"refused_clients_by"` // RefusedClients by reason
@@ -73,8 +108,11 @@ func (c *counters) read() LoopStats {
 		MessagesIn: c.messagesIn.Load(), BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(),
 		Published: c.published.Load(), Deliveries: c.deliveries.Load(), Passes: c.passes.Load(),
 		Ignored: c.ignored.Load(), CommandErrors: c.commandErrors.Load(),
-		SlowClosed:      c.slowClosed.Load(),
+		Slow: c.slow.Load(), FragmentBytes: c.fragmentBytes.Load(),
+		SlowClosed: c.slowClosed.Load(), SlowDropped: c.slowDropped.Load(), SlowGaps: c.slowGaps.Load(),
+		FragmentsClosed: c.fragmentsClosed.Load(), MessageTimeouts: c.messageTimeouts.Load(),
 		HeartbeatClosed: c.heartbeatClosed.Load(), Panics: c.panics.Load(),
+		Accepted: c.accepted.Load(), Pings: c.pings.Load(), SlowTurns: c.slowTurns.Load(),
 	}
 	t.RefusedBy, t.Refused = c.refused.read(refusalNames)
 	t.RefusedClientsBy, t.RefusedClients = c.refusedClients.read(turnedAwayNames)
@@ -107,9 +145,19 @@ func (t *LoopStats) add(r LoopStats) {
 	t.RefusedClients += r.RefusedClients
 	t.BadHandshakes += r.BadHandshakes
 	t.ProtocolErrors += r.ProtocolErrors
+	t.OutboxBytes += r.OutboxBytes
+	t.Slow += r.Slow
+	t.FragmentBytes += r.FragmentBytes
 	t.SlowClosed += r.SlowClosed
+	t.SlowDropped += r.SlowDropped
+	t.SlowGaps += r.SlowGaps
+	t.FragmentsClosed += r.FragmentsClosed
+	t.MessageTimeouts += r.MessageTimeouts
 	t.HeartbeatClosed += r.HeartbeatClosed
 	t.Panics += r.Panics
+	t.Accepted += r.Accepted
+	t.Pings += r.Pings
+	t.SlowTurns += r.SlowTurns
 	addTo(&t.RefusedBy, r.RefusedBy)
 	addTo(&t.RefusedClientsBy, r.RefusedClientsBy)
 	addTo(&t.Handshakes, r.Handshakes)
@@ -128,11 +176,16 @@ func addTo(sum *map[string]uint64, by map[string]uint64) {
 
 // Snapshot is the state of a hub at about one moment.
 type Snapshot struct {
-	Started      time.Time   `json:"started"`       // when the server began to serve
-	ClientsMax   int         `json:"clients_max"`   // admission's bound, from the descriptor limit
-	AcceptErrors uint64      `json:"accept_errors"` // failed accepts (out of descriptors, mostly); each is tried again
-	Stopping     bool        `json:"stopping"`      // a stop has begun
-	Loops        []LoopStats `json:"loops"`         // one row per loop, by index
+	Started      time.Time   `json:"started"`                // when the server began to serve
+	ClientsMax   int         `json:"clients_max"`            // admission's bound: --clients-max, or what descriptors allow
+	AcceptErrors uint64      `json:"accept_errors"`          // failed accepts (out of descriptors, mostly); each is tried again
+	AcceptFailed time.Time   `json:"accept_failed,omitzero"` // when the last of them was, to a second
+	Stopping     bool        `json:"stopping"`               // a stop has begun
+	Loops        []LoopStats `json:"loops"`                  // one row per loop, by index
+
+	MemoryLimit    int64  `json:"memory_limit"`    // bytes, 0: none
+	MemoryUsed     int64  `json:"memory_used"`     // bytes that count against it, as of the last tick; 0 without a limit
+	MemoryPressure string `json:"memory_pressure"` // none; refuse: no clients and no publishes; cut: the largest outboxes go too
 }
 
 // Total is the sum over all loops. A group with members on several loops is one group: Groups is the number of homes.

@@ -7,7 +7,7 @@ import (
 
 func TestATableKeepsWhatItHoldsWhileItShrinks(t *testing.T) {
 	const entries = 10_000
-	table := newTable[int]()
+	table := newTable[string, int]()
 	for i := range entries {
 		table.put(fmt.Sprint(i), i)
 	}

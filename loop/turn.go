@@ -16,13 +16,16 @@ func (s *shard) turn() { s.act(!s.kicked) }
 
 // act is a turn, which may be forbidden to make passes because a kick is under way that will.
 func (s *shard) act(mayPass bool) {
-	s.resting = !mayPass
+	s.resting, s.relieved = !mayPass, false
 	s.advance()
 	for _, f := range s.calls.take() {
 		f(s)
 	}
 	if s.stopping {
 		s.closeSlice()
+	}
+	if s.hub.crowded() {
+		s.relieve()
 	}
 	for {
 		s.flushOut()
@@ -35,6 +38,8 @@ func (s *shard) act(mayPass bool) {
 		}
 	}
 	assert(len(s.doomed) == 0 && len(s.dead) == 0, "shard: a turn ended with clients unburied")
+	show(&s.count.parkedBytes, s.parkedBytes)
+	show(&s.count.gatheredBytes, s.gathered)
 }
 
 // work drains every lane that was noted, and parking, until nothing moves. What moves here makes at most three more
@@ -133,15 +138,15 @@ func (s *shard) drainDown() (moved bool) {
 
 // deliver takes one item off a down lane.
 func (s *shard) deliver(d *delivery) {
-	if d.op == opJoined {
-		d.local.interest = interestHeld
-		if d.client != nil {
-			s.replyOK(d.client, d.id)
-		}
+	if d.op != opMessage {
+		s.decided(d)
 		return
 	}
 	if d.frame != nil && len(d.local.members) > 0 {
 		s.gather(d.local, d.frame)
+		if d.at != 0 {
+			s.count.laneWaits.observe(d.at.until(s.rim.now()))
+		}
 	}
 	if d.client != nil {
 		s.replySeq(d.client, d.id, d.seq)
@@ -219,8 +224,12 @@ func (s *shard) kick() {
 // doom has a client cut at the next sweep.
 func (s *shard) doom(c *client) {
 	if c.state < stateDoomed {
+		if c.state == stateHandshake {
+			s.unfinished--
+		}
 		c.state = stateDoomed
 		s.doomed = append(s.doomed, c)
+		s.catchUp(c) // what its outbox holds is as good as free
 	}
 }
 
@@ -247,9 +256,10 @@ func (s *shard) sweep() {
 // bury takes a dead client out of everything. This is what the original's onClose does, for the same reason: else the
 // tables grow for ever.
 func (s *shard) bury(c *client) {
-	for at := c.groupCount() - 1; at >= 0; at-- {
-		s.part(c, at)
-	}
+	s.forget(c)
+	s.unseat(c.source())
+	s.catchUp(c)
+	s.letHalfGo(c)
 	c.extra = nil
 	if s.outClient == c {
 		s.out, s.outClient = s.out[:0], nil
@@ -261,6 +271,7 @@ func (s *shard) bury(c *client) {
 	moved.slot = c.slot
 	s.clients[last] = nil
 	s.clients, s.lastSeen = s.clients[:last], s.lastSeen[:last]
+	s.rates.drop(c.slot)
 	if cap(s.clients) > clientsKeptMin && last < cap(s.clients)/4 {
 		s.clients = append(make([]*client, 0, cap(s.clients)/2), s.clients...)
 		s.lastSeen = append(make([]uint32, 0, cap(s.lastSeen)/2), s.lastSeen...)
@@ -268,9 +279,9 @@ func (s *shard) bury(c *client) {
 
 	if last == 0 { // the clock does not wake a loop without clients
 		clear(s.timed)
-		s.timed = s.timed[:0]
+		s.timed, s.oldest = s.timed[:0], 0
 	}
-	if c.upgraded {
+	if c.is(markUpgraded) {
 		s.count.clients.Add(-1)
 	} else {
 		s.count.pending.Add(-1)

@@ -41,6 +41,7 @@ type client struct {
 	conn    *net.TCPConn
 	in      *bufio.Reader
 	silent  bool     // reader's: pings stay unanswered, as from a peer that is gone
+	binary  bool     // reader's: binary messages may come, as they do from the echo alone
 	early   []string // reader's: texts that came while something else was waited for
 	idsUsed int      // writer's
 }
@@ -87,6 +88,8 @@ type dialing struct {
 	host      string
 	header    string // further header lines, each with CRLF
 	readBytes int    // receive buffer of the socket
+	small     bool   // one of thousands: what it reads goes through little memory
+	inside    *netns // where the socket is made, nil for the network of the tests
 }
 
 // connect opens a TCP connection to a loopback address; nothing is sent.
@@ -95,14 +98,18 @@ func connect(addr string, d dialing) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
+	if ip := net.ParseIP(host); d.inside == nil && (ip == nil || !ip.IsLoopback()) {
 		return nil, fmt.Errorf("%s is no loopback address: these tests talk to nobody else", addr)
 	}
 	dialer := net.Dialer{Timeout: patience}
 	if d.from != "" {
 		dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(d.from)}
 	}
-	conn, err := dialer.Dial("tcp", addr)
+	var conn net.Conn
+	err = d.inside.do(func() (err error) {
+		conn, err = dialer.Dial("tcp", addr)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +120,11 @@ func connect(addr string, d dialing) (*client, error) {
 			return nil, err
 		}
 	}
-	return &client{conn: tcp, in: bufio.NewReaderSize(tcp, 16<<10)}, nil
+	inBytes := 16 << 10
+	if d.small {
+		inBytes = 256
+	}
+	return &client{conn: tcp, in: bufio.NewReaderSize(tcp, inBytes)}, nil
 }
 
 // handshake asks for an upgrade and checks the answer. A refusal comes as a *refusedError.
@@ -287,6 +298,10 @@ func (c *client) readUntil(deadline time.Time) (event, error) {
 	e := event{op: h.OpCode, text: string(payload)}
 	switch h.OpCode {
 	case ws.OpText, ws.OpPong:
+	case ws.OpBinary:
+		if !c.binary {
+			return e, errors.New("got a binary frame, want text or control")
+		}
 	case ws.OpPing:
 		if !c.silent {
 			if err := c.frame(ws.OpPong, true, e.text); err != nil {

@@ -15,64 +15,6 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// besides runs an attack beside healthy members of a group that is published to all the while. Whatever the attack does,
-// the members lose nothing, the process lives on and nothing in it has panicked.
-func besides(t *testing.T, s *server, attack func(t *testing.T)) {
-	t.Helper()
-	const members = 8
-	group := t.Name() + "/healthy"
-	held := make([][]string, members)
-	failures := make(chan error, members+1)
-	var reading, sending sync.WaitGroup
-	for i := range members {
-		m := member(t, s, group)
-		reading.Go(func() {
-			texts, err := m.collectUntil(lastText)
-			held[i] = texts
-			if err != nil {
-				failures <- fmt.Errorf("healthy member %d: %w", i, err)
-			}
-		})
-	}
-	sender := dial(t, s)
-	var sent []string
-	over := make(chan struct{})
-	sending.Go(func() {
-		pace := time.NewTicker(time.Millisecond) // healthy traffic, not a load of its own
-		defer pace.Stop()
-		for text := ""; ; {
-			select {
-			case <-over:
-				text = lastText
-			case <-pace.C:
-				text = fmt.Sprintf("healthy %d", len(sent))
-			}
-			if _, err := sender.publish(group, text); err != nil {
-				failures <- fmt.Errorf("healthy sender, text %d: %w", len(sent), err)
-				return
-			}
-			if text == lastText {
-				return
-			}
-			sent = append(sent, text)
-		}
-	})
-	func() {
-		defer func() { close(over); sending.Wait(); reading.Wait() }() // also when the attack ends the test
-		attack(t)
-	}()
-	close(failures)
-	for err := range failures {
-		t.Error(err)
-	}
-	for i, got := range held {
-		if at, same := firstDifference(got, sent); !same && !t.Failed() {
-			t.Errorf("healthy member %d: got %s from place %d on, want %s", i, brief(got[at:]), at, brief(sent[at:]))
-		}
-	}
-	equal(t, "panics", s.status().Total.Panics, 0)
-}
-
 func TestHostileCommandsHarmNobody(t *testing.T) {
 	t.Parallel()
 	s := shared(t)

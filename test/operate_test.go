@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -443,7 +444,40 @@ func TestStopWaitsForSlowReadersNoLongerThanItsTimeout(t *testing.T) {
 	s := start(t, "--stop-timeout", "500ms", "--outbox-max", "8MiB")
 	stuck(t, s)
 	s.signal(syscall.SIGTERM)
-	s.exit() // a client that never reads does not keep it
+	equal(t, "exit status: an end as announced, although a client did not read", s.exit(), 0)
+}
+
+func TestWhoComesDuringADrainIsAnswered503(t *testing.T) {
+	t.Parallel()
+	s := start(t, "--stop-timeout", "1h", "--outbox-max", "8MiB")
+	slow := stuck(t, s)
+	half := bare(t, s)
+	must(t, half.raw([]byte("GET / HTTP/1.1\r\nHost: x\r\n")))
+	s.eventually("the unfinished handshake is known", func() error {
+		if got := s.status().Total.Pending; got != 1 {
+			return fmt.Errorf("got pending %d, want 1", got)
+		}
+		return nil
+	})
+	s.signal(syscall.SIGTERM)
+	answer(t, half, http.StatusServiceUnavailable)
+	s.eventually("a newcomer is answered 503", func() error {
+		c, err := open(s.addr, dialing{})
+		if err == nil {
+			c.hangUp()
+		}
+		var refused *refusedError
+		if !errors.As(err, &refused) || refused.status != http.StatusServiceUnavailable || !strings.Contains(refused.body, "stopping") {
+			return fmt.Errorf("got %v, want 503 that says why", err)
+		}
+		return nil
+	})
+	if r := run("status", "--run-dir", s.dir); !strings.Contains(r.stdout, "[stopping]") || !strings.Contains(r.stdout, "\naway     stopping ") {
+		t.Errorf("status during a drain: got\n%s\nwant that it stops and turns newcomers away", r.all())
+	}
+	// The last one that had something to take has gone; nothing is waited for any more.
+	slow.hangUp()
+	equal(t, "exit status", s.exit(), 0)
 }
 
 func TestSecondSignalEndsAtOnce(t *testing.T) {
@@ -462,8 +496,17 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 		}
 		return nil
 	})
-	s.signal(syscall.SIGTERM)
-	s.exit() // within patience, which is far less than the stop's timeout
+	// Again and again: what comes within 0.3 s of the first is taken for its echo.
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for !s.ended() {
+		<-again.C
+		_ = s.cmd.Process.Signal(syscall.SIGTERM) // fails once it has ended
+	}
+	equal(t, "exit status: not an orderly end", s.exit(), 1)
+	if !strings.Contains(s.out.String(), "asked twice") {
+		t.Errorf("log: got %q, want that it was asked twice", s.out.String())
+	}
 }
 
 // stuck gives a client with texts waiting in the server that it will not read.

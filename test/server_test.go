@@ -26,6 +26,9 @@ import (
 // program is the program under test. TestMain builds it once; RINGCAST_BINARY names another to be tested instead.
 var program string
 
+// built is where programs are built, gone after the last test.
+var built string
+
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
 		// Most of these tests wait for a server most of their time, so more of them than cores run at once.
@@ -40,26 +43,34 @@ func TestMain(m *testing.M) {
 				os.Unsetenv(name)
 			}
 		}
+		os.Setenv("RINGCAST_ADMIN", "off") // its default port is one, and servers under test are many
+		var err error
+		if built, err = os.MkdirTemp("", "rc-build-"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(built)
 		if program = os.Getenv("RINGCAST_BINARY"); program == "" {
-			dir, err := os.MkdirTemp("", "rc-build-")
-			if err != nil {
-				fmt.Fprintln(os.Stderr, err)
-				return 1
-			}
-			defer os.RemoveAll(dir)
-			program = filepath.Join(dir, "ringcast")
-			args := []string{"build", "-o", program}
-			if raceDetector {
-				args = append(args, "-race", "-tags", "invariants")
-			}
-			build := exec.Command("go", append(args, "ringcast")...)
-			if out, err := build.CombinedOutput(); err != nil {
-				fmt.Fprintf(os.Stderr, "the program under test does not build: %v\n%s", err, out)
+			if program, err = build("ringcast"); err != nil {
+				fmt.Fprintln(os.Stderr, "the program under test does not build:", err)
 				return 1
 			}
 		}
 		return m.Run()
 	}())
+}
+
+// build builds a program of ours, in the way in which these tests are built themselves.
+func build(path string) (program string, err error) {
+	program = filepath.Join(built, filepath.Base(path))
+	args := []string{"build", "-o", program}
+	if raceDetector {
+		args = append(args, "-race", "-tags", "invariants")
+	}
+	if out, err := exec.Command("go", append(args, path)...).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, out)
+	}
+	return program, nil
 }
 
 // server is one running ringcast.
@@ -77,9 +88,11 @@ type server struct {
 // starting is how a server is started; its zero value asks for nothing special.
 type starting struct {
 	args        []string
+	cgroup      string // folder of a control group to run in
 	env         []string
 	descriptors int    // ulimit -n, 0 for the one of this process
 	dir         string // run dir; made when empty
+	inside      *netns // where it runs, nil for the network of the tests
 }
 
 // start runs a server on a free loopback port with further flags and ends it with the test.
@@ -108,18 +121,28 @@ func launch(t testing.TB, o starting) *server {
 		script := fmt.Sprintf(`ulimit -n %d; exec "$0" "$@"`, o.descriptors)
 		s.cmd = exec.Command("sh", append([]string{"-c", script, program}, args...)...)
 	}
+	if o.cgroup != "" {
+		script := fmt.Sprintf(`echo $$ > %s/cgroup.procs && exec "$0" "$@"`, o.cgroup)
+		s.cmd = exec.Command("sh", append([]string{"-c", script, program}, args...)...)
+	}
 	s.cmd.Env = append(os.Environ(), o.env...)
+	s.begin(o.inside)
+	return s
+}
+
+// begin starts the process, in a network namespace where one is given, and has it end with the test.
+func (s *server) begin(inside *netns) {
+	s.t.Helper()
 	s.cmd.Stdout, s.cmd.Stderr = s.out, s.out
-	if err := s.cmd.Start(); err != nil {
-		t.Fatalf("start: %v", err)
+	if err := inside.do(s.cmd.Start); err != nil {
+		s.t.Fatalf("start: %v", err)
 	}
 	s.pid = s.cmd.Process.Pid
 	go func() {
 		s.cmd.Wait() // its error says what ProcessState says
 		close(s.over)
 	}()
-	t.Cleanup(s.cleanUp)
-	return s
+	s.t.Cleanup(s.cleanUp)
 }
 
 // runDir makes a run dir with a short path, since the name of a unix socket ends at 107 bytes and the names of these
@@ -256,7 +279,27 @@ type row struct {
 	ProtocolErrors  uint64 `json:"protocol_errors"`
 	SlowClosed      uint64 `json:"slow_closed"`
 	HeartbeatClosed uint64 `json:"heartbeat_closed"`
+	OutboxBytes     int64  `json:"outbox_bytes"`
+	Slow            int64  `json:"slow"`
+	FragmentBytes   int64  `json:"fragment_bytes"`
+	SlowDropped     uint64 `json:"slow_dropped"`
+	SlowGaps        uint64 `json:"slow_gaps"`
+	FragmentsClosed uint64 `json:"fragments_closed"`
+	MessageTimeouts uint64 `json:"message_timeouts"`
 	Panics          uint64 `json:"panics"`
+
+	RefusedBy        reasons `json:"refused_by"`
+	RefusedClientsBy reasons `json:"refused_clients_by"`
+}
+
+// reasons are counts by reason, as far as these tests read them. No map: rows are compared.
+type reasons struct {
+	Busy          uint64 `json:"busy"`
+	Memory        uint64 `json:"memory"`
+	RateLimited   uint64 `json:"rate_limited"`
+	TooManyGroups uint64 `json:"too_many_groups"`
+	GroupsFull    uint64 `json:"groups_full"`
+	GroupFull     uint64 `json:"group_full"`
 }
 
 // status is what `ringcast status --json` prints, as far as these tests read it.
@@ -264,8 +307,14 @@ type status struct {
 	Version    string `json:"version"`
 	PID        int    `json:"pid"`
 	Listen     string `json:"listen"`
+	Admin      string `json:"admin"`
 	ClientsMax int    `json:"clients_max"`
 	HeapBytes  uint64 `json:"heap_bytes"`
+	RSSBytes   uint64 `json:"rss_bytes"`
+	Goroutines int64  `json:"goroutines"`
+	OpenFiles  int64  `json:"descriptors_open"`
+	Pressure   string `json:"memory_pressure"`
+	MemoryUsed int64  `json:"memory_used"`
 	AcceptErrs uint64 `json:"accept_errors"`
 	Total      row    `json:"total"`
 	Loops      []row  `json:"loops"`

@@ -102,7 +102,7 @@ func BenchmarkHandshake(b *testing.B) {
 	dst := make([]byte, 0, 256)
 	b.ReportAllocs()
 	for b.Loop() {
-		req, _, err := ReadRequest(p)
+		req, _, err := ReadRequest(p, testHeadBytes)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -14,6 +14,8 @@
 // into pieces, the same events come out in the same order. That is what the fuzz targets
 // check, and what lets a simulation run the server without a network.
 //
+// Before the request a trusted proxy may name the client's address, which ReadProxy reads.
+//
 // Memory follows what a peer has really sent, never what it has announced, and every
 // buffer has a bound with a name. The roads that a broadcast takes (a whole frame in one
 // read, a command without escapes, an encoded packet) allocate nothing.

@@ -12,6 +12,9 @@ const (
 	ErrBadMessage    ErrorCode = "bad_message"
 	ErrBadID         ErrorCode = "bad_id"
 	ErrTooManyGroups ErrorCode = "too_many_groups"
+	ErrGroupFull     ErrorCode = "group_full"
+	ErrGroupsFull    ErrorCode = "groups_full"
+	ErrRateLimited   ErrorCode = "rate_limited"
 	ErrBusy          ErrorCode = "busy"
 	ErrStopping      ErrorCode = "stopping"
 )
@@ -20,10 +23,13 @@ const (
 var sentences = map[ErrorCode]string{
 	ErrBadJSON:       "the command must be one JSON object in UTF-8, nested at most 512 deep",
 	ErrUnknownCmd:    "cmd must be add_group, leave_group or send_to_group",
-	ErrBadGroupID:    "group_id must be a string of 1 to 255 bytes or an integer of 64 bits",
+	ErrBadGroupID:    "group_id must be a string of 1 to 255 bytes, fewer if the server says so, or an integer of 64 bits",
 	ErrBadMessage:    "send_to_group needs a message",
 	ErrBadID:         "id must be a string or an integer of at most 128 bytes of JSON",
 	ErrTooManyGroups: "this connection is in as many groups as it may be",
+	ErrGroupFull:     "the group has as many members as it may have",
+	ErrGroupsFull:    "the server has as many groups as it may have; try again later",
+	ErrRateLimited:   "too much was sent within a second; slow down and repeat the command",
 	ErrBusy:          "the server is too busy to accept this now; try again a little later",
 	ErrStopping:      "the server is stopping; connect again and repeat the command",
 }

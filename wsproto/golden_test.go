@@ -100,7 +100,7 @@ func play(t *testing.T, transcript string) string {
 func (c *conversation) take(p []byte) {
 	if !c.upgraded {
 		c.head = append(c.head, p...)
-		req, n, err := ReadRequest(c.head)
+		req, n, err := ReadRequest(c.head, testHeadBytes)
 		c.say("%s", showHandshake(req, n, err))
 		var rejection *Rejection
 		if errors.As(err, &rejection) {

@@ -6,15 +6,16 @@ import (
 	"encoding/base64"
 )
 
-// HandshakeBytesMax is the largest request head that is read, in bytes, its empty line
-// included. A browser sends half a kilobyte, plus its cookies for the host.
-const HandshakeBytesMax = 8 << 10
-
 // Request is what a client asked for before the first frame. Its strings are its own.
 type Request struct {
 	Method  string
 	Path    string // as sent, without the query, percent escapes not decoded; "*" for OPTIONS *
 	Upgrade bool   // a correct WebSocket opening handshake (RFC 6455 §4.2.1)
+	Origin  string // whose page asks, as sent (RFC 6454 §7); "" by who is no browser
+
+	// ForwardedFor is X-Forwarded-For, its lines joined by commas: what proxies say of the
+	// client's address, the nearest one last. Anybody can write it; see whom you trust.
+	ForwardedFor string
 
 	accept [acceptBytes]byte
 }
@@ -44,16 +45,17 @@ const websocketVersion = "13"
 //
 // Bytes are judged from left to right and each as soon as it is there: junk is refused at
 // its first byte, and the verdict does not depend on how the bytes were cut. A head of
-// more than HandshakeBytesMax bytes is refused with 431 as soon as p has that many.
-func ReadRequest(p []byte) (req Request, n int, err error) {
+// more than headBytesMax bytes, its empty line included, is refused with 431 as soon as p
+// has that many. A browser sends half a kilobyte, plus its cookies for the host.
+func ReadRequest(p []byte, headBytesMax int) (req Request, n int, err error) {
 	var h head
-	n, rejection := h.read(p[:min(len(p), HandshakeBytesMax)])
+	n, rejection := h.read(p[:min(len(p), headBytesMax)])
 	if rejection != nil {
 		return Request{}, 0, rejection
 	}
 	if n == 0 {
-		if len(p) >= HandshakeBytesMax {
-			return Request{}, 0, rejectHeadSize
+		if len(p) >= headBytesMax {
+			return Request{}, 0, rejectHeadSize(headBytesMax)
 		}
 		return Request{}, 0, nil
 	}
@@ -61,9 +63,11 @@ func ReadRequest(p []byte) (req Request, n int, err error) {
 		return Request{}, 0, rejection
 	}
 	req = Request{
-		Method:  methodName(h.method),
-		Path:    h.path,
-		Upgrade: h.isWebSocket(),
+		Method:       methodName(h.method),
+		Path:         h.path,
+		Upgrade:      h.isWebSocket(),
+		Origin:       string(h.origin),
+		ForwardedFor: string(h.forwarded),
 	}
 	if req.Upgrade {
 		req.accept = acceptFor(h.key)

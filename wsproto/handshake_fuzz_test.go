@@ -26,11 +26,11 @@ func FuzzHandshake(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, p []byte) {
 		before := bytes.Clone(p)
-		req, n, err := ReadRequest(p)
+		req, n, err := ReadRequest(p, testHeadBytes)
 		if !bytes.Equal(p, before) {
 			t.Fatalf("got the buffer changed to %q, want %q", p, before)
 		}
-		if n < 0 || n > min(len(p), HandshakeBytesMax) {
+		if n < 0 || n > min(len(p), testHeadBytes) {
 			t.Fatalf("got n %d of %d bytes", n, len(p))
 		}
 		checkPrefixes(t, p)

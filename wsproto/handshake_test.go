@@ -11,6 +11,9 @@ import (
 	"testing"
 )
 
+// testHeadBytes is the server's default.
+const testHeadBytes = 8 << 10
+
 // rfcHandshake is the opening handshake of RFC 6455 §1.2 and §1.3.
 const rfcHandshake = "GET /chat HTTP/1.1\r\n" +
 	"Host: server.example.com\r\n" +
@@ -51,7 +54,7 @@ func showHandshake(req Request, n int, err error) string {
 
 func TestAcceptKeyIsThatOfTheRFC(t *testing.T) {
 	p := rfcHandshake + "\x81\x85"
-	req, n, err := ReadRequest([]byte(p))
+	req, n, err := ReadRequest([]byte(p), testHeadBytes)
 	if err != nil || n != len(rfcHandshake) {
 		t.Fatalf("got n %d and %v, want %d", n, err, len(rfcHandshake))
 	}
@@ -160,7 +163,7 @@ func TestHandshakesAreJudgedByTheRFC(t *testing.T) {
 		{"all but the last byte", rfcHandshake[:len(rfcHandshake)-1], "incomplete"},
 		{"a CR at the end", "GET / HTTP/1.1\r", "incomplete"},
 	} {
-		if got := showHandshake(ReadRequest([]byte(test.head))); got != test.want {
+		if got := showHandshake(ReadRequest([]byte(test.head), testHeadBytes)); got != test.want {
 			t.Errorf("%s: got %q, want %q", test.name, got, test.want)
 		}
 		checkPrefixes(t, []byte(test.head))
@@ -170,10 +173,10 @@ func TestHandshakesAreJudgedByTheRFC(t *testing.T) {
 // checkPrefixes reads p as it would arrive: the first verdict of a prefix is the verdict.
 func checkPrefixes(t testing.TB, p []byte) {
 	t.Helper()
-	whole := showHandshake(ReadRequest(p))
+	whole := showHandshake(ReadRequest(p, testHeadBytes))
 	step := max(1, len(p)/500)
 	for size := 0; size < len(p); size += step {
-		if got := showHandshake(ReadRequest(p[:size])); got != "incomplete" && got != whole {
+		if got := showHandshake(ReadRequest(p[:size], testHeadBytes)); got != "incomplete" && got != whole {
 			t.Fatalf("%q: got %q after %d of %d bytes, want %q", p, got, size, len(p), whole)
 		}
 	}
@@ -184,33 +187,59 @@ func TestHeadOfUpTo8KiBIsRead(t *testing.T) {
 		size int
 		want string
 	}{
-		{HandshakeBytesMax, "upgrade /chat"},
-		{HandshakeBytesMax + 1, "431 " + rejectHeadSize.Reason},
+		{testHeadBytes, "upgrade /chat"},
+		{testHeadBytes + 1, "431 " + rejectHeadSize(testHeadBytes).Reason},
 	} {
 		cookie := "Cookie: "
 		fill := test.size - len(rfcHandshake) - len(cookie) - 2
 		head := []byte(with("Upgrade: websocket", "Upgrade: websocket\r\n"+cookie+strings.Repeat("c", fill)))
-		if got := showHandshake(ReadRequest(head)); got != test.want || len(head) != test.size {
+		if got := showHandshake(ReadRequest(head, testHeadBytes)); got != test.want || len(head) != test.size {
 			t.Errorf("a head of %d bytes: got %q, want %q", len(head), got, test.want)
 		}
-		if got := showHandshake(ReadRequest(append(head, make([]byte, 10_000)...))); got != test.want {
+		if got := showHandshake(ReadRequest(append(head, make([]byte, 10_000)...), testHeadBytes)); got != test.want {
 			t.Errorf("a head of %d bytes and frames behind it: got %q, want %q", len(head), got, test.want)
 		}
 	}
-	endless := []byte("GET / HTTP/1.1\r\nA: " + strings.Repeat("a", HandshakeBytesMax))
-	if got, want := showHandshake(ReadRequest(endless[:HandshakeBytesMax-1])), "incomplete"; got != want {
+	endless := []byte("GET / HTTP/1.1\r\nA: " + strings.Repeat("a", testHeadBytes))
+	if got, want := showHandshake(ReadRequest(endless[:testHeadBytes-1], testHeadBytes)), "incomplete"; got != want {
 		t.Errorf("one byte below the bound: got %q, want %q", got, want)
 	}
-	if got, want := showHandshake(ReadRequest(endless[:HandshakeBytesMax])), "431 "+rejectHeadSize.Reason; got != want {
+	if got, want := showHandshake(ReadRequest(endless[:testHeadBytes], testHeadBytes)), "431 "+rejectHeadSize(testHeadBytes).Reason; got != want {
 		t.Errorf("at the bound: got %q, want %q", got, want)
 	}
 }
 
+func TestTheBoundOnAHeadIsTheCallersAndIsNamed(t *testing.T) {
+	_, _, err := ReadRequest([]byte(rfcHandshake), 64)
+	if got := showHandshake(Request{}, 0, err); got != "431 the request head is over 64 bytes; cookies are the usual cause" {
+		t.Errorf("a head over the bound: got %q", got)
+	}
+	if got := showHandshake(ReadRequest([]byte(rfcHandshake), len(rfcHandshake))); got != "upgrade /chat" {
+		t.Errorf("a head of as many bytes as may be: got %q", got)
+	}
+}
+
+func TestOriginAndForwardedForAreAsSent(t *testing.T) {
+	const origin = "Origin: http://example.com"
+	for _, test := range []struct{ lines, origin, forwarded string }{
+		{origin, "http://example.com", ""},
+		{"X-A: b", "", ""},
+		{"Origin: null\r\nX-Forwarded-For: 192.0.2.1", "null", "192.0.2.1"},
+		{"x-forwarded-for: a, b\r\nX-Other: c\r\nX-Forwarded-For:  d \r\nX-FORWARDED-FOR:", "", "a, b,d,"},
+	} {
+		p := []byte(with(origin, test.lines))
+		req, n, err := ReadRequest(p, testHeadBytes)
+		if n != len(p) || req.Origin != test.origin || req.ForwardedFor != test.forwarded {
+			t.Errorf("%q: got %q and %q (%v), want %q and %q", test.lines, req.Origin, req.ForwardedFor, err, test.origin, test.forwarded)
+		}
+	}
+}
+
 func TestRequestOwnsItsStrings(t *testing.T) {
-	p := []byte(rfcHandshake)
-	req, _, _ := ReadRequest(p)
+	p := []byte(with("Connection: Upgrade", "Connection: Upgrade\r\nX-Forwarded-For: 192.0.2.1"))
+	req, _, _ := ReadRequest(p, testHeadBytes)
 	clear(p)
-	if got, want := req.Method+req.Path, "GET/chat"; got != want {
+	if got, want := req.Method+req.Path+req.Origin+req.ForwardedFor, "GET/chathttp://example.com192.0.2.1"; got != want {
 		t.Errorf("after the buffer was cleared: got %q, want %q", got, want)
 	}
 }

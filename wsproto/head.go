@@ -3,6 +3,7 @@ package wsproto
 import (
 	"bytes"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -14,6 +15,7 @@ type head struct {
 
 	host, origin, key, version []byte
 	contentLength, coding      []byte
+	forwarded                  []byte // the lines of X-Forwarded-For, joined; not borrowed once there are two
 
 	upgradeWebSocket  bool // Upgrade lists websocket
 	upgradeLike       bool // Upgrade lists something that was meant so, such as websocket/13
@@ -188,6 +190,12 @@ func (h *head) take(name, value []byte) *Rejection {
 		return once(&h.host, value, rejectHostTwice)
 	case equalFold(name, "origin"):
 		return once(&h.origin, value, rejectOriginTwice)
+	case equalFold(name, "x-forwarded-for"):
+		// Each proxy adds to the line or adds a line; a list either way (RFC 9110 §5.3).
+		if h.forwarded != nil {
+			value = append(append(slices.Clip(h.forwarded), ','), value...)
+		}
+		h.forwarded = value
 	case equalFold(name, "content-length"):
 		if r := once(&h.contentLength, value, rejectBody); r != nil {
 			return r

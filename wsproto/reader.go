@@ -175,6 +175,13 @@ func (r *Reader) Reset() {
 	*r = Reader{messageBytesMax: r.messageBytesMax, message: r.message, control: r.control[:0]}
 }
 
+// Held is the number of bytes that buffers of this reader take up beside itself.
+func (r *Reader) Held() int { return cap(r.message) + cap(r.control) }
+
+// Abandon gives up on the client, as after a fault: what is unfinished is let go, and until
+// Reset Next takes everything and yields nothing.
+func (r *Reader) Abandon() { r.finish() }
+
 // readHead takes a header, or as much of one as there is, from the front of p, and opens
 // the frame when the header is whole.
 func (r *Reader) readHead(p []byte) (used int, f *fault) {

@@ -334,3 +334,32 @@ func TestReadingFrameInPiecesAllocatesNothingOnceTheBufferIsThere(t *testing.T) 
 		t.Errorf("got %v allocations, want 0", got)
 	}
 }
+
+func TestHeldIsWhatTheBuffersTakeUp(t *testing.T) {
+	r := NewReader(testMessageBytesMax)
+	if got := r.Held(); got != 0 {
+		t.Errorf("at first: got %d, want 0", got)
+	}
+	frame := AppendMaskedFrame(nil, OpBinary, [4]byte{}, make([]byte, 600))
+	r.Next(frame[:500])
+	if got := r.Held(); got < 490 || got > testMessageBytesMax {
+		t.Errorf("within a message of 600 bytes, 500 of the frame read: got %d", got)
+	}
+}
+
+func TestAnAbandonedReaderHoldsNothingAndSwallowsTheRest(t *testing.T) {
+	r := NewReader(testMessageBytesMax)
+	frame := AppendMaskedFrame(nil, OpBinary, [4]byte{}, make([]byte, 600))
+	r.Next(frame[:500])
+	r.Abandon()
+	if got := r.Held(); got != 0 {
+		t.Errorf("held: got %d, want 0", got)
+	}
+	rest := append(frame[500:], AppendMaskedFrame(nil, OpPing, [4]byte{}, nil)...)
+	if n, ev := r.Next(rest); n != len(rest) || ev.Kind != EventNone {
+		t.Errorf("the rest: took %d of %d bytes and yielded %v, want all and none", n, len(rest), ev.Kind)
+	}
+	if r.Idle() {
+		t.Error("idle: got true, want it not to serve another client before Reset")
+	}
+}

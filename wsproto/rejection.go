@@ -19,9 +19,18 @@ var (
 	RejectTimeout = &Rejection{Status: 408, Reason: "the request took too long to arrive"}
 	// RejectBusy is for a client beyond the bound on connections.
 	RejectBusy = &Rejection{Status: 503, Reason: "this server has as many connections as it may; try again", Header: "Retry-After: 1\r\n"}
+	// RejectAddress is for a client beyond the bound on connections from its address.
+	RejectAddress = &Rejection{Status: 503, Reason: addressReason, Header: "Retry-After: 5\r\n"}
+	// RejectProxied is the same for one whose address a proxy has named: not 503, by which
+	// proxies understand that it is this server that should get no more clients.
+	RejectProxied = &Rejection{Status: 429, Reason: addressReason, Header: "Retry-After: 5\r\n"}
+	// RejectMemory is for a client that comes while memory is short.
+	RejectMemory = &Rejection{Status: 503, Reason: "this server is short of memory; try again", Header: "Retry-After: 1\r\n"}
 	// RejectStopping is for a client that comes while the server drains.
 	RejectStopping = &Rejection{Status: 503, Reason: "this server is stopping; try again", Header: "Retry-After: 1\r\n"}
 )
+
+const addressReason = "there are as many connections from this address as there may be; close some or try again"
 
 // RejectNotFound is for plain HTTP to a path where there is nothing. It says what there is.
 func RejectNotFound(path string) *Rejection {
@@ -35,6 +44,33 @@ func RejectMethod(method string) *Rejection {
 		Header: "Allow: GET, HEAD\r\n"}
 }
 
+// RejectOrigin is for a browser that shows a page of somebody who may not connect. It names
+// the origin, so that whoever runs the page and the server sees what to allow.
+func RejectOrigin(origin string) *Rejection {
+	return &Rejection{Status: 403, Reason: "pages of the origin " + quote(origin) + " may not connect to this server"}
+}
+
+// RejectRate is for a client that comes while more do than may at a time; it should try
+// again after so many seconds.
+func RejectRate(seconds int) *Rejection {
+	return &Rejection{Status: 503, Reason: "more clients connect at this moment than this server takes at a time; try again in " +
+		strconv.Itoa(seconds) + " s", Header: "Retry-After: " + strconv.Itoa(seconds) + "\r\n"}
+}
+
+// rejectHeadSize is for a request head of more bytes than there may be.
+func rejectHeadSize(bytesMax int) *Rejection {
+	return &Rejection{Status: 431, Reason: "the request head is over " + strconv.Itoa(bytesMax) + " bytes; cookies are the usual cause"}
+}
+
+// Rejections by ReadProxy.
+var (
+	rejectNoProxy      = &Rejection{Status: 400, Reason: "this proxy is trusted to begin with a PROXY protocol header, but the connection begins with something else"}
+	rejectProxyLine    = &Rejection{Status: 400, Reason: "the PROXY protocol header is not of the form PROXY TCP4 SOURCE DESTINATION PORT PORT"}
+	rejectProxyVersion = &Rejection{Status: 400, Reason: "the PROXY protocol header is of an unknown version or command"}
+	rejectProxyFamily  = &Rejection{Status: 400, Reason: "the PROXY protocol header is of an unknown family of addresses"}
+	rejectProxySize    = &Rejection{Status: 400, Reason: "the PROXY protocol header is too long, or too short for its addresses"}
+)
+
 // Rejections by ReadRequest.
 var (
 	rejectTLS = &Rejection{Status: 400, Reason: "this looks like TLS, but the port speaks plain HTTP; " +
@@ -47,7 +83,6 @@ var (
 	rejectFolded       = &Rejection{Status: 400, Reason: "a header line begins with white space; folded headers are no longer allowed"}
 	rejectField        = &Rejection{Status: 400, Reason: "a header line is not of the form Name: value"}
 	rejectControl      = &Rejection{Status: 400, Reason: "a header has a control character in its value"}
-	rejectHeadSize     = &Rejection{Status: 431, Reason: "the request head is over 8192 bytes; cookies are the usual cause"}
 	rejectNoHost       = &Rejection{Status: 400, Reason: "the Host header is missing"}
 	rejectHostTwice    = &Rejection{Status: 400, Reason: "the Host header is there twice"}
 	rejectOriginTwice  = &Rejection{Status: 400, Reason: "the Origin header is there twice"}

@@ -18,7 +18,12 @@ func TestRejectionsAreWholeResponses(t *testing.T) {
 		{RejectStopping, 503, map[string]string{"Retry-After": "1"}, "stopping"},
 		{RejectNotFound("/favicon.ico"), 404, nil, `nothing at "/favicon.ico"`},
 		{RejectMethod("POST"), 405, map[string]string{"Allow": "GET, HEAD"}, `"POST"`},
-		{rejectHeadSize, 431, nil, "8192"},
+		{RejectAddress, 503, map[string]string{"Retry-After": "5"}, "from this address"},
+		{RejectProxied, 429, map[string]string{"Retry-After": "5"}, "from this address"},
+		{RejectRate(3), 503, map[string]string{"Retry-After": "3"}, "again in 3 s"},
+		{RejectOrigin("https://evil.example"), 403, nil, `"https://evil.example" may not`},
+		{rejectNoProxy, 400, nil, "PROXY"},
+		{rejectHeadSize(8192), 431, nil, "8192"},
 		{rejectUpgradeMethod, 405, map[string]string{"Allow": "GET"}, "GET"},
 		{rejectWebSocketVersion, 426, map[string]string{"Upgrade": "websocket", "Connection": "Upgrade, close", "Sec-Websocket-Version": "13"}, "13"},
 		{rejectNoUpgrade, 426, map[string]string{"Upgrade": "websocket", "Connection": "Upgrade, close"}, "Upgrade: websocket"},
@@ -52,7 +57,7 @@ func TestRejectionsAreWholeResponses(t *testing.T) {
 
 func TestClientsTextCannotBreakTheResponse(t *testing.T) {
 	for _, text := range []string{"/a\r\nSet-Cookie: a=b", "/\x00\x1b[31m", "/\xff\xfe組", "/<script>", strings.Repeat("/long", 10_000), strings.Repeat("組", 100)} {
-		for _, rejection := range []*Rejection{RejectNotFound(text), RejectMethod(text)} {
+		for _, rejection := range []*Rejection{RejectNotFound(text), RejectMethod(text), RejectOrigin(text)} {
 			response, body := readResponse(t, rejection.AppendTo(nil), "GET")
 			if response.Header.Get("Set-Cookie") != "" || strings.ContainsAny(rejection.Header, "\x00") {
 				t.Errorf("%q: got a header from the client's text", text)

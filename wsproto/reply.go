@@ -16,6 +16,7 @@ const (
 	replyCode    = `,"error":{"code":"`
 	replyMessage = `","message":"`
 	replyEnd     = `"}}`
+	eventGap     = `{"event":"gap","messages":`
 )
 
 // AppendOK appends {"id":7,"ok":true}.
@@ -52,6 +53,18 @@ func AppendError(dst []byte, id []byte, code ErrorCode) []byte {
 	dst = append(dst, sentence...)
 	return append(dst, replyEnd...)
 }
+
+// AppendGap appends {"event":"gap","messages":12}, which is no reply: it stands in the place
+// of so many messages that the client was too slow for.
+func AppendGap(dst []byte, messages uint64) []byte {
+	dst = AppendTextHeader(dst, len(eventGap)+decimalBytes(messages)+1)
+	dst = append(dst, eventGap...)
+	dst = strconv.AppendUint(dst, messages, 10)
+	return append(dst, '}')
+}
+
+// GapBytesMax is the size of the largest frame that AppendGap appends.
+const GapBytesMax = 2 + len(eventGap) + 20 + 1
 
 func orNull(id []byte) []byte {
 	if id == nil {

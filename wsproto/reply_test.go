@@ -73,7 +73,7 @@ func TestRepliesAppendBehindWhatIsThere(t *testing.T) {
 }
 
 func TestEveryErrorCodeHasASentenceThatFitsIntoJSON(t *testing.T) {
-	for _, code := range []ErrorCode{ErrBadJSON, ErrUnknownCmd, ErrBadGroupID, ErrBadMessage, ErrBadID, ErrTooManyGroups, ErrBusy, ErrStopping, "new"} {
+	for _, code := range []ErrorCode{ErrBadJSON, ErrUnknownCmd, ErrBadGroupID, ErrBadMessage, ErrBadID, ErrTooManyGroups, ErrGroupFull, ErrGroupsFull, ErrRateLimited, ErrBusy, ErrStopping, "new"} {
 		sentence := code.Sentence()
 		if code != "new" && sentence == ErrorCode("new").Sentence() {
 			t.Errorf("%s has no sentence of its own", code)
@@ -101,6 +101,18 @@ func TestEncodingAllocatesNothingWithRoom(t *testing.T) {
 	} {
 		if got := testing.AllocsPerRun(100, encode); got != 0 {
 			t.Errorf("%s: got %v allocations, want 0", name, got)
+		}
+	}
+}
+
+func TestGapIsOneWholeFrame(t *testing.T) {
+	for messages, want := range map[uint64]string{
+		1:         "\x81\x1c" + `{"event":"gap","messages":1}`,
+		12:        "\x81\x1d" + `{"event":"gap","messages":12}`,
+		1<<64 - 1: "\x81\x2f" + `{"event":"gap","messages":18446744073709551615}`,
+	} {
+		if got := string(AppendGap(nil, messages)); got != want || len(got) > GapBytesMax {
+			t.Errorf("gap of %d: got %q of at most %d bytes, want %q", messages, got, GapBytesMax, want)
 		}
 	}
 }

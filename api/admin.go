@@ -1,0 +1,122 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"ringcast/loop"
+)
+
+// Hub is what the admin side asks of a loop.Hub.
+type Hub interface {
+	Snapshot() loop.Snapshot
+	Histograms() loop.Histograms
+}
+
+// Config is what Serve needs to know.
+type Config struct {
+	Hub     Hub
+	Version string       // for ringcast_build_info
+	Pprof   bool         // profiles also beyond loopback
+	Log     *slog.Logger // of what the HTTP server has to complain about
+}
+
+// Admin answers on the admin address until Close.
+type Admin struct {
+	addr   net.Addr
+	http   *http.Server
+	ready  *readiness
+	closed chan struct{} // closed when nothing is accepted any more
+}
+
+// Bounds of the admin address. Its users are few and ours, so the bounds are against mistakes more than against malice.
+const (
+	connectionsMax  = 16 // the descriptors come out of the server's reserve; who comes then waits in the kernel's queue
+	headBytesMax    = 8 << 10
+	headTimeout     = 5 * time.Second
+	requestTimeout  = 10 * time.Second // to be read whole; nothing here takes a body
+	responseTimeout = 30 * time.Second // profiles that run for longer set their own
+	idleTimeout     = 90 * time.Second // Prometheus keeps its connection from one scrape to the next, mostly 15 to 60 s later
+)
+
+// Serve answers on a listener, which it takes over, and returns at once.
+func Serve(listener net.Listener, cfg Config) *Admin {
+	a := &Admin{addr: listener.Addr(), ready: &readiness{hub: cfg.Hub, now: time.Now}, closed: make(chan struct{})}
+	a.http = &http.Server{
+		Handler:           handler(a.addr, a.ready, cfg),
+		MaxHeaderBytes:    headBytesMax,
+		ReadHeaderTimeout: headTimeout,
+		ReadTimeout:       requestTimeout,
+		WriteTimeout:      responseTimeout,
+		IdleTimeout:       idleTimeout,
+		ErrorLog:          slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug), // what peers can cause at their own speed
+	}
+	go func() {
+		defer close(a.closed)
+		if err := a.http.Serve(limit(listener, connectionsMax)); !errors.Is(err, http.ErrServerClosed) {
+			cfg.Log.Error("the admin address has failed; metrics and readiness no longer answer", "err", err)
+		}
+	}()
+	return a
+}
+
+// Addr is the address with its real port.
+func (a *Admin) Addr() net.Addr { return a.addr }
+
+// Unready has /readyz say 503 and why from now on: before a stop begins, so that who asks never hears "ready" from a
+// server that refuses.
+func (a *Admin) Unready(why string) { a.ready.off.Store(&why) }
+
+// Close ends the admin side: answers that are under way go out until ctx is done, the rest is cut.
+func (a *Admin) Close(ctx context.Context) {
+	if a.http.Shutdown(ctx) != nil {
+		a.http.Close()
+	}
+	<-a.closed
+}
+
+// handler is everything that is served.
+func handler(addr net.Addr, ready *readiness, cfg Config) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", index)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok\n") })
+	mux.Handle("GET /readyz", ready)
+	mux.Handle("GET /metrics", metricsHandler(cfg))
+	mux.HandleFunc("GET /dashboard.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(dashboard)
+	})
+	mux.Handle("/debug/pprof/", profiles(addr, cfg.Pprof))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Cache-Control", "no-store")
+		mux.ServeHTTP(w, r)
+	})
+}
+
+func index(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_, _ = w.Write([]byte(indexPage))
+}
+
+const indexPage = `<!doctype html><title>ringcast admin</title>
+<h1>ringcast</h1>
+<ul>
+<li><a href="/metrics">/metrics</a>: for Prometheus
+<li><a href="/healthz">/healthz</a>: 200 while the process serves
+<li><a href="/readyz">/readyz</a>: 503, and why, while it should get no new clients
+<li><a href="/dashboard.json">/dashboard.json</a>: for Grafana, to import
+<li><a href="/debug/pprof/">/debug/pprof/</a>: profiles, for go tool pprof
+</ul>
+`
+
+// plain answers with a line of text.
+func plain(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(text))
+}

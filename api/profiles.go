@@ -1,0 +1,51 @@
+package api
+
+import (
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"net/netip"
+	"strings"
+)
+
+// profiles serves net/http/pprof: what the program does, and parts of its memory. Whoever can ask can also slow the server
+// down. So it is for this machine alone, unless the operator has said otherwise; and for no web page, which can have the
+// operator's browser ask, and with a name of its own that leads to 127.0.0.1 (DNS rebinding) also read the answer.
+func profiles(addr net.Addr, everywhere bool) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("POST /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch site := r.Header.Get("Sec-Fetch-Site"); {
+		case !everywhere && !loopback(addr):
+			plain(w, http.StatusForbidden, "profiles are served on a loopback address only; start with --admin-pprof to have them here\n")
+		case !everywhere && !isAddress(r.Host):
+			plain(w, http.StatusForbidden, "profiles are asked for by address or as localhost, such as 127.0.0.1:1235; "+
+				"start with --admin-pprof to have them by other names\n")
+		case site != "" && site != "same-origin" && site != "none":
+			plain(w, http.StatusForbidden, "profiles are not for pages of other sites\n")
+		default:
+			mux.ServeHTTP(w, r)
+		}
+	})
+}
+
+// loopback says whether only this machine reaches an address.
+func loopback(addr net.Addr) bool {
+	tcp, ok := addr.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
+}
+
+// isAddress says whether a Host header names an IP address or localhost, and not what a stranger's DNS may resolve.
+func isAddress(hostport string) bool {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host = strings.Trim(hostport, "[]")
+	}
+	_, err = netip.ParseAddr(host)
+	return err == nil || strings.EqualFold(host, "localhost")
+}

@@ -1,0 +1,66 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"ringcast/loop"
+)
+
+// readiness answers whether new clients should be sent to this server. Any goroutine.
+type readiness struct {
+	hub Hub
+	now func() time.Time
+	off atomic.Pointer[string] // why the operator's side has switched it off
+}
+
+// acceptTrouble is for how long a failed accept keeps a server from being ready: several accepts are tried in that time, so
+// it ends when they succeed, and a balancer that asks every few seconds sees it.
+const acceptTrouble = 10 * time.Second
+
+// ServeHTTP says 200, or 503 and why.
+func (d *readiness) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	if why := d.trouble(); why != "" {
+		plain(w, http.StatusServiceUnavailable, "not ready: "+why+"\n")
+		return
+	}
+	plain(w, http.StatusOK, "ready\n")
+}
+
+// trouble is why the server should get no new clients, empty when it should.
+func (d *readiness) trouble() string {
+	if why := d.off.Load(); why != nil {
+		return *why
+	}
+	snap := d.hub.Snapshot()
+	for _, reason := range []func(loop.Snapshot, time.Time) string{stopping, full, cannotAccept} {
+		if why := reason(snap, d.now()); why != "" {
+			return why
+		}
+	}
+	return ""
+}
+
+func stopping(s loop.Snapshot, _ time.Time) string {
+	if s.Stopping {
+		return "the server is stopping"
+	}
+	return ""
+}
+
+func full(s loop.Snapshot, _ time.Time) string {
+	if t := s.Total(); t.Clients+t.Pending >= int64(s.ClientsMax) {
+		return fmt.Sprintf("there are %d connections, and %d is the most", t.Clients+t.Pending, s.ClientsMax)
+	}
+	return ""
+}
+
+func cannotAccept(s loop.Snapshot, now time.Time) string {
+	if !s.AcceptFailed.IsZero() && now.Sub(s.AcceptFailed) < acceptTrouble {
+		return fmt.Sprintf("connections could not be accepted at %s; look for the limit of open files",
+			s.AcceptFailed.Format(time.TimeOnly))
+	}
+	return ""
+}

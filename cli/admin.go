@@ -1,0 +1,75 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"syscall"
+	"time"
+
+	"ringcast/api"
+)
+
+// admin is the admin address of a server; nil where it is off. It is taken before the loops start, so that one which
+// cannot be had costs no client anything, and answers until the last client has gone.
+type admin struct {
+	listener net.Listener
+	api      *api.Admin // nil until serve
+}
+
+// adminCloseTimeout is for answers that are under way when everything else has ended.
+const adminCloseTimeout = 2 * time.Second
+
+func (s *settings) openAdmin() (*admin, error) {
+	if s.admin == "" {
+		return nil, nil
+	}
+	l, err := net.Listen("tcp", s.admin)
+	switch {
+	case err == nil:
+		return &admin{listener: l}, nil
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("--admin %q: another program has this port, maybe another ringcast; name another port, or off", s.admin)
+	case errors.Is(err, syscall.EACCES):
+		return nil, fmt.Errorf("--admin %q: no permission for this port; name one from 1024 on", s.admin)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return nil, fmt.Errorf("--admin %q: this machine does not have that address; name one of its own, or off", s.admin)
+	default:
+		return nil, fmt.Errorf("--admin %q: %w", s.admin, err)
+	}
+}
+
+func (a *admin) serve(h hub, version string, pprof bool, log *slog.Logger) {
+	if a != nil {
+		a.api = api.Serve(a.listener, api.Config{Hub: h, Version: version, Pprof: pprof, Log: log})
+	}
+}
+
+// addr is where it listens, empty when it is off.
+func (a *admin) addr() string {
+	if a == nil {
+		return ""
+	}
+	return a.listener.Addr().String()
+}
+
+// unready has it say that no new clients should come.
+func (a *admin) unready(why string) {
+	if a != nil {
+		a.api.Unready(why)
+	}
+}
+
+func (a *admin) close() {
+	switch {
+	case a == nil:
+	case a.api == nil:
+		a.listener.Close()
+	default:
+		ctx, cancel := context.WithTimeout(context.Background(), adminCloseTimeout)
+		defer cancel()
+		a.api.Close(ctx)
+	}
+}

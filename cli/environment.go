@@ -1,0 +1,62 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+// unknownVariables complains of each environment variable that is named like a setting and is none. It is not refused,
+// as a key of the config file is: nobody knows who else sets variables on a machine. But it is said, because otherwise a
+// typing mistake is a default.
+func unknownVariables() (complaints []string) {
+	var known []string
+	if parser, err := newParser(&grammar{}); err == nil {
+		known = variables(parser.Model)
+	}
+	for _, kv := range os.Environ() {
+		name, _, _ := strings.Cut(kv, "=")
+		if !strings.HasPrefix(name, "RINGCAST_") || slices.Contains(known, name) {
+			continue
+		}
+		nearest := slices.MinFunc(known, func(a, b string) int { return distance(name, a) - distance(name, b) })
+		complaints = append(complaints, fmt.Sprintf("%s is set and is no setting; did you mean %s?", name, nearest))
+	}
+	slices.Sort(complaints)
+	return complaints
+}
+
+// variables are the environment variables of all settings.
+func variables(app *kong.Application) (names []string) {
+	for _, leaf := range append([]*kong.Node{app.Node}, app.Leaves(false)...) {
+		for _, flag := range leaf.Flags {
+			names = append(names, flag.Envs...)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// distance is how many bytes must be put in, taken out or replaced to make b of a.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1) // of the bytes of a seen so far, against each beginning of b
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			replaced := diagonal
+			if a[i] != b[j] {
+				replaced++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(replaced, row[j]+1, diagonal+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,47 @@
+package loop
+
+import (
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// setKeepAlive has the kernel find out about peers that are gone without a word, for a socket and all that are accepted
+// from it: after idle it probes, and untaken is how long bytes, or probes, may go unanswered before it gives up the
+// connection. Negative: off.
+func setKeepAlive(fd int, idle, untaken time.Duration) error {
+	set := func(what string, level, option, value int) error {
+		if err := unix.SetsockoptInt(fd, level, option, value); err != nil {
+			return fmt.Errorf("%s %d: %w", what, value, err)
+		}
+		return nil
+	}
+	if idle > 0 {
+		// What the kernel takes ends at 32,767 s, nine hours.
+		seconds := min(max(int(idle/time.Second), 1), keepIdleMax)
+		for _, o := range []struct {
+			what          string
+			level, option int
+			value         int
+		}{
+			{"SO_KEEPALIVE", unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+			{"TCP_KEEPIDLE", unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, seconds},
+			{"TCP_KEEPINTVL", unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, max(seconds/keepProbes, 1)},
+			{"TCP_KEEPCNT", unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepProbes},
+		} {
+			if err := set(o.what, o.level, o.option, o.value); err != nil {
+				return err
+			}
+		}
+	}
+	if untaken > 0 {
+		return set("TCP_USER_TIMEOUT", unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(untaken/time.Millisecond))
+	}
+	return nil
+}
+
+const (
+	keepIdleMax = 32_767
+	keepProbes  = 4 // they take as long again as the idle time
+)

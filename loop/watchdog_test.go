@@ -1,0 +1,134 @@
+package loop
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+const slowTurn = 100 * time.Millisecond
+
+// watching is a watchdog over two loops that no goroutine runs.
+func watching() (*watchdog, []*shard) {
+	h := newHub(2, defaultBounds(), nil)
+	return newWatchdog(h, slog.New(slog.DiscardHandler)), h.shards
+}
+
+// looks lets the watchdog look n times, a period apart, and gives what it found.
+func (w *watchdog) looks(n int) (slow []int) {
+	for range n {
+		slow = append(slow, w.look(slowTurn/looksPerSlowTurn, slowTurn)...)
+	}
+	return slow
+}
+
+func TestASlowTurnIsCountedOnce(t *testing.T) {
+	w, shards := watching()
+	shards[1].entries.Add(1)
+	if got := w.looks(looksPerSlowTurn); got != nil {
+		t.Errorf("not seen for the threshold yet: got slow loops %v, want none", got)
+	}
+	if got := w.looks(100); !slices.Equal(got, []int{1}) {
+		t.Errorf("slow loops: got %v, want 1, once", got)
+	}
+	shards[1].entries.Add(2) // the next callback
+	if got := w.looks(100); !slices.Equal(got, []int{1}) {
+		t.Errorf("slow loops in its next callback: got %v, want 1, once", got)
+	}
+	if a, b := shards[0].count.slowTurns.Load(), shards[1].count.slowTurns.Load(); a != 0 || b != 2 {
+		t.Errorf("slow turns counted: got %d and %d, want 0 and 2", a, b)
+	}
+}
+
+func TestManyShortTurnsAreNoSlowOne(t *testing.T) {
+	w, shards := watching()
+	shards[0].entries.Add(1)
+	for range 1000 {
+		shards[0].entries.Add(2) // the end of a callback and the beginning of the next
+		if got := w.looks(looksPerSlowTurn / 2); got != nil {
+			t.Fatalf("slow loops: got %v, want none", got)
+		}
+	}
+}
+
+func TestAProcessThatWasStoppedDoesNotReportItsPause(t *testing.T) {
+	w, shards := watching()
+	shards[0].entries.Add(1)
+	w.looks(1)
+	if got := w.look(time.Hour, slowTurn); got != nil {
+		t.Errorf("after an hour in which the watchdog did not run either: got slow loops %v, want none", got)
+	}
+	if got := w.looks(looksPerSlowTurn); !slices.Equal(got, []int{0}) {
+		t.Errorf("slow loops when it goes on like that: got %v, want 0", got)
+	}
+}
+
+// lockedLog is a log that is read while it is written.
+type lockedLog struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func TestASlowTurnIsLoggedWithTheStackOfItsLoop(t *testing.T) {
+	log := &lockedLog{}
+	s, err := Start(Config{Loops: 3, Log: slog.New(slog.NewTextHandler(log, nil)), Limits: Limits{SlowTurn: 20 * time.Millisecond}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Stop(context.Background()) })
+	hub := s.Hub()
+	goOn := make(chan struct{})
+	letGo := sync.OnceFunc(func() { close(goOn) })
+	t.Cleanup(letGo)
+	for i, f := range []func(<-chan struct{}){nil, heldUpOnPurpose, nil} {
+		if f != nil {
+			hub.shards[i].calls.add(func(*shard) { f(goOn) })
+			hub.rouse(i)
+		}
+	}
+	awaited(t, "the slow turn is logged", func() bool { return strings.Contains(log.String(), "busy with one callback") })
+	letGo()
+	got := log.String()
+	for _, want := range []string{"level=WARN", "loop=1", "heldUpOnPurpose", "slow_turn=20ms"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("log: got %s, want it to contain %s", got, want)
+		}
+	}
+	if n := hub.Snapshot().Loops[1].SlowTurns; n != 1 {
+		t.Errorf("slow turns of loop 1: got %d, want 1", n)
+	}
+}
+
+// heldUpOnPurpose is what the stack has to show.
+func heldUpOnPurpose(goOn <-chan struct{}) { <-goOn }
+
+// awaited waits for a condition.
+func awaited(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	again := time.NewTicker(5 * time.Millisecond)
+	defer again.Stop()
+	for deadline := time.After(30 * time.Second); !f(); {
+		select {
+		case <-again.C:
+		case <-deadline:
+			t.Fatalf("waited for: %s", what)
+		}
+	}
+}

@@ -1,0 +1,161 @@
+package test
+
+import (
+	"encoding/json"
+	"go/ast"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The table of bounds in ARCHITECTURE.md §7 is what an operator and the next author believe. Here it is held against the
+// program: its options, its counters, its tests.
+
+// noBounds are settings that a reload can change and that are no row of the table, each with its reason.
+var noBounds = map[string]string{
+	"trusted-proxies": "says whose word counts",
+	"proxy-protocol":  "says how the address of a client is told",
+	"slow-client":     "says what happens at a bound, that of --outbox-max",
+	"log-level":       "says what is told",
+}
+
+// bound is a row of the table.
+type bound struct{ name, byDefault, option, what, counter, test string }
+
+// boundsTable reads the table.
+func boundsTable(t *testing.T) []bound {
+	t.Helper()
+	_, text, found := strings.Cut(document(t, "ARCHITECTURE.md"), "\n## 7. Bounds\n")
+	if !found {
+		t.Fatal("ARCHITECTURE.md: got no section \"7. Bounds\"")
+	}
+	text, _, _ = strings.Cut(text, "\n## ")
+	var rows []bound
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); !strings.HasPrefix(line, "|") {
+			continue
+		}
+		cells := strings.Split(strings.Trim(line, "|"), "|")
+		if len(cells) != 6 {
+			t.Errorf("ARCHITECTURE.md §7: got %d columns in %q, want 6", len(cells), line)
+			continue
+		}
+		for i := range cells {
+			cells[i] = strings.TrimSpace(cells[i])
+		}
+		rows = append(rows, bound{cells[0], cells[1], cells[2], cells[3], cells[4], cells[5]})
+	}
+	if len(rows) < 20 || rows[0].name != "bound" {
+		t.Fatalf("ARCHITECTURE.md §7: got %d rows, want the whole table with its head", len(rows))
+	}
+	return rows[2:] // the head and the rule under it
+}
+
+// listed are the items of a cell.
+func listed(cell string) []string {
+	var items []string
+	for item := range strings.SplitSeq(cell, ",") {
+		if item = strings.Trim(strings.TrimSpace(item), "`"); item != "" {
+			items = append(items, item)
+		}
+	}
+	return items
+}
+
+func TestEveryOptionInTheTableOfBoundsIsAFlagAndEveryLimitIsInTheTable(t *testing.T) {
+	t.Parallel()
+	help := run("start", "--help").stdout
+	flags := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^\s+(?:-\w, )?--([a-z-]+)`).FindAllStringSubmatch(help, -1) {
+		flags[m[1]] = true
+	}
+	named := map[string]bool{}
+	for _, b := range boundsTable(t) {
+		for _, option := range listed(b.option) {
+			name, isFlag := strings.CutPrefix(option, "--")
+			if isFlag && !flags[name] {
+				t.Errorf("bound %q: got option --%s, which start --help does not know", b.name, name)
+			}
+			if !isFlag && option != "ulimit -n" {
+				t.Errorf("bound %q: got option %q, want a flag of start, or the limit of open files", b.name, option)
+			}
+			named[name] = true
+		}
+	}
+	s := start(t)
+	limits := slices.Sorted(maps.Keys(s.settings()))
+	if len(limits) < 10 {
+		t.Errorf("settings in status: got %v, want all limits", limits)
+	}
+	for _, name := range limits {
+		if !flags[name] {
+			t.Errorf("status shows a setting %s, which start --help does not know", name)
+		}
+		switch reason := noBounds[name]; {
+		case reason == "" && !named[name]:
+			t.Errorf("--%s: got no row in ARCHITECTURE.md §7, want one that says what happens at it", name)
+		case reason != "" && named[name]:
+			t.Errorf("noBounds has %s (%s): the table has it, take it off", name, reason)
+		}
+	}
+}
+
+// A counter is named by its key in status --json, or by two, outer and inner, as refused_by.busy.
+func TestEveryCounterInTheTableOfBoundsIsShownToAnOperator(t *testing.T) {
+	t.Parallel()
+	s := start(t, "--channel", "127.0.0.1:0")
+	var status map[string]any
+	must(t, json.Unmarshal([]byte(run("status", "--json", "--run-dir", s.dir).stdout), &status))
+	shown := map[string]bool{}
+	keysOf(status, "", shown)
+	for _, b := range boundsTable(t) {
+		for _, counter := range listed(b.counter) {
+			if !shown[counter] {
+				t.Errorf("bound %q: got counter %q, which status --json does not have", b.name, counter)
+			}
+		}
+	}
+}
+
+// keysOf gathers the keys of a JSON value, by themselves and behind their parent's.
+func keysOf(value any, parent string, into map[string]bool) {
+	switch value := value.(type) {
+	case map[string]any:
+		for key, inner := range value {
+			into[key], into[parent+"."+key] = true, true
+			keysOf(inner, key, into)
+		}
+	case []any:
+		for _, inner := range value {
+			keysOf(inner, parent, into)
+		}
+	}
+}
+
+func TestEveryBoundHasATest(t *testing.T) {
+	t.Parallel()
+	exists := map[string]bool{}
+	for _, f := range goFiles(t) {
+		if !f.test {
+			continue
+		}
+		for _, d := range f.ast.Decls {
+			if f, is := d.(*ast.FuncDecl); is && f.Recv == nil && (strings.HasPrefix(f.Name.Name, "Test") || strings.HasPrefix(f.Name.Name, "Fuzz")) {
+				exists[f.Name.Name] = true
+			}
+		}
+	}
+	for _, b := range boundsTable(t) {
+		tests := listed(b.test)
+		if len(tests) == 0 {
+			t.Errorf("bound %q: got no test, want one: a bound that is not tested is a wish", b.name)
+		}
+		for _, name := range tests {
+			if !exists[name] {
+				t.Errorf("bound %q: got %q where a test function is to be named, want one that exists", b.name, name)
+			}
+		}
+	}
+}
