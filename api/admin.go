@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"ringcast/loop"
 )
 
@@ -23,6 +25,8 @@ type Config struct {
 	Version string       // for ringcast_build_info
 	Pprof   bool         // profiles also beyond loopback
 	Log     *slog.Logger // of what the HTTP server has to complain about
+
+	More []prometheus.Collector // metrics beside the hub's
 }
 
 // Admin answers on the admin address until Close.

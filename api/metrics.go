@@ -35,6 +35,7 @@ func registry(cfg Config) *prometheus.Registry {
 	}, func() float64 { return 1 })
 	r.MustRegister(build, hubCollector{cfg.Hub}, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	r.MustRegister(cfg.More...)
 	return r
 }
 

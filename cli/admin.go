@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"ringcast/api"
+	"ringcast/bus"
 )
 
 // admin is the admin address of a server; nil where it is off. It is taken before the loops start, so that one which
@@ -41,9 +42,13 @@ func (s *settings) openAdmin() (*admin, error) {
 	}
 }
 
-func (a *admin) serve(h hub, version string, pprof bool, log *slog.Logger) {
+func (a *admin) serve(h hub, version string, pprof bool, channel *bus.Bus, log *slog.Logger) {
 	if a != nil {
-		a.api = api.Serve(a.listener, api.Config{Hub: h, Version: version, Pprof: pprof, Log: log})
+		cfg := api.Config{Hub: h, Version: version, Pprof: pprof, Log: log}
+		if channel != nil {
+			cfg.More = append(cfg.More, channel)
+		}
+		a.api = api.Serve(a.listener, cfg)
 	}
 }
 

@@ -368,15 +368,19 @@ func TestChannelStopsInGoodOrder(t *testing.T) {
 
 func TestChannelShowsInTheStatusOnlyWhereItIs(t *testing.T) {
 	t.Parallel()
-	s := start(t, "--channel", "127.0.0.1:0")
+	s, url := startAdmin(t, "--channel", "127.0.0.1:0")
 	subscriber(t, s)
+	equal(t, "subscriptions in the metrics", scrape(t, url)["ringcast_channel_subscriptions"], 1)
 	text := run("status", "--run-dir", s.dir).stdout
 	for _, want := range []string{"CHANNEL", s.channel().Addr, "subscriptions", "events in", "refused"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("status: got %s\nwant %q in it", text, want)
 		}
 	}
-	without := start(t)
+	without, url := startAdmin(t)
+	if _, is := scrape(t, url)["ringcast_channel_clients"]; is {
+		t.Error("metrics without --channel: got the Channel's")
+	}
 	if text := run("status", "--run-dir", without.dir).stdout; strings.Contains(strings.ToLower(text), "channel") || without.status().Channel != nil {
 		t.Errorf("status without --channel: got %s", text)
 	}
