@@ -16,14 +16,16 @@ import (
 // These tests run the real thing beside ringcast: Workerman and its Channel, by PHP. RINGCAST_PHP names a directory into
 // which composer has installed workerman/workerman and workerman/channel; nothing of them is kept here.
 
+// phpFolder is read before TestMain takes the variable away from the servers under test.
+var phpFolder = os.Getenv("RINGCAST_PHP")
+
 // phpLibrary is the file that loads the libraries. Without them the test is skipped, and says so.
 func phpLibrary(t testing.TB) string {
 	t.Helper()
-	dir := os.Getenv("RINGCAST_PHP")
-	if dir == "" {
+	if phpFolder == "" {
 		t.Skip("RINGCAST_PHP names no directory with vendor/autoload.php of workerman/workerman and workerman/channel")
 	}
-	load := filepath.Join(dir, "vendor", "autoload.php")
+	load := filepath.Join(phpFolder, "vendor", "autoload.php")
 	if _, err := os.Stat(load); err != nil {
 		t.Fatalf("RINGCAST_PHP: %v", err)
 	}

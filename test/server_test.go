@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 		// A variable meant for an operator's server must not reach the servers under test.
 		for _, kv := range os.Environ() {
 			if name, _, _ := strings.Cut(kv, "="); strings.HasPrefix(name, "RINGCAST_") &&
-				name != "RINGCAST_BINARY" && name != "RINGCAST_BROWSER" && name != "RINGCAST_PHP" {
+				name != "RINGCAST_BINARY" && name != "RINGCAST_BROWSER" {
 				os.Unsetenv(name)
 			}
 		}
