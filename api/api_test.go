@@ -203,6 +203,8 @@ func TestReadinessSaysWhyNot(t *testing.T) {
 		{"one place left", func(s *loop.Snapshot) { s.Loops[0].Clients = 94 }, ""},
 		{"full", func(s *loop.Snapshot) { s.Loops[0].Clients = 95 }, "100 connections, and 100 is the most"},
 		{"just now an accept failed", func(s *loop.Snapshot) { s.AcceptFailed = now.Add(-9 * time.Second) }, "could not be accepted"},
+		{"short of memory", func(s *loop.Snapshot) { s.MemoryPressure, s.MemoryUsed, s.MemoryLimit = "refuse", 90, 100 }, "90 bytes count against the limit of 100"},
+		{"memory enough", func(s *loop.Snapshot) { s.MemoryPressure = "none" }, ""},
 		{"long ago an accept failed", func(s *loop.Snapshot) { s.AcceptFailed = now.Add(-11 * time.Second) }, ""},
 	} {
 		h := someHub()

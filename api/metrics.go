@@ -67,6 +67,17 @@ var families = []family{
 	{name: "ringcast_lane_depth", help: "Items that wait in the lanes towards a loop.",
 		perLoop: func(t *loop.LoopStats) map[string]int64 { return map[string]int64{"": t.LaneDepth} }},
 
+	{name: "ringcast_outbox_bytes", help: "Bytes that wait for slow clients, by the loop of the client.",
+		perLoop: func(t *loop.LoopStats) map[string]int64 { return map[string]int64{"": t.OutboxBytes} }},
+	{name: "ringcast_slow_clients", help: "Clients for which something waits, by loop.",
+		perLoop: func(t *loop.LoopStats) map[string]int64 { return map[string]int64{"": t.Slow} }},
+	{name: "ringcast_unfinished_bytes", help: "Bytes that hold unfinished messages and request heads, by the loop of the client.",
+		perLoop: func(t *loop.LoopStats) map[string]int64 { return map[string]int64{"": t.FragmentBytes} }},
+	{name: "ringcast_memory_limit_bytes", help: "The memory limit of the process, 0 where there is none.",
+		gauge: func(s *loop.Snapshot) float64 { return float64(s.MemoryLimit) }},
+	{name: "ringcast_memory_used_bytes", help: "What counts against the memory limit; from four fifths of it clients and publishes are refused. 0 without a limit.",
+		gauge: func(s *loop.Snapshot) float64 { return float64(s.MemoryUsed) }},
+
 	// How they came.
 	{name: "ringcast_accepted_total", help: "Connections taken in; those that admission refuses at once are not.",
 		counter: func(t *loop.LoopStats) uint64 { return t.Accepted }},
@@ -102,8 +113,16 @@ var families = []family{
 		perKind: func(t *loop.LoopStats) map[string]uint64 { return t.Closes }},
 	{name: "ringcast_protocol_errors_total", help: "Clients closed because they broke the WebSocket protocol, by close code.", label: "code",
 		perKind: func(t *loop.LoopStats) map[string]uint64 { return t.ProtocolErrorsBy }},
-	{name: "ringcast_slow_clients_total", help: "Times that a client's outbox was full, by what was done about it.", label: "policy",
-		perKind: func(t *loop.LoopStats) map[string]uint64 { return map[string]uint64{"close": t.SlowClosed} }},
+	{name: "ringcast_slow_clients_total", help: "Slow clients by what was done about them: closed with 4008, or told how many messages they have missed.", label: "policy",
+		perKind: func(t *loop.LoopStats) map[string]uint64 {
+			return map[string]uint64{"close": t.SlowClosed, "drop": t.SlowGaps}
+		}},
+	{name: "ringcast_dropped_messages_total", help: "Messages that slow clients have missed, each counted for each client, where --slow-client is drop.",
+		counter: func(t *loop.LoopStats) uint64 { return t.SlowDropped }},
+	{name: "ringcast_unfinished_closes_total", help: "Clients closed because all unfinished messages together were too large.",
+		counter: func(t *loop.LoopStats) uint64 { return t.FragmentsClosed }},
+	{name: "ringcast_message_timeouts_total", help: "Clients closed because a message of theirs took too long.",
+		counter: func(t *loop.LoopStats) uint64 { return t.MessageTimeouts }},
 	{name: "ringcast_pings_total", help: "Pings sent to silent clients.",
 		counter: func(t *loop.LoopStats) uint64 { return t.Pings }},
 	{name: "ringcast_heartbeat_closes_total", help: "Clients closed because they gave no sign of life.",

@@ -35,7 +35,7 @@ func (d *readiness) trouble() string {
 		return *why
 	}
 	snap := d.hub.Snapshot()
-	for _, reason := range []func(loop.Snapshot, time.Time) string{stopping, full, cannotAccept} {
+	for _, reason := range []func(loop.Snapshot, time.Time) string{stopping, full, cannotAccept, shortOfMemory} {
 		if why := reason(snap, d.now()); why != "" {
 			return why
 		}
@@ -61,6 +61,13 @@ func cannotAccept(s loop.Snapshot, now time.Time) string {
 	if !s.AcceptFailed.IsZero() && now.Sub(s.AcceptFailed) < acceptTrouble {
 		return fmt.Sprintf("connections could not be accepted at %s; look for the limit of open files",
 			s.AcceptFailed.Format(time.TimeOnly))
+	}
+	return ""
+}
+
+func shortOfMemory(s loop.Snapshot, _ time.Time) string {
+	if s.MemoryPressure != "" && s.MemoryPressure != "none" {
+		return fmt.Sprintf("memory is short: %d bytes count against the limit of %d", s.MemoryUsed, s.MemoryLimit)
 	}
 	return ""
 }

@@ -46,7 +46,7 @@ func (v *crowd) seats(threads int) []seat {
 }
 
 func (v *crowd) roster(s *session) roster {
-	return roster{s.groupName, 1, func(first, _ int) int { return first }}
+	return roster{s.groupName, 1, func(first, _ int) int { return first }, 0}
 }
 
 // Run is called by kong.

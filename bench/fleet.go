@@ -36,7 +36,12 @@ type roster struct {
 	name  func(group int) string // on the wire
 	joins int                    // of each member
 	group func(first, j int) int // the group of join number j of a client, whose join 0 is to group first
+
+	patience time.Duration // beside clientTimeout, whichever is longer
 }
+
+// until is when a client that asked for something at a time is given up.
+func (r *roster) until(asked int64) int64 { return asked + int64(max(clientTimeout, r.patience)) }
 
 func newFleet(ctx context.Context, t target, proof string, threads int, seats []seat, r roster) (*fleet, error) {
 	f := &fleet{}

@@ -20,7 +20,7 @@ type load struct {
 	Rate             float64       `xor:"pace" help:"Open loop: messages a second of all publishers together, on time whatever the server does."`
 	Window           int           `xor:"pace" help:"Closed loop: messages of each group and publisher in flight; one lands when all members have it. Default: ${window}."`
 	Messages         int           `help:"Stop after so many messages. Default: when the time is over."`
-	Patience         time.Duration `help:"How long without any delivery until what is missing counts as lost. Default: 2s; more where a machine stands still now and then."`
+	Patience         time.Duration `help:"How long without any delivery until what is missing counts as lost, and without an answer until a client that connects or joins is given up, there 10s at least. Default: 2s; more where a machine stands still now and then."`
 	Time             time.Duration `default:"${time}" help:"How long to publish."`
 }
 
@@ -153,7 +153,7 @@ func (l *load) membersOf(group, threads int) (n int) {
 
 // roster is what the generators must know to join the groups of a load.
 func (l *load) roster(s *session, threads int) roster {
-	return roster{s.groupName, l.Joins, func(first, j int) int { return l.groupOf(first, j, threads) }}
+	return roster{s.groupName, l.Joins, func(first, j int) int { return l.groupOf(first, j, threads) }, l.Patience}
 }
 
 // crews builds the checkers and publishers of the first generators, one each.

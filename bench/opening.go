@@ -27,7 +27,7 @@ const (
 	pendingMax = 128
 	beginMax   = 32 // connects a turn, so that answers are read in between
 
-	clientTimeout = 10 * time.Second // from connect to the proof of the join
+	clientTimeout = 10 * time.Second // from connect to the proof of the join, unless --patience is longer
 	expiryEvery   = 100 * time.Millisecond
 	probeEvery    = 200 * time.Millisecond
 
@@ -40,7 +40,7 @@ const (
 func (g *generator) open() step {
 	o := &g.opening
 	*o = opening{firstAt: clock(), begun: o.begun, oldest: o.begun}
-	o.deadline = o.firstAt + int64(openingBase) + int64(len(g.conns))*int64(openingPerClient)
+	o.deadline = g.roster.until(o.firstAt) + int64(openingBase) + int64(len(g.conns))*int64(openingPerClient)
 	return func(now int64) (int64, bool) {
 		for i := 0; i < beginMax && o.begun < len(g.conns) && o.pending < g.pendings; i++ {
 			g.begin(&g.conns[o.begun], now)
@@ -171,7 +171,7 @@ func (g *generator) expire(now int64) {
 	}
 	for i := o.oldest; i < o.begun; i++ {
 		c := &g.conns[i]
-		until := c.born + int64(clientTimeout)
+		until := g.roster.until(c.born)
 		cause := "connect: no answer in time"
 		switch c.state {
 		case stateReady, stateDead:
@@ -209,7 +209,7 @@ func (g *generator) probe(now int64) {
 	}
 	o.nextProbe = now + int64(probeEvery)
 	if o.probeUntil == 0 {
-		o.probeUntil = now + int64(clientTimeout)
+		o.probeUntil = g.roster.until(now)
 	}
 	asked := map[int]bool{}
 	for i := range g.conns {

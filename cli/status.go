@@ -145,12 +145,20 @@ func globalText(s *Status) string {
 		s.CPUs, countText(s.Goroutines))
 	fmt.Fprintf(&b, "memory   %s resident    %s heap    GC cycles %s\n", sizeText(int64(s.RSSBytes)), sizeText(int64(s.HeapBytes)),
 		countText(s.GCCycles))
+	if s.MemoryLimit > 0 {
+		fmt.Fprintf(&b, "limit    %s of %s used    pressure %s\n", sizeText(s.MemoryUsed), sizeText(s.MemoryLimit), s.MemoryPressure)
+	}
 	fmt.Fprintf(&b, "clients  %s of %s    in handshake %s    descriptors %s of %s\n", countText(n.Clients), countText(s.ClientsMax),
 		countText(n.Pending), countText(s.DescriptorsOpen), countText(s.DescriptorsMax))
 	fmt.Fprintf(&b, "traffic  %s received    %s sent    messages ignored %s\n", sizeText(int64(n.BytesIn)), sizeText(int64(n.BytesOut)),
 		countText(n.Ignored))
 	fmt.Fprintf(&b, "lost     %s closed slow    %s closed by heartbeat    %s turned away    %s accept errors\n", countText(n.SlowClosed),
 		countText(n.HeartbeatClosed), countText(n.RefusedClients), countText(s.AcceptErrors))
+	if n.Slow+n.OutboxBytes+n.FragmentBytes > 0 || n.SlowDropped+n.FragmentsClosed+n.MessageTimeouts > 0 {
+		fmt.Fprintf(&b, "slow     %s behind by %s    %s messages missed    unfinished %s    %s closed for that, %s for taking too long\n",
+			countText(n.Slow), sizeText(n.OutboxBytes), countText(n.SlowDropped), sizeText(n.FragmentBytes), countText(n.FragmentsClosed),
+			countText(n.MessageTimeouts))
+	}
 	b.WriteString(kindsText("refused", n.RefusedBy))
 	b.WriteString(kindsText("away", n.RefusedClientsBy))
 	b.WriteString(kindsText("closes", n.Closes))

@@ -19,10 +19,12 @@ func exampleStatus() *Status {
 			GCCycles: 1_017, DescriptorsOpen: 1_045, DescriptorsMax: 20_000},
 		Snapshot: loop.Snapshot{
 			Started: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), ClientsMax: 19_000, AcceptErrors: 5,
+			MemoryLimit: 1 << 30, MemoryUsed: 900 << 20, MemoryPressure: "refuse",
 			Loops: []loop.LoopStats{
 				{Clients: 1_001, Pending: 2, Groups: 3, Members: 4_004, Homes: 5, MessagesIn: 6, BytesIn: 7, BytesOut: 8, Published: 9,
 					Deliveries: 1_234_567, LaneDepth: 10, Ignored: 11, CommandErrors: 100, Refused: 12, RefusedClients: 13,
-					BadHandshakes: 200, ProtocolErrors: 300, SlowClosed: 14, HeartbeatClosed: 15, Panics: 16},
+					BadHandshakes: 200, ProtocolErrors: 300, SlowClosed: 14, HeartbeatClosed: 15, Panics: 16,
+					Slow: 17, OutboxBytes: 18 << 10, FragmentBytes: 19 << 10, SlowDropped: 21, FragmentsClosed: 22, MessageTimeouts: 24},
 				{Clients: 20},
 			},
 		},

@@ -5,8 +5,6 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"time"
-
-	"ringcast/wsproto"
 )
 
 // This file is who may come in. A connection passes the bound on connections (hub.go), then that of its address, here or
@@ -119,41 +117,24 @@ func (h *Hub) limitConnections() {
 	h.clientsMax.Store(most)
 }
 
-// evict makes room where too many handshakes are unfinished: the oldest are ended. So whoever sends its request at once
-// gets in, however many others there are that send none. The oldest is the first in the list of deadlines; what was
-// passed over on the way to it is not looked at again before the list is gone through anyway.
-//
-// In a storm the loop has opened thousands of connections before it reads the first of them. So this is done by the kick,
-// which comes after all sockets that were ready when it was sent, and spares who has come since the last one: its request
-// may be here and not be read. Nobody's end is waited for: what it has sent was read.
-func (s *shard) evict() {
-	for ends := 0; s.crowded() && ends < closesPerTurn && s.oldest < len(s.timed); s.oldest++ {
-		d := s.timed[s.oldest]
-		c := d.client
-		if d.state != stateHandshake || c.state != stateHandshake {
-			continue
-		}
-		if int32(c.serial-s.lookedAt) > 0 {
-			break
-		}
-		count(&s.count.handshakes, handshakeEvicted)
-		s.explain(c, 408, "too many handshakes are unfinished, and this is the oldest")
-		s.answerHTTP(c, wsproto.RejectTimeout.AppendTo(nil))
-		s.doom(c)
-		ends++
-	}
-	s.lookedAt = s.serial
-	if s.crowded() {
-		s.kick()
-	}
-}
-
 // crowded says whether more handshakes are unfinished than this loop's share of the bound. They may never be more than half
 // of all connections: who only connects would keep everybody out until the handshake's time is over.
+//
+// Then the oldest are ended (deadlines), so whoever sends its request soon gets in, however many others there are that
+// send none. Soon is evictTicks: in a storm a loop has opened thousands of connections before it reads the first request,
+// and a client that is far away or busy has not sent it yet; for so long there may be more of them than the bound.
 func (s *shard) crowded() bool {
 	most := min(int64(s.bounds.handshakes), s.hub.clientsMax.Load()/2)
 	return s.unfinished > max(1, int(most)/len(s.hub.shards))
 }
+
+// mayEvict says whether a handshake with this deadline is old enough to be ended for others.
+func (s *shard) mayEvict(deadline uint32) bool {
+	return int32(s.tick-(deadline-s.bounds.handshakeTicks)) >= evictTicks
+}
+
+// evictTicks is the age from which an unfinished handshake may be ended to make room: one to two seconds.
+const evictTicks = 6
 
 // pace lets so many through in a second, on all loops together. It is a bucket that runs full at that rate and holds
 // paceBurst of it, or one; all that is kept is when it will be full. Any goroutine.

@@ -57,6 +57,7 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 	}
 	if n == 0 {
 		if len(data) == 0 { // a PROXY protocol header, whole, and nothing behind it
+			s.dropInput(c)
 			return nil
 		}
 		if !kept {

@@ -49,6 +49,8 @@ func (s *shard) deadlines() {
 		if c.state != d.state {
 			continue
 		}
+		evicted := !late && d.state == stateHandshake && s.crowded() && s.mayEvict(d.tick)
+		late = late || evicted
 		if late && ends == closesPerTurn {
 			s.overdue, late = true, false
 		} else if late {
@@ -57,9 +59,16 @@ func (s *shard) deadlines() {
 		switch d.state {
 		case stateHandshake:
 			if late {
-				count(&s.count.handshakes, handshakeTimeout)
-				s.explain(c, 408, wsproto.RejectTimeout.Reason)
+				outcome, why := handshakeTimeout, wsproto.RejectTimeout.Reason
+				if evicted {
+					outcome, why = handshakeEvicted, "too many handshakes are unfinished, and this is the oldest"
+				}
+				count(&s.count.handshakes, outcome)
+				s.explain(c, 408, why)
 				s.answerHTTP(c, wsproto.RejectTimeout.AppendTo(nil))
+				if evicted {
+					s.doom(c) // room is wanted now; and what it has sent was read, so the answer is not lost
+				}
 			}
 		case stateClosing:
 			switch {
@@ -77,7 +86,7 @@ func (s *shard) deadlines() {
 		}
 	}
 	clear(s.timed[kept:])
-	s.timed, s.oldest = s.timed[:kept], 0
+	s.timed = s.timed[:kept]
 	if s.overdue {
 		s.kick()
 	}

@@ -70,9 +70,7 @@ type shard struct {
 	tick       uint32
 	timed      []deadline
 	overdue    bool   // some deadlines have passed and wait for the next turn
-	oldest     int    // no entry of timed before this place is of an unfinished handshake
 	unfinished int    // clients in the handshake
-	lookedAt   uint32 // serial of the last client whose socket was surely looked at; see evict
 	beatFrom   int    // heartbeat: where the scan goes on
 	sends      uint32 // since the clock was last read
 	deadline   int64  // end of this turn's budget, 0: not set yet
@@ -162,9 +160,6 @@ func (s *shard) opened(conn conn) (c *client) {
 	s.count.pending.Add(1)
 	s.unfinished++
 	s.time(c, s.bounds.handshakeTicks)
-	if s.crowded() {
-		s.kick()
-	}
 	return c
 }
 
@@ -236,7 +231,6 @@ func (s *shard) kickedAwake() {
 	s.enter(nil)
 	defer s.leave()
 	s.kicked, s.deferred = false, false
-	s.evict()
 	s.turn()
 }
 

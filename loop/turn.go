@@ -279,7 +279,7 @@ func (s *shard) bury(c *client) {
 
 	if last == 0 { // the clock does not wake a loop without clients
 		clear(s.timed)
-		s.timed, s.oldest = s.timed[:0], 0
+		s.timed = s.timed[:0]
 	}
 	if c.is(markUpgraded) {
 		s.count.clients.Add(-1)
