@@ -5,9 +5,11 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -512,4 +514,24 @@ func freeAddr(t testing.TB) string {
 	must(t, err)
 	defer l.Close()
 	return l.Addr().String()
+}
+
+// Those of the rest are held against the dashboard where they are made; the Channel's are shown only by a server that has
+// it.
+func TestEveryChannelMetricHasItsPanelAndEveryPanelItsMetric(t *testing.T) {
+	t.Parallel()
+	_, url := startAdmin(t, "--channel", "127.0.0.1:0")
+	code, text, err := ask(url+"/metrics", "")
+	must(t, err)
+	equal(t, "status of /metrics", code, 200)
+	exists, shown := map[string]bool{}, map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^# TYPE (ringcast_channel_\w+) `).FindAllStringSubmatch(text, -1) {
+		exists[m[1]] = true
+	}
+	for _, name := range regexp.MustCompile(`ringcast_channel_\w+`).FindAllString(document(t, "api/dashboard.json"), -1) {
+		shown[name] = true
+	}
+	if len(exists) == 0 || !maps.Equal(exists, shown) {
+		t.Errorf("metrics of the Channel: got %v in /metrics and %v in the dashboard, want the same", slices.Sorted(maps.Keys(exists)), slices.Sorted(maps.Keys(shown)))
+	}
 }
