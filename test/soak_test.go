@@ -17,11 +17,11 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// The soak: about 5,000 clients of every kind for as long as SOAK says. What it looks for is what shows only in time:
+// The soak: some 5,000 clients of every kind at any time (a fifth of the wanderers is away) for as long as SOAK says. What it looks for is what shows only in time:
 // descriptors, goroutines or memory that grow while the load does not.
 const (
 	soakHealthy   = 1_000 // in groups of 10, each published to 10 times a second: 1,000 messages and 10,000 deliveries a second
-	soakWanderers = 3_800 // come, join, publish, leave and go in every way there is
+	soakWanderers = 5_000 // come, join, publish, leave and go in every way there is
 	soakDawdlers  = 100   // do not read, and are closed for it
 	soakHostile   = 100   // keep to no rule
 )
