@@ -42,6 +42,9 @@ func boundsTable(t *testing.T) []bound {
 			t.Errorf("ARCHITECTURE.md §7: got %d columns in %q, want 6", len(cells), line)
 			continue
 		}
+		if strings.Count(line, "`")%2 != 0 {
+			t.Errorf("ARCHITECTURE.md §7: got a backtick without its pair in %q", line)
+		}
 		for i := range cells {
 			cells[i] = strings.TrimSpace(cells[i])
 		}
