@@ -101,5 +101,5 @@ func (c *checker) memory(flag, value string) int64 {
 	case "auto":
 		return memoryAuto()
 	}
-	return c.sizeOr(flag, value, "auto, off", memoryBytesMin, memoryBytesTop)
+	return c.sizeOr(flag, value, "auto or off", memoryBytesMin, memoryBytesTop)
 }

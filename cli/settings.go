@@ -79,6 +79,7 @@ func (f *startFlags) settings(ctx *kong.Context, g *globals) (settings, error) {
 		logFile:        f.LogFile,
 		typed:          *f,
 	}
+	c.portOfItsOwn("admin", s.admin, s.listen)
 	if s.logFile != "" {
 		s.logFile = g.abs(s.logFile) // it is shown to people who are elsewhere
 	}
