@@ -27,7 +27,11 @@ func (s *settings) openAdmin() (*admin, error) {
 	if s.admin == "" {
 		return nil, nil
 	}
-	l, err := net.Listen("tcp", s.admin)
+	network := "tcp"
+	if host, _, err := net.SplitHostPort(s.admin); err == nil && net.ParseIP(host).To4() != nil {
+		network = "tcp4" // with tcp, 0.0.0.0 would be all IPv6 addresses too
+	}
+	l, err := net.Listen(network, s.admin)
 	switch {
 	case err == nil:
 		return &admin{listener: l}, nil

@@ -35,6 +35,19 @@ func TestReadinessEndsBeforeTheStopBegins(t *testing.T) {
 	}
 }
 
+func TestAnIPv4AdminAddressIsNoIPv6Address(t *testing.T) {
+	s, err := parse(t, "--run-dir", "/r", "--admin", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := s.openAdmin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.close()
+	has(t, "address", a.addr(), "0.0.0.0:")
+}
+
 // answerOf is what a URL answers, or why it does not.
 func answerOf(url string) string {
 	client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}

@@ -53,6 +53,24 @@ func (c *checker) listenOff(flag, value string) string {
 	return c.listen(flag, value)
 }
 
+// portOfItsOwn complains of an admin address that --listen would take.
+func (c *checker) portOfItsOwn(flag, value, listen string) {
+	host, port, err := net.SplitHostPort(value)
+	other, taken, otherErr := net.SplitHostPort(listen)
+	if err != nil || otherErr != nil || port != taken || port == "0" {
+		return
+	}
+	if host == other || isWildcard(host) || isWildcard(other) {
+		c.wrong(flag, value, "has the port of --listen %q; name another port, or off", listen)
+	}
+}
+
+// isWildcard says whether a host stands for all addresses of the machine.
+func isWildcard(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "" || ip != nil && ip.IsUnspecified()
+}
+
 func (c *checker) loops(flag, value string) int {
 	if value == "auto" {
 		return min(runtime.GOMAXPROCS(0), loop.LoopsMax)
@@ -70,7 +88,7 @@ func (c *checker) duration(flag, value string, least, most time.Duration) time.D
 
 func (c *checker) durationOr(flag, value string, least, most time.Duration, or string) time.Duration {
 	d, err := time.ParseDuration(value)
-	if _, bare := strconv.Atoi(value); bare == nil && value != "0" {
+	if n, bare := strconv.Atoi(value); bare == nil && n > 0 {
 		c.wrong(flag, value, "has no unit; write %ss for seconds", value)
 	} else if err != nil {
 		c.wrong(flag, value, "is not a duration; write one such as 10s, 500ms or 2m%s", or)

@@ -25,7 +25,7 @@ type limitFlags struct {
 	HandshakeTime  string `name:"handshake-timeout" default:"10s" env:"RINGCAST_HANDSHAKE_TIMEOUT" help:"How long a connection may take to become a WebSocket; beyond it: 408."`
 	HandshakesMax  string `name:"handshakes-max" default:"100000" env:"RINGCAST_HANDSHAKES_MAX" help:"Unfinished handshakes at one time, never more than half of the connections; beyond it the oldest is answered 408."`
 	HandshakeRate  string `name:"handshake-rate" default:"off" env:"RINGCAST_HANDSHAKE_RATE" help:"Handshakes a second, so that a reconnect storm is spread; beyond it: 503 with Retry-After."`
-	AllowedOrigins string `name:"allowed-origins" default:"*" placeholder:"ORIGIN,…" env:"RINGCAST_ALLOWED_ORIGINS" help:"Whose pages may connect, such as https://example.org,https://*.example.org; others: 403. Programs that send no Origin may."`
+	AllowedOrigins string `name:"allowed-origins" default:"*" placeholder:"ORIGIN,…" env:"RINGCAST_ALLOWED_ORIGINS" help:"Whose pages may connect, such as https://example.org,https://*.example.org; others: 403. Default: *, all. Programs that send no Origin may."`
 	TrustedProxies string `name:"trusted-proxies" default:"" placeholder:"CIDR,…" env:"RINGCAST_TRUSTED_PROXIES" help:"Proxies whose X-Forwarded-For or PROXY header names the client's address."`
 	ProxyProtocol  string `name:"proxy-protocol" default:"off" env:"RINGCAST_PROXY_PROTOCOL" help:"on: trusted proxies begin each connection with a PROXY protocol header, version 1 or 2."`
 
@@ -101,5 +101,5 @@ func (c *checker) memory(flag, value string) int64 {
 	case "auto":
 		return memoryAuto()
 	}
-	return c.sizeOr(flag, value, "auto, off", memoryBytesMin, memoryBytesTop)
+	return c.sizeOr(flag, value, "auto or off", memoryBytesMin, memoryBytesTop)
 }

@@ -83,6 +83,7 @@ func (f *startFlags) settings(ctx *kong.Context, g *globals) (settings, error) {
 		typed:          *f,
 	}
 	s.channel = f.channel(c)
+	c.portOfItsOwn("admin", s.admin, s.listen)
 	if s.logFile != "" {
 		s.logFile = g.abs(s.logFile) // it is shown to people who are elsewhere
 	}
@@ -100,6 +101,13 @@ func (s *settings) warn(log *slog.Logger) {
 	}
 	if openToEveryPage(s.listen, s.limits.AllowedOrigins) {
 		log.Warn("any web page may connect, and this is not loopback: name whose pages may with --allowed-origins", "listen", s.listen)
+	}
+	if s.admin != "" && !isLoopback(s.admin) {
+		log.Warn("--admin has no password, and this is not loopback: let nobody reach it who should not", "admin", s.admin)
+	}
+	if rate := s.limits.BytesPerSecond; rate > 0 && rate < s.limits.MessageBytesMax {
+		log.Warn("--byte-rate is less than --message-max: a message longer than a second's worth is refused however often it is repeated",
+			"byte_rate", sizeText(int64(rate)), "message_max", sizeText(int64(s.limits.MessageBytesMax)))
 	}
 }
 

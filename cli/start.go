@@ -134,12 +134,14 @@ func (r *rim) serveUntilAsked(s settings, ready func(banner)) error {
 // openToEveryPage says whether pages of everybody may connect, from other machines. A WebSocket is not held by the same
 // origin policy: a browser tells the server whose page asks, and it is the server that has to look.
 func openToEveryPage(listen string, origins []string) bool {
-	host, _, err := net.SplitHostPort(listen)
-	if err != nil || host == "localhost" || len(origins) > 0 {
-		return false
-	}
+	return len(origins) == 0 && !isLoopback(listen)
+}
+
+// isLoopback says whether an address that has been checked can be reached from this machine alone.
+func isLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
 	ip := net.ParseIP(host)
-	return ip == nil || !ip.IsLoopback()
+	return err != nil || host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // endOf waits for the server's end and brings it about when asked. What goes wrong here is logged, because the log is

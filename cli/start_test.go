@@ -111,6 +111,34 @@ func TestAnOpenDoorForEveryPageIsWarnedOf(t *testing.T) {
 	}
 }
 
+func TestAnAdminAddressForOthersIsWarnedOf(t *testing.T) {
+	for admin, want := range map[string]bool{"0.0.0.0:0": true, "[::]:0": true, "127.0.0.1:0": false, "[::1]:0": false, "localhost:0": false, "off": false} {
+		s, err := parse(t, "--run-dir", "/r", "--admin", admin)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var log strings.Builder
+		s.warn(slog.New(slog.NewTextHandler(&log, nil)))
+		if got := strings.Contains(log.String(), "--admin"); got != want {
+			t.Errorf("admin %s: warned: got %v, want %v, in\n%s", admin, got, want, log.String())
+		}
+	}
+}
+
+func TestAByteRateThatRefusesWhatMayBeSentIsWarnedOf(t *testing.T) {
+	for rate, want := range map[string]bool{"64KiB": true, "1MiB": false, "off": false} {
+		s, err := parse(t, "--run-dir", "/r", "--byte-rate", rate)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var log strings.Builder
+		s.warn(slog.New(slog.NewTextHandler(&log, nil)))
+		if got := strings.Contains(log.String(), "--byte-rate"); got != want {
+			t.Errorf("byte rate %s: warned: got %v, want %v, in\n%s", rate, got, want, log.String())
+		}
+	}
+}
+
 func TestSecondSignalEndsAtOnce(t *testing.T) {
 	dir, f := shortDir(t), newFakeServer()
 	stopping, never := make(chan struct{}), make(chan struct{})

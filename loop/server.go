@@ -97,8 +97,8 @@ func Start(cfg Config) (*Server, error) {
 	if err := s.boot(cfg); err != nil {
 		s.handler.engineStop()
 		<-s.done
-		if s.err != nil {
-			err = s.err // the engine's end came first
+		if s.err != nil && !errors.Is(s.err, errEnded) {
+			err = s.err // what the engine itself complains of is the reason
 		}
 		return nil, err
 	}
@@ -145,7 +145,7 @@ func (s *Server) boot(cfg Config) error {
 		if time.Now().After(deadline) {
 			return errors.New("the event loops did not come up")
 		}
-		if err := s.dialSelf(); err != nil {
+		if err := s.dialSelf(); err != nil && !os.IsTimeout(err) { // on a busy machine a dial may take longer
 			return fmt.Errorf("the server cannot reach its own listener: %w", err)
 		}
 		s.handler.waitSeen(10 * time.Millisecond)
@@ -316,10 +316,13 @@ func halfOf(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithCancel(ctx)
 }
 
+// errEnded is what there is to say of an engine that ends without an error and without having been asked.
+var errEnded = errors.New("the event engine ended by itself")
+
 // ended notes that gnet.Run has returned, which nobody may miss.
 func (s *Server) ended(err error) {
 	if err == nil && !s.hub.stopping.Load() {
-		err = errors.New("the event engine ended by itself")
+		err = errEnded
 	}
 	if s.hub.stopping.Load() {
 		err = nil

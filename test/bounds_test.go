@@ -42,6 +42,9 @@ func boundsTable(t *testing.T) []bound {
 			t.Errorf("ARCHITECTURE.md §7: got %d columns in %q, want 6", len(cells), line)
 			continue
 		}
+		if strings.Count(line, "`")%2 != 0 {
+			t.Errorf("ARCHITECTURE.md §7: got a backtick without its pair in %q", line)
+		}
 		for i := range cells {
 			cells[i] = strings.TrimSpace(cells[i])
 		}
@@ -99,6 +102,42 @@ func TestEveryOptionInTheTableOfBoundsIsAFlagAndEveryLimitIsInTheTable(t *testin
 		case reason != "" && named[name]:
 			t.Errorf("noBounds has %s (%s): the table has it, take it off", name, reason)
 		}
+	}
+}
+
+// README's table of options is held against start --help: nothing is left out, and the defaults are the same.
+func TestReadmeHasEveryOptionOfStartWithItsDefault(t *testing.T) {
+	t.Parallel()
+	text := document(t, "README.md")
+	defaults := map[string]string{}
+	for _, m := range regexp.MustCompile(`(?m)^\s+(?:-\w, )?--([a-z-]+)(?:="([^"]*)")?`).FindAllStringSubmatch(run("start", "--help").stdout, -1) {
+		defaults[m[1]] = m[2]
+		if m[1] != "help" && m[1] != "daemon" && !strings.Contains(text, "`--"+m[1]+"`") { // -d stands with its verb
+			t.Errorf("README.md: got no word of --%s, want every option of start", m[1])
+		}
+	}
+	_, text, _ = strings.Cut(text, "\n| option of start |")
+	text, _, _ = strings.Cut(text, "\n\n")
+	rows := 0
+	for line := range strings.Lines(text) {
+		cells := strings.Split(line, "|")
+		if len(cells) < 3 || !strings.HasPrefix(strings.TrimSpace(cells[1]), "`--") {
+			continue
+		}
+		rows++
+		options, said := listed(cells[1]), listed(cells[2])
+		for i, option := range options {
+			want, known := defaults[strings.TrimPrefix(option, "--")]
+			if !known {
+				t.Errorf("README.md has %s, which start --help does not know", option)
+			}
+			if want != "" && (len(said) == 0 || said[min(i, len(said)-1)] != want) {
+				t.Errorf("README.md, default of %s: got %q, want %q as in start --help", option, said, want)
+			}
+		}
+	}
+	if rows < 10 {
+		t.Errorf("README.md, options of start: got %d rows, want the whole table", rows)
 	}
 }
 

@@ -1,10 +1,12 @@
 package test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
@@ -101,6 +103,18 @@ func TestBeyondTheDescriptorLimitClientsAreRefusedAndMembersKeepReceiving(t *tes
 	must(t, sender.text(sendCommand("g", "after the burst")))
 	for _, c := range append(members, accepted[len(accepted)-leaving/2:]...) {
 		c.expect(t, "after the burst")
+	}
+}
+
+func TestALimitThatLeavesNoRoomForClientsIsToldWithAMend(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "sh", "-c", `ulimit -n 60; exec "$0" "$@"`,
+		program, "start", "--run-dir", runDir(t), "--listen", "127.0.0.1:0")
+	out, _ := cmd.CombinedOutput()
+	if text := string(out); cmd.ProcessState.ExitCode() != 1 || !strings.Contains(text, "limit of 60 open files") || !strings.Contains(text, "ulimit -n 65536") {
+		t.Errorf("start with 60 descriptors: got exit %d with %q, want 1, the limit and what to do", cmd.ProcessState.ExitCode(), text)
 	}
 }
 
