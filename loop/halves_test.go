@@ -176,3 +176,15 @@ func TestUnfinishedMessagesOfEverMoreClientsStayWithinTheirBound(t *testing.T) {
 		t.Errorf("held: got %d bytes, want more than %d and at most %d", held, most, most*3/2)
 	}
 }
+
+func TestAReaderOfAnEarlierBoundServesNobodyElse(t *testing.T) {
+	st := newStage(1, nil)
+	busy, other := st.enter(0), st.enter(0)
+	busy.begin(10, 20)
+	st.apply(func(b *bounds) { b.messageBytes = 100 })
+	busy.raw(strings.Repeat("x", 10)) // its reader is idle now
+	busy.begin(10, 20)                // has the loop take one from its stock
+	if other.begin(0, 200); other.client.state != stateClosing {
+		t.Errorf("a message over the new bound: got state %v, want it closed", other.client.state)
+	}
+}
