@@ -310,3 +310,16 @@ func TestAnOutboxTakesLittleMoreThanItCounts(t *testing.T) {
 		}
 	}
 }
+
+func TestAPanicWhileSomebodyIsCutOffForOthersIsHisAlone(t *testing.T) {
+	st := newStage(1, func(b *bounds) { b.outboxesBytes = 50_000 })
+	largest, innocent := st.enter(0), st.enter(0)
+	fill(largest, "0l", 40_000)
+	largest.boom = true
+	fill(innocent, "0i", 20_000) // this makes it too much
+	st.settle()
+	if innocent.client.state != stateOpen || !largest.closed && largest.client.state != stateClosing {
+		t.Errorf("got state %v of the one who was not cut off, and %v of the other; want it open, and the other's end",
+			innocent.client.state, largest.client.state)
+	}
+}
