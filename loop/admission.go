@@ -128,10 +128,8 @@ func (s *shard) crowded() bool {
 	return s.unfinished > max(1, int(most)/len(s.hub.shards))
 }
 
-// mayEvict says whether a handshake with this deadline is old enough to be ended for others.
-func (s *shard) mayEvict(deadline uint32) bool {
-	return int32(s.tick-(deadline-s.bounds.handshakeTicks)) >= evictTicks
-}
+// mayEvict says whether a handshake that began at this tick is old enough to be ended for others.
+func (s *shard) mayEvict(since uint32) bool { return int32(s.tick-since) >= evictTicks }
 
 // evictTicks is the age from which an unfinished handshake may be ended to make room: one to two seconds.
 const evictTicks = 6

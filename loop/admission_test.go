@@ -450,3 +450,25 @@ func TestTheBoundOnConnectionsIsTheSmallerAndCanChange(t *testing.T) {
 		t.Error("Apply of an origin that is none: got nil, want an error")
 	}
 }
+
+func TestWhoCameUnderAnotherHandshakeTimeoutMakesRoomByItsAge(t *testing.T) {
+	for _, timeout := range []uint32{30, 3000} {
+		st := newStage(1, func(b *bounds) { b.handshakes, b.handshakeTicks = 3, 300 })
+		var silent []*stageConn
+		for range 2 {
+			silent = append(silent, st.come(0, "192.0.2.1"))
+		}
+		st.ticks(evictTicks)
+		st.apply(func(b *bounds) { b.handshakeTicks = timeout })
+		for range 2 {
+			silent = append(silent, st.come(0, "192.0.2.1"))
+		}
+		st.ticks(1)
+		silent[0].heard(t, " 408 ")
+		for i, gone := range []bool{true, false, false, false} {
+			if silent[i].closed != gone {
+				t.Errorf("timeout now %d ticks, number %d: cut: got %v, want %v", timeout, i, silent[i].closed, gone)
+			}
+		}
+	}
+}
