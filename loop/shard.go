@@ -269,6 +269,7 @@ func (s *shard) leave() {
 func (s *shard) survive(p any) {
 	s.count.panics.Add(1)
 	s.rim.panic(p)
+	s.undelivered = 0 // of a pass that has lost its count
 	if s.hosted != nil {
 		s.hosted.abandon()
 		s.letGo()
