@@ -108,6 +108,11 @@ var families = []family{
 	{name: "ringcast_refused_total", help: "Commands refused by reason; who sent one was told by an error or a close code.", label: "reason",
 		perKind: func(t *loop.LoopStats) map[string]uint64 { return t.RefusedBy }},
 
+	{name: "ringcast_refused_publishes_total", help: "Publishes refused: those of ringcast_refused_total that were publishes.",
+		counter: func(t *loop.LoopStats) uint64 { return t.RefusedPublishes }},
+	{name: "ringcast_replies_total", help: "Frames sent that are no deliveries, and answers to handshakes: answers to commands, pings, pongs.",
+		counter: func(t *loop.LoopStats) uint64 { return t.Replies }},
+
 	// How they went.
 	{name: "ringcast_closes_total", help: "Close frames that the server began, by close code.", label: "code",
 		perKind: func(t *loop.LoopStats) map[string]uint64 { return t.Closes }},
@@ -125,6 +130,8 @@ var families = []family{
 		counter: func(t *loop.LoopStats) uint64 { return t.MessageTimeouts }},
 	{name: "ringcast_pings_total", help: "Pings sent to silent clients.",
 		counter: func(t *loop.LoopStats) uint64 { return t.Pings }},
+	{name: "ringcast_ends_cut_total", help: "Closed clients that were cut because they did not end their side in time.",
+		counter: func(t *loop.LoopStats) uint64 { return t.EndsCut }},
 	{name: "ringcast_heartbeat_closes_total", help: "Clients closed because they gave no sign of life.",
 		counter: func(t *loop.LoopStats) uint64 { return t.HeartbeatClosed }},
 

@@ -24,7 +24,7 @@ type banner struct {
 	loops      int
 	clientsMax int
 	channel    string // of the Channel link, empty: none
-	warning    string // empty: none
+	warnings   []string
 	note       string // the last line: how to go on from here
 }
 
@@ -56,8 +56,8 @@ func (b *banner) text() string {
 		out.WriteString("; for more, raise `ulimit -n` before the start")
 	}
 	out.WriteString(".\n")
-	if b.warning != "" {
-		out.WriteString("WARNING: " + b.warning + "\n")
+	for _, warning := range b.warnings {
+		out.WriteString("WARNING: " + warning + "\n")
 	}
 	out.WriteString(b.note + "\n")
 	return out.String()

@@ -99,8 +99,9 @@ func (s *settings) warn(log *slog.Logger) {
 		log.Warn("--outbox-max is less than --message-max: a message longer than an outbox closes the members that do not take it at once",
 			"outbox_max", sizeText(int64(s.limits.OutboxBytesMax)), "message_max", sizeText(int64(s.limits.MessageBytesMax)))
 	}
-	if openToEveryPage(s.listen, s.limits.AllowedOrigins) {
-		log.Warn("any web page may connect, and this is not loopback: name whose pages may with --allowed-origins", "listen", s.listen)
+	if l := s.limits; l.MemoryMax > 0 && (l.OutboxesBytesMax > l.MemoryMax/2 || l.FragmentsBytesMax > l.MemoryMax/4) {
+		log.Warn("--outboxes-max counts for half of --memory-limit at most, --fragments-max for a quarter",
+			"outboxes_max", sizeText(l.OutboxesBytesMax), "fragments_max", sizeText(l.FragmentsBytesMax), "memory_limit", sizeText(l.MemoryMax))
 	}
 	if s.admin != "" && !isLoopback(s.admin) {
 		log.Warn("--admin has no password, and this is not loopback: let nobody reach it who should not", "admin", s.admin)

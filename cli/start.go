@@ -13,6 +13,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"ringcast/bus"
 	"ringcast/loop"
 )
 
@@ -126,9 +127,20 @@ func (r *rim) serveUntilAsked(s settings, ready func(banner)) error {
 	ready(banner{
 		version: me.version, golang: runtime.Version(), kernel: me.kernel, pid: os.Getpid(),
 		listen: srv.Addr(), admin: me.admin, loops: s.loops, clientsMax: clientsMax,
-		channel: channelAddr(channel), warning: s.channelWarning(channel),
+		channel: channelAddr(channel), warnings: s.warnings(channel),
 	})
 	return closeChannel(channel, endOf(srv, h, adm, asked, func() time.Duration { return again.inForce().stopTimeout }, log), log)
+}
+
+// warnings are what an operator should see at every start, however little is logged.
+func (s *settings) warnings(channel *bus.Bus) (texts []string) {
+	if openToEveryPage(s.listen, s.limits.AllowedOrigins) {
+		texts = append(texts, "Pages of every site may connect, from other machines too; name whose may with --allowed-origins.")
+	}
+	if warning := s.channelWarning(channel); warning != "" {
+		texts = append(texts, warning)
+	}
+	return texts
 }
 
 // openToEveryPage says whether pages of everybody may connect, from other machines. A WebSocket is not held by the same

@@ -105,8 +105,8 @@ func TestAnOpenDoorForEveryPageIsWarnedOf(t *testing.T) {
 		v := serving(t, newFakeServer(), shortDir(t), "--listen", test.listen, "--allowed-origins", test.origins)
 		v.asked <- os.Interrupt
 		v.exit(t)
-		if got := strings.Contains(v.err.String(), "--allowed-origins"); got != test.want {
-			t.Errorf("listen %s, origins %s: warned: got %v, want %v, in\n%s", test.listen, test.origins, got, test.want, v.err.String())
+		if got := strings.Contains(v.out.String(), "--allowed-origins"); got != test.want {
+			t.Errorf("listen %s, origins %s: warned: got %v, want %v, in\n%s", test.listen, test.origins, got, test.want, v.out.String())
 		}
 	}
 }
@@ -121,6 +121,26 @@ func TestAnAdminAddressForOthersIsWarnedOf(t *testing.T) {
 		s.warn(slog.New(slog.NewTextHandler(&log, nil)))
 		if got := strings.Contains(log.String(), "--admin"); got != want {
 			t.Errorf("admin %s: warned: got %v, want %v, in\n%s", admin, got, want, log.String())
+		}
+	}
+}
+
+func TestBudgetsBeyondTheirPartOfTheMemoryLimitAreWarnedOf(t *testing.T) {
+	for _, test := range []struct {
+		outboxes, fragments, limit string
+		want                       bool
+	}{
+		{"auto", "auto", "64MiB", false}, {"32MiB", "16MiB", "64MiB", false}, {"33MiB", "auto", "64MiB", true},
+		{"auto", "17MiB", "64MiB", true}, {"4GiB", "4GiB", "off", false},
+	} {
+		s, err := parse(t, "--run-dir", "/r", "--outboxes-max", test.outboxes, "--fragments-max", test.fragments, "--memory-limit", test.limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var log strings.Builder
+		s.warn(slog.New(slog.NewTextHandler(&log, nil)))
+		if got := strings.Contains(log.String(), "--memory-limit"); got != test.want {
+			t.Errorf("%+v: warned: got %v, want %v, in\n%s", test, got, test.want, log.String())
 		}
 	}
 }

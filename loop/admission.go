@@ -21,6 +21,7 @@ type source struct {
 	seated  bool           // its seat is counted
 	trusted bool           // the peer is a trusted proxy
 	awaits  bool           // the proxy has yet to send its PROXY protocol header
+	told    bool           // it has sent it
 }
 
 // arrive judges a new connection by its peer's address: false when that has as many connections as it may. A trusted
@@ -69,10 +70,10 @@ func (s *shard) name(from *source, client netip.AddrPort) bool {
 	return s.seat(from, client.Addr())
 }
 
-// forwarded notes whom an HTTP proxy says that it speaks for, unless its PROXY protocol header has named somebody who
-// is no proxy himself; false when that address has as many connections as it may.
+// forwarded notes whom an HTTP proxy says that it speaks for; false when that address has as many connections as it may.
+// Behind a PROXY protocol header it counts only if that has named a trusted proxy: else the client wrote it itself.
 func (s *shard) forwarded(from *source, list string) bool {
-	if from.named.IsValid() && !s.bounds.trusts(from.named.Addr()) {
+	if from.told && !(from.named.IsValid() && s.bounds.trusts(from.named.Addr())) {
 		return true
 	}
 	if client := s.bounds.forwarded(list); client.IsValid() {
@@ -128,10 +129,8 @@ func (s *shard) crowded() bool {
 	return s.unfinished > max(1, int(most)/len(s.hub.shards))
 }
 
-// mayEvict says whether a handshake with this deadline is old enough to be ended for others.
-func (s *shard) mayEvict(deadline uint32) bool {
-	return int32(s.tick-(deadline-s.bounds.handshakeTicks)) >= evictTicks
-}
+// mayEvict says whether a handshake that began at this tick is old enough to be ended for others.
+func (s *shard) mayEvict(since uint32) bool { return int32(s.tick-since) >= evictTicks }
 
 // evictTicks is the age from which an unfinished handshake may be ended to make room: one to two seconds.
 const evictTicks = 6

@@ -193,6 +193,7 @@ func TestBehindATrustedProxyTheNamedAddressIsCounted(t *testing.T) {
 		{"another", fmt.Sprintf(v1, "192.0.2.2") + requestWith("X-Forwarded-For: 192.0.2.1\r\n"), " 101 ", "192.0.2.2:1000"},
 		{"nobody", "PROXY UNKNOWN\r\n" + simRequest, " 101 ", ""},
 		{"nobody again", "PROXY UNKNOWN\r\n" + simRequest, " 101 ", ""},
+		{"nobody, and a client that names one", "PROXY UNKNOWN\r\n" + requestWith("X-Forwarded-For: 192.0.2.5\r\n"), " 101 ", ""},
 		{"another proxy's client", fmt.Sprintf(v1, "10.0.0.2") + requestWith("X-Forwarded-For: 192.0.2.3\r\n"), " 101 ", "192.0.2.3"},
 		{"another proxy's client again", fmt.Sprintf(v1, "10.0.0.2") + requestWith("X-Forwarded-For: 192.0.2.3\r\n"), " 429 ", "192.0.2.3"},
 		{"no header", simRequest, " 400 ", ""},
@@ -202,6 +203,9 @@ func TestBehindATrustedProxyTheNamedAddressIsCounted(t *testing.T) {
 		if test.remote != "" && c.client.remote() != test.remote {
 			t.Errorf("%s: remote: got %q, want %q", test.what, c.client.remote(), test.remote)
 		}
+		if strings.HasPrefix(test.what, "nobody") && c.client.source().named.IsValid() {
+			t.Errorf("%s: got %v as its name, want none", test.what, c.client.source().named)
+		}
 	}
 	direct := st.come(0, "192.0.2.9")
 	direct.send(simRequest)
@@ -210,8 +214,8 @@ func TestBehindATrustedProxyTheNamedAddressIsCounted(t *testing.T) {
 	liar.send(fmt.Sprintf(v1, "192.0.2.7") + simRequest)
 	liar.heard(t, " 400 ")
 	total := st.hub.Snapshot().Total()
-	if total.RefusedClientsBy["address"] != 2 || total.Handshakes["refused"] != 2 || total.Handshakes["bad"] != 2 || total.Handshakes["ok"] != 6 {
-		t.Errorf("got refused %v, handshakes %v, want 2 by address, 2 bad and 6 ok", total.RefusedClientsBy, total.Handshakes)
+	if total.RefusedClientsBy["address"] != 2 || total.Handshakes["refused"] != 2 || total.Handshakes["bad"] != 2 || total.Handshakes["ok"] != 7 {
+		t.Errorf("got refused %v, handshakes %v, want 2 by address, 2 bad and 7 ok", total.RefusedClientsBy, total.Handshakes)
 	}
 }
 
@@ -448,5 +452,27 @@ func TestTheBoundOnConnectionsIsTheSmallerAndCanChange(t *testing.T) {
 	}
 	if err := s.Apply(within(t), Limits{AllowedOrigins: []string{"example.org"}}); err == nil {
 		t.Error("Apply of an origin that is none: got nil, want an error")
+	}
+}
+
+func TestWhoCameUnderAnotherHandshakeTimeoutMakesRoomByItsAge(t *testing.T) {
+	for _, timeout := range []uint32{30, 3000} {
+		st := newStage(1, func(b *bounds) { b.handshakes, b.handshakeTicks = 3, 300 })
+		var silent []*stageConn
+		for range 2 {
+			silent = append(silent, st.come(0, "192.0.2.1"))
+		}
+		st.ticks(evictTicks)
+		st.apply(func(b *bounds) { b.handshakeTicks = timeout })
+		for range 2 {
+			silent = append(silent, st.come(0, "192.0.2.1"))
+		}
+		st.ticks(1)
+		silent[0].heard(t, " 408 ")
+		for i, gone := range []bool{true, false, false, false} {
+			if silent[i].closed != gone {
+				t.Errorf("timeout now %d ticks, number %d: cut: got %v, want %v", timeout, i, silent[i].closed, gone)
+			}
+		}
 	}
 }

@@ -36,7 +36,7 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 			return nil
 		}
 		if n > 0 {
-			from.awaits = false
+			from.awaits, from.told = false, true
 			if !s.name(from, client) {
 				s.turnAway(c, awayAddress, wsproto.RejectProxied)
 				return nil
@@ -85,7 +85,7 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 		return nil
 	}
 	if rate := s.bounds.handshakesPerSecond; rate > 0 && !s.hub.handshakes.allow(s.rim.now(), rate) {
-		s.turnAway(c, awayRate, wsproto.RejectRate(retryAfter()))
+		s.turnAway(c, awayRate, wsproto.RejectRate)
 		return nil
 	}
 	count(&s.count.handshakes, handshakeOK)
@@ -101,7 +101,7 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 func (s *shard) turnAway(c *client, why turnedAway, r *wsproto.Rejection) {
 	count(&s.count.handshakes, handshakeAway)
 	count(&s.count.refusedClients, why)
-	s.answerRejection(c, r)
+	s.answerRejection(c, r.After(retryAfter()))
 }
 
 // reject answers a head that is wrong.
@@ -253,6 +253,9 @@ func (s *shard) command(c *client, payload []byte) {
 		s.count.ignored.Add(1)
 	} else {
 		s.count.commandErrors.Add(1)
+	}
+	if cmd.Verb == wsproto.SendToGroup && (code == wsproto.ErrBusy || code == wsproto.ErrStopping || code == wsproto.ErrRateLimited) {
+		s.count.refusedPublishes.Add(1)
 	}
 	switch {
 	case code == "":

@@ -18,8 +18,8 @@ type half struct {
 
 // hold notes that so many bytes are held for a client's unfinished input, which began in this callback or before. When
 // all clients together hold too much, the one that grows is refused; not so if it holds less than half of the average,
-// else a few large ones would keep all small ones out. So in sum it is at most one and a half times the bound, and what
-// is read at once.
+// else a few large ones would keep all small ones out. But the average grows with each of these, so they alone would come
+// to any sum if there are only enough of them: at one and a half times the bound everybody who grows is refused.
 func (s *shard) hold(c *client, bytes int, began bool) {
 	x := c.extra
 	if x.half == 0 {
@@ -34,7 +34,7 @@ func (s *shard) hold(c *client, bytes int, began bool) {
 	}
 	grown := s.setHeld(h, bytes)
 	most, all := s.bounds.fragmentsBytes, s.hub.fragments.Load()
-	if !grown || most == 0 || all <= most || int64(bytes) < all/(2*s.hub.halves.Load()) {
+	if !grown || most == 0 || all <= most || all <= most+most/2 && int64(bytes) < all/(2*s.hub.halves.Load()) {
 		return
 	}
 	if c.state == stateHandshake {

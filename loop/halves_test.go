@@ -156,3 +156,35 @@ func TestEndsOfLateMessagesAreSpreadOverTicks(t *testing.T) {
 		t.Errorf("closed: got %s, want %d in the first tick and %d in all", fmt.Sprint(first, " and ", all), closesPerTurn, clients)
 	}
 }
+
+func TestUnfinishedMessagesOfEverMoreClientsStayWithinTheirBound(t *testing.T) {
+	const most, clients = 2_000_000, 2000
+	st := newStage(1, func(b *bounds) { b.fragmentsBytes = most })
+	st.hub.clientsMax.Store(clients)
+	for n := range int64(clients) { // each sends a little less than half of what those before it hold on the average
+		c := st.enter(0)
+		c.begin(1, 60_000)
+		if held := st.hub.fragments.Load(); held <= most {
+			c.raw(strings.Repeat("x", 50_000))
+		} else {
+			c.raw(strings.Repeat("x", max(1, int(held/(2*(n+1)))-2*readerBytes)))
+		}
+	}
+	closed := int64(st.hub.Snapshot().Total().FragmentsClosed)
+	held := st.hub.fragments.Load() - closed*int64(readerBytes) // these swallow what still comes
+	if held <= most || held > most*3/2 {
+		t.Errorf("held: got %d bytes, want more than %d and at most %d", held, most, most*3/2)
+	}
+}
+
+func TestAReaderOfAnEarlierBoundServesNobodyElse(t *testing.T) {
+	st := newStage(1, nil)
+	busy, other := st.enter(0), st.enter(0)
+	busy.begin(10, 20)
+	st.apply(func(b *bounds) { b.messageBytes = 100 })
+	busy.raw(strings.Repeat("x", 10)) // its reader is idle now
+	busy.begin(10, 20)                // has the loop take one from its stock
+	if other.begin(0, 200); other.client.state != stateClosing {
+		t.Errorf("a message over the new bound: got state %v, want it closed", other.client.state)
+	}
+}

@@ -88,15 +88,15 @@ func (h *handler) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
 // take gives a connection to the shard of its loop, or refuses it.
 func (h *handler) take(c gnet.Conn) gnet.Action {
 	s := h.shardOf(c.EventLoop())
-	refusal, why := busyAnswer, awayClients
+	refusal, why := &busyAnswers, awayClients
 	if h.hub.stopping.Load() {
-		refusal, why = stoppingAnswer, awayStopping
+		refusal, why = &stoppingAnswers, awayStopping
 	} else if h.hub.pressure.Load() != pressureNone {
-		refusal, why = memoryAnswer, awayMemory
+		refusal, why = &memoryAnswers, awayMemory
 	} else if h.hub.admit() {
 		from, ok := s.arrive(peerOf(c))
 		if !ok {
-			refusal, why = addressAnswer, awayAddress
+			refusal, why = &addressAnswers, awayAddress
 		} else if client := s.opened(c); client != nil {
 			client.comesFrom(from)
 			c.SetContext(client)
@@ -107,7 +107,7 @@ func (h *handler) take(c gnet.Conn) gnet.Action {
 	}
 	count(&s.count.refusedClients, why)
 	h.log.Debug("refusing a connection", "loop", s.index, "remote", c.RemoteAddr(), "why", turnedAwayNames[why])
-	_, _ = c.Write(refusal)
+	_, _ = c.Write(refusal.any())
 	return gnet.Close
 }
 
@@ -131,7 +131,7 @@ func (h *handler) OnTraffic(c gnet.Conn) gnet.Action {
 	default: // early: the bytes wait until the client is let in, some milliseconds
 		if c.InboundBuffered() > earlyBytesMax {
 			count(&h.hub.shards[0].count.refusedClients, awayBooting) // the loop may have no shard yet; its index does not matter here
-			_, _ = c.Write(busyAnswer)
+			_, _ = c.Write(busyAnswers.any())
 			return gnet.Close
 		}
 	}
@@ -377,7 +377,7 @@ func (h *handler) refuseOne() {
 		return
 	}
 	count(&h.hub.shards[0].count.refusedClients, awayClients)
-	_, _ = unix.Write(fd, busyAnswer)
+	_, _ = unix.Write(fd, busyAnswers.any())
 	_ = unix.Close(fd)
 }
 

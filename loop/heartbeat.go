@@ -28,13 +28,14 @@ func (s *shard) advance() {
 // client, because most clients have none.
 type deadline struct {
 	client *client
+	since  uint32 // tick at which it was given; what time there was then, a reload may have changed
 	tick   uint32
 	state  state
 }
 
 // time gives a client so many ticks to leave the state that it is in.
 func (s *shard) time(c *client, ticks uint32) {
-	s.timed = append(s.timed, deadline{client: c, tick: s.tick + ticks, state: c.state})
+	s.timed = append(s.timed, deadline{client: c, since: s.tick, tick: s.tick + ticks, state: c.state})
 }
 
 // deadlines looks at every client in a handshake or a close, and takes those on whose outbox has emptied. These are few
@@ -49,7 +50,7 @@ func (s *shard) deadlines() {
 		if c.state != d.state {
 			continue
 		}
-		evicted := !late && d.state == stateHandshake && s.crowded() && s.mayEvict(d.tick)
+		evicted := !late && d.state == stateHandshake && s.crowded() && s.mayEvict(d.since)
 		late = late || evicted
 		if late && ends == closesPerTurn {
 			s.overdue, late = true, false
@@ -75,6 +76,7 @@ func (s *shard) deadlines() {
 			case late && s.stopping && !s.caughtUp(c):
 				d.tick = s.tick + s.bounds.closeTicks // how long a stop waits for its last bytes is up to who stops
 			case late:
+				s.count.endsCut.Add(1)
 				s.doom(c)
 			default:
 				s.settle(c)
@@ -150,7 +152,7 @@ func (s *shard) closeSlice() {
 			s.close(c, wsproto.CloseGoingAway, "the server is stopping")
 		case stateHandshake:
 			// No waiting for its end: what it has sent was read, and a browser's spare connection never says a word.
-			s.answerHTTP(c, wsproto.RejectStopping.AppendTo(nil))
+			s.answerHTTP(c, wsproto.RejectStopping.After(retryAfter()).AppendTo(nil))
 			s.doom(c)
 		}
 	}

@@ -34,13 +34,18 @@ type Hub struct {
 	drained      chan struct{} // gets a token when the last connection goes
 	ended        chan struct{} // closed when no loop runs any more
 	pressure     atomic.Uint32 // of memory: a pressure
-	outboxes     atomic.Int64  // bytes that wait for all clients
-	outboxesMax  atomic.Int64  // what these may be at this moment
-	fragments    atomic.Int64  // bytes that hold what is unfinished of all clients' input
-	halves       atomic.Int64  // how many clients these are of
+	outboxesMax  atomic.Int64  // what outboxes may be at this moment
 	memory       memory
 	deaf         atomic.Bool // no loop must be woken any more
 	started      time.Time
+
+	// Any goroutine: sums that change with every write to who is behind, and every piece of a message. What stands above is
+	// looked at with every publish and turn.
+	_         [cacheLine]byte
+	outboxes  atomic.Int64 // bytes that wait for all clients
+	fragments atomic.Int64 // bytes that hold what is unfinished of all clients' input
+	halves    atomic.Int64 // how many clients these are of
+	_         [cacheLine]byte
 }
 
 // newHub makes loops shards and all their lanes. The shards' rims are the caller's to fill.

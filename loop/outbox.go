@@ -122,7 +122,10 @@ func (s *shard) outFor(c *client) []byte {
 // replyBytesMax is how much is gathered for one client before it is sent; a client may pipeline without end.
 const replyBytesMax = 32 << 10
 
-func (s *shard) replyTo(c *client, out []byte) { s.out, s.outClient = out, c }
+func (s *shard) replyTo(c *client, out []byte) {
+	s.out, s.outClient = out, c
+	s.count.replies.Add(1)
+}
 
 func (s *shard) replyOK(c *client, id string) {
 	if c.state == stateOpen {

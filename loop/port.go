@@ -115,6 +115,7 @@ func (p *Port) publish(group string, message []byte, via *via) error {
 	sent, err := p.offer(home, &r, false)
 	if err == nil && !sent {
 		count(&p.hub.shards[home].count.refused, refusedBusy)
+		p.hub.shards[home].count.refusedPublishes.Add(1)
 		return ErrBusy
 	}
 	return err
@@ -141,6 +142,7 @@ func (p *Port) offer(home int, r *request, waits bool) (sent bool, err error) {
 	}
 	if p.hub.pressure.Load() != pressureNone {
 		count(&p.hub.shards[home].count.refused, refusedMemory)
+		p.hub.shards[home].count.refusedPublishes.Add(1)
 		return false, ErrBusy
 	}
 	if !p.up[home].fits(bytes) && (!waits || !p.up[home].await(bytes)) {

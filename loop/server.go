@@ -140,6 +140,9 @@ func (s *Server) boot(cfg Config) error {
 	if err := s.handler.keepAlive(cfg.TCPKeepAlive, cfg.TCPUserTimeout); err != nil {
 		return fmt.Errorf("kernel settings of connections: %w", err)
 	}
+	if _, err := clientsMax(); err != nil { // the dials below would fail too, and not say why
+		return err
+	}
 	deadline := time.Now().Add(bootTimeout)
 	for !s.handler.seen() {
 		if time.Now().After(deadline) {
@@ -334,9 +337,23 @@ func (s *Server) ended(err error) {
 	close(s.done)
 }
 
+// Answers to connections that are refused before they have said a word.
 var (
-	stoppingAnswer = wsproto.RejectStopping.AppendTo(nil)
-	busyAnswer     = wsproto.RejectBusy.AppendTo(nil)
-	addressAnswer  = wsproto.RejectAddress.AppendTo(nil)
-	memoryAnswer   = wsproto.RejectMemory.AppendTo(nil)
+	stoppingAnswers = spread(wsproto.RejectStopping)
+	busyAnswers     = spread(wsproto.RejectBusy)
+	addressAnswers  = spread(wsproto.RejectAddress)
+	memoryAnswers   = spread(wsproto.RejectMemory)
 )
+
+// answers are one answer with every number of seconds to try again after.
+type answers [retrySecondsMax][]byte
+
+func spread(r *wsproto.Rejection) (a answers) {
+	for i := range a {
+		a[i] = r.After(i + 1).AppendTo(nil)
+	}
+	return a
+}
+
+// any is one of them at random.
+func (a *answers) any() []byte { return a[retryAfter()-1] }

@@ -269,6 +269,7 @@ func (s *shard) leave() {
 func (s *shard) survive(p any) {
 	s.count.panics.Add(1)
 	s.rim.panic(p)
+	s.undelivered = 0 // of a pass that has lost its count
 	if s.hosted != nil {
 		s.hosted.abandon()
 		s.letGo()
@@ -309,9 +310,9 @@ func (s *shard) newReader() *wsproto.Reader {
 	return wsproto.NewReader(s.bounds.messageBytes)
 }
 
-// keepReader puts a reader back into stock.
+// keepReader puts a reader back into stock. Not one of an earlier bound (see adopt): it would serve others by that.
 func (s *shard) keepReader(r *wsproto.Reader) {
-	if len(s.readers) < readersKeptMax {
+	if len(s.readers) < readersKeptMax && r.MessageBytesMax() == s.bounds.messageBytes {
 		r.Reset()
 		s.readers = append(s.readers, r)
 	}

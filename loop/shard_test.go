@@ -256,8 +256,32 @@ func TestAPublishWithoutIDIsNotLostSilentlyWhileStopping(t *testing.T) {
 	asking.heard(t, `"code":"stopping"`)
 	silent.say(`{"cmd":"send_to_group","group_id":"0","message":"x"}`)
 	silent.heard(t, "\x03\xe9")
-	if got := st.hub.Snapshot().Total().Refused; got != 2 {
-		t.Errorf("refused: got %d, want 2", got)
+	if got := st.hub.Snapshot().Total(); got.Refused != 2 || got.RefusedPublishes != 2 {
+		t.Errorf("refused: got %d, of them publishes %d, want 2 and 2", got.Refused, got.RefusedPublishes)
+	}
+}
+
+func TestRefusedAnswersTellEachAnotherTimeToComeAgain(t *testing.T) {
+	for what, answers := range map[string]*answers{"busy": &busyAnswers, "stopping": &stoppingAnswers, "address": &addressAnswers, "memory": &memoryAnswers} {
+		for i, answer := range answers {
+			if want := fmt.Sprintf("\r\nRetry-After: %d\r\n", i+1); !strings.Contains(string(answer), want) {
+				t.Errorf("%s: got %q, want %q in it", what, answer, want)
+			}
+		}
+	}
+}
+
+func TestWhoDoesNotEndItsSideIsCutAndCounted(t *testing.T) {
+	st := newStage(1, nil)
+	c := st.enter(0)
+	c.shard.traffic(c.client, []byte("\xff\xff"))
+	st.ticks(int(st.hub.bounds.Load().closeTicks) - 1)
+	if got := st.hub.Snapshot().Total().EndsCut; got != 0 || c.closed {
+		t.Errorf("before its time: got %d cut, closed %v, want 0 and not closed", got, c.closed)
+	}
+	st.ticks(2)
+	if got := st.hub.Snapshot().Total().EndsCut; got != 1 || !c.closed {
+		t.Errorf("after its time: got %d cut, closed %v, want 1 and closed", got, c.closed)
 	}
 }
 

@@ -231,8 +231,11 @@ func sizeClass(bytes int) int {
 const sizeClasses = 8*60 + 16
 
 // cutOff ends a client at once. It is told: gnet tries once more to write what is left, and if the socket takes all of that
-// by now, then this too.
+// by now, then this too. A panic over it is its own, not that of whose turn it is: that one would be closed, and this one
+// be cut off again by the next turn, and panic again.
 func (s *shard) cutOff(c *client) {
+	culprit := s.culprit
+	s.culprit = c
 	if c.state == stateOpen { // who is being closed was counted
 		s.count.slowClosed.Add(1)
 		count(&s.count.closes, closeKindOf(wsproto.CloseSlowClient))
@@ -241,4 +244,5 @@ func (s *shard) cutOff(c *client) {
 		_, _ = c.conn.Write(wsproto.AppendClose(s.takeGap(c, frames[:0]), wsproto.CloseSlowClient, ""))
 	}
 	s.doom(c)
+	s.culprit = culprit
 }

@@ -310,3 +310,33 @@ func TestAnOutboxTakesLittleMoreThanItCounts(t *testing.T) {
 		}
 	}
 }
+
+func TestAPanicWhileSomebodyIsCutOffForOthersIsHisAlone(t *testing.T) {
+	st := newStage(1, func(b *bounds) { b.outboxesBytes = 50_000 })
+	largest, innocent := st.enter(0), st.enter(0)
+	fill(largest, "0l", 40_000)
+	largest.boom = true
+	fill(innocent, "0i", 20_000) // this makes it too much
+	st.settle()
+	if innocent.client.state != stateOpen || !largest.closed && largest.client.state != stateClosing {
+		t.Errorf("got state %v of the one who was not cut off, and %v of the other; want it open, and the other's end",
+			innocent.client.state, largest.client.state)
+	}
+}
+
+func TestDeliveriesAreCountedRightAfterAPanicInAPass(t *testing.T) {
+	st := newStage(1, func(b *bounds) { b.dropSlow, b.outboxBytes = true, 1000 })
+	slow, panics, sender := st.enter(0), st.enter(0), st.enter(0)
+	st.ask(slow, `{"cmd":"add_group","group_id":"0g","id":1}`)
+	st.ask(panics, `{"cmd":"add_group","group_id":"0g"}`)
+	slow.stuck = true
+	message := strings.Repeat("x", 800)
+	st.ask(sender, `{"cmd":"send_to_group","group_id":"0g","message":%q}`, message)
+	panics.boom = true
+	st.ask(sender, `{"cmd":"send_to_group","group_id":"0g","message":%q}`, message) // slow misses it
+	total := st.hub.Snapshot().Total()
+	if total.Panics != 1 || total.SlowDropped != 1 || total.Deliveries != 2 {
+		t.Errorf("got %d panics, %d dropped, %d deliveries; want 1, 1 and the 2 of the first message",
+			total.Panics, total.SlowDropped, total.Deliveries)
+	}
+}

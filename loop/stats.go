@@ -19,29 +19,32 @@ type counters struct {
 	parkedBytes   atomic.Int64 // gauge: as of the last turn
 	gatheredBytes atomic.Int64 // gauge: likewise
 
-	messagesIn      atomic.Uint64
-	bytesIn         atomic.Uint64
-	bytesOut        atomic.Uint64
-	published       atomic.Uint64
-	deliveries      atomic.Uint64
-	passes          atomic.Uint64
-	ignored         atomic.Uint64
-	commandErrors   atomic.Uint64
-	refused         tally // refusal
-	refusedClients  tally // turnedAway
-	handshakes      tally // outcome
-	closes          tally // closeKind: Close frames that we began
-	protocolErrors  tally // closeKind: by the code they were closed with
-	slowClosed      atomic.Uint64
-	slowDropped     atomic.Uint64
-	slowGaps        atomic.Uint64
-	fragmentsClosed atomic.Uint64
-	messageTimeouts atomic.Uint64
-	heartbeatClosed atomic.Uint64
-	panics          atomic.Uint64
-	accepted        atomic.Uint64
-	pings           atomic.Uint64
-	slowTurns       atomic.Uint64 // the watchdog writes
+	messagesIn       atomic.Uint64
+	bytesIn          atomic.Uint64
+	bytesOut         atomic.Uint64
+	published        atomic.Uint64
+	deliveries       atomic.Uint64
+	passes           atomic.Uint64
+	ignored          atomic.Uint64
+	commandErrors    atomic.Uint64
+	refused          tally // refusal
+	refusedClients   tally // turnedAway
+	handshakes       tally // outcome
+	closes           tally // closeKind: Close frames that we began
+	protocolErrors   tally // closeKind: by the code they were closed with
+	slowClosed       atomic.Uint64
+	slowDropped      atomic.Uint64
+	slowGaps         atomic.Uint64
+	fragmentsClosed  atomic.Uint64
+	messageTimeouts  atomic.Uint64
+	heartbeatClosed  atomic.Uint64
+	panics           atomic.Uint64
+	accepted         atomic.Uint64
+	pings            atomic.Uint64
+	slowTurns        atomic.Uint64 // the watchdog writes
+	replies          atomic.Uint64
+	endsCut          atomic.Uint64
+	refusedPublishes atomic.Uint64 // a port writes too
 
 	batches   histogram // messages
 	passTimes histogram // nanoseconds, as are the next
@@ -70,28 +73,31 @@ type LoopStats struct {
 	Slow          int64 `json:"slow"`           // clients that are behind
 	FragmentBytes int64 `json:"fragment_bytes"` // bytes held for unfinished messages and request heads
 
-	MessagesIn      uint64 `json:"messages_in"`      // whole WebSocket messages received
-	BytesIn         uint64 `json:"bytes_in"`         // bytes received, handshakes and frame headers included
-	BytesOut        uint64 `json:"bytes_out"`        // bytes handed to the kernel or to outboxes
-	Published       uint64 `json:"published"`        // publishes this loop numbered as a home
-	Deliveries      uint64 `json:"deliveries"`       // group messages handed to members' sockets
-	Passes          uint64 `json:"passes"`           // walks over a group's members
-	Ignored         uint64 `json:"ignored"`          // messages that were no command (the seed's rule: ignored)
-	CommandErrors   uint64 `json:"command_errors"`   // commands that were wrong, answered or not
-	Refused         uint64 `json:"refused"`          // commands refused
-	RefusedClients  uint64 `json:"refused_clients"`  // connections refused by admission
-	BadHandshakes   uint64 `json:"bad_handshakes"`   // requests answered with 4xx, or cut at the handshake timeout
-	ProtocolErrors  uint64 `json:"protocol_errors"`  // clients closed with 1002, 1007 or 1009
-	SlowClosed      uint64 `json:"slow_closed"`      // clients closed because their outbox, or all outboxes together, were full
-	SlowDropped     uint64 `json:"slow_dropped"`     // messages that slow clients missed where they may, one per client and message
-	SlowGaps        uint64 `json:"slow_gaps"`        // gap events sent to such clients
-	FragmentsClosed uint64 `json:"fragments_closed"` // clients closed because all unfinished messages together were too large
-	MessageTimeouts uint64 `json:"message_timeouts"` // clients closed because a message took too long
-	HeartbeatClosed uint64 `json:"heartbeat_closed"` // clients closed because they gave no sign of life
-	Panics          uint64 `json:"panics"`           // callbacks that panicked; the client was closed, the loop went on
-	Accepted        uint64 `json:"accepted"`         // connections taken in; those that admission refuses at once are not
-	Pings           uint64 `json:"pings"`            // pings sent to silent clients
-	SlowTurns       uint64 `json:"slow_turns"`       // callbacks that took longer than Limits.SlowTurn
+	MessagesIn       uint64 `json:"messages_in"`       // whole WebSocket messages received
+	BytesIn          uint64 `json:"bytes_in"`          // bytes received, handshakes and frame headers included
+	BytesOut         uint64 `json:"bytes_out"`         // bytes handed to the kernel or to outboxes
+	Published        uint64 `json:"published"`         // publishes this loop numbered as a home
+	Deliveries       uint64 `json:"deliveries"`        // group messages handed to members' sockets
+	Passes           uint64 `json:"passes"`            // walks over a group's members
+	Ignored          uint64 `json:"ignored"`           // messages that were no command (the seed's rule: ignored)
+	CommandErrors    uint64 `json:"command_errors"`    // commands that were wrong, answered or not
+	Refused          uint64 `json:"refused"`           // commands refused
+	RefusedClients   uint64 `json:"refused_clients"`   // connections refused by admission
+	BadHandshakes    uint64 `json:"bad_handshakes"`    // requests answered with 4xx, or cut at the handshake timeout
+	ProtocolErrors   uint64 `json:"protocol_errors"`   // clients closed with 1002, 1007 or 1009
+	SlowClosed       uint64 `json:"slow_closed"`       // clients closed because their outbox, or all outboxes together, were full
+	SlowDropped      uint64 `json:"slow_dropped"`      // messages that slow clients missed where they may, one per client and message
+	SlowGaps         uint64 `json:"slow_gaps"`         // gap events sent to such clients
+	FragmentsClosed  uint64 `json:"fragments_closed"`  // clients closed because all unfinished messages together were too large
+	MessageTimeouts  uint64 `json:"message_timeouts"`  // clients closed because a message took too long
+	HeartbeatClosed  uint64 `json:"heartbeat_closed"`  // clients closed because they gave no sign of life
+	Panics           uint64 `json:"panics"`            // callbacks that panicked; the client was closed, the loop went on
+	Accepted         uint64 `json:"accepted"`          // connections taken in; those that admission refuses at once are not
+	Pings            uint64 `json:"pings"`             // pings sent to silent clients
+	SlowTurns        uint64 `json:"slow_turns"`        // callbacks that took longer than Limits.SlowTurn
+	Replies          uint64 `json:"replies"`           // frames that are no deliveries, and answers to handshakes: answers, pings, pongs
+	EndsCut          uint64 `json:"ends_cut"`          // closed clients that were cut because they did not end their side in time
+	RefusedPublishes uint64 `json:"refused_publishes"` // those of Refused that were publishes
 
 	RefusedBy        map[string]uint64 `json:"refused_by"`         // Refused by reason
 	RefusedClientsBy map[string]uint64 `json:"refused_clients_by"` // RefusedClients by reason
@@ -113,6 +119,7 @@ func (c *counters) read() LoopStats {
 		FragmentsClosed: c.fragmentsClosed.Load(), MessageTimeouts: c.messageTimeouts.Load(),
 		HeartbeatClosed: c.heartbeatClosed.Load(), Panics: c.panics.Load(),
 		Accepted: c.accepted.Load(), Pings: c.pings.Load(), SlowTurns: c.slowTurns.Load(),
+		Replies: c.replies.Load(), EndsCut: c.endsCut.Load(), RefusedPublishes: c.refusedPublishes.Load(),
 	}
 	t.RefusedBy, t.Refused = c.refused.read(refusalNames)
 	t.RefusedClientsBy, t.RefusedClients = c.refusedClients.read(turnedAwayNames)
@@ -158,6 +165,9 @@ func (t *LoopStats) add(r LoopStats) {
 	t.Accepted += r.Accepted
 	t.Pings += r.Pings
 	t.SlowTurns += r.SlowTurns
+	t.Replies += r.Replies
+	t.EndsCut += r.EndsCut
+	t.RefusedPublishes += r.RefusedPublishes
 	addTo(&t.RefusedBy, r.RefusedBy)
 	addTo(&t.RefusedClientsBy, r.RefusedClientsBy)
 	addTo(&t.Handshakes, r.Handshakes)

@@ -261,3 +261,14 @@ func readResponse(t testing.TB, p []byte, method string) (*http.Response, string
 	}
 	return response, string(body)
 }
+
+func TestAHeadOfManyForwardedForLinesIsReadInFewAllocations(t *testing.T) {
+	lines := strings.Repeat("X-Forwarded-For: 192.0.2.1\r\n", 250)
+	p := []byte(with("Connection: Upgrade", "Connection: Upgrade\r\n"+lines[:len(lines)-2]))
+	if _, n, err := ReadRequest(p, 8<<10); n != len(p) || err != nil {
+		t.Fatalf("ReadRequest: got %d, %v, want %d", n, err, len(p))
+	}
+	if allocs := testing.AllocsPerRun(10, func() { _, _, _ = ReadRequest(p, 8<<10) }); allocs > 20 {
+		t.Errorf("allocations: got %v, want at most 20", allocs)
+	}
+}

@@ -16,6 +16,7 @@ type head struct {
 	host, origin, key, version []byte
 	contentLength, coding      []byte
 	forwarded                  []byte // the lines of X-Forwarded-For, joined; not borrowed once there are two
+	forwardedLines             int
 
 	upgradeWebSocket  bool // Upgrade lists websocket
 	upgradeLike       bool // Upgrade lists something that was meant so, such as websocket/13
@@ -191,11 +192,16 @@ func (h *head) take(name, value []byte) *Rejection {
 	case equalFold(name, "origin"):
 		return once(&h.origin, value, rejectOriginTwice)
 	case equalFold(name, "x-forwarded-for"):
-		// Each proxy adds to the line or adds a line; a list either way (RFC 9110 §5.3).
-		if h.forwarded != nil {
-			value = append(append(slices.Clip(h.forwarded), ','), value...)
+		// Each proxy adds to the line or adds a line; a list either way (RFC 9110 §5.3). It
+		// grows as append has it: a copy for each line would make a head of many the dearest.
+		if h.forwardedLines++; h.forwardedLines == 1 {
+			h.forwarded = value
+			return nil
 		}
-		h.forwarded = value
+		if h.forwardedLines == 2 {
+			h.forwarded = slices.Clip(h.forwarded) // what is behind it is the peer's
+		}
+		h.forwarded = append(append(h.forwarded, ','), value...)
 	case equalFold(name, "content-length"):
 		if r := once(&h.contentLength, value, rejectBody); r != nil {
 			return r

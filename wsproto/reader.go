@@ -175,6 +175,9 @@ func (r *Reader) Reset() {
 	*r = Reader{messageBytesMax: r.messageBytesMax, message: r.message, control: r.control[:0]}
 }
 
+// MessageBytesMax is the bound that this reader was made with.
+func (r *Reader) MessageBytesMax() int { return r.messageBytesMax }
+
 // Held is the number of bytes that buffers of this reader take up beside itself.
 func (r *Reader) Held() int { return cap(r.message) + cap(r.control) }
 

@@ -13,21 +13,24 @@ type Rejection struct {
 	Header string // further header lines, each "Name: value\r\n", or ""
 }
 
-// Rejections that the caller decides on.
+// Rejections that the caller decides on. Those of status 503 and 429 want an After, with
+// another number for each client, else all of a storm are back in one moment.
 var (
 	// RejectTimeout is for a head that is not complete after the handshake's time.
 	RejectTimeout = &Rejection{Status: 408, Reason: "the request took too long to arrive"}
 	// RejectBusy is for a client beyond the bound on connections.
-	RejectBusy = &Rejection{Status: 503, Reason: "this server has as many connections as it may; try again", Header: "Retry-After: 1\r\n"}
+	RejectBusy = &Rejection{Status: 503, Reason: "this server has as many connections as it may; try again"}
 	// RejectAddress is for a client beyond the bound on connections from its address.
-	RejectAddress = &Rejection{Status: 503, Reason: addressReason, Header: "Retry-After: 5\r\n"}
+	RejectAddress = &Rejection{Status: 503, Reason: addressReason}
 	// RejectProxied is the same for one whose address a proxy has named: not 503, by which
 	// proxies understand that it is this server that should get no more clients.
-	RejectProxied = &Rejection{Status: 429, Reason: addressReason, Header: "Retry-After: 5\r\n"}
+	RejectProxied = &Rejection{Status: 429, Reason: addressReason}
+	// RejectRate is for a client that comes while more do than may at a time.
+	RejectRate = &Rejection{Status: 503, Reason: "more clients connect at this moment than this server takes at a time; try again"}
 	// RejectMemory is for a client that comes while memory is short.
-	RejectMemory = &Rejection{Status: 503, Reason: "this server is short of memory; try again", Header: "Retry-After: 1\r\n"}
+	RejectMemory = &Rejection{Status: 503, Reason: "this server is short of memory; try again"}
 	// RejectStopping is for a client that comes while the server drains.
-	RejectStopping = &Rejection{Status: 503, Reason: "this server is stopping; try again", Header: "Retry-After: 1\r\n"}
+	RejectStopping = &Rejection{Status: 503, Reason: "this server is stopping; try again"}
 )
 
 const addressReason = "there are as many connections from this address as there may be; close some or try again"
@@ -50,11 +53,12 @@ func RejectOrigin(origin string) *Rejection {
 	return &Rejection{Status: 403, Reason: "pages of the origin " + quote(origin) + " may not connect to this server"}
 }
 
-// RejectRate is for a client that comes while more do than may at a time; it should try
-// again after so many seconds.
-func RejectRate(seconds int) *Rejection {
-	return &Rejection{Status: 503, Reason: "more clients connect at this moment than this server takes at a time; try again in " +
-		strconv.Itoa(seconds) + " s", Header: "Retry-After: " + strconv.Itoa(seconds) + "\r\n"}
+// After is the rejection with word for the client to try again after so many seconds (RFC
+// 9110 §10.2.3).
+func (r *Rejection) After(seconds int) *Rejection {
+	later := *r
+	later.Header += "Retry-After: " + strconv.Itoa(seconds) + "\r\n"
+	return &later
 }
 
 // rejectHeadSize is for a request head of more bytes than there may be.

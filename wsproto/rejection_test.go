@@ -14,13 +14,13 @@ func TestRejectionsAreWholeResponses(t *testing.T) {
 		reason    string
 	}{
 		{RejectTimeout, 408, map[string]string{"Connection": "close"}, "too long"},
-		{RejectBusy, 503, map[string]string{"Connection": "close", "Retry-After": "1"}, "as many connections"},
-		{RejectStopping, 503, map[string]string{"Retry-After": "1"}, "stopping"},
+		{RejectBusy.After(1), 503, map[string]string{"Connection": "close", "Retry-After": "1"}, "as many connections"},
+		{RejectStopping, 503, nil, "stopping"},
 		{RejectNotFound("/favicon.ico"), 404, nil, `nothing at "/favicon.ico"`},
 		{RejectMethod("POST"), 405, map[string]string{"Allow": "GET, HEAD"}, `"POST"`},
-		{RejectAddress, 503, map[string]string{"Retry-After": "5"}, "from this address"},
-		{RejectProxied, 429, map[string]string{"Retry-After": "5"}, "from this address"},
-		{RejectRate(3), 503, map[string]string{"Retry-After": "3"}, "again in 3 s"},
+		{RejectAddress.After(5), 503, map[string]string{"Retry-After": "5"}, "from this address"},
+		{RejectProxied.After(7), 429, map[string]string{"Retry-After": "7"}, "from this address"},
+		{RejectRate.After(3), 503, map[string]string{"Retry-After": "3"}, "more clients connect"},
 		{RejectOrigin("https://evil.example"), 403, nil, `"https://evil.example" may not`},
 		{rejectNoProxy, 400, nil, "PROXY"},
 		{rejectHeadSize(8192), 431, nil, "8192"},
