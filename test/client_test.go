@@ -149,6 +149,7 @@ func (c *client) handshake(addr string, d dialing) error {
 type refusedError struct {
 	status int
 	body   string
+	header http.Header
 }
 
 func (e *refusedError) Error() string {
@@ -164,7 +165,7 @@ func (c *client) upgraded(key string) error {
 	}
 	if res.StatusCode != http.StatusSwitchingProtocols {
 		body, _ := io.ReadAll(res.Body)
-		return &refusedError{res.StatusCode, string(body)}
+		return &refusedError{res.StatusCode, string(body), res.Header}
 	}
 	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) // RFC 6455 §1.3
 	want := base64.StdEncoding.EncodeToString(sum[:])
