@@ -240,6 +240,29 @@ func TestARequestThatPanicsIsDroppedNotServedForEver(t *testing.T) {
 	}
 }
 
+func TestAPanicInABurialBuriesNobodyTwice(t *testing.T) {
+	st := newStage(1, nil)
+	first, broken, last, stays := st.enter(0), st.enter(0), st.enter(0), st.enter(0)
+	for _, c := range []*stageConn{first, broken, last, stays} {
+		c.say(`{"cmd":"add_group","group_id":"0g"}`)
+	}
+	st.settle()
+	broken.client.first.pos = 1 << 30 // a place that is none
+	s := st.hub.shards[0]
+	s.entries.Add(1) // as inside another's callback, in which three connections break
+	for _, c := range []*stageConn{first, broken, last} {
+		s.closed(c.client)
+	}
+	s.entries.Add(1)
+	s.woken()
+	st.settle()
+	if got := st.hub.connections.Load(); got != 2 || s.clients[stays.client.slot] != stays.client { // the broken one is not accounted for
+		t.Errorf("got %d connections, and %v in the place of the one that stays; want 2 and it", got, s.clients[stays.client.slot])
+	}
+	stays.say(`{"cmd":"send_to_group","group_id":"0g","message":"still here"}`)
+	stays.heard(t, "still here")
+}
+
 func TestThePanickingClientIsTold1011(t *testing.T) {
 	st := newStage(1, nil)
 	c := st.enter(0)

@@ -214,6 +214,9 @@ func (s *shard) relieve() {
 			}
 		}
 	}
+	if cuts == cutsPerTurn {
+		s.kick()
+	}
 }
 
 // cutsPerTurn bounds relieve: an end of a connection costs some system calls.

@@ -247,9 +247,12 @@ func (s *shard) sweep() {
 	clear(s.doomed)
 	s.doomed = s.doomed[:0]
 	for i := 0; i < len(s.dead); i++ {
-		s.bury(s.dead[i])
+		c := s.dead[i]
+		s.dead[i] = nil // first: should a burial panic, nobody is buried twice
+		if c != nil {
+			s.bury(c)
+		}
 	}
-	clear(s.dead)
 	s.dead = s.dead[:0]
 }
 
