@@ -201,7 +201,7 @@ func TestReadinessSaysWhyNot(t *testing.T) {
 		{"at peace", func(*loop.Snapshot) {}, ""},
 		{"stopping", func(s *loop.Snapshot) { s.Stopping = true }, "stopping"},
 		{"one place left", func(s *loop.Snapshot) { s.Loops[0].Clients = 94 }, ""},
-		{"full", func(s *loop.Snapshot) { s.Loops[0].Clients = 95 }, "100 connections, and 100 is the most"},
+		{"full", func(s *loop.Snapshot) { s.Loops[0].Clients = 95 }, "connections: 100 of at most 100"},
 		{"just now an accept failed", func(s *loop.Snapshot) { s.AcceptFailed = now.Add(-9 * time.Second) }, "could not be accepted"},
 		{"short of memory", func(s *loop.Snapshot) { s.MemoryPressure, s.MemoryUsed, s.MemoryLimit = "refuse", 90, 100 }, "90 bytes count against the limit of 100"},
 		{"memory enough", func(s *loop.Snapshot) { s.MemoryPressure = "none" }, ""},

@@ -21,7 +21,7 @@ const scrapesMax = 4
 
 func metricsHandler(cfg Config) http.Handler {
 	return promhttp.HandlerFor(registry(cfg), promhttp.HandlerOpts{
-		ErrorLog:            slog.NewLogLogger(cfg.Log.Handler(), slog.LevelWarn),
+		ErrorLog:            slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug), // a scraper that hangs up, for the most
 		MaxRequestsInFlight: scrapesMax,
 	})
 }

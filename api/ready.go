@@ -52,7 +52,7 @@ func stopping(s loop.Snapshot, _ time.Time) string {
 
 func full(s loop.Snapshot, _ time.Time) string {
 	if t := s.Total(); t.Clients+t.Pending >= int64(s.ClientsMax) {
-		return fmt.Sprintf("there are %d connections, and %d is the most", t.Clients+t.Pending, s.ClientsMax)
+		return fmt.Sprintf("connections: %d of at most %d", t.Clients+t.Pending, s.ClientsMax)
 	}
 	return ""
 }

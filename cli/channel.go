@@ -53,7 +53,7 @@ func (f *channelFlags) channel(c *checker) bus.Config {
 	}
 	switch {
 	case cfg.Listen != "" && cfg.Connect != "":
-		c.wrong("channel-connect", f.ChannelConnect, "goes not together with --channel: an event would run in circles; leave one of them off. "+
+		c.wrong("channel-connect", f.ChannelConnect, "does not go together with --channel: an event would run in circles; leave one of them off. "+
 			"Several servers share their groups when one has --channel and the others --channel-connect to it")
 	case cfg.Listen == "" && len(cfg.Allow) > 0:
 		c.wrong("channel-allow", f.ChannelAllow, "says who may connect to --channel, which is off; name its address")

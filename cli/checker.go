@@ -139,7 +139,7 @@ func (c *checker) count(flag, value, none string, least, most int) int {
 		if none != "" {
 			or = ", or " + none
 		}
-		c.wrong(flag, value, "is not within bounds; write a whole number from %d to %d%s", least, most, or)
+		c.wrong(flag, value, "is no number within bounds; write a whole number from %d to %d%s", least, most, or)
 	}
 	return n
 }

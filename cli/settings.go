@@ -103,9 +103,6 @@ func (s *settings) warn(log *slog.Logger) {
 		log.Warn("--outboxes-max counts for half of --memory-limit at most, --fragments-max for a quarter",
 			"outboxes_max", sizeText(l.OutboxesBytesMax), "fragments_max", sizeText(l.FragmentsBytesMax), "memory_limit", sizeText(l.MemoryMax))
 	}
-	if s.admin != "" && !isLoopback(s.admin) {
-		log.Warn("--admin has no password, and this is not loopback: let nobody reach it who should not", "admin", s.admin)
-	}
 	if rate := s.limits.BytesPerSecond; rate > 0 && rate < s.limits.MessageBytesMax {
 		log.Warn("--byte-rate is less than --message-max: a message longer than a second's worth is refused however often it is repeated",
 			"byte_rate", sizeText(int64(rate)), "message_max", sizeText(int64(s.limits.MessageBytesMax)))

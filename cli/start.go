@@ -137,6 +137,9 @@ func (s *settings) warnings(channel *bus.Bus) (texts []string) {
 	if openToEveryPage(s.listen, s.limits.AllowedOrigins) {
 		texts = append(texts, "Pages of every site may connect, from other machines too; name whose may with --allowed-origins.")
 	}
+	if s.admin != "" && !isLoopback(s.admin) {
+		texts = append(texts, "--admin has no password, and other machines reach it: let nobody who should not.")
+	}
 	if warning := s.channelWarning(channel); warning != "" {
 		texts = append(texts, warning)
 	}

@@ -19,7 +19,7 @@ var (
 	// RejectTimeout is for a head that is not complete after the handshake's time.
 	RejectTimeout = &Rejection{Status: 408, Reason: "the request took too long to arrive"}
 	// RejectBusy is for a client beyond the bound on connections.
-	RejectBusy = &Rejection{Status: 503, Reason: "this server has as many connections as it may; try again"}
+	RejectBusy = &Rejection{Status: 503, Reason: "this server has as many connections as it may; try again later"}
 	// RejectAddress is for a client beyond the bound on connections from its address.
 	RejectAddress = &Rejection{Status: 503, Reason: addressReason}
 	// RejectProxied is the same for one whose address a proxy has named: not 503, by which
