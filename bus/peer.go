@@ -125,7 +125,11 @@ func (p *peer) publish(m *message) error {
 	if !ok {
 		return nil
 	}
-	for _, n := range m.channels {
+	for i, n := range m.channels {
+		if p.ctx.Err() != nil {
+			s.count.refused[refusedCutOff].Add(uint64(len(m.channels) - i))
+			return io.ErrClosedPipe
+		}
 		s.count.eventsIn.Add(1)
 		if string(n.key) == s.cfg.Bridge {
 			done, err := p.toGroup(m, n, data)
@@ -247,37 +251,56 @@ func (s *server) do(p *peer, m *message) error {
 	if !ok {
 		return nil
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if m.verb == verbReserve {
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		s.reserve(p)
+		return nil
 	}
-	for _, n := range m.channels {
-		switch m.verb {
-		case verbSubscribe:
-			ok = s.subscribe(p, n)
-		case verbUnsubscribe:
-			s.unsubscribe(p, string(n.key))
-		case verbWatch:
-			ok = s.watch(p, n)
-		case verbUnwatch:
-			s.unwatch(p, string(n.key))
-		case verbPublishLoop:
-			s.count.eventsIn.Add(1)
-			if s.channels[string(n.key)] != nil {
-				s.publishLoop(n.key, eventFrame(verbEvent, n, data))
+	for i, n := range m.channels {
+		if p.ctx.Err() != nil {
+			if needs[m.verb].data {
+				s.count.refused[refusedCutOff].Add(uint64(len(m.channels) - i))
 			}
-		case verbEnqueue:
-			if !s.enqueue(n, data) {
-				s.count.refused[refusedQueue].Add(1)
-				p.fail(closedQueue, "the queue is full")
-				return io.ErrClosedPipe
-			}
-		}
-		if !ok {
-			p.fail(closedSubscriptions, "too many subscriptions")
 			return io.ErrClosedPipe
 		}
+		if err := s.doOne(p, m.verb, n, data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// doOne is do for one name. The lock is not held from one to the next: a frame can name thousands and have megabytes for
+// each, and hear must not wait for all of them, because every publish waits for it.
+func (s *server) doOne(p *peer, verb string, n name, data []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ok := true
+	switch verb {
+	case verbSubscribe:
+		ok = s.subscribe(p, n)
+	case verbUnsubscribe:
+		s.unsubscribe(p, string(n.key))
+	case verbWatch:
+		ok = s.watch(p, n)
+	case verbUnwatch:
+		s.unwatch(p, string(n.key))
+	case verbPublishLoop:
+		s.count.eventsIn.Add(1)
+		if s.channels[string(n.key)] != nil {
+			s.publishLoop(n.key, eventFrame(verbEvent, n, data))
+		}
+	case verbEnqueue:
+		if !s.enqueue(n, data) {
+			s.count.refused[refusedQueue].Add(1)
+			p.fail(closedQueue, "the queue is full")
+			return io.ErrClosedPipe
+		}
+	}
+	if !ok {
+		p.fail(closedSubscriptions, "too many subscriptions")
+		return io.ErrClosedPipe
 	}
 	return nil
 }

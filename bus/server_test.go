@@ -202,6 +202,29 @@ func TestEachBoundClosesAndCounts(t *testing.T) {
 	}
 }
 
+func TestWhoIsCutOffWithinAFrameIsNotServedToItsEnd(t *testing.T) {
+	const names = 5000
+	channels := fmt.Sprintf("a:%d:{", names)
+	for i := range names {
+		channels += fmt.Sprintf("i:%d;i:%d;", i, i)
+	}
+	all := func(verb string, data string) string {
+		return frame(fmt.Sprintf(`a:3:{s:4:"type";s:%d:"%s";s:8:"channels";%s}s:4:"data";%s}`, len(verb), verb, channels, data))
+	}
+	big := fmt.Sprintf(`s:%d:"%s";`, 10_000, strings.Repeat("x", 10_000))
+	for _, verb := range []string{"publish", "publishLoop"} {
+		b := startBus(t, Config{OutboundBytesMax: 9_000})
+		c := b.dial()
+		c.say(all("subscribe", "N;"))
+		b.eventually("subscribed", func(s Stats) bool { return s.Subscriptions == names })
+		c.say(all(verb, big))
+		b.eventually("cut off", func(s Stats) bool { return s.Clients == 0 && s.Subscriptions == 0 })
+		if st := b.Stats(); st.EventsIn > names/2 || st.EventsIn+st.Refused["cut_off"] != names {
+			t.Errorf("%s: got %d events of a client that was cut off meanwhile, want far fewer, and the rest refused; got %d", verb, st.EventsIn, st.Refused["cut_off"])
+		}
+	}
+}
+
 func TestWhileTheServerStopsNothingIsTakenAndWhatIsThereStillGoesOut(t *testing.T) {
 	b := startBus(t, Config{})
 	c := b.subscriber(BridgeDefault)
