@@ -110,6 +110,39 @@ func TestAJobWaitsForWhoReservedAndGoesToOne(t *testing.T) {
 	}
 }
 
+func TestAQueueCountsBesideItsJobsAndKeepsNoRoomForThoseThatHaveGone(t *testing.T) {
+	b := startBus(t, Config{QueueBytesMax: 100_000})
+	c := b.dial()
+	for i := range 10 {
+		c.say(verb("enqueue", fmt.Sprintf("%01000d", i), "N;"))
+	}
+	b.eventually("jobs wait", func(s Stats) bool { return s.Jobs == 10 })
+	if got := b.Stats().JobBytes; got < 10*2000 {
+		t.Errorf("ten jobs in queues with names of 1,000 bytes, twice each: got %d bytes, want at least 20,000", got)
+	}
+	for i := range 10 {
+		c.say(verb("watch", fmt.Sprintf("%01000d", i)))
+	}
+	c.say(reserve, verb("watch", "q"))
+	const many = 2 * jobsKeptMax
+	for range many {
+		c.say(verb("enqueue", "q", "N;"))
+	}
+	for range many {
+		c.say(reserve)
+	}
+	b.eventually("all have gone", func(s Stats) bool { return s.JobsOut == 10+many })
+	if st := b.Stats(); st.Jobs != 0 || st.JobBytes != 0 {
+		t.Errorf("nothing waits: got %d jobs of %d bytes", st.Jobs, st.JobBytes)
+	}
+	srv := b.end.(*server)
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	if got := cap(srv.queues["q"].jobs); got > jobsKeptMax {
+		t.Errorf("room kept in an empty queue: got %d places, want at most %d", got, jobsKeptMax)
+	}
+}
+
 func TestWhatOneClientSaysKeepsItsOrderOverAllChannels(t *testing.T) {
 	b := startBus(t, Config{})
 	c := b.subscriber(BridgeDefault, "other")
