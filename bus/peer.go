@@ -156,15 +156,24 @@ func (s *server) publishNow(n name, data []byte) {
 	}
 }
 
-// carried is m's data, if it can be carried.
+// carried is m's data, if it can be carried. References may grow longer on the way, and a frame of ours over the bound
+// would end the links of all who are to receive it.
 func (p *peer) carried(m *message) (data []byte, ok bool) {
-	data, ok = m.carried()
-	if !ok {
-		p.server.count.refused[refusedReferences].Add(uint64(len(m.channels)))
-		p.server.log.Warn("refused: data with references beside objects that PHP serialized in its old way (C:)", "remote", p.where)
+	s := p.server
+	if data, ok = m.carried(); !ok {
+		s.count.refused[refusedReferences].Add(uint64(len(m.channels)))
+		s.log.Warn("refused: data with references beside objects that PHP serialized in its old way (C:)", "remote", p.where)
+		return nil, false
 	}
-	return data, ok
+	if len(data) > len(m.data.raw) && len(data)+eventBytesMax > s.cfg.FrameBytesMax {
+		s.count.refused[refusedTooBig].Add(uint64(len(m.channels)))
+		return nil, false
+	}
+	return data, true
 }
+
+// eventBytesMax is the most that an event has beside its data.
+const eventBytesMax = nameBytesMax + 100
 
 // toGroup publishes an event to its group. done is false when it is not about a group, or about none that can be.
 func (p *peer) toGroup(m *message, n name, data []byte) (done bool, err error) {

@@ -199,6 +199,34 @@ func TestWhatOthersPublishToGroupsIsAnEventForSubscribersOfTheBridge(t *testing.
 	}
 }
 
+func TestReferencesThatGrowDoNotMakeAFrameThatEndsItsReceivers(t *testing.T) {
+	b := startBus(t, Config{FrameBytesMax: 20_000})
+	c, p := b.subscriber("c"), b.dial()
+	grow := func(n int) (say, carried string) {
+		data := func(to int) string {
+			text := fmt.Sprintf("a:%d:{i:0;a:6:{i:0;N;i:1;N;i:2;N;i:3;N;i:4;N;i:5;N;}", n+1)
+			for i := range n {
+				text += fmt.Sprintf("i:%d;R:%d;", i+1, to)
+			}
+			return text + "}"
+		}
+		return frame(`a:3:{s:4:"data";` + data(8) + `s:4:"type";s:7:"publish";s:8:"channels";a:1:{i:0;s:1:"c";}}`), data(10)
+	}
+	few, carried := grow(100)
+	p.say(few)
+	c.hear(event("c", carried))
+	many, carried := grow(1800)
+	if len(many) > 20_000 || len(event("c", carried)) < 20_000 {
+		t.Fatalf("%d bytes that grow to %d are no test of the bound", len(many), len(event("c", carried)))
+	}
+	p.say(many)
+	p.hearNothing()
+	c.hearNothing()
+	if got := b.Stats().Refused["too_big"]; got != 1 {
+		t.Errorf("refused as too big: got %d, want 1", got)
+	}
+}
+
 func TestEachBoundClosesAndCounts(t *testing.T) {
 	big := fmt.Sprintf(`s:%d:"%s";`, 900, strings.Repeat("x", 900))
 	for what, test := range map[string]struct {
