@@ -327,10 +327,12 @@ func (s *server) forget(p *peer) {
 }
 
 // event and job put a frame into the peer's outbox. One that has no room is cut off: events are not lost behind its back.
-func (p *peer) event(frame []byte) {
-	if p.put(frame) {
-		p.server.count.eventsOut.Add(1)
+func (p *peer) event(frame []byte) bool {
+	if !p.put(frame) {
+		return false
 	}
+	p.server.count.eventsOut.Add(1)
+	return true
 }
 
 func (p *peer) job(frame []byte) bool {

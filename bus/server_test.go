@@ -72,6 +72,27 @@ func TestPublishLoopGoesRound(t *testing.T) {
 	}
 }
 
+func TestPublishLoopPassesOverWhoTakesNothingAnyMore(t *testing.T) {
+	b := startBus(t, Config{})
+	first, second := b.subscriber("turns"), b.subscriber("turns")
+	srv := b.end.(*server)
+	srv.mu.Lock()
+	srv.channels["turns"].subscribers[0].cut() // and not yet taken out of everything
+	srv.publishLoop([]byte("turns"), eventFrame(verbEvent, stringName("turns"), []byte("i:1;")))
+	srv.mu.Unlock()
+	second.hear(event("turns", "i:1;"))
+	first.cut()
+}
+
+func TestAClientThatComesWhileTheServerEndsIsLetGo(t *testing.T) {
+	b := startBus(t, Config{})
+	srv := b.end.(*server)
+	srv.mu.Lock()
+	srv.ending = true
+	srv.mu.Unlock()
+	b.dial().cut()
+}
+
 func TestAJobWaitsForWhoReservedAndGoesToOne(t *testing.T) {
 	b := startBus(t, Config{})
 	producer, one, two := b.dial(), b.dial(), b.dial()
