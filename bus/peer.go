@@ -364,7 +364,7 @@ func (p *peer) write() {
 		s.mu.Unlock()
 	}()
 	for range p.out.ready {
-		if _, err := p.out.flush(p.conn); err != nil || p.out.over() {
+		if err := p.out.flush(p.conn, nil); err != nil || p.out.over() {
 			return
 		}
 	}

@@ -156,9 +156,10 @@ func (r *remote) write(ctx context.Context, conn net.Conn) {
 	ticker := time.NewTicker(pingPeriod)
 	defer ticker.Stop()
 	for {
-		written, err := r.out.flush(conn)
-		r.count.eventsOut.Add(uint64(written))
-		r.unechoed.Add(int64(written))
+		err := r.out.flush(conn, func(events int) {
+			r.count.eventsOut.Add(uint64(events))
+			r.unechoed.Add(int64(events))
+		})
 		if err != nil {
 			conn.Close()
 			return
