@@ -28,6 +28,7 @@ type peer struct {
 	watched    map[string]*queue
 	inFlight   int           // events on their way through the groups
 	flying     int           // their bytes
+	wave       int           // which of those that set out count: the ones before are waited for no more
 	landed     chan struct{} // closed when there is none any more; nil: nobody waits for it
 }
 
@@ -35,6 +36,7 @@ type peer struct {
 type bridged struct {
 	from  *peer
 	frame []byte
+	wave  int
 }
 
 func newPeer(s *server, conn net.Conn) *peer {
@@ -194,36 +196,41 @@ func (p *peer) toGroup(m *message, n name, data []byte) (done bool, err error) {
 	s.mu.Lock()
 	p.inFlight++
 	p.flying += frameBytes(frame)
+	said := &bridged{p, frame, p.wave}
 	s.mu.Unlock()
-	err = s.groups.PublishWait(p.ctx, g.group, g.text, &bridged{p, frame})
+	err = s.groups.PublishWait(p.ctx, g.group, g.text, said)
 	switch {
 	case err == nil:
 		s.count.published.Add(1)
 		return true, nil
 	case errors.Is(err, loop.ErrBadGroup) || errors.Is(err, loop.ErrBadMessage):
-		p.settled(frame)
+		said.settled()
 		s.count.refused[refusedGroup].Add(1)
 		return false, nil
 	case errors.Is(err, loop.ErrBusy): // nobody has it, neither here nor there
-		p.settled(frame)
+		said.settled()
 		s.count.refused[refusedMemory].Add(1)
 		return true, nil
 	case p.ctx.Err() != nil:
-		p.settled(frame)
+		said.settled()
 		s.count.refused[refusedCutOff].Add(1)
 		return false, io.ErrClosedPipe
 	default: // the server stops; that the connection ends in a moment is how the peer is told, and till then it may receive
-		p.settled(frame)
+		said.settled()
 		s.count.refused[refusedStopping].Add(1)
 		return true, nil
 	}
 }
 
 // settled notes that an event has come back from the groups, or never went there.
-func (p *peer) settled(frame []byte) {
+func (said *bridged) settled() {
+	p := said.from
 	p.server.mu.Lock()
 	defer p.server.mu.Unlock()
-	p.inFlight, p.flying = max(0, p.inFlight-1), max(0, p.flying-frameBytes(frame))
+	if said.wave != p.wave {
+		return // it is late, and would be taken for one of those that are waited for now
+	}
+	p.inFlight, p.flying = p.inFlight-1, p.flying-frameBytes(said.frame)
 	if p.inFlight == 0 && p.landed != nil {
 		close(p.landed)
 		p.landed = nil
@@ -246,7 +253,7 @@ func (p *peer) settle() error {
 	case <-landed:
 	case <-time.After(s.cfg.landMax): // a panic in a loop has dropped one; then order is not to be had
 		s.mu.Lock()
-		p.inFlight, p.flying, p.landed = 0, 0, nil
+		p.inFlight, p.flying, p.landed, p.wave = 0, 0, nil, p.wave+1
 		s.mu.Unlock()
 	case <-p.ctx.Done():
 		return io.ErrClosedPipe

@@ -148,7 +148,7 @@ func (s *server) allowed(remote net.Addr) bool {
 func (s *server) hear(p *loop.Publication) {
 	said, is := p.Token.(*bridged)
 	if is {
-		defer said.from.settled(said.frame)
+		defer said.settled()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -204,6 +204,26 @@ func TestAnEventThatNeverComesBackHoldsItsSenderUpForAWhileOnly(t *testing.T) {
 	c.hearNothing()
 }
 
+func TestAnEventThatComesBackTooLateIsNotTakenForAnother(t *testing.T) {
+	b := startBus(t, Config{landMax: time.Millisecond})
+	c := b.subscriber(BridgeDefault, "other")
+	hold := make(chan struct{})
+	b.groups.change(func() { b.groups.hold = hold })
+	c.say(verb("publish", BridgeDefault, about("g", "late")), verb("publish", "other", "i:1;"))
+	c.hear(event("other", "i:1;"))
+	srv := b.end.(*server)
+	var p *peer
+	srv.each(func(one *peer) { p, one.inFlight = one, 1 }) // the next is on its way
+	b.publish("behind it")
+	close(hold)
+	c.hear(event(BridgeDefault, about("g", "late")), event(BridgeDefault, about("123", "behind it")))
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	if p.inFlight != 1 {
+		t.Errorf("on their way: got %d, want the one that has not come back", p.inFlight)
+	}
+}
+
 func TestWhatOthersPublishToGroupsIsAnEventForSubscribersOfTheBridge(t *testing.T) {
 	b := startBus(t, Config{Bridge: "bridge", FrameBytesMax: 1000})
 	c, other := b.subscriber("bridge"), b.subscriber(BridgeDefault)
