@@ -54,13 +54,20 @@ func (s *server) publish(key, frame []byte) {
 	}
 }
 
-// publishLoop gives an event to one subscriber, to each in turn.
+// publishLoop gives an event to one subscriber, to each in turn. One that takes nothing any more has its turn passed on.
 func (s *server) publishLoop(key, frame []byte) {
-	if c := s.channels[string(key)]; c != nil {
+	c := s.channels[string(key)]
+	if c == nil {
+		return
+	}
+	for range c.subscribers {
 		if c.next >= len(c.subscribers) {
 			c.next = 0
 		}
-		c.subscribers[c.next].event(frame)
+		p := c.subscribers[c.next]
 		c.next++
+		if p.event(frame) {
+			return
+		}
 	}
 }

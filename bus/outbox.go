@@ -72,18 +72,19 @@ func (o *outbox) end(drop bool) {
 const writeBatchMax = 256
 
 // flush writes what waits, and returns when nothing does. A frame is done when all of it has been written: of one that
-// was written in part the other side makes nothing, so it stays. written is the number of frames that are done.
-func (o *outbox) flush(conn net.Conn) (written int, err error) {
+// was written in part the other side makes nothing, so it stays. done is told how many are, before they stop waiting:
+// where there is always more, flush does not return. nil: nobody asks.
+func (o *outbox) flush(conn net.Conn, done func(frames int)) error {
 	for {
 		batch := o.front()
 		if len(batch) == 0 {
-			return written, nil
+			return nil
 		}
 		left := net.Buffers(batch)
 		n, err := left.WriteTo(conn)
-		done := o.drop(n)
-		if written += done; err != nil {
-			return written, err
+		o.drop(n, done)
+		if err != nil {
+			return err
 		}
 	}
 }
@@ -96,9 +97,10 @@ func (o *outbox) front() [][]byte {
 }
 
 // drop takes out the frames that n bytes cover.
-func (o *outbox) drop(n int64) (frames int) {
+func (o *outbox) drop(n int64, done func(frames int)) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	frames := 0
 	for o.first < len(o.frames) && n >= int64(len(o.frames[o.first])) {
 		frame := o.frames[o.first]
 		o.frames[o.first] = nil
@@ -106,6 +108,9 @@ func (o *outbox) drop(n int64) (frames int) {
 		n -= int64(len(frame))
 		o.bytes -= frameBytes(frame)
 		frames++
+	}
+	if done != nil {
+		done(frames)
 	}
 	if o.first*2 >= len(o.frames) {
 		rest := copy(o.frames, o.frames[o.first:])
@@ -115,7 +120,6 @@ func (o *outbox) drop(n int64) (frames int) {
 			o.frames = nil
 		}
 	}
-	return frames
 }
 
 // framesKeptMax is the capacity above which an empty outbox gives its list back.

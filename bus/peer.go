@@ -28,6 +28,7 @@ type peer struct {
 	watched    map[string]*queue
 	inFlight   int           // events on their way through the groups
 	flying     int           // their bytes
+	wave       int           // which of those that set out count: the ones before are waited for no more
 	landed     chan struct{} // closed when there is none any more; nil: nobody waits for it
 }
 
@@ -35,6 +36,7 @@ type peer struct {
 type bridged struct {
 	from  *peer
 	frame []byte
+	wave  int
 }
 
 func newPeer(s *server, conn net.Conn) *peer {
@@ -125,7 +127,11 @@ func (p *peer) publish(m *message) error {
 	if !ok {
 		return nil
 	}
-	for _, n := range m.channels {
+	for i, n := range m.channels {
+		if p.ctx.Err() != nil {
+			s.count.refused[refusedCutOff].Add(uint64(len(m.channels) - i))
+			return io.ErrClosedPipe
+		}
 		s.count.eventsIn.Add(1)
 		if string(n.key) == s.cfg.Bridge {
 			done, err := p.toGroup(m, n, data)
@@ -152,15 +158,24 @@ func (s *server) publishNow(n name, data []byte) {
 	}
 }
 
-// carried is m's data, if it can be carried.
+// carried is m's data, if it can be carried. References may grow longer on the way, and a frame of ours over the bound
+// would end the links of all who are to receive it.
 func (p *peer) carried(m *message) (data []byte, ok bool) {
-	data, ok = m.carried()
-	if !ok {
-		p.server.count.refused[refusedReferences].Add(uint64(len(m.channels)))
-		p.server.log.Warn("refused: data with references beside objects that PHP serialized in its old way (C:)", "remote", p.where)
+	s := p.server
+	if data, ok = m.carried(); !ok {
+		s.count.refused[refusedReferences].Add(uint64(len(m.channels)))
+		s.log.Warn("refused: data with references beside objects that PHP serialized in its old way (C:)", "remote", p.where)
+		return nil, false
 	}
-	return data, ok
+	if len(data) > len(m.data.raw) && len(data)+eventBytesMax > s.cfg.FrameBytesMax {
+		s.count.refused[refusedTooBig].Add(uint64(len(m.channels)))
+		return nil, false
+	}
+	return data, true
 }
+
+// eventBytesMax is the most that an event has beside its data.
+const eventBytesMax = nameBytesMax + 100
 
 // toGroup publishes an event to its group. done is false when it is not about a group, or about none that can be.
 func (p *peer) toGroup(m *message, n name, data []byte) (done bool, err error) {
@@ -181,36 +196,41 @@ func (p *peer) toGroup(m *message, n name, data []byte) (done bool, err error) {
 	s.mu.Lock()
 	p.inFlight++
 	p.flying += frameBytes(frame)
+	said := &bridged{p, frame, p.wave}
 	s.mu.Unlock()
-	err = s.groups.PublishWait(p.ctx, g.group, g.text, &bridged{p, frame})
+	err = s.groups.PublishWait(p.ctx, g.group, g.text, said)
 	switch {
 	case err == nil:
 		s.count.published.Add(1)
 		return true, nil
 	case errors.Is(err, loop.ErrBadGroup) || errors.Is(err, loop.ErrBadMessage):
-		p.settled(frame)
+		said.settled()
 		s.count.refused[refusedGroup].Add(1)
 		return false, nil
 	case errors.Is(err, loop.ErrBusy): // nobody has it, neither here nor there
-		p.settled(frame)
+		said.settled()
 		s.count.refused[refusedMemory].Add(1)
 		return true, nil
 	case p.ctx.Err() != nil:
-		p.settled(frame)
+		said.settled()
 		s.count.refused[refusedCutOff].Add(1)
 		return false, io.ErrClosedPipe
 	default: // the server stops; that the connection ends in a moment is how the peer is told, and till then it may receive
-		p.settled(frame)
+		said.settled()
 		s.count.refused[refusedStopping].Add(1)
 		return true, nil
 	}
 }
 
 // settled notes that an event has come back from the groups, or never went there.
-func (p *peer) settled(frame []byte) {
+func (said *bridged) settled() {
+	p := said.from
 	p.server.mu.Lock()
 	defer p.server.mu.Unlock()
-	p.inFlight, p.flying = max(0, p.inFlight-1), max(0, p.flying-frameBytes(frame))
+	if said.wave != p.wave {
+		return // it is late, and would be taken for one of those that are waited for now
+	}
+	p.inFlight, p.flying = p.inFlight-1, p.flying-frameBytes(said.frame)
 	if p.inFlight == 0 && p.landed != nil {
 		close(p.landed)
 		p.landed = nil
@@ -233,7 +253,7 @@ func (p *peer) settle() error {
 	case <-landed:
 	case <-time.After(s.cfg.landMax): // a panic in a loop has dropped one; then order is not to be had
 		s.mu.Lock()
-		p.inFlight, p.flying, p.landed = 0, 0, nil
+		p.inFlight, p.flying, p.landed, p.wave = 0, 0, nil, p.wave+1
 		s.mu.Unlock()
 	case <-p.ctx.Done():
 		return io.ErrClosedPipe
@@ -247,37 +267,56 @@ func (s *server) do(p *peer, m *message) error {
 	if !ok {
 		return nil
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if m.verb == verbReserve {
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		s.reserve(p)
+		return nil
 	}
-	for _, n := range m.channels {
-		switch m.verb {
-		case verbSubscribe:
-			ok = s.subscribe(p, n)
-		case verbUnsubscribe:
-			s.unsubscribe(p, string(n.key))
-		case verbWatch:
-			ok = s.watch(p, n)
-		case verbUnwatch:
-			s.unwatch(p, string(n.key))
-		case verbPublishLoop:
-			s.count.eventsIn.Add(1)
-			if s.channels[string(n.key)] != nil {
-				s.publishLoop(n.key, eventFrame(verbEvent, n, data))
+	for i, n := range m.channels {
+		if p.ctx.Err() != nil {
+			if needs[m.verb].data {
+				s.count.refused[refusedCutOff].Add(uint64(len(m.channels) - i))
 			}
-		case verbEnqueue:
-			if !s.enqueue(n, data) {
-				s.count.refused[refusedQueue].Add(1)
-				p.fail(closedQueue, "the queue is full")
-				return io.ErrClosedPipe
-			}
-		}
-		if !ok {
-			p.fail(closedSubscriptions, "too many subscriptions")
 			return io.ErrClosedPipe
 		}
+		if err := s.doOne(p, m.verb, n, data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// doOne is do for one name. The lock is not held from one to the next: a frame can name thousands and have megabytes for
+// each, and hear must not wait for all of them, because every publish waits for it.
+func (s *server) doOne(p *peer, verb string, n name, data []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ok := true
+	switch verb {
+	case verbSubscribe:
+		ok = s.subscribe(p, n)
+	case verbUnsubscribe:
+		s.unsubscribe(p, string(n.key))
+	case verbWatch:
+		ok = s.watch(p, n)
+	case verbUnwatch:
+		s.unwatch(p, string(n.key))
+	case verbPublishLoop:
+		s.count.eventsIn.Add(1)
+		if s.channels[string(n.key)] != nil {
+			s.publishLoop(n.key, eventFrame(verbEvent, n, data))
+		}
+	case verbEnqueue:
+		if !s.enqueue(n, data) {
+			s.count.refused[refusedQueue].Add(1)
+			p.fail(closedQueue, "the queue is full")
+			return io.ErrClosedPipe
+		}
+	}
+	if !ok {
+		p.fail(closedSubscriptions, "too many subscriptions")
+		return io.ErrClosedPipe
 	}
 	return nil
 }
@@ -295,10 +334,12 @@ func (s *server) forget(p *peer) {
 }
 
 // event and job put a frame into the peer's outbox. One that has no room is cut off: events are not lost behind its back.
-func (p *peer) event(frame []byte) {
-	if p.put(frame) {
-		p.server.count.eventsOut.Add(1)
+func (p *peer) event(frame []byte) bool {
+	if !p.put(frame) {
+		return false
 	}
+	p.server.count.eventsOut.Add(1)
+	return true
 }
 
 func (p *peer) job(frame []byte) bool {
@@ -330,7 +371,7 @@ func (p *peer) write() {
 		s.mu.Unlock()
 	}()
 	for range p.out.ready {
-		if _, err := p.out.flush(p.conn); err != nil || p.out.over() {
+		if err := p.out.flush(p.conn, nil); err != nil || p.out.over() {
 			return
 		}
 	}

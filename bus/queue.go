@@ -16,6 +16,13 @@ type queue struct {
 // jobBytes is what a job counts: itself and its place.
 func jobBytes(data []byte) int { return len(data) + 24 }
 
+// bytes is what a queue counts as long as jobs wait in it: a job is small where each has a queue of its own, and no
+// client's subscription stands for such a queue.
+func (q *queue) bytes() int { return queueBytes + len(q.name.key)*2 + len(q.name.raw) }
+
+// queueBytes is the queue, its maps and its places in them, about.
+const queueBytes = 400
+
 func (s *server) queue(n name) *queue {
 	q := s.queues[string(n.key)]
 	if q == nil {
@@ -66,13 +73,17 @@ func (q *queue) waiting() int { return len(q.jobs) - q.first }
 // enqueue keeps a job until a watcher is ready for it. false: the queue is full, or all of them are.
 func (s *server) enqueue(n name, data []byte) bool {
 	q := s.queue(n)
-	if q.waiting() >= s.cfg.QueueJobsMax || s.jobBytes > 0 && s.jobBytes+jobBytes(data) > s.cfg.QueueBytesMax {
+	bytes := jobBytes(data)
+	if q.waiting() == 0 {
+		bytes += q.bytes()
+	}
+	if q.waiting() >= s.cfg.QueueJobsMax || s.jobBytes > 0 && s.jobBytes+bytes > s.cfg.QueueBytesMax {
 		s.giveUpIfEmpty(q)
 		return false
 	}
 	q.jobs = append(q.jobs, slices.Clone(data))
 	s.jobs++
-	s.jobBytes += jobBytes(data)
+	s.jobBytes += bytes
 	s.count.jobsIn.Add(1)
 	s.dispatch(q)
 	return true
@@ -86,6 +97,9 @@ func (s *server) reserve(p *peer) {
 		s.dispatch(q)
 	}
 }
+
+// jobsKeptMax is the capacity above which an empty queue gives its list back.
+const jobsKeptMax = 1024
 
 // dispatch gives waiting jobs to those who are ready. A job stays while nobody takes it.
 func (s *server) dispatch(q *queue) {
@@ -103,6 +117,12 @@ func (s *server) dispatch(q *queue) {
 		}
 		s.jobs--
 		s.jobBytes -= jobBytes(data)
+		if q.waiting() == 0 {
+			s.jobBytes -= q.bytes()
+			if cap(q.jobs) > jobsKeptMax {
+				q.jobs = nil
+			}
+		}
 	}
 	s.giveUpIfEmpty(q)
 }

@@ -114,14 +114,21 @@ func (r *remote) run(ctx context.Context) {
 	}
 }
 
-const dialTimeout = 5 * time.Second
+const (
+	dialTimeout = 5 * time.Second
+	untakenMax  = 30 * time.Second // longer than a Channel server that works is ever busy
+)
+
+func (r *remote) dial(ctx context.Context) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: dialTimeout, Control: setUntaken,
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3}}
+	kind, where := network(r.cfg.Connect)
+	return dialer.DialContext(ctx, kind, where)
+}
 
 // connect is one connection from its beginning to its end, of which the error says the reason.
 func (r *remote) connect(ctx context.Context, ready func()) error {
-	dialer := net.Dialer{Timeout: dialTimeout,
-		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3}}
-	kind, where := network(r.cfg.Connect)
-	conn, err := dialer.DialContext(ctx, kind, where)
+	conn, err := r.dial(ctx)
 	if err != nil {
 		return err
 	}
@@ -156,9 +163,10 @@ func (r *remote) write(ctx context.Context, conn net.Conn) {
 	ticker := time.NewTicker(pingPeriod)
 	defer ticker.Stop()
 	for {
-		written, err := r.out.flush(conn)
-		r.count.eventsOut.Add(uint64(written))
-		r.unechoed.Add(int64(written))
+		err := r.out.flush(conn, func(events int) {
+			r.count.eventsOut.Add(uint64(events))
+			r.unechoed.Add(int64(events))
+		})
 		if err != nil {
 			conn.Close()
 			return

@@ -145,6 +145,32 @@ func TestAFrameThatWasCutIsSentAgainWhole(t *testing.T) {
 	}
 }
 
+func TestWhatWasWrittenCountsThoughMoreWaits(t *testing.T) {
+	s := listenAsServer(t)
+	s.listener.Close()
+	b := startBus(t, Config{Connect: s.listener.Addr().String(), BufferBytesMax: 64 << 20})
+	const events, size, read = 3 * writeBatchMax, 64 << 10, writeBatchMax + 50 // far more than sockets take
+	text := strings.Repeat("x", size)
+	for range events {
+		b.publish(text)
+	}
+	b.eventually("all wait", func(s Stats) bool { return s.WaitingBytes > events*size })
+	again, err := net.Listen("tcp", b.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	s.listener = again
+	c := s.accept()
+	said := b.said(text)
+	for range read {
+		c.hear(said)
+	}
+	b.eventually("what is written counts", func(s Stats) bool {
+		return s.EventsOut >= read-writeBatchMax && b.end.(*remote).unechoed.Load() == int64(b.Stats().EventsOut)
+	})
+}
+
 func TestAClientWritesWhatWaitsBeforeItCloses(t *testing.T) {
 	s := listenAsServer(t)
 	groups := newFakeGroups()

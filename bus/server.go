@@ -64,7 +64,11 @@ func listen(address string) (net.Listener, error) {
 	if statErr != nil || info.Mode()&os.ModeSocket == 0 {
 		return nil, err
 	}
-	if _, dialErr := net.DialTimeout(kind, where, time.Second); !errors.Is(dialErr, syscall.ECONNREFUSED) {
+	conn, dialErr := net.DialTimeout(kind, where, time.Second)
+	if dialErr == nil {
+		conn.Close()
+	}
+	if !errors.Is(dialErr, syscall.ECONNREFUSED) {
 		return nil, err
 	}
 	if err := os.Remove(where); err != nil {
@@ -107,15 +111,18 @@ func (s *server) admit(conn net.Conn) {
 	}
 	p := newPeer(s, conn)
 	s.mu.Lock()
-	full := len(s.peers) >= s.cfg.ClientsMax
-	if !full && !s.ending {
+	full, ending := len(s.peers) >= s.cfg.ClientsMax, s.ending
+	if !full && !ending {
 		s.peers[p] = struct{}{}
 		s.serving.Add(2)
 		go p.read()
 		go p.write()
 	}
 	s.mu.Unlock()
-	if full {
+	switch {
+	case ending:
+		conn.Close()
+	case full:
 		s.count.away[awayClients].Add(1)
 		s.log.Warn("a Channel client was turned away: there are as many as there may be", "remote", p.where, "most", s.cfg.ClientsMax)
 		conn.Close()
@@ -141,7 +148,7 @@ func (s *server) allowed(remote net.Addr) bool {
 func (s *server) hear(p *loop.Publication) {
 	said, is := p.Token.(*bridged)
 	if is {
-		defer said.from.settled(said.frame)
+		defer said.settled()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -72,6 +72,27 @@ func TestPublishLoopGoesRound(t *testing.T) {
 	}
 }
 
+func TestPublishLoopPassesOverWhoTakesNothingAnyMore(t *testing.T) {
+	b := startBus(t, Config{})
+	first, second := b.subscriber("turns"), b.subscriber("turns")
+	srv := b.end.(*server)
+	srv.mu.Lock()
+	srv.channels["turns"].subscribers[0].cut() // and not yet taken out of everything
+	srv.publishLoop([]byte("turns"), eventFrame(verbEvent, stringName("turns"), []byte("i:1;")))
+	srv.mu.Unlock()
+	second.hear(event("turns", "i:1;"))
+	first.cut()
+}
+
+func TestAClientThatComesWhileTheServerEndsIsLetGo(t *testing.T) {
+	b := startBus(t, Config{})
+	srv := b.end.(*server)
+	srv.mu.Lock()
+	srv.ending = true
+	srv.mu.Unlock()
+	b.dial().cut()
+}
+
 func TestAJobWaitsForWhoReservedAndGoesToOne(t *testing.T) {
 	b := startBus(t, Config{})
 	producer, one, two := b.dial(), b.dial(), b.dial()
@@ -107,6 +128,39 @@ func TestAJobWaitsForWhoReservedAndGoesToOne(t *testing.T) {
 	st := b.Stats()
 	if st.JobsIn != 7 || st.JobsOut != 7 {
 		t.Errorf("jobs: got %d in and %d out, want 7 and 7", st.JobsIn, st.JobsOut)
+	}
+}
+
+func TestAQueueCountsBesideItsJobsAndKeepsNoRoomForThoseThatHaveGone(t *testing.T) {
+	b := startBus(t, Config{QueueBytesMax: 100_000})
+	c := b.dial()
+	for i := range 10 {
+		c.say(verb("enqueue", fmt.Sprintf("%01000d", i), "N;"))
+	}
+	b.eventually("jobs wait", func(s Stats) bool { return s.Jobs == 10 })
+	if got := b.Stats().JobBytes; got < 10*2000 {
+		t.Errorf("ten jobs in queues with names of 1,000 bytes, twice each: got %d bytes, want at least 20,000", got)
+	}
+	for i := range 10 {
+		c.say(verb("watch", fmt.Sprintf("%01000d", i)))
+	}
+	c.say(reserve, verb("watch", "q"))
+	const many = 2 * jobsKeptMax
+	for range many {
+		c.say(verb("enqueue", "q", "N;"))
+	}
+	for range many {
+		c.say(reserve)
+	}
+	b.eventually("all have gone", func(s Stats) bool { return s.JobsOut == 10+many })
+	if st := b.Stats(); st.Jobs != 0 || st.JobBytes != 0 {
+		t.Errorf("nothing waits: got %d jobs of %d bytes", st.Jobs, st.JobBytes)
+	}
+	srv := b.end.(*server)
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	if got := cap(srv.queues["q"].jobs); got > jobsKeptMax {
+		t.Errorf("room kept in an empty queue: got %d places, want at most %d", got, jobsKeptMax)
 	}
 }
 
@@ -150,6 +204,26 @@ func TestAnEventThatNeverComesBackHoldsItsSenderUpForAWhileOnly(t *testing.T) {
 	c.hearNothing()
 }
 
+func TestAnEventThatComesBackTooLateIsNotTakenForAnother(t *testing.T) {
+	b := startBus(t, Config{landMax: time.Millisecond})
+	c := b.subscriber(BridgeDefault, "other")
+	hold := make(chan struct{})
+	b.groups.change(func() { b.groups.hold = hold })
+	c.say(verb("publish", BridgeDefault, about("g", "late")), verb("publish", "other", "i:1;"))
+	c.hear(event("other", "i:1;"))
+	srv := b.end.(*server)
+	var p *peer
+	srv.each(func(one *peer) { p, one.inFlight = one, 1 }) // the next is on its way
+	b.publish("behind it")
+	close(hold)
+	c.hear(event(BridgeDefault, about("g", "late")), event(BridgeDefault, about("123", "behind it")))
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	if p.inFlight != 1 {
+		t.Errorf("on their way: got %d, want the one that has not come back", p.inFlight)
+	}
+}
+
 func TestWhatOthersPublishToGroupsIsAnEventForSubscribersOfTheBridge(t *testing.T) {
 	b := startBus(t, Config{Bridge: "bridge", FrameBytesMax: 1000})
 	c, other := b.subscriber("bridge"), b.subscriber(BridgeDefault)
@@ -163,6 +237,34 @@ func TestWhatOthersPublishToGroupsIsAnEventForSubscribersOfTheBridge(t *testing.
 	other.hearNothing()
 	if got := b.Stats().Refused["too_big"]; got != 1 {
 		t.Errorf("too big for PHP: got %d, want 1", got)
+	}
+}
+
+func TestReferencesThatGrowDoNotMakeAFrameThatEndsItsReceivers(t *testing.T) {
+	b := startBus(t, Config{FrameBytesMax: 20_000})
+	c, p := b.subscriber("c"), b.dial()
+	grow := func(n int) (say, carried string) {
+		data := func(to int) string {
+			text := fmt.Sprintf("a:%d:{i:0;a:6:{i:0;N;i:1;N;i:2;N;i:3;N;i:4;N;i:5;N;}", n+1)
+			for i := range n {
+				text += fmt.Sprintf("i:%d;R:%d;", i+1, to)
+			}
+			return text + "}"
+		}
+		return frame(`a:3:{s:4:"data";` + data(8) + `s:4:"type";s:7:"publish";s:8:"channels";a:1:{i:0;s:1:"c";}}`), data(10)
+	}
+	few, carried := grow(100)
+	p.say(few)
+	c.hear(event("c", carried))
+	many, carried := grow(1800)
+	if len(many) > 20_000 || len(event("c", carried)) < 20_000 {
+		t.Fatalf("%d bytes that grow to %d are no test of the bound", len(many), len(event("c", carried)))
+	}
+	p.say(many)
+	p.hearNothing()
+	c.hearNothing()
+	if got := b.Stats().Refused["too_big"]; got != 1 {
+		t.Errorf("refused as too big: got %d, want 1", got)
 	}
 }
 
@@ -199,6 +301,29 @@ func TestEachBoundClosesAndCounts(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestWhoIsCutOffWithinAFrameIsNotServedToItsEnd(t *testing.T) {
+	const names = 5000
+	channels := fmt.Sprintf("a:%d:{", names)
+	for i := range names {
+		channels += fmt.Sprintf("i:%d;i:%d;", i, i)
+	}
+	all := func(verb string, data string) string {
+		return frame(fmt.Sprintf(`a:3:{s:4:"type";s:%d:"%s";s:8:"channels";%s}s:4:"data";%s}`, len(verb), verb, channels, data))
+	}
+	big := fmt.Sprintf(`s:%d:"%s";`, 10_000, strings.Repeat("x", 10_000))
+	for _, verb := range []string{"publish", "publishLoop"} {
+		b := startBus(t, Config{OutboundBytesMax: 9_000})
+		c := b.dial()
+		c.say(all("subscribe", "N;"))
+		b.eventually("subscribed", func(s Stats) bool { return s.Subscriptions == names })
+		c.say(all(verb, big))
+		b.eventually("cut off", func(s Stats) bool { return s.Clients == 0 && s.Subscriptions == 0 })
+		if st := b.Stats(); st.EventsIn > names/2 || st.EventsIn+st.Refused["cut_off"] != names {
+			t.Errorf("%s: got %d events of a client that was cut off meanwhile, want far fewer, and the rest refused; got %d", verb, st.EventsIn, st.Refused["cut_off"])
+		}
 	}
 }
 

@@ -205,7 +205,16 @@ func (c *checker) networks(flag, value string) (networks []netip.Prefix) {
 			c.wrong(flag, value, "has %q, which is neither an address nor a network; write such as 127.0.0.1 or 10.0.0.0/8", n)
 			return nil
 		}
-		networks = append(networks, prefix.Masked())
+		networks = append(networks, unmapped(prefix))
 	}
 	return networks
+}
+
+// unmapped writes a network of IPv4 addresses in IPv6's clothes as what it is: addresses are looked up as IPv4's, and to
+// netip neither is part of the other, so such a network would have nobody in it.
+func unmapped(network netip.Prefix) netip.Prefix {
+	if addr := network.Addr(); addr.Is4In6() && network.Bits() >= 96 {
+		network = netip.PrefixFrom(addr.Unmap(), network.Bits()-96)
+	}
+	return network.Masked()
 }

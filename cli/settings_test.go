@@ -92,6 +92,21 @@ func TestFlagBeatsEnvironmentBeatsFileBeatsDefault(t *testing.T) {
 	}
 }
 
+func TestNetworksOfIPv4MayBeWrittenAsIPv6s(t *testing.T) {
+	s, err := parse(t, "--run-dir", "/r", "--channel", "[::]:2206", "--channel-allow", "::ffff:10.1.2.3/104, ::ffff:192.0.2.1, ::1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"10.0.0.0/8", "192.0.2.1/32", "::1/128"}
+	var got []string
+	for _, network := range s.channel.Allow {
+		got = append(got, network.String())
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestListsMayBeArraysInTheFile(t *testing.T) {
 	s, err := parse(t, "--run-dir", "/r", "--config", configWith(t,
 		`{"allowed-origins": ["https://example.org", "https://*.example.org"], "trusted-proxies": ["127.0.0.1", "10.0.0.0/8"]}`))

@@ -27,7 +27,9 @@ type Tap struct {
 	bell  bell                 // whose word has a bit per home whose lane has items
 	awake chan struct{}        // the wake-up; capacity 1
 
-	left uint64 // Take only: bit per home whose lane was not taken from to its end
+	// Take only.
+	left  uint64 // bit per home whose lane was not taken from to its end
+	first int    // the home whose lane comes first
 }
 
 // Publication is one accepted publish, as a tap hears it.
@@ -88,13 +90,20 @@ func (t *Tap) Take(ctx context.Context, into []Publication) ([]Publication, erro
 		if got := t.collect(into, takeMax); len(got) > len(into) {
 			return got, nil
 		}
+		var err error
 		select {
 		case <-t.awake:
+			continue
 		case <-ctx.Done():
-			return into, ctx.Err()
+			err = ctx.Err()
 		case <-t.hub.ended:
-			return into, ErrStopping
+			err = ErrStopping
 		}
+		// The last may have come after the look above and before the end: where both are there, select takes either.
+		if got := t.collect(into, takeMax); len(got) > len(into) {
+			return got, nil
+		}
+		return into, err
 	}
 }
 
@@ -106,8 +115,10 @@ func (t *Tap) collect(into []Publication, max int) []Publication {
 	t.bell.answer()
 	todo := take(&t.bell.down) | t.left
 	t.left = 0
-	for ; todo != 0; todo &= todo - 1 {
-		from := bits.TrailingZeros64(todo)
+	// Another home comes first each time: one that fills its lane as fast as it is emptied would leave the others nothing.
+	t.first = (t.first + 1) % len(t.lanes)
+	for todo = bits.RotateLeft64(todo, -t.first); todo != 0; todo &= todo - 1 {
+		from := (bits.TrailingZeros64(todo) + t.first) % 64
 		lane, drained := t.lanes[from], 0
 		for n := lane.len(); n > 0; n-- {
 			if max == 0 {

@@ -134,3 +134,39 @@ func TestATapAndItsWaitersEndWithTheServer(t *testing.T) {
 		t.Errorf("got %v, want ErrStopping", err)
 	}
 }
+
+func TestAHomeThatIsAlwaysFullLeavesTheOthersTheirTurnAtTheTap(t *testing.T) {
+	const homes = 3
+	s := startServer(t, Config{Loops: homes})
+	tap, err := s.Hub().NewTap()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tap.Close()
+	fill := func(home int) {
+		for p := (Publication{Group: "g"}); tap.lanes[home].fits(p.bytes()); {
+			tap.hear(home, p)
+		}
+	}
+	for full := range homes {
+		for home := range homes {
+			if home != full {
+				tap.hear(home, Publication{Group: "other"})
+			}
+		}
+		others := 0
+		for range homes {
+			fill(full)
+			for _, p := range tap.collect(nil, takeMax) {
+				if p.Group == "other" {
+					others++
+				}
+			}
+		}
+		if others != homes-1 {
+			t.Errorf("beside home %d: got %d of the others' publications, want %d", full, others, homes-1)
+		}
+		for len(tap.collect(nil, takeMax)) > 0 {
+		}
+	}
+}
