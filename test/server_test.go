@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -43,6 +44,8 @@ func TestMain(m *testing.M) {
 				os.Unsetenv(name)
 			}
 		}
+		// Under nohup SIGHUP is ignored, and whatever is started inherits that. What is caught it does not inherit.
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 		os.Setenv("RINGCAST_ADMIN", "off") // its default port is one, and servers under test are many
 		var err error
 		if built, err = os.MkdirTemp("", "rc-build-"); err != nil {
