@@ -248,15 +248,27 @@ func (r *remote) stats() Stats {
 // echoWait bounds how long close waits for the server to send round what was written last.
 const echoWait = time.Second
 
+// await looks every millisecond whether something is so, until it is, or the connection or ctx ends. Only close waits so:
+// what it waits for is counted by goroutines that have better to do than to tell it.
+func (r *remote) await(ctx context.Context, so func() bool) {
+	again := time.NewTicker(time.Millisecond)
+	defer again.Stop()
+	for r.connected.Load() && !so() {
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // close writes what waits, if there is a connection to write it to, and ends.
 func (r *remote) close(ctx context.Context) error {
 	r.out.end(false)
-	for r.connected.Load() && !r.out.over() && ctx.Err() == nil {
-		time.Sleep(time.Millisecond)
-	}
-	for until := time.Now().Add(echoWait); r.connected.Load() && r.unechoed.Load() > 0 && ctx.Err() == nil && time.Now().Before(until); {
-		time.Sleep(time.Millisecond)
-	}
+	r.await(ctx, r.out.over)
+	echoes, cancel := context.WithTimeout(ctx, echoWait)
+	r.await(echoes, func() bool { return r.unechoed.Load() <= 0 })
+	cancel()
 	left := r.out.waiting()
 	r.stop()
 	<-r.done
