@@ -32,13 +32,16 @@ type Config struct {
 	Bridge  string         // the channel whose events are group messages. Default send_to_group
 	Log     *slog.Logger   // default: discards
 
-	FrameBytesMax    int // largest frame. Default 10 MiB, as in PHP; over it: closed
-	ClientsMax       int // Channel clients. Default 1,024; over it: not let in
-	SubscriptionsMax int // channels and queues of one client, and names in one frame. Default 10,000; over it: closed
-	QueueJobsMax     int // jobs in one queue. Default 100,000; over it: the client that enqueues is closed
-	QueueBytesMax    int // jobs in all queues, bytes. Default 64 MiB; over it: likewise
-	OutboundBytesMax int // bytes that wait for one client. Default 16 MiB; over it: closed
-	BufferBytesMax   int // client mode: bytes that wait for the server, also while it is away. Default 16 MiB; over it: refused
+	FrameBytesMax    int           // largest frame. Default 10 MiB, as in PHP; over it: closed
+	FramesBytesMax   int           // large frames of all clients on their way in, at least one. Default 64 MiB; over it: they wait for each other
+	FrameTimeout     time.Duration // for a frame to be complete, from its head. Default 2 min; over it: closed
+	ClientsMax       int           // Channel clients. Default 1,024; over it: not let in
+	SubscriptionsMax int           // channels and queues of one client, and names in one frame. Default 10,000; over it: closed
+	QueueJobsMax     int           // jobs in one queue. Default 100,000; over it: the client that enqueues is closed
+	QueueBytesMax    int           // jobs in all queues, bytes. Default 64 MiB; over it: likewise
+	OutboundBytesMax int           // bytes that wait for one client. Default 16 MiB; over it: closed
+	OutboundsMax     int           // bytes that wait for all clients. Default 128 MiB; over it: who has most waiting is closed
+	BufferBytesMax   int           // client mode: bytes that wait for the server, also while it is away. Default 16 MiB; over it: refused
 
 	landMax time.Duration // see peer.settle; tests shorten it
 }
@@ -65,13 +68,19 @@ func (cfg *Config) fill() error {
 	if cfg.landMax == 0 {
 		cfg.landMax = landMaxDefault
 	}
+	if cfg.FrameTimeout == 0 {
+		cfg.FrameTimeout = 2 * time.Minute
+	}
+	if cfg.FrameTimeout < 0 {
+		return errors.New("a time must be positive")
+	}
 	for _, bound := range []struct {
 		field *int
 		value int
 	}{
 		{&cfg.FrameBytesMax, FrameBytesMaxDefault}, {&cfg.ClientsMax, 1024}, {&cfg.SubscriptionsMax, 10_000},
 		{&cfg.QueueJobsMax, 100_000}, {&cfg.QueueBytesMax, 64 << 20}, {&cfg.OutboundBytesMax, 16 << 20},
-		{&cfg.BufferBytesMax, 16 << 20},
+		{&cfg.BufferBytesMax, 16 << 20}, {&cfg.FramesBytesMax, 64 << 20}, {&cfg.OutboundsMax, 128 << 20},
 	} {
 		if *bound.field == 0 {
 			*bound.field = bound.value
@@ -80,6 +89,7 @@ func (cfg *Config) fill() error {
 			return errors.New("a bound must be positive")
 		}
 	}
+	cfg.FramesBytesMax = max(cfg.FramesBytesMax, cfg.FrameBytesMax)
 	return nil
 }
 

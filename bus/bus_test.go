@@ -168,7 +168,7 @@ func (c *phpClient) say(frames ...string) {
 
 func (c *phpClient) next() (string, error) {
 	c.conn.SetReadDeadline(time.Now().Add(patience))
-	body, err := readFrame(c.in, nil, 1<<30)
+	body, err := readFrame(c.in, nil, 1<<30, nil)
 	return string(body), err
 }
 

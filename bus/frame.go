@@ -25,8 +25,9 @@ func (e badFrame) Error() string { return e.text }
 func badFramef(format string, args ...any) error { return badFrame{fmt.Sprintf(format, args...)} }
 
 // readFrame reads one frame and gives its body, which is in buf's memory if there is room in it. Memory is taken as bytes
-// come in, not as the head announces them. A stream that ends between two frames gives io.EOF.
-func readFrame(r *bufio.Reader, buf []byte, bytesMax int) (body []byte, err error) {
+// come in, not as the head announces them. A stream that ends between two frames gives io.EOF. begin hears how long the
+// body will be, before any memory is taken for it, and may end the reading; nil: nobody asks.
+func readFrame(r *bufio.Reader, buf []byte, bytesMax int, begin func(bodyBytes int) error) (body []byte, err error) {
 	var head [frameHeadBytes]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return nil, cutShort(err)
@@ -37,6 +38,11 @@ func readFrame(r *bufio.Reader, buf []byte, bytesMax int) (body []byte, err erro
 	}
 	if total > int64(bytesMax) {
 		return nil, badFramef("a frame of %d bytes, where %d are the most", total, bytesMax)
+	}
+	if begin != nil {
+		if err := begin(int(total) - frameHeadBytes); err != nil {
+			return nil, err
+		}
 	}
 	body = buf[:0]
 	for left := int(total) - frameHeadBytes; left > 0; {

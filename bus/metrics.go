@@ -45,6 +45,8 @@ var metrics = []metric{
 	{name: "ringcast_channel_jobs_sent_total", help: "Jobs given to watchers.", counter: func(s *Stats) uint64 { return s.JobsOut }},
 	{name: "ringcast_channel_accept_errors_total", help: "Failed accepts of Channel clients; each is tried again.",
 		counter: func(s *Stats) uint64 { return s.AcceptErrors }},
+	{name: "ringcast_channel_frame_waits_total", help: "Large frames that had to wait for others to be complete.",
+		counter: func(s *Stats) uint64 { return s.FrameWaits }},
 	{name: "ringcast_channel_panics_total", help: "Faults of ringcast's while it served a Channel client.",
 		counter: func(s *Stats) uint64 { return s.Panics }},
 	{name: "ringcast_channel_refused_total", help: "Events and jobs that were not taken, by reason.",

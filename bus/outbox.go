@@ -3,12 +3,14 @@ package bus
 import (
 	"net"
 	"sync"
+	"sync/atomic"
 )
 
 // outbox is what waits to be written to one connection, bounded in bytes. Any goroutine puts, one writes. What is being
 // written still counts, and is still there should the write fail.
 type outbox struct {
 	bytesMax int
+	all      *atomic.Int64 // what waits in this outbox and in others that are bounded with it
 	ready    chan struct{} // something was put, or the end has come; capacity 1
 
 	mu     sync.Mutex
@@ -18,8 +20,8 @@ type outbox struct {
 	ended  bool
 }
 
-func newOutbox(bytesMax int) *outbox {
-	return &outbox{bytesMax: bytesMax, ready: make(chan struct{}, 1)}
+func newOutbox(bytesMax int, all *atomic.Int64) *outbox {
+	return &outbox{bytesMax: bytesMax, all: all, ready: make(chan struct{}, 1)}
 }
 
 // placed is what became of a frame.
@@ -45,9 +47,15 @@ func (o *outbox) put(frame []byte) placed {
 		return placedFull
 	}
 	o.frames = append(o.frames, frame)
-	o.bytes += frameBytes(frame)
+	o.count(frameBytes(frame))
 	o.wake()
 	return placedIn
+}
+
+// count notes that so many bytes more wait.
+func (o *outbox) count(bytes int) {
+	o.bytes += bytes
+	o.all.Add(int64(bytes))
 }
 
 func (o *outbox) wake() {
@@ -63,7 +71,8 @@ func (o *outbox) end(drop bool) {
 	defer o.mu.Unlock()
 	o.ended = true
 	if drop {
-		o.frames, o.first, o.bytes = nil, 0, 0
+		o.count(-o.bytes)
+		o.frames, o.first = nil, 0
 	}
 	o.wake()
 }
@@ -106,7 +115,7 @@ func (o *outbox) drop(n int64, done func(frames int)) {
 		o.frames[o.first] = nil
 		o.first++
 		n -= int64(len(frame))
-		o.bytes -= frameBytes(frame)
+		o.count(-frameBytes(frame))
 		frames++
 	}
 	if done != nil {

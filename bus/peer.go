@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +23,13 @@ type peer struct {
 	ctx    context.Context // ends when the peer is cut off
 	cancel context.CancelFunc
 	failed atomic.Bool
+
+	clock   sync.Mutex // of what follows, and of the connection's deadline
+	leaving bool       // it reads no more
+	timed   bool       // the deadline is its frame's
+
+	// The reading goroutine's.
+	large int // bytes that its frame has of the server's frames
 
 	// Under the server's lock.
 	subscribed map[string]struct{}
@@ -40,7 +48,7 @@ type bridged struct {
 }
 
 func newPeer(s *server, conn net.Conn) *peer {
-	p := &peer{server: s, conn: conn, where: addrText(conn.RemoteAddr()), out: newOutbox(s.cfg.OutboundBytesMax),
+	p := &peer{server: s, conn: conn, where: addrText(conn.RemoteAddr()), out: newOutbox(s.cfg.OutboundBytesMax, &s.outbounds),
 		subscribed: map[string]struct{}{}, watched: map[string]*queue{}}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
@@ -50,10 +58,14 @@ func newPeer(s *server, conn net.Conn) *peer {
 func (p *peer) read() {
 	defer p.server.serving.Done()
 	err := p.readFrames()
+	p.release()
 	p.server.forget(p)
-	if errors.Is(err, os.ErrDeadlineExceeded) && !p.failed.Load() { // the server closes: what waits is still written
-		p.out.end(false)
-		return
+	if errors.Is(err, os.ErrDeadlineExceeded) && !p.failed.Load() {
+		if p.isLeaving() { // the server closes: what waits is still written
+			p.out.end(false)
+			return
+		}
+		p.fail(closedFrameTimeout, "its frame was not complete in time")
 	}
 	if bad := (badFrame{}); errors.As(err, &bad) {
 		p.fail(closedBadFrame, bad.text)
@@ -61,17 +73,24 @@ func (p *peer) read() {
 	p.cut()
 }
 
-// bodyKeptMax is the largest buffer that a peer keeps between two frames.
+// bodyKeptMax is the largest buffer that a peer keeps between two frames. Longer frames are large: they share the
+// server's frames.
 const bodyKeptMax = 64 << 10
 
 func (p *peer) readFrames() error {
 	in := bufio.NewReaderSize(p.conn, 8<<10)
 	var buf []byte
 	for {
-		body, err := readFrame(in, buf, p.server.cfg.FrameBytesMax)
+		body, err := readFrame(in, buf, p.server.cfg.FrameBytesMax, func(bodyBytes int) error {
+			if bodyBytes <= in.Buffered() {
+				return nil
+			}
+			return p.await(bodyBytes)
+		})
 		if err != nil {
 			return err
 		}
+		p.arrived()
 		p.server.count.bytesIn.Add(uint64(frameHeadBytes + len(body)))
 		if err := p.frame(body); err != nil {
 			return err
@@ -79,7 +98,52 @@ func (p *peer) readFrames() error {
 		if buf = body; cap(buf) > bodyKeptMax {
 			buf = nil
 		}
+		p.release()
 	}
+}
+
+// await waits until the rest of a frame may be read, and says until when it must have come. All of a large frame is
+// counted from its head on, so that frames which have begun can always be completed.
+func (p *peer) await(bodyBytes int) error {
+	s := p.server
+	if bodyBytes > bodyKeptMax {
+		if !s.frames.TryAcquire(int64(bodyBytes)) {
+			s.count.frameWaits.Add(1)
+			if err := s.frames.Acquire(p.ctx, int64(bodyBytes)); err != nil {
+				return err
+			}
+		}
+		p.large = bodyBytes
+	}
+	p.clock.Lock()
+	defer p.clock.Unlock()
+	if !p.leaving {
+		p.timed = true
+		_ = p.conn.SetReadDeadline(time.Now().Add(s.cfg.FrameTimeout)) // it fails where reading will
+	}
+	return nil
+}
+
+// arrived ends the time that await has set.
+func (p *peer) arrived() {
+	p.clock.Lock()
+	defer p.clock.Unlock()
+	if p.timed && !p.leaving {
+		_ = p.conn.SetReadDeadline(time.Time{})
+	}
+	p.timed = false
+}
+
+// release gives back what await has taken of the server's frames.
+func (p *peer) release() {
+	p.server.frames.Release(int64(p.large))
+	p.large = 0
+}
+
+func (p *peer) isLeaving() bool {
+	p.clock.Lock()
+	defer p.clock.Unlock()
+	return p.leaving
 }
 
 // frame does what one frame asks for. What is no verb is ignored, as the original does.
@@ -351,6 +415,7 @@ func (p *peer) job(frame []byte) bool {
 }
 
 func (p *peer) put(frame []byte) bool {
+	p.server.relieve(frameBytes(frame))
 	switch p.out.put(frame) {
 	case placedIn:
 		return true
@@ -396,5 +461,8 @@ func (p *peer) cut() {
 
 // leave has the peer stop reading; what waits for it is still written.
 func (p *peer) leave() {
+	p.clock.Lock()
+	defer p.clock.Unlock()
+	p.leaving = true
 	_ = p.conn.SetReadDeadline(time.Now()) // of a connection that is closed nothing is read either
 }

@@ -48,7 +48,7 @@ func newRemote(cfg Config, groups Groups, count *counters) *remote {
 	var mark [8]byte
 	_, _ = rand.Read(mark[:]) // never fails
 	r := &remote{cfg: cfg, bridge: stringName(cfg.Bridge), mark: hex.EncodeToString(mark[:]), groups: groups, count: count,
-		log: cfg.Log, out: newOutbox(cfg.BufferBytesMax), done: make(chan struct{})}
+		log: cfg.Log, out: newOutbox(cfg.BufferBytesMax, new(atomic.Int64)), done: make(chan struct{})}
 	ctx, stop := context.WithCancel(context.Background())
 	r.stop = stop
 	go r.run(ctx)
@@ -188,7 +188,7 @@ func (r *remote) read(ctx context.Context, conn net.Conn) error {
 	in := bufio.NewReaderSize(conn, 64<<10)
 	var buf []byte
 	for {
-		body, err := readFrame(in, buf, r.cfg.FrameBytesMax)
+		body, err := readFrame(in, buf, r.cfg.FrameBytesMax, nil)
 		if err != nil {
 			return err
 		}

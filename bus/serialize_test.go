@@ -159,7 +159,7 @@ func FuzzFrame(f *testing.F) {
 		var again []byte
 		buf := make([]byte, 0, 8)
 		for {
-			body, err := readFrame(in, buf, bytesMax)
+			body, err := readFrame(in, buf, bytesMax, nil)
 			if err != nil {
 				break
 			}

@@ -9,8 +9,11 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 
 	"ringcast/loop"
 )
@@ -26,8 +29,10 @@ type server struct {
 	log      *slog.Logger
 	listener net.Listener
 
-	accepting chan struct{}  // closed when no connection is taken any more
-	serving   sync.WaitGroup // goroutines of peers
+	accepting chan struct{}       // closed when no connection is taken any more
+	serving   sync.WaitGroup      // goroutines of peers
+	outbounds atomic.Int64        // bytes that wait for all peers
+	frames    *semaphore.Weighted // bytes of large frames on their way in
 
 	mu            sync.Mutex // of all that follows, and of what peers, channels and queues say is under it
 	ending        bool
@@ -46,8 +51,8 @@ func newServer(cfg Config, groups Groups, count *counters) (*server, error) {
 	}
 	s := &server{
 		cfg: cfg, bridge: stringName(cfg.Bridge), groups: groups, count: count, log: cfg.Log, listener: listener,
-		accepting: make(chan struct{}),
-		peers:     map[*peer]struct{}{}, channels: map[string]*channel{}, queues: map[string]*queue{},
+		accepting: make(chan struct{}), frames: semaphore.NewWeighted(int64(cfg.FramesBytesMax)),
+		peers: map[*peer]struct{}{}, channels: map[string]*channel{}, queues: map[string]*queue{},
 	}
 	go s.accept()
 	return s, nil
@@ -141,6 +146,24 @@ func (s *server) allowed(remote net.Addr) bool {
 		}
 	}
 	return false
+}
+
+// relieve makes room for so many bytes more that wait: where all outboxes together have none, it cuts off who has most in
+// its own. Under the lock.
+func (s *server) relieve(bytes int) {
+	for s.outbounds.Load() > 0 && s.outbounds.Load()+int64(bytes) > int64(s.cfg.OutboundsMax) {
+		var slowest *peer
+		most := 0
+		for p := range s.peers {
+			if waiting := p.out.waiting(); waiting > most {
+				slowest, most = p, waiting
+			}
+		}
+		if slowest == nil {
+			return // what waited a moment ago has been written
+		}
+		slowest.fail(closedOutbounds, "more waits for all clients than may, and most of it for this one")
+	}
 }
 
 // hear takes what was published to a group to the subscribers of the bridge: what a peer said as it said it, everything

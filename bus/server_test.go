@@ -304,6 +304,112 @@ func TestEachBoundClosesAndCounts(t *testing.T) {
 	}
 }
 
+func TestAFrameThatIsNotCompleteInTimeClosesItsClient(t *testing.T) {
+	b := startBus(t, Config{FrameTimeout: 2 * time.Second})
+	idle, late := b.dial(), b.dial()
+	whole := verb("publish", "c", "i:1;")
+	idle.say(whole[:10])
+	b.eventually("its beginning is read", func(Stats) bool { return b.timed() == 1 })
+	idle.say(whole[10:])
+	b.eventually("it is complete", func(s Stats) bool { return s.EventsIn == 1 })
+	late.say(whole[:10])
+	b.eventually("cut off", func(s Stats) bool { return s.Closed["frame_timeout"] == 1 && s.Clients == 1 })
+	late.cut()
+	idle.hearNothing() // silent for longer than that by now, but not within a frame
+}
+
+// timed is how many clients have a frame that must be complete by some time.
+func (b *started) timed() (n int) {
+	b.end.(*server).each(func(p *peer) {
+		p.clock.Lock()
+		defer p.clock.Unlock()
+		if p.timed {
+			n++
+		}
+	})
+	return n
+}
+
+func TestLargeFramesWaitForEachOtherAndSmallOnesForNone(t *testing.T) {
+	const size = 150 << 10
+	large := verb("publish", "c", fmt.Sprintf(`s:%d:"%s";`, size, strings.Repeat("x", size)))
+	for what, end := range map[string]func(first *phpClient){
+		"until it is complete": func(first *phpClient) { first.say(large[100:]) },
+		"until it is gone":     func(first *phpClient) { first.conn.Close() },
+	} {
+		t.Run(what, func(t *testing.T) {
+			b := startBus(t, Config{FrameBytesMax: 200 << 10, FramesBytesMax: 1})
+			c, small, first, second, third := b.subscriber("c"), b.dial(), b.dial(), b.dial(), b.dial()
+			first.say(large[:100])
+			b.eventually("it has begun", func(Stats) bool { return b.timed() == 1 })
+			go second.conn.Write([]byte(large))
+			b.eventually("it waits", func(s Stats) bool { return s.FrameWaits == 1 })
+			go third.conn.Write([]byte(large))
+			b.eventually("they wait", func(s Stats) bool { return s.FrameWaits == 2 })
+			short := verb("publish", "c", "i:1;")
+			small.say(short[:10])
+			b.eventually("its beginning is read", func(Stats) bool { return b.timed() == 2 })
+			small.say(short[10:])
+			c.hear(event("c", "i:1;"))
+			if got := b.Stats().EventsIn; got != 1 {
+				t.Errorf("events: got %d, want that of the small frame alone", got)
+			}
+			third.conn.(*net.TCPConn).SetLinger(0)
+			third.conn.Close() // while it waits
+			end(first)
+			b.eventually("it is there", func(s Stats) bool { return s.EventsIn >= 2 && s.Clients <= 4 })
+			if srv := b.end.(*server); !srv.frames.TryAcquire(200 << 10) {
+				b.eventually("all is given back", func(Stats) bool { return srv.frames.TryAcquire(200 << 10) })
+			}
+		})
+	}
+}
+
+func TestAStopDoesNotWaitForAFrameThatWaits(t *testing.T) {
+	large := verb("publish", "c", fmt.Sprintf(`s:%d:"%s";`, 150<<10, strings.Repeat("x", 150<<10)))
+	b := startBus(t, Config{FrameBytesMax: 200 << 10, FramesBytesMax: 1})
+	first, second := b.dial(), b.dial()
+	first.say(large[:100])
+	b.eventually("it has begun", func(Stats) bool { return b.timed() == 1 })
+	second.say(large[:100])
+	b.eventually("it waits", func(s Stats) bool { return s.FrameWaits == 1 })
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := b.Close(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWhereTooMuchWaitsForAllTheSlowestIsCutOffAndNobodyElse(t *testing.T) {
+	b := startBus(t, Config{OutboundBytesMax: 64 << 20, OutboundsMax: 8 << 20})
+	srv := b.end.(*server)
+	big := fmt.Sprintf(`s:%d:"%s";`, 64<<10, strings.Repeat("x", 64<<10))
+	healthy, slow, slowest, publisher := b.subscriber("b"), b.subscriber("b"), b.subscriber("a", "b"), b.dial()
+	b.eventually("much waits for one", func(s Stats) bool {
+		publisher.say(verb("publish", "a", big))
+		return s.WaitingBytes > 4<<20
+	})
+	published, heard := 0, 0
+	b.eventually("all together have too much", func(s Stats) bool {
+		publisher.say(verb("publish", "b", big))
+		published++
+		healthy.hear(event("b", big))
+		heard++
+		return s.Closed["outbounds"] > 0
+	})
+	slowest.cut()
+	b.eventually("it is forgotten", func(s Stats) bool { return s.Clients == 3 && s.Subscriptions == 2 })
+	if st := b.Stats(); st.Closed["outbounds"] != 1 || st.WaitingBytes > 8<<20 {
+		t.Errorf("got %+v, want one cut off", st)
+	}
+	for range published {
+		slow.hear(event("b", big))
+	}
+	healthy.hearNothing()
+	slow.hearNothing()
+	b.eventually("nothing waits", func(Stats) bool { return srv.outbounds.Load() == 0 })
+}
+
 func TestWhoIsCutOffWithinAFrameIsNotServedToItsEnd(t *testing.T) {
 	const names = 5000
 	channels := fmt.Sprintf("a:%d:{", names)

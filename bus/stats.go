@@ -29,6 +29,7 @@ type Stats struct {
 	Closed         map[string]uint64 `json:"closed"`          // clients that the server cut off, by reason
 	RefusedClients map[string]uint64 `json:"refused_clients"` // connections that were not let in, by reason
 	AcceptErrors   uint64            `json:"accept_errors"`
+	FrameWaits     uint64            `json:"frame_waits"` // large frames that had to wait for others to be complete
 
 	// The client.
 	Connected  bool   `json:"connected"`  // gauge
@@ -62,11 +63,13 @@ const (
 	closedSubscriptions                // it wanted more subscriptions than it may have
 	closedQueue                        // it enqueued to a queue that is full
 	closedOutbound                     // it did not take what was for it
+	closedOutbounds                    // all together did not take what was for them, and most of it was for this one
+	closedFrameTimeout                 // its frame was not complete in time
 	closedPanic                        // a fault of ours
 	closings
 )
 
-var closingNames = [closings]string{"bad_frame", "subscriptions", "queue", "outbound", "panic"}
+var closingNames = [closings]string{"bad_frame", "subscriptions", "queue", "outbound", "outbounds", "frame_timeout", "panic"}
 
 // turnedAway is why a connection was not let in.
 type turnedAway uint8
@@ -81,7 +84,7 @@ var turnedAwayNames = [turnedAways]string{"address", "clients"}
 
 // counters are any goroutine's.
 type counters struct {
-	eventsIn, eventsOut, published, bytesIn, jobsIn, jobsOut, acceptErrors, reconnects, lost, panics atomic.Uint64
+	eventsIn, eventsOut, published, bytesIn, jobsIn, jobsOut, acceptErrors, frameWaits, reconnects, lost, panics atomic.Uint64
 
 	refused [refusals]atomic.Uint64
 	closed  [closings]atomic.Uint64
@@ -92,7 +95,7 @@ func (c *counters) read() Stats {
 	return Stats{
 		EventsIn: c.eventsIn.Load(), EventsOut: c.eventsOut.Load(), Published: c.published.Load(),
 		BytesIn: c.bytesIn.Load(), Panics: c.panics.Load(), JobsIn: c.jobsIn.Load(), JobsOut: c.jobsOut.Load(),
-		AcceptErrors: c.acceptErrors.Load(), Reconnects: c.reconnects.Load(), Lost: c.lost.Load(),
+		AcceptErrors: c.acceptErrors.Load(), FrameWaits: c.frameWaits.Load(), Reconnects: c.reconnects.Load(), Lost: c.lost.Load(),
 		Refused:        byName(c.refused[:], refusalNames[:]),
 		Closed:         byName(c.closed[:], closingNames[:]),
 		RefusedClients: byName(c.away[:], turnedAwayNames[:]),

@@ -46,9 +46,9 @@ func (s *settings) openAdmin() (*admin, error) {
 	}
 }
 
-func (a *admin) serve(h hub, version string, pprof bool, channel *bus.Bus, log *slog.Logger) {
+func (a *admin) serve(h hub, version string, pprof bool, again *reloader, channel *bus.Bus, log *slog.Logger) {
 	if a != nil {
-		cfg := api.Config{Hub: h, Version: version, Pprof: pprof, Log: log}
+		cfg := api.Config{Hub: h, Version: version, Pprof: pprof, Log: log, More: again.metrics()}
 		if channel != nil {
 			cfg.More = append(cfg.More, channel)
 		}

@@ -22,11 +22,14 @@ type channelFlags struct {
 	ChannelName    string `name:"channel-name" default:"send_to_group" env:"RINGCAST_CHANNEL_NAME" help:"The channel whose events {group_id, message} are messages of groups."`
 
 	ChannelFrameMax         string `name:"channel-frame-max" default:"10MiB" env:"RINGCAST_CHANNEL_FRAME_MAX" help:"Largest frame of the Channel protocol; a larger one closes its sender."`
+	ChannelFramesMax        string `name:"channel-frames-max" default:"64MiB" env:"RINGCAST_CHANNEL_FRAMES_MAX" help:"Bytes of frames over 64 KiB that may be on their way in from all Channel clients together; beyond it they wait for each other. One always may."`
+	ChannelFrameTimeout     string `name:"channel-frame-timeout" default:"2m" env:"RINGCAST_CHANNEL_FRAME_TIMEOUT" help:"Time for a frame to be complete; whose frame takes longer is closed."`
 	ChannelClientsMax       string `name:"channel-clients-max" default:"1024" env:"RINGCAST_CHANNEL_CLIENTS_MAX" help:"Channel clients at one time; more are not let in."`
 	ChannelSubscriptionsMax string `name:"channel-subscriptions-max" default:"10000" env:"RINGCAST_CHANNEL_SUBSCRIPTIONS_MAX" help:"Channels and queues that one Channel client may be subscribed to; beyond it it is closed."`
 	ChannelQueueMax         string `name:"channel-queue-max" default:"100000" env:"RINGCAST_CHANNEL_QUEUE_MAX" help:"Jobs that may wait in one queue; beyond it who enqueues is closed."`
 	ChannelQueueBytesMax    string `name:"channel-queue-bytes-max" default:"64MiB" env:"RINGCAST_CHANNEL_QUEUE_BYTES_MAX" help:"Bytes that may wait in all queues together; likewise."`
 	ChannelOutboundMax      string `name:"channel-outbound-max" default:"16MiB" env:"RINGCAST_CHANNEL_OUTBOUND_MAX" help:"Bytes that may wait for one slow Channel client; beyond it it is closed."`
+	ChannelOutboundsMax     string `name:"channel-outbounds-max" default:"128MiB" env:"RINGCAST_CHANNEL_OUTBOUNDS_MAX" help:"Bytes that may wait for all Channel clients together; beyond it the one that most waits for is closed."`
 	ChannelBufferMax        string `name:"channel-buffer-max" default:"16MiB" env:"RINGCAST_CHANNEL_BUFFER_MAX" help:"With --channel-connect: bytes that may wait for the Channel server while it is away or slow; beyond it events are refused, and counted."`
 }
 
@@ -44,11 +47,14 @@ func (f *channelFlags) channel(c *checker) bus.Config {
 		Allow:            c.networks("channel-allow", f.ChannelAllow),
 		Bridge:           f.ChannelName,
 		FrameBytesMax:    c.size("channel-frame-max", f.ChannelFrameMax, channelBytesMin, channelBytesTop),
+		FramesBytesMax:   c.size("channel-frames-max", f.ChannelFramesMax, channelBytesMin, channelBytesTop),
+		FrameTimeout:     c.duration("channel-frame-timeout", f.ChannelFrameTimeout, messageTimeoutMin, messageTimeoutTop),
 		ClientsMax:       c.count("channel-clients-max", f.ChannelClientsMax, "", 1, channelCountTop),
 		SubscriptionsMax: c.count("channel-subscriptions-max", f.ChannelSubscriptionsMax, "", 1, channelCountTop),
 		QueueJobsMax:     c.count("channel-queue-max", f.ChannelQueueMax, "", 1, channelCountTop),
 		QueueBytesMax:    c.size("channel-queue-bytes-max", f.ChannelQueueBytesMax, channelBytesMin, channelBytesTop),
 		OutboundBytesMax: c.size("channel-outbound-max", f.ChannelOutboundMax, channelBytesMin, channelBytesTop),
+		OutboundsMax:     c.size("channel-outbounds-max", f.ChannelOutboundsMax, channelBytesMin, channelBytesTop),
 		BufferBytesMax:   c.size("channel-buffer-max", f.ChannelBufferMax, channelBytesMin, channelBytesTop),
 	}
 	switch {

@@ -164,7 +164,8 @@ func askControl(ctx context.Context, dir runDir, method, path string) (io.ReadCl
 		return nil, fmt.Errorf("the server answers %s: %s", answer.Status, text)
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fmt.Errorf("control socket %s: permission denied; run as the user who started the server", dir.socket())
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED),
+		errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE): // it ended meanwhile
 		return nil, errSilent
 	default:
 		return nil, err

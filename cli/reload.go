@@ -12,9 +12,11 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/alecthomas/kong"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"ringcast/loop"
 )
@@ -96,14 +98,42 @@ type reloader struct {
 
 	mu  sync.Mutex
 	now settings // in force
+
+	done, failed atomic.Uint64
+}
+
+// Reloads is how often a server was told to reload.
+type Reloads struct {
+	Done   uint64 `json:"done"`
+	Failed uint64 `json:"failed"` // mistakes in the settings, a log file that cannot be opened, loops that took too long
+}
+
+func (l *reloader) reloads() Reloads { return Reloads{l.done.Load(), l.failed.Load()} }
+
+// metrics are Reloads for Prometheus.
+func (l *reloader) metrics() []prometheus.Collector {
+	counter := func(result string, count *atomic.Uint64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "ringcast_reloads_total", Help: "Reloads by result. One that failed changed nothing, or not everywhere.",
+			ConstLabels: prometheus.Labels{"result": result},
+		}, func() float64 { return float64(count.Load()) })
+	}
+	return []prometheus.Collector{counter("done", &l.done), counter("failed", &l.failed)}
 }
 
 // reload opens the log file anew and takes up other settings. With an error of the operator's (usageError) all settings
 // are as they were; with another one some loops may have limits that others have yet to take up, and the next reload
 // does it again.
-func (l *reloader) reload(ctx context.Context) (reloaded, error) {
+func (l *reloader) reload(ctx context.Context) (done reloaded, err error) {
 	l.turn.Lock()
 	defer l.turn.Unlock()
+	defer func() {
+		if err != nil {
+			l.failed.Add(1)
+		} else {
+			l.done.Add(1)
+		}
+	}()
 	// First, because it does not depend on the settings: a mistake there must not keep a rotated file growing.
 	if err := l.file.reopen(); err != nil {
 		return reloaded{}, err
@@ -115,7 +145,7 @@ func (l *reloader) reload(ctx context.Context) (reloaded, error) {
 	now := l.inForce()
 	next := now
 	next.adopt(read)
-	done := reloaded{Changed: differences(&now.typed, &next.typed), NeedsRestart: []string{}}
+	done = reloaded{Changed: differences(&now.typed, &next.typed), NeedsRestart: []string{}}
 	for _, c := range differences(&next.typed, &read.typed) {
 		done.NeedsRestart = append(done.NeedsRestart, c.Setting)
 	}

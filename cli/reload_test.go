@@ -30,14 +30,15 @@ func rewrite(t *testing.T, path, text string) {
 }
 
 // settingsOf are the settings that status shows.
-func settingsOf(t *testing.T, dir runDir) map[string]string {
+func settingsOf(t *testing.T, dir runDir) map[string]string { return statusNow(t, dir).Settings }
+
+func statusNow(t *testing.T, dir runDir) (s Status) {
 	t.Helper()
 	status, stdout, stderr := do(t, "status", "--json", "--run-dir", dir.path)
-	var s Status
 	if err := json.Unmarshal([]byte(stdout), &s); status != 0 || err != nil {
 		t.Fatalf("status --json: got exit status %d, %v: %s", status, err, stderr)
 	}
-	return s.Settings
+	return s
 }
 
 func TestReloadTakesUpTheConfigFileAnewAndSaysWhatChanged(t *testing.T) {
@@ -116,6 +117,9 @@ func TestAWrongConfigFileChangesNothingAndIsTold(t *testing.T) {
 			t.Errorf("%s: got exit status %d and %q, want %d and nothing", c.text, status, stdout, statusUsage)
 		}
 		has(t, "message", stderr, "ringcast reload: ", c.want)
+	}
+	if got := statusNow(t, dir).Reloads; got != (Reloads{Failed: 4}) {
+		t.Errorf("reloads in status: got %+v, want four that failed", got)
 	}
 	v.reload <- syscall.SIGHUP
 	eventually(t, "the log tells of the failure", func() bool {

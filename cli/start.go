@@ -105,11 +105,11 @@ func (r *rim) serveUntilAsked(s settings, ready func(banner)) error {
 		return errors.Join(err, ignoreTimeout(srv.Stop(now)))
 	}
 	me := identity{version: versionText(), kernel: kernelText(), listen: srv.Addr().String(), admin: adm.addr()}
-	adm.serve(h, me.version, s.adminPprof, channel, log)
 	again := &reloader{read: r.again, apply: srv.Apply, file: file, level: level, log: log, now: s}
+	adm.serve(h, me.version, s.adminPprof, again, channel, log)
 	state := func() Status {
 		st := me.status(h.Snapshot(), again.inForce())
-		st.Channel = channelStatus(channel)
+		st.Reloads, st.Channel = again.reloads(), channelStatus(channel)
 		return st
 	}
 	control, err := openControl(s.runDir, state, h, again.reload, log)

@@ -68,8 +68,9 @@ type Status struct {
 	StopTimeoutSeconds float64 `json:"stop_timeout_seconds"` // how long a stop waits for slow clients
 	machine
 	loop.Snapshot
-	Total    loop.LoopStats    `json:"total"`             // the sum of the loops
-	Settings map[string]string `json:"settings"`          // what a reload can change, in force, by flag name and as it was written
+	Total    loop.LoopStats    `json:"total"`    // the sum of the loops
+	Settings map[string]string `json:"settings"` // what a reload can change, in force, by flag name and as it was written
+	Reloads  Reloads           `json:"reloads"`
 	Channel  *bus.Stats        `json:"channel,omitempty"` // the link to Workerman processes; absent where there is none
 }
 

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"net"
 	"os"
 	"strings"
 	"testing"
@@ -168,5 +169,30 @@ func TestWatchGoesOnUntilInterruptedOrTheServerGoes(t *testing.T) {
 	if status := left.exit(t); status != statusFailed {
 		t.Errorf("exit status when the server has gone: got %d, want %d", status, statusFailed)
 	}
-	has(t, "message", left.err.String(), "no server is running")
+	if said := left.err.String(); !strings.Contains(said, "no server is running") && !strings.Contains(said, "is starting or stopping") {
+		t.Errorf("message: got %q, want that the server is stopping, or that none is running", said)
+	}
+}
+
+func TestAServerThatEndsWithoutAnAnswerIsNoServer(t *testing.T) {
+	dir := shortDir(t)
+	socket, err := net.Listen("unix", dir.socket())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	go func() {
+		for {
+			conn, err := socket.Accept()
+			if err != nil {
+				return
+			}
+			conn.Close()
+		}
+	}()
+	status, _, stderr := do(t, "status", "--run-dir", dir.path)
+	if status != statusFailed {
+		t.Errorf("exit status: got %d, want %d", status, statusFailed)
+	}
+	has(t, "message", stderr, "no server is running")
 }

@@ -62,6 +62,7 @@ func TestMetricsMoveWhenTrafficFlows(t *testing.T) {
 	for range members {
 		all = append(all, member(t, s, group))
 	}
+	run("reload", "--run-dir", s.dir)
 	var texts []string
 	for i := range messages {
 		texts = append(texts, fmt.Sprint("message ", i))
@@ -75,6 +76,7 @@ func TestMetricsMoveWhenTrafficFlows(t *testing.T) {
 		for name, want := range map[string]float64{
 			"ringcast_deliveries_total": members * messages, "ringcast_publishes_total": messages, "ringcast_groups": 1,
 			"ringcast_messages_received_total": messages + members, `ringcast_handshakes_total{outcome="ok"}`: members,
+			`ringcast_reloads_total{result="done"}`: 1,
 		} {
 			if got[name] != want {
 				return fmt.Errorf("%s: got %v, want %v", name, got[name], want)
