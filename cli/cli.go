@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -87,10 +88,7 @@ type rim struct {
 
 // run is Main with the world handed in.
 func run(r *rim) int {
-	args := r.args
-	if len(args) == 0 {
-		args = []string{"--help"}
-	}
+	args := customary(r.args)
 	var g grammar
 	g.dir = r.dir
 	var exited *int
@@ -109,6 +107,19 @@ func run(r *rim) int {
 		return statusUsage
 	}
 	return r.exit(ctx.Command(), ctx.Run(r, &g.globals))
+}
+
+// customary turns what people type out of habit into what the grammar has.
+func customary(args []string) []string {
+	switch {
+	case len(args) == 0:
+		return []string{"--help"}
+	case args[0] == "help":
+		return append(slices.Clone(args[1:]), "--help")
+	case len(args) == 1 && args[0] == "--version":
+		return []string{"version"}
+	}
+	return args
 }
 
 // newParser makes what turns arguments into g.

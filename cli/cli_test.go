@@ -203,12 +203,21 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
-func TestNoVerbShowsHelp(t *testing.T) {
-	status, stdout, _ := do(t)
-	if status != 0 {
-		t.Errorf("exit status: got %d, want 0", status)
+func TestHelpIsShownHoweverItIsAskedFor(t *testing.T) {
+	for _, args := range [][]string{nil, {"--help"}, {"help"}} {
+		status, stdout, _ := do(t, args...)
+		if status != 0 {
+			t.Errorf("%q: exit status: got %d, want 0", args, status)
+		}
+		has(t, "help", stdout, "Usage: ringcast", "connections", "restart", "RINGCAST_CONFIG")
 	}
-	has(t, "help", stdout, "Usage: ringcast", "connections", "restart", "RINGCAST_CONFIG")
+	_, want, _ := do(t, "stop", "--help")
+	if status, got, _ := do(t, "help", "stop"); status != 0 || got != want {
+		t.Errorf("help stop: got exit status %d and\n%s\nwant 0 and\n%s", status, got, want)
+	}
+	if status, _, stderr := do(t, "help", "dance"); status != statusUsage {
+		t.Errorf("help dance: got exit status %d and %q, want %d", status, stderr, statusUsage)
+	}
 }
 
 func TestWhatIsNoVerbOrFlagIsNamedWithTheMend(t *testing.T) {
@@ -230,8 +239,10 @@ func TestWhatIsNoVerbOrFlagIsNamedWithTheMend(t *testing.T) {
 }
 
 func TestVersionIsPrinted(t *testing.T) {
-	status, stdout, _ := do(t, "version")
-	if status != 0 || !strings.HasPrefix(stdout, "ringcast "+Version) {
-		t.Errorf("got status %d and %q, want 0 and ringcast %s…", status, stdout, Version)
+	for _, word := range []string{"version", "--version"} {
+		status, stdout, _ := do(t, word)
+		if status != 0 || !strings.HasPrefix(stdout, "ringcast "+Version) {
+			t.Errorf("%s: got status %d and %q, want 0 and ringcast %s…", word, status, stdout, Version)
+		}
 	}
 }

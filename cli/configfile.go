@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -76,6 +77,9 @@ func readConfig(path string) (*configFile, error) {
 		}
 		return nil, fmt.Errorf("is not a JSON object: %v%s", err, lineOf(text, err))
 	}
+	if key := repeatedKey(text); key != "" {
+		return nil, fmt.Errorf("has the key %q twice; write it once", key)
+	}
 	values := make(map[string]string, len(raw))
 	for key, value := range raw {
 		switch value[0] {
@@ -98,6 +102,25 @@ func readConfig(path string) (*configFile, error) {
 		}
 	}
 	return &configFile{values: values}, nil
+}
+
+// repeatedKey is a key that a JSON object has twice, empty if there is none: package json would take the last and say
+// nothing.
+func repeatedKey(object []byte) string {
+	seen := map[string]bool{}
+	d := json.NewDecoder(bytes.NewReader(object))
+	_, _ = d.Token() // the brace; it has been read without an error once
+	for d.More() {
+		var value json.RawMessage
+		key, _ := d.Token()
+		_ = d.Decode(&value)
+		name, _ := key.(string)
+		if seen[name] {
+			return name
+		}
+		seen[name] = true
+	}
+	return ""
 }
 
 // lineOf says where a syntax error stands, in the unit in which people find it.

@@ -206,6 +206,7 @@ func TestWrongConfigFileIsNamedWithTheMend(t *testing.T) {
 		{"{\n\"loops\": 4,\n}", "is not a JSON object"},
 		{"{\n\"loops\": 4,\n}", "(line 3)"},
 		{`[]`, "holds a JSON array; write an object"},
+		{`{"loops": 4, "allowed-origins": ["a", "a"], "l\u006fops": 5}`, `has the key "loops" twice`},
 		{strings.Repeat(" ", configBytesMax+1), "is longer than 1MiB"},
 	} {
 		path := configWith(t, c.text)
