@@ -33,14 +33,14 @@ type Config struct {
 	Log     *slog.Logger   // default: discards
 
 	FrameBytesMax    int           // largest frame. Default 10 MiB, as in PHP; over it: closed
-	FramesBytesMax   int           // large frames of all clients on their way in, at least one. Default 64 MiB; over it: they wait for each other
-	FrameTimeout     time.Duration // for a frame to be complete, from its head. Default 2 min; over it: closed
+	FramesBytesMax   int           // large frames of all clients that are read or acted on, at least one. Default 64 MiB; over it: they wait for each other
+	FrameTimeout     time.Duration // for a frame to be complete, from its head, that waiting included. Default 2 min; over it: closed
 	ClientsMax       int           // Channel clients. Default 1,024; over it: not let in
 	SubscriptionsMax int           // channels and queues of one client, and names in one frame. Default 10,000; over it: closed
 	QueueJobsMax     int           // jobs in one queue. Default 100,000; over it: the client that enqueues is closed
 	QueueBytesMax    int           // jobs in all queues, bytes. Default 64 MiB; over it: likewise
 	OutboundBytesMax int           // bytes that wait for one client. Default 16 MiB; over it: closed
-	OutboundsMax     int           // bytes that wait for all clients. Default 128 MiB; over it: who has most waiting is closed
+	OutboundsMax     int           // bytes that wait for all clients, a frame for many once; at least as much as for one. Default 128 MiB; over it: who has most waiting is closed
 	BufferBytesMax   int           // client mode: bytes that wait for the server, also while it is away. Default 16 MiB; over it: refused
 
 	landMax time.Duration // see peer.settle; tests shorten it
@@ -90,6 +90,7 @@ func (cfg *Config) fill() error {
 		}
 	}
 	cfg.FramesBytesMax = max(cfg.FramesBytesMax, cfg.FrameBytesMax)
+	cfg.OutboundsMax = max(cfg.OutboundsMax, cfg.OutboundBytesMax, cfg.FrameBytesMax)
 	return nil
 }
 

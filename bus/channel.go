@@ -48,8 +48,9 @@ func (s *server) unsubscribe(p *peer, key string) {
 // publish gives an event to every subscriber. A channel without any is none: the event is dropped.
 func (s *server) publish(key, frame []byte) {
 	if c := s.channels[string(key)]; c != nil {
+		x := &parcel{frame: frame}
 		for _, p := range c.subscribers {
-			p.event(frame)
+			p.event(x)
 		}
 	}
 }
@@ -60,13 +61,14 @@ func (s *server) publishLoop(key, frame []byte) {
 	if c == nil {
 		return
 	}
+	x := &parcel{frame: frame}
 	for range c.subscribers {
 		if c.next >= len(c.subscribers) {
 			c.next = 0
 		}
 		p := c.subscribers[c.next]
 		c.next++
-		if p.event(frame) {
+		if p.event(x) {
 			return
 		}
 	}

@@ -29,7 +29,8 @@ type peer struct {
 	timed   bool       // the deadline is its frame's
 
 	// The reading goroutine's.
-	large int // bytes that its frame has of the server's frames
+	large int  // bytes that its frame has of the server's frames
+	late  bool // its frame has been given a moment more
 
 	// Under the server's lock.
 	subscribed map[string]struct{}
@@ -78,7 +79,7 @@ func (p *peer) read() {
 const bodyKeptMax = 64 << 10
 
 func (p *peer) readFrames() error {
-	in := bufio.NewReaderSize(p.conn, 8<<10)
+	in := bufio.NewReaderSize(patient{p}, 8<<10)
 	var buf []byte
 	for {
 		body, err := readFrame(in, buf, p.server.cfg.FrameBytesMax, func(bodyBytes int) error {
@@ -102,15 +103,22 @@ func (p *peer) readFrames() error {
 	}
 }
 
-// await waits until the rest of a frame may be read, and says until when it must have come. All of a large frame is
-// counted from its head on, so that frames which have begun can always be completed.
+// await waits until the rest of a frame may be read, and sees to it that reading ends in time. All of a large frame is
+// counted from its head on, so that frames which have begun can always be completed, and until it has been acted on.
 func (p *peer) await(bodyBytes int) error {
 	s := p.server
+	until := time.Now().Add(s.cfg.FrameTimeout)
+	p.late = false
 	if bodyBytes > bodyKeptMax {
 		if !s.frames.TryAcquire(int64(bodyBytes)) {
 			s.count.frameWaits.Add(1)
-			if err := s.frames.Acquire(p.ctx, int64(bodyBytes)); err != nil {
-				return err
+			ctx, cancel := context.WithDeadline(p.ctx, until)
+			defer cancel()
+			if err := s.frames.Acquire(ctx, int64(bodyBytes)); err != nil {
+				if p.ctx.Err() != nil {
+					return io.ErrClosedPipe
+				}
+				return os.ErrDeadlineExceeded
 			}
 		}
 		p.large = bodyBytes
@@ -119,9 +127,35 @@ func (p *peer) await(bodyBytes int) error {
 	defer p.clock.Unlock()
 	if !p.leaving {
 		p.timed = true
-		_ = p.conn.SetReadDeadline(time.Now().Add(s.cfg.FrameTimeout)) // it fails where reading will
+		_ = p.conn.SetReadDeadline(until) // it fails where reading will
 	}
 	return nil
+}
+
+// patient reads a peer's connection. A frame whose time is over is given a moment once: its bytes may lie in the kernel,
+// because this process was stopped for a while, or had no processor.
+type patient struct{ *peer }
+
+func (p patient) Read(b []byte) (int, error) {
+	n, err := p.conn.Read(b)
+	if n > 0 || p.late || !errors.Is(err, os.ErrDeadlineExceeded) || !p.prolong() {
+		return n, err
+	}
+	return p.conn.Read(b)
+}
+
+// lateMax is that moment.
+const lateMax = time.Second
+
+// prolong gives the moment, unless the peer leaves.
+func (p *peer) prolong() bool {
+	p.clock.Lock()
+	defer p.clock.Unlock()
+	if p.leaving {
+		return false
+	}
+	p.late = true
+	return p.conn.SetReadDeadline(time.Now().Add(lateMax)) == nil
 }
 
 // arrived ends the time that await has set.
@@ -398,31 +432,32 @@ func (s *server) forget(p *peer) {
 }
 
 // event and job put a frame into the peer's outbox. One that has no room is cut off: events are not lost behind its back.
-func (p *peer) event(frame []byte) bool {
-	if !p.put(frame) {
+func (p *peer) event(x *parcel) bool {
+	if !p.put(x) {
 		return false
 	}
 	p.server.count.eventsOut.Add(1)
 	return true
 }
 
-func (p *peer) job(frame []byte) bool {
-	if !p.put(frame) {
+func (p *peer) job(x *parcel) bool {
+	if !p.put(x) {
 		return false
 	}
 	p.server.count.jobsOut.Add(1)
 	return true
 }
 
-func (p *peer) put(frame []byte) bool {
-	p.server.relieve(frameBytes(frame))
-	switch p.out.put(frame) {
-	case placedIn:
-		return true
-	case placedFull:
+func (p *peer) put(x *parcel) bool {
+	would := p.out.would(x)
+	if would == placedIn {
+		p.server.relieve(x)
+		would = p.out.put(x) // relieve may have cut off this very peer
+	}
+	if would == placedFull {
 		p.fail(closedOutbound, "too slow: more waits for it than may")
 	}
-	return false
+	return would == placedIn
 }
 
 // write writes what is put into the outbox, until it is ended.
@@ -447,9 +482,9 @@ func (p *peer) fail(why closing, text string) {
 	if p.failed.Swap(true) {
 		return
 	}
+	p.cut() // before the log, which may take its time
 	p.server.count.closed[why].Add(1)
 	p.server.log.Warn("a Channel client was cut off", "remote", p.where, "why", text)
-	p.cut()
 }
 
 // cut closes the connection and drops what waits for it. It waits for nobody.

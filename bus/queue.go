@@ -106,7 +106,7 @@ func (s *server) dispatch(q *queue) {
 	for q.waiting() > 0 && len(q.ready) > 0 {
 		p, data := q.ready[0], q.jobs[q.first]
 		q.ready = slices.Delete(q.ready, 0, 1)
-		if !p.job(eventFrame(verbQueue, q.name, data)) {
+		if !p.job(&parcel{frame: eventFrame(verbQueue, q.name, data)}) {
 			continue
 		}
 		q.jobs[q.first] = nil

@@ -67,7 +67,7 @@ func (r *remote) hear(p *loop.Publication) {
 		r.count.refused[refusedTooBig].Add(1)
 		return
 	}
-	if r.out.put(frame) == placedIn {
+	if r.out.put(&parcel{frame: frame}) == placedIn {
 		r.full.Store(false)
 		return
 	}

@@ -31,7 +31,7 @@ type server struct {
 
 	accepting chan struct{}       // closed when no connection is taken any more
 	serving   sync.WaitGroup      // goroutines of peers
-	outbounds atomic.Int64        // bytes that wait for all peers
+	outbounds atomic.Int64        // bytes that the outboxes of all peers hold
 	frames    *semaphore.Weighted // bytes of large frames on their way in
 
 	mu            sync.Mutex // of all that follows, and of what peers, channels and queues say is under it
@@ -148,10 +148,10 @@ func (s *server) allowed(remote net.Addr) bool {
 	return false
 }
 
-// relieve makes room for so many bytes more that wait: where all outboxes together have none, it cuts off who has most in
-// its own. Under the lock.
-func (s *server) relieve(bytes int) {
-	for s.outbounds.Load() > 0 && s.outbounds.Load()+int64(bytes) > int64(s.cfg.OutboundsMax) {
+// relieve makes room for a parcel in one outbox more: while all outboxes together hold too much for it, it cuts off who
+// has most waiting. Under the lock.
+func (s *server) relieve(x *parcel) {
+	for s.outbounds.Load() > 0 && s.outbounds.Load()+int64(x.more()) > int64(s.cfg.OutboundsMax) {
 		var slowest *peer
 		most := 0
 		for p := range s.peers {
@@ -163,6 +163,7 @@ func (s *server) relieve(bytes int) {
 			return // what waited a moment ago has been written
 		}
 		slowest.fail(closedOutbounds, "more waits for all clients than may, and most of it for this one")
+		slowest.cut() // also one that another goroutine is about to fail
 	}
 }
 

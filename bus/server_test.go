@@ -305,17 +305,38 @@ func TestEachBoundClosesAndCounts(t *testing.T) {
 }
 
 func TestAFrameThatIsNotCompleteInTimeClosesItsClient(t *testing.T) {
-	b := startBus(t, Config{FrameTimeout: 2 * time.Second})
-	idle, late := b.dial(), b.dial()
-	whole := verb("publish", "c", "i:1;")
-	idle.say(whole[:10])
-	b.eventually("its beginning is read", func(Stats) bool { return b.timed() == 1 })
-	idle.say(whole[10:])
-	b.eventually("it is complete", func(s Stats) bool { return s.EventsIn == 1 })
-	late.say(whole[:10])
+	b := startBus(t, Config{FrameTimeout: time.Nanosecond})
+	large := fmt.Sprintf(`s:%d:"%s";`, 20_000, strings.Repeat("x", 20_000)) // more than is read at once
+	early, late := b.subscriber("c"), b.dial()
+	early.say(verb("publish", "c", large)) // its time is over at once, but all of it is there
+	early.hear(event("c", large))
+	late.say(verb("publish", "c", large)[:10])
 	b.eventually("cut off", func(s Stats) bool { return s.Closed["frame_timeout"] == 1 && s.Clients == 1 })
 	late.cut()
-	idle.hearNothing() // silent for longer than that by now, but not within a frame
+	early.hearNothing() // silent for longer than that, but not within a frame
+}
+
+func TestTheTimeOfAFrameBeginsWithItsHeadAndEndsWithIt(t *testing.T) {
+	b := startBus(t, Config{})
+	c := b.dial()
+	whole := verb("publish", "c", "i:1;")
+	c.say(whole[:3])
+	c.say(whole[3:10])
+	b.eventually("its beginning is read", func(Stats) bool { return b.timed() == 1 })
+	c.say(whole[10:])
+	b.eventually("it is complete", func(s Stats) bool { return s.EventsIn == 1 && b.timed() == 0 })
+}
+
+func TestALargeFrameDoesNotWaitForOthersLongerThanItsTime(t *testing.T) {
+	b := startBus(t, Config{FrameBytesMax: 200 << 10, FramesBytesMax: 1, FrameTimeout: time.Millisecond})
+	srv := b.end.(*server)
+	if !srv.frames.TryAcquire(200 << 10) {
+		t.Fatal("somebody has begun a large frame")
+	}
+	c := b.dial()
+	go c.conn.Write([]byte(verb("publish", "c", fmt.Sprintf(`s:%d:"%s";`, 150<<10, strings.Repeat("x", 150<<10)))))
+	b.eventually("cut off", func(s Stats) bool { return s.FrameWaits == 1 && s.Closed["frame_timeout"] == 1 && s.Clients == 0 })
+	srv.frames.Release(200 << 10)
 }
 
 // timed is how many clients have a frame that must be complete by some time.
@@ -381,10 +402,10 @@ func TestAStopDoesNotWaitForAFrameThatWaits(t *testing.T) {
 }
 
 func TestWhereTooMuchWaitsForAllTheSlowestIsCutOffAndNobodyElse(t *testing.T) {
-	b := startBus(t, Config{OutboundBytesMax: 64 << 20, OutboundsMax: 8 << 20})
+	b := startBus(t, Config{FrameBytesMax: 1 << 20, OutboundBytesMax: 6 << 20, OutboundsMax: 8 << 20})
 	srv := b.end.(*server)
 	big := fmt.Sprintf(`s:%d:"%s";`, 64<<10, strings.Repeat("x", 64<<10))
-	healthy, slow, slowest, publisher := b.subscriber("b"), b.subscriber("b"), b.subscriber("a", "b"), b.dial()
+	healthy, slow, slowest, publisher := b.subscriber("b"), b.subscriber("b"), b.subscriber("a"), b.dial()
 	b.eventually("much waits for one", func(s Stats) bool {
 		publisher.say(verb("publish", "a", big))
 		return s.WaitingBytes > 4<<20
@@ -408,6 +429,49 @@ func TestWhereTooMuchWaitsForAllTheSlowestIsCutOffAndNobodyElse(t *testing.T) {
 	healthy.hearNothing()
 	slow.hearNothing()
 	b.eventually("nothing waits", func(Stats) bool { return srv.outbounds.Load() == 0 })
+}
+
+func TestAnEventForManyCountsOnceInWhatWaitsForAll(t *testing.T) {
+	b := startBus(t, Config{FrameBytesMax: 1 << 20, OutboundBytesMax: 1 << 20, OutboundsMax: 1})
+	var all []*phpClient
+	for range 20 {
+		all = append(all, b.subscriber("c"))
+	}
+	big := fmt.Sprintf(`s:%d:"%s";`, 900<<10, strings.Repeat("x", 900<<10))
+	b.dial().say(verb("publish", "c", big))
+	for _, c := range all {
+		c.hear(event("c", big))
+		c.hearNothing()
+	}
+	b.eventually("nothing waits", func(Stats) bool { return b.end.(*server).outbounds.Load() == 0 })
+}
+
+func TestRoomIsMadeOnlyForWhatIsTakenAndByWhoeverIsFailingAlready(t *testing.T) {
+	b := startBus(t, Config{FrameBytesMax: 1 << 20, OutboundBytesMax: 6 << 20, OutboundsMax: 8 << 20})
+	srv := b.end.(*server)
+	first, second, publisher := b.subscriber("a"), b.subscriber("b"), b.dial()
+	big := fmt.Sprintf(`s:%d:"%s";`, 64<<10, strings.Repeat("x", 64<<10))
+	for _, channel := range []string{"a", "b"} {
+		b.eventually("much waits", func(s Stats) bool {
+			publisher.say(verb("publish", channel, big))
+			return s.WaitingBytes > 3<<20 && channel == "a" || s.WaitingBytes > 7<<20
+		})
+	}
+	publisher.hearNothing() // all of it was taken
+	srv.mu.Lock()
+	a, other := srv.channels["a"].subscribers[0], srv.channels["b"].subscribers[0]
+	huge := &parcel{frame: make([]byte, 5<<20)} // with what waits for a it is too much for one, with what waits for all too
+	if a.put(huge) || !a.failed.Load() || other.failed.Load() {
+		t.Error("a parcel that has no room in its outbox: want its client, and nobody else, cut off")
+	}
+	other.failed.Store(true) // as if another goroutine had begun to fail it
+	srv.relieve(huge)
+	if got := other.out.waiting(); got != 0 {
+		t.Errorf("waiting for the client that was failing: got %d bytes, want 0", got)
+	}
+	srv.mu.Unlock()
+	first.cut()
+	second.cut()
 }
 
 func TestWhoIsCutOffWithinAFrameIsNotServedToItsEnd(t *testing.T) {

@@ -22,14 +22,14 @@ type channelFlags struct {
 	ChannelName    string `name:"channel-name" default:"send_to_group" env:"RINGCAST_CHANNEL_NAME" help:"The channel whose events {group_id, message} are messages of groups."`
 
 	ChannelFrameMax         string `name:"channel-frame-max" default:"10MiB" env:"RINGCAST_CHANNEL_FRAME_MAX" help:"Largest frame of the Channel protocol; a larger one closes its sender."`
-	ChannelFramesMax        string `name:"channel-frames-max" default:"64MiB" env:"RINGCAST_CHANNEL_FRAMES_MAX" help:"Bytes of frames over 64 KiB that may be on their way in from all Channel clients together; beyond it they wait for each other. One always may."`
-	ChannelFrameTimeout     string `name:"channel-frame-timeout" default:"2m" env:"RINGCAST_CHANNEL_FRAME_TIMEOUT" help:"Time for a frame to be complete; whose frame takes longer is closed."`
+	ChannelFramesMax        string `name:"channel-frames-max" default:"64MiB" env:"RINGCAST_CHANNEL_FRAMES_MAX" help:"Bytes of frames over 64 KiB that may come from all Channel clients at one time; beyond it they wait for each other. One always may."`
+	ChannelFrameTimeout     string `name:"channel-frame-timeout" default:"2m" env:"RINGCAST_CHANNEL_FRAME_TIMEOUT" help:"Time for a frame of a Channel client to be complete, from its head; whose frame takes longer is closed."`
 	ChannelClientsMax       string `name:"channel-clients-max" default:"1024" env:"RINGCAST_CHANNEL_CLIENTS_MAX" help:"Channel clients at one time; more are not let in."`
 	ChannelSubscriptionsMax string `name:"channel-subscriptions-max" default:"10000" env:"RINGCAST_CHANNEL_SUBSCRIPTIONS_MAX" help:"Channels and queues that one Channel client may be subscribed to; beyond it it is closed."`
 	ChannelQueueMax         string `name:"channel-queue-max" default:"100000" env:"RINGCAST_CHANNEL_QUEUE_MAX" help:"Jobs that may wait in one queue; beyond it who enqueues is closed."`
 	ChannelQueueBytesMax    string `name:"channel-queue-bytes-max" default:"64MiB" env:"RINGCAST_CHANNEL_QUEUE_BYTES_MAX" help:"Bytes that may wait in all queues together; likewise."`
 	ChannelOutboundMax      string `name:"channel-outbound-max" default:"16MiB" env:"RINGCAST_CHANNEL_OUTBOUND_MAX" help:"Bytes that may wait for one slow Channel client; beyond it it is closed."`
-	ChannelOutboundsMax     string `name:"channel-outbounds-max" default:"128MiB" env:"RINGCAST_CHANNEL_OUTBOUNDS_MAX" help:"Bytes that may wait for all Channel clients together; beyond it the one that most waits for is closed."`
+	ChannelOutboundsMax     string `name:"channel-outbounds-max" default:"128MiB" env:"RINGCAST_CHANNEL_OUTBOUNDS_MAX" help:"Bytes that may wait for all Channel clients together, an event for many counted once; beyond it the client that most waits for is closed. At least as much as for one."`
 	ChannelBufferMax        string `name:"channel-buffer-max" default:"16MiB" env:"RINGCAST_CHANNEL_BUFFER_MAX" help:"With --channel-connect: bytes that may wait for the Channel server while it is away or slow; beyond it events are refused, and counted."`
 }
 

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -138,13 +139,19 @@ func writeClients(w io.Writer, clients []loop.ClientInfo) {
 // errSilent is that nobody listens on the control socket.
 var errSilent = errors.New("the control socket does not answer")
 
+// errHungUp is that whoever listens there ended the connection without an answer.
+var errHungUp = errors.New("the control socket hangs up")
+
 // askControl asks the running server and gives the body of its answer, to be closed by the caller.
 func askControl(ctx context.Context, dir runDir, method, path string) (io.ReadCloser, error) {
+	var answered atomic.Bool
 	client := &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer
-			return d.DialContext(ctx, "unix", dir.socket())
+			conn, err := d.DialContext(ctx, "unix", dir.socket())
+			answered.Store(err == nil)
+			return conn, err
 		},
 	}}
 	request, err := http.NewRequestWithContext(ctx, method, "http://ringcast"+path, nil)
@@ -164,9 +171,12 @@ func askControl(ctx context.Context, dir runDir, method, path string) (io.ReadCl
 		return nil, fmt.Errorf("the server answers %s: %s", answer.Status, text)
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fmt.Errorf("control socket %s: permission denied; run as the user who started the server", dir.socket())
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED),
-		errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE): // it ended meanwhile
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return nil, errSilent
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, fmt.Errorf("the server with run dir %s (pid %s) has not answered in time; it or its machine is overloaded, ask again", dir.path, pidText(dir))
+	case answered.Load() && ctx.Err() == nil: // net/http has many words for it
+		return nil, errHungUp
 	default:
 		return nil, err
 	}
@@ -175,13 +185,15 @@ func askControl(ctx context.Context, dir runDir, method, path string) (io.ReadCl
 // ask asks the server of a run dir; an error says in the operator's words why there is no answer.
 func ask(ctx context.Context, dir runDir, method, path string) (io.ReadCloser, error) {
 	body, err := askControl(ctx, dir, method, path)
-	if !errors.Is(err, errSilent) {
+	if !errors.Is(err, errSilent) && !errors.Is(err, errHungUp) {
 		return body, err
 	}
 	held, lockErr := alive(dir)
 	switch {
 	case lockErr != nil:
 		return nil, lockErr
+	case held && errors.Is(err, errHungUp):
+		return nil, fmt.Errorf("the server with run dir %s (pid %s) hung up without an answer; it is stopping, or its log says why", dir.path, pidText(dir))
 	case held:
 		return nil, fmt.Errorf("the server with run dir %s (pid %s) is starting or stopping; ask again", dir.path, pidText(dir))
 	default:

@@ -83,11 +83,7 @@ func memoryAuto() int64 {
 	if goLimit != math.MaxInt64 {
 		return goLimit
 	}
-	least := int64(math.MaxInt64)
-	var info syscall.Sysinfo_t
-	if err := syscall.Sysinfo(&info); err == nil {
-		least = int64(info.Totalram) * int64(info.Unit)
-	}
+	least := memoryOfMachine()
 	for _, path := range []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"} {
 		if text, err := os.ReadFile(path); err == nil {
 			if n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil && n > 0 {
@@ -105,7 +101,7 @@ func memoryAuto() int64 {
 var goLimit = debug.SetMemoryLimit(-1)
 
 // countDescriptors counts the open descriptors. Since Linux 6.2 the size of /proc/self/fd is their number (proc_pid_fd(5));
-// before, it is zero and the names must be read, which is slow with a million of them.
+// before, it is zero and the names must be read, which is slow with a million of them; a few at a time take no memory.
 func countDescriptors() int {
 	const dir = "/proc/self/fd"
 	if info, err := os.Stat(dir); err == nil && info.Size() > 0 {
@@ -116,9 +112,16 @@ func countDescriptors() int {
 		return 0
 	}
 	defer d.Close()
-	names, _ := d.Readdirnames(-1)
-	return max(0, len(names)-1) // the one that reads is not of interest
+	open := -1 // the one that reads is not of interest
+	for {
+		names, err := d.Readdirnames(namesAtOnce)
+		if open += len(names); err != nil {
+			return max(0, open)
+		}
+	}
 }
+
+const namesAtOnce = 1024
 
 // kernelText names the kernel, such as Linux 6.1.0.
 func kernelText() string {

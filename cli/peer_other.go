@@ -5,6 +5,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"net/http"
 	"time"
 )
 
@@ -13,7 +14,7 @@ import (
 func listenerPID(dir runDir) (int, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	body, err := askControl(ctx, dir, "/status")
+	body, err := askControl(ctx, dir, http.MethodGet, "/status")
 	if err != nil {
 		return 0, err
 	}

@@ -169,7 +169,7 @@ func TestWatchGoesOnUntilInterruptedOrTheServerGoes(t *testing.T) {
 	if status := left.exit(t); status != statusFailed {
 		t.Errorf("exit status when the server has gone: got %d, want %d", status, statusFailed)
 	}
-	if said := left.err.String(); !strings.Contains(said, "no server is running") && !strings.Contains(said, "is starting or stopping") {
+	if said := left.err.String(); !strings.Contains(said, "no server is running") && !strings.Contains(said, "stopping") {
 		t.Errorf("message: got %q, want that the server is stopping, or that none is running", said)
 	}
 }
