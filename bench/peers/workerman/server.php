@@ -39,6 +39,10 @@ require_once __DIR__ . '/vendor/autoload.php';
 
 const WORKERS = 8;
 
+// Workerman drops what does not fit into a connection's send buffer, 1 MB unless
+// set: between workers and Channel that loses messages of a closed loop.
+TcpConnection::$defaultMaxSendBufferSize = 64 << 20;
+
 [$port, $form] = options($argv);
 
 // Two servers on two ports must not meet in their files.
