@@ -100,29 +100,6 @@ func memoryAuto() int64 {
 // goLimit is GOMEMLIMIT: read before the server sets a limit of its own, for whoever asks again later.
 var goLimit = debug.SetMemoryLimit(-1)
 
-// countDescriptors counts the open descriptors. Since Linux 6.2 the size of /proc/self/fd is their number (proc_pid_fd(5));
-// before, it is zero and the names must be read, which is slow with a million of them; a few at a time take no memory.
-func countDescriptors() int {
-	const dir = "/proc/self/fd"
-	if info, err := os.Stat(dir); err == nil && info.Size() > 0 {
-		return int(info.Size())
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return 0
-	}
-	defer d.Close()
-	open := -1 // the one that reads is not of interest
-	for {
-		names, err := d.Readdirnames(namesAtOnce)
-		if open += len(names); err != nil {
-			return max(0, open)
-		}
-	}
-}
-
-const namesAtOnce = 1024
-
 // kernelText names the kernel, such as Linux 6.1.0.
 func kernelText() string {
 	name, err := os.ReadFile("/proc/sys/kernel/ostype")
