@@ -170,8 +170,10 @@ func (p *peer) arrived() {
 
 // release gives back what await has taken of the server's frames.
 func (p *peer) release() {
-	p.server.frames.Release(int64(p.large))
-	p.large = 0
+	if p.large > 0 { // the semaphore's lock is everybody's
+		p.server.frames.Release(int64(p.large))
+		p.large = 0
+	}
 }
 
 func (p *peer) isLeaving() bool {

@@ -32,7 +32,7 @@ type server struct {
 	accepting chan struct{}       // closed when no connection is taken any more
 	serving   sync.WaitGroup      // goroutines of peers
 	outbounds atomic.Int64        // bytes that the outboxes of all peers hold
-	frames    *semaphore.Weighted // bytes of large frames on their way in
+	frames    *semaphore.Weighted // bytes of large frames, from their head until they have been acted on
 
 	mu            sync.Mutex // of all that follows, and of what peers, channels and queues say is under it
 	ending        bool
