@@ -14,7 +14,7 @@ import (
 	"ringcast/loop"
 )
 
-// Groups is what the bus needs of the server: a loop.Tap.
+// Groups is what the bus needs of the server: a loop.Feed.
 type Groups interface {
 	// PublishWait publishes to a group, once there is room; loop.ErrBusy where memory is short. The token comes out of Take with the message.
 	PublishWait(ctx context.Context, group string, message []byte, token any) error

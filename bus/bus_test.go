@@ -21,7 +21,7 @@ import (
 // patience bounds every wait for something that must happen.
 const patience = 20 * time.Second
 
-// fakeGroups stands in for the hub's tap: what is published comes out again, in order.
+// fakeGroups stands in for the hub's feed: what is published comes out again, in order.
 type fakeGroups struct {
 	wake chan struct{}
 

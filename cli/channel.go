@@ -98,7 +98,7 @@ func (s *settings) openChannel(h hub, log *slog.Logger) (*bus.Bus, error) {
 	if s.channel.Listen == "" && s.channel.Connect == "" {
 		return nil, nil
 	}
-	tap, err := h.NewTap()
+	tap, err := h.NewFeed()
 	if err != nil {
 		return nil, err
 	}

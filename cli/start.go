@@ -44,7 +44,7 @@ type hub interface {
 	Snapshot() loop.Snapshot
 	Histograms() loop.Histograms
 	Clients(ctx context.Context) ([]loop.ClientInfo, error)
-	NewTap() (*loop.Tap, error) // for the Channel link
+	NewFeed() (*loop.Feed, error) // for the Channel link
 }
 
 // start serves in the foreground, or sees to it that a process in the background does.

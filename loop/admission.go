@@ -97,7 +97,7 @@ func (c *client) remote() string {
 		}
 		return from.named.String()
 	}
-	_, remote := c.shard.rim.names(c.conn)
+	_, remote := c.shard.env.names(c.conn)
 	return remote
 }
 

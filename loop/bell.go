@@ -3,7 +3,7 @@ package loop
 import "sync/atomic"
 
 // bell is how other goroutines get a loop's attention: first they put something into a lane, then they note in which,
-// then they rouse the loop. At most one wake-up is under way to a loop, however many rouse it: waking an idle loop is the
+// then they wake the loop. At most one wake-up is under way to a loop, however many wake it: waking an idle loop is the
 // dearest single step on the way of a message (about 15 µs in the prototype), the rest is memory.
 //
 // Any goroutine.
@@ -35,5 +35,5 @@ func (b *bell) mustWake() bool {
 	return !b.waking.Load() && b.waking.CompareAndSwap(false, true)
 }
 
-// answer is the loop's side: it is awake, who rouses it next must wake it again.
+// answer is the loop's side: it is awake, who wakes it next must wake it again.
 func (b *bell) answer() { b.waking.Store(false) }

@@ -26,7 +26,7 @@ func fakeHub(loops int) *Hub {
 	h := newHub(loops, defaultBounds(), nil)
 	h.clientsMax.Store(1 << 30)
 	for _, s := range h.shards {
-		s.rim = rim{
+		s.env = env{
 			now: func() int64 { return 0 }, wake: func() {}, kick: func() {}, yield: func() {},
 			send: func(_ int, p []byte) sent { return sent{n: len(p)} },
 			cut:  func(c conn) {}, shut: func(int) {}, panic: func(p any) { panic(p) },

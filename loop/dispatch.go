@@ -84,7 +84,7 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 		s.turnAway(c, awayAddress, wsproto.RejectProxied)
 		return nil
 	}
-	if rate := s.bounds.handshakesPerSecond; rate > 0 && !s.hub.handshakes.allow(s.rim.now(), rate) {
+	if rate := s.bounds.handshakesPerSecond; rate > 0 && !s.hub.handshakes.allow(s.env.now(), rate) {
 		s.turnAway(c, awayRate, wsproto.RejectRate)
 		return nil
 	}
@@ -300,7 +300,7 @@ func (s *shard) publish(c *client, cmd *wsproto.Command) wsproto.ErrorCode {
 		r.client = c
 	}
 	if s.accepted++; sampled(s.accepted) {
-		r.at = stampOf(s.rim.now())
+		r.at = stampOf(s.env.now())
 	}
 	if !s.request(s.hub.homeOf(r.group), r) {
 		count(&s.count.refused, refusedBusy)

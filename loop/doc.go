@@ -14,6 +14,6 @@
 //	server.go                        up lane ──► home.go ──► down lane ──► group.go
 //	                                 (lane.go)   numbers     (lane.go)     one pass, one send per member
 //
-// Shard code takes bytes and time as arguments and reaches the world through a rim, so that the simulation in
+// Shard code takes bytes and time as arguments and reaches the world through an env, so that the simulation in
 // sim_test.go runs many shards without a socket. gnet is imported by server.go and handler.go alone.
 package loop

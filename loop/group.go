@@ -12,12 +12,12 @@ package loop
 //
 // Owner: the loop.
 type group struct {
-	name   string
-	home   int
-	roll   *roll // nil: the home does not know of this loop's members, and sends nothing
-	asked  int   // opJoins that the home has not answered
-	idle   bool  // in the shard's list of groups that may be given up
-	queued bool  // in the shard's list of groups that wait for a pass
+	name      string
+	home      int
+	headcount *headcount // nil: the home does not know of this loop's members, and sends nothing
+	asked     int        // opJoins that the home has not answered
+	idle      bool       // in the shard's list of groups that may be given up
+	queued    bool       // in the shard's list of groups that wait for a pass
 
 	members []*client
 	cur     int

@@ -21,7 +21,7 @@ import (
 	"ringcast/wsproto"
 )
 
-// handler is where gnet calls us, and the rim of every shard where we call gnet. Each event is led to the shard that
+// handler is where gnet calls us, and the env of every shard, where we call gnet. Each event is led to the shard that
 // owns the connection; nothing is decided here but admission.
 //
 // Owner: each callback runs on the loop of its connection. Fields in the last paragraph are under mu.
@@ -281,8 +281,8 @@ func (h *handler) closeDescriptors() {
 	}
 }
 
-// rim connects shard i to the world.
-func (h *handler) rim(i int, portable bool) rim {
+// env connects shard i to the world.
+func (h *handler) env(i int, portable bool) env {
 	start := h.hub.started // one for all: times go from loop to loop
 	wake := gnet.RunnableFunc(func(context.Context) error {
 		h.hub.shards[i].woken()
@@ -292,7 +292,7 @@ func (h *handler) rim(i int, portable bool) rim {
 		h.hub.shards[i].kickedAwake()
 		return nil
 	})
-	r := rim{
+	r := env{
 		now: func() int64 { return int64(time.Since(start)) },
 		wake: func() {
 			_ = h.loops[i].loop.Execute(context.Background(), wake)

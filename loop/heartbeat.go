@@ -16,7 +16,7 @@ func (s *shard) advance() {
 	}
 	s.tick = now
 	if s.rates.on {
-		s.rates.tick(s.rim.now())
+		s.rates.tick(s.env.now())
 	}
 	s.deadlines()
 	s.endHalves()

@@ -16,7 +16,7 @@ import (
 // What is held is passed over, never waited for: whoever holds it looks again after letting go.
 //
 // Owner: the loop that holds it. Home code touches nothing of that loop's shard: what it needs are its lanes, and it
-// leaves in rouse whom to wake.
+// leaves in toWake whom to wake.
 type home struct {
 	// Immutable after start.
 	index int
@@ -29,11 +29,11 @@ type home struct {
 	bounds *atomic.Pointer[bounds] // of the hub
 	census *census
 
-	// Any goroutine: what there is to do. Set it, then host the home or rouse a loop that will.
+	// Any goroutine: what there is to do. Set it, then host the home or wake a loop that will.
 	fresh     atomic.Uint64 // bit per loop whose up lane to this home has items
 	freshPort atomic.Uint64 // bit per port, likewise
 	room      atomic.Bool   // a down lane that was full has room again
-	tap       atomic.Pointer[Tap]
+	feed      atomic.Pointer[Feed]
 	_         [cacheLine]byte
 
 	// Any goroutine: who holds it owns what follows.
@@ -44,7 +44,7 @@ type home struct {
 	stalled     uint64         // bit per loop whose up lane's front waits for room in a down lane
 	stalledPort uint64
 	first       int    // loop whose lane is served first
-	rouse       uint64 // bit per loop that was given something, or waits for room that was made
+	toWake      uint64 // bit per loop that was given something, or waits for room that was made
 	_           [cacheLine]byte
 }
 
@@ -67,7 +67,7 @@ func (h *home) work() (moved bool) {
 			h.stalled |= 1 << from
 		}
 		if awaited {
-			h.rouse |= 1 << from
+			h.toWake |= 1 << from
 		}
 		moved = moved || served > 0
 	}
@@ -86,18 +86,18 @@ func (h *home) work() (moved bool) {
 	return moved
 }
 
-// takeRouse empties rouse.
-func (h *home) takeRouse() uint64 {
-	rouse := h.rouse
-	h.rouse = 0
-	return rouse
+// takeWake empties toWake.
+func (h *home) takeWake() uint64 {
+	toWake := h.toWake
+	h.toWake = 0
+	return toWake
 }
 
 // homeGroup is a group that some loop has members of, or will hear that it may have.
 type homeGroup struct {
-	roll   roll       // loops have pointers to it
-	seq    uint64     // number of the last message; counts since the group's first member joined
-	locals []localRef // one per loop with members
+	headcount headcount  // loops have pointers to it
+	seq       uint64     // number of the last message; counts since the group's first member joined
+	locals    []localRef // one per loop with members
 }
 
 // localRef leads back to a loop's own part of a group. The home never looks into g; it hands it back to the loop it
@@ -186,10 +186,10 @@ func (h *home) publish(r *request, origin int) bool {
 	if answers && !travels {
 		roomy = h.fits(origin, answer.bytes()) && roomy
 	}
-	tap, heard := h.tap.Load(), Publication{}
-	if tap != nil {
+	feed, heard := h.feed.Load(), Publication{}
+	if feed != nil {
 		heard = publication(r)
-		roomy = tap.fits(h.index, &heard) && roomy
+		roomy = feed.fits(h.index, &heard) && roomy
 	}
 	if !roomy {
 		return false
@@ -213,9 +213,9 @@ func (h *home) publish(r *request, origin int) bool {
 		answer.seq = seq
 		h.send(origin, answer)
 	}
-	if tap != nil {
+	if feed != nil {
 		heard.Seq = seq
-		tap.hear(h.index, heard)
+		feed.hear(h.index, heard)
 	}
 	if r.via != nil && r.via.result != nil {
 		r.via.result <- seq
@@ -236,13 +236,13 @@ func (h *home) join(r *request, origin int) bool {
 	if isNew {
 		hg = &homeGroup{}
 	}
-	why, ok := h.census.enter(&hg.roll, h.bounds.Load())
+	why, ok := h.census.enter(&hg.headcount, h.bounds.Load())
 	if !ok {
 		d.op, d.why = opRefused, why
 		h.send(origin, d)
 		return true
 	}
-	d.roll = &hg.roll
+	d.headcount = &hg.headcount
 	if isNew {
 		h.groups.put(r.group, hg)
 		h.count.homes.Add(1)
@@ -278,7 +278,7 @@ func (h *home) leave(r *request, origin int) {
 		}
 	}
 	if len(hg.locals) == 0 {
-		assert(hg.roll.members.Load() == 0, "home: a group ends that has members")
+		assert(hg.headcount.members.Load() == 0, "home: a group ends that has members")
 		h.groups.drop(r.group)
 		h.count.homes.Add(-1)
 	}
@@ -293,5 +293,5 @@ func (h *home) fits(loop, bytes int) bool {
 func (h *home) send(loop int, d delivery) {
 	h.down[loop].send(d, d.bytes())
 	note(&h.bells[loop].down, h.index)
-	h.rouse |= 1 << loop
+	h.toWake |= 1 << loop
 }

@@ -20,9 +20,9 @@ type Hub struct {
 	bounds       atomic.Pointer[bounds] // loops have copies of the pointer, see Apply
 	ports        [portsMax]atomic.Pointer[Port]
 	portCount    atomic.Int32
-	tap          atomic.Pointer[Tap] // nil: none
-	clock        atomic.Uint32       // ticks since the start
-	connections  atomic.Int64        // admitted and not gone
+	feed         atomic.Pointer[Feed] // nil: none
+	clock        atomic.Uint32        // ticks since the start
+	connections  atomic.Int64         // admitted and not gone
 	clientsMax   atomic.Int64
 	descriptors  atomic.Int64 // that connections may have
 	addresses    *addresses
@@ -79,10 +79,10 @@ func newHub(loops int, b bounds, page []byte) *Hub {
 	return h
 }
 
-// rouse wakes a loop by its bell, unless that is under way already.
-func (h *Hub) rouse(loop int) {
+// wake wakes a loop by its bell, unless that is under way already.
+func (h *Hub) wake(loop int) {
 	if s := h.shards[loop]; s.bell.mustWake() && !h.deaf.Load() {
-		s.rim.wake()
+		s.env.wake()
 	}
 }
 
@@ -110,7 +110,7 @@ func (h *Hub) beat() {
 	h.clock.Add(1)
 	for i, s := range h.shards {
 		if s.count.clients.Load()+s.count.pending.Load() > 0 {
-			h.rouse(i)
+			h.wake(i)
 		}
 	}
 }
@@ -123,7 +123,7 @@ func (h *Hub) each(ctx context.Context, f func(*shard)) error {
 			f(s)
 			done <- struct{}{}
 		})
-		h.rouse(i)
+		h.wake(i)
 	}
 	for range h.shards {
 		select {
@@ -161,8 +161,8 @@ func (h *Hub) Snapshot() Snapshot {
 				row.LaneDepth += int64(port.up[i].len())
 			}
 		}
-		if tap := h.tap.Load(); tap != nil {
-			row.LaneDepth += int64(tap.lanes[i].len())
+		if feed := h.feed.Load(); feed != nil {
+			row.LaneDepth += int64(feed.lanes[i].len())
 		}
 		snap.Loops = append(snap.Loops, row)
 	}
@@ -194,7 +194,7 @@ func (s *shard) list() []ClientInfo {
 			Loop: s.index, ID: c.id(), State: c.state.String(), Groups: c.groupCount(),
 			SendQ: c.conn.OutboundBuffered(), BytesIn: c.bytesIn, BytesOut: c.bytesOut,
 		}
-		info.Local, _ = s.rim.names(c.conn)
+		info.Local, _ = s.env.names(c.conn)
 		info.Remote = c.remote()
 		infos = append(infos, info)
 	}

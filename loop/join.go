@@ -4,7 +4,7 @@ import "ringcast/wsproto"
 
 // This file is how clients come into groups and out of them.
 
-// join makes c a member: at once where this loop has the group's roll, and somebody is on it. Else the home decides, and
+// join makes c a member: at once where this loop has the group's headcount, and somebody is on it. Else the home decides, and
 // knows from then on that this loop has members; c becomes one when its word comes down, and is answered then: once the
 // client has the answer, nothing that is accepted anywhere can miss it. Not a moment sooner, for a client that is refused
 // must not have heard what members hear. It is soon enough for what c publishes behind its add_group: that goes up the
@@ -25,8 +25,8 @@ func (s *shard) join(c *client, name, id []byte) wsproto.ErrorCode {
 		s.groups.put(g.name, g)
 	}
 	there := isEmpty
-	if g.roll != nil {
-		there = g.roll.enter(s.bounds)
+	if g.headcount != nil {
+		there = g.headcount.enter(s.bounds)
 	}
 	switch there {
 	case isFull:
@@ -93,7 +93,7 @@ func (s *shard) decided(d *delivery) {
 	g.asked--
 	var code wsproto.ErrorCode
 	if d.op == opJoined {
-		g.roll = d.roll
+		g.headcount = d.headcount
 	} else {
 		code = fullCode(d.why)
 	}
@@ -106,7 +106,7 @@ func (s *shard) decided(d *delivery) {
 	case code == "" && wanted:
 		s.enlist(c, at)
 	case code == "":
-		s.hub.census.leave(g.roll) // it left meanwhile, or died
+		s.hub.census.leave(g.headcount) // it left meanwhile, or died
 		fallthrough
 	default:
 		if at >= 0 {
@@ -200,7 +200,7 @@ func (s *shard) part(c *client, at int) {
 	if !member {
 		return // the home's word will find nobody
 	}
-	s.hub.census.leave(g.roll)
+	s.hub.census.leave(g.headcount)
 	s.count.members.Add(-1)
 	if len(g.members) == 0 {
 		s.count.groups.Add(-1)
@@ -245,10 +245,10 @@ func (s *shard) release() (moved bool) {
 	done := 0
 	for _, g := range s.idle {
 		if len(g.members) == 0 && g.asked == 0 {
-			if g.roll != nil && !s.request(g.home, request{op: opLeave, group: g.name, local: g}) {
+			if g.headcount != nil && !s.request(g.home, request{op: opLeave, group: g.name, local: g}) {
 				break
 			}
-			g.roll = nil
+			g.headcount = nil
 			s.groups.drop(g.name)
 		}
 		g.idle = false

@@ -13,7 +13,7 @@ func (st *stage) apply(change func(*bounds)) {
 	st.hub.bounds.Store(&b)
 	for i, s := range st.hub.shards {
 		s.calls.add(func(s *shard) { s.adopt(&b) })
-		st.hub.rouse(i)
+		st.hub.wake(i)
 	}
 	st.settle()
 }

@@ -16,7 +16,7 @@ import (
 // adds a step that pushes into a lane while serving a down lane breaks this argument, and with it the server.
 //
 // Full is an answer, not a wait: the up lane's producer parks and then refuses (shard.go), the down lane's producer
-// leaves the request where it is (home.go). Both say so with await, and the consumer rouses them when it has made
+// leaves the request where it is (home.go). Both say so with await, and the consumer wakes them when it has made
 // room.
 type lane[T any] struct {
 	ring[T]
@@ -30,7 +30,7 @@ type lane[T any] struct {
 	// Written by the consumer, read by the producer.
 	bytesOut atomic.Uint64
 
-	// Set by the producer that found the lane full, cleared by the consumer that rouses it.
+	// Set by the producer that found the lane full, cleared by the consumer that wakes it.
 	awaited atomic.Bool
 }
 
@@ -78,7 +78,7 @@ func (l *lane[T]) await(bytes int) (fits bool) {
 	return l.fits(bytes)
 }
 
-// takeAwaited tells the consumer, after it made room, whether the producer must be roused.
+// takeAwaited tells the consumer, after it made room, whether the producer must be woken.
 func (l *lane[T]) takeAwaited() bool {
 	return l.awaited.Load() && l.awaited.Swap(false)
 }
@@ -98,7 +98,7 @@ type request struct {
 // via is what a publish through a port may have beside its message.
 type via struct {
 	result chan<- uint64 // takes the number, nil: nobody waits for it; never blocks (capacity 1)
-	token  any           // for the tap
+	token  any           // for the feed
 }
 
 type requestOp uint8
@@ -126,15 +126,15 @@ func (t stamp) until(now int64) int64 { return int64(int32(stampOf(now)-t)) << 1
 
 // delivery is one item of a down lane.
 type delivery struct {
-	op     deliveryOp
-	why    refusal // opRefused
-	at     stamp   // as in the request
-	local  *group  // the receiving loop's part of the group; the pointer came up with that loop's opJoin
-	frame  []byte  // opMessage: shared by all loops; nil when only the answer is wanted
-	client *client // who joins, or waits for the answer; nil: nobody
-	id     string
-	seq    uint64
-	roll   *roll // opJoined
+	op        deliveryOp
+	why       refusal // opRefused
+	at        stamp   // as in the request
+	local     *group  // the receiving loop's part of the group; the pointer came up with that loop's opJoin
+	frame     []byte  // opMessage: shared by all loops; nil when only the answer is wanted
+	client    *client // who joins, or waits for the answer; nil: nobody
+	id        string
+	seq       uint64
+	headcount *headcount // opJoined
 }
 
 type deliveryOp uint8

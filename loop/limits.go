@@ -216,7 +216,7 @@ func (s *shard) adopt(b *bounds) {
 	s.readers = nil
 	s.reader = s.newReader()
 	if !s.rates.on {
-		s.rates.start(s.rim.now())
+		s.rates.start(s.env.now())
 	}
 	s.rates.adopt(b, len(s.clients))
 }

@@ -105,7 +105,7 @@ func (h *Hub) weigh(read func() heap, collect func()) {
 	h.pressure.Store(level)
 	if level == pressureCut {
 		for i := range h.shards {
-			h.rouse(i)
+			h.wake(i)
 		}
 	}
 }

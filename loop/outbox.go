@@ -24,11 +24,11 @@ type sent struct {
 // queued, no interface calls, no entry into the runtime's scheduler around the system call.
 func (s *shard) push(c *client, p []byte, messages int) {
 	c.bytesOut += uint64(len(p))
-	if c.behind || s.rim.send == nil {
+	if c.behind || s.env.send == nil {
 		s.queue(c, p, messages)
 		return
 	}
-	r := s.rim.send(int(c.fd), p)
+	r := s.env.send(int(c.fd), p)
 	switch {
 	case r.n == len(p):
 	case r.errno == 0 || r.errno == syscall.EAGAIN || r.errno == syscall.EINTR:
@@ -68,7 +68,7 @@ func (s *shard) queue(c *client, p []byte, messages int) {
 
 // write is conn.Write, whose failure has called closed by the time it returns.
 func (s *shard) write(c *client, p []byte) {
-	for whole := !c.behind && s.rim.send == nil; len(p) > 0; {
+	for whole := !c.behind && s.env.send == nil; len(p) > 0; {
 		n := len(p)
 		if !whole {
 			n = portion(p, c.behind)
@@ -193,8 +193,8 @@ func (s *shard) close(c *client, code wsproto.StatusCode, reason string) {
 // explain says in the log why a client is closed, if anybody reads it. Only what we begin: that clients come and go is no
 // news, and a log that follows clients at their own speed is a weapon in their hands, hence debug.
 func (s *shard) explain(c *client, code wsproto.StatusCode, reason string) {
-	if s.rim.ended != nil {
-		s.rim.ended(c, code, reason)
+	if s.env.ended != nil {
+		s.env.ended(c, code, reason)
 	}
 }
 
@@ -242,6 +242,6 @@ func (s *shard) settle(c *client) {
 		s.doom(c)
 	case endNone:
 		c.end = endOurs
-		s.rim.shut(int(c.fd))
+		s.env.shut(int(c.fd))
 	}
 }

@@ -24,7 +24,7 @@ func (s *shard) runPasses() (any bool) {
 		return false
 	}
 	if s.deadline == 0 {
-		s.deadline = s.rim.now() + s.bounds.passNanos
+		s.deadline = s.env.now() + s.bounds.passNanos
 	}
 	for done := 0; done < len(s.passes); {
 		g := s.passes[done]
@@ -40,7 +40,7 @@ func (s *shard) runPasses() (any bool) {
 			if len(s.passes) > 0 {
 				s.resting = true
 				s.kick()
-				s.rim.yield()
+				s.env.yield()
 			}
 			return true
 		}
@@ -62,7 +62,7 @@ func (s *shard) dropPasses(n int) {
 // spent reads the clock every few sends and says whether the turn's budget is used up.
 func (s *shard) spent() bool {
 	s.sends++
-	return s.sends%sendsPerClock == 0 && s.rim.now() >= s.deadline
+	return s.sends%sendsPerClock == 0 && s.env.now() >= s.deadline
 }
 
 // sendsPerClock: a send costs microseconds, reading the clock tens of nanoseconds, so the budget is overrun by little and
@@ -81,7 +81,7 @@ func (s *shard) pass(g *group) (finished bool) {
 		s.gathered -= taken + 24*(before-len(g.waiting))
 		if sampled(s.count.passes.Add(1)) {
 			s.count.batches.observe(int64(g.batchCount))
-			g.begunAt = s.rim.now()
+			g.begunAt = s.env.now()
 		}
 	}
 	batch, served := g.batch, 0
@@ -112,7 +112,7 @@ func (s *shard) pass(g *group) (finished bool) {
 	s.count.bytesOut.Add(uint64(served * len(batch)))
 	if finished {
 		if g.begunAt != 0 {
-			s.count.passTimes.observe(s.rim.now() - g.begunAt)
+			s.count.passTimes.observe(s.env.now() - g.begunAt)
 		}
 		s.keepSpare(g.finish())
 	}

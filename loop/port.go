@@ -59,7 +59,7 @@ func (p *Port) Publish(group string, message []byte) error {
 }
 
 // PublishWait is Publish for who would rather wait than be told that a lane is full: it returns once there was room, or
-// with ctx's error; with ErrBusy only where memory is short. token comes out of the hub's tap with the message; nil: none.
+// with ctx's error; with ErrBusy only where memory is short. token comes out of the hub's feed with the message; nil: none.
 func (p *Port) PublishWait(ctx context.Context, group string, message []byte, token any) error {
 	r, err := p.request(group, message)
 	if err != nil {
@@ -150,7 +150,7 @@ func (p *Port) offer(home int, r *request, waits bool) (sent bool, err error) {
 	}
 	p.up[home].send(*r, bytes)
 	note(&p.hub.shards[home].home.freshPort, p.bit)
-	p.hub.rouse(home)
+	p.hub.wake(home)
 	return true, nil
 }
 

@@ -22,7 +22,7 @@ const (
 // over (the generic cell rate algorithm). One number a client, no timer, and nothing to be done for who is silent.
 type rate struct {
 	perSecond int64   // 0: any number
-	due       []int64 // beside shard.clients, in nanoseconds of rim.now; nil while there is no bound
+	due       []int64 // beside shard.clients, in nanoseconds of env.now; nil while there is no bound
 }
 
 // after is the moment due when a client has sent n more. n times a second in nanoseconds must fit an int64: reads do by far.
@@ -67,7 +67,7 @@ type rates struct {
 	bytes    rate // of frames; request heads have bounds of their own
 
 	// A server that stood still finds all at once what came meanwhile, and must not take it for a burst: see tick.
-	tickAt    int64 // rim.now at the last tick
+	tickAt    int64 // env.now at the last tick
 	since     int64 // when the last standstill began
 	forgiving int64 // until when it counts
 }
@@ -125,7 +125,7 @@ func (s *shard) chargeBytes(c *client, n int) {
 	if s.rates.bytes.perSecond == 0 || c.state != stateOpen {
 		return
 	}
-	now := s.rim.now()
+	now := s.env.now()
 	due := s.rates.bytes.after(c.slot, n, s.rates.from(now))
 	s.rates.bytes.due[c.slot] = due
 	if due-now > graceNanos {
@@ -137,7 +137,7 @@ func (s *shard) chargeBytes(c *client, n int) {
 // mayCommand charges c with a command, or says that it is refused; then it is not charged. Over the rate an answerable one
 // is refused, any other one beyond the grace.
 func (s *shard) mayCommand(c *client, answerable bool) bool {
-	now, bound := s.rim.now(), graceNanos
+	now, bound := s.env.now(), graceNanos
 	if answerable {
 		bound = burstNanos
 		if s.rates.bytes.perSecond > 0 && s.rates.bytes.due[c.slot]-now > bound {

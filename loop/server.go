@@ -77,7 +77,7 @@ func Start(cfg Config) (*Server, error) {
 	s.handler = newHandler(s.hub, cfg.Log)
 	s.hub.echo = cfg.Echo
 	for i, shard := range s.hub.shards {
-		shard.rim = s.handler.rim(i, cfg.PortableSend)
+		shard.env = s.handler.env(i, cfg.PortableSend)
 	}
 
 	booted := s.handler.booted

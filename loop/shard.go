@@ -18,7 +18,7 @@ type shard struct {
 	// Immutable after start.
 	index int
 	hub   *Hub
-	rim   rim
+	env   env
 	up    []*lane[request]  // to each home, this shard being the only producer
 	down  []*lane[delivery] // from each home, this shard being the only consumer
 
@@ -50,7 +50,7 @@ type shard struct {
 	dead        []*client
 	out         []byte // replies to outClient, not sent yet
 	outClient   *client
-	rouse       uint64 // bit per loop to wake at the end of work
+	toWake      uint64 // bit per loop to wake at the end of work
 	toHost      uint64 // bit per home that was given something by this loop
 	hosted      *home  // the home that this loop holds, nil: none
 	held        uint64 // down lanes not drained because enough has gathered
@@ -89,8 +89,8 @@ type shard struct {
 	culprit *client // whom a panic would be blamed on
 }
 
-// rim is where a shard touches the world. The server fills it with sockets and clocks, the simulation with its own.
-type rim struct {
+// env is where a shard touches the world. The server fills it with sockets and clocks, the simulation with its own.
+type env struct {
 	now   func() int64             // monotonic nanoseconds
 	wake  func()                   // any goroutine: have the loop call woken soon
 	kick  func()                   // have the loop call kickedAwake, after it has looked at its other sockets
@@ -137,7 +137,7 @@ func newShard(h *Hub, index int) *shard {
 	return s
 }
 
-// The callbacks, each one entry from outside. Each is a rim of recovery: whatever panics below closes the client that
+// The callbacks, each one entry from outside. Each recovers from panics: whatever panics below closes the client that
 // was being served, is counted and logged, and the loop lives on.
 
 // opened takes a new connection; the client it returns stands for it in all later calls. nil after a panic: not taken.
@@ -147,7 +147,7 @@ func (s *shard) opened(conn conn) (c *client) {
 	if len(s.clients) == 0 {
 		s.tick = s.hub.clock.Load() // a loop without clients is not woken by the clock
 		if s.rates.on {
-			s.rates.start(s.rim.now())
+			s.rates.start(s.env.now())
 		}
 	}
 	s.serial++
@@ -170,7 +170,7 @@ func (s *shard) opened(conn conn) (c *client) {
 func (s *shard) traffic(c *client, p []byte) {
 	s.enter(c)
 	defer s.leave()
-	now := s.rim.now()
+	now := s.env.now()
 	busy := now-s.heardAt < busyGap
 	s.input(c, p)
 	if invariants {
@@ -186,7 +186,7 @@ func (s *shard) traffic(c *client, p []byte) {
 		s.act(s.deferred)
 		s.deferred, s.deferredAt = s.deferred && len(s.passes) == 0, now // passes that are left are the kick's
 	}
-	s.heardAt = s.rim.now()
+	s.heardAt = s.env.now()
 }
 
 const (
@@ -245,7 +245,7 @@ func (s *shard) enter(c *client) {
 	}
 	s.culprit = c
 	if s.timedTurn = sampled(n / 2); s.timedTurn {
-		s.enteredAt = s.rim.now()
+		s.enteredAt = s.env.now()
 	}
 }
 
@@ -259,7 +259,7 @@ func (s *shard) leave() {
 	s.culprit = nil
 	s.deadline = 0
 	if s.timedTurn {
-		s.count.turnTimes.observe(s.rim.now() - s.enteredAt)
+		s.count.turnTimes.observe(s.env.now() - s.enteredAt)
 	}
 	s.entries.Store(s.entries.Load() + 1)
 }
@@ -268,7 +268,7 @@ func (s *shard) leave() {
 // turn has left is done: which lanes had been taken off the bell is not known any more, so all are looked at.
 func (s *shard) survive(p any) {
 	s.count.panics.Add(1)
-	s.rim.panic(p)
+	s.env.panic(p)
 	s.undelivered = 0 // of a pass that has lost its count
 	if s.hosted != nil {
 		s.hosted.abandon()

@@ -33,7 +33,7 @@ func newStage(loops int, change func(*bounds)) *stage {
 	st.hub.clientsMax.Store(100)
 	st.hub.hash = func(group string) uint64 { return uint64(group[0] - '0') }
 	for i, s := range st.hub.shards {
-		s.rim = rim{
+		s.env = env{
 			now: st.now, yield: func() {}, shut: func(int) {}, panic: func(any) {},
 			wake: func() { st.wakes[i] = true },
 			kick: func() { st.kicks[i] = true },
@@ -387,14 +387,14 @@ func TestATurnsPassesKeepTheirBudget(t *testing.T) {
 			h := fakeHub(1)
 			s := h.shards[0]
 			var nanos int64
-			s.rim.send = func(_ int, p []byte) sent { nanos += sendNanos; return sent{n: len(p)} }
+			s.env.send = func(_ int, p []byte) sent { nanos += sendNanos; return sent{n: len(p)} }
 			s.bounds.groupsPerClient = 1 << 20
 			frame := wsproto.AppendFrame(nil, wsproto.OpText, []byte("x"))
 			for i := range 2000 {
 				say(s, h.openFake(0), fmt.Sprintf(`{"cmd":"add_group","group_id":"%d"}`, i%groups))
 			}
 			kicks := 0
-			s.rim.kick, s.rim.now = func() { kicks++ }, func() int64 { return nanos }
+			s.env.kick, s.env.now = func() { kicks++ }, func() int64 { return nanos }
 			for _, g := range s.groups.m {
 				s.gather(g, frame)
 			}
@@ -449,7 +449,7 @@ func TestAStopWaitsForWhoStillTakesItsLastBytes(t *testing.T) {
 	st := newStage(1, nil)
 	s := st.hub.shards[0]
 	cuts := 0
-	s.rim.cut = func(c conn) {
+	s.env.cut = func(c conn) {
 		cuts++
 		s.closed(c.(*laggard).client)
 	}

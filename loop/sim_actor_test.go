@@ -478,7 +478,7 @@ func (w *world) checkEnd() {
 		a.flushOrder()
 		a.saw = map[string][]int{}
 	}
-	w.tap.checkEnd()
+	w.feed.checkEnd()
 	w.must(w.patient == nil || w.patient.message == nil, "a publish waits for room that there is")
 	for group, lists := range w.order {
 		w.checkOneOrder(group, lists)

@@ -58,7 +58,7 @@ type world struct {
 	sent      []*simMessage
 	before    []kickState
 	kickRan   bool
-	tap       *simTap // nil: this world has none
+	feed      *simFeed // nil: this world has none
 	patient   *simWaiter
 	stranger  bool   // somebody who is no actor may publish
 	exactGaps uint64 // messages that were dropped, in a world where every client has told how many
@@ -115,7 +115,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	w.wakes, w.kicks = make([]bool, loops), make([]bool, loops)
 	portable := w.rng.IntN(4) == 0
 	for i, s := range w.hub.shards {
-		s.rim = rim{
+		s.env = env{
 			now:   func() int64 { w.nanos += 50; return w.nanos },
 			wake:  func() { w.wakes[i] = true },
 			kick:  func() { w.must(!w.kicks[i], "two kicks under way on loop %d", i); w.kicks[i] = true },
@@ -127,12 +127,12 @@ func newWorld(t *testing.T, seed uint64) *world {
 			panic: func(p any) { panic(fmt.Sprintf("seed %d step %d: %v", w.seed, w.step, p)) },
 		}
 		if portable {
-			s.rim.send = nil
+			s.env.send = nil
 		}
 	}
 	w.port, _ = w.hub.NewPort()
 	if w.chance(50) {
-		w.tap = w.newTap()
+		w.feed = w.newFeed()
 	}
 	for i := range pick(1, 3, 6) {
 		w.groups = append(w.groups, fmt.Sprintf("group-%d", i))
@@ -159,7 +159,7 @@ func (w *world) changeBounds() {
 	w.hub.bounds.Store(&b)
 	for i, s := range w.hub.shards {
 		s.calls.add(func(s *shard) { s.adopt(&b) })
-		w.hub.rouse(i)
+		w.hub.wake(i)
 	}
 }
 
@@ -188,12 +188,12 @@ func (w *world) run() {
 		}
 		w.checkKicks()
 		w.checkBounds()
-		w.checkRolls()
+		w.checkHeadcounts()
 	}
 	for _, a := range w.actors {
 		a.stalled = false
 	}
-	w.tap.wakeUp()
+	w.feed.wakeUp()
 	w.settle()
 	w.hub.beat() // a client that has nothing else to hear is told of its gap by the next tick
 	w.settle()
@@ -250,7 +250,7 @@ func (w *world) event() {
 	case n < 97:
 		w.publishPatiently()
 	case n < 98 && w.chance(95):
-		w.tap.event()
+		w.feed.event()
 	case n < 98:
 		w.limitAddresses(w.rng.IntN(4))
 	case n < 99 && !w.calm && w.chance(30):
@@ -323,7 +323,7 @@ func (w *world) round() {
 		w.kick(i)
 	}
 	w.retryPatiently()
-	w.tap.take(1 << 20)
+	w.feed.take(1 << 20)
 	for _, a := range w.actors {
 		a.deliver(1 << 20)
 		a.sock.writable()
@@ -342,7 +342,7 @@ func (w *world) progress() (n uint64) {
 	for _, a := range w.actors {
 		n += uint64(a.readBytes)
 	}
-	return n + w.tap.taken()
+	return n + w.feed.taken()
 }
 
 func (w *world) publishByPort() {
@@ -375,15 +375,15 @@ func (w *world) checkBounds() {
 	}
 }
 
-// checkRolls holds every roll against the bound, and against the places that somebody has: a member, or a client that is
+// checkHeadcounts holds every headcount against the bound, and against the places that somebody has: a member, or a client that is
 // still to be told. It is so at every moment, not only at rest.
-func (w *world) checkRolls() {
+func (w *world) checkHeadcounts() {
 	b := w.hub.bounds.Load()
-	places, rolls := map[string]int{}, map[string]int{}
+	places, headcounts := map[string]int{}, map[string]int{}
 	for _, s := range w.hub.shards {
 		for name, g := range s.groups.m {
 			places[name] += len(g.members)
-			w.must(len(g.members) == 0 || g.roll != nil, "group %s has members on loop %d and no roll", name, s.index)
+			w.must(len(g.members) == 0 || g.headcount != nil, "group %s has members on loop %d and no headcount", name, s.index)
 		}
 		for _, down := range s.down {
 			for i := range down.len() {
@@ -396,19 +396,19 @@ func (w *world) checkRolls() {
 	begun := 0
 	for _, s := range w.hub.shards {
 		for name, hg := range s.home.groups.m {
-			rolls[name] = int(hg.roll.members.Load())
-			w.must(rolls[name] == places[name], "group %s: %d on the roll, %d places taken", name, rolls[name], places[name])
-			w.must(w.changing || b.members == 0 || rolls[name] <= b.members, "group %s: %d members, bound %d", name, rolls[name], b.members)
-			if rolls[name] > 0 {
+			headcounts[name] = int(hg.headcount.members.Load())
+			w.must(headcounts[name] == places[name], "group %s: %d on the headcount, %d places taken", name, headcounts[name], places[name])
+			w.must(w.changing || b.members == 0 || headcounts[name] <= b.members, "group %s: %d members, bound %d", name, headcounts[name], b.members)
+			if headcounts[name] > 0 {
 				begun++
 			}
 			for _, l := range hg.locals {
-				w.must(l.g.roll == nil || l.g.roll == &hg.roll, "group %s: loop %d has another roll", name, l.loop)
+				w.must(l.g.headcount == nil || l.g.headcount == &hg.headcount, "group %s: loop %d has another headcount", name, l.loop)
 			}
 		}
 	}
 	for name, n := range places {
-		w.must(rolls[name] == n, "group %s: %d places taken, %d on the roll", name, n, rolls[name])
+		w.must(headcounts[name] == n, "group %s: %d places taken, %d on the headcount", name, n, headcounts[name])
 	}
 	w.must(int(w.hub.census.groups.Load()) == begun, "%d groups counted, %d have members", w.hub.census.groups.Load(), begun)
 	w.must(w.changing || b.groups == 0 || begun <= b.groups, "%d groups, bound %d", begun, b.groups)
@@ -681,7 +681,7 @@ func (s *simSum) add(w *world) {
 	s.slow += t.SlowClosed
 	s.deliveries += t.Deliveries
 	s.shared += t.Published
-	s.tapped += w.tap.taken()
+	s.tapped += w.feed.taken()
 	if w.patient != nil {
 		s.waited += uint64(w.patient.waits)
 	}
@@ -699,9 +699,9 @@ func (s *simSum) check(t *testing.T) {
 		s.deliveries, s.shared, s.refusedBy, s.slow, s.evicted, s.away)
 	t.Logf("gaps %d for %d messages, %d of them counted by all clients; closed for unfinished messages: %d large, %d late",
 		s.gaps, s.dropped, s.exact, s.fragments, s.late)
-	t.Logf("taps heard %d, waits for room %d", s.tapped, s.waited)
+	t.Logf("feeds heard %d, waits for room %d", s.tapped, s.waited)
 	if s.tapped == 0 || s.waited == 0 {
-		t.Errorf("the worlds were too quiet: taps heard %d, waits for room %d", s.tapped, s.waited)
+		t.Errorf("the worlds were too quiet: feeds heard %d, waits for room %d", s.tapped, s.waited)
 	}
 	if s.evicted == 0 || s.away == 0 {
 		t.Errorf("the worlds were too roomy: handshakes evicted %d, refused by address %d", s.evicted, s.away)

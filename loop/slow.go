@@ -184,7 +184,7 @@ func (s *shard) relieve() {
 	if held <= share {
 		for i, other := range s.hub.shards {
 			if other.outboxes.Load() > share {
-				s.hub.rouse(i)
+				s.hub.wake(i)
 			}
 		}
 		return

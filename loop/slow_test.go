@@ -299,7 +299,7 @@ func (c *roundingConn) Write(p []byte) (int, error) {
 func TestAnOutboxTakesLittleMoreThanItCounts(t *testing.T) {
 	st := newStage(1, nil)
 	s := st.hub.shards[0]
-	s.rim.send = func(int, []byte) sent { return sent{errno: syscall.EAGAIN} }
+	s.env.send = func(int, []byte) sent { return sent{errno: syscall.EAGAIN} }
 	for _, bytes := range []int{5000, 66_000, 130_000, 1<<20 + 10} {
 		c := &roundingConn{}
 		c.client = &client{shard: s, conn: c, state: stateOpen}

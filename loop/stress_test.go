@@ -29,7 +29,7 @@ func TestNothingStaysBehindWhenLoopsMeetInFullLanes(t *testing.T) {
 	var all []*stressLoop
 	for _, s := range h.shards {
 		l := &stressLoop{shard: s, woken: make(chan struct{}, 1), jobs: make(chan func()), over: make(chan struct{})}
-		s.rim = rim{
+		s.env = env{
 			now:   func() int64 { return int64(time.Since(started)) },
 			wake:  func() { l.woken <- struct{}{} },
 			kick:  func() { l.kicked = true },

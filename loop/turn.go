@@ -6,7 +6,7 @@ import "math/bits"
 //
 //	sweep    cut the doomed, bury the dead
 //	work     host homes (up lanes), drain down lanes (gather), parking; release groups without members
-//	rouse    wake the loops that were given something
+//	wake    wake the loops that were given something
 //	passes   send what has gathered, within the budget
 //
 // So a client is never closed while a members slice is walked, and a message that comes during a pass joins the next
@@ -31,8 +31,8 @@ func (s *shard) act(mayPass bool) {
 		s.flushOut()
 		s.sweep()
 		s.work()
-		s.rouseOthers()
-		s.flushOut() // after rouseOthers: they begin while this loop writes
+		s.wakeOthers()
+		s.flushOut() // after wakeOthers: they begin while this loop writes
 		if !s.runPasses() && len(s.doomed) == 0 && len(s.dead) == 0 {
 			break
 		}
@@ -85,7 +85,7 @@ func (s *shard) host(index int) (moved bool) {
 	for round := 0; h.called() && h.held.CompareAndSwap(false, true); round++ {
 		s.hosted = h
 		moved = h.work() || moved
-		s.rouse |= h.takeRouse()
+		s.toWake |= h.takeWake()
 		s.letGo()
 		if round == hostRoundsMax { // other loops keep it busy, and this one has clients of its own
 			if h.called() {
@@ -145,7 +145,7 @@ func (s *shard) deliver(d *delivery) {
 	if d.frame != nil && len(d.local.members) > 0 {
 		s.gather(d.local, d.frame)
 		if d.at != 0 {
-			s.count.laneWaits.observe(d.at.until(s.rim.now()))
+			s.count.laneWaits.observe(d.at.until(s.env.now()))
 		}
 	}
 	if d.client != nil {
@@ -204,12 +204,12 @@ func (s *shard) unpark() (moved bool) {
 	return moved
 }
 
-// rouseOthers wakes the loops that were given something. This loop needs no bell: work ran until nothing moved.
-func (s *shard) rouseOthers() {
-	todo := s.rouse &^ (1 << s.index)
-	s.rouse = 0
+// wakeOthers wakes the loops that were given something. This loop needs no bell: work ran until nothing moved.
+func (s *shard) wakeOthers() {
+	todo := s.toWake &^ (1 << s.index)
+	s.toWake = 0
 	for ; todo != 0; todo &= todo - 1 {
-		s.hub.rouse(bits.TrailingZeros64(todo))
+		s.hub.wake(bits.TrailingZeros64(todo))
 	}
 }
 
@@ -217,7 +217,7 @@ func (s *shard) rouseOthers() {
 func (s *shard) kick() {
 	if !s.kicked {
 		s.kicked = true
-		s.rim.kick()
+		s.env.kick()
 	}
 }
 
@@ -237,7 +237,7 @@ func (s *shard) doom(c *client) {
 func (s *shard) sweep() {
 	for i := 0; i < len(s.doomed); i++ {
 		if c := s.doomed[i]; c.state == stateDoomed {
-			s.rim.cut(c.conn)
+			s.env.cut(c.conn)
 			if c.state != stateDead { // the connection was gone before gnet told us
 				c.state = stateDead
 				s.dead = append(s.dead, c)

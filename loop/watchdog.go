@@ -46,7 +46,7 @@ const (
 func (w *watchdog) learn() {
 	for i, s := range w.hub.shards {
 		s.calls.add(func(s *shard) { w.goroutines[s.index].Store(goroutineID()) })
-		w.hub.rouse(i)
+		w.hub.wake(i)
 	}
 }
 

@@ -100,7 +100,7 @@ func TestASlowTurnIsLoggedWithTheStackOfItsLoop(t *testing.T) {
 	for i, f := range []func(<-chan struct{}){nil, heldUpOnPurpose, nil} {
 		if f != nil {
 			hub.shards[i].calls.add(func(*shard) { f(goOn) })
-			hub.rouse(i)
+			hub.wake(i)
 		}
 	}
 	awaited(t, "the slow turn is logged", func() bool { return strings.Contains(log.String(), "busy with one callback") })

@@ -66,7 +66,7 @@ var confined = []struct {
 var impure = []struct{ what, why string }{
 	{"net", "no socket"}, {"net/http", "no socket, and it would come into every program that speaks frames"},
 	{"os", "no files, no environment"}, {"os/signal", "no process"}, {"syscall", "no kernel"},
-	{"time", "time is handed in"}, {"context", "nothing here waits"}, {"log", "the rim logs"}, {"log/slog", "the rim logs"},
+	{"time", "time is handed in"}, {"context", "nothing here waits"}, {"log", "the caller logs"}, {"log/slog", "the rim logs"},
 	{"sync", "one goroutine at a time is the caller's duty"}, {"sync/atomic", "one goroutine at a time is the caller's duty"},
 	{"runtime", "no scheduling"}, {"math/rand", "randomness is handed in"}, {"math/rand/v2", "randomness is handed in"},
 	{"crypto/rand", "randomness is handed in"}, {"io", "bytes in, bytes out; nothing that can block"},

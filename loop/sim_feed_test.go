@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// simTap takes from a world's tap, now and then and not always to the end, and only when it was woken: a wake-up that is
-// lost leaves something behind, and the world does not come to its end. A nil simTap is a world without one.
-type simTap struct {
+// simFeed takes from a world's feed, now and then and not always to the end, and only when it was woken: a wake-up that is
+// lost leaves something behind, and the world does not come to its end. A nil simFeed is a world without one.
+type simFeed struct {
 	w       *world
-	tap     *Tap
+	feed    *Feed
 	stalled bool
 	more    bool // what was last taken was all that was asked for
 	heard   map[int]bool
@@ -17,14 +17,14 @@ type simTap struct {
 	lastSeq map[string]uint64
 }
 
-func (w *world) newTap() *simTap {
-	tap, err := w.hub.NewTap()
-	w.must(err == nil, "tap: %v", err)
-	return &simTap{w: w, tap: tap, heard: map[int]bool{}, order: map[string][]int{}, lastSeq: map[string]uint64{}}
+func (w *world) newFeed() *simFeed {
+	feed, err := w.hub.NewFeed()
+	w.must(err == nil, "feed: %v", err)
+	return &simFeed{w: w, feed: feed, heard: map[int]bool{}, order: map[string][]int{}, lastSeq: map[string]uint64{}}
 }
 
-// event is what may happen to who takes from a tap.
-func (s *simTap) event() {
+// event is what may happen to who takes from a feed.
+func (s *simFeed) event() {
 	switch {
 	case s == nil:
 	case s.w.chance(20):
@@ -34,13 +34,13 @@ func (s *simTap) event() {
 	}
 }
 
-func (s *simTap) wakeUp() {
+func (s *simFeed) wakeUp() {
 	if s != nil {
 		s.stalled = false
 	}
 }
 
-func (s *simTap) taken() uint64 {
+func (s *simFeed) taken() uint64 {
 	if s == nil {
 		return 0
 	}
@@ -48,18 +48,18 @@ func (s *simTap) taken() uint64 {
 }
 
 // take is Take where it would not wait.
-func (s *simTap) take(max int) {
+func (s *simFeed) take(max int) {
 	if s == nil || s.stalled {
 		return
 	}
 	select {
-	case <-s.tap.awake:
+	case <-s.feed.awake:
 	default:
 		if !s.more {
 			return
 		}
 	}
-	got := s.tap.collect(nil, max)
+	got := s.feed.collect(nil, max)
 	s.more = len(got) == max
 	for _, p := range got {
 		s.hear(p)
@@ -67,31 +67,31 @@ func (s *simTap) take(max int) {
 }
 
 // hear holds a publication against what was sent.
-func (s *simTap) hear(p Publication) {
+func (s *simFeed) hear(p Publication) {
 	w, text := s.w, string(p.Message)
 	if w.stranger && !strings.HasPrefix(text, "m|") {
 		return
 	}
 	part := strings.SplitN(text, "|", 5)
-	w.must(len(part) == 5, "tap: garbled %q", text)
+	w.must(len(part) == 5, "feed: garbled %q", text)
 	number, _ := strconv.Atoi(part[1])
-	w.must(number < len(w.sent) && w.sent[number].text == text && w.sent[number].group == p.Group, "tap: garbled %q", text)
+	w.must(number < len(w.sent) && w.sent[number].text == text && w.sent[number].group == p.Group, "feed: garbled %q", text)
 	m := w.sent[number]
-	w.must(!s.heard[number], "tap: message %d twice", number)
-	w.must((p.Token == any(m)) == m.patient, "tap: message %d has token %v", number, p.Token)
-	w.must(p.Seq == 0 || p.Seq == 1 || p.Seq > s.lastSeq[p.Group], "tap: message %d of %s has number %d after %d",
+	w.must(!s.heard[number], "feed: message %d twice", number)
+	w.must((p.Token == any(m)) == m.patient, "feed: message %d has token %v", number, p.Token)
+	w.must(p.Seq == 0 || p.Seq == 1 || p.Seq > s.lastSeq[p.Group], "feed: message %d of %s has number %d after %d",
 		number, p.Group, p.Seq, s.lastSeq[p.Group])
 	s.heard[number], s.lastSeq[p.Group] = true, p.Seq
 	s.order[p.Group] = append(s.order[p.Group], number)
 }
 
-// checkEnd: the tap has heard all that was accepted, and in the order that members saw.
-func (s *simTap) checkEnd() {
+// checkEnd: the feed has heard all that was accepted, and in the order that members saw.
+func (s *simFeed) checkEnd() {
 	if s == nil {
 		return
 	}
 	for _, m := range s.w.sent {
-		s.w.must(!m.accepted || s.heard[m.number], "tap: message %d of %s, accepted, was not heard", m.number, m.group)
+		s.w.must(!m.accepted || s.heard[m.number], "feed: message %d of %s, accepted, was not heard", m.number, m.group)
 	}
 	for group, saw := range s.order {
 		s.w.order[group] = append(s.w.order[group], saw)

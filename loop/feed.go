@@ -9,18 +9,18 @@ import (
 	"ringcast/wsproto"
 )
 
-// Tap hears of every publish that is accepted, from clients and ports alike, each group's in the order that its members
+// Feed hears of every publish that is accepted, from clients and ports alike, each group's in the order that its members
 // see: for a bus that carries groups to other programs. It is a port too; what is published through it with a token comes
 // out of it with that token, so that its owner knows its own again.
 //
-//	home ──► tap's lane from that home ──► Take
+//	home ──► feed's lane from that home ──► Take
 //
 // These are down lanes in the sense of lane.go: serving one never needs room in any lane, as long as whoever calls Take
-// waits for none between two calls. A home that finds one full leaves the request where it is, so a tap that is not
-// taken from holds up every publish; a tap that is closed none.
+// waits for none between two calls. A home that finds one full leaves the request where it is, so a feed that is not
+// taken from holds up every publish; a feed that is closed none.
 //
 // One goroutine calls Take; the port's methods and Close are any goroutine's.
-type Tap struct {
+type Feed struct {
 	*Port
 
 	lanes []*lane[Publication] // from each home
@@ -32,7 +32,7 @@ type Tap struct {
 	first int    // the home whose lane comes first
 }
 
-// Publication is one accepted publish, as a tap hears it.
+// Publication is one accepted publish, as a feed hears it.
 type Publication struct {
 	Group   string
 	Message []byte // what members receive; shared with them, so it must not be written
@@ -45,47 +45,47 @@ func (p *Publication) bytes() int { return publicationBytes + len(p.Message) + l
 
 const publicationBytes = int(unsafe.Sizeof(Publication{}))
 
-// ErrTapped says that there is a tap already. One is enough: each more would be one more that can hold up all publishes.
-var ErrTapped = errors.New("the hub has a tap already")
+// ErrFeedTaken says that there is a feed already. One is enough: each more would be one more that can hold up all publishes.
+var ErrFeedTaken = errors.New("the hub has a feed already")
 
-// NewTap makes the hub's tap, which hears of what is accepted from now on. It has to be taken from until it is closed.
-func (h *Hub) NewTap() (*Tap, error) {
-	if h.tap.Load() != nil {
-		return nil, ErrTapped
+// NewFeed makes the hub's feed, which hears of what is accepted from now on. It has to be taken from until it is closed.
+func (h *Hub) NewFeed() (*Feed, error) {
+	if h.feed.Load() != nil {
+		return nil, ErrFeedTaken
 	}
 	port, err := h.NewPort()
 	if err != nil {
 		return nil, err
 	}
-	t := &Tap{Port: port, awake: make(chan struct{}, 1)}
+	t := &Feed{Port: port, awake: make(chan struct{}, 1)}
 	b := h.bounds.Load()
 	for range h.shards {
 		t.lanes = append(t.lanes, newLane[Publication](b.laneSlots, b.laneBytes))
 	}
-	if !h.tap.CompareAndSwap(nil, t) {
-		return nil, ErrTapped
+	if !h.feed.CompareAndSwap(nil, t) {
+		return nil, ErrFeedTaken
 	}
 	for _, s := range h.shards {
-		s.home.tap.Store(t)
+		s.home.feed.Store(t)
 	}
 	return t, nil
 }
 
-// Close ends the tap: what it has not given out yet is forgotten, and no publish waits for it any more.
-func (t *Tap) Close() {
-	if !t.hub.tap.CompareAndSwap(t, nil) {
+// Close ends the feed: what it has not given out yet is forgotten, and no publish waits for it any more.
+func (t *Feed) Close() {
+	if !t.hub.feed.CompareAndSwap(t, nil) {
 		return
 	}
 	for i, s := range t.hub.shards {
-		s.home.tap.Store(nil)
+		s.home.feed.Store(nil)
 		s.home.room.Store(true) // a request may wait for room in a lane that there is no more
-		t.hub.rouse(i)
+		t.hub.wake(i)
 	}
 }
 
 // Take appends what was published to into, and waits while there is nothing. The error is ctx's, or ErrStopping when the
 // loops have ended.
-func (t *Tap) Take(ctx context.Context, into []Publication) ([]Publication, error) {
+func (t *Feed) Take(ctx context.Context, into []Publication) ([]Publication, error) {
 	for {
 		if got := t.collect(into, takeMax); len(got) > len(into) {
 			return got, nil
@@ -111,7 +111,7 @@ func (t *Tap) Take(ctx context.Context, into []Publication) ([]Publication, erro
 const takeMax = 256
 
 // collect appends at most max of what lies in the lanes.
-func (t *Tap) collect(into []Publication, max int) []Publication {
+func (t *Feed) collect(into []Publication, max int) []Publication {
 	t.bell.answer()
 	todo := take(&t.bell.down) | t.left
 	t.left = 0
@@ -132,15 +132,15 @@ func (t *Tap) collect(into []Publication, max int) []Publication {
 		}
 		if drained > 0 && lane.takeAwaited() {
 			t.hub.shards[from].home.room.Store(true)
-			t.hub.rouse(from)
+			t.hub.wake(from)
 		}
 	}
 	return into
 }
 
-// The home's side. A home without a tap has none of this.
+// The home's side. A home without a feed has none of this.
 
-// publication is what the tap is to hear of r.
+// publication is what the feed is to hear of r.
 func publication(r *request) Publication {
 	p := Publication{Group: r.group, Message: wsproto.TextPayload(r.frame)}
 	if r.via != nil {
@@ -149,13 +149,13 @@ func publication(r *request) Publication {
 	return p
 }
 
-// fits asks for room in a home's lane to the tap, and asks to be called when there is none.
-func (t *Tap) fits(home int, p *Publication) bool {
+// fits asks for room in a home's lane to the feed, and asks to be called when there is none.
+func (t *Feed) fits(home int, p *Publication) bool {
 	return t.lanes[home].fits(p.bytes()) || t.lanes[home].await(p.bytes())
 }
 
 // hear hands over a publication for which there is room, and wakes who takes.
-func (t *Tap) hear(home int, p Publication) {
+func (t *Feed) hear(home int, p Publication) {
 	t.lanes[home].send(p, p.bytes())
 	note(&t.bell.down, home)
 	if t.bell.mustWake() {

@@ -9,14 +9,14 @@ import (
 
 // Loops that really run at once, and a home for each group: no bound is passed for a moment, and what has left is counted
 // no more.
-func TestRollsAreExactWhenLoopsMeet(t *testing.T) {
+func TestHeadcountsAreExactWhenLoopsMeet(t *testing.T) {
 	const loops = 6
 	rounds := 200_000
 	if invariants {
 		rounds /= 20
 	}
 	type counted struct {
-		roll
+		headcount
 		home sync.Mutex // whoever holds it is the home
 		in   atomic.Int64
 	}
@@ -32,7 +32,7 @@ func TestRollsAreExactWhenLoopsMeet(t *testing.T) {
 				got := g.enter(b)
 				if got == isEmpty {
 					g.home.Lock()
-					why, ok := n.enter(&g.roll, b)
+					why, ok := n.enter(&g.headcount, b)
 					if got = entered; !ok {
 						got = isFull
 					}
@@ -54,7 +54,7 @@ func TestRollsAreExactWhenLoopsMeet(t *testing.T) {
 					t.Errorf("%d groups while one has members, bound %d", groups, b.groups)
 				}
 				g.in.Add(-1)
-				n.leave(&g.roll)
+				n.leave(&g.headcount)
 			}
 		})
 	}
@@ -75,7 +75,7 @@ func TestRollsAreExactWhenLoopsMeet(t *testing.T) {
 // Two that come to an empty group at the same time both get in, though there may be only one group.
 func TestWhoMeetsAGroupsBeginningIsNotRefused(t *testing.T) {
 	var n census
-	var r roll
+	var r headcount
 	var home sync.Mutex
 	b := &bounds{groups: 1}
 	for range 20_000 {

@@ -6,7 +6,7 @@ import (
 	"ringcast/wsproto"
 )
 
-// roll is the number of a group's members on all loops. It stands at the home with the group; each loop with members gets
+// headcount is the number of a group's members on all loops. It stands at the home with the group; each loop with members gets
 // a pointer to it with the home's word, and from then on counts there itself. So a bound on members is exact, and only
 // the first of a loop have to wait for the home.
 //
@@ -15,12 +15,12 @@ import (
 //
 // Only the home takes the first place: a group must have been counted in the census by then, and two loops that begin one
 // group at the same time would each see the other's half.
-type roll struct{ members atomic.Int64 }
+type headcount struct{ members atomic.Int64 }
 
 // census is the number of groups with members in the whole server.
 type census struct{ groups atomic.Int64 }
 
-// entry is what became of an attempt to enter a roll.
+// entry is what became of an attempt to enter a headcount.
 type entry uint8
 
 const (
@@ -31,7 +31,7 @@ const (
 
 // enter takes a place in a group that has members. Any goroutine. Compare-and-swap, not add and take back: whoever looks
 // in between would be refused a place that is free.
-func (r *roll) enter(b *bounds) entry {
+func (r *headcount) enter(b *bounds) entry {
 	for {
 		members := r.members.Load()
 		switch {
@@ -46,7 +46,7 @@ func (r *roll) enter(b *bounds) entry {
 }
 
 // enter takes a place in a group, the first one too, or says what is full. For the group's home alone.
-func (n *census) enter(r *roll, b *bounds) (why refusal, ok bool) {
+func (n *census) enter(r *headcount, b *bounds) (why refusal, ok bool) {
 	switch r.enter(b) {
 	case entered:
 		return 0, true
@@ -74,9 +74,9 @@ func (n *census) begin(b *bounds) bool {
 }
 
 // leave gives a place back. Any goroutine.
-func (n *census) leave(r *roll) {
+func (n *census) leave(r *headcount) {
 	left := r.members.Add(-1)
-	assert(left >= 0, "roll: more have left a group than were in it")
+	assert(left >= 0, "headcount: more have left a group than were in it")
 	if left == 0 {
 		n.groups.Add(-1)
 	}

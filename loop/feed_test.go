@@ -8,29 +8,29 @@ import (
 	"testing"
 )
 
-func TestATapHearsWhatMembersHearInTheirOrder(t *testing.T) {
+func TestAFeedHearsWhatMembersHearInTheirOrder(t *testing.T) {
 	s := startServer(t, Config{Loops: 3})
-	tap, err := s.Hub().NewTap()
+	feed, err := s.Hub().NewFeed()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tap.Close()
-	if _, err := s.Hub().NewTap(); err != ErrTapped {
-		t.Errorf("a second tap: got %v, want ErrTapped", err)
+	defer feed.Close()
+	if _, err := s.Hub().NewFeed(); err != ErrFeedTaken {
+		t.Errorf("a second feed: got %v, want ErrFeedTaken", err)
 	}
 	const each = 300
 	members := joinAll(t, s, 4)
 	go members[0].sendNumbered(0, each)
 	go func() {
 		for i := range each {
-			tap.PublishWait(context.Background(), "g", fmt.Appendf(nil, "1 %d", i), i+1)
+			feed.PublishWait(context.Background(), "g", fmt.Appendf(nil, "1 %d", i), i+1)
 		}
 	}()
 	var heard []string
 	var seq uint64
 	tokens := 0
 	for len(heard) < 2*each {
-		got, err := tap.Take(within(t), nil)
+		got, err := feed.Take(within(t), nil)
 		if err != nil {
 			t.Fatalf("after %d: %v", len(heard), err)
 		}
@@ -49,7 +49,7 @@ func TestATapHearsWhatMembersHearInTheirOrder(t *testing.T) {
 	}
 	for _, got := range hear(t, members, 2*each) {
 		if !slices.Equal(got, heard) {
-			t.Fatalf("a member and the tap heard different things: %q and %q", got, heard)
+			t.Fatalf("a member and the feed heard different things: %q and %q", got, heard)
 		}
 	}
 	if tokens != each {
@@ -59,7 +59,7 @@ func TestATapHearsWhatMembersHearInTheirOrder(t *testing.T) {
 
 func TestWhoWaitsForRoomIsWokenOrGivesUp(t *testing.T) {
 	s := startServer(t, Config{Loops: 1})
-	tap, err := s.Hub().NewTap() // nobody takes from it, so publishes come to a halt
+	feed, err := s.Hub().NewFeed() // nobody takes from it, so publishes come to a halt
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,77 +87,77 @@ func TestWhoWaitsForRoomIsWokenOrGivesUp(t *testing.T) {
 		go func() { done <- port.PublishWait(within(t), "g", []byte("y"), nil) }()
 	}
 	if s.Hub().Snapshot().Total().LaneDepth == 0 {
-		t.Error("lane depth with a tap that nobody takes from: got 0")
+		t.Error("lane depth with a feed that nobody takes from: got 0")
 	}
-	tap.Close()
-	tap.Close()
+	feed.Close()
+	feed.Close()
 	for range waiters {
 		if err := <-done; err != nil {
 			t.Errorf("a waiter: got %v", err)
 		}
 	}
-	if _, err := tap.Take(canceled, nil); !errors.Is(err, context.Canceled) {
+	if _, err := feed.Take(canceled, nil); !errors.Is(err, context.Canceled) {
 		// What had come before the end may still be taken.
 		if err != nil {
-			t.Errorf("a tap that is closed: got %v", err)
+			t.Errorf("a feed that is closed: got %v", err)
 		}
 	}
-	again, err := s.Hub().NewTap()
+	again, err := s.Hub().NewFeed()
 	if err != nil {
-		t.Fatalf("a tap after the first was closed: got %v", err)
+		t.Fatalf("a feed after the first was closed: got %v", err)
 	}
 	again.Close()
 }
 
-func TestATapAndItsWaitersEndWithTheServer(t *testing.T) {
+func TestAFeedAndItsWaitersEndWithTheServer(t *testing.T) {
 	s := startServer(t, Config{Loops: 2})
-	tap, err := s.Hub().NewTap()
+	feed, err := s.Hub().NewFeed()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := tap.Publish("g", []byte("last")); err != nil {
+	if err := feed.Publish("g", []byte("last")); err != nil {
 		t.Fatal(err)
 	}
 	stopped := make(chan error, 1)
 	go func() { stopped <- s.Stop(within(t)) }()
-	got, err := tap.Take(within(t), nil)
+	got, err := feed.Take(within(t), nil)
 	if err != nil || len(got) != 1 || string(got[0].Message) != "last" {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	if err := <-stopped; err != nil {
 		t.Errorf("stop: got %v", err)
 	}
-	if _, err := tap.Take(within(t), nil); err != ErrStopping {
+	if _, err := feed.Take(within(t), nil); err != ErrStopping {
 		t.Errorf("got %v, want ErrStopping", err)
 	}
-	if err := tap.PublishWait(within(t), "g", []byte("x"), nil); err != ErrStopping {
+	if err := feed.PublishWait(within(t), "g", []byte("x"), nil); err != ErrStopping {
 		t.Errorf("got %v, want ErrStopping", err)
 	}
 }
 
-func TestAHomeThatIsAlwaysFullLeavesTheOthersTheirTurnAtTheTap(t *testing.T) {
+func TestAHomeThatIsAlwaysFullLeavesTheOthersTheirTurnAtTheFeed(t *testing.T) {
 	const homes = 3
 	s := startServer(t, Config{Loops: homes})
-	tap, err := s.Hub().NewTap()
+	feed, err := s.Hub().NewFeed()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tap.Close()
+	defer feed.Close()
 	fill := func(home int) {
-		for p := (Publication{Group: "g"}); tap.lanes[home].fits(p.bytes()); {
-			tap.hear(home, p)
+		for p := (Publication{Group: "g"}); feed.lanes[home].fits(p.bytes()); {
+			feed.hear(home, p)
 		}
 	}
 	for full := range homes {
 		for home := range homes {
 			if home != full {
-				tap.hear(home, Publication{Group: "other"})
+				feed.hear(home, Publication{Group: "other"})
 			}
 		}
 		others := 0
 		for range homes {
 			fill(full)
-			for _, p := range tap.collect(nil, takeMax) {
+			for _, p := range feed.collect(nil, takeMax) {
 				if p.Group == "other" {
 					others++
 				}
@@ -166,7 +166,7 @@ func TestAHomeThatIsAlwaysFullLeavesTheOthersTheirTurnAtTheTap(t *testing.T) {
 		if others != homes-1 {
 			t.Errorf("beside home %d: got %d of the others' publications, want %d", full, others, homes-1)
 		}
-		for len(tap.collect(nil, takeMax)) > 0 {
+		for len(feed.collect(nil, takeMax)) > 0 {
 		}
 	}
 }
