@@ -28,7 +28,7 @@ soak: ## a server under every kind of client for SOAK (20m); fails on drift
 	SOAK=$(SOAK) go test -count=1 -timeout 0 -v -run TestSoak ./test
 
 fuzz: ## every fuzz target for FUZZTIME (20s)
-	@set -e; for target in wsproto:FuzzHandshake wsproto:FuzzProxy wsproto:FuzzReader wsproto:FuzzCommand loop:FuzzShard bus:FuzzFrame bus:FuzzValue; do \
+	@set -e; for target in wsproto:FuzzHandshake wsproto:FuzzProxy wsproto:FuzzReader dialect:FuzzCommand loop:FuzzShard bus:FuzzFrame bus:FuzzValue; do \
 		echo "== $$target for $(FUZZTIME)"; \
 		go test ./$${target%%:*} -run '^$$' -fuzz "^$${target##*:}$$" -fuzztime $(FUZZTIME); \
 	done
@@ -37,14 +37,14 @@ lint: ## formatting, vet, staticcheck
 	@out=$$(gofmt -l .); test -z "$$out" || { echo "gofmt would change:"; echo "$$out"; exit 1; }
 	go vet ./...
 	go vet -tags invariants ./...
-	GOOS=darwin go vet . ./cli ./loop ./bus ./api ./wsproto # what stands in files for other systems
+	GOOS=darwin go vet . ./cli ./loop ./bus ./api ./dialect ./wsproto # what stands in files for other systems
 	go run $(STATICCHECK) ./...
 
 browser: ## the tests in a real browser; fails where there is none
 	RINGCAST_BROWSER=require go test -count=1 -run Browser ./test
 
 bench: ## Go benchmarks of the parts; the server is measured by `go run ./bench`
-	go test -run '^$$' -bench . ./loop ./wsproto
+	go test -run '^$$' -bench . ./loop ./dialect ./wsproto
 
 ci: ## what CI does
 	.ci/run

@@ -118,10 +118,10 @@ func BenchmarkJoin(b *testing.B) {
 func BenchmarkPass(b *testing.B) {
 	for _, members := range []int{1, 100, 10_000} {
 		b.Run(fmt.Sprint(members), func(b *testing.B) {
-			s, g, frame := passOver(members)
+			s, g, m := passOver(members)
 			b.ReportAllocs()
 			for b.Loop() {
-				s.gather(g, frame)
+				s.passes.gather(g, m)
 				s.runPasses()
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*members), "ns/delivery")
@@ -129,24 +129,25 @@ func BenchmarkPass(b *testing.B) {
 	}
 }
 
-func passOver(members int) (*shard, *group, []byte) {
+func passOver(members int) (*shard, *group, *message) {
 	h := fakeHub(1)
 	s := h.shards[0]
 	for range members {
 		say(s, h.openFake(0), `{"cmd":"add_group","group_id":"g"}`)
 	}
-	return s, s.groups.m["g"], wsproto.AppendFrame(nil, wsproto.OpText, []byte(strings.Repeat("x", 64)))
+	m, _ := newMessage([]byte("g"), []byte(strings.Repeat("x", 64)), nil, false)
+	return s, s.groups.m["g"], m
 }
 
 func TestAPassAllocatesNothing(t *testing.T) {
 	for _, members := range []int{1, 100, 10_000} {
-		s, g, frame := passOver(members)
+		s, g, m := passOver(members)
 		for batch := 1; batch <= 64; batch *= 8 {
 			before := s.count.deliveries.Load()
 			const runs = 20
 			allocs := testing.AllocsPerRun(runs, func() {
 				for range batch {
-					s.gather(g, frame)
+					s.passes.gather(g, m)
 				}
 				s.runPasses()
 			})

@@ -10,7 +10,7 @@ import "ringcast/wsproto"
 type client struct {
 	shard    *shard
 	conn     conn
-	first    membership // the others are in extra; see membership.go
+	inline   membership // the first; the others are in extra; see membership.go
 	extra    *extra     // nil for all but a few
 	bytesIn  uint64
 	bytesOut uint64
@@ -23,7 +23,7 @@ type client struct {
 	marks    marks
 }
 
-// marks are facts about a client that stay true.
+// marks are facts about a client that stay true, and its form.
 type marks uint8
 
 const (
@@ -31,7 +31,12 @@ const (
 	markAsks                       // it has used an id: it reads what is no message, so it can be told of a gap
 )
 
+const formShift = 5 // the uppermost bits are the client's form
+
 func (c *client) is(m marks) bool { return c.marks&m != 0 }
+
+// form is how it hears messages. It is chosen in the handshake, before it can join anything.
+func (c *client) form() form { return form(c.marks >> formShift) }
 
 // id is unique in this process, until a loop has had four thousand million clients.
 func (c *client) id() uint64 { return uint64(c.serial)*LoopsMax + uint64(c.shard.index) }

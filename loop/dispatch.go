@@ -1,8 +1,7 @@
 package loop
 
 import (
-	"unsafe"
-
+	"ringcast/dialect"
 	"ringcast/wsproto"
 )
 
@@ -90,10 +89,11 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 	}
 	count(&s.count.handshakes, handshakeOK)
 	s.unfinished--
-	c.state, c.marks = stateOpen, c.marks|markUpgraded
+	c.state, c.marks = stateOpen, c.marks|markUpgraded|marks(s.hub.formOf(req.Path))<<formShift
 	s.count.pending.Add(-1)
 	s.count.clients.Add(1)
 	s.replyTo(c, wsproto.AppendUpgrade(s.outFor(c), &req))
+	s.out = s.dialect(c).Answer(s.out, dialect.Outcome{What: dialect.Greeting}) // no reply of its own: it may be nothing
 	return data[n:]
 }
 
@@ -188,20 +188,16 @@ func (s *shard) event(c *client, ev *wsproto.Event) {
 	switch ev.Kind {
 	case wsproto.EventText, wsproto.EventBinary:
 		s.count.messagesIn.Add(1)
-		if s.hub.echo {
-			s.echo(c, ev)
-			return
-		}
-		s.command(c, ev.Payload)
+		s.commands(c, ev.Payload, ev.Kind == wsproto.EventBinary)
 	case wsproto.EventPing:
 		if s.rates.on && !s.mayCommand(c, false) {
-			s.closeRefused(c, wsproto.ErrRateLimited)
+			s.closeRefused(c, dialect.ErrRateLimited)
 			return
 		}
 		s.replyTo(c, wsproto.AppendPong(s.outFor(c), ev.Payload))
 	case wsproto.EventPong:
 		if s.rates.on && !s.mayCommand(c, false) {
-			s.closeRefused(c, wsproto.ErrRateLimited)
+			s.closeRefused(c, dialect.ErrRateLimited)
 		}
 	case wsproto.EventClose:
 		// RFC 6455 §5.5.1: answer a Close frame with one that has the same code. §7.1.1: and do not cut before the peer
@@ -214,53 +210,57 @@ func (s *shard) event(c *client, ev *wsproto.Event) {
 		}
 	case wsproto.EventFail:
 		count(&s.count.protocolErrors, closeKindOf(ev.Code))
-		s.close(c, ev.Code, ev.Reason)
+		s.closeWith(c, ev.Code, ev.Reason)
 	}
 }
 
-// echo sends a message back as it came. What a conformance tool then talks to is, but for the commands, what serves.
-func (s *shard) echo(c *client, ev *wsproto.Event) {
-	op := wsproto.OpText
-	if ev.Kind == wsproto.EventBinary {
-		op = wsproto.OpBinary
+// commands does what a message asks for, one command after the other. An answer may come at once or when the home has
+// decided; a command that closes the client is its last.
+func (s *shard) commands(c *client, payload []byte, binary bool) {
+	d := s.dialect(c)
+	for more := true; more && c.state == stateOpen; more = len(payload) > 0 {
+		var cmd dialect.Command
+		var code dialect.ErrorCode
+		cmd, payload, code = d.Next(payload, binary)
+		s.command(c, &cmd, code)
 	}
-	s.replyTo(c, wsproto.AppendFrame(s.outFor(c), op, ev.Payload))
 }
 
-// command does what a message asks for. The seed's rule: without an id nothing is answered, and what is no command is
+// command does what one command asks for. The seed's rule: without an id nothing is answered, and what is no command is
 // ignored.
-func (s *shard) command(c *client, payload []byte) {
-	cmd, code := s.parser.Parse(payload)
+func (s *shard) command(c *client, cmd *dialect.Command, code dialect.ErrorCode) {
 	if cmd.ID != nil {
 		c.marks |= markAsks
 	}
 	// Leaving is always possible: a group of a longer name may be from a time when the bound was another.
-	if code == "" && len(cmd.Group) > s.bounds.groupBytes && cmd.Verb != wsproto.LeaveGroup {
-		code = wsproto.ErrBadGroupID
+	if code == "" && len(cmd.Group) > s.bounds.groupBytes && cmd.Verb != dialect.LeaveGroup {
+		code = dialect.ErrBadGroupID
 	}
 	if s.rates.on && !s.mayCommand(c, cmd.ID != nil) {
-		code = wsproto.ErrRateLimited
+		code = dialect.ErrRateLimited
 	} else if code == "" {
 		switch cmd.Verb {
-		case wsproto.AddGroup:
+		case dialect.AddGroup:
 			code = s.join(c, cmd.Group, cmd.ID)
-		case wsproto.LeaveGroup:
+		case dialect.LeaveGroup:
 			code = s.quit(c, cmd.Group, cmd.ID)
-		case wsproto.SendToGroup:
-			code = s.publish(c, &cmd)
+		case dialect.SendToGroup:
+			code = s.publish(c, cmd)
+		case dialect.Respond:
+			s.answerOK(c, dialect.Respond, cmd.ID)
 		}
-	} else if code == wsproto.ErrBadJSON || code == wsproto.ErrUnknownCmd {
+	} else if code == dialect.ErrBadJSON || code == dialect.ErrUnknownCmd {
 		s.count.ignored.Add(1)
 	} else {
 		s.count.commandErrors.Add(1)
 	}
-	if cmd.Verb == wsproto.SendToGroup && (code == wsproto.ErrBusy || code == wsproto.ErrStopping || code == wsproto.ErrRateLimited) {
+	if cmd.Verb == dialect.SendToGroup && (code == dialect.ErrBusy || code == dialect.ErrStopping || code == dialect.ErrRateLimited) {
 		s.count.refusedPublishes.Add(1)
 	}
 	switch {
 	case code == "":
 	case cmd.ID != nil:
-		s.replyTo(c, wsproto.AppendError(s.outFor(c), cmd.ID, code))
+		s.answer(c, dialect.Outcome{What: dialect.Refused, Verb: cmd.Verb, ID: cmd.ID, Code: code})
 	default:
 		s.closeRefused(c, code)
 	}
@@ -268,67 +268,44 @@ func (s *shard) command(c *client, payload []byte) {
 
 // closeRefused closes a client whose command was refused and had no id to say so by: it must hear it all the same. What
 // was wrong, and not refused, is ignored.
-func (s *shard) closeRefused(c *client, code wsproto.ErrorCode) {
+func (s *shard) closeRefused(c *client, code dialect.ErrorCode) {
 	switch code {
-	case wsproto.ErrBusy:
-		s.close(c, wsproto.CloseTryAgainLater, "the server is busy, try again")
-	case wsproto.ErrGroupsFull:
-		s.close(c, wsproto.CloseTryAgainLater, "the server has as many groups as it may")
-	case wsproto.ErrGroupFull:
-		s.close(c, wsproto.ClosePolicyViolation, "the group has as many members as it may")
-	case wsproto.ErrTooManyGroups:
-		s.close(c, wsproto.ClosePolicyViolation, "too many groups")
-	case wsproto.ErrRateLimited:
-		s.close(c, wsproto.ClosePolicyViolation, "too many commands a second")
-	case wsproto.ErrStopping:
-		s.close(c, wsproto.CloseGoingAway, "the server is stopping")
+	case dialect.ErrBusy:
+		s.close(c, dialect.CauseBusy)
+	case dialect.ErrGroupsFull:
+		s.close(c, dialect.CauseGroupsFull)
+	case dialect.ErrGroupFull:
+		s.close(c, dialect.CauseGroupFull)
+	case dialect.ErrTooManyGroups:
+		s.close(c, dialect.CauseTooManyGroups)
+	case dialect.ErrRateLimited:
+		s.close(c, dialect.CauseCommandRate)
+	case dialect.ErrStopping:
+		s.close(c, dialect.CauseStopping)
 	}
 }
 
-// publish encodes the message and sends it up to the group's home.
-func (s *shard) publish(c *client, cmd *wsproto.Command) wsproto.ErrorCode {
+// publish copies the message and sends it up to the group's home.
+func (s *shard) publish(c *client, cmd *dialect.Command) dialect.ErrorCode {
 	if s.hub.stopping.Load() {
 		count(&s.count.refused, refusedStopping)
-		return wsproto.ErrStopping
+		return dialect.ErrStopping
 	}
 	if s.hub.pressure.Load() != pressureNone {
 		count(&s.count.refused, refusedMemory)
-		return wsproto.ErrBusy
+		return dialect.ErrBusy
 	}
-	r := newPublish(cmd.Group, cmd.Message, cmd.ID)
+	r := request{op: opPublish}
+	r.message, r.id = newMessage(cmd.Group, cmd.Message, cmd.ID, cmd.JSON)
 	if cmd.ID != nil {
 		r.client = c
 	}
 	if s.accepted++; sampled(s.accepted) {
 		r.at = stampOf(s.env.now())
 	}
-	if !s.request(s.hub.homeOf(r.group), r) {
+	if !s.request(s.hub.homeOf(r.message.Group), r) {
 		count(&s.count.refused, refusedBusy)
-		return wsproto.ErrBusy
+		return dialect.ErrBusy
 	}
 	return ""
 }
-
-// newPublish copies a publish out of borrowed memory and encodes its frame in the same stroke, all in one allocation:
-//
-//	[ frame header | message | group | id ]
-func newPublish(group, message, id []byte) request {
-	frameBytes := wsproto.TextFrameBytes(len(message))
-	memory := make([]byte, 0, frameBytes+len(group)+len(id))
-	memory = wsproto.AppendTextHeader(memory, len(message))
-	memory = append(memory, message...)
-	memory = append(memory, group...)
-	memory = append(memory, id...)
-	return request{
-		op:    opPublish,
-		frame: memory[:frameBytes:frameBytes],
-		group: borrowString(memory[frameBytes : frameBytes+len(group)]),
-		id:    borrowString(memory[frameBytes+len(group):]),
-	}
-}
-
-// borrowString is a string over bytes that nobody will write again.
-func borrowString(p []byte) string { return unsafe.String(unsafe.SliceData(p), len(p)) }
-
-// borrowBytes is a view of a string that nobody may write through.
-func borrowBytes(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }

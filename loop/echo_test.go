@@ -7,11 +7,12 @@ import (
 	"strings"
 	"testing"
 
+	"ringcast/dialect"
 	"ringcast/wsproto"
 )
 
 func TestEchoSendsMessagesBackAsTheyCame(t *testing.T) {
-	s := startServer(t, Config{Loops: 1, Echo: true})
+	s := startServer(t, Config{Loops: 1, Dialects: []dialect.Entry{dialect.Echo}})
 	p := dial(t, s)
 	for _, m := range []struct {
 		op      wsproto.OpCode
@@ -44,7 +45,7 @@ func (p *peer) raw(op wsproto.OpCode, payload string) {
 // A client that has said goodbye may still be far behind with reading; the kernel then holds the rest for it, and would
 // throw it away if the socket were closed before the peer's end and the peer said one thing more.
 func TestWhatCameBeforeACloseArrivesWholeAtASlowReader(t *testing.T) {
-	s := startServer(t, Config{Loops: 1, Echo: true, Limits: Limits{OutboxBytesMax: 4 << 20}})
+	s := startServer(t, Config{Loops: 1, Dialects: []dialect.Entry{dialect.Echo}, Limits: Limits{OutboxBytesMax: 4 << 20}})
 	p := dial(t, s)
 	if err := p.conn.(*net.TCPConn).SetReadBuffer(64 << 10); err != nil {
 		t.Fatal(err)

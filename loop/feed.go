@@ -5,8 +5,6 @@ import (
 	"errors"
 	"math/bits"
 	"unsafe"
-
-	"ringcast/wsproto"
 )
 
 // Feed hears of every publish that is accepted, from clients and ports alike, each group's in the order that its members
@@ -23,9 +21,9 @@ import (
 type Feed struct {
 	*Port
 
-	lanes []*lane[Publication] // from each home
-	bell  bell                 // whose word has a bit per home whose lane has items
-	awake chan struct{}        // the wake-up; capacity 1
+	lanes []*lane[heard] // from each home
+	bell  bell           // whose word has a bit per home whose lane has items
+	awake chan struct{}  // the wake-up; capacity 1
 
 	// Take only.
 	left  uint64 // bit per home whose lane was not taken from to its end
@@ -40,10 +38,16 @@ type Publication struct {
 	Token   any    // as given to PublishWait, nil for what came another way
 }
 
-// bytes is what a publication counts against its lane's bound.
-func (p *Publication) bytes() int { return publicationBytes + len(p.Message) + len(p.Group) }
+// heard is what lies in a feed's lanes.
+type heard struct {
+	message *message
+	token   any
+}
 
-const publicationBytes = int(unsafe.Sizeof(Publication{}))
+// bytes is what it counts against its lane's bound.
+func (h *heard) bytes() int { return heardBytes + h.message.bytes() }
+
+const heardBytes = int(unsafe.Sizeof(heard{}))
 
 // ErrFeedTaken says that there is a feed already. One is enough: each more would be one more that can hold up all publishes.
 var ErrFeedTaken = errors.New("the hub has a feed already")
@@ -60,7 +64,7 @@ func (h *Hub) NewFeed() (*Feed, error) {
 	t := &Feed{Port: port, awake: make(chan struct{}, 1)}
 	b := h.bounds.Load()
 	for range h.shards {
-		t.lanes = append(t.lanes, newLane[Publication](b.laneSlots, b.laneBytes))
+		t.lanes = append(t.lanes, newLane[heard](b.laneSlots, b.laneBytes))
 	}
 	if !h.feed.CompareAndSwap(nil, t) {
 		return nil, ErrFeedTaken
@@ -125,9 +129,9 @@ func (t *Feed) collect(into []Publication, max int) []Publication {
 				t.left |= 1 << from
 				break
 			}
-			p := *lane.front()
-			lane.done(p.bytes())
-			into = append(into, p)
+			h := *lane.front()
+			lane.done(h.bytes())
+			into = append(into, Publication{Group: h.message.Group, Message: h.message.Payload(), Seq: h.message.Offset, Token: h.token})
 			drained, max = drained+1, max-1
 		}
 		if drained > 0 && lane.takeAwaited() {
@@ -140,22 +144,22 @@ func (t *Feed) collect(into []Publication, max int) []Publication {
 
 // The home's side. A home without a feed has none of this.
 
-// publication is what the feed is to hear of r.
-func publication(r *request) Publication {
-	p := Publication{Group: r.group, Message: wsproto.TextPayload(r.frame)}
+// hearing is what the feed is to hear of r.
+func hearing(r *request) heard {
+	h := heard{message: r.message}
 	if r.via != nil {
-		p.Token = r.via.token
+		h.token = r.via.token
 	}
-	return p
+	return h
 }
 
 // fits asks for room in a home's lane to the feed, and asks to be called when there is none.
-func (t *Feed) fits(home int, p *Publication) bool {
+func (t *Feed) fits(home int, p *heard) bool {
 	return t.lanes[home].fits(p.bytes()) || t.lanes[home].await(p.bytes())
 }
 
-// hear hands over a publication for which there is room, and wakes who takes.
-func (t *Feed) hear(home int, p Publication) {
+// hear hands over a publish for which there is room, and wakes who takes.
+func (t *Feed) hear(home int, p heard) {
 	t.lanes[home].send(p, p.bytes())
 	note(&t.bell.down, home)
 	if t.bell.mustWake() {

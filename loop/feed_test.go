@@ -144,14 +144,14 @@ func TestAHomeThatIsAlwaysFullLeavesTheOthersTheirTurnAtTheFeed(t *testing.T) {
 	}
 	defer feed.Close()
 	fill := func(home int) {
-		for p := (Publication{Group: "g"}); feed.lanes[home].fits(p.bytes()); {
-			feed.hear(home, p)
+		for h := publishOf("g"); feed.lanes[home].fits(h.bytes()); {
+			feed.hear(home, h)
 		}
 	}
 	for full := range homes {
 		for home := range homes {
 			if home != full {
-				feed.hear(home, Publication{Group: "other"})
+				feed.hear(home, publishOf("other"))
 			}
 		}
 		others := 0
@@ -169,4 +169,9 @@ func TestAHomeThatIsAlwaysFullLeavesTheOthersTheirTurnAtTheFeed(t *testing.T) {
 		for len(feed.collect(nil, takeMax)) > 0 {
 		}
 	}
+}
+
+func publishOf(group string) heard {
+	m, _ := newMessage([]byte(group), nil, nil, false)
+	return heard{message: m}
 }

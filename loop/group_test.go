@@ -20,24 +20,26 @@ func TestRemovalDuringAPassServesTheRestOnce(t *testing.T) {
 		for range 1 + rng.IntN(12) {
 			stays[join()] = true
 		}
-		g.waiting = [][]byte{{1}}
-		g.begin(100, nil)
+		s := fakeHub(1).shards[0]
+		s.passes.gather(g, messageOf("x"))
+		s.begin(&g.inline)
+		aud, pass := &g.inline, g.inline.pass
 		var late []*client
-		for g.cur < g.end {
+		for pass.cur < pass.end {
 			switch rng.IntN(3) {
 			case 0:
-				served[g.members[g.cur]]++
-				g.cur++
+				served[aud.members[pass.cur]]++
+				pass.cur++
 			case 1:
 				late = append(late, join())
 			default:
-				at := rng.IntN(len(g.members))
-				c := g.members[at]
+				at := rng.IntN(len(aud.members))
+				c := aud.members[at]
 				c.withdraw(0)
 				delete(stays, c)
 			}
-			for pos, m := range g.members {
-				if got := int(m.first.pos); got != pos {
+			for pos, m := range aud.members {
+				if got := int(m.inline.pos); got != pos {
 					t.Fatalf("seed %d: a member believes to be at %d, is at %d", seed, got, pos)
 				}
 			}
@@ -55,25 +57,43 @@ func TestRemovalDuringAPassServesTheRestOnce(t *testing.T) {
 	}
 }
 
+// messageOf is a message whose plain frame is text, without a header.
+func messageOf(text string) *message {
+	m := &message{}
+	m.Frame = []byte(text)
+	return m
+}
+
 func TestBatchIsCutAtAFrameBorder(t *testing.T) {
-	g := &group{waiting: [][]byte{[]byte("aaa"), []byte("bbb"), []byte("ccccccccc"), []byte("d")}}
+	s, g := fakeHub(1).shards[0], &group{}
+	g.add(&client{})
+	s.bounds.batchBytes = 7
+	for _, text := range []string{"aaa", "bbb", "ccccccccc", "d"} {
+		s.passes.gather(g, messageOf(text))
+	}
 	for _, want := range []string{"aaabbb", "ccccccccc", "d"} {
-		taken := g.begin(7, nil)
-		if string(g.batch) != want || taken != len(want) {
-			t.Errorf("batch: got %q (%d bytes), want %q", g.batch, taken, want)
+		if !s.begin(&g.inline) || string(g.inline.pass.batch) != want {
+			t.Fatalf("batch: got %q, want %q", g.inline.pass.batch, want)
 		}
-		g.finish()
+		s.passes.end(&g.inline, 1<<20)
+	}
+	if s.passes.gathered != 0 {
+		t.Errorf("nothing waits, but %d bytes are counted", s.passes.gathered)
 	}
 }
 
 func TestASingleFrameIsSentWithoutACopy(t *testing.T) {
-	frame := []byte("frame")
-	g := &group{waiting: [][]byte{frame}}
-	g.begin(100, nil)
-	if &g.batch[0] != &frame[0] {
+	s, g, m := fakeHub(1).shards[0], &group{}, messageOf("frame")
+	g.add(&client{})
+	spare := make([]byte, 0, 100)
+	s.passes.spare = spare
+	s.passes.gather(g, m)
+	s.begin(&g.inline)
+	if &g.inline.pass.batch[0] != &m.Frame[0] {
 		t.Error("got a copy, want the shared frame itself")
 	}
-	if spare := g.finish(); spare != nil {
-		t.Error("a shared frame was given back as spare memory; the next batch would overwrite it")
+	s.passes.end(&g.inline, 1<<20)
+	if cap(s.passes.spare) != cap(spare) || &s.passes.spare[:1][0] != &spare[:1][0] {
+		t.Error("the spare buffer is another one: a shared frame was given back, which the next batch would overwrite, or the buffer was thrown away")
 	}
 }

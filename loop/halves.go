@@ -3,6 +3,7 @@ package loop
 import (
 	"unsafe"
 
+	"ringcast/dialect"
 	"ringcast/wsproto"
 )
 
@@ -44,7 +45,7 @@ func (s *shard) hold(c *client, bytes int, began bool) {
 	if c.state == stateOpen {
 		s.count.fragmentsClosed.Add(1)
 	}
-	s.abandon(c, wsproto.CloseTryAgainLater, "the server has no room for the rest of the message")
+	s.abandon(c, dialect.CausePartialMemory)
 }
 
 func (s *shard) setHeld(h *half, bytes int) (grown bool) {
@@ -84,8 +85,8 @@ func (s *shard) dropInput(c *client) {
 }
 
 // abandon closes a client in the middle of its message. Its reader stays, and swallows the rest.
-func (s *shard) abandon(c *client, code wsproto.StatusCode, reason string) {
-	s.close(c, code, reason)
+func (s *shard) abandon(c *client, why dialect.Cause) {
+	s.close(c, why)
 	if r := c.reader(); r != nil {
 		r.Abandon()
 		s.setHeld(&s.halves[c.extra.half-1], readerBytes+r.Held())
@@ -105,7 +106,7 @@ func (s *shard) endHalves() {
 		h := s.halves[i]
 		if h.client.state == stateOpen && s.tick-h.since >= most {
 			s.count.messageTimeouts.Add(1)
-			s.abandon(h.client, wsproto.ClosePolicyViolation, "the message took too long")
+			s.abandon(h.client, dialect.CausePartialTime)
 			ends++
 		}
 	}

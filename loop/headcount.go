@@ -3,7 +3,7 @@ package loop
 import (
 	"sync/atomic"
 
-	"ringcast/wsproto"
+	"ringcast/dialect"
 )
 
 // headcount is the number of a group's members on all loops. It stands at the home with the group; each loop with members gets
@@ -83,9 +83,9 @@ func (n *census) leave(r *headcount) {
 }
 
 // fullCode is the answer to an add_group that enter has refused.
-func fullCode(why refusal) wsproto.ErrorCode {
+func fullCode(why refusal) dialect.ErrorCode {
 	if why == refusedGroups {
-		return wsproto.ErrGroupsFull
+		return dialect.ErrGroupsFull
 	}
-	return wsproto.ErrGroupFull
+	return dialect.ErrGroupFull
 }

@@ -1,6 +1,9 @@
 package loop
 
-import "ringcast/wsproto"
+import (
+	"ringcast/dialect"
+	"ringcast/wsproto"
+)
 
 // This file is everything that happens because time passes. Time is a number of ticks that the hub counts; a server
 // that was stopped by SIGSTOP for an hour has aged by nothing, so its clients are not all dead when it goes on.
@@ -123,11 +126,11 @@ func (s *shard) heartbeat() {
 		switch {
 		case silent >= 2*interval && pinged:
 			s.count.heartbeatClosed.Add(1)
-			s.close(c, wsproto.CloseGoingAway, "no sign of life")
+			s.close(c, dialect.CauseSilent)
 			pings++
 		case !pinged:
 			s.lastSeen[at] |= 1
-			s.replyTo(c, wsproto.AppendPing(s.outFor(c), nil))
+			s.answer(c, dialect.Outcome{What: dialect.Ping})
 			s.count.pings.Add(1)
 			pings++
 		}
@@ -149,7 +152,7 @@ func (s *shard) closeSlice() {
 		}
 		switch c := s.clients[s.closeAt]; c.state {
 		case stateOpen:
-			s.close(c, wsproto.CloseGoingAway, "the server is stopping")
+			s.close(c, dialect.CauseStopping)
 		case stateHandshake:
 			// No waiting for its end: what it has sent was read, and a browser's spare connection never says a word.
 			s.answerHTTP(c, wsproto.RejectStopping.After(retryAfter()).AppendTo(nil))

@@ -96,7 +96,7 @@ func (h *home) takeWake() uint64 {
 // homeGroup is a group that some loop has members of, or will hear that it may have.
 type homeGroup struct {
 	headcount headcount  // loops have pointers to it
-	seq       uint64     // number of the last message; counts since the group's first member joined
+	offset    uint64     // number of the last message; counts since the group's first member joined
 	locals    []localRef // one per loop with members
 }
 
@@ -170,38 +170,37 @@ func (h *home) serve(r *request, origin int) bool {
 const portOrigin = -1
 
 func (h *home) publish(r *request, origin int) bool {
-	hg := h.groups.m[r.group]
-	message := delivery{op: opMessage, at: r.at, frame: r.frame}
-	answer := delivery{op: opMessage, client: r.client, id: r.id}
+	hg := h.groups.m[r.message.Group]
+	message := delivery{op: opMessage, at: r.at, message: r.message}
+	answer := delivery{op: opMessage, message: r.message, client: r.client, id: r.id}
 	answers := r.client != nil // cleared when the answer travels with the message
 
 	// Room everywhere first, so that no loop gets a message that another is refused.
 	roomy, travels := true, false
 	if hg != nil {
 		for _, l := range hg.locals {
-			roomy = h.fits(l.loop, message.bytes()+len(r.id)) && roomy
+			roomy = h.fits(l.loop, answer.bytes()) && roomy
 			travels = travels || l.loop == origin // the answer goes with the message
 		}
 	}
 	if answers && !travels {
 		roomy = h.fits(origin, answer.bytes()) && roomy
 	}
-	feed, heard := h.feed.Load(), Publication{}
+	feed, heard := h.feed.Load(), heard{}
 	if feed != nil {
-		heard = publication(r)
+		heard = hearing(r)
 		roomy = feed.fits(h.index, &heard) && roomy
 	}
 	if !roomy {
 		return false
 	}
 
-	var seq uint64
 	if hg != nil {
-		hg.seq++
-		seq = hg.seq
+		hg.offset++
+		r.message.Offset = hg.offset
 		for _, l := range hg.locals {
 			d := message
-			d.local, d.seq = l.g, seq
+			d.local = l.g
 			if answers && l.loop == origin {
 				d.client, d.id = r.client, r.id
 				answers = false
@@ -209,16 +208,15 @@ func (h *home) publish(r *request, origin int) bool {
 			h.send(l.loop, d)
 		}
 	}
+	offset := r.message.Offset // the message is shared from here on
 	if answers {
-		answer.seq = seq
 		h.send(origin, answer)
 	}
 	if feed != nil {
-		heard.Seq = seq
 		feed.hear(h.index, heard)
 	}
 	if r.via != nil && r.via.result != nil {
-		r.via.result <- seq
+		r.via.result <- offset
 	}
 	h.count.published.Add(1)
 	return true
@@ -231,7 +229,7 @@ func (h *home) join(r *request, origin int) bool {
 	if !h.fits(origin, d.bytes()) {
 		return false
 	}
-	hg := h.groups.m[r.group]
+	hg := h.groups.m[r.local.name]
 	isNew := hg == nil
 	if isNew {
 		hg = &homeGroup{}
@@ -244,7 +242,7 @@ func (h *home) join(r *request, origin int) bool {
 	}
 	d.headcount = &hg.headcount
 	if isNew {
-		h.groups.put(r.group, hg)
+		h.groups.put(r.local.name, hg)
 		h.count.homes.Add(1)
 	}
 	known := false
@@ -263,7 +261,7 @@ func (h *home) join(r *request, origin int) bool {
 // leave forgets a loop's members, and the group when it was the last loop: a group without members is no group, which
 // is what keeps the tables from growing for ever.
 func (h *home) leave(r *request, origin int) {
-	hg := h.groups.m[r.group]
+	hg := h.groups.m[r.local.name]
 	if hg == nil {
 		return
 	}
@@ -279,7 +277,7 @@ func (h *home) leave(r *request, origin int) {
 	}
 	if len(hg.locals) == 0 {
 		assert(hg.headcount.members.Load() == 0, "home: a group ends that has members")
-		h.groups.drop(r.group)
+		h.groups.drop(r.local.name)
 		h.count.homes.Add(-1)
 	}
 }

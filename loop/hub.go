@@ -2,19 +2,22 @@ package loop
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 	"time"
+
+	"ringcast/dialect"
 )
 
 // Hub is the table of shards and the lanes between them: what a group message passes through between two sockets. It
 // knows no sockets itself; Server gives it some, the simulation gives it others.
 type Hub struct {
 	// Immutable after start.
-	shards []*shard
-	page   []byte
-	hash   func(group string) uint64
-	local  string // listening address, for ClientInfo
-	echo   bool   // messages are sent back, not read as commands
+	shards   []*shard
+	page     []byte
+	hash     func(group string) uint64
+	local    string          // listening address, for ClientInfo
+	dialects []dialect.Entry // by form
 
 	// Any goroutine.
 	bounds       atomic.Pointer[bounds] // loops have copies of the pointer, see Apply
@@ -49,10 +52,11 @@ type Hub struct {
 }
 
 // newHub makes loops shards and all their lanes. The shards' rims are the caller's to fill.
-func newHub(loops int, b bounds, page []byte) *Hub {
+func newHub(loops int, b bounds, page []byte, more ...dialect.Entry) *Hub {
 	h := &Hub{shards: make([]*shard, loops), page: page, hash: newHomeHash(),
 		ended:   make(chan struct{}),
 		drained: make(chan struct{}, 1), started: time.Now()}
+	h.dialects = append(slices.Clip(dialect.Table), more...)
 	h.addresses = newAddresses()
 	h.bounds.Store(&b)
 	h.outboxesMax.Store(b.outboxesMax())
@@ -208,7 +212,7 @@ func (h *Hub) settleDown(ctx context.Context) error {
 	for quietLooks := 0; quietLooks < 2; {
 		var busy, moved atomic.Uint64
 		err := h.each(ctx, func(s *shard) {
-			busy.Add(uint64(s.parkedBytes + s.gathered + len(s.passes)))
+			busy.Add(uint64(s.parkedBytes + s.passes.gathered + len(s.passes.queue)))
 			moved.Add(s.count.published.Load() + s.count.passes.Load())
 		})
 		if err != nil {

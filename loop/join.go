@@ -1,6 +1,6 @@
 package loop
 
-import "ringcast/wsproto"
+import "ringcast/dialect"
 
 // This file is how clients come into groups and out of them.
 
@@ -9,7 +9,7 @@ import "ringcast/wsproto"
 // client has the answer, nothing that is accepted anywhere can miss it. Not a moment sooner, for a client that is refused
 // must not have heard what members hear. It is soon enough for what c publishes behind its add_group: that goes up the
 // same lane, is put in order by the same home, and comes down behind its word.
-func (s *shard) join(c *client, name, id []byte) wsproto.ErrorCode {
+func (s *shard) join(c *client, name, id []byte) dialect.ErrorCode {
 	g := s.groups.m[string(name)]
 	if g != nil {
 		if at := c.memberOf(g); at >= 0 {
@@ -17,11 +17,11 @@ func (s *shard) join(c *client, name, id []byte) wsproto.ErrorCode {
 		}
 	}
 	if !s.mayJoinMore(c) {
-		return wsproto.ErrTooManyGroups
+		return dialect.ErrTooManyGroups
 	}
 	if g == nil {
 		g = &group{name: string(name)}
-		g.home = s.hub.homeOf(g.name)
+		g.home = uint8(s.hub.homeOf(g.name))
 		s.groups.put(g.name, g)
 	}
 	there := isEmpty
@@ -31,18 +31,16 @@ func (s *shard) join(c *client, name, id []byte) wsproto.ErrorCode {
 	switch there {
 	case isFull:
 		count(&s.count.refused, refusedMembers)
-		return wsproto.ErrGroupFull
+		return dialect.ErrGroupFull
 	case entered:
 		s.enlist(c, c.ask(g, false))
-		if id != nil {
-			s.replyTo(c, wsproto.AppendOK(s.outFor(c), id))
-		}
+		s.answerOK(c, dialect.AddGroup, id)
 		return ""
 	}
-	if !s.request(g.home, request{op: opJoin, group: g.name, local: g, client: c, id: string(id)}) {
+	if !s.request(int(g.home), request{op: opJoin, local: g, client: c, id: string(id)}) {
 		s.giveUpIfEmpty(g)
 		count(&s.count.refused, refusedBusy)
-		return wsproto.ErrBusy
+		return dialect.ErrBusy
 	}
 	g.asked++
 	c.ask(g, id == nil)
@@ -60,22 +58,20 @@ func (s *shard) mayJoinMore(c *client) bool {
 
 // joinAgain is an add_group of one who is a member, or has asked to be. The home is asked once: what one client says
 // again and again must not take places that others want. Its word then answers all.
-func (s *shard) joinAgain(c *client, at int, id []byte) wsproto.ErrorCode {
+func (s *shard) joinAgain(c *client, at int, id []byte) dialect.ErrorCode {
 	m := c.membership(at)
 	if m.standing == standingMember {
-		if id != nil {
-			s.replyTo(c, wsproto.AppendOK(s.outFor(c), id))
-		}
+		s.answerOK(c, dialect.AddGroup, id)
 		return ""
 	}
 	if m.standing == standingRenounced && !s.mayJoinMore(c) {
-		return wsproto.ErrTooManyGroups
+		return dialect.ErrTooManyGroups
 	}
 	if id != nil {
 		r := repeat{group: m.group, id: string(id)}
 		if s.parkedBytes+r.bytes() > s.bounds.parkBytes {
 			count(&s.count.refused, refusedBusy)
-			return wsproto.ErrBusy
+			return dialect.ErrBusy
 		}
 		s.parkedBytes += r.bytes()
 		x := c.more()
@@ -91,7 +87,7 @@ func (s *shard) joinAgain(c *client, at int, id []byte) wsproto.ErrorCode {
 func (s *shard) decided(d *delivery) {
 	g, c := d.local, d.client
 	g.asked--
-	var code wsproto.ErrorCode
+	var code dialect.ErrorCode
 	if d.op == opJoined {
 		g.headcount = d.headcount
 	} else {
@@ -123,7 +119,7 @@ func (s *shard) decided(d *delivery) {
 
 // enlist makes one whose place is taken a member.
 func (s *shard) enlist(c *client, at int) {
-	if len(c.membership(at).group.members) == 0 {
+	if c.membership(at).group.empty() {
 		s.count.groups.Add(1)
 	}
 	c.confirm(at)
@@ -131,16 +127,23 @@ func (s *shard) enlist(c *client, at int) {
 }
 
 // answerJoin tells a client the home's word.
-func (s *shard) answerJoin(c *client, id string, why refusal, code wsproto.ErrorCode) {
+func (s *shard) answerJoin(c *client, id string, why refusal, code dialect.ErrorCode) {
 	if code != "" {
 		count(&s.count.refused, why)
 	}
 	switch {
 	case id == "":
 	case code == "":
-		s.replyOK(c, id)
+		s.answerOK(c, dialect.AddGroup, borrowBytes(id))
 	default:
-		s.replyError(c, id, code)
+		s.answer(c, dialect.Outcome{What: dialect.Refused, Verb: dialect.AddGroup, ID: borrowBytes(id), Code: code})
+	}
+}
+
+// answerOK tells a client that its command was carried out, if it has given an id.
+func (s *shard) answerOK(c *client, verb dialect.Verb, id []byte) {
+	if id != nil {
+		s.answer(c, dialect.Outcome{What: dialect.OK, Verb: verb, ID: id})
 	}
 }
 
@@ -156,7 +159,7 @@ func (r *repeat) bytes() int { return repeatBytes + len(r.id) }
 const repeatBytes = 24
 
 // answerRepeats tells a client the home's word again, as often as it has asked.
-func (s *shard) answerRepeats(c *client, g *group, why refusal, code wsproto.ErrorCode) {
+func (s *shard) answerRepeats(c *client, g *group, why refusal, code dialect.ErrorCode) {
 	if c.extra == nil || len(c.extra.repeats) == 0 {
 		return
 	}
@@ -177,7 +180,7 @@ func (s *shard) answerRepeats(c *client, g *group, why refusal, code wsproto.Err
 
 // quit takes c out of a group at once: whatever was gathered for the group goes to the others only. Leaving a group
 // that one is not in is fine.
-func (s *shard) quit(c *client, name, id []byte) wsproto.ErrorCode {
+func (s *shard) quit(c *client, name, id []byte) dialect.ErrorCode {
 	if g := s.groups.m[string(name)]; g != nil {
 		if at := c.memberOf(g); at >= 0 {
 			if m := c.membership(at); m.standing == standingMember {
@@ -187,9 +190,7 @@ func (s *shard) quit(c *client, name, id []byte) wsproto.ErrorCode {
 			}
 		}
 	}
-	if id != nil {
-		s.replyTo(c, wsproto.AppendOK(s.outFor(c), id))
-	}
+	s.answerOK(c, dialect.LeaveGroup, id)
 	return ""
 }
 
@@ -200,9 +201,10 @@ func (s *shard) part(c *client, at int) {
 	if !member {
 		return // the home's word will find nobody
 	}
+	s.letAudiencesGo(g)
 	s.hub.census.leave(g.headcount)
 	s.count.members.Add(-1)
-	if len(g.members) == 0 {
+	if g.empty() {
 		s.count.groups.Add(-1)
 	}
 	s.giveUpIfEmpty(g)
@@ -220,18 +222,26 @@ func (s *shard) forget(c *client) {
 	}
 }
 
+// letAudiencesGo is called when a member has left: an audience without members has nobody to send to. It may stay in the
+// queue of passes for a while, where it does no harm.
+func (s *shard) letAudiencesGo(g *group) {
+	if g.inline.members == nil {
+		s.passes.drop(&g.inline, 2*s.bounds.batchBytes)
+	}
+	for at := &g.inline.next; *at != nil; {
+		if a := *at; a.members == nil {
+			s.passes.drop(a, 2*s.bounds.batchBytes)
+			*at = a.next
+		} else {
+			at = &a.next
+		}
+	}
+}
+
 // giveUpIfEmpty puts a group without members on the list of those that the turn releases. Not at once: who leaves and
 // joins again in one breath should not make it a new group.
 func (s *shard) giveUpIfEmpty(g *group) {
-	if len(g.members) > 0 {
-		return
-	}
-	for _, f := range g.waiting {
-		s.gathered -= gatheredBytes(f)
-	}
-	g.waiting = nil
-	s.keepSpare(g.finish())
-	if !g.idle {
+	if g.empty() && !g.idle {
 		g.idle = true
 		s.idle = append(s.idle, g)
 	}
@@ -244,8 +254,8 @@ func (s *shard) giveUpIfEmpty(g *group) {
 func (s *shard) release() (moved bool) {
 	done := 0
 	for _, g := range s.idle {
-		if len(g.members) == 0 && g.asked == 0 {
-			if g.headcount != nil && !s.request(g.home, request{op: opLeave, group: g.name, local: g}) {
+		if g.empty() && g.asked == 0 {
+			if g.headcount != nil && !s.request(int(g.home), request{op: opLeave, local: g}) {
 				break
 			}
 			g.headcount = nil

@@ -85,14 +85,13 @@ func (l *lane[T]) takeAwaited() bool {
 
 // request is one item of an up lane.
 type request struct {
-	op     requestOp
-	at     stamp   // opPublish of a client, one of the sample: when it was accepted
-	group  string  // the group's name
-	frame  []byte  // opPublish: the encoded frame, immutable from here on
-	local  *group  // opJoin, opLeave: the sender's own part of the group
-	client *client // who joins, or waits for the answer, on the sender's loop; nil: nobody
-	id     string  // the client's command id, JSON text
-	via    *via    // opPublish from a port, if there is more to it, else nil
+	op      requestOp
+	at      stamp    // opPublish of a client, one of the sample: when it was accepted
+	message *message // opPublish
+	local   *group   // opJoin, opLeave: the sender's own part of the group
+	client  *client  // who joins, or waits for the answer, on the sender's loop; nil: nobody
+	id      string   // the client's command id
+	via     *via     // opPublish from a port, if there is more to it, else nil
 }
 
 // via is what a publish through a port may have beside its message.
@@ -104,14 +103,20 @@ type via struct {
 type requestOp uint8
 
 const (
-	opPublish requestOp = iota // number this frame and pass it on to every loop with members
+	opPublish requestOp = iota // number this message and pass it on to every loop with members
 	opJoin                     // a client of this loop wants to be a member; say whether it may
 	opLeave                    // this loop has no members any more
 )
 
-// bytes is what the request counts against lane and parking bounds: its payload, and its slot's own size so that small
-// requests are not free.
-func (r *request) bytes() int { return requestBytes + len(r.frame) + len(r.group) + len(r.id) }
+// bytes is what the request counts against the bounds of lanes and backlogs: its payload, and its slot's own size so that
+// small requests are not free.
+func (r *request) bytes() int {
+	bytes := requestBytes + len(r.id)
+	if r.message != nil {
+		bytes += r.message.bytes()
+	}
+	return bytes
+}
 
 const requestBytes = int(unsafe.Sizeof(request{}))
 
@@ -127,25 +132,30 @@ func (t stamp) until(now int64) int64 { return int64(int32(stampOf(now)-t)) << 1
 // delivery is one item of a down lane.
 type delivery struct {
 	op        deliveryOp
-	why       refusal // opRefused
-	at        stamp   // as in the request
-	local     *group  // the receiving loop's part of the group; the pointer came up with that loop's opJoin
-	frame     []byte  // opMessage: shared by all loops; nil when only the answer is wanted
-	client    *client // who joins, or waits for the answer; nil: nobody
+	why       refusal  // opRefused
+	at        stamp    // as in the request
+	message   *message // opMessage: shared by all loops
+	local     *group   // the receiving loop's part of the group, which came up with that loop's opJoin; opMessage: nil when only the answer is wanted
+	client    *client  // who joins, or waits for the answer; nil: nobody
 	id        string
-	seq       uint64
 	headcount *headcount // opJoined
 }
 
 type deliveryOp uint8
 
 const (
-	opMessage deliveryOp = iota // a numbered frame for local's members, an answer for client, or both
+	opMessage deliveryOp = iota // a numbered message for local's members, an answer for client, or both
 	opJoined                    // client has a place in the group, and the home knows of this loop's members
 	opRefused                   // it has none
 )
 
 // bytes is what the delivery counts against the lane's bound.
-func (d *delivery) bytes() int { return deliveryBytes + len(d.frame) + len(d.id) }
+func (d *delivery) bytes() int {
+	bytes := deliveryBytes + len(d.id)
+	if d.message != nil {
+		bytes += d.message.bytes()
+	}
+	return bytes
+}
 
 const deliveryBytes = int(unsafe.Sizeof(delivery{}))

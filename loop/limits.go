@@ -8,7 +8,7 @@ import (
 	"net/netip"
 	"time"
 
-	"ringcast/wsproto"
+	"ringcast/dialect"
 )
 
 // Limits is every bound that an operator may change while the server runs. Of those with a default, zero means it; the
@@ -50,7 +50,7 @@ type Limits struct {
 }
 
 // GroupBytesMax bounds Limits.GroupBytesMax: the parser reads no longer names.
-const GroupBytesMax = wsproto.GroupBytesMax
+const GroupBytesMax = dialect.GroupBytesMax
 
 func (l *Limits) fill() error {
 	b := defaultBounds()
@@ -175,7 +175,7 @@ func defaultBounds() bounds {
 		batchBytes:      256 << 10,
 		messageBytes:    1 << 20,
 		outboxBytes:     1 << 20,
-		groupBytes:      wsproto.GroupBytesMax,
+		groupBytes:      dialect.GroupBytesMax,
 		groupsPerClient: 1024,
 		handshakeBytes:  8 << 10,
 		handshakes:      100_000,

@@ -1,10 +1,10 @@
 package loop
 
 // membership is the client's side of its place among a group's members. A client's memberships have places without
-// holes, 0 being client.first: most clients are in one group, and are to cost no second allocation.
+// holes, 0 being client.inline: most clients are in one group, and are to cost no second allocation.
 type membership struct {
 	group    *group
-	pos      uint32 // standingMember: place in group.members
+	pos      uint32 // standingMember: place in its audience of the group
 	standing standing
 	silent   bool // standingAsked: by an add_group without an id, too: who is refused is closed
 }
@@ -21,7 +21,7 @@ const (
 // groupCount is the number of c's memberships.
 func (c *client) groupCount() int {
 	switch {
-	case c.first.group == nil:
+	case c.inline.group == nil:
 		return 0
 	case c.extra == nil:
 		return 1
@@ -43,7 +43,7 @@ func (c *client) renouncedCount() (n int) {
 // membership is the one at a place.
 func (c *client) membership(at int) *membership {
 	if at == 0 {
-		return &c.first
+		return &c.inline
 	}
 	return &c.extra.further[at-1]
 }
@@ -51,7 +51,7 @@ func (c *client) membership(at int) *membership {
 // memberOf finds the place of c's membership in g, -1 when there is none. Linear: a client has few groups, at most
 // bounds.groupsPerClient.
 func (c *client) memberOf(g *group) int {
-	if c.first.group == g {
+	if c.inline.group == g {
 		return 0
 	}
 	if c.extra != nil {
@@ -69,7 +69,7 @@ func (c *client) ask(g *group, silent bool) (at int) {
 	at = c.groupCount()
 	m := membership{group: g, standing: standingAsked, silent: silent}
 	if at == 0 {
-		c.first = m
+		c.inline = m
 	} else {
 		x := c.more()
 		x.further = append(x.further, m)
@@ -87,7 +87,7 @@ func (c *client) confirm(at int) {
 func (c *client) withdraw(at int) *group {
 	m := *c.membership(at)
 	if m.standing == standingMember {
-		m.group.remove(m.pos, at)
+		m.group.remove(c, m.pos, at)
 	}
 	last := c.groupCount() - 1
 	*c.membership(at) = *c.membership(last)

@@ -31,7 +31,7 @@ func TestMembershipsCloseRanks(t *testing.T) {
 			}
 			for at := range c.groupCount() {
 				m := c.membership(at)
-				if m.group.members[m.pos] != c || c.memberOf(m.group) != at || !in[m.group] {
+				if m.group.audience(c.form()).members[m.pos] != c || c.memberOf(m.group) != at || !in[m.group] {
 					t.Fatalf("seed %d: place %d of the client and its group do not point at each other", seed, at)
 				}
 			}

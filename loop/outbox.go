@@ -4,6 +4,7 @@ import (
 	"math/bits"
 	"syscall"
 
+	"ringcast/dialect"
 	"ringcast/wsproto"
 )
 
@@ -46,7 +47,7 @@ func (s *shard) queue(c *client, p []byte, messages int) {
 	waiting, gap := c.conn.OutboundBuffered(), s.hasGap(c)
 	room := s.bounds.outboxBytes - waiting
 	if gap {
-		room -= wsproto.GapBytesMax
+		room -= dialect.GapBytesMax
 	}
 	full := waiting > 0 && len(p) > room
 	switch {
@@ -56,7 +57,7 @@ func (s *shard) queue(c *client, p []byte, messages int) {
 	case full:
 		s.count.slowClosed.Add(1)
 		s.lag(c, waiting)
-		s.close(c, wsproto.CloseSlowClient, "too slow: the outbox is full")
+		s.close(c, dialect.CauseSlow)
 		return
 	case gap:
 		if s.tellGap(c); c.state > stateClosing {
@@ -127,23 +128,16 @@ func (s *shard) replyTo(c *client, out []byte) {
 	s.count.replies.Add(1)
 }
 
-func (s *shard) replyOK(c *client, id string) {
+// answer tells an open client of an outcome, in its own dialect. It is the one way by which clients are told anything but
+// messages, pongs and closes.
+func (s *shard) answer(c *client, o dialect.Outcome) {
 	if c.state == stateOpen {
-		s.replyTo(c, wsproto.AppendOK(s.outFor(c), borrowBytes(id)))
+		s.replyTo(c, s.dialect(c).Answer(s.outFor(c), o))
 	}
 }
 
-func (s *shard) replyError(c *client, id string, code wsproto.ErrorCode) {
-	if c.state == stateOpen {
-		s.replyTo(c, wsproto.AppendError(s.outFor(c), borrowBytes(id), code))
-	}
-}
-
-func (s *shard) replySeq(c *client, id string, seq uint64) {
-	if c.state == stateOpen {
-		s.replyTo(c, wsproto.AppendSeq(s.outFor(c), borrowBytes(id), seq))
-	}
-}
+// dialect is what c speaks.
+func (s *shard) dialect(c *client) dialect.Dialect { return s.dialects[c.form()] }
 
 // flushOut sends the replies that have gathered.
 func (s *shard) flushOut() {
@@ -168,8 +162,14 @@ func (s *shard) flushOut() {
 // waits for the peer's own end, because a cut with unread input makes the kernel reset the connection and throw away
 // what we said; and it has a deadline, because a hostile peer never ends.
 
-// close sends a Close frame; nothing else goes out after it.
-func (s *shard) close(c *client, code wsproto.StatusCode, reason string) {
+// close ends a client for a cause that its dialect has a code for.
+func (s *shard) close(c *client, why dialect.Cause) {
+	code, reason := s.dialect(c).Close(why)
+	s.closeWith(c, code, reason)
+}
+
+// closeWith sends a Close frame; nothing else goes out after it.
+func (s *shard) closeWith(c *client, code wsproto.StatusCode, reason string) {
 	if c.state >= stateClosing {
 		return
 	}
@@ -186,7 +186,7 @@ func (s *shard) close(c *client, code wsproto.StatusCode, reason string) {
 	s.explain(c, code, reason)
 	count(&s.count.closes, closeKindOf(code))
 	s.closing(c)
-	var frames [wsproto.GapBytesMax + 2 + 2 + 123 + 2]byte
+	var frames [dialect.GapBytesMax + 2 + 2 + 123 + 2]byte
 	s.last(c, wsproto.AppendClose(s.takeGap(c, frames[:0]), code, reason))
 }
 

@@ -1,94 +1,215 @@
 package loop
 
-// gather puts a frame with those that the group's next pass will send.
-func (s *shard) gather(g *group, frame []byte) {
-	g.waiting = append(g.waiting, frame)
-	s.gathered += gatheredBytes(frame)
-	if !g.queued {
-		g.queued = true
-		s.passes = append(s.passes, g)
+import "unsafe"
+
+// pass is one walk over an audience: what it sends to each member, and how far it has come. Who joins during it lands
+// behind end.
+type pass struct {
+	cur, end int
+	batch    []byte
+	messages int   // how many the batch holds
+	owned    bool  // batch is memory of the loop's own, else it is a shared frame
+	begunAt  int64 // if it is timed, else 0
+}
+
+// passes is what a loop is about to send to its groups. Owner: the loop.
+type passes struct {
+	queue       []*audience // wait for a pass, oldest first
+	gathered    int         // bytes in the waiting lists of all audiences, as of waitingBytes
+	undelivered int         // members that missed the batch of the pass under way
+	sends       uint32      // since the clock was last read
+	deadline    int64       // end of this turn's budget, 0: not set yet
+
+	// Kept for the next use.
+	spare []byte // the last batch's buffer
+	idle  []*pass
+}
+
+// gather puts a message with those that the next pass over each audience of a group will send.
+func (ps *passes) gather(g *group, m *message) {
+	for a := &g.inline; a != nil; a = a.next {
+		if a.members != nil {
+			a.waiting = append(a.waiting, m)
+			ps.gathered += waitingBytes(m)
+			if !a.queued {
+				a.queued = true
+				ps.queue = append(ps.queue, a)
+			}
+		}
 	}
 }
 
-// gatheredBytes is what a waiting frame counts: itself and its place in the list.
-func gatheredBytes(frame []byte) int { return len(frame) + 24 }
+// waitingBytes is what a waiting message counts: itself and its place in the list. Not the form that it is going to be sent
+// in, for that may not exist yet.
+func waitingBytes(m *message) int { return m.bytes() + int(unsafe.Sizeof(m)) }
 
-// runPasses sends what has gathered, group by group, until the turn's budget is used up; then it kicks, so that the
+// begin starts a pass over all members of now, with as many of the waiting messages as the bound allows, joined into one
+// contiguous buffer so that each member costs one send however many messages there are. A single frame is sent as it
+// is, without a copy. False: the first message is in the hands of another loop, which makes its form. There may be no pass
+// after it all the same, when these members hear of none of the messages.
+//
+// One buffer beat a vector of frames by 10 to 40 % a send in the prototype, and it is built once for all members.
+func (s *shard) begin(a *audience) (ready bool) {
+	ps, d := &s.passes, s.dialects[a.form]
+	var batch []byte
+	n, messages, owned := 0, 0, false
+	for n < len(a.waiting) {
+		frame, ready := a.waiting[n].frame(a.form, d)
+		if !ready || messages > 0 && len(batch)+len(frame) > s.bounds.batchBytes {
+			break
+		}
+		ps.gathered -= waitingBytes(a.waiting[n])
+		n++
+		if len(frame) == 0 {
+			continue
+		}
+		if messages++; messages == 1 {
+			batch = frame
+			continue
+		}
+		if !owned {
+			batch, owned = append(ps.takeSpare(), batch...), true
+		}
+		batch = append(batch, frame...)
+		if a.form != plainForm && s.spent() { // what is encoded here counts in the budget too
+			break
+		}
+	}
+	rest := copy(a.waiting, a.waiting[n:])
+	clear(a.waiting[rest:])
+	a.waiting = a.waiting[:rest]
+	if messages > 0 {
+		a.pass = ps.newPass()
+		*a.pass = pass{end: len(a.members), batch: batch, messages: messages, owned: owned}
+	}
+	return n > 0
+}
+
+// drop forgets what was to be sent to an audience whose last member has gone.
+func (ps *passes) drop(a *audience, spareBytesMax int) {
+	for _, m := range a.waiting {
+		ps.gathered -= waitingBytes(m)
+	}
+	a.waiting = nil
+	if a.pass != nil {
+		ps.end(a, spareBytesMax)
+	}
+}
+
+// end ends the pass under way.
+func (ps *passes) end(a *audience, spareBytesMax int) {
+	p := a.pass
+	if p.owned && cap(p.batch) > cap(ps.spare) && cap(p.batch) <= spareBytesMax {
+		ps.spare = p.batch[:0]
+	}
+	*p = pass{}
+	if len(ps.idle) < passesKeptMax {
+		ps.idle = append(ps.idle, p)
+	}
+	a.pass = nil
+}
+
+// passesKeptMax bounds the stock of idle passes: seldom more than a few are under way at a time.
+const passesKeptMax = 64
+
+func (ps *passes) newPass() *pass {
+	n := len(ps.idle)
+	if n == 0 {
+		return &pass{}
+	}
+	p := ps.idle[n-1]
+	ps.idle = ps.idle[:n-1]
+	return p
+}
+
+// takeSpare hands one batch buffer from pass to pass.
+func (ps *passes) takeSpare() []byte {
+	spare := ps.spare
+	ps.spare = nil
+	return spare
+}
+
+// runPasses sends what has gathered, audience by audience, until the turn's budget is used up; then it kicks, so that the
 // loop looks at its sockets before it goes on, and yields the processor. It reports whether it did anything.
 //
 // While a kick is under way other callbacks start no pass: each would spend a budget of its own, and the sockets would
 // wait for all of them. The budget is 1 ms because a pass over 10,000 members takes 50: in the prototype the ping of
 // an unrelated client waited for 131 to 248 ms at p99 without a budget, and for 24 to 25 with it and the yield.
 func (s *shard) runPasses() (any bool) {
-	if s.resting || len(s.passes) == 0 {
+	ps := &s.passes
+	if s.resting || len(ps.queue) == 0 {
 		return false
 	}
-	if s.deadline == 0 {
-		s.deadline = s.env.now() + s.bounds.passNanos
+	if ps.deadline == 0 {
+		ps.deadline = s.env.now() + s.bounds.passNanos
 	}
-	for done := 0; done < len(s.passes); {
-		g := s.passes[done]
+	for done := 0; done < len(ps.queue); {
+		a := ps.queue[done]
 		done++
-		finished := s.pass(g)
-		if len(g.waiting) > 0 || g.passing() {
-			s.passes = append(s.passes, g) // behind the others: a large group does not hold up small ones
+		finished := s.pass(a)
+		if len(a.waiting) > 0 || a.pass != nil {
+			ps.queue = append(ps.queue, a) // behind the others: a large group does not hold up small ones
 		} else {
-			g.queued = false
+			a.queued = false
 		}
 		if !finished || s.spent() {
-			s.dropPasses(done)
-			if len(s.passes) > 0 {
+			ps.dequeue(done)
+			if len(ps.queue) > 0 {
 				s.resting = true
 				s.kick()
 				s.env.yield()
 			}
 			return true
 		}
-		if done == len(s.passes) {
-			s.dropPasses(done)
+		if done == len(ps.queue) {
+			ps.dequeue(done)
 			done = 0
 		}
 	}
 	return true
 }
 
-// dropPasses takes the first n groups off the list.
-func (s *shard) dropPasses(n int) {
-	rest := copy(s.passes, s.passes[n:])
-	clear(s.passes[rest:])
-	s.passes = s.passes[:rest]
+// dequeue takes the first n audiences off the queue.
+func (ps *passes) dequeue(n int) {
+	rest := copy(ps.queue, ps.queue[n:])
+	clear(ps.queue[rest:])
+	ps.queue = ps.queue[:rest]
 }
 
 // spent reads the clock every few sends and says whether the turn's budget is used up.
 func (s *shard) spent() bool {
-	s.sends++
-	return s.sends%sendsPerClock == 0 && s.env.now() >= s.deadline
+	s.passes.sends++
+	return s.passes.sends%sendsPerClock == 0 && s.env.now() >= s.passes.deadline
 }
 
 // sendsPerClock: a send costs microseconds, reading the clock tens of nanoseconds, so the budget is overrun by little and
 // the clock costs next to nothing.
 const sendsPerClock = 8
 
-// pass sends a group's batch to its members, from the cursor on; false when the budget ended it early. It allocates
-// nothing, and sends to nobody who joined after the batch was begun or has left since.
-func (s *shard) pass(g *group) (finished bool) {
-	if !g.passing() {
-		if len(g.members) == 0 || len(g.waiting) == 0 {
+// pass sends the batch to an audience's members, from the cursor on; false when it has to go on later, because the budget
+// has ended it or another loop is at work on its first message. It allocates nothing, and sends to nobody who joined after
+// the batch was begun or has left since.
+func (s *shard) pass(a *audience) (finished bool) {
+	if a.pass == nil {
+		if len(a.waiting) == 0 {
 			return true
 		}
-		before := len(g.waiting)
-		taken := g.begin(s.bounds.batchBytes, s.takeSpare())
-		s.gathered -= taken + 24*(before-len(g.waiting))
+		if !s.begin(a) {
+			return false
+		}
+		if a.pass == nil {
+			return true
+		}
 		if sampled(s.count.passes.Add(1)) {
-			s.count.batches.observe(int64(g.batchCount))
-			g.begunAt = s.env.now()
+			s.count.batches.observe(int64(a.pass.messages))
+			a.pass.begunAt = s.env.now()
 		}
 	}
-	batch, served := g.batch, 0
+	p, served := a.pass, 0
 	finished = true
-	for g.cur < g.end {
-		c := g.members[g.cur]
-		g.cur++
+	for p.cur < p.end {
+		c := a.members[p.cur]
+		p.cur++
 		if c.state != stateOpen {
 			continue
 		}
@@ -98,36 +219,23 @@ func (s *shard) pass(g *group) (finished bool) {
 				continue
 			}
 		}
-		s.push(c, batch, g.batchCount)
+		s.push(c, p.batch, p.messages)
 		served++
-		if g.cur < g.end && s.spent() { // in this order: a clock reading must not be thrown away
+		if p.cur < p.end && s.spent() { // in this order: a clock reading must not be thrown away
 			finished = false
 			break
 		}
 	}
 	s.culprit = nil
-	served -= s.undelivered
-	s.undelivered = 0
-	s.count.deliveries.Add(uint64(served * g.batchCount))
-	s.count.bytesOut.Add(uint64(served * len(batch)))
+	served -= s.passes.undelivered
+	s.passes.undelivered = 0
+	s.count.deliveries.Add(uint64(served * p.messages))
+	s.count.bytesOut.Add(uint64(served * len(p.batch)))
 	if finished {
-		if g.begunAt != 0 {
-			s.count.passTimes.observe(s.env.now() - g.begunAt)
+		if p.begunAt != 0 {
+			s.count.passTimes.observe(s.env.now() - p.begunAt)
 		}
-		s.keepSpare(g.finish())
+		s.passes.end(a, 2*s.bounds.batchBytes)
 	}
 	return finished
-}
-
-// takeSpare and keepSpare hand one batch buffer from pass to pass.
-func (s *shard) takeSpare() []byte {
-	spare := s.spare
-	s.spare = nil
-	return spare
-}
-
-func (s *shard) keepSpare(p []byte) {
-	if cap(p) > cap(s.spare) && cap(p) <= 2*s.bounds.batchBytes {
-		s.spare = p[:0]
-	}
 }

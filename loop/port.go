@@ -129,7 +129,8 @@ func (p *Port) request(group string, message []byte) (request, error) {
 	if len(message) > p.hub.bounds.Load().messageBytes || !utf8.Valid(message) {
 		return request{}, ErrBadMessage
 	}
-	return newPublish(borrowBytes(group), message, nil), nil
+	m, _ := newMessage(borrowBytes(group), message, nil, false)
+	return request{op: opPublish, message: m}, nil
 }
 
 // offer sends r if there is room. waits: if not, room is given a token when there is.

@@ -3,7 +3,7 @@ package loop
 import (
 	"time"
 
-	"ringcast/wsproto"
+	"ringcast/dialect"
 )
 
 // This file holds clients to what they may send in a second. Off by default, and then it costs a branch.
@@ -130,7 +130,7 @@ func (s *shard) chargeBytes(c *client, n int) {
 	s.rates.bytes.due[c.slot] = due
 	if due-now > graceNanos {
 		count(&s.count.refused, refusedRate)
-		s.close(c, wsproto.ClosePolicyViolation, "too many bytes a second")
+		s.close(c, dialect.CauseByteRate)
 	}
 }
 

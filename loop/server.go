@@ -14,6 +14,7 @@ import (
 	gneterrors "github.com/panjf2000/gnet/v2/pkg/errors"
 	"golang.org/x/sys/unix"
 
+	"ringcast/dialect"
 	"ringcast/wsproto"
 )
 
@@ -25,8 +26,9 @@ type Config struct {
 	Log            *slog.Logger  // default: discards
 	TCPKeepAlive   time.Duration // idle time after which the kernel probes a peer. Default 60 s; negative: off
 	TCPUserTimeout time.Duration // time after which the kernel gives up a peer that takes no bytes. Default 150 s; negative: off
-	Echo           bool          // send each message back in place of reading commands: for conformance tools
 	PortableSend   bool          // send through gnet's Conn.Write only, as on systems without the fast path
+
+	Dialects []dialect.Entry // spoken beside those of dialect.Table, with which they may be dialect.FormsMax at most; the last that serves a path has it
 	Limits
 }
 
@@ -53,6 +55,9 @@ func (cfg *Config) fill() error {
 	if cfg.Loops < 1 || cfg.Loops > LoopsMax {
 		return fmt.Errorf("loops: %d is not within 1 to %d", cfg.Loops, LoopsMax)
 	}
+	if n := len(dialect.Table) + len(cfg.Dialects); n > dialect.FormsMax {
+		return fmt.Errorf("dialects: %d are more than %d", n, dialect.FormsMax)
+	}
 	return cfg.Limits.fill()
 }
 
@@ -73,9 +78,8 @@ func Start(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	limitGo(cfg.MemoryMax)
-	s := &Server{hub: newHub(cfg.Loops, *cfg.bounds(), cfg.Page), log: cfg.Log, done: make(chan struct{})}
+	s := &Server{hub: newHub(cfg.Loops, *cfg.bounds(), cfg.Page, cfg.Dialects...), log: cfg.Log, done: make(chan struct{})}
 	s.handler = newHandler(s.hub, cfg.Log)
-	s.hub.echo = cfg.Echo
 	for i, shard := range s.hub.shards {
 		shard.env = s.handler.env(i, cfg.PortableSend)
 	}

@@ -48,6 +48,11 @@ type peer struct {
 
 func dial(t testing.TB, s *Server) *peer {
 	t.Helper()
+	return dialPath(t, s, "/")
+}
+
+func dialPath(t testing.TB, s *Server, path string) *peer {
+	t.Helper()
 	conn, err := net.Dial("tcp", s.Addr().String())
 	if err != nil {
 		t.Fatalf("dial: %v", err)
@@ -55,8 +60,8 @@ func dial(t testing.TB, s *Server) *peer {
 	t.Cleanup(func() { conn.Close() })
 	_ = conn.SetDeadline(time.Now().Add(testTimeout))
 	p := &peer{t: t, conn: conn, in: bufio.NewReader(conn)}
-	fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
-		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
+	fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n", path)
 	for line := ""; line != "\r\n"; {
 		if line, err = p.in.ReadString('\n'); err != nil {
 			t.Fatalf("handshake: %v", err)

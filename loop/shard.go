@@ -4,6 +4,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"ringcast/dialect"
 	"ringcast/wsproto"
 )
 
@@ -34,6 +35,7 @@ type shard struct {
 
 	// Loop only: whom it serves.
 	bounds   *bounds
+	dialects []dialect.Dialect // by form
 	clients  []*client
 	lastSeen []uint32 // beside clients: tick of the last sign of life << 1 | a ping is out
 	rates    rates    // beside clients, where there is a bound
@@ -41,8 +43,7 @@ type shard struct {
 	serial   uint32 // of the last client
 
 	// Loop only: work that has gathered.
-	passes      []*group // wait for a pass, oldest first
-	gathered    int      // bytes in the waiting lists of all groups
+	passes      passes
 	parked      [][]request
 	parkedBytes int
 	idle        []*group // without members, their homes not told yet
@@ -60,21 +61,18 @@ type shard struct {
 	stopping    bool   // close everybody, a slice per turn
 
 	// Loop only: clients that are slow, or have something unfinished.
-	slow        []slow
-	slowFrom    int  // lookAtSlow goes on below this place
-	relieved    bool // this turn has cut off clients for the sake of all
-	undelivered int  // members that missed the batch of the pass under way
-	halves      []half
+	slow     []slow
+	slowFrom int  // lookAtSlow goes on below this place
+	relieved bool // this turn has cut off clients for the sake of all
+	halves   []half
 
 	// Loop only: time.
 	tick       uint32
 	timed      []deadline
-	overdue    bool   // some deadlines have passed and wait for the next turn
-	unfinished int    // clients in the handshake
-	beatFrom   int    // heartbeat: where the scan goes on
-	sends      uint32 // since the clock was last read
-	deadline   int64  // end of this turn's budget, 0: not set yet
-	heardAt    int64  // end of the last callback that brought bytes
+	overdue    bool  // some deadlines have passed and wait for the next turn
+	unfinished int   // clients in the handshake
+	beatFrom   int   // heartbeat: where the scan goes on
+	heardAt    int64 // end of the last callback that brought bytes
 	deferredAt int64
 	enteredAt  int64  // beginning of this callback, if its turn is timed
 	timedTurn  bool   // this callback is one of the sample
@@ -82,10 +80,8 @@ type shard struct {
 	closeAt    int    // stopping: clients below this place are still to be closed
 
 	// Loop only: memory kept for the next use.
-	parser  wsproto.CommandParser
 	reader  *wsproto.Reader // idle between callbacks; serves every client that has nothing unfinished
 	readers []*wsproto.Reader
-	spare   []byte  // the last batch's buffer
 	culprit *client // whom a panic would be blamed on
 }
 
@@ -134,6 +130,9 @@ func newShard(h *Hub, index int) *shard {
 	s := &shard{index: index, hub: h, bounds: h.bounds.Load(), groups: newTable[string, *group](), parked: make([][]request, len(h.shards))}
 	s.reader = s.newReader()
 	s.rates.adopt(s.bounds, 0)
+	for _, entry := range h.dialects {
+		s.dialects = append(s.dialects, entry.New())
+	}
 	return s
 }
 
@@ -184,7 +183,7 @@ func (s *shard) traffic(c *client, p []byte) {
 		s.kick()
 	case now-s.deferredAt >= deferMax:
 		s.act(s.deferred)
-		s.deferred, s.deferredAt = s.deferred && len(s.passes) == 0, now // passes that are left are the kick's
+		s.deferred, s.deferredAt = s.deferred && len(s.passes.queue) == 0, now // passes that are left are the kick's
 	}
 	s.heardAt = s.env.now()
 }
@@ -257,7 +256,7 @@ func (s *shard) leave() {
 		s.survive(p)
 	}
 	s.culprit = nil
-	s.deadline = 0
+	s.passes.deadline = 0
 	if s.timedTurn {
 		s.count.turnTimes.observe(s.env.now() - s.enteredAt)
 	}
@@ -269,7 +268,7 @@ func (s *shard) leave() {
 func (s *shard) survive(p any) {
 	s.count.panics.Add(1)
 	s.env.panic(p)
-	s.undelivered = 0 // of a pass that has lost its count
+	s.passes.undelivered = 0 // of a pass that has lost its count
 	if s.hosted != nil {
 		s.hosted.abandon()
 		s.letGo()
@@ -297,7 +296,7 @@ func (s *shard) condemn(c *client) {
 	if s.outClient == c {
 		s.out, s.outClient = s.out[:0], nil
 	}
-	s.close(c, wsproto.CloseInternalError, "internal error")
+	s.close(c, dialect.CauseInternal)
 }
 
 // newReader takes an idle reader from stock, or makes one.

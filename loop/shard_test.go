@@ -10,6 +10,7 @@ import (
 	"time"
 	"unsafe"
 
+	"ringcast/dialect"
 	"ringcast/wsproto"
 )
 
@@ -24,12 +25,12 @@ type stage struct {
 }
 
 // newStage makes loops loops; a group's home is the loop that its first digit names.
-func newStage(loops int, change func(*bounds)) *stage {
+func newStage(loops int, change func(*bounds), more ...dialect.Entry) *stage {
 	b := defaultBounds()
 	if change != nil {
 		change(&b)
 	}
-	st := &stage{hub: newHub(loops, b, nil), wakes: make([]bool, loops), kicks: make([]bool, loops)}
+	st := &stage{hub: newHub(loops, b, nil, more...), wakes: make([]bool, loops), kicks: make([]bool, loops)}
 	st.hub.clientsMax.Store(100)
 	st.hub.hash = func(group string) uint64 { return uint64(group[0] - '0') }
 	for i, s := range st.hub.shards {
@@ -108,11 +109,13 @@ func (c *stageConn) take(n int) {
 func (c *stageConn) OutboundBuffered() int { return len(c.queued) }
 func (c *stageConn) Fd() int               { return 9 }
 
-func (st *stage) enter(loop int) *stageConn {
+func (st *stage) enter(loop int) *stageConn { return st.enterAt(loop, "/") }
+
+func (st *stage) enterAt(loop int, path string) *stageConn {
 	c := &stageConn{shard: st.hub.shards[loop]}
 	st.hub.admit()
 	c.client = c.shard.opened(c)
-	c.shard.traffic(c.client, []byte(simRequest))
+	c.shard.traffic(c.client, []byte(strings.Replace(simRequest, "GET / ", "GET "+path+" ", 1)))
 	c.out = nil
 	return c
 }
@@ -229,8 +232,8 @@ func TestARequestThatPanicsIsDroppedNotServedForEver(t *testing.T) {
 	st.settle()
 	result := make(chan uint64) // nobody made room for the number: a send on it after close panics
 	close(result)
-	r := newPublish([]byte("1g"), []byte("broken"), nil)
-	r.via = &via{result: result}
+	m, _ := newMessage([]byte("1g"), []byte("broken"), nil, false)
+	r := request{op: opPublish, message: m, via: &via{result: result}}
 	c.shard.request(1, r)
 	c.say(`{"cmd":"send_to_group","group_id":"1g","message":"whole"}`)
 	st.settle()
@@ -247,7 +250,7 @@ func TestAPanicInABurialBuriesNobodyTwice(t *testing.T) {
 		c.say(`{"cmd":"add_group","group_id":"0g"}`)
 	}
 	st.settle()
-	broken.client.first.pos = 1 << 30 // a place that is none
+	broken.client.inline.pos = 1 << 30 // a place that is none
 	s := st.hub.shards[0]
 	s.entries.Add(1) // as inside another's callback, in which three connections break
 	for _, c := range []*stageConn{first, broken, last} {
@@ -389,16 +392,15 @@ func TestATurnsPassesKeepTheirBudget(t *testing.T) {
 			var nanos int64
 			s.env.send = func(_ int, p []byte) sent { nanos += sendNanos; return sent{n: len(p)} }
 			s.bounds.groupsPerClient = 1 << 20
-			frame := wsproto.AppendFrame(nil, wsproto.OpText, []byte("x"))
 			for i := range 2000 {
 				say(s, h.openFake(0), fmt.Sprintf(`{"cmd":"add_group","group_id":"%d"}`, i%groups))
 			}
 			kicks := 0
 			s.env.kick, s.env.now = func() { kicks++ }, func() int64 { return nanos }
 			for _, g := range s.groups.m {
-				s.gather(g, frame)
+				s.passes.gather(g, messageOf("x"))
 			}
-			nanos, s.sends, s.deadline = 0, start, 0
+			nanos, s.passes.sends, s.passes.deadline = 0, start, 0
 			s.woken()
 			if most := int64(budget + 2*sendsPerClock*sendNanos); nanos > most || kicks != 1 {
 				t.Errorf("%d groups, %d sends before: a turn took %d ns with %d kicks, want at most %d and one kick",
@@ -487,7 +489,7 @@ func TestRepliesAreSentInPortions(t *testing.T) {
 		in = wsproto.AppendMaskedFrame(in, wsproto.OpText, [4]byte{}, []byte(`{"cmd":"leave_group","group_id":"1","id":1}`))
 	}
 	c.shard.traffic(c.client, in)
-	if len(c.out) != 5000*len(wsproto.AppendOK(nil, []byte("1"))) {
+	if len(c.out) != 5000*len(dialect.AppendOK(nil, []byte("1"))) {
 		t.Errorf("replies: got %d bytes", len(c.out))
 	}
 	if most := replyBytesMax + 512; c.most > most {

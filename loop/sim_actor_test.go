@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -19,6 +20,8 @@ type actor struct {
 
 	toServer  []byte
 	heard     []byte // read, not parsed yet
+	loud      bool   // speaks the dialect of that name
+	greeted   bool
 	upgraded  bool
 	readBytes int
 
@@ -109,6 +112,9 @@ func (a *actor) connect() {
 	a.got, a.lastOf, a.saw = map[string]map[int]bool{}, map[string]map[string]int{}, map[string][]int{}
 	a.sock = a.w.openSocket()
 	a.toServer = a.w.request(a.sock.client)
+	if a.loud = a.w.loud && a.w.chance(50); a.loud {
+		a.toServer = bytes.Replace(a.toServer, []byte("GET / "), []byte("GET /loud "), 1)
+	}
 }
 
 // request is what a peer begins with. Behind a proxy that is trusted, the proxy says whom it speaks for.
@@ -350,7 +356,16 @@ func (a *actor) frame() bool {
 
 // hear takes a text frame: a reply or a message.
 func (a *actor) hear(text string) {
-	if strings.HasPrefix(text, "m|") {
+	if a.loud && !a.greeted {
+		a.w.must(text == "HELLO", "actor %d: greeted with %q", a.index, text)
+		a.greeted = true
+		return
+	}
+	if a.loud && strings.HasPrefix(text, "M|") {
+		a.message(strings.ToLower(text))
+		return
+	}
+	if !a.loud && strings.HasPrefix(text, "m|") {
 		a.message(text)
 		return
 	}
@@ -572,10 +587,10 @@ func (w *world) checkEmpty() {
 	w.must(taken == 0 && addresses == 0, "seats: %d taken of %d addresses", taken, addresses)
 	for i, s := range w.hub.shards {
 		w.must(len(s.groups.m) == 0 && len(s.home.groups.m) == 0 && len(s.clients) == 0 && len(s.lastSeen) == 0 &&
-			len(s.passes) == 0 && s.gathered == 0 && s.parkedBytes == 0 && len(s.idle) == 0 && len(s.timed) == 0 &&
+			len(s.passes.queue) == 0 && s.passes.gathered == 0 && s.parkedBytes == 0 && len(s.idle) == 0 && len(s.timed) == 0 &&
 			s.unfinished == 0 && len(s.slow) == 0 && len(s.halves) == 0 && s.outboxes.Load() == 0 && w.hub.fragments.Load() == 0 && w.hub.halves.Load() == 0 &&
 			s.home.stalled == 0 && s.held == 0 && s.toHost == 0 && !s.home.held.Load(), "loop %d is not empty: groups %d, homes %d, clients %d, passes %d, gathered %d, parked %d, idle %d, timed %d, stalled %b, held %b",
-			i, len(s.groups.m), len(s.home.groups.m), len(s.clients), len(s.passes), s.gathered, s.parkedBytes, len(s.idle),
+			i, len(s.groups.m), len(s.home.groups.m), len(s.clients), len(s.passes.queue), s.passes.gathered, s.parkedBytes, len(s.idle),
 			len(s.timed), s.home.stalled, s.held)
 	}
 	w.must(len(w.fds) == 0, "descriptors: %d open", len(w.fds))

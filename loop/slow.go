@@ -3,6 +3,7 @@ package loop
 import (
 	"math/bits"
 
+	"ringcast/dialect"
 	"ringcast/wsproto"
 )
 
@@ -105,7 +106,7 @@ func (s *shard) miss(c *client, p []byte, messages int) {
 	*s.missed(c) += uint64(messages)
 	s.count.slowDropped.Add(uint64(messages))
 	c.bytesOut -= uint64(len(p))
-	s.undelivered++
+	s.passes.undelivered++
 }
 
 // tellGap sends a client the number of messages that it has missed, in their place: behind what it got before them. It
@@ -120,7 +121,7 @@ func (s *shard) tellGap(c *client) {
 // takeGap appends the frame that tells of what a client has missed, if it has.
 func (s *shard) takeGap(c *client, to []byte) []byte {
 	if missed := s.missed(c); missed != nil && *missed > 0 {
-		to = wsproto.AppendGap(to, *missed)
+		to = s.dialect(c).Answer(to, dialect.Outcome{What: dialect.Gap, Number: *missed})
 		*missed = 0
 		s.count.slowGaps.Add(1)
 	}
@@ -241,10 +242,11 @@ func (s *shard) cutOff(c *client) {
 	s.culprit = c
 	if c.state == stateOpen { // who is being closed was counted
 		s.count.slowClosed.Add(1)
-		count(&s.count.closes, closeKindOf(wsproto.CloseSlowClient))
-		s.explain(c, wsproto.CloseSlowClient, "too slow: all outboxes together are full, and its own is among the largest")
-		var frames [wsproto.GapBytesMax + 8]byte
-		_, _ = c.conn.Write(wsproto.AppendClose(s.takeGap(c, frames[:0]), wsproto.CloseSlowClient, ""))
+		code, reason := s.dialect(c).Close(dialect.CauseSlowest)
+		count(&s.count.closes, closeKindOf(code))
+		s.explain(c, code, reason)
+		var frames [dialect.GapBytesMax + 8]byte
+		_, _ = c.conn.Write(wsproto.AppendClose(s.takeGap(c, frames[:0]), code, ""))
 	}
 	s.doom(c)
 	s.culprit = culprit

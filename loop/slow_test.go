@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 
+	"ringcast/dialect"
 	"ringcast/wsproto"
 )
 
@@ -261,7 +262,7 @@ func TestACloseTellsOfTheGapFirst(t *testing.T) {
 	s.stopping, s.closeAt = true, len(s.clients)
 	s.woken()
 	member.take(1 << 20)
-	member.heard(t, string(wsproto.AppendClose(wsproto.AppendGap(nil, 3), wsproto.CloseGoingAway, "the server is stopping")))
+	member.heard(t, string(wsproto.AppendClose(dialect.AppendGap(nil, 3), wsproto.CloseGoingAway, "the server is stopping")))
 }
 
 func TestASlowClientWithoutIDsIsClosedWhereOthersMissMessages(t *testing.T) {

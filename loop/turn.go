@@ -1,6 +1,10 @@
 package loop
 
-import "math/bits"
+import (
+	"math/bits"
+
+	"ringcast/dialect"
+)
 
 // turn does what has gathered, in one order:
 //
@@ -39,7 +43,7 @@ func (s *shard) act(mayPass bool) {
 	}
 	assert(len(s.doomed) == 0 && len(s.dead) == 0, "shard: a turn ended with clients unburied")
 	show(&s.count.parkedBytes, s.parkedBytes)
-	show(&s.count.gatheredBytes, s.gathered)
+	show(&s.count.gatheredBytes, s.passes.gathered)
 }
 
 // work drains every lane that was noted, and parking, until nothing moves. What moves here makes at most three more
@@ -118,7 +122,7 @@ func (s *shard) drainDown() (moved bool) {
 		lane := s.down[from]
 		drained := 0
 		for n := lane.len(); n > 0; n-- {
-			if s.gathered >= s.bounds.gatherBytes {
+			if s.passes.gathered >= s.bounds.gatherBytes {
 				s.held |= 1 << from
 				break
 			}
@@ -142,14 +146,14 @@ func (s *shard) deliver(d *delivery) {
 		s.decided(d)
 		return
 	}
-	if d.frame != nil && len(d.local.members) > 0 {
-		s.gather(d.local, d.frame)
+	if d.local != nil && !d.local.empty() {
+		s.passes.gather(d.local, d.message)
 		if d.at != 0 {
 			s.count.laneWaits.observe(d.at.until(s.env.now()))
 		}
 	}
 	if d.client != nil {
-		s.replySeq(d.client, d.id, d.seq)
+		s.answer(d.client, dialect.Outcome{What: dialect.Position, Verb: dialect.SendToGroup, ID: borrowBytes(d.id), Number: d.message.Offset})
 	}
 }
 

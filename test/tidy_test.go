@@ -39,12 +39,13 @@ var imports = []struct {
 		"is seen through it"},
 	{"api", []string{"loop"}, "HTTP is one way in among others: it knows the hub, no other way in, and no operator"},
 	{"bus", []string{"loop"}, "the bus is one way in among others: it knows the hub, no other way in, and no operator"},
-	{"loop", []string{"wsproto"}, "the loops serve whoever asks; what they imported of their users they would wait for"},
+	{"loop", []string{"dialect", "wsproto"}, "the loops serve whoever asks; what they imported of their users they would wait for"},
 	{"bench", []string{"bench/ceiling", "bench/report"}, "an adversary does not share its victim's head: it measures from outside"},
 	{"bench/ceiling", nil, "what the machine can do must not depend on how anything of ours does it"},
 	{"bench/report", nil, "a figure must be readable and judged without what measured it"},
+	{"dialect", []string{"wsproto"}, "what clients say and hear, pure: a protocol must not know who serves it"},
 	{"wsproto", nil, "bytes and their meaning, pure: it must be testable without anything else of ours"},
-	{"test/echo", []string{"loop"}, "a conformance tool is to talk to the loops that serve: the echo adds nothing to them"},
+	{"test/echo", []string{"dialect", "loop"}, "a conformance tool is to talk to the loops that serve: the echo adds nothing to them"},
 	{"test", nil, "whole-program tests know what a user knows; one that reaches inside belongs beside what it reaches"},
 }
 
@@ -61,7 +62,7 @@ var confined = []struct {
 	{"github.com/chromedp/", nil, "a browser is for tests"},
 }
 
-// impure lists what wsproto must not import outside its tests. net/netip is not among it: its addresses are values, and
+// impure lists what wsproto and dialect must not import outside their tests. net/netip is not among it: its addresses are values, and
 // proxies write them in every way that it reads.
 var impure = []struct{ what, why string }{
 	{"net", "no socket"}, {"net/http", "no socket, and it would come into every program that speaks frames"},
@@ -74,7 +75,7 @@ var impure = []struct{ what, why string }{
 }
 
 // folders are the ones that may stand at the top.
-var folders = []string{"api", "bench", "bus", "cli", "loop", "test", "wsproto", ".ci", ".git"}
+var folders = []string{"api", "bench", "bus", "cli", "dialect", "loop", "test", "wsproto", ".ci", ".git"}
 
 // maySleep lists the test files that may call time.Sleep, each with its reason. Everywhere else a test waits for a
 // condition: a sleep is either too short on a busy machine or too long on all others.
@@ -193,10 +194,10 @@ func TestOthersPackagesStayWhereTheyAreConfined(t *testing.T) {
 	}
 }
 
-func TestWsprotoIsPure(t *testing.T) {
+func TestWsprotoAndDialectArePure(t *testing.T) {
 	t.Parallel()
 	for _, f := range goFiles(t) {
-		if f.test || f.folder() != "wsproto" {
+		if f.test || f.folder() != "wsproto" && f.folder() != "dialect" {
 			continue
 		}
 		for _, name := range f.imports() {
@@ -208,7 +209,7 @@ func TestWsprotoIsPure(t *testing.T) {
 		}
 		ast.Inspect(f.ast, func(n ast.Node) bool {
 			if _, is := n.(*ast.GoStmt); is {
-				t.Errorf("%s starts a goroutine: want none in wsproto", f.path)
+				t.Errorf("%s starts a goroutine: want none in %s", f.path, f.folder())
 			}
 			return true
 		})
@@ -329,9 +330,9 @@ func TestArchitectureNamesTheFilesThatExist(t *testing.T) {
 		}
 	}
 	for _, f := range goFiles(t) {
-		if folder := f.folder(); !f.test && (folder == "loop" || folder == "wsproto") &&
+		if folder := f.folder(); !f.test && (folder == "loop" || folder == "wsproto" || folder == "dialect") &&
 			!named[f.path] && !named[path.Base(f.path)] {
-			t.Errorf("%s: got no mention in ARCHITECTURE.md, want every file of loop and wsproto named", f.path)
+			t.Errorf("%s: got no mention in ARCHITECTURE.md, want every file of loop, dialect and wsproto named", f.path)
 		}
 	}
 }

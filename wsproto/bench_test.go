@@ -2,7 +2,6 @@ package wsproto
 
 import (
 	"bytes"
-	"strings"
 	"testing"
 )
 
@@ -16,24 +15,6 @@ func BenchmarkEncode(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			sink = AppendFrame(dst, OpText, payload)
-		}
-	})
-	b.Run("ok", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			sink = AppendOK(dst, payload[:1])
-		}
-	})
-	b.Run("seq", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			sink = AppendSeq(dst, payload[:1], 1_234_567)
-		}
-	})
-	b.Run("error", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			sink = AppendError(dst, payload[:1], ErrBadGroupID)
 		}
 	})
 }
@@ -67,31 +48,6 @@ func BenchmarkReader(b *testing.B) {
 						sink, piece = ev.Payload, piece[n:]
 					}
 				}
-			}
-		})
-	}
-}
-
-func BenchmarkCommand(b *testing.B) {
-	for _, test := range []struct{ name, payload string }{
-		{"join", `{"cmd":"add_group", "group_id":"123"}`},
-		{"send-64B", `{"cmd":"send_to_group","group_id":"123","message":"` + strings.Repeat("a", 64) + `"}`},
-		{"send-64B-id", `{"cmd":"send_to_group","group_id":"123","message":"` + strings.Repeat("a", 64) + `","id":1234}`},
-		{"send-escaped", `{"cmd":"send_to_group","group_id":"123","message":"` + strings.Repeat(`{\"a\":1}\n`, 8) + `"}`},
-		{"send-4KiB", `{"cmd":"send_to_group","group_id":"123","message":"` + strings.Repeat("a", 4<<10) + `"}`},
-		{"send-object", `{"cmd":"send_to_group","group_id":"123","message":{"user":"u1","tags":[1,2,3],"text":"` + strings.Repeat("a", 64) + `"}}`},
-	} {
-		b.Run(test.name, func(b *testing.B) {
-			var p CommandParser
-			payload := []byte(test.payload)
-			b.SetBytes(int64(len(payload)))
-			b.ReportAllocs()
-			for b.Loop() {
-				cmd, code := p.Parse(payload)
-				if code != "" {
-					b.Fatal(code)
-				}
-				sink = cmd.Group
 			}
 		})
 	}

@@ -1,12 +1,11 @@
-// Package wsproto turns bytes into meaning and meaning into bytes: the opening
-// handshake, WebSocket frames, the JSON commands and their replies.
+// Package wsproto turns bytes into frames and frames into bytes: the opening handshake and
+// WebSocket's framing. What messages mean is dialect's.
 //
-//	           ReadRequest          Reader.Next           CommandParser.Parse
-//	bytes ───► Request ── 101 ───►  Event ── text ─────►  Command ───► whoever owns the group
-//	           Rejection            EventPing, Close, Fail  ErrorCode        │
-//	              │                     │                     │             │
-//	bytes ◄─── AppendTo ◄────────── AppendPong, AppendClose ◄ AppendError ◄ AppendOK, AppendSeq,
-//	                                                                        AppendTextHeader
+//	           ReadRequest          Reader.Next
+//	bytes ───► Request ── 101 ───►  Event ── text, binary ─────► a dialect
+//	           Rejection            EventPing, Close, Fail          │
+//	              │                     │                           │
+//	bytes ◄─── AppendTo ◄────────── AppendPong, AppendClose ◄─── AppendFrame, AppendTextHeader
 //
 // The rule of the package: it is pure. Nothing here opens a socket, starts a goroutine,
 // reads a clock or writes a log. Bytes come in as arguments, events and bytes go out as
@@ -18,7 +17,7 @@
 //
 // Memory follows what a peer has really sent, never what it has announced, and every
 // buffer has a bound with a name. The roads that a broadcast takes (a whole frame in one
-// read, a command without escapes, an encoded packet) allocate nothing.
+// read, an encoded frame) allocate nothing.
 //
 // It is the only package that knows the WebSocket library, of which it uses the header
 // rules and the masking cipher; everything that would block on a reader is our own.

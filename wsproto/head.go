@@ -312,7 +312,12 @@ var isTokenByte = func() (is [256]bool) {
 
 // isDecimal bounds the digits so that the number fits everywhere; nobody reads the body.
 func isDecimal(b []byte) bool {
-	return len(b) > 0 && len(b) <= 18 && skipDigits(b, 0) == len(b)
+	for _, c := range b {
+		if c-'0' > 9 {
+			return false
+		}
+	}
+	return len(b) > 0 && len(b) <= 18
 }
 
 func isHex(c byte) bool {

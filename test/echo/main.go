@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"ringcast/dialect"
 	"ringcast/loop"
 )
 
@@ -42,7 +43,7 @@ func serve(listen string, loops int) error {
 	asked, quiet := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer quiet()
 	server, err := loop.Start(loop.Config{
-		Listen: listen, Loops: loops, Echo: true,
+		Listen: listen, Loops: loops, Dialects: []dialect.Entry{dialect.Echo},
 		Log:    slog.New(slog.NewTextHandler(os.Stderr, nil)),
 		Limits: loop.Limits{MessageBytesMax: messageBytesMax, OutboxBytesMax: outboxBytesMax},
 	})

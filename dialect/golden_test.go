@@ -1,4 +1,4 @@
-package wsproto
+package dialect
 
 import (
 	"encoding/hex"
@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"ringcast/wsproto"
 )
 
 var update = flag.Bool("update", false, "rewrite the transcripts under testdata with what the code does now")
@@ -63,7 +65,7 @@ func TestTranscripts(t *testing.T) {
 type conversation struct {
 	upgraded bool
 	head     []byte
-	reader   *Reader
+	reader   *wsproto.Reader
 	parser   CommandParser
 	seq      uint64
 	out      *strings.Builder
@@ -71,7 +73,7 @@ type conversation struct {
 
 func play(t *testing.T, transcript string) string {
 	var out strings.Builder
-	c := conversation{reader: NewReader(1 << 20), out: &out, upgraded: strings.HasPrefix(transcript, "# frames")}
+	c := conversation{reader: wsproto.NewReader(1 << 20), out: &out, upgraded: strings.HasPrefix(transcript, "# frames")}
 	for line := range strings.Lines(transcript) {
 		if strings.HasPrefix(line, "<") {
 			continue
@@ -90,7 +92,10 @@ func play(t *testing.T, transcript string) string {
 			}
 			p = []byte(s)
 		} else {
-			p = unhex(t, text)
+			var err error
+			if p, err = hex.DecodeString(strings.ReplaceAll(text, " ", "")); err != nil {
+				t.Fatalf("bad hex %s: %v", text, err)
+			}
 		}
 		c.take(p)
 	}
@@ -100,9 +105,9 @@ func play(t *testing.T, transcript string) string {
 func (c *conversation) take(p []byte) {
 	if !c.upgraded {
 		c.head = append(c.head, p...)
-		req, n, err := ReadRequest(c.head, testHeadBytes)
+		req, n, err := wsproto.ReadRequest(c.head, 8<<10)
 		c.say("%s", showHandshake(req, n, err))
-		var rejection *Rejection
+		var rejection *wsproto.Rejection
 		if errors.As(err, &rejection) {
 			c.say("%q", rejection.AppendTo(nil))
 			c.head = nil
@@ -111,27 +116,27 @@ func (c *conversation) take(p []byte) {
 		if n == 0 || !req.Upgrade {
 			return
 		}
-		c.say("%q", AppendUpgrade(nil, &req))
+		c.say("%q", wsproto.AppendUpgrade(nil, &req))
 		c.upgraded = true
 		p = c.head[n:]
 	}
 	for len(p) > 0 {
 		n, ev := c.reader.Next(p)
 		p = p[n:]
-		if ev.Kind == EventNone {
+		if ev.Kind == wsproto.EventNone {
 			c.say("none")
 			return
 		}
 		c.say("%s", show(ev))
 		switch ev.Kind {
-		case EventText, EventBinary:
+		case wsproto.EventText, wsproto.EventBinary:
 			c.command(ev.Payload)
-		case EventPing:
-			c.answer(AppendPong(nil, ev.Payload))
-		case EventClose:
-			c.answer(AppendClose(nil, ev.Code, ""))
-		case EventFail:
-			c.answer(AppendClose(nil, ev.Code, ev.Reason))
+		case wsproto.EventPing:
+			c.answer(wsproto.AppendPong(nil, ev.Payload))
+		case wsproto.EventClose:
+			c.answer(wsproto.AppendClose(nil, ev.Code, ""))
+		case wsproto.EventFail:
+			c.answer(wsproto.AppendClose(nil, ev.Code, ev.Reason))
 		}
 	}
 }
@@ -157,4 +162,29 @@ func (c *conversation) say(format string, args ...any) {
 
 func (c *conversation) answer(frame []byte) {
 	c.say("  %s  %q", hex.EncodeToString(frame[:2]), frame[2:])
+}
+
+// show is an event in words.
+func show(ev wsproto.Event) string {
+	switch ev.Kind {
+	case wsproto.EventClose:
+		return fmt.Sprintf("close %d %q", ev.Code, ev.Payload)
+	case wsproto.EventFail:
+		return fmt.Sprintf("fail %d %s", ev.Code, ev.Reason)
+	}
+	return fmt.Sprintf("%v %q", ev.Kind, ev.Payload)
+}
+
+// showHandshake is the verdict on a request in words.
+func showHandshake(req wsproto.Request, n int, err error) string {
+	var rejection *wsproto.Rejection
+	switch {
+	case errors.As(err, &rejection):
+		return fmt.Sprintf("%d %s", rejection.Status, rejection.Reason)
+	case n == 0:
+		return "incomplete"
+	case req.Upgrade:
+		return "upgrade " + req.Path
+	}
+	return "plain " + req.Method + " " + req.Path
 }

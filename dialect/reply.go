@@ -1,8 +1,10 @@
-package wsproto
+package dialect
 
 import (
 	"math/bits"
 	"strconv"
+
+	"ringcast/wsproto"
 )
 
 // A command without an id is never answered, so every reply has an id: the JSON text that
@@ -22,7 +24,7 @@ const (
 // AppendOK appends {"id":7,"ok":true}.
 func AppendOK(dst []byte, id []byte) []byte {
 	id = orNull(id)
-	dst = AppendTextHeader(dst, len(replyID)+len(id)+len(replyOK))
+	dst = wsproto.AppendTextHeader(dst, len(replyID)+len(id)+len(replyOK))
 	dst = append(dst, replyID...)
 	dst = append(dst, id...)
 	return append(dst, replyOK...)
@@ -32,7 +34,7 @@ func AppendOK(dst []byte, id []byte) []byte {
 // got in its group.
 func AppendSeq(dst []byte, id []byte, seq uint64) []byte {
 	id = orNull(id)
-	dst = AppendTextHeader(dst, len(replyID)+len(id)+len(replySeq)+decimalBytes(seq)+1)
+	dst = wsproto.AppendTextHeader(dst, len(replyID)+len(id)+len(replySeq)+decimalBytes(seq)+1)
 	dst = append(dst, replyID...)
 	dst = append(dst, id...)
 	dst = append(dst, replySeq...)
@@ -44,7 +46,7 @@ func AppendSeq(dst []byte, id []byte, seq uint64) []byte {
 func AppendError(dst []byte, id []byte, code ErrorCode) []byte {
 	id = orNull(id)
 	sentence := code.Sentence()
-	dst = AppendTextHeader(dst, len(replyID)+len(id)+len(replyCode)+len(code)+len(replyMessage)+len(sentence)+len(replyEnd))
+	dst = wsproto.AppendTextHeader(dst, len(replyID)+len(id)+len(replyCode)+len(code)+len(replyMessage)+len(sentence)+len(replyEnd))
 	dst = append(dst, replyID...)
 	dst = append(dst, id...)
 	dst = append(dst, replyCode...)
@@ -57,14 +59,11 @@ func AppendError(dst []byte, id []byte, code ErrorCode) []byte {
 // AppendGap appends {"event":"gap","messages":12}, which is no reply: it stands in the place
 // of so many messages that the client was too slow for.
 func AppendGap(dst []byte, messages uint64) []byte {
-	dst = AppendTextHeader(dst, len(eventGap)+decimalBytes(messages)+1)
+	dst = wsproto.AppendTextHeader(dst, len(eventGap)+decimalBytes(messages)+1)
 	dst = append(dst, eventGap...)
 	dst = strconv.AppendUint(dst, messages, 10)
 	return append(dst, '}')
 }
-
-// GapBytesMax is the size of the largest frame that AppendGap appends.
-const GapBytesMax = 2 + len(eventGap) + 20 + 1
 
 func orNull(id []byte) []byte {
 	if id == nil {

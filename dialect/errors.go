@@ -1,4 +1,4 @@
-package wsproto
+package dialect
 
 // ErrorCode says in an error reply why a command was not carried out. The codes are part
 // of the protocol: programs compare them, so they never change; sentences may.

@@ -1,4 +1,4 @@
-package wsproto
+package dialect
 
 import (
 	"bytes"
@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"ringcast/wsproto"
 	"unicode/utf8"
 )
 
@@ -124,5 +126,5 @@ func FuzzCommand(f *testing.F) {
 
 func replyHeaderBytes(id []byte) int {
 	payloadBytes := len(replyID) + len(id) + len(replyOK)
-	return TextFrameBytes(payloadBytes) - payloadBytes
+	return wsproto.TextFrameBytes(payloadBytes) - payloadBytes
 }

@@ -1,4 +1,4 @@
-package wsproto
+package dialect
 
 import (
 	"encoding/binary"

@@ -1,4 +1,4 @@
-package wsproto
+package dialect
 
 import (
 	"bytes"
@@ -6,6 +6,8 @@ import (
 	"math"
 	"strings"
 	"testing"
+
+	"ringcast/wsproto"
 )
 
 // replyText takes the one text frame apart that a reply must be.
@@ -13,7 +15,7 @@ func replyText(t *testing.T, frame []byte) string {
 	t.Helper()
 	payloadBytes := int(frame[1])
 	header := 2
-	if payloadBytes == length16 {
+	if payloadBytes == 126 {
 		payloadBytes, header = int(frame[2])<<8|int(frame[3]), 4
 	}
 	if frame[0] != 0x81 || header+payloadBytes != len(frame) {
@@ -92,12 +94,12 @@ func TestEncodingAllocatesNothingWithRoom(t *testing.T) {
 	dst := make([]byte, 0, 1024)
 	id, payload := []byte("7"), make([]byte, 500)
 	for name, encode := range map[string]func(){
-		"frame": func() { AppendFrame(dst, OpText, payload) },
+		"frame": func() { wsproto.AppendFrame(dst, wsproto.OpText, payload) },
 		"ok":    func() { AppendOK(dst, id) },
 		"seq":   func() { AppendSeq(dst, id, 12345) },
 		"error": func() { AppendError(dst, id, ErrBusy) },
-		"close": func() { AppendClose(dst, CloseGoingAway, "bye") },
-		"pong":  func() { AppendPong(dst, id) },
+		"close": func() { wsproto.AppendClose(dst, wsproto.CloseGoingAway, "bye") },
+		"pong":  func() { wsproto.AppendPong(dst, id) },
 	} {
 		if got := testing.AllocsPerRun(100, encode); got != 0 {
 			t.Errorf("%s: got %v allocations, want 0", name, got)

@@ -1,30 +1,9 @@
-package wsproto
+package dialect
 
 import (
 	"slices"
 	"unicode/utf8"
 )
-
-// Verb is what a command asks for.
-type Verb uint8
-
-// The verbs and, in quotes, their cmd.
-const (
-	VerbNone    Verb = iota // no command: Parse gave an error code
-	AddGroup                // "add_group"
-	LeaveGroup              // "leave_group"
-	SendToGroup             // "send_to_group"
-)
-
-// String is the verb's cmd.
-func (v Verb) String() string {
-	if int(v) < len(verbNames) {
-		return verbNames[v]
-	}
-	return "unknown"
-}
-
-var verbNames = [...]string{"none", "add_group", "leave_group", "send_to_group"}
 
 const (
 	// GroupBytesMax is the longest name of a group in bytes, after decoding.
@@ -40,16 +19,6 @@ const (
 	// with escapes need scratch, and a large one must not hold memory for ever.
 	scratchBytesKept = 64 << 10
 )
-
-// Command is what a client's message asks for. Its slices are borrowed: from the payload
-// or from the parser's scratch, until the next Parse or the end of the payload. They are
-// to be read, not written.
-type Command struct {
-	Verb    Verb
-	Group   []byte // the name, decoded: 1 to GroupBytesMax bytes of UTF-8
-	Message []byte // SendToGroup: what members receive, UTF-8; may be empty
-	ID      []byte // the JSON text of id, to be echoed in the reply; nil: never answer
-}
 
 // CommandParser parses commands. The zero value is ready. One goroutine at a time; the
 // scratch memory it keeps between calls is bounded.
@@ -92,7 +61,7 @@ func (p *CommandParser) Parse(payload []byte) (cmd Command, code ErrorCode) {
 		if m.message == nil {
 			return Command{ID: id}, ErrBadMessage
 		}
-		cmd.Message = p.message(m.message)
+		cmd.Message, cmd.JSON = p.message(m.message)
 	}
 	return cmd, ""
 }
@@ -209,11 +178,11 @@ func (p *CommandParser) group(value []byte) (group []byte, ok bool) {
 }
 
 // message is what members receive: the text of a string, the JSON text of anything else.
-func (p *CommandParser) message(value []byte) []byte {
+func (p *CommandParser) message(value []byte) (message []byte, json bool) {
 	if isString(value) {
-		return p.text(value)
+		return p.text(value), false
 	}
-	return value
+	return value, true
 }
 
 // text decodes a JSON string.

@@ -1,0 +1,58 @@
+package dialect
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+)
+
+// sink keeps the compiler from dropping what a benchmark makes.
+var sink []byte
+
+func BenchmarkReply(b *testing.B) {
+	dst := make([]byte, 0, 64<<10)
+	payload := bytes.Repeat([]byte("a"), 64)
+	b.Run("ok", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			sink = AppendOK(dst, payload[:1])
+		}
+	})
+	b.Run("seq", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			sink = AppendSeq(dst, payload[:1], 1_234_567)
+		}
+	})
+	b.Run("error", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			sink = AppendError(dst, payload[:1], ErrBadGroupID)
+		}
+	})
+}
+
+func BenchmarkCommand(b *testing.B) {
+	for _, test := range []struct{ name, payload string }{
+		{"join", `{"cmd":"add_group", "group_id":"123"}`},
+		{"send-64B", `{"cmd":"send_to_group","group_id":"123","message":"` + strings.Repeat("a", 64) + `"}`},
+		{"send-64B-id", `{"cmd":"send_to_group","group_id":"123","message":"` + strings.Repeat("a", 64) + `","id":1234}`},
+		{"send-escaped", `{"cmd":"send_to_group","group_id":"123","message":"` + strings.Repeat(`{\"a\":1}\n`, 8) + `"}`},
+		{"send-4KiB", `{"cmd":"send_to_group","group_id":"123","message":"` + strings.Repeat("a", 4<<10) + `"}`},
+		{"send-object", `{"cmd":"send_to_group","group_id":"123","message":{"user":"u1","tags":[1,2,3],"text":"` + strings.Repeat("a", 64) + `"}}`},
+	} {
+		b.Run(test.name, func(b *testing.B) {
+			var p CommandParser
+			payload := []byte(test.payload)
+			b.SetBytes(int64(len(payload)))
+			b.ReportAllocs()
+			for b.Loop() {
+				cmd, code := p.Parse(payload)
+				if code != "" {
+					b.Fatal(code)
+				}
+				sink = cmd.Group
+			}
+		})
+	}
+}

@@ -1,0 +1,29 @@
+package dialect
+
+import "ringcast/wsproto"
+
+// Echo sends every message back as it came, for conformance tools. What such a tool talks to is then, but for the commands,
+// what serves everybody. It is in no table of the server's.
+var Echo = Entry{Name: "echo", Serves: AnyPath, New: func() Dialect { return &echo{} }}
+
+type echo struct {
+	Plain                // for what has nothing to do with commands
+	op    wsproto.OpCode // of the message that is being answered
+}
+
+func (e *echo) Next(payload []byte, binary bool) (cmd Command, rest []byte, code ErrorCode) {
+	if e.op = wsproto.OpText; binary {
+		e.op = wsproto.OpBinary
+	}
+	if payload == nil {
+		payload = []byte{} // without an id there would be no answer
+	}
+	return Command{Verb: Respond, ID: payload}, nil, ""
+}
+
+func (e *echo) Answer(dst []byte, o Outcome) []byte {
+	if o.What == OK && o.Verb == Respond {
+		return wsproto.AppendFrame(dst, e.op, o.ID)
+	}
+	return e.Plain.Answer(dst, o)
+}

@@ -1,0 +1,59 @@
+package dialect
+
+import "ringcast/wsproto"
+
+// Plain is the protocol of Workerman's example: commands are JSON objects, members hear the bare message, and without an id
+// nothing is answered. The zero value is ready.
+type Plain struct{ parser CommandParser }
+
+// Next reads the one command that a message is.
+func (p *Plain) Next(payload []byte, _ bool) (cmd Command, rest []byte, code ErrorCode) {
+	cmd, code = p.parser.Parse(payload)
+	return cmd, nil, code
+}
+
+// Answer is one text frame, a ping frame to ask for a sign of life, and nothing to greet.
+func (p *Plain) Answer(dst []byte, o Outcome) []byte {
+	switch o.What {
+	case OK:
+		return AppendOK(dst, o.ID)
+	case Position:
+		return AppendSeq(dst, o.ID, o.Number)
+	case Refused:
+		return AppendError(dst, o.ID, o.Code)
+	case Gap:
+		return AppendGap(dst, o.Number)
+	case Ping:
+		return wsproto.AppendPing(dst, nil)
+	default:
+		return dst
+	}
+}
+
+// Encode is the frame as it is kept.
+func (p *Plain) Encode(m *Message) []byte { return m.Frame }
+
+// Close has the codes of RFC 6455, and one of our own for who is too slow.
+func (p *Plain) Close(cause Cause) (wsproto.StatusCode, string) {
+	c := plainCloses[cause]
+	return c.code, c.reason
+}
+
+var plainCloses = [Causes]struct {
+	code   wsproto.StatusCode
+	reason string
+}{
+	CauseSlow:          {wsproto.CloseSlowClient, "too slow: the outbox is full"},
+	CauseSlowest:       {wsproto.CloseSlowClient, "too slow: all outboxes together are full, and its own is among the largest"},
+	CauseSilent:        {wsproto.CloseGoingAway, "no sign of life"},
+	CauseStopping:      {wsproto.CloseGoingAway, "the server is stopping"},
+	CauseInternal:      {wsproto.CloseInternalError, "internal error"},
+	CausePartialMemory: {wsproto.CloseTryAgainLater, "the server has no room for the rest of the message"},
+	CausePartialTime:   {wsproto.ClosePolicyViolation, "the message took too long"},
+	CauseByteRate:      {wsproto.ClosePolicyViolation, "too many bytes a second"},
+	CauseCommandRate:   {wsproto.ClosePolicyViolation, "too many commands a second"},
+	CauseBusy:          {wsproto.CloseTryAgainLater, "the server is busy, try again"},
+	CauseTooManyGroups: {wsproto.ClosePolicyViolation, "too many groups"},
+	CauseGroupFull:     {wsproto.ClosePolicyViolation, "the group has as many members as it may"},
+	CauseGroupsFull:    {wsproto.CloseTryAgainLater, "the server has as many groups as it may"},
+}

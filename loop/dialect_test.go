@@ -1,0 +1,154 @@
+package loop
+
+import (
+	"strings"
+	"testing"
+
+	"ringcast/dialect"
+	"ringcast/wsproto"
+)
+
+// hearAll reads text frames until n have come.
+func hearTexts(t *testing.T, p *peer, n int) (texts []string) {
+	t.Helper()
+	for len(texts) < n {
+		op, text, err := p.next()
+		if err != nil || op != byte(wsproto.OpText) {
+			t.Fatalf("after %d texts: got opcode %d, %q (%v)", len(texts), op, text, err)
+		}
+		texts = append(texts, text)
+	}
+	return texts
+}
+
+// Clients of two dialects in one group, on all loops: each hears every message in its own form, once, in one order.
+func TestClientsOfTwoDialectsHearOneOrderInOneGroup(t *testing.T) {
+	s := startServer(t, Config{Loops: 4, Dialects: []dialect.Entry{loud}})
+	const members, each = 12, 200
+	var peers []*peer
+	for i := range members {
+		var p *peer
+		if i%2 == 0 {
+			p = dial(t, s)
+		} else {
+			p = dialPath(t, s, "/loud")
+			if got := hearTexts(t, p, 1)[0]; got != "HELLO" {
+				t.Fatalf("greeting: got %q, want HELLO", got)
+			}
+		}
+		p.say(`{"cmd":"add_group","group_id":"g","id":1}`)
+		if got := hearTexts(t, p, 1)[0]; got != `{"id":1,"ok":true}` {
+			t.Fatalf("answer: got %q", got)
+		}
+		peers = append(peers, p)
+	}
+	for _, p := range peers[:4] {
+		go func() {
+			for i := range each {
+				p.say(`{"cmd":"send_to_group","group_id":"g","message":"from %p %d"}`, p, i)
+			}
+		}()
+	}
+	var first string
+	for i, p := range peers {
+		heard := strings.Join(hearTexts(t, p, 4*each), "\n")
+		if i == 0 {
+			first = heard
+		}
+		want := first
+		if i%2 == 1 {
+			want = strings.ToUpper(first)
+		}
+		if heard != want {
+			t.Fatalf("member %d heard another order, or another form, than the first", i)
+		}
+	}
+}
+
+func TestADialectClosesWithItsOwnCodes(t *testing.T) {
+	s := startServer(t, Config{Loops: 2, Dialects: []dialect.Entry{loud}, Limits: Limits{GroupsPerClient: 1}})
+	for path, want := range map[string]string{"/": "\x03\xf0too many groups", "/loud": "\x10\x0eTOO MANY GROUPS"} {
+		p := dialPath(t, s, path)
+		if path == "/loud" {
+			hearTexts(t, p, 1)
+		}
+		p.say(`{"cmd":"add_group","group_id":"a"}`)
+		p.say(`{"cmd":"add_group","group_id":"b"}`)
+		if op, got, err := p.next(); err != nil || op != byte(wsproto.OpClose) || got != want {
+			t.Errorf("%s: got opcode %d, %q (%v), want a Close frame with %q", path, op, got, err, want)
+		}
+	}
+}
+
+// slowDialect is at work on a message until it is let go.
+type slowDialect struct {
+	dialect.Plain
+	begun, end chan struct{}
+	made       int
+}
+
+func (d *slowDialect) Encode(m *dialect.Message) []byte {
+	d.made++
+	d.begun <- struct{}{}
+	<-d.end
+	return m.Frame
+}
+
+func TestAFormIsMadeOnceAndNobodyWaitsForIt(t *testing.T) {
+	m, _ := newMessage([]byte("g"), []byte("x"), nil, false)
+	d := &slowDialect{begun: make(chan struct{}), end: make(chan struct{})}
+	made := make(chan []byte)
+	go func() {
+		p, _ := m.frame(1, d)
+		made <- p
+	}()
+	<-d.begun
+	if p, ready := m.frame(1, d); ready {
+		t.Errorf("while another loop makes the form: got %q, want none yet", p)
+	}
+	close(d.end)
+	want := <-made
+	if p, ready := m.frame(1, d); !ready || &p[0] != &want[0] || d.made != 1 {
+		t.Errorf("got %q, ready %v, made %d times, want the one that was made", p, ready, d.made)
+	}
+}
+
+// What a dialect panics over is lost to its clients, and holds up nobody.
+func TestAFormThatPanicsIsNotWaitedFor(t *testing.T) {
+	m, _ := newMessage([]byte("g"), []byte("x"), nil, false)
+	func() {
+		defer func() { recover() }()
+		m.frame(1, nil)
+	}()
+	if p, ready := m.frame(1, nil); !ready || len(p) != 0 {
+		t.Errorf("got %q, ready %v, want nothing, and no waiting", p, ready)
+	}
+}
+
+// A message whose form another loop is making keeps its audience in the queue; others are served meanwhile.
+func TestAnAudienceWhoseFormIsBeingMadeGoesOnLater(t *testing.T) {
+	st := newStage(1, nil, loud)
+	plain, shouting := st.enter(0), st.enterAt(0, "/loud")
+	for _, c := range []*stageConn{plain, shouting} {
+		c.say(`{"cmd":"add_group","group_id":"0"}`)
+	}
+	st.settle()
+	s := st.hub.shards[0]
+	m, _ := newMessage([]byte("0"), []byte("said"), nil, false)
+	all := new(forms)
+	all[0].Store(&claimed)
+	m.forms.Store(all)
+	s.passes.gather(s.groups.m["0"], m)
+	s.woken()
+	plain.heard(t, "said")
+	if !st.kicks[0] || strings.Contains(string(shouting.out), "SAID") {
+		t.Fatalf("kick %v, heard %q; want a kick, and nothing heard yet", st.kicks[0], shouting.out)
+	}
+	made := []byte("SAID")
+	all[0].Store(&made)
+	st.settle()
+	shouting.heard(t, "SAID")
+	if len(s.passes.queue) != 0 || s.passes.gathered != 0 {
+		t.Errorf("left: %d audiences, %d bytes", len(s.passes.queue), s.passes.gathered)
+	}
+}

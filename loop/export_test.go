@@ -1,0 +1,9 @@
+package loop
+
+// size is the number of members.
+func (g *group) size() (n int) {
+	for a := &g.inline; a != nil; a = a.next {
+		n += len(a.members)
+	}
+	return n
+}
