@@ -105,42 +105,6 @@ func TestEveryOptionInTheTableOfBoundsIsAFlagAndEveryLimitIsInTheTable(t *testin
 	}
 }
 
-// README's table of options is held against start --help: nothing is left out, and the defaults are the same.
-func TestReadmeHasEveryOptionOfStartWithItsDefault(t *testing.T) {
-	t.Parallel()
-	text := document(t, "README.md")
-	defaults := map[string]string{}
-	for _, m := range regexp.MustCompile(`(?m)^\s+(?:-\w, )?--([a-z-]+)(?:="([^"]*)")?`).FindAllStringSubmatch(run("start", "--help").stdout, -1) {
-		defaults[m[1]] = m[2]
-		if m[1] != "help" && m[1] != "daemon" && !strings.Contains(text, "`--"+m[1]+"`") { // -d stands with its verb
-			t.Errorf("README.md: got no word of --%s, want every option of start", m[1])
-		}
-	}
-	_, text, _ = strings.Cut(text, "\n| option of start |")
-	text, _, _ = strings.Cut(text, "\n\n")
-	rows := 0
-	for line := range strings.Lines(text) {
-		cells := strings.Split(line, "|")
-		if len(cells) < 3 || !strings.HasPrefix(strings.TrimSpace(cells[1]), "`--") {
-			continue
-		}
-		rows++
-		options, said := listed(cells[1]), listed(cells[2])
-		for i, option := range options {
-			want, known := defaults[strings.TrimPrefix(option, "--")]
-			if !known {
-				t.Errorf("README.md has %s, which start --help does not know", option)
-			}
-			if want != "" && (len(said) == 0 || said[min(i, len(said)-1)] != want) {
-				t.Errorf("README.md, default of %s: got %q, want %q as in start --help", option, said, want)
-			}
-		}
-	}
-	if rows < 10 {
-		t.Errorf("README.md, options of start: got %d rows, want the whole table", rows)
-	}
-}
-
 // A counter is named by its key in status --json, or by two, outer and inner, as refused_by.busy.
 func TestEveryCounterInTheTableOfBoundsIsShownToAnOperator(t *testing.T) {
 	t.Parallel()

@@ -75,7 +75,7 @@ var impure = []struct{ what, why string }{
 }
 
 // folders are the ones that may stand at the top.
-var folders = []string{"api", "bench", "bus", "cli", "dialect", "loop", "test", "wsproto", ".ci", ".git"}
+var folders = []string{"api", "bench", "bus", "cli", "dialect", "docs", "loop", "test", "wsproto", ".ci", ".git"}
 
 // maySleep lists the test files that may call time.Sleep, each with its reason. Everywhere else a test waits for a
 // condition: a sleep is either too short on a busy machine or too long on all others.
