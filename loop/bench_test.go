@@ -136,7 +136,7 @@ func passOver(members int) (*shard, *group, *message) {
 		say(s, h.openFake(0), `{"cmd":"add_group","group_id":"g"}`)
 	}
 	m, _ := newMessage([]byte("g"), []byte(strings.Repeat("x", 64)), nil, false)
-	return s, s.groups.m["g"], m
+	return s, s.groups.Get("g"), m
 }
 
 func TestAPassAllocatesNothing(t *testing.T) {

@@ -138,7 +138,7 @@ func TestAnAudienceWhoseFormIsBeingMadeGoesOnLater(t *testing.T) {
 	all := new(forms)
 	all[0].Store(&claimed)
 	m.forms.Store(all)
-	s.passes.gather(s.groups.m["0"], m)
+	s.passes.gather(s.groups.Get("0"), m)
 	s.woken()
 	plain.heard(t, "said")
 	if !st.kicks[0] || strings.Contains(string(shouting.out), "SAID") {

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"ringcast/dialect"
+	"ringcast/loop/assert"
 )
 
 // headcount is the number of a group's members on all loops. It stands at the home with the group; each loop with members gets
@@ -76,7 +77,7 @@ func (n *census) begin(b *bounds) bool {
 // leave gives a place back. Any goroutine.
 func (n *census) leave(r *headcount) {
 	left := r.members.Add(-1)
-	assert(left >= 0, "headcount: more have left a group than were in it")
+	assert.That(left >= 0, "headcount: more have left a group than were in it")
 	if left == 0 {
 		n.groups.Add(-1)
 	}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"ringcast/loop/assert"
 	"ringcast/wsproto"
 )
 
@@ -449,8 +450,8 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 
 // A panic in a callback costs the client that was being served, nobody else.
 func TestAPanicClosesOneClient(t *testing.T) {
-	if invariants {
-		t.Skip("with invariants a panic ends the process, so that tests see it")
+	if assert.On {
+		t.Skip("with assert.On a panic ends the process, so that tests see it")
 	}
 	s, err := Start(Config{Loops: 1})
 	if err != nil {
