@@ -5,21 +5,11 @@ import (
 	"strings"
 	"testing"
 
+	"ringcast/loop/order"
 	"ringcast/wsproto"
 )
 
 // These benchmarks measure our own work, without the kernel's; bench/ measures the server.
-
-func BenchmarkRing(b *testing.B) {
-	var r ring[request]
-	r.init(256)
-	b.ReportAllocs()
-	for b.Loop() {
-		r.push(request{})
-		r.front()
-		r.pop()
-	}
-}
 
 // fakeHub is a hub on sockets that take everything.
 func fakeHub(loops int) *Hub {
@@ -68,7 +58,7 @@ func (h *Hub) settleFake() {
 func BenchmarkLaneHop(b *testing.B) {
 	h := fakeHub(2)
 	group := "g"
-	for i := 0; h.homeOf(group) != 1; i++ {
+	for i := 0; h.homes.Of(group) != 1; i++ {
 		group = fmt.Sprint("g", i)
 	}
 	member, sender := h.openFake(1), h.openFake(0)
@@ -135,7 +125,7 @@ func passOver(members int) (*shard, *group, *message) {
 	for range members {
 		say(s, h.openFake(0), `{"cmd":"add_group","group_id":"g"}`)
 	}
-	m, _ := newMessage([]byte("g"), []byte(strings.Repeat("x", 64)), nil, false)
+	m, _ := order.NewMessage([]byte("g"), []byte(strings.Repeat("x", 64)), nil, false)
 	return s, s.groups.Get("g"), m
 }
 

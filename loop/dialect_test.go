@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"ringcast/dialect"
+	"ringcast/loop/order"
 	"ringcast/wsproto"
 )
 
@@ -80,49 +81,16 @@ func TestADialectClosesWithItsOwnCodes(t *testing.T) {
 	}
 }
 
-// slowDialect is at work on a message until it is let go.
+// slowDialect is a loud one that is at work on a message until it is let go.
 type slowDialect struct {
-	dialect.Plain
+	loudly
 	begun, end chan struct{}
-	made       int
 }
 
 func (d *slowDialect) Encode(m *dialect.Message) []byte {
-	d.made++
-	d.begun <- struct{}{}
+	close(d.begun)
 	<-d.end
-	return m.Frame
-}
-
-func TestAFormIsMadeOnceAndNobodyWaitsForIt(t *testing.T) {
-	m, _ := newMessage([]byte("g"), []byte("x"), nil, false)
-	d := &slowDialect{begun: make(chan struct{}), end: make(chan struct{})}
-	made := make(chan []byte)
-	go func() {
-		p, _ := m.frame(1, d)
-		made <- p
-	}()
-	<-d.begun
-	if p, ready := m.frame(1, d); ready {
-		t.Errorf("while another loop makes the form: got %q, want none yet", p)
-	}
-	close(d.end)
-	want := <-made
-	if p, ready := m.frame(1, d); !ready || &p[0] != &want[0] || d.made != 1 {
-		t.Errorf("got %q, ready %v, made %d times, want the one that was made", p, ready, d.made)
-	}
-}
-
-// What a dialect panics over is lost to its clients, and holds up nobody.
-func TestAFormThatPanicsIsNotWaitedFor(t *testing.T) {
-	m, _ := newMessage([]byte("g"), []byte("x"), nil, false)
-	func() {
-		defer func() { recover() }()
-		m.frame(1, nil)
-	}()
-	if p, ready := m.frame(1, nil); !ready || len(p) != 0 {
-		t.Errorf("got %q, ready %v, want nothing, and no waiting", p, ready)
-	}
+	return d.loudly.Encode(m)
 }
 
 // A message whose form another loop is making keeps its audience in the queue; others are served meanwhile.
@@ -134,18 +102,22 @@ func TestAnAudienceWhoseFormIsBeingMadeGoesOnLater(t *testing.T) {
 	}
 	st.settle()
 	s := st.hub.shards[0]
-	m, _ := newMessage([]byte("0"), []byte("said"), nil, false)
-	all := new(forms)
-	all[0].Store(&claimed)
-	m.forms.Store(all)
+	m, _ := order.NewMessage([]byte("0"), []byte("said"), nil, false)
+	d := &slowDialect{begun: make(chan struct{}), end: make(chan struct{})}
+	made := make(chan struct{})
+	go func() {
+		m.In(1, d)
+		close(made)
+	}()
+	<-d.begun
 	s.passes.gather(s.groups.Get("0"), m)
 	s.woken()
 	plain.heard(t, "said")
 	if !st.kicks[0] || strings.Contains(string(shouting.out), "SAID") {
 		t.Fatalf("kick %v, heard %q; want a kick, and nothing heard yet", st.kicks[0], shouting.out)
 	}
-	made := []byte("SAID")
-	all[0].Store(&made)
+	close(d.end)
+	<-made
 	st.settle()
 	shouting.heard(t, "SAID")
 	if len(s.passes.queue) != 0 || s.passes.gathered != 0 {

@@ -1,7 +1,10 @@
 package loop
 
 import (
+	"unsafe"
+
 	"ringcast/dialect"
+	"ringcast/loop/order"
 	"ringcast/wsproto"
 )
 
@@ -295,17 +298,20 @@ func (s *shard) publish(c *client, cmd *dialect.Command) dialect.ErrorCode {
 		count(&s.count.refused, refusedMemory)
 		return dialect.ErrBusy
 	}
-	r := request{op: opPublish}
-	r.message, r.id = newMessage(cmd.Group, cmd.Message, cmd.ID, cmd.JSON)
+	r := request{Op: order.OpPublish}
+	r.Message, r.ID = order.NewMessage(cmd.Group, cmd.Message, cmd.ID, cmd.JSON)
 	if cmd.ID != nil {
-		r.client = c
+		r.Client = c
 	}
 	if s.accepted++; sampled(s.accepted) {
-		r.at = stampOf(s.env.now())
+		r.At = order.StampOf(s.env.now())
 	}
-	if !s.request(s.hub.homeOf(r.message.Group), r) {
+	if !s.request(s.hub.homes.Of(r.Message.Group), r) {
 		count(&s.count.refused, refusedBusy)
 		return dialect.ErrBusy
 	}
 	return ""
 }
+
+// borrowBytes is a view of a string that nobody may write through.
+func borrowBytes(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }

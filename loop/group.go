@@ -1,16 +1,21 @@
 package loop
 
+import "ringcast/loop/order"
+
 // group is one loop's part of a group: its own members, as one audience or several.
 //
 // Owner: the loop.
 type group struct {
 	name      string
-	headcount *headcount // nil: the home does not know of this loop's members, and sends nothing
+	headcount *order.Headcount // nil: the home does not know of this loop's members, and sends nothing
 	home      uint8
 	idle      bool     // in the shard's list of groups that may be given up
 	asked     int32    // opJoins that the home has not answered
 	inline    audience // the first of its audiences; it stays when it has become empty, and then serves another form
 }
+
+// GroupName is for the homes, which know groups by it.
+func (g *group) GroupName() string { return g.name }
 
 // add makes c a member, of the audience of its form.
 func (g *group) add(c *client) (pos uint32) {

@@ -5,34 +5,70 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"ringcast/dialect"
+	"ringcast/loop/order"
 )
 
-// Hub is the table of shards and the lanes between them: what a group message passes through between two sockets. It
+// The lanes' items and ends, of this package's groups and clients. Port and Feed are for goroutines that are no loop.
+type (
+	request     = order.Request[*group, *client]
+	delivery    = order.Delivery[*group, *client]
+	message     = order.Message
+	form        = order.Form
+	Port        = order.Port[*group, *client] // the way in
+	Feed        = order.Feed[*group, *client] // the way out
+	Publication = order.Publication           // what a feed hears
+)
+
+// Errors of ports and feeds, see order.
+var (
+	ErrBusy         = order.ErrBusy
+	ErrStopping     = order.ErrStopping
+	ErrBadGroup     = order.ErrBadGroup
+	ErrBadMessage   = order.ErrBadMessage
+	ErrTooManyPorts = order.ErrTooManyPorts
+	ErrClosed       = order.ErrClosed
+	ErrFeedTaken    = order.ErrFeedTaken
+)
+
+// NewPort makes a port, see order.Homes.NewPort.
+func (h *Hub) NewPort() (*Port, error) { return h.homes.NewPort() }
+
+// NewFeed makes the hub's feed, see order.Homes.NewFeed.
+func (h *Hub) NewFeed() (*Feed, error) { return h.homes.NewFeed() }
+
+// formOf is that of a client that asks for a path.
+func (h *Hub) formOf(path string) form {
+	for f := len(h.dialects) - 1; f > 0; f-- {
+		if h.dialects[f].Serves(path) {
+			return form(f)
+		}
+	}
+	return order.PlainForm
+}
+
+// Hub is the table of shards and the homes beside them: what a group message passes through between two sockets. It
 // knows no sockets itself; Server gives it some, the simulation gives it others.
 type Hub struct {
 	// Immutable after start.
 	shards   []*shard
 	page     []byte
-	hash     func(group string) uint64
+	homes    *order.Homes[*group, *client]
 	local    string          // listening address, for ClientInfo
 	dialects []dialect.Entry // by form
 
 	// Any goroutine.
 	bounds       atomic.Pointer[bounds] // loops have copies of the pointer, see Apply
-	ports        [portsMax]atomic.Pointer[Port]
-	portCount    atomic.Int32
-	feed         atomic.Pointer[Feed] // nil: none
-	clock        atomic.Uint32        // ticks since the start
-	connections  atomic.Int64         // admitted and not gone
+	clock        atomic.Uint32          // ticks since the start
+	connections  atomic.Int64           // admitted and not gone
 	clientsMax   atomic.Int64
 	descriptors  atomic.Int64 // that connections may have
 	addresses    *addresses
 	handshakes   pace
 	acceptFails  atomic.Uint64
 	acceptFailed atomic.Int64 // when the last one was, Unix seconds; 0: never
-	census       census
 	stopping     atomic.Bool
 	drained      chan struct{} // gets a token when the last connection goes
 	ended        chan struct{} // closed when no loop runs any more
@@ -44,49 +80,75 @@ type Hub struct {
 
 	// Any goroutine: sums that change with every write to who is behind, and every piece of a message. What stands above is
 	// looked at with every publish and turn.
-	_         [cacheLine]byte
+	_         [order.CacheLine]byte
 	outboxes  atomic.Int64 // bytes that wait for all clients
 	fragments atomic.Int64 // bytes that hold what is unfinished of all clients' input
 	halves    atomic.Int64 // how many clients these are of
-	_         [cacheLine]byte
+	_         [order.CacheLine]byte
 }
 
 // newHub makes loops shards and all their lanes. The shards' rims are the caller's to fill.
 func newHub(loops int, b bounds, page []byte, more ...dialect.Entry) *Hub {
-	h := &Hub{shards: make([]*shard, loops), page: page, hash: newHomeHash(),
-		ended:   make(chan struct{}),
+	h := &Hub{shards: make([]*shard, loops), page: page, ended: make(chan struct{}),
 		drained: make(chan struct{}, 1), started: time.Now()}
 	h.dialects = append(slices.Clip(dialect.Table), more...)
 	h.addresses = newAddresses()
 	h.bounds.Store(&b)
 	h.outboxesMax.Store(b.outboxesMax())
-	bells := make([]*bell, loops)
+	h.homes = order.New[*group, *client](order.Config{Loops: loops, LaneSlots: b.laneSlots, LaneBytes: b.laneBytes}, order.Env{
+		Wake: h.wake, Bounds: h.groupBounds, Admit: h.admitPublish, Busy: h.portBusy, Accepts: h.accepts, Ended: h.ended,
+	})
 	for i := range h.shards {
 		h.shards[i] = newShard(h, i)
-		bells[i] = &h.shards[i].bell
-	}
-	for _, from := range h.shards {
-		for range h.shards {
-			from.up = append(from.up, newLane[request](b.laneSlots, b.laneBytes))
-			from.home.down = append(from.home.down, newLane[delivery](b.laneSlots, b.laneBytes))
-		}
-		from.home.index, from.home.bells, from.home.count, from.home.ports = from.index, bells, &from.count, &h.ports
-		from.home.bounds, from.home.census = &h.bounds, &h.census
-	}
-	for _, to := range h.shards {
-		for _, from := range h.shards {
-			to.down = append(to.down, from.home.down[to.index])
-			to.home.up = append(to.home.up, from.up[to.index])
-		}
 	}
 	return h
 }
 
 // wake wakes a loop by its bell, unless that is under way already.
 func (h *Hub) wake(loop int) {
-	if s := h.shards[loop]; s.bell.mustWake() && !h.deaf.Load() {
+	if s := h.shards[loop]; s.lanes.MustWake() && !h.deaf.Load() {
 		s.env.wake()
 	}
+}
+
+// What the homes and ports need of the hub.
+
+// groupBounds is how many members a group may have, and how many groups there may be.
+func (h *Hub) groupBounds(string) (membersMax, groupsMax int) {
+	b := h.bounds.Load()
+	return b.members, b.groups
+}
+
+// admitPublish says whether a port may publish now.
+func (h *Hub) admitPublish(home int) error {
+	switch {
+	case h.stopping.Load():
+		return ErrStopping
+	case h.pressure.Load() != pressureNone:
+		h.refusePublish(home, refusedMemory)
+		return ErrBusy
+	}
+	return nil
+}
+
+// portBusy hears that a port was refused at a full lane.
+func (h *Hub) portBusy(home int) { h.refusePublish(home, refusedBusy) }
+
+func (h *Hub) refusePublish(home int, why refusal) {
+	count(&h.shards[home].count.refused, why)
+	h.shards[home].count.refusedPublishes.Add(1)
+}
+
+// accepts says whether a port's publish is fit to be sent.
+func (h *Hub) accepts(group string, message []byte) error {
+	b := h.bounds.Load()
+	switch {
+	case len(group) == 0 || len(group) > b.groupBytes || !utf8.ValidString(group):
+		return ErrBadGroup
+	case len(message) > b.messageBytes || !utf8.Valid(message):
+		return ErrBadMessage
+	}
+	return nil
 }
 
 // admit counts a new connection, or refuses it at the bound; see limitConnections.
@@ -156,17 +218,8 @@ func (h *Hub) Snapshot() Snapshot {
 	for i, s := range h.shards {
 		row := s.count.read()
 		row.OutboxBytes = s.outboxes.Load()
-		for _, from := range h.shards {
-			row.LaneDepth += int64(from.up[i].len() + from.home.down[i].len())
-		}
-		for p := range min(h.portCount.Load(), portsMax) {
-			if port := h.ports[p].Load(); port != nil {
-				row.LaneDepth += int64(port.up[i].len())
-			}
-		}
-		if feed := h.feed.Load(); feed != nil {
-			row.LaneDepth += int64(feed.lanes[i].len())
-		}
+		row.LaneDepth = int64(h.homes.Depth(i))
+		row.Homes, row.Published = h.homes.Home(i).Groups(), h.homes.Home(i).Published()
 		snap.Loops = append(snap.Loops, row)
 	}
 	return snap
@@ -212,7 +265,7 @@ func (h *Hub) settleDown(ctx context.Context) error {
 		var busy, moved atomic.Uint64
 		err := h.each(ctx, func(s *shard) {
 			busy.Add(uint64(s.parkedBytes + s.passes.gathered + len(s.passes.queue)))
-			moved.Add(s.count.published.Load() + s.count.passes.Load())
+			moved.Add(h.homes.Home(s.index).Published() + s.count.passes.Load())
 		})
 		if err != nil {
 			return err

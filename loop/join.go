@@ -1,6 +1,9 @@
 package loop
 
-import "ringcast/dialect"
+import (
+	"ringcast/dialect"
+	"ringcast/loop/order"
+)
 
 // This file is how clients come into groups and out of them.
 
@@ -21,23 +24,23 @@ func (s *shard) join(c *client, name, id []byte) dialect.ErrorCode {
 	}
 	if g == nil {
 		g = &group{name: string(name)}
-		g.home = uint8(s.hub.homeOf(g.name))
+		g.home = uint8(s.hub.homes.Of(g.name))
 		s.groups.Put(g.name, g)
 	}
-	there := isEmpty
+	there := order.AskHome
 	if g.headcount != nil {
-		there = g.headcount.enter(s.bounds)
+		there = g.headcount.Take(s.bounds.members)
 	}
 	switch there {
-	case isFull:
+	case order.GroupFull:
 		count(&s.count.refused, refusedMembers)
 		return dialect.ErrGroupFull
-	case entered:
+	case order.Took:
 		s.enlist(c, c.ask(g, false))
 		s.answerOK(c, dialect.AddGroup, id)
 		return ""
 	}
-	if !s.request(int(g.home), request{op: opJoin, local: g, client: c, id: string(id)}) {
+	if !s.request(int(g.home), request{Op: order.OpJoin, Local: g, Client: c, ID: string(id)}) {
 		s.giveUpIfEmpty(g)
 		count(&s.count.refused, refusedBusy)
 		return dialect.ErrBusy
@@ -85,13 +88,17 @@ func (s *shard) joinAgain(c *client, at int, id []byte) dialect.ErrorCode {
 
 // decided takes the home's word on an add_group.
 func (s *shard) decided(d *delivery) {
-	g, c := d.local, d.client
+	g, c := d.Local, d.Client
 	g.asked--
 	var code dialect.ErrorCode
-	if d.op == opJoined {
-		g.headcount = d.headcount
-	} else {
-		code = fullCode(d.why)
+	var why refusal
+	switch {
+	case d.Op == order.OpJoined:
+		g.headcount = d.Headcount
+	case d.Why == order.RefusedGroups:
+		code, why = dialect.ErrGroupsFull, refusedGroups
+	default:
+		code, why = dialect.ErrGroupFull, refusedMembers
 	}
 	at, wanted, silent := c.memberOf(g), false, false // nowhere: it died meanwhile
 	if at >= 0 {
@@ -102,7 +109,7 @@ func (s *shard) decided(d *delivery) {
 	case code == "" && wanted:
 		s.enlist(c, at)
 	case code == "":
-		s.hub.census.leave(g.headcount) // it left meanwhile, or died
+		s.hub.homes.Census.GiveBack(g.headcount) // it left meanwhile, or died
 		fallthrough
 	default:
 		if at >= 0 {
@@ -110,8 +117,8 @@ func (s *shard) decided(d *delivery) {
 		}
 		s.giveUpIfEmpty(g)
 	}
-	s.answerJoin(c, d.id, d.why, code)
-	s.answerRepeats(c, g, d.why, code)
+	s.answerJoin(c, d.ID, why, code)
+	s.answerRepeats(c, g, why, code)
 	if code != "" && silent {
 		s.closeRefused(c, code)
 	}
@@ -202,7 +209,7 @@ func (s *shard) part(c *client, at int) {
 		return // the home's word will find nobody
 	}
 	s.letAudiencesGo(g)
-	s.hub.census.leave(g.headcount)
+	s.hub.homes.Census.GiveBack(g.headcount)
 	s.count.members.Add(-1)
 	if g.empty() {
 		s.count.groups.Add(-1)
@@ -255,7 +262,7 @@ func (s *shard) release() (moved bool) {
 	done := 0
 	for _, g := range s.idle {
 		if g.empty() && g.asked == 0 {
-			if g.headcount != nil && !s.request(int(g.home), request{op: opLeave, local: g}) {
+			if g.headcount != nil && !s.request(int(g.home), request{Op: order.OpLeave, Local: g}) {
 				break
 			}
 			g.headcount = nil

@@ -41,8 +41,8 @@ func (st *stage) nothingLeft(t *testing.T) {
 	}
 	st.settle()
 	total := st.hub.Snapshot().Total()
-	if total.Members != 0 || total.Homes != 0 || st.hub.census.groups.Load() != 0 {
-		t.Errorf("left over: members %d, homes %d, groups counted %d, want none", total.Members, total.Homes, st.hub.census.groups.Load())
+	if total.Members != 0 || total.Homes != 0 || st.hub.homes.Census.Groups() != 0 {
+		t.Errorf("left over: members %d, homes %d, groups counted %d, want none", total.Members, total.Homes, st.hub.homes.Census.Groups())
 	}
 	for i, s := range st.hub.shards {
 		if s.groups.Len() != 0 || s.parkedBytes != 0 {

@@ -6,7 +6,6 @@ import (
 	"runtime/metrics"
 	"sync/atomic"
 	"time"
-	"unsafe"
 )
 
 // This file keeps the process within its memory limit, which Go's collector alone cannot do: what is alive is alive. Each
@@ -110,26 +109,13 @@ func (h *Hub) weigh(read func() heap, collect func()) {
 	}
 }
 
-// owned is what the hub holds by its own books. The frames in the down lanes of a home are the same ones, or nearly, and
-// so are those that loops have gathered: of each the most counts, once.
+// owned is what the hub holds by its own books. The messages that loops have gathered are the same ones, or nearly: the most
+// counts, once.
 func (h *Hub) owned() int64 {
-	loops := int64(len(h.shards))
-	b := h.bounds.Load()
-	sum := idleBytes + loops*loops*int64(b.laneSlots)*int64(unsafe.Sizeof(request{})+unsafe.Sizeof(delivery{}))
-	sum += h.connections.Load()*clientBytes + h.outboxes.Load() + h.fragments.Load()
+	sum := idleBytes + h.homes.Bytes() + h.connections.Load()*clientBytes + h.outboxes.Load() + h.fragments.Load()
 	var gathered int64
 	for _, s := range h.shards {
-		var down int64
-		for i := range h.shards {
-			sum += s.up[i].waiting()
-			down = max(down, s.home.down[i].waiting())
-		}
-		for i := range min(h.portCount.Load(), portsMax) {
-			if p := h.ports[i].Load(); p != nil {
-				sum += p.up[s.index].waiting()
-			}
-		}
-		sum += down + s.count.parkedBytes.Load()
+		sum += s.count.parkedBytes.Load()
 		gathered = max(gathered, s.count.gatheredBytes.Load())
 	}
 	return sum + gathered

@@ -1,6 +1,10 @@
 package loop
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"ringcast/loop/order"
+)
 
 // pass is one walk over an audience: what it sends to each member, and how far it has come. Who joins during it lands
 // behind end.
@@ -41,7 +45,7 @@ func (ps *passes) gather(g *group, m *message) {
 
 // waitingBytes is what a waiting message counts: itself and its place in the list. Not the form that it is going to be sent
 // in, for that may not exist yet.
-func waitingBytes(m *message) int { return m.bytes() + int(unsafe.Sizeof(m)) }
+func waitingBytes(m *message) int { return m.Bytes() + int(unsafe.Sizeof(m)) }
 
 // begin starts a pass over all members of now, with as many of the waiting messages as the bound allows, joined into one
 // contiguous buffer so that each member costs one send however many messages there are. A single frame is sent as it
@@ -54,7 +58,7 @@ func (s *shard) begin(a *audience) (ready bool) {
 	var batch []byte
 	n, messages, owned := 0, 0, false
 	for n < len(a.waiting) {
-		frame, ready := a.waiting[n].frame(a.form, d)
+		frame, ready := a.waiting[n].In(a.form, d)
 		if !ready || messages > 0 && len(batch)+len(frame) > s.bounds.batchBytes {
 			break
 		}
@@ -71,7 +75,7 @@ func (s *shard) begin(a *audience) (ready bool) {
 			batch, owned = append(ps.takeSpare(), batch...), true
 		}
 		batch = append(batch, frame...)
-		if a.form != plainForm && s.spent() { // what is encoded here counts in the budget too
+		if a.form != order.PlainForm && s.spent() { // what is encoded here counts in the budget too
 			break
 		}
 	}

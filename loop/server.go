@@ -297,11 +297,7 @@ func (s *Server) Stop(ctx context.Context) error {
 	var err error
 	s.stop.Do(func() {
 		s.hub.stopping.Store(true)
-		for i := range s.hub.ports {
-			if p := s.hub.ports[i].Load(); p != nil {
-				p.quiesce() // whoever publishes now began before the store above
-			}
-		}
+		s.hub.homes.Quiesce() // whoever publishes now began before the store above
 		patience, cancel := halfOf(ctx)
 		_ = s.hub.settleDown(patience) // in vain only if loops are overloaded; clients are told all the same
 		cancel()

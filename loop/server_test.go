@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"ringcast/loop/assert"
+	"ringcast/loop/order"
 	"ringcast/wsproto"
 )
 
@@ -274,7 +275,7 @@ func TestAPortSaysNumbersAndRefusesWhatIsWrong(t *testing.T) {
 			t.Errorf("Publish(%.10q, %.10q): got %v, want %v", bad.group, bad.message, err, bad.want)
 		}
 	}
-	for range portsMax - 1 {
+	for range order.PortsMax - 1 {
 		if _, err := s.Hub().NewPort(); err != nil {
 			t.Fatalf("port within the bound: %v", err)
 		}

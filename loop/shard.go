@@ -6,12 +6,12 @@ import (
 
 	"ringcast/dialect"
 	"ringcast/loop/assert"
+	"ringcast/loop/order"
 	"ringcast/loop/shrink"
 	"ringcast/wsproto"
 )
 
-// shard is what one loop owns: its clients and its members of every group. Beside them stands the home of a share of
-// the groups, which no loop owns for long.
+// shard is what one loop owns: its clients and its members of every group.
 //
 // Nothing is acted upon at once: a callback appends (a request to a lane, a reply to the out buffer, a client to the
 // doomed) and ends with a turn, which does what has gathered (turn.go).
@@ -19,21 +19,17 @@ import (
 // Owner: the loop's goroutine, except where a paragraph says otherwise.
 type shard struct {
 	// Immutable after start.
-	index int
-	hub   *Hub
-	env   env
-	up    []*lane[request]  // to each home, this shard being the only producer
-	down  []*lane[delivery] // from each home, this shard being the only consumer
+	index    int
+	hub      *Hub
+	env      env
+	lanes    *order.Lanes[*group, *client]
+	takeDown func(delivery) bool // deliver, made once
 
 	// Any goroutine.
-	bell     bell
 	count    counters
 	calls    callList
 	outboxes atomic.Int64  // bytes that wait for its clients; the loop writes
 	entries  atomic.Uint64 // odd: a callback is running; one more at the beginning and at the end of each. For the watchdog
-
-	// Owner: the loop that holds it.
-	home home
 
 	// Loop only: whom it serves.
 	bounds   *bounds
@@ -53,14 +49,10 @@ type shard struct {
 	dead        []*client
 	out         []byte // replies to outClient, not sent yet
 	outClient   *client
-	toWake      uint64 // bit per loop to wake at the end of work
-	toHost      uint64 // bit per home that was given something by this loop
-	hosted      *home  // the home that this loop holds, nil: none
-	held        uint64 // down lanes not drained because enough has gathered
-	kicked      bool   // a kick is under way: it, and no other callback, runs passes
-	deferred    bool   // that kick is for what was read since deferredAt and not acted upon, not for passes
-	resting     bool   // this turn makes no passes, or no more
-	stopping    bool   // close everybody, a slice per turn
+	kicked      bool // a kick is under way: it, and no other callback, runs passes
+	deferred    bool // that kick is for what was read since deferredAt and not acted upon, not for passes
+	resting     bool // this turn makes no passes, or no more
+	stopping    bool // close everybody, a slice per turn
 
 	// Loop only: clients that are slow, or have something unfinished.
 	slow     []slow
@@ -129,9 +121,10 @@ func (l *callList) take() []func(*shard) {
 }
 
 func newShard(h *Hub, index int) *shard {
-	s := &shard{index: index, hub: h, bounds: h.bounds.Load(), parked: make([][]request, len(h.shards))}
+	s := &shard{index: index, hub: h, lanes: h.homes.Lanes(index), bounds: h.bounds.Load(), parked: make([][]request, len(h.shards))}
 	s.reader = s.newReader()
 	s.rates.adopt(s.bounds, 0)
+	s.takeDown = s.deliver
 	for _, entry := range h.dialects {
 		s.dialects = append(s.dialects, entry.New())
 	}
@@ -230,7 +223,7 @@ func (s *shard) closed(c *client) {
 func (s *shard) woken() {
 	s.enter(nil)
 	defer s.leave()
-	s.bell.answer()
+	s.lanes.Answer()
 	s.turn()
 }
 
@@ -278,15 +271,7 @@ func (s *shard) survive(p any) {
 	s.count.panics.Add(1)
 	s.env.panic(p)
 	s.passes.undelivered = 0 // of a pass that has lost its count
-	if s.hosted != nil {
-		s.hosted.abandon()
-		s.letGo()
-	}
-	s.held = uint64(1)<<len(s.hub.shards) - 1 // also right for 64
-	s.toHost = s.held
-	for _, other := range s.hub.shards { // a home's note that it waits for room may be among what was lost
-		other.home.room.Store(true)
-	}
+	s.lanes.Survive()
 	if c := s.culprit; c != nil && c.state != stateDead {
 		s.condemn(c)
 	}

@@ -581,17 +581,17 @@ func (w *world) checkEmpty() {
 	w.settle()
 	total := w.hub.Snapshot().Total()
 	w.must(total.Clients == 0 && total.Pending == 0 && total.Members == 0 && total.Groups == 0 && total.Homes == 0 &&
-		total.LaneDepth == 0 && w.hub.census.groups.Load() == 0, "left over: %+v", total)
+		total.LaneDepth == 0 && w.hub.homes.Census.Groups() == 0, "left over: %+v", total)
 	w.must(w.hub.connections.Load() == 0, "connections: %d", w.hub.connections.Load())
 	taken, addresses := w.hub.seats()
 	w.must(taken == 0 && addresses == 0, "seats: %d taken of %d addresses", taken, addresses)
 	for i, s := range w.hub.shards {
-		w.must(s.groups.Len() == 0 && s.home.groups.Len() == 0 && len(s.clients) == 0 && len(s.lastSeen) == 0 &&
+		w.must(s.groups.Len() == 0 && w.hub.homes.Home(i).Groups() == 0 && len(s.clients) == 0 && len(s.lastSeen) == 0 &&
 			len(s.passes.queue) == 0 && s.passes.gathered == 0 && s.parkedBytes == 0 && len(s.idle) == 0 && len(s.timed) == 0 &&
 			s.unfinished == 0 && len(s.slow) == 0 && len(s.halves) == 0 && s.outboxes.Load() == 0 && w.hub.fragments.Load() == 0 && w.hub.halves.Load() == 0 &&
-			s.home.stalled == 0 && s.held == 0 && s.toHost == 0 && !s.home.held.Load(), "loop %d is not empty: groups %d, homes %d, clients %d, passes %d, gathered %d, parked %d, idle %d, timed %d, stalled %b, held %b",
-			i, s.groups.Len(), s.home.groups.Len(), len(s.clients), len(s.passes.queue), s.passes.gathered, s.parkedBytes, len(s.idle),
-			len(s.timed), s.home.stalled, s.held)
+			w.hub.homes.Home(i).Idle() && s.lanes.Idle(), "loop %d is not empty: groups %d, homes %d, clients %d, passes %d, gathered %d, parked %d, idle %d, timed %d, home idle %v, lanes idle %v",
+			i, s.groups.Len(), w.hub.homes.Home(i).Groups(), len(s.clients), len(s.passes.queue), s.passes.gathered, s.parkedBytes, len(s.idle),
+			len(s.timed), w.hub.homes.Home(i).Idle(), s.lanes.Idle())
 	}
 	w.must(len(w.fds) == 0, "descriptors: %d open", len(w.fds))
 }

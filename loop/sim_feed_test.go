@@ -3,6 +3,8 @@ package loop
 import (
 	"strconv"
 	"strings"
+
+	"ringcast/loop/order"
 )
 
 // simFeed takes from a world's feed, now and then and not always to the end, and only when it was woken: a wake-up that is
@@ -53,13 +55,13 @@ func (s *simFeed) take(max int) {
 		return
 	}
 	select {
-	case <-s.feed.awake:
+	case <-s.feed.Awake():
 	default:
 		if !s.more {
 			return
 		}
 	}
-	got := s.feed.collect(nil, max)
+	got := s.feed.Collect(nil, max)
 	s.more = len(got) == max
 	for _, p := range got {
 		s.hear(p)
@@ -102,7 +104,7 @@ func (s *simFeed) checkEnd() {
 // simWaiter is a goroutine that publishes with PublishWait, one message at a time.
 type simWaiter struct {
 	message *simMessage // that waits for room, nil: none
-	request request
+	waiter  *order.Waiter[*group, *client]
 	waits   int
 }
 
@@ -118,10 +120,9 @@ func (w *world) publishPatiently() {
 	m := w.newMessage(nil, w.groups[w.rng.IntN(len(w.groups))])
 	m.sender, m.patient = "patient", true
 	m.text = strings.Replace(m.text, "|port|", "|patient|", 1)
-	r, err := w.port.request(m.group, []byte(m.text))
+	waiter, err := w.port.Waiter(m.group, []byte(m.text), m)
 	w.must(err == nil, "port: %v", err)
-	r.via = &via{token: m}
-	p.message, p.request = m, r
+	p.message, p.waiter = m, waiter
 	w.offerPatiently()
 }
 
@@ -131,7 +132,7 @@ func (w *world) retryPatiently() {
 		return
 	}
 	select {
-	case <-w.port.room[w.hub.homeOf(w.patient.message.group)]:
+	case <-w.patient.waiter.Room():
 		w.offerPatiently()
 	default:
 	}
@@ -139,7 +140,7 @@ func (w *world) retryPatiently() {
 
 func (w *world) offerPatiently() {
 	p := w.patient
-	sent, err := w.port.offer(w.hub.homeOf(p.message.group), &p.request, true)
+	sent, err := p.waiter.Offer()
 	w.must(err == nil, "port: %v", err)
 	if !sent {
 		p.waits++

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 
+	"ringcast/loop/order"
+
 	"ringcast/loop/assert"
 )
 
@@ -110,7 +112,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	loops := pick(1, 2, 3, 8)
 	w.hub = newHub(loops, b, []byte("page"), loud)
 	w.loud = w.chance(50)
-	w.hub.hash = func(group string) uint64 {
+	w.hub.homes.Hash = func(group string) uint64 {
 		h := fnv.New64a()
 		h.Write([]byte(group))
 		return h.Sum64()
@@ -269,26 +271,19 @@ func (w *world) event() {
 // heldElsewhere has an event happen while another loop, of those that are not called meanwhile, holds a home, and has
 // that loop look again as it lets go. In truth the two run at the same time.
 func (w *world) heldElsewhere(event func()) {
-	h := &w.hub.shards[w.rng.IntN(len(w.hub.shards))].home
-	h.held.Store(true)
-	before := h.waiting()
+	home := w.rng.IntN(len(w.hub.shards))
+	h := w.hub.homes.Home(home)
+	w.must(h.TryHold(), "home %d is held at rest", home)
+	before := h.Waiting()
 	event()
-	h.held.Store(false)
-	w.must(h.waiting() >= before, "home %d was served while another loop held it", h.index)
-	if h.called() {
+	h.LetGo()
+	w.must(h.Waiting() >= before, "home %d was served while another loop held it", home)
+	if h.Called() {
 		host := w.hub.shards[w.rng.IntN(len(w.hub.shards))]
-		host.toHost |= 1 << h.index
+		host.lanes.ToHost(home)
 		w.wakes[host.index] = false
 		host.woken()
 	}
-}
-
-// waiting is the number of requests in a home's up lanes.
-func (h *home) waiting() (n int) {
-	for _, lane := range h.up {
-		n += lane.len()
-	}
-	return n
 }
 
 func (w *world) wake(loop int) {
@@ -367,7 +362,7 @@ func (w *world) checkBounds() {
 	b := w.hub.bounds.Load()
 	for i, s := range w.hub.shards {
 		w.must(s.parkedBytes <= b.parkBytes, "loop %d: parked %d bytes, bound %d", i, s.parkedBytes, b.parkBytes)
-		w.must(s.passes.gathered >= 0 && s.passes.gathered <= b.gatherBytes+len(w.hub.dialects)*(messageBytes+b.messageBytes+64),
+		w.must(s.passes.gathered >= 0 && s.passes.gathered <= b.gatherBytes+len(w.hub.dialects)*(200+b.messageBytes),
 			"loop %d: gathered %d bytes, bound %d", i, s.passes.gathered, b.gatherBytes)
 		w.must(!s.inside(), "loop %d: still inside", i)
 	}
@@ -389,32 +384,31 @@ func (w *world) checkHeadcounts() {
 			places[name] += g.size()
 			w.must(g.empty() || g.headcount != nil, "group %s has members on loop %d and no headcount", name, s.index)
 		}
-		for _, down := range s.down {
-			for i := range down.len() {
-				if d := &down.slots[(down.head.Load()+uint64(i))&down.mask]; d.op == opJoined {
-					places[d.local.name]++
-				}
+		s.lanes.EachWaiting(func(d *delivery) {
+			if d.Op == order.OpJoined {
+				places[d.Local.name]++
 			}
-		}
+		})
 	}
 	begun := 0
 	for _, s := range w.hub.shards {
-		for name, hg := range s.home.groups.All() {
-			headcounts[name] = int(hg.headcount.members.Load())
-			w.must(headcounts[name] == places[name], "group %s: %d on the headcount, %d places taken", name, headcounts[name], places[name])
-			w.must(w.changing || b.members == 0 || headcounts[name] <= b.members, "group %s: %d members, bound %d", name, headcounts[name], b.members)
-			if headcounts[name] > 0 {
+		w.hub.homes.Home(s.index).Each(func(name string, count *order.Headcount, parts []*group) {
+			n := count.Members()
+			headcounts[name] = n
+			w.must(n == places[name], "group %s: %d on the headcount, %d places taken", name, n, places[name])
+			w.must(w.changing || b.members == 0 || n <= b.members, "group %s: %d members, bound %d", name, n, b.members)
+			if n > 0 {
 				begun++
 			}
-			for _, l := range hg.locals {
-				w.must(l.g.headcount == nil || l.g.headcount == &hg.headcount, "group %s: loop %d has another headcount", name, l.loop)
+			for _, g := range parts {
+				w.must(g.headcount == nil || g.headcount == count, "group %s: a loop has another headcount", name)
 			}
-		}
+		})
 	}
 	for name, n := range places {
 		w.must(headcounts[name] == n, "group %s: %d places taken, %d on the headcount", name, n, headcounts[name])
 	}
-	w.must(int(w.hub.census.groups.Load()) == begun, "%d groups counted, %d have members", w.hub.census.groups.Load(), begun)
+	w.must(w.hub.homes.Census.Groups() == begun, "%d groups counted, %d have members", w.hub.homes.Census.Groups(), begun)
 	w.must(w.changing || b.groups == 0 || begun <= b.groups, "%d groups, bound %d", begun, b.groups)
 	for i, s := range w.hub.shards {
 		for _, r := range []*rate{&s.rates.commands, &s.rates.bytes} {

@@ -24,7 +24,7 @@ func TestNothingStaysBehindWhenLoopsMeetInFullLanes(t *testing.T) {
 	b.laneSlots = 2
 	h := newHub(loops, b, nil)
 	h.clientsMax.Store(loops * clients)
-	h.hash = func(string) uint64 { return 0 }
+	h.homes.Hash = func(string) uint64 { return 0 }
 	var unanswered sync.WaitGroup
 	started := time.Now()
 	var all []*stressLoop
@@ -67,10 +67,9 @@ func TestNothingStaysBehindWhenLoopsMeetInFullLanes(t *testing.T) {
 		select {
 		case <-done:
 		case <-time.After(patience):
-			state := &h.shards[0].home
-			t.Fatalf("round %d: something was never answered; home 0: held %v, called %v, up lanes %d %d %d, down lanes %d %d %d", round,
-				state.held.Load(), state.called(), state.up[0].len(), state.up[1].len(), state.up[2].len(),
-				state.down[0].len(), state.down[1].len(), state.down[2].len())
+			state := h.homes.Home(0)
+			t.Fatalf("round %d: something was never answered; home 0: idle %v, called %v, %d items on the way to it, to the loops %d %d %d", round,
+				state.Idle(), state.Called(), state.Waiting(), h.homes.Depth(0), h.homes.Depth(1), h.homes.Depth(2))
 		}
 		if round == rounds {
 			return

@@ -1,10 +1,9 @@
 package loop
 
 import (
-	"math/bits"
-
 	"ringcast/dialect"
 	"ringcast/loop/assert"
+	"ringcast/loop/order"
 )
 
 // turn does what has gathered, in one order:
@@ -36,8 +35,8 @@ func (s *shard) act(mayPass bool) {
 		s.flushOut()
 		s.sweep()
 		s.work()
-		s.wakeOthers()
-		s.flushOut() // after wakeOthers: they begin while this loop writes
+		s.lanes.WakeOthers()
+		s.flushOut() // after WakeOthers: they begin while this loop writes
 		if !s.runPasses() && len(s.doomed) == 0 && len(s.dead) == 0 {
 			break
 		}
@@ -52,7 +51,7 @@ func (s *shard) act(mayPass bool) {
 // kick goes on.
 func (s *shard) work() {
 	for round := 0; ; round++ {
-		moved := s.hostCalled()
+		moved := s.host()
 		moved = s.drainDown() || moved
 		moved = s.unpark() || moved
 		moved = s.release() || moved
@@ -69,115 +68,58 @@ func (s *shard) work() {
 // workRoundsMax bounds the rounds of one work call.
 const workRoundsMax = 8
 
-// hostCalled serves the homes that this loop has given something, and the one with its index, which is where ports ring.
-func (s *shard) hostCalled() (moved bool) {
-	todo := s.toHost
-	s.toHost = 0
-	if s.home.called() {
-		todo |= 1 << s.index
-	}
-	for ; todo != 0; todo &= todo - 1 {
-		moved = s.host(bits.TrailingZeros64(todo)) || moved
-	}
-	return moved
-}
-
-// host serves a home on this loop, unless another loop does so at this moment; that one looks again after it has let
-// go, so nothing stays behind.
-func (s *shard) host(index int) (moved bool) {
-	h, culprit := &s.hub.shards[index].home, s.culprit
+// host serves the homes that were given something.
+func (s *shard) host() (moved bool) {
+	culprit := s.culprit
 	s.culprit = nil // what a home panics over may be of any client, on any loop
-	for round := 0; h.called() && h.held.CompareAndSwap(false, true); round++ {
-		s.hosted = h
-		moved = h.work() || moved
-		s.toWake |= h.takeWake()
-		s.letGo()
-		if round == hostRoundsMax { // other loops keep it busy, and this one has clients of its own
-			if h.called() {
-				s.toHost |= 1 << index
-				s.kick()
-			}
-			break
-		}
-	}
+	moved, busy := s.lanes.Host()
 	s.culprit = culprit
+	if busy {
+		s.kick()
+	}
 	return moved
-}
-
-// hostRoundsMax bounds the rounds for which a loop serves one home while others bring it more.
-const hostRoundsMax = 8
-
-func (s *shard) letGo() {
-	h := s.hosted
-	s.hosted = nil
-	h.held.Store(false)
 }
 
 // drainDown gathers messages for their groups' next pass and sends answers. It stops while too much has gathered: then
 // homes run out of room, and senders are refused, before memory grows. Passes go on meanwhile, they need no lane.
 func (s *shard) drainDown() (moved bool) {
-	todo := take(&s.bell.down) | s.held
-	s.held = 0
-	for ; todo != 0; todo &= todo - 1 {
-		from := bits.TrailingZeros64(todo)
-		lane := s.down[from]
-		drained := 0
-		for n := lane.len(); n > 0; n-- {
-			if s.passes.gathered >= s.bounds.gatherBytes {
-				s.held |= 1 << from
-				break
-			}
-			d := *lane.front()
-			lane.done(d.bytes()) // before it is acted on: should that panic, it must not be done twice
-			s.deliver(&d)
-			drained++
-		}
-		if drained > 0 && lane.takeAwaited() { // where nothing was drained there is no room to speak of
-			s.hub.shards[from].home.room.Store(true)
-			s.toHost |= 1 << from
-		}
-		moved = moved || drained > 0
-	}
-	return moved
+	return s.mayGather() && s.lanes.Drain(s.takeDown)
 }
 
-// deliver takes one item off a down lane.
-func (s *shard) deliver(d *delivery) {
-	if d.op != opMessage {
-		s.decided(d)
-		return
+// mayGather says whether there is room for more.
+func (s *shard) mayGather() bool { return s.passes.gathered < s.bounds.gatherBytes }
+
+// deliver acts on one item of a down lane, and says whether there may be another.
+func (s *shard) deliver(d delivery) (more bool) {
+	if d.Op != order.OpMessage {
+		s.decided(&d)
+		return s.mayGather()
 	}
-	if d.local != nil && !d.local.empty() {
-		s.passes.gather(d.local, d.message)
-		if d.at != 0 {
-			s.count.laneWaits.observe(d.at.until(s.env.now()))
+	if g := d.Local; g != nil && !g.empty() {
+		s.passes.gather(g, d.Message)
+		if d.At != 0 {
+			s.count.laneWaits.observe(d.At.Until(s.env.now()))
 		}
 	}
-	if d.client != nil {
-		s.answer(d.client, dialect.Outcome{What: dialect.Position, Verb: dialect.SendToGroup, ID: borrowBytes(d.id), Number: d.message.Offset})
+	if d.Client != nil {
+		s.answer(d.Client, dialect.Outcome{What: dialect.Position, Verb: dialect.SendToGroup, ID: borrowBytes(d.ID), Number: d.Message.Offset})
 	}
+	return s.mayGather()
 }
 
 // request sends a request towards a home: into the up lane, or into parking when the lane is full or when others are
 // parked already, which must not be overtaken. False: refused, nothing was kept.
 func (s *shard) request(home int, r request) bool {
-	bytes, lane := r.bytes(), s.up[home]
-	if len(s.parked[home]) == 0 && (lane.fits(bytes) || lane.await(bytes)) {
-		s.send(home, r, bytes)
+	if len(s.parked[home]) == 0 && s.lanes.Offer(home, r) {
 		return true
 	}
+	bytes := r.Bytes()
 	if s.parkedBytes+bytes > s.bounds.parkBytes {
 		return false
 	}
 	s.parked[home] = append(s.parked[home], r)
 	s.parkedBytes += bytes
 	return true
-}
-
-func (s *shard) send(home int, r request, bytes int) {
-	s.up[home].send(r, bytes)
-	note(&s.hub.shards[home].home.fresh, s.index)
-	s.toHost |= 1 << home
 }
 
 // unpark moves parked requests on as far as there is room.
@@ -188,11 +130,10 @@ func (s *shard) unpark() (moved bool) {
 	for home, waiting := range s.parked {
 		n := 0
 		for n < len(waiting) {
-			bytes, lane := waiting[n].bytes(), s.up[home]
-			if !lane.fits(bytes) && !lane.await(bytes) {
+			bytes := waiting[n].Bytes()
+			if !s.lanes.Offer(home, waiting[n]) {
 				break
 			}
-			s.send(home, waiting[n], bytes)
 			s.parkedBytes -= bytes
 			n++
 		}
@@ -207,15 +148,6 @@ func (s *shard) unpark() (moved bool) {
 		}
 	}
 	return moved
-}
-
-// wakeOthers wakes the loops that were given something. This loop needs no bell: work ran until nothing moved.
-func (s *shard) wakeOthers() {
-	todo := s.toWake &^ (1 << s.index)
-	s.toWake = 0
-	for ; todo != 0; todo &= todo - 1 {
-		s.hub.wake(bits.TrailingZeros64(todo))
-	}
 }
 
 // kick asks for another turn after the loop has looked at its sockets, once.

@@ -1,4 +1,4 @@
-package loop
+package order
 
 import (
 	"runtime"
@@ -18,12 +18,12 @@ func TestHeadcountsAreExactWhenLoopsMeet(t *testing.T) {
 		rounds /= 20
 	}
 	type counted struct {
-		headcount
+		Headcount
 		home sync.Mutex // whoever holds it is the home
 		in   atomic.Int64
 	}
-	b := &bounds{members: loops / 2, groups: 2}
-	var n census
+	const membersMax, groupsMax = loops / 2, 2
+	var n Census
 	groups := make([]counted, 3)
 	var byMembers, byGroups atomic.Int64
 	var all sync.WaitGroup
@@ -31,32 +31,32 @@ func TestHeadcountsAreExactWhenLoopsMeet(t *testing.T) {
 		all.Go(func() {
 			for round := range rounds {
 				g := &groups[(i+round)%len(groups)]
-				got := g.enter(b)
-				if got == isEmpty {
+				got := g.Take(membersMax)
+				if got == AskHome {
 					g.home.Lock()
-					why, ok := n.enter(&g.headcount, b)
-					if got = entered; !ok {
-						got = isFull
+					why, ok := n.take(&g.Headcount, membersMax, groupsMax)
+					if got = Took; !ok {
+						got = GroupFull
 					}
-					if !ok && why == refusedGroups {
+					if !ok && why == RefusedGroups {
 						byGroups.Add(1)
 					}
 					g.home.Unlock()
-				} else if got == isFull {
+				} else if got == GroupFull {
 					byMembers.Add(1)
 				}
-				if got == isFull {
+				if got == GroupFull {
 					continue
 				}
-				if in := g.in.Add(1); in > int64(b.members) {
-					t.Errorf("%d members, bound %d", in, b.members)
+				if in := g.in.Add(1); in > membersMax {
+					t.Errorf("%d members, bound %d", in, membersMax)
 				}
 				runtime.Gosched() // others come while this one is in
-				if groups := n.groups.Load(); groups < 1 || groups > int64(b.groups) {
-					t.Errorf("%d groups while one has members, bound %d", groups, b.groups)
+				if groups := n.groups.Load(); groups < 1 || groups > groupsMax {
+					t.Errorf("%d groups while one has members, bound %d", groups, groupsMax)
 				}
 				g.in.Add(-1)
-				n.leave(&g.headcount)
+				n.GiveBack(&g.Headcount)
 			}
 		})
 	}
@@ -76,25 +76,25 @@ func TestHeadcountsAreExactWhenLoopsMeet(t *testing.T) {
 
 // Two that come to an empty group at the same time both get in, though there may be only one group.
 func TestWhoMeetsAGroupsBeginningIsNotRefused(t *testing.T) {
-	var n census
-	var r headcount
+	var n Census
+	var r Headcount
 	var home sync.Mutex
-	b := &bounds{groups: 1}
+	const groupsMax = 1
 	for range 20_000 {
 		var both sync.WaitGroup
 		for range 2 {
 			both.Go(func() {
-				if r.enter(b) == isEmpty {
+				if r.Take(0) == AskHome {
 					home.Lock()
 					defer home.Unlock()
-					if _, ok := n.enter(&r, b); !ok {
+					if _, ok := n.take(&r, 0, groupsMax); !ok {
 						t.Error("refused")
 					}
 				}
 			})
 		}
 		both.Wait()
-		n.leave(&r)
-		n.leave(&r)
+		n.GiveBack(&r)
+		n.GiveBack(&r)
 	}
 }

@@ -1,4 +1,4 @@
-package loop
+package order
 
 import (
 	"sync/atomic"
@@ -8,7 +8,7 @@ import (
 	"ringcast/wsproto"
 )
 
-// message is what somebody said to a group, on its way through the lanes and to the sockets. It is kept as a text frame,
+// Message is what somebody said to a group, on its way through the lanes and to the sockets. It is kept as a text frame,
 // which is its plain form: what plain clients are sent, built once, in the sender's copy. Other forms are made by whoever
 // needs one first, and shared by all loops.
 //
@@ -16,26 +16,16 @@ import (
 //
 // Owner: the sender until it is in a lane, then the group's home, which writes the offset; from then on nobody writes it
 // but for forms.
-type message struct {
+type Message struct {
 	dialect.Message
 	forms atomic.Pointer[forms] // nil: nobody has needed one but the plain
 }
 
-// form is how one kind of client hears a message: the index of its dialect in the table of the hub.
-type form uint8
+// Form is how one kind of client hears a message: the index of its dialect in the table of those that are spoken.
+type Form uint8
 
-// formOf is that of a client that asks for a path.
-func (h *Hub) formOf(path string) form {
-	for f := len(h.dialects) - 1; f > 0; f-- {
-		if h.dialects[f].Serves(path) {
-			return form(f)
-		}
-	}
-	return plainForm
-}
-
-// plainForm is the form that every message has from the beginning.
-const plainForm form = 0
+// PlainForm is the form that every message has from the beginning.
+const PlainForm Form = 0
 
 // forms are a message's forms but for the plain one. nil: not made; a pointer to claimed: somebody is at it.
 type forms [dialect.FormsMax - 1]atomic.Pointer[[]byte]
@@ -44,18 +34,18 @@ type forms [dialect.FormsMax - 1]atomic.Pointer[[]byte]
 // waits for it for ever.
 var claimed, noForm []byte
 
-// frame is the message in a form, made by d if nobody has made it yet. ready is false while another loop is making it: the
+// In is the message in a form, made by d if nobody has made it yet. ready is false while another loop is making it: the
 // work is done once, so there is nothing to do but to look again. It is empty where clients of this form hear nothing.
-func (m *message) frame(f form, d dialect.Dialect) (p []byte, ready bool) {
-	if f == plainForm {
+func (m *Message) In(f Form, d dialect.Dialect) (p []byte, ready bool) {
+	if f == PlainForm {
 		return m.Frame, true
 	}
 	return m.shared(f, d)
 }
 
-// shared is frame for the forms that are made when they are needed. Claiming first matters: where all who come made the form
+// shared is In for the forms that are made when they are needed. Claiming first matters: where all who come made the form
 // and one of them won, a form of 50 µs was made 1.7 times a message on two cores.
-func (m *message) shared(f form, d dialect.Dialect) (p []byte, ready bool) {
+func (m *Message) shared(f Form, d dialect.Dialect) (p []byte, ready bool) {
 	all := m.forms.Load()
 	if all == nil {
 		m.forms.CompareAndSwap(nil, new(forms))
@@ -74,24 +64,24 @@ func (m *message) shared(f form, d dialect.Dialect) (p []byte, ready bool) {
 	return frame, true
 }
 
-// bytes is what the message counts against bounds of lanes and backlogs. It does not depend on forms: it is asked when an
+// Bytes is what the message counts against bounds of lanes and backlogs. It does not depend on forms: it is asked when an
 // item is put into a lane and again when it is taken out.
-func (m *message) bytes() int { return messageBytes + len(m.Frame) + len(m.Group) }
+func (m *Message) Bytes() int { return messageBytes + len(m.Frame) + len(m.Group) }
 
-const messageBytes = int(unsafe.Sizeof(message{}))
+const messageBytes = int(unsafe.Sizeof(Message{}))
 
-// newMessage copies a message, and the id of the command, out of borrowed memory. The frame is encoded in the same stroke,
+// NewMessage copies a message, and the id of the command, out of borrowed memory. The frame is encoded in the same stroke,
 // and all bytes are one allocation:
 //
 //	[ frame header | payload | group | id ]
-func newMessage(group, payload, id []byte, json bool) (m *message, idCopy string) {
+func NewMessage(group, payload, id []byte, json bool) (m *Message, idCopy string) {
 	frameBytes := wsproto.TextFrameBytes(len(payload))
 	memory := make([]byte, 0, frameBytes+len(group)+len(id))
 	memory = wsproto.AppendTextHeader(memory, len(payload))
 	memory = append(memory, payload...)
 	memory = append(memory, group...)
 	memory = append(memory, id...)
-	m = &message{}
+	m = &Message{}
 	m.Frame = memory[:frameBytes:frameBytes]
 	m.Group = borrowString(memory[frameBytes : frameBytes+len(group)])
 	m.JSON = json

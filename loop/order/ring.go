@@ -1,4 +1,4 @@
-package loop
+package order
 
 import (
 	"sync/atomic"
@@ -6,8 +6,8 @@ import (
 	"ringcast/loop/assert"
 )
 
-// cacheLine keeps what two cores write apart. 128 rather than 64: x86 prefetches lines in pairs.
-const cacheLine = 128
+// CacheLine, in bytes, keeps what two cores write apart. 128 rather than 64: x86 prefetches lines in pairs.
+const CacheLine = 128
 
 // ring is a bounded queue for one producer goroutine and one consumer goroutine, without locks.
 //
@@ -23,17 +23,17 @@ type ring[T any] struct {
 	// Immutable.
 	slots []T
 	mask  uint64
-	_     [cacheLine - 32]byte
+	_     [CacheLine - 32]byte
 
 	// Written by the producer.
 	tail     atomic.Uint64
 	headSeen uint64
-	_        [cacheLine - 16]byte
+	_        [CacheLine - 16]byte
 
 	// Written by the consumer.
 	head     atomic.Uint64
 	tailSeen uint64
-	_        [cacheLine - 16]byte
+	_        [CacheLine - 16]byte
 }
 
 // init makes room for slots items; slots must be a power of two.

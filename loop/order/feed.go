@@ -1,4 +1,4 @@
-package loop
+package order
 
 import (
 	"context"
@@ -18,16 +18,16 @@ import (
 // taken from holds up every publish; a feed that is closed none.
 //
 // One goroutine calls Take; the port's methods and Close are any goroutine's.
-type Feed struct {
-	*Port
+type Feed[G Part, C comparable] struct {
+	*Port[G, C]
 
 	lanes []*lane[heard] // from each home
 	bell  bell           // whose word has a bit per home whose lane has items
 	awake chan struct{}  // the wake-up; capacity 1
 
 	// Take only.
-	left  uint64 // bit per home whose lane was not taken from to its end
-	first int    // the home whose lane comes first
+	left uint64 // bit per home whose lane was not taken from to its end
+	next int    // the home whose lane comes first
 }
 
 // Publication is one accepted publish, as a feed hears it.
@@ -40,58 +40,55 @@ type Publication struct {
 
 // heard is what lies in a feed's lanes.
 type heard struct {
-	message *message
+	message *Message
 	token   any
 }
 
 // bytes is what it counts against its lane's bound.
-func (h *heard) bytes() int { return heardBytes + h.message.bytes() }
+func (h *heard) bytes() int { return heardBytes + h.message.Bytes() }
 
 const heardBytes = int(unsafe.Sizeof(heard{}))
 
 // ErrFeedTaken says that there is a feed already. One is enough: each more would be one more that can hold up all publishes.
 var ErrFeedTaken = errors.New("the hub has a feed already")
 
-// NewFeed makes the hub's feed, which hears of what is accepted from now on. It has to be taken from until it is closed.
-func (h *Hub) NewFeed() (*Feed, error) {
-	if h.feed.Load() != nil {
+// NewFeed makes the feed, which hears of what is accepted from now on. It has to be taken from until it is closed.
+func (hs *Homes[G, C]) NewFeed() (*Feed[G, C], error) {
+	if hs.feed.Load() != nil {
 		return nil, ErrFeedTaken
 	}
-	port, err := h.NewPort()
+	port, err := hs.NewPort()
 	if err != nil {
 		return nil, err
 	}
-	t := &Feed{Port: port, awake: make(chan struct{}, 1)}
-	b := h.bounds.Load()
-	for range h.shards {
-		t.lanes = append(t.lanes, newLane[heard](b.laneSlots, b.laneBytes))
+	t := &Feed[G, C]{Port: port, awake: make(chan struct{}, 1)}
+	for range hs.homes {
+		t.lanes = append(t.lanes, newLane[heard](hs.config.LaneSlots, hs.config.LaneBytes))
 	}
-	if !h.feed.CompareAndSwap(nil, t) {
+	if !hs.feed.CompareAndSwap(nil, t) {
+		port.Close()
 		return nil, ErrFeedTaken
-	}
-	for _, s := range h.shards {
-		s.home.feed.Store(t)
 	}
 	return t, nil
 }
 
-// Close ends the feed: what it has not given out yet is forgotten, and no publish waits for it any more.
-func (t *Feed) Close() {
-	if !t.hub.feed.CompareAndSwap(t, nil) {
+// Close ends the feed and its port: what it has not given out yet is forgotten, and no publish waits for it any more.
+func (t *Feed[G, C]) Close() {
+	t.Port.Close()
+	if !t.all.feed.CompareAndSwap(t, nil) {
 		return
 	}
-	for i, s := range t.hub.shards {
-		s.home.feed.Store(nil)
-		s.home.room.Store(true) // a request may wait for room in a lane that there is no more
-		t.hub.wake(i)
+	for i, h := range t.all.homes {
+		h.drained.Store(true) // a request may wait for room in a lane that there is no more
+		t.all.env.Wake(i)
 	}
 }
 
 // Take appends what was published to into, and waits while there is nothing. The error is ctx's, or ErrStopping when the
 // loops have ended.
-func (t *Feed) Take(ctx context.Context, into []Publication) ([]Publication, error) {
+func (t *Feed[G, C]) Take(ctx context.Context, into []Publication) ([]Publication, error) {
 	for {
-		if got := t.collect(into, takeMax); len(got) > len(into) {
+		if got := t.Collect(into, takeMax); len(got) > len(into) {
 			return got, nil
 		}
 		var err error
@@ -100,11 +97,11 @@ func (t *Feed) Take(ctx context.Context, into []Publication) ([]Publication, err
 			continue
 		case <-ctx.Done():
 			err = ctx.Err()
-		case <-t.hub.ended:
+		case <-t.all.env.Ended:
 			err = ErrStopping
 		}
 		// The last may have come after the look above and before the end: where both are there, select takes either.
-		if got := t.collect(into, takeMax); len(got) > len(into) {
+		if got := t.Collect(into, takeMax); len(got) > len(into) {
 			return got, nil
 		}
 		return into, err
@@ -114,15 +111,19 @@ func (t *Feed) Take(ctx context.Context, into []Publication) ([]Publication, err
 // takeMax bounds the publications that one Take returns.
 const takeMax = 256
 
-// collect appends at most max of what lies in the lanes.
-func (t *Feed) collect(into []Publication, max int) []Publication {
+// Awake has a token when something may have come since the last look.
+func (t *Feed[G, C]) Awake() <-chan struct{} { return t.awake }
+
+// Collect appends at most max of what lies in the lanes, and does not wait. What is left is for the next call, which nobody
+// is woken for. Called by the goroutine that calls Take.
+func (t *Feed[G, C]) Collect(into []Publication, max int) []Publication {
 	t.bell.answer()
 	todo := take(&t.bell.down) | t.left
 	t.left = 0
 	// Another home comes first each time: one that fills its lane as fast as it is emptied would leave the others nothing.
-	t.first = (t.first + 1) % len(t.lanes)
-	for todo = bits.RotateLeft64(todo, -t.first); todo != 0; todo &= todo - 1 {
-		from := (bits.TrailingZeros64(todo) + t.first) % 64
+	t.next = (t.next + 1) % len(t.lanes)
+	for todo = bits.RotateLeft64(todo, -t.next); todo != 0; todo &= todo - 1 {
+		from := (bits.TrailingZeros64(todo) + t.next) % 64
 		lane, drained := t.lanes[from], 0
 		for n := lane.len(); n > 0; n-- {
 			if max == 0 {
@@ -135,8 +136,8 @@ func (t *Feed) collect(into []Publication, max int) []Publication {
 			drained, max = drained+1, max-1
 		}
 		if drained > 0 && lane.takeAwaited() {
-			t.hub.shards[from].home.room.Store(true)
-			t.hub.wake(from)
+			t.all.homes[from].drained.Store(true)
+			t.all.env.Wake(from)
 		}
 	}
 	return into
@@ -145,8 +146,8 @@ func (t *Feed) collect(into []Publication, max int) []Publication {
 // The home's side. A home without a feed has none of this.
 
 // hearing is what the feed is to hear of r.
-func hearing(r *request) heard {
-	h := heard{message: r.message}
+func hearing[G Part, C comparable](r *Request[G, C]) heard {
+	h := heard{message: r.Message}
 	if r.via != nil {
 		h.token = r.via.token
 	}
@@ -154,12 +155,12 @@ func hearing(r *request) heard {
 }
 
 // fits asks for room in a home's lane to the feed, and asks to be called when there is none.
-func (t *Feed) fits(home int, p *heard) bool {
+func (t *Feed[G, C]) fits(home int, p *heard) bool {
 	return t.lanes[home].fits(p.bytes()) || t.lanes[home].await(p.bytes())
 }
 
 // hear hands over a publish for which there is room, and wakes who takes.
-func (t *Feed) hear(home int, p heard) {
+func (t *Feed[G, C]) hear(home int, p heard) {
 	t.lanes[home].send(p, p.bytes())
 	note(&t.bell.down, home)
 	if t.bell.mustWake() {

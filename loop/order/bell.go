@@ -1,4 +1,4 @@
-package loop
+package order
 
 import "sync/atomic"
 
@@ -9,7 +9,7 @@ import "sync/atomic"
 // Any goroutine.
 type bell struct {
 	down atomic.Uint64 // bit per home whose down lane to this loop has items
-	_    [cacheLine - 8]byte
+	_    [CacheLine - 8]byte
 
 	waking atomic.Bool // a wake-up is under way and has not begun its turn
 }

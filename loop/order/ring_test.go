@@ -1,4 +1,4 @@
-package loop
+package order
 
 import (
 	"runtime"
@@ -76,5 +76,16 @@ func TestRingUnderStressWithWrapAround(t *testing.T) {
 			r.pop()
 			want++
 		}
+	}
+}
+
+func BenchmarkRing(b *testing.B) {
+	var r ring[Request[anyPart, *int]]
+	r.init(256)
+	b.ReportAllocs()
+	for b.Loop() {
+		r.push(Request[anyPart, *int]{})
+		r.front()
+		r.pop()
 	}
 }

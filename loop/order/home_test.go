@@ -1,0 +1,161 @@
+package order
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+	"time"
+)
+
+// part is a loop's part of a group, of which there is nothing but the name.
+type part string
+
+func (p *part) GroupName() string { return string(*p) }
+
+type table = Homes[*part, *int]
+
+// newTable has small lanes; a group's home is the loop that its first digit names.
+func newTable(loops, laneSlots int) *table {
+	hs := New[*part, *int](Config{Loops: loops, LaneSlots: laneSlots, LaneBytes: 1 << 20}, Env{
+		Wake:    func(int) {},
+		Bounds:  func(string) (int, int) { return 0, 0 },
+		Admit:   func(int) error { return nil },
+		Busy:    func(int) {},
+		Accepts: func(string, []byte) error { return nil },
+		Ended:   make(chan struct{}),
+	})
+	hs.Hash = func(group string) uint64 { return uint64(group[0] - '0') }
+	return hs
+}
+
+func publishTo(group, text string) Request[*part, *int] {
+	m, _ := NewMessage([]byte(group), []byte(text), nil, false)
+	return Request[*part, *int]{Op: OpPublish, Message: m}
+}
+
+// heardBy drains what has come down to a loop.
+func heardBy(l *Lanes[*part, *int]) (texts []string) {
+	l.Drain(func(d Delivery[*part, *int]) bool {
+		if d.Op == OpMessage && d.Local != nil {
+			texts = append(texts, string(d.Message.Payload()))
+		}
+		return true
+	})
+	return texts
+}
+
+// Where room is scarce, the loop that is served first would take all of it.
+func TestAHomeServesAnotherLoopFirstEachTime(t *testing.T) {
+	hs := newTable(3, 2)
+	group := part("1g")
+	member := hs.Lanes(0)
+	member.Offer(1, Request[*part, *int]{Op: OpJoin, Local: &group})
+	member.Host()
+	heardBy(member)
+	h := hs.Home(1)
+	before := h.next
+	for loop := range 3 {
+		for range 2 {
+			if !hs.Lanes(loop).Offer(1, publishTo("1g", fmt.Sprint(loop))) {
+				t.Fatal("the up lane is full, want room for two")
+			}
+		}
+	}
+	var got []string
+	for range 6 {
+		member.ToHost(1)
+		member.Host()
+		got = append(got, heardBy(member)...)
+	}
+	var want []string
+	for i := range 3 {
+		loop := fmt.Sprint((before + 1 + i) % 3)
+		want = append(want, loop, loop)
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestALoopLetsGoOfAHomeThatOthersKeepBusy(t *testing.T) {
+	if runtime.GOMAXPROCS(0) < 2 {
+		t.Skip("there is nobody else to keep it busy on one CPU")
+	}
+	hs := newTable(2, 2)
+	l, busy := hs.Lanes(0), hs.Home(1)
+	over := make(chan struct{})
+	defer close(over)
+	go func() {
+		for {
+			select {
+			case <-over:
+				return
+			default:
+				note(&busy.fresh, 1)
+			}
+		}
+	}()
+	for deadline := time.Now().Add(time.Minute); ; {
+		l.ToHost(1)
+		if _, left := l.Host(); left {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the loop has not broken off, or the home was never busy for long enough")
+		}
+	}
+	if l.toHost != 1<<1 || busy.held.Load() {
+		t.Errorf("after it has broken off: got homes to host %b and held %v, want the busy one noted and free", l.toHost, busy.held.Load())
+	}
+}
+
+// A port that is closed refuses, lets go of who waits, and leaves what it has accepted in the lanes; its place is free when
+// that has been put in order.
+func TestAPortThatIsClosedGivesItsPlaceBack(t *testing.T) {
+	hs := newTable(1, 2)
+	var ports []*Port[*part, *int]
+	for range PortsMax {
+		p, err := hs.NewPort()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ports = append(ports, p)
+	}
+	if _, err := hs.NewPort(); err != ErrTooManyPorts {
+		t.Fatalf("one port more: got %v, want ErrTooManyPorts", err)
+	}
+	p := ports[5]
+	for range 2 {
+		if err := p.Publish("0g", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	waits := make(chan error)
+	go func() { waits <- p.PublishWait(t.Context(), "0g", nil, nil) }()
+	p.Close()
+	p.Close()
+	if err := <-waits; err != ErrClosed {
+		t.Errorf("who waits for room: got %v, want ErrClosed", err)
+	}
+	if err := p.Publish("0g", nil); err != ErrClosed {
+		t.Errorf("after the end: got %v, want ErrClosed", err)
+	}
+	if _, err := hs.NewPort(); err != ErrTooManyPorts {
+		t.Errorf("with something in its lane: got %v, want ErrTooManyPorts", err)
+	}
+	hs.Lanes(0).Host()
+	if got := hs.Home(0).Published(); got != 2 {
+		t.Errorf("what was accepted: got %d in order, want 2", got)
+	}
+	again, err := hs.NewPort()
+	if err != nil || again.bit != p.bit {
+		t.Fatalf("got bit %d (%v), want %d", again.bit, err, p.bit)
+	}
+	if err := again.Publish("0g", nil); err != nil {
+		t.Error(err)
+	}
+	hs.Lanes(0).Host()
+	if got := hs.Home(0).Published(); got != 3 {
+		t.Errorf("got %d in order, want 3", got)
+	}
+}
