@@ -302,24 +302,3 @@ func TestADaemonsStandardErrorFollowsTheLogFile(t *testing.T) {
 		t.Errorf("stop: got exit status %d: %s", status, stderr)
 	}
 }
-
-func TestEveryLimitIsTakenUpByAReload(t *testing.T) {
-	a, err := parse(t, "--run-dir", "/r")
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := parse(t, "--run-dir", "/r", "--message-max", "2KiB", "--slow-turn", "off", "--log-level", "warn", "--stop-timeout", "1s", "--loops", "1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	a.adopt(b)
-	if rest := differences(&a.typed, &b.typed); len(rest) != 1 || rest[0].Setting != "loops" {
-		t.Errorf("left over: got %v, want loops alone", rest)
-	}
-	if a.limits.MessageBytesMax != 2<<10 || a.limits.SlowTurn != -1 || a.stopTimeout != time.Second {
-		t.Errorf("got %+v, want the other's values", a)
-	}
-	if n := len(a.typed.changeable()); n < 24 {
-		t.Errorf("settings that a reload can change: got %d, want every limit", n)
-	}
-}

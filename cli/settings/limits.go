@@ -1,4 +1,4 @@
-package cli
+package settings
 
 import (
 	"time"
@@ -99,7 +99,7 @@ func (c *checker) memory(flag, value string) int64 {
 	case "off":
 		return 0
 	case "auto":
-		return memoryAuto()
+		return c.g.reading.Memory
 	}
 	return c.sizeOr(flag, value, "auto or off", memoryBytesMin, memoryBytesTop)
 }

@@ -1,29 +1,26 @@
-package cli
+package settings
 
 import (
 	"log/slog"
 	"net"
 	"net/netip"
 	"net/url"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/alecthomas/kong"
 
 	"ringcast/loop"
 )
 
 // checker turns texts into values and keeps the first complaint.
 type checker struct {
-	ctx *kong.Context
+	g   *Globals
 	err error
 }
 
 func (c *checker) wrong(flag, value, format string, args ...any) {
 	if c.err == nil {
-		c.err = usagef("--%s %q%s "+format, append([]any{flag, value, origin(c.ctx, flag)}, args...)...)
+		c.err = Usagef("--%s %q%s "+format, append([]any{flag, value, c.g.Origin(flag)}, args...)...)
 	}
 }
 
@@ -73,7 +70,7 @@ func isWildcard(host string) bool {
 
 func (c *checker) loops(flag, value string) int {
 	if value == "auto" {
-		return min(runtime.GOMAXPROCS(0), loop.LoopsMax)
+		return min(c.g.reading.CPUs, loop.LoopsMax)
 	}
 	n, err := strconv.Atoi(value)
 	if err != nil || n < 1 || n > loop.LoopsMax {
@@ -93,7 +90,7 @@ func (c *checker) durationOr(flag, value string, least, most time.Duration, or s
 	} else if err != nil {
 		c.wrong(flag, value, "is not a duration; write one such as 10s, 500ms or 2m%s", or)
 	} else if d < least || d > most {
-		c.wrong(flag, value, "is out of bounds; write a duration from %s to %s%s", durationText(least), durationText(most), or)
+		c.wrong(flag, value, "is out of bounds; write a duration from %s to %s%s", DurationText(least), DurationText(most), or)
 	}
 	return d
 }
@@ -103,7 +100,7 @@ func (c *checker) size(flag, value string, least, most int) int {
 	if err != nil {
 		c.wrong(flag, value, "is not a size; write bytes or a number with KiB, MiB or GiB, such as 64KiB")
 	} else if n < int64(least) || n > int64(most) {
-		c.wrong(flag, value, "is out of bounds; write a size from %s to %s", sizeText(int64(least)), sizeText(int64(most)))
+		c.wrong(flag, value, "is out of bounds; write a size from %s to %s", SizeText(int64(least)), SizeText(int64(most)))
 	}
 	return int(n)
 }
@@ -153,7 +150,7 @@ func (c *checker) sizeOr(flag, value, none string, least, most int64) int64 {
 	if err != nil {
 		c.wrong(flag, value, "is not a size; write bytes or a number with KiB, MiB or GiB, such as 64KiB, or %s", none)
 	} else if n < least || n > most {
-		c.wrong(flag, value, "is out of bounds; write a size from %s to %s, or %s", sizeText(least), sizeText(most), none)
+		c.wrong(flag, value, "is out of bounds; write a size from %s to %s, or %s", SizeText(least), SizeText(most), none)
 	}
 	return n
 }
