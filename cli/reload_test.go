@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -153,6 +154,32 @@ func TestASignalReloadsAndTheLogSaysSo(t *testing.T) {
 	has(t, "log", v.err.String(), "groups-max: off → 5", "--outbox-max is less than --message-max")
 	v.asked <- os.Interrupt
 	v.exit(t)
+}
+
+func TestAReloadTakesUpKindsOfGroups(t *testing.T) {
+	dir, f := shortDir(t), newFakeServer()
+	config := configWith(t, `{"members-max": 9}`)
+	v := serving(t, f, dir, "--config", config)
+	rewrite(t, config, `{"members-max": 9, "groups": [{"match": "chat:*", "members-max": "off"}, {"match": "*"}]}`)
+	want := `groups: none → [{"match":"chat:*","members-max":"off"},{"match":"*"}]` + "\n"
+	if status, stdout, stderr := do(t, "reload", "--run-dir", dir.path); status != 0 || stdout != want {
+		t.Errorf("got exit status %d, %q and %q, want 0 and %q", status, stderr, stdout, want)
+	}
+	kinds := []loop.Kind{{Match: "chat:*"}, {Match: "*", MembersMax: 9}}
+	if applied := f.limitsApplied(); len(applied) != 1 || !slices.Equal(applied[0].Kinds, kinds) {
+		t.Errorf("limits applied: got %+v, want once the kinds %v", applied, kinds)
+	}
+	rewrite(t, config, `{"groups": [{"match": "*"}, {"match": "chat:*"}]}`)
+	status, _, stderr := do(t, "reload", "--run-dir", dir.path)
+	if status != statusUsage || len(f.limitsApplied()) != 1 {
+		t.Errorf("wrong kinds: got exit status %d and %d changes, want %d and one", status, len(f.limitsApplied()), statusUsage)
+	}
+	has(t, "message", stderr, config, `entry 2 of "groups" ("chat:*") is never reached`, "put it before that entry")
+	v.asked <- os.Interrupt
+	v.exit(t)
+	if status, _, stderr := do(t, "start", "--config", config, "--run-dir", dir.path); status != statusUsage || !strings.Contains(stderr, `"chat:*"`) {
+		t.Errorf("a start with them: got exit status %d and %q, want %d and the entry", status, stderr, statusUsage)
+	}
 }
 
 func TestAReloadThatTheLoopsDoNotTakeUpFailsAndCanBeRepeated(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"reflect"
+	"strings"
 )
 
 // Change is a setting's old and new value, as they were written.
@@ -15,14 +16,24 @@ type Change struct {
 
 // String is how a reload tells it.
 func (c Change) String() string {
-	return fmt.Sprintf("%s: %s → %s", c.Setting, cmp.Or(c.Old, "none"), cmp.Or(c.New, "none"))
+	return fmt.Sprintf("%s: %s → %s", c.Setting, shown(c.Old), shown(c.New))
+}
+
+// shownBytesMax bounds what is told of a value: a line of the log should not have the length of a config file.
+const shownBytesMax = 1_000
+
+func shown(text string) string {
+	if len(text) <= shownBytesMax {
+		return cmp.Or(text, "none")
+	}
+	return strings.ToValidUTF8(text[:shownBytesMax], "") + "…"
 }
 
 // Adopt gives s with what can be changed while a server runs taken from read, what that changes, and the names of the
 // settings that differ too and need a restart.
 func (s *Settings) Adopt(read *Settings) (next Settings, changed []Change, needsRestart []string) {
 	next = *s
-	next.Loop.Limits, next.typed.limitFlags = read.Loop.Limits, read.typed.limitFlags
+	next.Loop.Limits, next.typed.limitFlags, next.typed.fileTexts = read.Loop.Limits, read.typed.limitFlags, read.typed.fileTexts
 	next.StopTimeout, next.typed.StopTimeout = read.StopTimeout, read.typed.StopTimeout
 	next.LogLevel, next.typed.LogLevel = read.LogLevel, read.typed.LogLevel
 
@@ -36,18 +47,21 @@ func (s *Settings) Adopt(read *Settings) (next Settings, changed []Change, needs
 	return next, differences(&s.typed, &next.typed), needsRestart
 }
 
-// Changeable gives by name what Adopt takes over, as it was written.
+// Changeable gives by name what Adopt takes over, as it was written; groups only where there are some.
 func (s *Settings) Changeable() map[string]string {
 	texts := map[string]string{"stop-timeout": s.typed.StopTimeout, "log-level": s.typed.LogLevel}
 	for name, text := range textsOf(s.typed.limitFlags) {
 		texts[name] = text
 	}
+	if s.typed.Groups != "" {
+		texts["groups"] = s.typed.Groups
+	}
 	return texts
 }
 
-// differences compares two sets of flags in the order in which they are declared. They are compared as they were
+// differences compares two sets of texts in the order in which they are declared. They are compared as they were
 // written, because that is what somebody has changed: auto stays auto, whatever it comes to now.
-func differences(a, b *Flags) []Change {
+func differences(a, b *texts) []Change {
 	old := textsOf(*a)
 	changes := []Change{}
 	eachFlag(reflect.ValueOf(*b), func(tag reflect.StructTag, value any) {

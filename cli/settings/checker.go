@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -127,18 +128,27 @@ func (c *checker) oneOf(flag, value string, choices ...string) string {
 
 // count is a whole number, 0 where the word for none stands.
 func (c *checker) count(flag, value, none string, least, most int) int {
-	if none != "" && value == none {
-		return 0
-	}
-	n, err := strconv.Atoi(value)
-	if err != nil || n < least || n > most {
-		or := ""
-		if none != "" {
-			or = ", or " + none
-		}
-		c.wrong(flag, value, "is no number within bounds; write a whole number from %d to %d%s", least, most, or)
+	n, mend := readCount(value, none, least, most)
+	if mend != "" {
+		c.wrong(flag, value, "%s", mend)
 	}
 	return n
+}
+
+// readCount is count wherever the text stands: mend says what is wrong with it.
+func readCount(text, none string, least, most int) (n int, mend string) {
+	or := ""
+	if none != "" {
+		if text == none {
+			return 0, ""
+		}
+		or = ", or " + none
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < least || n > most {
+		mend = fmt.Sprintf("is no number within bounds; write a whole number from %d to %d%s", least, most, or)
+	}
+	return n, mend
 }
 
 // sizeOr is a size, 0 where the word for none stands.

@@ -12,10 +12,12 @@ import (
 )
 
 // configFile is a config file that has been read: one JSON object from flag names to values. Whatever has an environment
-// variable may stand in it, save --config itself. kong's own JSON loader is not used: it lets the file beat the
+// variable may stand in it, save --config itself, and what is in fileTexts. kong's own JSON loader is not used: it lets the file beat the
 // environment and says nothing about a key that no flag has, which is how a typing mistake becomes a default.
 type configFile struct {
+	name   string            // as the operator wrote it
 	values map[string]string // by flag name
+	groups []byte            // JSON, not looked at yet; nil: none
 }
 
 // configBytesMax bounds the file: a mistaken path (a log, a device) shall not fill the memory.
@@ -52,7 +54,8 @@ func readConfig(name string, open func(string) (io.ReadCloser, error)) (*configF
 	if key := repeatedKey(text); key != "" {
 		return nil, fmt.Errorf("has the key %q twice; write it once", key)
 	}
-	values := make(map[string]string, len(raw))
+	file := &configFile{name: name, values: make(map[string]string, len(raw)), groups: raw["groups"]}
+	delete(raw, "groups")
 	for key, value := range raw {
 		switch value[0] {
 		case '"':
@@ -60,7 +63,7 @@ func readConfig(name string, open func(string) (io.ReadCloser, error)) (*configF
 			if err := json.Unmarshal(value, &s); err != nil {
 				return nil, err
 			}
-			values[key] = s
+			file.values[key] = s
 		case '{', '[', 'n':
 			var list []string
 			if !lists[key] {
@@ -68,12 +71,11 @@ func readConfig(name string, open func(string) (io.ReadCloser, error)) (*configF
 			} else if err := json.Unmarshal(value, &list); err != nil || list == nil {
 				return nil, fmt.Errorf("key %q is %s; write a string or an array of strings", key, value)
 			}
-			values[key] = strings.Join(list, ",")
+			file.values[key] = strings.Join(list, ",")
 		default:
-			values[key] = string(value)
+			file.values[key] = string(value)
 		}
 	}
-	file := &configFile{values}
 	return file, file.unknownKey()
 }
 

@@ -12,7 +12,9 @@ import (
 func UnknownVariables(environ []string) (complaints []string) {
 	var known []string
 	for _, tag := range tags() {
-		known = append(known, tag.Get("env"))
+		if name := tag.Get("env"); name != "" {
+			known = append(known, name)
+		}
 	}
 	slices.Sort(known)
 	for _, v := range environ {

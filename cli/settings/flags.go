@@ -35,9 +35,9 @@ func eachFlag(flags reflect.Value, visit func(tag reflect.StructTag, value any))
 	}
 }
 
-// tags are those of all settings.
+// tags are those of all settings. One that is no flag has no variable.
 func tags() (all []reflect.StructTag) {
-	for _, flags := range []any{Globals{}, Flags{}} {
+	for _, flags := range []any{Globals{}, Flags{}, fileTexts{}} {
 		eachFlag(reflect.ValueOf(flags), func(tag reflect.StructTag, _ any) { all = append(all, tag) })
 	}
 	return all

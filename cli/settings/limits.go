@@ -87,6 +87,7 @@ func (f *limitFlags) limits(c *checker) loop.Limits {
 		Heartbeat: c.durationOff("heartbeat", f.Heartbeat, heartbeatMin, heartbeatTop),
 		SlowTurn:  c.durationOff("slow-turn", f.SlowTurn, slowTurnMin, slowTurnTop),
 	}
+	l.Kinds = c.kinds(loop.Kind{MembersMax: l.MembersMax})
 	if l.ProxyProtocol && len(l.TrustedProxies) == 0 {
 		c.wrong("proxy-protocol", f.ProxyProtocol, "needs to know who may send the header; name the proxies with --trusted-proxies")
 	}

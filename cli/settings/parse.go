@@ -25,7 +25,7 @@ type Source struct {
 // Globals are the flags of every verb. After Parse they know where each value came from.
 type Globals struct {
 	RunDir string `name:"run-dir" placeholder:"DIR" env:"RINGCAST_RUN_DIR" help:"Where the server keeps its pid file and control socket; the other verbs find it there. Default: $${XDG_RUNTIME_DIR}/ringcast, else ${run_dir_tmp}."`
-	Config string `name:"config" placeholder:"FILE" env:"RINGCAST_CONFIG" help:"JSON object with settings by flag name, such as {\"loops\": 4}. A flag beats its environment variable, which beats the file."`
+	Config string `name:"config" placeholder:"FILE" env:"RINGCAST_CONFIG" help:"JSON object with settings by flag name, such as {\"loops\": 4}. Its list \"groups\", such as [{\"match\": \"chat:*\", \"members-max\": 100}], has limits for groups by their names; the first match counts. A flag beats its environment variable, which beats the file."`
 
 	reading *reading
 }

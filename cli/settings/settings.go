@@ -24,7 +24,13 @@ type Settings struct {
 	LogFormat string // text or json
 	LogFile   string // its path; empty: standard error
 
-	typed Flags // the texts that all of it was made of
+	typed texts
+}
+
+// texts are what settings were made of, as they were written.
+type texts struct {
+	Flags
+	fileTexts
 }
 
 const (
@@ -39,7 +45,7 @@ const logName = "ringcast.log"
 // the path of the run dir, which only its owner can check.
 func (f *Flags) Settings(g *Globals, runDir string) (Settings, error) {
 	c := &checker{g: g}
-	s := Settings{Daemon: f.Daemon, RunDir: runDir, AdminPprof: f.AdminPprof, LogFile: f.LogFile, typed: *f}
+	s := Settings{Daemon: f.Daemon, RunDir: runDir, AdminPprof: f.AdminPprof, LogFile: f.LogFile, typed: texts{*f, fileTexts{Groups: g.reading.groupsText()}}}
 	s.Loop.Listen = c.listen("listen", f.Listen)
 	s.Admin = c.listenOff("admin", f.Admin)
 	s.Loop.Loops = c.loops("loops", f.Loops)

@@ -93,7 +93,7 @@ func TestDefaultsAreTheOriginals(t *testing.T) {
 			},
 		},
 	}
-	s.typed = Flags{}
+	s.typed = texts{}
 	if err != nil || !reflect.DeepEqual(s, want) {
 		t.Errorf("got  %+v, %v\nwant %+v", s, err, want)
 	}
