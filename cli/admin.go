@@ -23,26 +23,27 @@ type admin struct {
 // adminCloseTimeout is for answers that are under way when everything else has ended.
 const adminCloseTimeout = 2 * time.Second
 
-func (s *settings) openAdmin() (*admin, error) {
-	if s.admin == "" {
+// openAdmin listens on an address that has been checked, empty for off.
+func openAdmin(addr string) (*admin, error) {
+	if addr == "" {
 		return nil, nil
 	}
 	network := "tcp"
-	if host, _, err := net.SplitHostPort(s.admin); err == nil && net.ParseIP(host).To4() != nil {
+	if host, _, err := net.SplitHostPort(addr); err == nil && net.ParseIP(host).To4() != nil {
 		network = "tcp4" // with tcp, 0.0.0.0 would be all IPv6 addresses too
 	}
-	l, err := net.Listen(network, s.admin)
+	l, err := net.Listen(network, addr)
 	switch {
 	case err == nil:
 		return &admin{listener: l}, nil
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("--admin %q: another program has this port, maybe another ringcast; name another port, or off", s.admin)
+		return nil, fmt.Errorf("--admin %q: another program has this port, maybe another ringcast; name another port, or off", addr)
 	case errors.Is(err, syscall.EACCES):
-		return nil, fmt.Errorf("--admin %q: no permission for this port; name one from 1024 on", s.admin)
+		return nil, fmt.Errorf("--admin %q: no permission for this port; name one from 1024 on", addr)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return nil, fmt.Errorf("--admin %q: this machine does not have that address; name one of its own, or off", s.admin)
+		return nil, fmt.Errorf("--admin %q: this machine does not have that address; name one of its own, or off", addr)
 	default:
-		return nil, fmt.Errorf("--admin %q: %w", s.admin, err)
+		return nil, fmt.Errorf("--admin %q: %w", addr, err)
 	}
 }
 

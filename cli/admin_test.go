@@ -40,7 +40,7 @@ func TestAnIPv4AdminAddressIsNoIPv6Address(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := s.openAdmin()
+	a, err := openAdmin(s.Admin)
 	if err != nil {
 		t.Fatal(err)
 	}

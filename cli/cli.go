@@ -8,12 +8,14 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
 
+	"ringcast/cli/settings"
 	"ringcast/loop"
 )
 
@@ -46,7 +48,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 
 // grammar is everything that can be typed.
 type grammar struct {
-	globals
+	settings.Globals
 
 	Start       startVerb       `cmd:"" help:"Start the server, in the foreground or (-d) in the background."`
 	Stop        stopVerb        `cmd:"" help:"Stop the running server gracefully and wait until it has gone."`
@@ -55,22 +57,6 @@ type grammar struct {
 	Status      statusVerb      `cmd:"" help:"Show how the running server is: a global part, a row per loop, a summary."`
 	Connections connectionsVerb `cmd:"" help:"List the running server's connections."`
 	Version     versionVerb     `cmd:"" help:"Show the version."`
-}
-
-// globals are the flags of every verb.
-type globals struct {
-	RunDir string     `name:"run-dir" placeholder:"DIR" env:"RINGCAST_RUN_DIR" help:"Where the server keeps its pid file and control socket; the other verbs find it there. Default: $${XDG_RUNTIME_DIR}/ringcast, else ${run_dir_tmp}."`
-	Config configFlag `name:"config" placeholder:"FILE" env:"RINGCAST_CONFIG" help:"JSON object with settings by flag name, such as {\"loops\": 4}. A flag beats its environment variable, which beats the file."`
-
-	dir string // what names of files are relative to: the directory in which the program was started
-}
-
-// abs makes a name of a file independent of where it is used.
-func (g *globals) abs(path string) string {
-	if filepath.IsAbs(path) {
-		return path
-	}
-	return filepath.Join(g.dir, path)
 }
 
 // rim is what the verbs touch of the world outside, handed in so that tests can stand in for it.
@@ -88,25 +74,22 @@ type rim struct {
 
 // run is Main with the world handed in.
 func run(r *rim) int {
-	args := customary(r.args)
 	var g grammar
-	g.dir = r.dir
 	var exited *int
-	parser, err := newParser(&g, kong.Writers(r.stdout, r.stderr),
+	ctx, err := r.parse(&g, kong.Writers(r.stdout, r.stderr),
 		kong.Exit(func(status int) { exited = &status })) // kong prints help in mid-parse and counts on not coming back
-	if err != nil {
+	var wrong *settings.UsageError
+	switch {
+	case exited != nil:
+		return *exited
+	case errors.As(err, &wrong):
+		fmt.Fprintf(r.stderr, "ringcast: %s\nTry: ringcast --help\n", err)
+		return statusUsage
+	case err != nil:
 		fmt.Fprintln(r.stderr, "ringcast:", err)
 		return statusFailed
 	}
-	ctx, err := parser.Parse(args)
-	if exited != nil {
-		return *exited
-	}
-	if err != nil {
-		fmt.Fprintf(r.stderr, "ringcast: %s\nTry: ringcast --help\n", parseErrorText(err))
-		return statusUsage
-	}
-	return r.exit(ctx.Command(), ctx.Run(r, &g.globals))
+	return r.exit(ctx.Command(), ctx.Run(r, &g.Globals))
 }
 
 // customary turns what people type out of habit into what the grammar has.
@@ -122,20 +105,52 @@ func customary(args []string) []string {
 	return args
 }
 
-// newParser makes what turns arguments into g.
-func newParser(g *grammar, more ...kong.Option) (*kong.Kong, error) {
-	return kong.New(g, append([]kong.Option{
+// parse reads the arguments, the environment and the config file into g.
+func (r *rim) parse(g *grammar, more ...kong.Option) (*kong.Context, error) {
+	source := settings.Source{
+		Environ:   os.Environ(),
+		Open:      r.open,
+		Dir:       r.dir,
+		TmpRunDir: tmpRunDir(),
+		Memory:    memoryAuto(),
+		CPUs:      runtime.GOMAXPROCS(0),
+	}
+	return settings.Parse(source, g, &g.Globals, customary(r.args), append([]kong.Option{
 		kong.Name("ringcast"),
 		kong.Description("WebSocket group push: clients join groups, a message to a group reaches all its members."),
-		kong.Vars{"run_dir_tmp": tmpRunDir()},
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
-		kong.Bind(&g.globals),
 	}, more...)...)
+}
+
+// settings checks what was set for a start, and finds its run dir.
+func (r *rim) settings(f *settings.Flags, g *settings.Globals) (runDir, settings.Settings, error) {
+	dir, err := r.runDir(g)
+	if err != nil {
+		return dir, settings.Settings{}, err
+	}
+	s, err := f.Settings(g, dir.path)
+	return dir, s, err
+}
+
+// open opens a file by the name that the operator gave it.
+func (r *rim) open(name string) (io.ReadCloser, error) {
+	if !strings.HasPrefix(name, "~/") {
+		name = r.abs(name)
+	}
+	return os.Open(kong.ExpandPath(name))
+}
+
+// abs makes a name of a file independent of where it is used.
+func (r *rim) abs(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(r.dir, path)
 }
 
 // exit says what went wrong, once, and turns it into the exit status.
 func (r *rim) exit(verb string, err error) int {
-	var wrong *usageError
+	var wrong *settings.UsageError
 	var told toldError
 	switch {
 	case err == nil:
@@ -150,25 +165,6 @@ func (r *rim) exit(verb string, err error) int {
 		return statusFailed
 	}
 }
-
-// parseErrorText is kong's message in an operator's words where kong's are a parser's.
-func parseErrorText(err error) string {
-	text := err.Error()
-	if flag, _, missing := strings.Cut(text, `: expected string value but got "EOL"`); missing {
-		return flag + " needs a value; write " + flag + "=VALUE"
-	}
-	if verb, unknown := strings.CutPrefix(text, "unexpected argument "); unknown && !strings.Contains(verb, "did you mean") {
-		return fmt.Sprintf("%s is neither a verb nor a flag; the verbs are start, stop, restart, reload, status, connections and version", verb)
-	}
-	return text
-}
-
-// usageError is the operator's mistake.
-type usageError struct{ text string }
-
-func (e *usageError) Error() string { return e.text }
-
-func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
 
 // toldError is a failure that has been logged or printed already and only needs its exit status.
 type toldError struct{ error }

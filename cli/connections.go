@@ -9,8 +9,7 @@ import (
 	"net/http"
 	"slices"
 
-	"github.com/alecthomas/kong"
-
+	"ringcast/cli/settings"
 	"ringcast/loop"
 )
 
@@ -25,8 +24,8 @@ func (*connectionsVerb) Help() string {
 }
 
 // Run is called by kong.
-func (v *connectionsVerb) Run(ctx *kong.Context, r *rim, g *globals) error {
-	dir, err := g.runDir(ctx)
+func (v *connectionsVerb) Run(r *rim, g *settings.Globals) error {
+	dir, err := r.runDir(g)
 	if err != nil {
 		return err
 	}
@@ -57,7 +56,7 @@ func connectionsText(clients []loop.ClientInfo) string {
 		{"Bytes-R", true}, {"Bytes-W", true}, {"local", false}, {"foreign", false}}}
 	for _, c := range clients {
 		t.rows = append(t.rows, []string{fmt.Sprint(c.Loop), fmt.Sprint(c.ID), c.State, countText(c.Groups),
-			sizeText(int64(c.SendQ)), sizeText(int64(c.BytesIn)), sizeText(int64(c.BytesOut)), c.Local, c.Remote})
+			settings.SizeText(int64(c.SendQ)), settings.SizeText(int64(c.BytesIn)), settings.SizeText(int64(c.BytesOut)), c.Local, c.Remote})
 	}
 	noun := "connections"
 	if len(clients) == 1 {

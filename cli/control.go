@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"ringcast/cli/settings"
 	"ringcast/loop"
 )
 
@@ -102,7 +103,7 @@ func controlHandler(state func() Status, h hub, reload reloadFunc) http.Handler 
 	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, _ *http.Request) {
 		// Not the request's context: whoever has asked and gone still wanted all loops to have the same limits.
 		done, err := reload(context.Background())
-		var wrong *usageError
+		var wrong *settings.UsageError
 		switch {
 		case errors.As(err, &wrong):
 			http.Error(w, err.Error(), http.StatusUnprocessableEntity)
@@ -166,7 +167,7 @@ func askControl(ctx context.Context, dir runDir, method, path string) (io.ReadCl
 		text, _ := io.ReadAll(io.LimitReader(answer.Body, 16<<10))
 		answer.Body.Close()
 		if answer.StatusCode == http.StatusUnprocessableEntity {
-			return nil, &usageError{strings.TrimSpace(string(text))}
+			return nil, settings.Usagef("%s", strings.TrimSpace(string(text)))
 		}
 		return nil, fmt.Errorf("the server answers %s: %s", answer.Status, text)
 	case errors.Is(err, fs.ErrPermission):

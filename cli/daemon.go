@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"ringcast/cli/settings"
 )
 
 // A Go program cannot fork: its threads stay behind. So -d runs the program a second time, detached, with the same
@@ -33,15 +35,15 @@ type report struct {
 }
 
 // detach starts the child and waits for its report.
-func (r *rim) detach(s settings) error {
-	if err := s.runDir.make(); err != nil {
+func (r *rim) detach(dir runDir, s settings.Settings) error {
+	if err := dir.make(); err != nil {
 		return err
 	}
-	for _, text := range unknownVariables() {
+	for _, text := range settings.UnknownVariables(os.Environ()) {
 		fmt.Fprintln(r.stderr, "ringcast:", text) // the child has it in its log, where nobody looks now
 	}
 	// The child's standard error too ends in the log: a crash's stack must not be lost.
-	log, err := openAppend(s.logFile)
+	log, err := openAppend(s.LogFile)
 	if err != nil {
 		return err
 	}
@@ -77,14 +79,14 @@ func (r *rim) detach(s settings) error {
 			child.Process.Kill()
 			child.Wait()
 			return fmt.Errorf("the process in the background did not listen within %s and was ended; its log is %s",
-				durationText(detachTimeout), s.logFile)
+				settings.DurationText(detachTimeout), s.LogFile)
 		}
-		return fmt.Errorf("the process in the background ended before it listened (%v); its log is %s", child.Wait(), s.logFile)
+		return fmt.Errorf("the process in the background ended before it listened (%v); its log is %s", child.Wait(), s.LogFile)
 	}
 	if said.Error != "" {
 		child.Wait()
 		if said.Usage {
-			return &usageError{said.Error}
+			return settings.Usagef("%s", said.Error)
 		}
 		return errors.New(said.Error)
 	}
@@ -93,17 +95,17 @@ func (r *rim) detach(s settings) error {
 }
 
 // serveInBackground is the child's side.
-func (r *rim) serveInBackground(s settings, pipe io.WriteCloser) error {
+func (r *rim) serveInBackground(dir runDir, s settings.Settings, pipe io.WriteCloser) error {
 	listening := false
-	err := r.serveUntilAsked(s, func(b banner) {
+	err := r.serveUntilAsked(dir, s, func(b banner) {
 		listening = true
-		b.note = fmt.Sprintf("Running in the background, log: %s\nStop it with: ringcast stop%s. Start success.", s.logFile, s.runDir.flag())
+		b.note = fmt.Sprintf("Running in the background, log: %s\nStop it with: ringcast stop%s. Start success.", s.LogFile, dir.flag())
 		tell(pipe, report{Banner: b.text()})
 	})
 	if err == nil || listening {
 		return err
 	}
-	var wrong *usageError
+	var wrong *settings.UsageError
 	tell(pipe, report{Error: err.Error(), Usage: errors.As(err, &wrong)})
 	return toldError{err}
 }

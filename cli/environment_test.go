@@ -46,14 +46,3 @@ func TestADaemonsParentReportsSuchAVariableToo(t *testing.T) {
 		t.Errorf("log: got %q, want our own variable not reported", log)
 	}
 }
-
-func TestDistanceCountsChanges(t *testing.T) {
-	for _, c := range []struct {
-		a, b string
-		want int
-	}{{"", "", 0}, {"", "abc", 3}, {"abc", "", 3}, {"abc", "abc", 0}, {"abc", "abd", 1}, {"abc", "bc", 1}, {"kitten", "sitting", 3}} {
-		if got := distance(c.a, c.b); got != c.want {
-			t.Errorf("distance(%q, %q): got %d, want %d", c.a, c.b, got, c.want)
-		}
-	}
-}

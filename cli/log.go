@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"ringcast/cli/settings"
 )
 
 // logFile is where the log goes: the file asked for, or standard error. The file is only appended to, so that it can be
@@ -22,15 +24,16 @@ type logFile struct {
 	file *os.File // what to is, if not standard error
 }
 
-func (s *settings) openLog(stderr io.Writer) (*logFile, error) {
-	if s.logFile == "" {
+// openLog opens the log file, or standard error where it has no path.
+func openLog(path string, stderr io.Writer) (*logFile, error) {
+	if path == "" {
 		return &logFile{to: stderr}, nil
 	}
-	f, err := openAppend(s.logFile)
+	f, err := openAppend(path)
 	if err != nil {
 		return nil, err
 	}
-	return &logFile{path: s.logFile, to: f, file: f}, nil
+	return &logFile{path: path, to: f, file: f}, nil
 }
 
 // openAppend opens a log file. It is closed to others: addresses of clients stand in it.
@@ -41,7 +44,7 @@ func openAppend(path string) (*os.File, error) {
 		if errors.As(err, &at) {
 			err = at.Err
 		}
-		return nil, usagef("--log-file %q cannot be written: %v; name a file in a directory that you may write to", path, err)
+		return nil, settings.Usagef("--log-file %q cannot be written: %v; name a file in a directory that you may write to", path, err)
 	}
 	return f, nil
 }
@@ -93,12 +96,12 @@ func (l *logFile) close() {
 }
 
 // newLog makes the logger that was asked for; its level can be changed afterwards. Call flush before its writer is closed.
-func (s *settings) newLog(w io.Writer) (log *slog.Logger, level *slog.LevelVar, flush func()) {
+func newLog(w io.Writer, s *settings.Settings) (log *slog.Logger, level *slog.LevelVar, flush func()) {
 	level = &slog.LevelVar{}
-	level.Set(s.logLevel)
+	level.Set(s.LogLevel)
 	options := &slog.HandlerOptions{Level: level}
 	var h slog.Handler = slog.NewTextHandler(w, options)
-	if s.logFormat == "json" {
+	if s.LogFormat == "json" {
 		h = slog.NewJSONHandler(w, options)
 	}
 	q := newQuiet(h, time.Now, func(d time.Duration, f func()) { time.AfterFunc(d, f) })

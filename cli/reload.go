@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,15 +8,14 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/alecthomas/kong"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"ringcast/cli/settings"
 	"ringcast/loop"
 )
 
@@ -35,8 +33,8 @@ func (*reloadVerb) Help() string {
 const reloadTimeout = 10 * time.Second
 
 // Run is called by kong.
-func (*reloadVerb) Run(ctx *kong.Context, r *rim, g *globals) error {
-	dir, err := g.runDir(ctx)
+func (*reloadVerb) Run(r *rim, g *settings.Globals) error {
+	dir, err := r.runDir(g)
 	if err != nil {
 		return err
 	}
@@ -57,19 +55,8 @@ func (*reloadVerb) Run(ctx *kong.Context, r *rim, g *globals) error {
 
 // reloaded is the answer to POST /reload on the control socket.
 type reloaded struct {
-	Changed      []change `json:"changed"`
-	NeedsRestart []string `json:"needs_restart"` // settings that differ too, and that a running server cannot change
-}
-
-// change is a setting's old and new value, as they were written.
-type change struct {
-	Setting string `json:"setting"`
-	Old     string `json:"old"`
-	New     string `json:"new"`
-}
-
-func (c change) String() string {
-	return fmt.Sprintf("%s: %s → %s", c.Setting, cmp.Or(c.Old, "none"), cmp.Or(c.New, "none"))
+	Changed      []settings.Change `json:"changed"`
+	NeedsRestart []string          `json:"needs_restart"` // settings that differ too, and that a running server cannot change
 }
 
 func (d *reloaded) text() string {
@@ -88,7 +75,7 @@ func (d *reloaded) text() string {
 
 // reloader changes what can be changed of a running server. Any goroutine.
 type reloader struct {
-	read  func() (settings, error) // what the server was started with, anew
+	read  func() (settings.Settings, error) // what the server was started with, anew
 	apply func(context.Context, loop.Limits) error
 	file  *logFile
 	level *slog.LevelVar
@@ -97,7 +84,7 @@ type reloader struct {
 	turn sync.Mutex // one reload at a time
 
 	mu  sync.Mutex
-	now settings // in force
+	now settings.Settings // in force
 
 	done, failed atomic.Uint64
 }
@@ -121,9 +108,9 @@ func (l *reloader) metrics() []prometheus.Collector {
 	return []prometheus.Collector{counter("done", &l.done), counter("failed", &l.failed)}
 }
 
-// reload opens the log file anew and takes up other settings. With an error of the operator's (usageError) all settings
-// are as they were; with another one some loops may have limits that others have yet to take up, and the next reload
-// does it again.
+// reload opens the log file anew and takes up other settings. With an error of the operator's (settings.UsageError) all
+// settings are as they were; with another one some loops may have limits that others have yet to take up, and the next
+// reload does it again.
 func (l *reloader) reload(ctx context.Context) (done reloaded, err error) {
 	l.turn.Lock()
 	defer l.turn.Unlock()
@@ -143,45 +130,38 @@ func (l *reloader) reload(ctx context.Context) (done reloaded, err error) {
 		return reloaded{}, err
 	}
 	now := l.inForce()
-	next := now
-	next.adopt(read)
-	done = reloaded{Changed: differences(&now.typed, &next.typed), NeedsRestart: []string{}}
-	for _, c := range differences(&next.typed, &read.typed) {
-		done.NeedsRestart = append(done.NeedsRestart, c.Setting)
-	}
-	if read.runDir.path != now.runDir.path {
-		done.NeedsRestart = append(done.NeedsRestart, "run-dir")
-	}
+	var next settings.Settings
+	next, done.Changed, done.NeedsRestart = now.Adopt(&read)
 	if len(done.Changed) > 0 {
 		within, cancel := context.WithTimeout(ctx, reloadTimeout)
 		defer cancel()
-		if err := l.apply(within, next.limits); err != nil {
+		if err := l.apply(within, next.Loop.Limits); err != nil {
 			return reloaded{}, fmt.Errorf("the loops have not taken up the limits: %w; try again", err)
 		}
 		l.mu.Lock()
 		l.now = next
 		l.mu.Unlock()
 	}
-	l.tell(now.logLevel, next, done)
+	l.tell(now.LogLevel, &next, done)
 	return done, nil
 }
 
 // tell logs what a reload has done, before the level rises or after it has fallen.
-func (l *reloader) tell(level slog.Level, next settings, done reloaded) {
-	l.level.Set(min(level, next.logLevel))
+func (l *reloader) tell(level slog.Level, next *settings.Settings, done reloaded) {
+	l.level.Set(min(level, next.LogLevel))
 	changed := make([]string, 0, len(done.Changed))
 	for _, c := range done.Changed {
 		changed = append(changed, c.String())
 	}
 	l.log.Info("reloaded", "changed", changed, "needs_restart", done.NeedsRestart)
 	if len(changed) > 0 {
-		next.warn(l.log)
+		warn(l.log, next)
 	}
-	l.level.Set(next.logLevel)
+	l.level.Set(next.LogLevel)
 }
 
 // inForce is what the server works with now.
-func (l *reloader) inForce() settings {
+func (l *reloader) inForce() settings.Settings {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.now
@@ -212,60 +192,16 @@ func (l *reloader) onSignals(asked <-chan os.Signal) (stop func()) {
 }
 
 // again reads what this process was started with: the same arguments and environment, the config file as it is now.
-func (r *rim) again() (settings, error) {
+func (r *rim) again() (settings.Settings, error) {
 	var g grammar
-	g.dir = r.dir
-	parser, err := newParser(&g)
+	ctx, err := r.parse(&g)
 	if err != nil {
-		return settings{}, err
+		return settings.Settings{}, err
 	}
-	ctx, err := parser.Parse(r.args)
-	if err != nil {
-		return settings{}, usagef("%s", parseErrorText(err))
-	}
-	flags := &g.Start.startFlags
+	flags := &g.Start.Flags
 	if ctx.Command() == "restart" {
-		flags = &g.Restart.startFlags
+		flags = &g.Restart.Flags
 	}
-	return flags.settings(ctx, &g.globals)
-}
-
-// adopt takes over what can be changed while the server runs. Everything else stays.
-func (s *settings) adopt(read settings) {
-	s.limits, s.typed.limitFlags = read.limits, read.typed.limitFlags
-	s.stopTimeout, s.typed.StopTimeout = read.stopTimeout, read.typed.StopTimeout
-	s.logLevel, s.typed.LogLevel = read.logLevel, read.typed.LogLevel
-}
-
-// changeable gives by name what adopt takes over, as it was written.
-func (f *startFlags) changeable() map[string]string {
-	texts := map[string]string{"stop-timeout": f.StopTimeout, "log-level": f.LogLevel}
-	eachFlag(reflect.ValueOf(&f.limitFlags).Elem(), func(name, value string) { texts[name] = value })
-	return texts
-}
-
-// differences compares two sets of flags in the order in which they are declared. They are compared as they were
-// written, because that is what somebody has changed: auto stays auto, whatever it comes to now.
-func differences(a, b *startFlags) []change {
-	old := map[string]string{}
-	eachFlag(reflect.ValueOf(a).Elem(), func(name, value string) { old[name] = value })
-	changes := []change{}
-	eachFlag(reflect.ValueOf(b).Elem(), func(name, value string) {
-		if old[name] != value {
-			changes = append(changes, change{name, old[name], value})
-		}
-	})
-	return changes
-}
-
-// eachFlag visits the flags of a struct as kong sees them.
-func eachFlag(flags reflect.Value, visit func(name, value string)) {
-	for i := range flags.NumField() {
-		field := flags.Type().Field(i)
-		if field.Anonymous {
-			eachFlag(flags.Field(i), visit)
-		} else if name := field.Tag.Get("name"); name != "" {
-			visit(name, fmt.Sprint(flags.Field(i)))
-		}
-	}
+	_, s, err := r.settings(flags, &g.Globals)
+	return s, err
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -155,6 +156,32 @@ func TestASignalReloadsAndTheLogSaysSo(t *testing.T) {
 	v.exit(t)
 }
 
+func TestAReloadTakesUpKindsOfGroups(t *testing.T) {
+	dir, f := shortDir(t), newFakeServer()
+	config := configWith(t, `{"members-max": 9}`)
+	v := serving(t, f, dir, "--config", config)
+	rewrite(t, config, `{"members-max": 9, "groups": [{"match": "chat:*", "members-max": "off"}, {"match": "*"}]}`)
+	want := `groups: none → [{"match":"chat:*","members-max":"off"},{"match":"*"}]` + "\n"
+	if status, stdout, stderr := do(t, "reload", "--run-dir", dir.path); status != 0 || stdout != want {
+		t.Errorf("got exit status %d, %q and %q, want 0 and %q", status, stderr, stdout, want)
+	}
+	kinds := []loop.Kind{{Match: "chat:*"}, {Match: "*", MembersMax: 9}}
+	if applied := f.limitsApplied(); len(applied) != 1 || !slices.Equal(applied[0].Kinds, kinds) {
+		t.Errorf("limits applied: got %+v, want once the kinds %v", applied, kinds)
+	}
+	rewrite(t, config, `{"groups": [{"match": "*"}, {"match": "chat:*"}]}`)
+	status, _, stderr := do(t, "reload", "--run-dir", dir.path)
+	if status != statusUsage || len(f.limitsApplied()) != 1 {
+		t.Errorf("wrong kinds: got exit status %d and %d changes, want %d and one", status, len(f.limitsApplied()), statusUsage)
+	}
+	has(t, "message", stderr, config, `entry 2 of "groups" ("chat:*") is never reached`, "put it before that entry")
+	v.asked <- os.Interrupt
+	v.exit(t)
+	if status, _, stderr := do(t, "start", "--config", config, "--run-dir", dir.path); status != statusUsage || !strings.Contains(stderr, `"chat:*"`) {
+		t.Errorf("a start with them: got exit status %d and %q, want %d and the entry", status, stderr, statusUsage)
+	}
+}
+
 func TestAReloadThatTheLoopsDoNotTakeUpFailsAndCanBeRepeated(t *testing.T) {
 	dir, f := shortDir(t), newFakeServer()
 	f.apply = func(context.Context) error { return errors.New("no luck") }
@@ -300,26 +327,5 @@ func TestADaemonsStandardErrorFollowsTheLogFile(t *testing.T) {
 	}
 	if status, _, stderr := do(t, "stop", "--run-dir", dir.path); status != 0 {
 		t.Errorf("stop: got exit status %d: %s", status, stderr)
-	}
-}
-
-func TestEveryLimitIsTakenUpByAReload(t *testing.T) {
-	a, err := parse(t, "--run-dir", "/r")
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := parse(t, "--run-dir", "/r", "--message-max", "2KiB", "--slow-turn", "off", "--log-level", "warn", "--stop-timeout", "1s", "--loops", "1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	a.adopt(b)
-	if rest := differences(&a.typed, &b.typed); len(rest) != 1 || rest[0].Setting != "loops" {
-		t.Errorf("left over: got %v, want loops alone", rest)
-	}
-	if a.limits.MessageBytesMax != 2<<10 || a.limits.SlowTurn != -1 || a.stopTimeout != time.Second {
-		t.Errorf("got %+v, want the other's values", a)
-	}
-	if n := len(a.typed.changeable()); n < 24 {
-		t.Errorf("settings that a reload can change: got %d, want every limit", n)
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"syscall"
 
-	"github.com/alecthomas/kong"
+	"ringcast/cli/settings"
 )
 
 // runDir is the directory by which a server is known to the other verbs: it holds the pid file, which is also the lock,
@@ -20,9 +20,6 @@ type runDir struct {
 	// directory can be made by anybody first, so such a directory has to prove that it is ours.
 	ours bool
 }
-
-// socketPathMax is the room for a path in sockaddr_un, its final zero taken off (unix(7)); 108 on Linux.
-const socketPathMax = 107
 
 func (d runDir) pidFile() string { return filepath.Join(d.path, "ringcast.pid") }
 func (d runDir) socket() string  { return filepath.Join(d.path, "ringcast.sock") }
@@ -36,7 +33,7 @@ func (d runDir) flag() string {
 }
 
 // runDir is the directory asked for, or the default one. It is not made yet: verbs that only look must not make it.
-func (g *globals) runDir(ctx *kong.Context) (runDir, error) {
+func (r *rim) runDir(g *settings.Globals) (runDir, error) {
 	dir := runDir{path: g.RunDir}
 	if dir.path == "" {
 		dir.ours = true
@@ -45,10 +42,10 @@ func (g *globals) runDir(ctx *kong.Context) (runDir, error) {
 			dir.path = filepath.Join(parent, "ringcast")
 		}
 	}
-	dir.path = g.abs(dir.path)
-	if n := len(dir.socket()); n > socketPathMax {
-		return dir, usagef("--run-dir %q%s is too long by %d bytes for the control socket in it; name a shorter one",
-			dir.path, origin(ctx, "run-dir"), n-socketPathMax)
+	dir.path = r.abs(dir.path)
+	if n := len(dir.socket()); n > settings.SocketPathMax {
+		return dir, settings.Usagef("--run-dir %q%s is too long by %d bytes for the control socket in it; name a shorter one",
+			dir.path, g.Origin("run-dir"), n-settings.SocketPathMax)
 	}
 	return dir, dir.check()
 }
@@ -61,7 +58,7 @@ func tmpRunDir() string {
 // make creates the directory, closed to others.
 func (d runDir) make() error {
 	if err := os.MkdirAll(d.path, 0o700); err != nil {
-		return usagef("--run-dir %q cannot be made: %v; name one that can", d.path, err)
+		return settings.Usagef("--run-dir %q cannot be made: %v; name one that can", d.path, err)
 	}
 	return d.check() // somebody may have been faster
 }
@@ -77,19 +74,19 @@ func (d runDir) check() error {
 		return nil
 	}
 	if err != nil {
-		return usagef("--run-dir %q cannot be looked at: %v; name another", d.path, err)
+		return settings.Usagef("--run-dir %q cannot be looked at: %v; name another", d.path, err)
 	}
 	if !info.IsDir() {
-		return usagef("--run-dir %q is not a directory; name one", d.path)
+		return settings.Usagef("--run-dir %q is not a directory; name one", d.path)
 	}
 	if !d.ours {
 		return nil
 	}
 	if owner, ok := info.Sys().(*syscall.Stat_t); ok && int(owner.Uid) != os.Getuid() {
-		return usagef("--run-dir %q (the default) belongs to user %d, not to you; name another", d.path, owner.Uid)
+		return settings.Usagef("--run-dir %q (the default) belongs to user %d, not to you; name another", d.path, owner.Uid)
 	}
 	if mode := info.Mode().Perm(); mode&0o022 != 0 {
-		return usagef("--run-dir %q (the default) can be written by others (mode %04o); chmod it to 0700 or name another",
+		return settings.Usagef("--run-dir %q (the default) can be written by others (mode %04o); chmod it to 0700 or name another",
 			d.path, mode)
 	}
 	return nil

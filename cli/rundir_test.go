@@ -11,8 +11,8 @@ import (
 // defaultDir gives the run dir that nobody named.
 func defaultDir(t *testing.T) (runDir, error) {
 	t.Helper()
-	s, err := parse(t)
-	return s.runDir, err
+	dir, _, err := parseIn(t)
+	return dir, err
 }
 
 func TestDefaultRunDirIsTheSessionsOrTheUsers(t *testing.T) {

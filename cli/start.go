@@ -11,22 +11,21 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/alecthomas/kong"
-
 	"ringcast/bus"
+	"ringcast/cli/settings"
 	"ringcast/loop"
 )
 
 // startVerb starts the server.
-type startVerb struct{ startFlags }
+type startVerb struct{ settings.Flags }
 
 // Run is called by kong.
-func (v *startVerb) Run(ctx *kong.Context, r *rim, g *globals) error {
-	s, err := v.settings(ctx, g)
+func (v *startVerb) Run(r *rim, g *settings.Globals) error {
+	dir, s, err := r.settings(&v.Flags, g)
 	if err != nil {
 		return err
 	}
-	return r.start(s)
+	return r.start(dir, s)
 }
 
 // server is what start needs of a running loop.Server.
@@ -48,14 +47,14 @@ type hub interface {
 }
 
 // start serves in the foreground, or sees to it that a process in the background does.
-func (r *rim) start(s settings) error {
+func (r *rim) start(dir runDir, s settings.Settings) error {
 	if report := parentPipe(); report != nil {
-		return r.serveInBackground(s, report)
+		return r.serveInBackground(dir, s, report)
 	}
-	if s.daemon {
-		return r.detach(s)
+	if s.Daemon {
+		return r.detach(dir, s)
 	}
-	return r.serveUntilAsked(s, func(b banner) {
+	return r.serveUntilAsked(dir, s, func(b banner) {
 		b.note = "Press Ctrl-C to quit. Start success."
 		fmt.Fprint(r.stdout, b.text())
 	})
@@ -64,41 +63,43 @@ func (r *rim) start(s settings) error {
 // serveUntilAsked is the composition root: it puts the parts together, calls ready once clients can connect, and returns
 // when the server has ended. Parts are taken down in the opposite order by the defers: the lock goes last, so that
 // whoever waits for it finds the port and the socket free.
-func (r *rim) serveUntilAsked(s settings, ready func(banner)) error {
+func (r *rim) serveUntilAsked(dir runDir, s settings.Settings, ready func(banner)) error {
 	// From here on a signal is answered by an orderly end, also in mid-start.
-	asked, reload, quiet := r.signals(s.daemon)
+	asked, reload, quiet := r.signals(s.Daemon)
 	defer quiet()
-	if err := s.runDir.make(); err != nil {
+	if err := dir.make(); err != nil {
 		return err
 	}
-	file, err := s.openLog(r.stderr)
+	file, err := openLog(s.LogFile, r.stderr)
 	if err != nil {
 		return err
 	}
 	defer file.close()
-	log, level, flush := s.newLog(file)
+	log, level, flush := newLog(file, &s)
 	defer flush()
 
-	lock, err := takeLock(s.runDir, log)
+	lock, err := takeLock(dir, log)
 	if err != nil {
 		return err
 	}
 	defer lock.release()
 
-	for _, text := range unknownVariables() {
+	for _, text := range settings.UnknownVariables(os.Environ()) {
 		log.Warn(text)
 	}
-	s.warn(log)
-	adm, err := s.openAdmin()
+	warn(log, &s)
+	adm, err := openAdmin(s.Admin)
 	if err != nil {
 		return err
 	}
 	defer adm.close()
-	srv, h, err := r.serve(s.loopConfig(log))
+	cfg := s.Loop
+	cfg.Page, cfg.Log = demoPage, log
+	srv, h, err := r.serve(cfg)
 	if err != nil {
-		return listenError(s.listen, err)
+		return listenError(s.Loop.Listen, err)
 	}
-	channel, err := s.openChannel(h, log)
+	channel, err := openChannel(s.Channel, h, log)
 	if err != nil {
 		now, cancel := context.WithCancel(context.Background())
 		cancel()
@@ -106,13 +107,13 @@ func (r *rim) serveUntilAsked(s settings, ready func(banner)) error {
 	}
 	me := identity{version: versionText(), kernel: kernelText(), listen: srv.Addr().String(), admin: adm.addr()}
 	again := &reloader{read: r.again, apply: srv.Apply, file: file, level: level, log: log, now: s}
-	adm.serve(h, me.version, s.adminPprof, again, channel, log)
+	adm.serve(h, me.version, s.AdminPprof, again, channel, log)
 	state := func() Status {
 		st := me.status(h.Snapshot(), again.inForce())
 		st.Reloads, st.Channel = again.reloads(), channelStatus(channel)
 		return st
 	}
-	control, err := openControl(s.runDir, state, h, again.reload, log)
+	control, err := openControl(dir, state, h, again.reload, log)
 	if err != nil {
 		now, cancel := context.WithCancel(context.Background())
 		cancel()
@@ -122,28 +123,35 @@ func (r *rim) serveUntilAsked(s settings, ready func(banner)) error {
 	defer again.onSignals(reload)()
 
 	clientsMax := h.Snapshot().ClientsMax
-	log.Info("listening", "addr", me.listen, "admin", me.admin, "loops", s.loops, "clients_max", clientsMax, "pid", os.Getpid(),
-		"version", me.version, "run_dir", s.runDir.path)
+	log.Info("listening", "addr", me.listen, "admin", me.admin, "loops", s.Loop.Loops, "clients_max", clientsMax, "pid", os.Getpid(),
+		"version", me.version, "run_dir", dir.path)
 	ready(banner{
 		version: me.version, golang: runtime.Version(), kernel: me.kernel, pid: os.Getpid(),
-		listen: srv.Addr(), admin: me.admin, loops: s.loops, clientsMax: clientsMax,
-		channel: channelAddr(channel), warnings: s.warnings(channel),
+		listen: srv.Addr(), admin: me.admin, loops: s.Loop.Loops, clientsMax: clientsMax,
+		channel: channelAddr(channel), warnings: warnings(&s, channel),
 	})
-	return closeChannel(channel, endOf(srv, h, adm, asked, func() time.Duration { return again.inForce().stopTimeout }, log), log)
+	return closeChannel(channel, endOf(srv, h, adm, asked, func() time.Duration { return again.inForce().StopTimeout }, log), log)
 }
 
 // warnings are what an operator should see at every start, however little is logged.
-func (s *settings) warnings(channel *bus.Bus) (texts []string) {
-	if openToEveryPage(s.listen, s.limits.AllowedOrigins) {
+func warnings(s *settings.Settings, channel *bus.Bus) (texts []string) {
+	if openToEveryPage(s.Loop.Listen, s.Loop.AllowedOrigins) {
 		texts = append(texts, "Pages of every site may connect, from other machines too; name whose may with --allowed-origins.")
 	}
-	if s.admin != "" && !isLoopback(s.admin) {
+	if s.Admin != "" && !isLoopback(s.Admin) {
 		texts = append(texts, "--admin has no password, and other machines reach it: let nobody who should not.")
 	}
-	if warning := s.channelWarning(channel); warning != "" {
+	if warning := channelWarning(s.Channel, channel); warning != "" {
 		texts = append(texts, warning)
 	}
 	return texts
+}
+
+// warn logs what is no mistake but hardly meant.
+func warn(log *slog.Logger, s *settings.Settings) {
+	for _, w := range s.Warnings() {
+		log.Warn(w.Text, w.Attrs...)
+	}
 }
 
 // openToEveryPage says whether pages of everybody may connect, from other machines. A WebSocket is not held by the same

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"ringcast/cli/settings"
 	"ringcast/loop"
 )
 
@@ -118,42 +119,8 @@ func TestAnAdminAddressForOthersIsWarnedOf(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := strings.Contains(fmt.Sprint(s.warnings(nil)), "--admin"); got != want {
-			t.Errorf("admin %s: warned: got %v, want %v, in\n%s", admin, got, want, s.warnings(nil))
-		}
-	}
-}
-
-func TestBudgetsBeyondTheirPartOfTheMemoryLimitAreWarnedOf(t *testing.T) {
-	for _, test := range []struct {
-		outboxes, fragments, limit string
-		want                       bool
-	}{
-		{"auto", "auto", "64MiB", false}, {"32MiB", "16MiB", "64MiB", false}, {"33MiB", "auto", "64MiB", true},
-		{"auto", "17MiB", "64MiB", true}, {"4GiB", "4GiB", "off", false},
-	} {
-		s, err := parse(t, "--run-dir", "/r", "--outboxes-max", test.outboxes, "--fragments-max", test.fragments, "--memory-limit", test.limit)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var log strings.Builder
-		s.warn(slog.New(slog.NewTextHandler(&log, nil)))
-		if got := strings.Contains(log.String(), "--memory-limit"); got != test.want {
-			t.Errorf("%+v: warned: got %v, want %v, in\n%s", test, got, test.want, log.String())
-		}
-	}
-}
-
-func TestAByteRateThatRefusesWhatMayBeSentIsWarnedOf(t *testing.T) {
-	for rate, want := range map[string]bool{"64KiB": true, "1MiB": false, "off": false} {
-		s, err := parse(t, "--run-dir", "/r", "--byte-rate", rate)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var log strings.Builder
-		s.warn(slog.New(slog.NewTextHandler(&log, nil)))
-		if got := strings.Contains(log.String(), "--byte-rate"); got != want {
-			t.Errorf("byte rate %s: warned: got %v, want %v, in\n%s", rate, got, want, log.String())
+		if got := strings.Contains(fmt.Sprint(warnings(&s, nil)), "--admin"); got != want {
+			t.Errorf("admin %s: warned: got %v, want %v, in\n%s", admin, got, want, warnings(&s, nil))
 		}
 	}
 }
@@ -256,9 +223,8 @@ func TestLogIsAsAskedFor(t *testing.T) {
 	if got := v.err.String(); got != "" {
 		t.Errorf("standard error: got %q, want nothing", got)
 	}
-	s := settings{logLevel: slog.LevelWarn}
 	var b bytes.Buffer
-	log, _, _ := s.newLog(&b)
+	log, _, _ := newLog(&b, &settings.Settings{LogLevel: slog.LevelWarn})
 	log.Info("below")
 	if b.Len() != 0 {
 		t.Errorf("below the level: got %q, want nothing", b.String())

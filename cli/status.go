@@ -13,9 +13,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/alecthomas/kong"
-
 	"ringcast/bus"
+	"ringcast/cli/settings"
 	"ringcast/loop"
 )
 
@@ -37,8 +36,8 @@ func (*statusVerb) Help() string {
 const askTimeout = 10 * time.Second
 
 // Run is called by kong.
-func (v *statusVerb) Run(ctx *kong.Context, r *rim, g *globals) error {
-	dir, err := g.runDir(ctx)
+func (v *statusVerb) Run(r *rim, g *settings.Globals) error {
+	dir, err := r.runDir(g)
 	if err != nil {
 		return err
 	}
@@ -79,15 +78,15 @@ type identity struct {
 	version, kernel, listen, admin string
 }
 
-func (me *identity) status(state loop.Snapshot, now settings) Status {
+func (me *identity) status(state loop.Snapshot, now settings.Settings) Status {
 	return Status{
 		Version: me.version, Go: runtime.Version(), Kernel: me.kernel, PID: os.Getpid(), Listen: me.listen, Admin: me.admin,
 		UptimeSeconds:      time.Since(state.Started).Seconds(),
-		StopTimeoutSeconds: now.stopTimeout.Seconds(),
+		StopTimeoutSeconds: now.StopTimeout.Seconds(),
 		machine:            readMachine(),
 		Snapshot:           state,
 		Total:              state.Total(),
-		Settings:           now.typed.changeable(),
+		Settings:           now.Changeable(),
 	}
 }
 
@@ -144,20 +143,20 @@ func globalText(s *Status) string {
 	fmt.Fprintf(&b, "listen   ws://%s    admin %s    loops %d\n", s.Listen, admin, len(s.Loops))
 	fmt.Fprintf(&b, "load     %.2f %.2f %.2f    CPUs %d    goroutines %s\n", s.LoadAverage[0], s.LoadAverage[1], s.LoadAverage[2],
 		s.CPUs, countText(s.Goroutines))
-	fmt.Fprintf(&b, "memory   %s resident    %s heap    GC cycles %s\n", sizeText(int64(s.RSSBytes)), sizeText(int64(s.HeapBytes)),
+	fmt.Fprintf(&b, "memory   %s resident    %s heap    GC cycles %s\n", settings.SizeText(int64(s.RSSBytes)), settings.SizeText(int64(s.HeapBytes)),
 		countText(s.GCCycles))
 	if s.MemoryLimit > 0 {
-		fmt.Fprintf(&b, "limit    %s of %s used    pressure %s\n", sizeText(s.MemoryUsed), sizeText(s.MemoryLimit), s.MemoryPressure)
+		fmt.Fprintf(&b, "limit    %s of %s used    pressure %s\n", settings.SizeText(s.MemoryUsed), settings.SizeText(s.MemoryLimit), s.MemoryPressure)
 	}
 	fmt.Fprintf(&b, "clients  %s of %s    in handshake %s    descriptors %s of %s\n", countText(n.Clients), countText(s.ClientsMax),
 		countText(n.Pending), countText(s.DescriptorsOpen), countText(s.DescriptorsMax))
-	fmt.Fprintf(&b, "traffic  %s received    %s sent    messages ignored %s\n", sizeText(int64(n.BytesIn)), sizeText(int64(n.BytesOut)),
+	fmt.Fprintf(&b, "traffic  %s received    %s sent    messages ignored %s\n", settings.SizeText(int64(n.BytesIn)), settings.SizeText(int64(n.BytesOut)),
 		countText(n.Ignored))
 	fmt.Fprintf(&b, "lost     %s closed slow    %s closed by heartbeat    %s turned away    %s accept errors\n", countText(n.SlowClosed),
 		countText(n.HeartbeatClosed), countText(n.RefusedClients), countText(s.AcceptErrors))
 	if n.Slow+n.OutboxBytes+n.FragmentBytes > 0 || n.SlowDropped+n.FragmentsClosed+n.MessageTimeouts > 0 {
 		fmt.Fprintf(&b, "slow     %s behind by %s    %s messages missed    unfinished %s    %s closed for that, %s for taking too long\n",
-			countText(n.Slow), sizeText(n.OutboxBytes), countText(n.SlowDropped), sizeText(n.FragmentBytes), countText(n.FragmentsClosed),
+			countText(n.Slow), settings.SizeText(n.OutboxBytes), countText(n.SlowDropped), settings.SizeText(n.FragmentBytes), countText(n.FragmentsClosed),
 			countText(n.MessageTimeouts))
 	}
 	b.WriteString(kindsText("refused", n.RefusedBy))

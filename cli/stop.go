@@ -12,18 +12,18 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/alecthomas/kong"
+	"ringcast/cli/settings"
 )
 
 // stopVerb stops the running server.
 type stopVerb struct{}
 
 // restartVerb stops and starts.
-type restartVerb struct{ startFlags }
+type restartVerb struct{ settings.Flags }
 
 // Run is called by kong.
-func (*stopVerb) Run(ctx *kong.Context, r *rim, g *globals) error {
-	dir, err := g.runDir(ctx)
+func (*stopVerb) Run(r *rim, g *settings.Globals) error {
+	dir, err := r.runDir(g)
 	if err != nil {
 		return err
 	}
@@ -38,42 +38,42 @@ func (*stopVerb) Run(ctx *kong.Context, r *rim, g *globals) error {
 }
 
 // Run is called by kong. The flags are checked before anything is stopped: a slip of the finger must not cost a server.
-func (v *restartVerb) Run(ctx *kong.Context, r *rim, g *globals) error {
-	s, err := v.settings(ctx, g)
+func (v *restartVerb) Run(r *rim, g *settings.Globals) error {
+	dir, s, err := r.settings(&v.Flags, g)
 	if err != nil {
 		return err
 	}
-	held, err := alive(s.runDir)
+	held, err := alive(dir)
 	if err != nil {
 		return err
 	}
 	if held {
-		if err := s.canListen(); err != nil {
+		if err := canListen(dir, &s); err != nil {
 			return err
 		}
-		if err := r.stop(s.runDir); err != nil {
+		if err := r.stop(dir); err != nil {
 			return err
 		}
 	}
-	return r.start(s)
+	return r.start(dir, s)
 }
 
 // canListen tries the addresses that the running server does not have, before that server is stopped for them.
-func (s *settings) canListen() error {
-	now, err := statusOf(s.runDir)
+func canListen(dir runDir, s *settings.Settings) error {
+	now, err := statusOf(dir)
 	if err != nil {
 		return nil // it does not say; the start will
 	}
 	theirs := []string{port(now.Listen), port(now.Admin)}
-	if !slices.Contains(theirs, port(s.listen)) {
-		l, err := net.Listen("tcp", s.listen)
+	if !slices.Contains(theirs, port(s.Loop.Listen)) {
+		l, err := net.Listen("tcp", s.Loop.Listen)
 		if err != nil {
-			return listenError(s.listen, err)
+			return listenError(s.Loop.Listen, err)
 		}
 		l.Close()
 	}
-	if !slices.Contains(theirs, port(s.admin)) {
-		a, err := s.openAdmin()
+	if !slices.Contains(theirs, port(s.Admin)) {
+		a, err := openAdmin(s.Admin)
 		if err != nil {
 			return err
 		}
@@ -108,7 +108,7 @@ func (r *rim) stop(dir runDir) error {
 		return nil
 	}
 	timeout := stopTimeoutOf(dir)
-	fmt.Fprintf(r.stdout, "Stopping ringcast (pid %d); its clients have up to %s to take what is queued.\n", pid, durationText(timeout))
+	fmt.Fprintf(r.stdout, "Stopping ringcast (pid %d); its clients have up to %s to take what is queued.\n", pid, settings.DurationText(timeout))
 	switch err := syscall.Kill(pid, syscall.SIGTERM); {
 	case errors.Is(err, syscall.EPERM):
 		return fmt.Errorf("not allowed to signal pid %d; run as the user who started it", pid)
@@ -128,7 +128,7 @@ func (r *rim) stop(dir runDir) error {
 		}
 		time.Sleep(pause)
 	}
-	return fmt.Errorf("pid %d still runs after %s; kill -9 %d ends it at once", pid, durationText(timeout+stopMargin), pid)
+	return fmt.Errorf("pid %d still runs after %s; kill -9 %d ends it at once", pid, settings.DurationText(timeout+stopMargin), pid)
 }
 
 // holder is the pid of the process that holds the run dir's lock, or 0 when nobody does any more.

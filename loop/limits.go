@@ -26,6 +26,10 @@ type Limits struct {
 	GroupsMax  int // groups with a member; over it: error groups_full
 	MembersMax int // members of one group; over it: error group_full
 
+	// Kinds of groups. The first one that matches a group's name says what it has of its own; groups that none matches
+	// have the bounds above. Whoever fills this in has written those into what a kind leaves open.
+	Kinds []Kind
+
 	// Who may come in.
 	ClientsMax          int            // connections; 0: as many as descriptors allow, which no value exceeds; over it: 503
 	ClientsPerAddress   int            // connections from one IPv4 address or IPv6 /64; over it: 503, or 429 where a proxy names the address. A trusted proxy's own is not counted

@@ -35,8 +35,9 @@ var imports = []struct {
 	why  string
 }{
 	{".", []string{"cli"}, "main hands its arguments to cli and knows nothing: what it did itself no test could reach"},
-	{"cli", []string{"api", "bus", "loop"}, "cli composes the parts; bytes on the wire are loop's business and wsproto " +
-		"is seen through it"},
+	{"cli", []string{"api", "bus", "cli/settings", "loop"}, "cli composes the parts; bytes on the wire are loop's business and " +
+		"wsproto is seen through it"},
+	{"cli/settings", []string{"bus", "loop"}, "settings are made for the parts, in their own option types, and start none of them"},
 	{"api", []string{"loop"}, "HTTP is one way in among others: it knows the hub, no other way in, and no operator"},
 	{"bus", []string{"loop"}, "the bus is one way in among others: it knows the hub, no other way in, and no operator"},
 	{"loop", []string{"dialect", "loop/assert", "loop/order", "loop/shrink", "wsproto"}, "the loops serve whoever asks; what they imported of their " +
@@ -218,6 +219,22 @@ func TestWsprotoAndDialectArePure(t *testing.T) {
 			}
 			return true
 		})
+	}
+}
+
+// Of what the operator has set the same must come out wherever and whenever it is read.
+func TestSettingsAreReadFromWhatIsHandedIn(t *testing.T) {
+	t.Parallel()
+	for _, f := range goFiles(t) {
+		if f.test || f.folder() != "cli/settings" {
+			continue
+		}
+		for _, name := range f.imports() {
+			if first, _, _ := strings.Cut(name, "/"); slices.Contains([]string{"os", "syscall", "runtime", "log", "context", "sync"}, first) && name != "log/slog" ||
+				name == "net/http" {
+				t.Errorf("%s imports %s: the environment, files and the machine are handed in, and nothing is started", f.path, name)
+			}
+		}
 	}
 }
 

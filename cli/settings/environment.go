@@ -1,24 +1,24 @@
-package cli
+package settings
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strings"
-
-	"github.com/alecthomas/kong"
 )
 
-// unknownVariables complains of each environment variable that is named like a setting and is none. It is not refused,
+// UnknownVariables complains of each environment variable that is named like a setting and is none. It is not refused,
 // as a key of the config file is: nobody knows who else sets variables on a machine. But it is said, because otherwise a
 // typing mistake is a default.
-func unknownVariables() (complaints []string) {
+func UnknownVariables(environ []string) (complaints []string) {
 	var known []string
-	if parser, err := newParser(&grammar{}); err == nil {
-		known = variables(parser.Model)
+	for _, tag := range tags() {
+		if name := tag.Get("env"); name != "" {
+			known = append(known, name)
+		}
 	}
-	for _, kv := range os.Environ() {
-		name, _, _ := strings.Cut(kv, "=")
+	slices.Sort(known)
+	for _, v := range environ {
+		name, _, _ := strings.Cut(v, "=")
 		if !strings.HasPrefix(name, "RINGCAST_") || slices.Contains(known, name) {
 			continue
 		}
@@ -27,17 +27,6 @@ func unknownVariables() (complaints []string) {
 	}
 	slices.Sort(complaints)
 	return complaints
-}
-
-// variables are the environment variables of all settings.
-func variables(app *kong.Application) (names []string) {
-	for _, leaf := range append([]*kong.Node{app.Node}, app.Leaves(false)...) {
-		for _, flag := range leaf.Flags {
-			names = append(names, flag.Envs...)
-		}
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
 }
 
 // distance is how many bytes must be put in, taken out or replaced to make b of a.

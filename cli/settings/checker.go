@@ -1,29 +1,27 @@
-package cli
+package settings
 
 import (
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
 	"net/url"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/alecthomas/kong"
 
 	"ringcast/loop"
 )
 
 // checker turns texts into values and keeps the first complaint.
 type checker struct {
-	ctx *kong.Context
+	g   *Globals
 	err error
 }
 
 func (c *checker) wrong(flag, value, format string, args ...any) {
 	if c.err == nil {
-		c.err = usagef("--%s %q%s "+format, append([]any{flag, value, origin(c.ctx, flag)}, args...)...)
+		c.err = Usagef("--%s %q%s "+format, append([]any{flag, value, c.g.Origin(flag)}, args...)...)
 	}
 }
 
@@ -73,7 +71,7 @@ func isWildcard(host string) bool {
 
 func (c *checker) loops(flag, value string) int {
 	if value == "auto" {
-		return min(runtime.GOMAXPROCS(0), loop.LoopsMax)
+		return min(c.g.reading.CPUs, loop.LoopsMax)
 	}
 	n, err := strconv.Atoi(value)
 	if err != nil || n < 1 || n > loop.LoopsMax {
@@ -93,7 +91,7 @@ func (c *checker) durationOr(flag, value string, least, most time.Duration, or s
 	} else if err != nil {
 		c.wrong(flag, value, "is not a duration; write one such as 10s, 500ms or 2m%s", or)
 	} else if d < least || d > most {
-		c.wrong(flag, value, "is out of bounds; write a duration from %s to %s%s", durationText(least), durationText(most), or)
+		c.wrong(flag, value, "is out of bounds; write a duration from %s to %s%s", DurationText(least), DurationText(most), or)
 	}
 	return d
 }
@@ -103,7 +101,7 @@ func (c *checker) size(flag, value string, least, most int) int {
 	if err != nil {
 		c.wrong(flag, value, "is not a size; write bytes or a number with KiB, MiB or GiB, such as 64KiB")
 	} else if n < int64(least) || n > int64(most) {
-		c.wrong(flag, value, "is out of bounds; write a size from %s to %s", sizeText(int64(least)), sizeText(int64(most)))
+		c.wrong(flag, value, "is out of bounds; write a size from %s to %s", SizeText(int64(least)), SizeText(int64(most)))
 	}
 	return int(n)
 }
@@ -130,18 +128,27 @@ func (c *checker) oneOf(flag, value string, choices ...string) string {
 
 // count is a whole number, 0 where the word for none stands.
 func (c *checker) count(flag, value, none string, least, most int) int {
-	if none != "" && value == none {
-		return 0
-	}
-	n, err := strconv.Atoi(value)
-	if err != nil || n < least || n > most {
-		or := ""
-		if none != "" {
-			or = ", or " + none
-		}
-		c.wrong(flag, value, "is no number within bounds; write a whole number from %d to %d%s", least, most, or)
+	n, mend := readCount(value, none, least, most)
+	if mend != "" {
+		c.wrong(flag, value, "%s", mend)
 	}
 	return n
+}
+
+// readCount is count wherever the text stands: mend says what is wrong with it.
+func readCount(text, none string, least, most int) (n int, mend string) {
+	or := ""
+	if none != "" {
+		if text == none {
+			return 0, ""
+		}
+		or = ", or " + none
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < least || n > most {
+		mend = fmt.Sprintf("is no number within bounds; write a whole number from %d to %d%s", least, most, or)
+	}
+	return n, mend
 }
 
 // sizeOr is a size, 0 where the word for none stands.
@@ -153,7 +160,7 @@ func (c *checker) sizeOr(flag, value, none string, least, most int64) int64 {
 	if err != nil {
 		c.wrong(flag, value, "is not a size; write bytes or a number with KiB, MiB or GiB, such as 64KiB, or %s", none)
 	} else if n < least || n > most {
-		c.wrong(flag, value, "is out of bounds; write a size from %s to %s, or %s", sizeText(least), sizeText(most), none)
+		c.wrong(flag, value, "is out of bounds; write a size from %s to %s, or %s", SizeText(least), SizeText(most), none)
 	}
 	return n
 }

@@ -1,4 +1,4 @@
-package cli
+package settings
 
 import (
 	"time"
@@ -87,6 +87,7 @@ func (f *limitFlags) limits(c *checker) loop.Limits {
 		Heartbeat: c.durationOff("heartbeat", f.Heartbeat, heartbeatMin, heartbeatTop),
 		SlowTurn:  c.durationOff("slow-turn", f.SlowTurn, slowTurnMin, slowTurnTop),
 	}
+	l.Kinds = c.kinds(loop.Kind{MembersMax: l.MembersMax})
 	if l.ProxyProtocol && len(l.TrustedProxies) == 0 {
 		c.wrong("proxy-protocol", f.ProxyProtocol, "needs to know who may send the header; name the proxies with --trusted-proxies")
 	}
@@ -99,7 +100,7 @@ func (c *checker) memory(flag, value string) int64 {
 	case "off":
 		return 0
 	case "auto":
-		return memoryAuto()
+		return c.g.reading.Memory
 	}
 	return c.sizeOr(flag, value, "auto or off", memoryBytesMin, memoryBytesTop)
 }

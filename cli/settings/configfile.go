@@ -1,0 +1,129 @@
+package settings
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+)
+
+// configFile is a config file that has been read: one JSON object from flag names to values. Whatever has an environment
+// variable may stand in it, save --config itself, and what is in fileTexts. kong's own JSON loader is not used: it lets the file beat the
+// environment and says nothing about a key that no flag has, which is how a typing mistake becomes a default.
+type configFile struct {
+	name   string            // as the operator wrote it
+	values map[string]string // by flag name
+	groups []byte            // JSON, not looked at yet; nil: none
+}
+
+// configBytesMax bounds the file: a mistaken path (a log, a device) shall not fill the memory.
+const configBytesMax = 1 << 20
+
+// lists are the settings that may be JSON arrays of strings; as flags their elements stand between commas.
+var lists = map[string]bool{"allowed-origins": true, "trusted-proxies": true}
+
+func readConfig(name string, open func(string) (io.ReadCloser, error)) (*configFile, error) {
+	f, err := open(name)
+	if err != nil {
+		var at *fs.PathError
+		if errors.As(err, &at) {
+			err = at.Err // the caller names the file
+		}
+		return nil, fmt.Errorf("%w; name a file that can be read", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, configBytesMax+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(text) > configBytesMax {
+		return nil, fmt.Errorf("is longer than %s, so it is hardly a config file", SizeText(configBytesMax))
+	}
+	var raw map[string]json.RawMessage
+	if err := json.Unmarshal(text, &raw); err != nil {
+		var kind *json.UnmarshalTypeError
+		if errors.As(err, &kind) {
+			return nil, fmt.Errorf("holds a JSON %s; write an object, such as {\"loops\": 4}", kind.Value)
+		}
+		return nil, fmt.Errorf("is not a JSON object: %v%s", err, lineOf(text, err))
+	}
+	if key := repeatedKey(text); key != "" {
+		return nil, fmt.Errorf("has the key %q twice; write it once", key)
+	}
+	file := &configFile{name: name, values: make(map[string]string, len(raw)), groups: raw["groups"]}
+	delete(raw, "groups")
+	for key, value := range raw {
+		switch value[0] {
+		case '"':
+			var s string
+			if err := json.Unmarshal(value, &s); err != nil {
+				return nil, err
+			}
+			file.values[key] = s
+		case '{', '[', 'n':
+			var list []string
+			if !lists[key] {
+				return nil, fmt.Errorf("key %q is %s; write a string, a number, true or false", key, value)
+			} else if err := json.Unmarshal(value, &list); err != nil || list == nil {
+				return nil, fmt.Errorf("key %q is %s; write a string or an array of strings", key, value)
+			}
+			file.values[key] = strings.Join(list, ",")
+		default:
+			file.values[key] = string(value)
+		}
+	}
+	return file, file.unknownKey()
+}
+
+// repeatedKey is a key that a JSON object has twice, empty if there is none: package json would take the last and say
+// nothing.
+func repeatedKey(object []byte) string {
+	seen := map[string]bool{}
+	d := json.NewDecoder(bytes.NewReader(object))
+	_, _ = d.Token() // the brace; it has been read without an error once
+	for d.More() {
+		var value json.RawMessage
+		key, _ := d.Token()
+		_ = d.Decode(&value)
+		name, _ := key.(string)
+		if seen[name] {
+			return name
+		}
+		seen[name] = true
+	}
+	return ""
+}
+
+// lineOf says where a syntax error stands, in the unit in which people find it.
+func lineOf(text []byte, err error) string {
+	var syntax *json.SyntaxError
+	if !errors.As(err, &syntax) {
+		return ""
+	}
+	before := text[:min(int(syntax.Offset), len(text))]
+	return fmt.Sprintf(" (line %d)", 1+strings.Count(string(before), "\n"))
+}
+
+// unknownKey complains of a key that is no setting.
+func (c *configFile) unknownKey() error {
+	var known, unknown []string
+	for _, tag := range tags() {
+		if name := tag.Get("name"); name != "config" {
+			known = append(known, name)
+		}
+	}
+	for key := range c.values {
+		if !slices.Contains(known, key) {
+			unknown = append(unknown, key)
+		}
+	}
+	if len(unknown) == 0 {
+		return nil
+	}
+	slices.Sort(known)
+	return fmt.Errorf("there is no setting %q; the settings are %s", slices.Min(unknown), strings.Join(known, ", "))
+}

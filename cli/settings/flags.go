@@ -1,0 +1,44 @@
+package settings
+
+import "reflect"
+
+// Flags are the flags of start and restart. Nearly all are text until Settings has looked at them, so that every wrong
+// value is answered in one voice.
+type Flags struct {
+	Daemon bool `name:"daemon" short:"d" env:"RINGCAST_DAEMON" help:"Run in the background: return as soon as the server listens, log to a file."`
+
+	Listen     string `name:"listen" default:"0.0.0.0:1234" env:"RINGCAST_LISTEN" help:"Address and port for WebSockets; port 0 takes a free one."`
+	Loops      string `name:"loops" default:"8" env:"RINGCAST_LOOPS" help:"Event loops, 1 to 64; auto takes one per usable CPU."`
+	Admin      string `name:"admin" default:"127.0.0.1:1235" env:"RINGCAST_ADMIN" help:"Address for operators: /metrics, /healthz, /readyz, /dashboard.json, /debug/pprof; port 0 takes a free one; or off."`
+	AdminPprof bool   `name:"admin-pprof" env:"RINGCAST_ADMIN_PPROF" help:"Serve /debug/pprof also when --admin is not a loopback address."`
+	limitFlags
+	channelFlags
+
+	TCPKeepAlive   string `name:"tcp-keepalive" default:"60s" env:"RINGCAST_TCP_KEEPALIVE" help:"Idle time after which the kernel probes whether a client's machine is still there, or off."`
+	TCPUserTimeout string `name:"tcp-user-timeout" default:"150s" env:"RINGCAST_TCP_USER_TIMEOUT" help:"How long the kernel waits for a client to take bytes before it gives the connection up, or off."`
+	StopTimeout    string `name:"stop-timeout" default:"10s" env:"RINGCAST_STOP_TIMEOUT" help:"How long a stop waits for clients to take what is queued for them."`
+
+	LogLevel  string `name:"log-level" default:"info" env:"RINGCAST_LOG_LEVEL" help:"Least level that is logged: debug, info, warn or error."`
+	LogFormat string `name:"log-format" default:"text" env:"RINGCAST_LOG_FORMAT" help:"text or json."`
+	LogFile   string `name:"log-file" placeholder:"FILE" env:"RINGCAST_LOG_FILE" help:"Append the log to this file. Default: standard error; ringcast.log in the run dir with -d."`
+}
+
+// eachFlag visits the flags of a struct in the order of their declaration.
+func eachFlag(flags reflect.Value, visit func(tag reflect.StructTag, value any)) {
+	for i := range flags.NumField() {
+		field := flags.Type().Field(i)
+		if field.Anonymous {
+			eachFlag(flags.Field(i), visit)
+		} else if field.Tag.Get("name") != "" {
+			visit(field.Tag, flags.Field(i).Interface())
+		}
+	}
+}
+
+// tags are those of all settings. One that is no flag has no variable.
+func tags() (all []reflect.StructTag) {
+	for _, flags := range []any{Globals{}, Flags{}, fileTexts{}} {
+		eachFlag(reflect.ValueOf(flags), func(tag reflect.StructTag, _ any) { all = append(all, tag) })
+	}
+	return all
+}

@@ -1,0 +1,140 @@
+package settings
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"ringcast/loop"
+)
+
+// fileTexts are the settings that the config file alone can hold: lists of objects are nothing for a command line.
+type fileTexts struct {
+	Groups string `name:"groups"` // JSON without white space, empty for none
+}
+
+// Bounds on groups: a name may have to be compared with every pattern.
+const (
+	kindsMax        = 1_000
+	patternBytesMax = 1_024
+)
+
+const matchKey, membersMaxKey = "match", "members-max"
+
+// kindKeys are what an entry of groups may say.
+var kindKeys = []string{matchKey, membersMaxKey}
+
+// kinds are the kinds of groups in the config file. What a kind leaves open is the flags'.
+func (c *checker) kinds(flags loop.Kind) []loop.Kind {
+	file := c.g.reading.file
+	if file == nil || file.groups == nil {
+		return nil
+	}
+	kinds, err := readKinds(file.groups, flags)
+	if err != nil && c.err == nil {
+		c.err = Usagef("--config %q: %v", file.name, err)
+	}
+	return kinds
+}
+
+// groupsText is the setting as differences compare it.
+func (r *reading) groupsText() string {
+	var text bytes.Buffer
+	if r.file == nil || json.Compact(&text, r.file.groups) != nil || text.String() == "[]" {
+		return ""
+	}
+	return text.String()
+}
+
+// readKinds reads the value of groups.
+func readKinds(value []byte, flags loop.Kind) ([]loop.Kind, error) {
+	const example = `[{"match": "chat:*", "members-max": 100}]`
+	var entries []json.RawMessage
+	if err := json.Unmarshal(value, &entries); err != nil || entries == nil {
+		return nil, fmt.Errorf("key \"groups\" is no array; write an array of objects, such as %s", example)
+	}
+	if len(entries) > kindsMax {
+		return nil, fmt.Errorf("key \"groups\" has %d entries, where %d are the most; have one pattern stand for more names", len(entries), kindsMax)
+	}
+	kinds := make([]loop.Kind, 0, len(entries))
+	for i, entry := range entries {
+		kind, err := readKind(entry, flags)
+		if err == nil {
+			err = reachable(kind.Match, kinds)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("entry %d of \"groups\" %v", i+1, err)
+		}
+		kinds = append(kinds, kind)
+	}
+	return kinds, nil
+}
+
+// readKind reads one entry.
+func readKind(entry []byte, flags loop.Kind) (loop.Kind, error) {
+	var values map[string]json.RawMessage
+	if err := json.Unmarshal(entry, &values); err != nil || values == nil {
+		return loop.Kind{}, fmt.Errorf(`is no object; write such as {"match": "chat:*", "members-max": 100}`)
+	}
+	if key := repeatedKey(entry); key != "" {
+		return loop.Kind{}, fmt.Errorf("has the key %q twice; write it once", key)
+	}
+	for key := range values {
+		if !slices.Contains(kindKeys, key) {
+			nearest := slices.MinFunc(kindKeys, func(a, b string) int { return distance(key, a) - distance(key, b) })
+			return loop.Kind{}, fmt.Errorf("has the key %q, which is none; did you mean %q? The keys are %s", key, nearest, strings.Join(kindKeys, ", "))
+		}
+	}
+	kind := flags
+	var err error
+	if kind.Match, err = readPattern(values[matchKey]); err != nil {
+		return kind, err
+	}
+	if value, said := values[membersMaxKey]; said {
+		text, mend := string(value), ""
+		_ = json.Unmarshal(value, &text) // in quotes it may stand too; where it is neither it is no number
+		if kind.MembersMax, mend = readCount(text, "off", 1, countTop); mend != "" {
+			return kind, fmt.Errorf("(%q) has members-max %.100s, which %s", kind.Match, value, mend)
+		}
+	}
+	return kind, nil
+}
+
+// readPattern reads the value of match. Some stars in a row mean what one does, and become one.
+func readPattern(value []byte) (string, error) {
+	if value == nil {
+		return "", fmt.Errorf(`has no "match"; say which groups it is for, such as "match": "chat:*"`)
+	}
+	var match *string
+	switch err := json.Unmarshal(value, &match); {
+	case err != nil || match == nil:
+		return "", fmt.Errorf(`has "match" %.100s; write a pattern of names in quotes, such as "chat:*"`, value)
+	case *match == "":
+		return "", fmt.Errorf(`has an empty "match"; write a pattern of names, such as "chat:*", or "*" for all that is left`)
+	case !utf8.Valid(value): // package json would replace what is wrong and say nothing
+		return "", fmt.Errorf(`has a "match" that is not UTF-8; save the file in UTF-8`)
+	case len(*match) > patternBytesMax:
+		return "", fmt.Errorf(`has a "match" of %d bytes, where %d are the most; shorten it with *`, len(*match), patternBytesMax)
+	}
+	return stars.ReplaceAllString(*match, "*"), nil
+}
+
+var stars = regexp.MustCompile(`\*\*+`)
+
+// reachable says why a pattern can never be the first that matches: because an earlier one is the same, or matches
+// everything.
+func reachable(match string, before []loop.Kind) error {
+	for i, kind := range before {
+		switch kind.Match {
+		case match:
+			return fmt.Errorf("(%q) has the pattern of entry %d; leave one of them off", match, i+1)
+		case "*":
+			return fmt.Errorf("(%q) is never reached, since \"*\" in entry %d matches every name; put it before that entry", match, i+1)
+		}
+	}
+	return nil
+}

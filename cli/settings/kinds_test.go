@@ -1,0 +1,171 @@
+package settings
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"ringcast/loop"
+)
+
+func TestKindsOfGroupsHaveTheirOwnBoundsAndElseTheFlags(t *testing.T) {
+	for _, c := range []struct {
+		groups string
+		args   []string
+		want   []loop.Kind
+	}{
+		{`[{"match": "chat:*", "members-max": 100}, {"match": "plain:*"}]`, nil, []loop.Kind{{Match: "chat:*", MembersMax: 100}, {Match: "plain:*"}}},
+		{`[{"match": "chat:*", "members-max": 100}, {"match": "plain:*"}]`, []string{"--members-max", "7"}, []loop.Kind{{Match: "chat:*", MembersMax: 100}, {Match: "plain:*", MembersMax: 7}}},
+		{`[{"match": "a", "members-max": "off"}, {"members-max": "5", "match": "*"}]`, []string{"--members-max", "7"}, []loop.Kind{{Match: "a"}, {Match: "*", MembersMax: 5}}},
+		{`[{"match": "a**b***"}, {"match": "*a"}, {"match": "a*b"}]`, nil, []loop.Kind{{Match: "a*b*"}, {Match: "*a"}, {Match: "a*b"}}},
+		{`[{"match": "` + strings.Repeat("x", 1_024) + `"}, {"match": "ä.[a-z]?\\"}]`, nil, []loop.Kind{{Match: strings.Repeat("x", 1_024)}, {Match: `ä.[a-z]?\`}}},
+		{`[]`, nil, nil},
+		{entries(1_000), nil, nil},
+	} {
+		s, err := parseConfig(`{"groups": `+c.groups+`}`, c.args...)
+		if err != nil || c.want != nil && !slices.Equal(s.Loop.Kinds, c.want) {
+			t.Errorf("%.200s with %q: got %v, %v, want %v", c.groups, c.args, s.Loop.Kinds, err, c.want)
+		}
+		if s.Loop.MembersMax == 7 != (len(c.args) > 0) {
+			t.Errorf("%.200s with %q: got members-max %d for all others, want the flag's", c.groups, c.args, s.Loop.MembersMax)
+		}
+	}
+}
+
+// entries are as many kinds, all different.
+func entries(n int) string {
+	all := make([]string, n)
+	for i := range all {
+		all[i] = fmt.Sprintf(`{"match": "%d:*"}`, i)
+	}
+	return "[" + strings.Join(all, ",") + "]"
+}
+
+func TestWrongKindsOfGroupsAreNamedWithTheMend(t *testing.T) {
+	for _, c := range []struct{ groups, want string }{
+		{`{"match": "a"}`, `key "groups" is no array; write an array of objects, such as [{"match": "chat:*", "members-max": 100}]`},
+		{`null`, `key "groups" is no array; write an array of objects`},
+		{`"a"`, `key "groups" is no array; write an array of objects`},
+		{`[{"match": "a"}, "b"]`, `entry 2 of "groups" is no object; write such as {"match": "chat:*", "members-max": 100}`},
+		{`[null]`, `entry 1 of "groups" is no object; write such as`},
+		{`[{"members-max": 5}]`, `entry 1 of "groups" has no "match"; say which groups it is for, such as "match": "chat:*"`},
+		{`[{"match": null}]`, `entry 1 of "groups" has "match" null; write a pattern of names in quotes`},
+		{`[{"match": 5}]`, `entry 1 of "groups" has "match" 5; write a pattern of names in quotes`},
+		{`[{"match": ""}]`, `entry 1 of "groups" has an empty "match"; write a pattern of names, such as "chat:*"`},
+		{`[{"match": "` + strings.Repeat("x", 1_025) + `"}]`, `entry 1 of "groups" has a "match" of 1025 bytes, where 1024 are the most; shorten it with *`},
+		{"[{\"match\": \"a\xff\"}]", `entry 1 of "groups" has a "match" that is not UTF-8; save the file in UTF-8`},
+		{`[{"match": "a", "match": "b"}]`, `entry 1 of "groups" has the key "match" twice; write it once`},
+		{`[{"match": "a", "member-max": 5}]`, `entry 1 of "groups" has the key "member-max", which is none; did you mean "members-max"? The keys are match, members-max`},
+		{`[{"Match": "a"}]`, `entry 1 of "groups" has the key "Match", which is none; did you mean "match"?`},
+		{`[{"match": "a"}, {"match": "b"}, {"match": "a"}]`, `entry 3 of "groups" ("a") has the pattern of entry 1; leave one of them off`},
+		{`[{"match": "a*"}, {"match": "a**"}]`, `entry 2 of "groups" ("a*") has the pattern of entry 1; leave one of them off`},
+		{`[{"match": "*"}, {"match": "*"}]`, `entry 2 of "groups" ("*") has the pattern of entry 1; leave one of them off`},
+		{`[{"match": "b"}, {"match": "**"}, {"match": "a"}]`, `entry 3 of "groups" ("a") is never reached, since "*" in entry 2 matches every name; put it before that entry`},
+		{`[{"match": "a", "members-max": 0}]`, `entry 1 of "groups" ("a") has members-max 0, which is no number within bounds; write a whole number from 1 to 1000000000, or off`},
+		{`[{"match": "a", "members-max": "many"}]`, `has members-max "many", which is no number within bounds; write a whole number from 1 to 1000000000, or off`},
+		{`[{"match": "a", "members-max": 1.5}]`, `has members-max 1.5, which is no number within bounds`},
+		{`[{"match": "a", "members-max": null}]`, `has members-max null, which is no number within bounds`},
+		{`[{"match": "a", "members-max": [5]}]`, `has members-max [5], which is no number within bounds`},
+		{`[{"match": "a", "members-max": 1000000001}]`, `has members-max 1000000001, which is no number within bounds`},
+		{entries(1_001), `key "groups" has 1001 entries, where 1000 are the most; have one pattern stand for more names`},
+	} {
+		_, err := parseConfig(`{"groups": ` + c.groups + `}`)
+		refused(t, fmt.Sprintf("%.80q", c.groups), err, "--config \""+configName+"\": ", c.want)
+	}
+}
+
+func TestGroupsAreOfTheConfigFileAlone(t *testing.T) {
+	if _, err := parse(t, "--groups", "[]"); err == nil || !strings.Contains(err.Error(), "unknown flag --groups") {
+		t.Errorf("as a flag: got %v, want it unknown", err)
+	}
+	s, err := world{environ: []string{`RINGCAST_GROUPS=[{"match": "a"}]`}}.parse()
+	if err != nil || s.Loop.Kinds != nil {
+		t.Errorf("as a variable: got %v, %v, want no kinds", s.Loop.Kinds, err)
+	}
+	if got := UnknownVariables([]string{"RINGCAST_GROUPS=x"}); len(got) != 1 || !strings.Contains(got[0], "RINGCAST_GROUPS is set and is no setting") {
+		t.Errorf("as a variable: got %q, want it warned of", got)
+	}
+	if _, err = parseConfig(`{"grups": 1}`); err == nil || !strings.Contains(err.Error(), ", groups, groups-max, ") {
+		t.Errorf("the settings that there are: got %v, want groups among them", err)
+	}
+}
+
+func TestOtherVerbsDoNotMindWrongKinds(t *testing.T) {
+	w := world{config: `{"groups": 5, "run-dir": "/from/file"}`}
+	var g struct {
+		Globals
+		Look struct{} `cmd:""`
+	}
+	if _, err := Parse(w.source(), &g, &g.Globals, []string{"look", "--config", configName}); err != nil || g.RunDir != "/from/file" {
+		t.Errorf("got run dir %q, %v, want /from/file", g.RunDir, err)
+	}
+}
+
+func TestChangedGroupsAreNamedAsTheyWereWritten(t *testing.T) {
+	read := func(text string) *Settings {
+		t.Helper()
+		s, err := parseConfig(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &s
+	}
+	s, one := read(`{"loops": 8}`), read(`{"groups": [ {"match": "a", "members-max": 5} ]}`)
+	if text, has := s.Changeable()["groups"]; has {
+		t.Errorf("settings without groups: got %q, want no such key", text)
+	}
+	next, changed, rest := s.Adopt(one)
+	if len(changed) != 1 || changed[0].String() != `groups: none → [{"match":"a","members-max":5}]` || len(rest) != 0 {
+		t.Errorf("got %v and %v, want groups changed, and nothing that needs a restart", changed, rest)
+	}
+	if got := next.Changeable()["groups"]; got != `[{"match":"a","members-max":5}]` {
+		t.Errorf("settings with groups: got %q, want them as they were written", got)
+	}
+	if !slices.Equal(next.Loop.Kinds, []loop.Kind{{Match: "a", MembersMax: 5}}) {
+		t.Errorf("kinds: got %v, want the new ones", next.Loop.Kinds)
+	}
+	if _, changed, _ = next.Adopt(read(`{"groups": [{"match":"a","members-max":5}]}`)); len(changed) != 0 {
+		t.Errorf("the same with other white space: got %v, want no change", changed)
+	}
+	if _, changed, _ = next.Adopt(read(`{"groups": []}`)); len(changed) != 1 || changed[0].New != "" {
+		t.Errorf("an empty list: got %v, want groups gone", changed)
+	}
+	if _, changed, _ = s.Adopt(read(`{"groups": []}`)); len(changed) != 0 {
+		t.Errorf("an empty list where there was none: got %v, want no change", changed)
+	}
+	if next, _, _ = next.Adopt(s); next.Loop.Kinds != nil {
+		t.Errorf("without groups: got %v, want no kinds", next.Loop.Kinds)
+	}
+}
+
+func TestALongChangeIsToldShort(t *testing.T) {
+	c := Change{"groups", strings.Repeat("ä", 1_000), ""}
+	if got := c.String(); len(got) > 1_050 || !strings.HasSuffix(got, "ää… → none") || !utf8.ValidString(got) {
+		t.Errorf("got %d bytes, %q, want about a thousand, cut between letters", len(got), got)
+	}
+}
+
+// Whatever the file holds, it is refused as a mistake or makes kinds that the loops can rely on.
+func FuzzConfigFile(f *testing.F) {
+	for _, text := range []string{`{"groups": [{"match": "chat:*", "members-max": 100}, {"match": "**"}]}`, `{"groups": null}`,
+		`{"allowed-origins": ["null"], "loops": 4, "daemon": true}`, "null", `{"groups": [{"match": "\ud800"}]}`} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		s, err := parseConfig(text)
+		if err != nil {
+			refused(t, fmt.Sprintf("%q", text), err)
+			return
+		}
+		seen := map[string]bool{}
+		for _, kind := range s.Loop.Kinds {
+			if seen["*"] || seen[kind.Match] || kind.Match == "" || len(kind.Match) > patternBytesMax || !utf8.ValidString(kind.Match) ||
+				strings.Contains(kind.Match, "**") || kind.MembersMax < 0 {
+				t.Errorf("%q: got %+v in %v, want each reachable and within bounds", text, kind, s.Loop.Kinds)
+			}
+			seen[kind.Match] = true
+		}
+	})
+}

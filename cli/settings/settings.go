@@ -1,0 +1,92 @@
+package settings
+
+import (
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"ringcast/bus"
+	"ringcast/loop"
+)
+
+// Settings are the checked flags: what start works with.
+type Settings struct {
+	Daemon bool
+	RunDir string // its path
+
+	Loop        loop.Config // without a page and a log; its Limits are what a reload can change
+	Admin       string      // host:port; empty: off
+	AdminPprof  bool
+	Channel     bus.Config // without a log; its zero value: none
+	StopTimeout time.Duration
+
+	LogLevel  slog.Level
+	LogFormat string // text or json
+	LogFile   string // its path; empty: standard error
+
+	typed texts
+}
+
+// texts are what settings were made of, as they were written.
+type texts struct {
+	Flags
+	fileTexts
+}
+
+const (
+	stopMin, stopTop = time.Duration(0), time.Hour
+	tcpMin, tcpTop   = time.Second, 24 * time.Hour
+)
+
+// logName is the log's name in the run dir of a server in the background that was told no other.
+const logName = "ringcast.log"
+
+// Settings checks every flag and gives what start works with; the first wrong one is the error, a UsageError. runDir is
+// the path of the run dir, which only its owner can check.
+func (f *Flags) Settings(g *Globals, runDir string) (Settings, error) {
+	c := &checker{g: g}
+	s := Settings{Daemon: f.Daemon, RunDir: runDir, AdminPprof: f.AdminPprof, LogFile: f.LogFile, typed: texts{*f, fileTexts{Groups: g.reading.groupsText()}}}
+	s.Loop.Listen = c.listen("listen", f.Listen)
+	s.Admin = c.listenOff("admin", f.Admin)
+	s.Loop.Loops = c.loops("loops", f.Loops)
+	s.Loop.Limits = f.limits(c)
+	s.Loop.TCPKeepAlive = c.durationOff("tcp-keepalive", f.TCPKeepAlive, tcpMin, tcpTop)
+	s.Loop.TCPUserTimeout = c.durationOff("tcp-user-timeout", f.TCPUserTimeout, tcpMin, tcpTop)
+	s.StopTimeout = c.duration("stop-timeout", f.StopTimeout, stopMin, stopTop)
+	s.LogLevel = c.level("log-level", f.LogLevel)
+	s.LogFormat = c.oneOf("log-format", f.LogFormat, "text", "json")
+	s.Channel = f.channel(c)
+	c.portOfItsOwn("admin", s.Admin, s.Loop.Listen)
+	switch {
+	case s.LogFile != "":
+		s.LogFile = g.abs(s.LogFile) // it is shown to people who are elsewhere
+	case s.Daemon:
+		s.LogFile = filepath.Join(runDir, logName)
+	}
+	return s, c.err
+}
+
+// Warning is what is no mistake but hardly meant.
+type Warning struct {
+	Text  string
+	Attrs []any // as slog.Logger.Warn takes them
+}
+
+// Warnings are for the log, at a start and at each change.
+func (s *Settings) Warnings() (all []Warning) {
+	warn := func(text string, attrs ...any) { all = append(all, Warning{text, attrs}) }
+	l := &s.Loop.Limits
+	if l.OutboxBytesMax < l.MessageBytesMax {
+		warn("--outbox-max is less than --message-max: a message longer than an outbox closes the members that do not take it at once",
+			"outbox_max", SizeText(int64(l.OutboxBytesMax)), "message_max", SizeText(int64(l.MessageBytesMax)))
+	}
+	if l.MemoryMax > 0 && (l.OutboxesBytesMax > l.MemoryMax/2 || l.FragmentsBytesMax > l.MemoryMax/4) {
+		warn("--outboxes-max counts for half of --memory-limit at most, --fragments-max for a quarter",
+			"outboxes_max", SizeText(l.OutboxesBytesMax), "fragments_max", SizeText(l.FragmentsBytesMax), "memory_limit", SizeText(l.MemoryMax))
+	}
+	if rate := l.BytesPerSecond; rate > 0 && rate < l.MessageBytesMax {
+		warn("--byte-rate is less than --message-max: a message longer than a second's worth is refused however often it is repeated",
+			"byte_rate", SizeText(int64(rate)), "message_max", SizeText(int64(l.MessageBytesMax)))
+	}
+	return all
+}

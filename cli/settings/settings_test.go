@@ -1,0 +1,293 @@
+package settings
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"ringcast/loop"
+)
+
+// world is a Source made up: an environment, and one config file.
+type world struct {
+	environ []string
+	config  string // the text of every file
+}
+
+// configName is the name of the config file of a world that has one.
+const configName = "/etc/ringcast.json"
+
+func (w world) source() Source {
+	return Source{
+		Environ: w.environ, Dir: "/start", TmpRunDir: "/tmp/ringcast-7", Memory: 4 << 30, CPUs: 3,
+		Open: func(name string) (io.ReadCloser, error) {
+			if name != configName {
+				return nil, &fs.PathError{Op: "open", Path: "/start/" + name, Err: fs.ErrNotExist}
+			}
+			return io.NopCloser(strings.NewReader(w.config)), nil
+		},
+	}
+}
+
+// parse gives the settings that a command line makes in a world.
+func (w world) parse(args ...string) (Settings, error) {
+	var g struct {
+		Globals
+
+		Start struct{ Flags } `cmd:""`
+		Other struct{}        `cmd:""`
+	}
+	if _, err := Parse(w.source(), &g, &g.Globals, append([]string{"start"}, args...)); err != nil {
+		return Settings{}, err
+	}
+	dir := g.RunDir
+	if dir == "" {
+		dir = "/r"
+	}
+	return g.Start.Settings(&g.Globals, dir)
+}
+
+// parse gives the settings that a command line makes where nothing else is set.
+func parse(t *testing.T, args ...string) (Settings, error) {
+	t.Helper()
+	return world{}.parse(args...)
+}
+
+// parseConfig gives the settings that a config file makes.
+func parseConfig(text string, args ...string) (Settings, error) {
+	return world{config: text}.parse(append([]string{"--config", configName}, args...)...)
+}
+
+// refused wants a mistake of the operator, told with all of wants.
+func refused(t *testing.T, what string, err error, wants ...string) {
+	t.Helper()
+	var wrong *UsageError
+	if !errors.As(err, &wrong) {
+		t.Errorf("%s: got %v, want a UsageError", what, err)
+		return
+	}
+	for _, want := range wants {
+		if !strings.Contains(wrong.Text, want) {
+			t.Errorf("%s: got %q, want it to contain %q", what, wrong.Text, want)
+		}
+	}
+}
+
+func TestDefaultsAreTheOriginals(t *testing.T) {
+	s, err := parse(t, "--run-dir", "/r")
+	want := Settings{
+		RunDir: "/r", Admin: "127.0.0.1:1235", StopTimeout: 10 * time.Second, LogLevel: slog.LevelInfo, LogFormat: "text",
+		Loop: loop.Config{
+			Listen: "0.0.0.0:1234", Loops: 8, TCPKeepAlive: time.Minute, TCPUserTimeout: 150 * time.Second,
+			Limits: loop.Limits{
+				MessageBytesMax: 1 << 20, MessageTimeout: 2 * time.Minute, GroupBytesMax: 255, GroupsPerClient: 1024,
+				HandshakeBytesMax: 8 << 10, HandshakeTimeout: 10 * time.Second, HandshakesMax: 100_000,
+				OutboxBytesMax: 1 << 20, MemoryMax: 4 << 30, Heartbeat: time.Minute, SlowTurn: 100 * time.Millisecond,
+			},
+		},
+	}
+	s.typed = texts{}
+	if err != nil || !reflect.DeepEqual(s, want) {
+		t.Errorf("got  %+v, %v\nwant %+v", s, err, want)
+	}
+}
+
+func TestFlagBeatsEnvironmentBeatsFileBeatsDefault(t *testing.T) {
+	w := world{config: `{"listen": "127.0.0.1:3", "loops": 3, "daemon": true, "heartbeat": "3s", "run-dir": "/from/file"}`,
+		environ: []string{"RINGCAST_LISTEN=127.0.0.1:2", "RINGCAST_LOOPS=2"}}
+	for _, c := range []struct {
+		source string
+		args   []string
+	}{
+		{"--config", []string{"--config", configName, "--listen", "127.0.0.1:1"}},
+		{"RINGCAST_CONFIG", []string{"--listen", "127.0.0.1:1"}},
+	} {
+		if c.source == "RINGCAST_CONFIG" {
+			w.environ = append(w.environ, "RINGCAST_CONFIG="+configName)
+		}
+		s, err := w.parse(c.args...)
+		if err != nil {
+			t.Fatalf("%s: %v", c.source, err)
+		}
+		for _, v := range []struct {
+			what      string
+			got, want any
+		}{
+			{"listen, from the flag", s.Loop.Listen, "127.0.0.1:1"},
+			{"loops, from the environment", s.Loop.Loops, 2},
+			{"heartbeat, from the file", s.Loop.Heartbeat, 3 * time.Second},
+			{"daemon, from the file", s.Daemon, true},
+			{"run-dir, from the file", s.RunDir, "/from/file"},
+			{"log-file, made of the run dir", s.LogFile, "/from/file/ringcast.log"},
+			{"stop-timeout, the default", s.StopTimeout, 10 * time.Second},
+		} {
+			if v.got != v.want {
+				t.Errorf("%s: %s: got %v, want %v", c.source, v.what, v.got, v.want)
+			}
+		}
+	}
+}
+
+func TestNothingIsLookedAtButTheSource(t *testing.T) {
+	t.Setenv("RINGCAST_LOOPS", "5")
+	t.Setenv("RINGCAST_DAEMON", "perhaps")
+	t.Setenv("RINGCAST_CONFIG", "/no/such/file")
+	s, err := parse(t, "--log-file", "my.log")
+	if err != nil || s.Loop.Loops != 8 || s.LogFile != "/start/my.log" {
+		t.Errorf("got %d loops and log file %q, %v, want 8 and /start/my.log", s.Loop.Loops, s.LogFile, err)
+	}
+	_, err = world{environ: []string{"RINGCAST_DAEMON=perhaps"}}.parse()
+	refused(t, "a variable of its own", err, "--daemon: bool value must be", `(from envar RINGCAST_DAEMON="perhaps")`)
+}
+
+func TestNetworksOfIPv4MayBeWrittenAsIPv6s(t *testing.T) {
+	s, err := parse(t, "--run-dir", "/r", "--channel", "[::]:2206", "--channel-allow", "::ffff:10.1.2.3/104, ::ffff:192.0.2.1, ::1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"10.0.0.0/8", "192.0.2.1/32", "::1/128"}
+	var got []string
+	for _, network := range s.Channel.Allow {
+		got = append(got, network.String())
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestListsMayBeArraysInTheFile(t *testing.T) {
+	s, err := parseConfig(`{"allowed-origins": ["https://example.org", "https://*.example.org"], "trusted-proxies": ["127.0.0.1", "10.0.0.0/8"]}`, "--run-dir", "/r")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := s.Loop.AllowedOrigins, []string{"https://example.org", "https://*.example.org"}; !slices.Equal(got, want) {
+		t.Errorf("allowed-origins: got %v, want %v", got, want)
+	}
+	if got := s.Loop.TrustedProxies; len(got) != 2 || got[1].String() != "10.0.0.0/8" {
+		t.Errorf("trusted-proxies: got %v, want two", got)
+	}
+	s, err = parseConfig(`{"trusted-proxies": []}`, "--run-dir", "/r")
+	if err != nil || len(s.Loop.TrustedProxies) != 0 {
+		t.Errorf("an empty list: got %v, %v, want none", s.Loop.TrustedProxies, err)
+	}
+	if _, err = parseConfig(`{"allowed-origins": []}`); err == nil || !strings.Contains(err.Error(), "names no origin") {
+		t.Errorf("an empty list of origins: got %v, want it refused: nobody could connect, or everybody", err)
+	}
+}
+
+func TestAutoLoopsAreTheUsableCPUs(t *testing.T) {
+	s, err := parse(t, "--loops", "auto", "--run-dir", "/r")
+	if err != nil || s.Loop.Loops != 3 {
+		t.Errorf("got %d, %v, want 3", s.Loop.Loops, err)
+	}
+}
+
+func TestHeartbeatCanBeOff(t *testing.T) {
+	s, err := parse(t, "--heartbeat", "off", "--run-dir", "/r")
+	if err != nil || s.Loop.Heartbeat >= 0 {
+		t.Errorf("got %v, %v, want a negative duration", s.Loop.Heartbeat, err)
+	}
+}
+
+func TestWrongValuesAreNamedWithFlagAndMend(t *testing.T) {
+	for _, c := range []struct{ flag, value, mend string }{
+		{"listen", "1234", "write HOST:PORT"},
+		{"listen", "127.0.0.1:99999", "no port between 0 and 65535"},
+		{"listen", "127.0.0.1:+5", "no port between 0 and 65535"},
+		{"listen", "::1:1234", "[::]:1234"},
+		{"listen", "ws://0.0.0.0:1234", "leave it off"},
+		{"listen", "a b:1", "write HOST:PORT"},
+		{"admin", "1235", "write HOST:PORT"},
+		{"admin", "http://127.0.0.1:1235", "leave it off"},
+		{"admin", "127.0.0.1:1234", "has the port of --listen \"0.0.0.0:1234\"; name another port, or off"},
+		{"loops", "0", "from 1 to 64, or auto"},
+		{"loops", "65", "from 1 to 64, or auto"},
+		{"loops", "many", "from 1 to 64, or auto"},
+		{"heartbeat", "60", "write 60s for seconds"},
+		{"heartbeat", "-1", "such as 10s, 500ms or 2m, or off"},
+		{"heartbeat", "0s", "from 1s to 24h, or off"},
+		{"heartbeat", "never", "or off"},
+		{"memory-limit", "1MB", "such as 64KiB, or auto or off"},
+		{"message-max", "1MB", "such as 64KiB"},
+		{"message-max", "1", "from 1KiB to 64MiB"},
+		{"outbox-max", "2GiB", "from 1KiB to 1GiB"},
+		{"handshake-timeout", "1ms", "from 100ms to 10m"},
+		{"stop-timeout", "-1s", "from 0s to 1h"},
+		{"log-level", "loud", "write debug, info, warn or error"},
+		{"log-format", "xml", "write text or json"},
+		{"config", "/no/such/file", "name a file that can be read"},
+	} {
+		_, err := parse(t, "--"+c.flag+"="+c.value)
+		refused(t, "--"+c.flag+" "+c.value, err, "--"+c.flag, `"`+c.value+`"`, c.mend)
+	}
+}
+
+func TestWrongValueSaysWhereItCameFrom(t *testing.T) {
+	_, err := parseConfig(`{"log-level": "loud"}`)
+	if err == nil || !strings.Contains(err.Error(), `--log-level "loud" (from the config file)`) {
+		t.Errorf("got %v, want the config file named", err)
+	}
+	_, err = world{environ: []string{"RINGCAST_LOOPS=many"}}.parse()
+	if err == nil || !strings.Contains(err.Error(), `--loops "many" (from RINGCAST_LOOPS)`) {
+		t.Errorf("got %v, want the variable named", err)
+	}
+}
+
+func TestWrongConfigFileIsNamedWithTheMend(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{`{"lisen": ":1"}`, `there is no setting "lisen"; the settings are address-clients-max, admin, admin-pprof,`},
+		{`{"config": "x"}`, `there is no setting "config"`},
+		{`{"json": true}`, `there is no setting "json"`},
+		{`{"loops": [1]}`, `key "loops" is [1]; write a string, a number, true or false`},
+		{`{"loops": null}`, `key "loops" is null`},
+		{`{"allowed-origins": [1]}`, `key "allowed-origins" is [1]; write a string or an array of strings`},
+		{`{"allowed-origins": null}`, `key "allowed-origins" is null; write a string or an array of strings`},
+		{"{\n\"loops\": 4,\n}", "is not a JSON object"},
+		{"{\n\"loops\": 4,\n}", "(line 3)"},
+		{`[]`, "holds a JSON array; write an object"},
+		{`{"loops": 4, "allowed-origins": ["a", "a"], "l\u006fops": 5}`, `has the key "loops" twice`},
+		{strings.Repeat(" ", configBytesMax+1), "is longer than 1MiB"},
+	} {
+		_, err := parseConfig(c.text)
+		refused(t, fmt.Sprintf("%.40q", c.text), err, "--config", configName, c.want)
+	}
+}
+
+func TestBudgetsBeyondTheirPartOfTheMemoryLimitAreWarnedOf(t *testing.T) {
+	for _, test := range []struct {
+		outboxes, fragments, limit string
+		want                       bool
+	}{
+		{"auto", "auto", "64MiB", false}, {"32MiB", "16MiB", "64MiB", false}, {"33MiB", "auto", "64MiB", true},
+		{"auto", "17MiB", "64MiB", true}, {"4GiB", "4GiB", "off", false},
+	} {
+		s, err := parse(t, "--run-dir", "/r", "--outboxes-max", test.outboxes, "--fragments-max", test.fragments, "--memory-limit", test.limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		log := fmt.Sprint(s.Warnings())
+		if got := strings.Contains(log, "--memory-limit"); got != test.want {
+			t.Errorf("%+v: warned: got %v, want %v, in\n%s", test, got, test.want, log)
+		}
+	}
+}
+
+func TestAByteRateThatRefusesWhatMayBeSentIsWarnedOf(t *testing.T) {
+	for rate, want := range map[string]bool{"64KiB": true, "1MiB": false, "off": false} {
+		s, err := parse(t, "--run-dir", "/r", "--byte-rate", rate)
+		if err != nil {
+			t.Fatal(err)
+		}
+		log := fmt.Sprint(s.Warnings())
+		if got := strings.Contains(log, "--byte-rate"); got != want {
+			t.Errorf("byte rate %s: warned: got %v, want %v, in\n%s", rate, got, want, log)
+		}
+	}
+}
