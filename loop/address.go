@@ -6,6 +6,9 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+
+	"ringcast/loop/assert"
+	"ringcast/loop/shrink"
 )
 
 // This file is about addresses: how many connections each has, and whose word on a client's counts.
@@ -19,7 +22,7 @@ type addresses struct {
 	seed    maphash.Seed // else one who owns many networks could have all of his in one stripe
 	stripes [addressStripes]struct {
 		mu    sync.Mutex
-		taken table[address, uint32]
+		taken shrink.Map[address, uint32]
 	}
 }
 
@@ -46,14 +49,11 @@ func (t *addresses) take(a address, most int) bool {
 	s := &t.stripes[maphash.Comparable(t.seed, a)%addressStripes]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := s.taken.m[a]
+	n := s.taken.Get(a)
 	if int(n) >= most {
 		return false
 	}
-	if s.taken.m == nil {
-		s.taken = newTable[address, uint32]()
-	}
-	s.taken.put(a, n+1)
+	s.taken.Put(a, n+1)
 	return true
 }
 
@@ -62,12 +62,12 @@ func (t *addresses) giveBack(a address) {
 	s := &t.stripes[maphash.Comparable(t.seed, a)%addressStripes]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := s.taken.m[a]
-	assert(n > 0, "addresses: a seat was given back that was not taken")
+	n := s.taken.Get(a)
+	assert.That(n > 0, "addresses: a seat was given back that was not taken")
 	if n > 1 {
-		s.taken.m[a] = n - 1
+		s.taken.Put(a, n-1)
 	} else {
-		s.taken.drop(a)
+		s.taken.Delete(a)
 	}
 }
 

@@ -40,7 +40,7 @@ func (h *Hub) seats() (taken, addresses int) {
 	for i := range h.addresses.stripes {
 		s := &h.addresses.stripes[i]
 		s.mu.Lock()
-		for _, n := range s.taken.m {
+		for _, n := range s.taken.All() {
 			taken += int(n)
 			addresses++
 		}

@@ -135,7 +135,7 @@ func passOver(members int) (*shard, *group, []byte) {
 	for range members {
 		say(s, h.openFake(0), `{"cmd":"add_group","group_id":"g"}`)
 	}
-	return s, s.groups.m["g"], wsproto.AppendFrame(nil, wsproto.OpText, []byte(strings.Repeat("x", 64)))
+	return s, s.groups.Get("g"), wsproto.AppendFrame(nil, wsproto.OpText, []byte(strings.Repeat("x", 64)))
 }
 
 func TestAPassAllocatesNothing(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/sys/unix"
 
+	"ringcast/loop/assert"
 	"ringcast/wsproto"
 )
 
@@ -318,7 +319,7 @@ func (h *handler) env(i int, portable bool) env {
 		panic: func(p any) {
 			h.log.Error("a callback panicked; its client is closed, the loop goes on",
 				"loop", i, "panic", p, "stack", string(debug.Stack()))
-			if invariants {
+			if assert.On {
 				panic(p)
 			}
 		},

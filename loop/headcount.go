@@ -3,6 +3,7 @@ package loop
 import (
 	"sync/atomic"
 
+	"ringcast/loop/assert"
 	"ringcast/wsproto"
 )
 
@@ -76,7 +77,7 @@ func (n *census) begin(b *bounds) bool {
 // leave gives a place back. Any goroutine.
 func (n *census) leave(r *headcount) {
 	left := r.members.Add(-1)
-	assert(left >= 0, "headcount: more have left a group than were in it")
+	assert.That(left >= 0, "headcount: more have left a group than were in it")
 	if left == 0 {
 		n.groups.Add(-1)
 	}

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"ringcast/loop/assert"
 )
 
 // Loops that really run at once, and a home for each group: no bound is passed for a moment, and what has left is counted
@@ -12,7 +14,7 @@ import (
 func TestHeadcountsAreExactWhenLoopsMeet(t *testing.T) {
 	const loops = 6
 	rounds := 200_000
-	if invariants {
+	if assert.On {
 		rounds /= 20
 	}
 	type counted struct {

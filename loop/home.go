@@ -4,6 +4,9 @@ import (
 	"hash/maphash"
 	"math/bits"
 	"sync/atomic"
+
+	"ringcast/loop/assert"
+	"ringcast/loop/shrink"
 )
 
 // home puts the messages of its groups in order: it numbers each and hands it to every loop that has members. A group
@@ -39,7 +42,7 @@ type home struct {
 	// Any goroutine: who holds it owns what follows.
 	held atomic.Bool
 
-	groups      table[string, *homeGroup]
+	groups      shrink.Map[string, *homeGroup]
 	serving     *lane[request] // whose front is being served, for abandon
 	stalled     uint64         // bit per loop whose up lane's front waits for room in a down lane
 	stalledPort uint64
@@ -154,7 +157,7 @@ func (h *home) abandon() {
 
 // serve does one request, whole or not at all. origin is the loop it came from, portOrigin for a port's.
 func (h *home) serve(r *request, origin int) bool {
-	assert(h.held.Load(), "home: served by who does not hold it")
+	assert.That(h.held.Load(), "home: served by who does not hold it")
 	switch r.op {
 	case opPublish:
 		return h.publish(r, origin)
@@ -170,7 +173,7 @@ func (h *home) serve(r *request, origin int) bool {
 const portOrigin = -1
 
 func (h *home) publish(r *request, origin int) bool {
-	hg := h.groups.m[r.group]
+	hg := h.groups.Get(r.group)
 	message := delivery{op: opMessage, at: r.at, frame: r.frame}
 	answer := delivery{op: opMessage, client: r.client, id: r.id}
 	answers := r.client != nil // cleared when the answer travels with the message
@@ -231,7 +234,7 @@ func (h *home) join(r *request, origin int) bool {
 	if !h.fits(origin, d.bytes()) {
 		return false
 	}
-	hg := h.groups.m[r.group]
+	hg := h.groups.Get(r.group)
 	isNew := hg == nil
 	if isNew {
 		hg = &homeGroup{}
@@ -244,7 +247,7 @@ func (h *home) join(r *request, origin int) bool {
 	}
 	d.headcount = &hg.headcount
 	if isNew {
-		h.groups.put(r.group, hg)
+		h.groups.Put(r.group, hg)
 		h.count.homes.Add(1)
 	}
 	known := false
@@ -263,13 +266,13 @@ func (h *home) join(r *request, origin int) bool {
 // leave forgets a loop's members, and the group when it was the last loop: a group without members is no group, which
 // is what keeps the tables from growing for ever.
 func (h *home) leave(r *request, origin int) {
-	hg := h.groups.m[r.group]
+	hg := h.groups.Get(r.group)
 	if hg == nil {
 		return
 	}
 	for i, l := range hg.locals {
 		if l.loop == origin {
-			assert(l.g == r.local, "home: a loop leaves with another group than it joined with")
+			assert.That(l.g == r.local, "home: a loop leaves with another group than it joined with")
 			last := len(hg.locals) - 1
 			hg.locals[i] = hg.locals[last]
 			hg.locals[last] = localRef{}
@@ -278,8 +281,8 @@ func (h *home) leave(r *request, origin int) {
 		}
 	}
 	if len(hg.locals) == 0 {
-		assert(hg.headcount.members.Load() == 0, "home: a group ends that has members")
-		h.groups.drop(r.group)
+		assert.That(hg.headcount.members.Load() == 0, "home: a group ends that has members")
+		h.groups.Delete(r.group)
 		h.count.homes.Add(-1)
 	}
 }

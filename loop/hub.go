@@ -68,7 +68,6 @@ func newHub(loops int, b bounds, page []byte) *Hub {
 		}
 		from.home.index, from.home.bells, from.home.count, from.home.ports = from.index, bells, &from.count, &h.ports
 		from.home.bounds, from.home.census = &h.bounds, &h.census
-		from.home.groups = newTable[string, *homeGroup]()
 	}
 	for _, to := range h.shards {
 		for _, from := range h.shards {

@@ -10,7 +10,7 @@ import "ringcast/wsproto"
 // must not have heard what members hear. It is soon enough for what c publishes behind its add_group: that goes up the
 // same lane, is put in order by the same home, and comes down behind its word.
 func (s *shard) join(c *client, name, id []byte) wsproto.ErrorCode {
-	g := s.groups.m[string(name)]
+	g := s.groups.Get(string(name))
 	if g != nil {
 		if at := c.memberOf(g); at >= 0 {
 			return s.joinAgain(c, at, id)
@@ -22,7 +22,7 @@ func (s *shard) join(c *client, name, id []byte) wsproto.ErrorCode {
 	if g == nil {
 		g = &group{name: string(name)}
 		g.home = s.hub.homeOf(g.name)
-		s.groups.put(g.name, g)
+		s.groups.Put(g.name, g)
 	}
 	there := isEmpty
 	if g.headcount != nil {
@@ -178,7 +178,7 @@ func (s *shard) answerRepeats(c *client, g *group, why refusal, code wsproto.Err
 // quit takes c out of a group at once: whatever was gathered for the group goes to the others only. Leaving a group
 // that one is not in is fine.
 func (s *shard) quit(c *client, name, id []byte) wsproto.ErrorCode {
-	if g := s.groups.m[string(name)]; g != nil {
+	if g := s.groups.Get(string(name)); g != nil {
 		if at := c.memberOf(g); at >= 0 {
 			if m := c.membership(at); m.standing == standingMember {
 				s.part(c, at)
@@ -249,7 +249,7 @@ func (s *shard) release() (moved bool) {
 				break
 			}
 			g.headcount = nil
-			s.groups.drop(g.name)
+			s.groups.Delete(g.name)
 		}
 		g.idle = false
 		done++

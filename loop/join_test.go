@@ -45,8 +45,8 @@ func (st *stage) nothingLeft(t *testing.T) {
 		t.Errorf("left over: members %d, homes %d, groups counted %d, want none", total.Members, total.Homes, st.hub.census.groups.Load())
 	}
 	for i, s := range st.hub.shards {
-		if len(s.groups.m) != 0 || s.parkedBytes != 0 {
-			t.Errorf("left over on loop %d: groups %d, parked %d bytes", i, len(s.groups.m), s.parkedBytes)
+		if s.groups.Len() != 0 || s.parkedBytes != 0 {
+			t.Errorf("left over on loop %d: groups %d, parked %d bytes", i, s.groups.Len(), s.parkedBytes)
 		}
 	}
 }

@@ -3,6 +3,8 @@ package loop
 import (
 	"sync/atomic"
 	"unsafe"
+
+	"ringcast/loop/assert"
 )
 
 // A lane carries items between two loops, in order, bounded in slots and in bytes. Every ordered pair of loops has two:
@@ -54,7 +56,7 @@ func (l *lane[T]) fits(bytes int) bool {
 func (l *lane[T]) send(v T, bytes int) {
 	l.bytesIn.Store(l.bytesIn.Load() + uint64(bytes))
 	ok := l.push(v)
-	assert(ok, "lane: send without asking fits")
+	assert.That(ok, "lane: send without asking fits")
 }
 
 // waiting is how many bytes lie in the lane at about this moment. Any goroutine.

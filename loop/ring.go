@@ -1,6 +1,10 @@
 package loop
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"ringcast/loop/assert"
+)
 
 // cacheLine keeps what two cores write apart. 128 rather than 64: x86 prefetches lines in pairs.
 const cacheLine = 128
@@ -34,7 +38,7 @@ type ring[T any] struct {
 
 // init makes room for slots items; slots must be a power of two.
 func (r *ring[T]) init(slots int) {
-	assert(slots > 0 && slots&(slots-1) == 0, "ring: slots must be a power of two")
+	assert.That(slots > 0 && slots&(slots-1) == 0, "ring: slots must be a power of two")
 	r.slots = make([]T, slots)
 	r.mask = uint64(slots - 1)
 }
@@ -76,7 +80,7 @@ func (r *ring[T]) front() *T {
 // a megabyte message alive until its slot is used again.
 func (r *ring[T]) pop() {
 	head := r.head.Load()
-	assert(head != r.tail.Load(), "ring: pop of an empty ring")
+	assert.That(head != r.tail.Load(), "ring: pop of an empty ring")
 	var zero T
 	r.slots[head&r.mask] = zero
 	r.head.Store(head + 1)

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"ringcast/loop/assert"
 	"ringcast/wsproto"
 )
 
@@ -444,7 +445,7 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 
 // A panic in a callback costs the client that was being served, nobody else.
 func TestAPanicClosesOneClient(t *testing.T) {
-	if invariants {
+	if assert.On {
 		t.Skip("with invariants a panic ends the process, so that tests see it")
 	}
 	s, err := Start(Config{Loops: 1})

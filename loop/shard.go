@@ -4,6 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"ringcast/loop/assert"
+	"ringcast/loop/shrink"
 	"ringcast/wsproto"
 )
 
@@ -37,7 +39,7 @@ type shard struct {
 	clients  []*client
 	lastSeen []uint32 // beside clients: tick of the last sign of life << 1 | a ping is out
 	rates    rates    // beside clients, where there is a bound
-	groups   table[string, *group]
+	groups   shrink.Map[string, *group]
 	serial   uint32 // of the last client
 
 	// Loop only: work that has gathered.
@@ -131,7 +133,7 @@ func (l *callList) take() []func(*shard) {
 }
 
 func newShard(h *Hub, index int) *shard {
-	s := &shard{index: index, hub: h, bounds: h.bounds.Load(), groups: newTable[string, *group](), parked: make([][]request, len(h.shards))}
+	s := &shard{index: index, hub: h, bounds: h.bounds.Load(), parked: make([][]request, len(h.shards))}
 	s.reader = s.newReader()
 	s.rates.adopt(s.bounds, 0)
 	return s
@@ -173,7 +175,7 @@ func (s *shard) traffic(c *client, p []byte) {
 	now := s.env.now()
 	busy := now-s.heardAt < busyGap
 	s.input(c, p)
-	if invariants {
+	if assert.On {
 		mangle(p)
 	}
 	switch {
@@ -187,6 +189,13 @@ func (s *shard) traffic(c *client, p []byte) {
 		s.deferred, s.deferredAt = s.deferred && len(s.passes) == 0, now // passes that are left are the kick's
 	}
 	s.heardAt = s.env.now()
+}
+
+// mangle overwrites bytes that were only borrowed, so that who kept them is found out.
+func mangle(p []byte) {
+	for i := range p {
+		p[i] = 0xDB
+	}
 }
 
 const (
@@ -238,8 +247,8 @@ func (s *shard) kickedAwake() {
 // whole reason to need no locks, so it is asserted.
 func (s *shard) enter(c *client) {
 	n := s.entries.Load()
-	if invariants {
-		assert(n%2 == 0 && s.entries.CompareAndSwap(n, n+1), "shard: two callbacks at once")
+	if assert.On {
+		assert.That(n%2 == 0 && s.entries.CompareAndSwap(n, n+1), "shard: two callbacks at once")
 	} else {
 		s.entries.Store(n + 1)
 	}

@@ -197,8 +197,8 @@ func TestAGroupGivenUpWhileParkingIsFullIsReleasedAfterwards(t *testing.T) {
 	st.hub.shards[0].closed(sender.client)
 	letGo()
 	st.settle()
-	if total := st.hub.Snapshot().Total(); total.Homes != 0 || len(st.hub.shards[0].groups.m) != 0 {
-		t.Errorf("left over: homes %d, groups %d, want none", total.Homes, len(st.hub.shards[0].groups.m))
+	if total := st.hub.Snapshot().Total(); total.Homes != 0 || st.hub.shards[0].groups.Len() != 0 {
+		t.Errorf("left over: homes %d, groups %d, want none", total.Homes, st.hub.shards[0].groups.Len())
 	}
 }
 
@@ -395,7 +395,7 @@ func TestATurnsPassesKeepTheirBudget(t *testing.T) {
 			}
 			kicks := 0
 			s.env.kick, s.env.now = func() { kicks++ }, func() int64 { return nanos }
-			for _, g := range s.groups.m {
+			for _, g := range s.groups.All() {
 				s.gather(g, frame)
 			}
 			nanos, s.sends, s.deadline = 0, start, 0

@@ -571,11 +571,11 @@ func (w *world) checkEmpty() {
 	taken, addresses := w.hub.seats()
 	w.must(taken == 0 && addresses == 0, "seats: %d taken of %d addresses", taken, addresses)
 	for i, s := range w.hub.shards {
-		w.must(len(s.groups.m) == 0 && len(s.home.groups.m) == 0 && len(s.clients) == 0 && len(s.lastSeen) == 0 &&
+		w.must(s.groups.Len() == 0 && s.home.groups.Len() == 0 && len(s.clients) == 0 && len(s.lastSeen) == 0 &&
 			len(s.passes) == 0 && s.gathered == 0 && s.parkedBytes == 0 && len(s.idle) == 0 && len(s.timed) == 0 &&
 			s.unfinished == 0 && len(s.slow) == 0 && len(s.halves) == 0 && s.outboxes.Load() == 0 && w.hub.fragments.Load() == 0 && w.hub.halves.Load() == 0 &&
 			s.home.stalled == 0 && s.held == 0 && s.toHost == 0 && !s.home.held.Load(), "loop %d is not empty: groups %d, homes %d, clients %d, passes %d, gathered %d, parked %d, idle %d, timed %d, stalled %b, held %b",
-			i, len(s.groups.m), len(s.home.groups.m), len(s.clients), len(s.passes), s.gathered, s.parkedBytes, len(s.idle),
+			i, s.groups.Len(), s.home.groups.Len(), len(s.clients), len(s.passes), s.gathered, s.parkedBytes, len(s.idle),
 			len(s.timed), s.home.stalled, s.held)
 	}
 	w.must(len(w.fds) == 0, "descriptors: %d open", len(w.fds))

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"syscall"
 	"testing"
+
+	"ringcast/loop/assert"
 )
 
 // The simulation runs a whole hub in one goroutine: shards are called back one at a time, in an order that a seed
@@ -26,7 +28,7 @@ func TestPromisesHoldInSimulatedWorlds(t *testing.T) {
 		return
 	}
 	seeds := *simSeeds
-	if invariants {
+	if assert.On {
 		seeds = (seeds + 3) / 4
 	}
 	var sum simSum
@@ -381,7 +383,7 @@ func (w *world) checkHeadcounts() {
 	b := w.hub.bounds.Load()
 	places, headcounts := map[string]int{}, map[string]int{}
 	for _, s := range w.hub.shards {
-		for name, g := range s.groups.m {
+		for name, g := range s.groups.All() {
 			places[name] += len(g.members)
 			w.must(len(g.members) == 0 || g.headcount != nil, "group %s has members on loop %d and no headcount", name, s.index)
 		}
@@ -395,7 +397,7 @@ func (w *world) checkHeadcounts() {
 	}
 	begun := 0
 	for _, s := range w.hub.shards {
-		for name, hg := range s.home.groups.m {
+		for name, hg := range s.home.groups.All() {
 			headcounts[name] = int(hg.headcount.members.Load())
 			w.must(headcounts[name] == places[name], "group %s: %d on the headcount, %d places taken", name, headcounts[name], places[name])
 			w.must(w.changing || b.members == 0 || headcounts[name] <= b.members, "group %s: %d members, bound %d", name, headcounts[name], b.members)
@@ -423,7 +425,7 @@ func (w *world) checkHeadcounts() {
 // checkMembers holds what peers were told against what is so, at rest.
 func (w *world) checkMembers() {
 	for _, s := range w.hub.shards {
-		for name, g := range s.groups.m {
+		for name, g := range s.groups.All() {
 			w.must(g.asked == 0, "group %s: loop %d waits for the home's word at rest", name, s.index)
 		}
 	}
@@ -432,7 +434,7 @@ func (w *world) checkMembers() {
 			continue
 		}
 		for name, m := range a.joined {
-			g, member := a.sock.shard.groups.m[name], false
+			g, member := a.sock.shard.groups.Get(name), false
 			if g != nil {
 				if at := a.sock.client.memberOf(g); at >= 0 {
 					member = true
@@ -557,7 +559,7 @@ func (w *world) checkSeats() {
 	}
 	seats := 0
 	for i := range w.hub.addresses.stripes {
-		for a, n := range w.hub.addresses.stripes[i].taken.m {
+		for a, n := range w.hub.addresses.stripes[i].taken.All() {
 			w.must(n == want[a], "address %x: %d seats are taken, %d clients have one", a, n, want[a])
 			seats++
 		}

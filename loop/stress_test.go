@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"ringcast/loop/assert"
 	"ringcast/wsproto"
 )
 
@@ -16,7 +17,7 @@ import (
 func TestNothingStaysBehindWhenLoopsMeetInFullLanes(t *testing.T) {
 	const loops, clients, patience = 3, 40, 30 * time.Second
 	rounds := 4000
-	if invariants {
+	if assert.On {
 		rounds = 200
 	}
 	b := defaultBounds()

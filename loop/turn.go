@@ -1,6 +1,10 @@
 package loop
 
-import "math/bits"
+import (
+	"math/bits"
+
+	"ringcast/loop/assert"
+)
 
 // turn does what has gathered, in one order:
 //
@@ -37,7 +41,7 @@ func (s *shard) act(mayPass bool) {
 			break
 		}
 	}
-	assert(len(s.doomed) == 0 && len(s.dead) == 0, "shard: a turn ended with clients unburied")
+	assert.That(len(s.doomed) == 0 && len(s.dead) == 0, "shard: a turn ended with clients unburied")
 	show(&s.count.parkedBytes, s.parkedBytes)
 	show(&s.count.gatheredBytes, s.gathered)
 }

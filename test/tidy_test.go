@@ -39,7 +39,10 @@ var imports = []struct {
 		"is seen through it"},
 	{"api", []string{"loop"}, "HTTP is one way in among others: it knows the hub, no other way in, and no operator"},
 	{"bus", []string{"loop"}, "the bus is one way in among others: it knows the hub, no other way in, and no operator"},
-	{"loop", []string{"wsproto"}, "the loops serve whoever asks; what they imported of their users they would wait for"},
+	{"loop", []string{"loop/assert", "loop/shrink", "wsproto"}, "the loops serve whoever asks; what they imported of their " +
+		"users they would wait for"},
+	{"loop/assert", nil, "an assertion is about whoever makes it"},
+	{"loop/shrink", nil, "a map knows nothing of what it keeps"},
 	{"bench", []string{"bench/ceiling", "bench/report"}, "an adversary does not share its victim's head: it measures from outside"},
 	{"bench/ceiling", nil, "what the machine can do must not depend on how anything of ours does it"},
 	{"bench/report", nil, "a figure must be readable and judged without what measured it"},
