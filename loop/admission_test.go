@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
-	"sync"
 	"testing"
-	"time"
+
+	"ringcast/loop/door"
 )
 
 func addr(text string) netip.Addr { return netip.MustParseAddr(text) }
@@ -37,16 +37,11 @@ func (c *stageConn) goAway() { c.shard.closed(c.client) }
 
 // seats is how many are counted of how many addresses.
 func (h *Hub) seats() (taken, addresses int) {
-	for i := range h.addresses.stripes {
-		s := &h.addresses.stripes[i]
-		s.mu.Lock()
-		for _, n := range s.taken.All() {
-			taken += int(n)
-			addresses++
-		}
-		s.mu.Unlock()
+	seats := h.addresses.Seats()
+	for _, n := range seats {
+		taken += n
 	}
-	return taken, addresses
+	return taken, len(seats)
 }
 
 func (st *stage) checkSeats(t *testing.T, when string, want int) {
@@ -60,27 +55,8 @@ func requestWith(lines string) string {
 	return strings.TrimSuffix(simRequest, "\r\n") + lines + "\r\n"
 }
 
-func TestAddressesAreCountedAsOneByIPv4AndBy64(t *testing.T) {
-	for _, test := range []struct {
-		a, b string
-		same bool
-	}{
-		{"192.0.2.1", "192.0.2.1", true},
-		{"192.0.2.1", "::ffff:192.0.2.1", true},
-		{"192.0.2.1", "192.0.2.2", false},
-		{"2001:db8:0:1::5", "2001:db8:0:1:ffff::6", true},
-		{"2001:db8:0:1::5", "2001:db8:0:2::5", false},
-		{"0.0.0.0", "::", false},
-		{"0.0.0.1", "::1", false},
-	} {
-		if got := addressOf(addr(test.a)) == addressOf(addr(test.b)); got != test.same {
-			t.Errorf("%s and %s: counted as one: got %v, want %v", test.a, test.b, got, test.same)
-		}
-	}
-}
-
 func TestAnAddressHasSoManyConnectionsOnAllLoops(t *testing.T) {
-	st := newStage(3, func(b *bounds) { b.clientsPerAddress = 3 })
+	st := newStage(3, func(b *bounds) { b.addresses.PerAddress = 3 })
 	var in []*stageConn
 	for loop := range 3 {
 		in = append(in, st.come(loop, "192.0.2.1"))
@@ -102,7 +78,7 @@ func TestAnAddressHasSoManyConnectionsOnAllLoops(t *testing.T) {
 
 // Every road out gives the seat back, once.
 func TestASeatIsGivenBackOnEveryRoadOut(t *testing.T) {
-	st := newStage(1, func(b *bounds) { b.clientsPerAddress, b.handshakes, b.handshakeTicks, b.closeTicks = 100, 20, 10, 5 })
+	st := newStage(1, func(b *bounds) { b.addresses.PerAddress, b.handshakes, b.handshakeTicks, b.closeTicks = 100, 20, 10, 5 })
 	roads := map[string]func(c *stageConn){
 		"gone before a word":       func(c *stageConn) { c.goAway() },
 		"gone in the handshake":    func(c *stageConn) { c.send("GET "); c.goAway() },
@@ -146,7 +122,7 @@ func TestSeatsStayExactWhileTheBoundIsSwitchedOnAndOff(t *testing.T) {
 	st := newStage(2, nil)
 	limit := func(most int) {
 		b := *st.hub.bounds.Load()
-		b.clientsPerAddress = most
+		b.addresses.PerAddress = most
 		for _, s := range st.hub.shards {
 			s.adopt(&b)
 		}
@@ -179,8 +155,8 @@ func TestSeatsStayExactWhileTheBoundIsSwitchedOnAndOff(t *testing.T) {
 func TestBehindATrustedProxyTheNamedAddressIsCounted(t *testing.T) {
 	const v1 = "PROXY TCP4 %s 10.0.0.1 1000 80\r\n"
 	st := newStage(1, func(b *bounds) {
-		b.clientsPerAddress, b.proxyProtocol = 1, true
-		b.proxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+		b.addresses.PerAddress, b.addresses.ProxyProtocol = 1, true
+		b.addresses.Proxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 	})
 	enter := func(head string) *stageConn {
 		c := st.come(0, "10.0.0.1")
@@ -203,8 +179,8 @@ func TestBehindATrustedProxyTheNamedAddressIsCounted(t *testing.T) {
 		if test.remote != "" && c.client.remote() != test.remote {
 			t.Errorf("%s: remote: got %q, want %q", test.what, c.client.remote(), test.remote)
 		}
-		if strings.HasPrefix(test.what, "nobody") && c.client.source().named.IsValid() {
-			t.Errorf("%s: got %v as its name, want none", test.what, c.client.source().named)
+		if strings.HasPrefix(test.what, "nobody") && c.client.source().Named().IsValid() {
+			t.Errorf("%s: got %v as its name, want none", test.what, c.client.source().Named())
 		}
 	}
 	direct := st.come(0, "192.0.2.9")
@@ -219,39 +195,10 @@ func TestBehindATrustedProxyTheNamedAddressIsCounted(t *testing.T) {
 	}
 }
 
-func TestForwardedForIsReadFromTheRightAsFarAsItIsTrusted(t *testing.T) {
-	b := defaultBounds()
-	b.proxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8:f::/48")}
-	for list, want := range map[string]string{
-		"":                                      "invalid AddrPort",
-		"192.0.2.1":                             "192.0.2.1:0",
-		"198.51.100.7, 192.0.2.1":               "192.0.2.1:0",
-		"192.0.2.1, 10.1.2.3,10.0.0.9":          "192.0.2.1:0",
-		"192.0.2.1,\t2001:db8:f::1 ,":           "192.0.2.1:0",
-		"10.0.0.3, 10.0.0.2":                    "10.0.0.3:0",
-		"nonsense, 192.0.2.1":                   "192.0.2.1:0",
-		"192.0.2.1, nonsense":                   "invalid AddrPort",
-		"192.0.2.1, nonsense, 10.0.0.1":         "invalid AddrPort",
-		"unknown":                               "invalid AddrPort",
-		"fe80::1%eth0":                          "invalid AddrPort",
-		"192.0.2.1:1234":                        "192.0.2.1:1234",
-		"[2001:db8::5]:1234":                    "[2001:db8::5]:1234",
-		"[2001:db8::5]":                         "[2001:db8::5]:0",
-		"2001:db8::5":                           "[2001:db8::5]:0",
-		"::ffff:192.0.2.1":                      "192.0.2.1:0",
-		"192.0.2.1, ::ffff:10.0.0.1":            "192.0.2.1:0",
-		strings.Repeat("10.0.0.1,", 4000) + ",": "10.0.0.1:0",
-	} {
-		if got := b.forwarded(list).String(); got != want {
-			t.Errorf("%.60q: got %s, want %s", list, got, want)
-		}
-	}
-}
-
 func TestForwardedForOfWhoIsNotTrustedIsNotBelieved(t *testing.T) {
 	st := newStage(1, func(b *bounds) {
-		b.clientsPerAddress = 2
-		b.proxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+		b.addresses.PerAddress = 2
+		b.addresses.Proxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 	})
 	for range 2 {
 		c := st.come(0, "192.0.2.1")
@@ -355,50 +302,6 @@ func TestClientsThatAreLateTogetherAreEndedInSlices(t *testing.T) {
 	}
 }
 
-func TestHandshakesArePaced(t *testing.T) {
-	var p pace
-	const second = int64(time.Second)
-	admitted := func(from, to, every int64, perSecond int) (n int) {
-		for now := from; now < to; now += every {
-			if p.allow(now, perSecond) {
-				n++
-			}
-		}
-		return n
-	}
-	if got := admitted(0, second, 10_000, 1000); got < 1000 || got > 1101 {
-		t.Errorf("a storm of a second at 1,000 a second: got %d, want 1,000 and a burst of 100", got)
-	}
-	if got := admitted(5*second, 5*second+1, 1, 1000); got != 1 {
-		t.Errorf("after a pause: got %d, want 1", got)
-	}
-	p = pace{}
-	if got := admitted(0, 10*second, second/10, 1); got != 10 {
-		t.Errorf("ten seconds at one a second: got %d, want 10", got)
-	}
-	p = pace{}
-	var all sync.WaitGroup
-	var mu sync.Mutex
-	sum := 0
-	for range 4 { // loops at once
-		all.Go(func() {
-			n := 0
-			for range 1000 {
-				if p.allow(0, 1000) {
-					n++
-				}
-			}
-			mu.Lock()
-			sum += n
-			mu.Unlock()
-		})
-	}
-	all.Wait()
-	if sum != 100 {
-		t.Errorf("at one moment on several loops: got %d, want the burst of 100", sum)
-	}
-}
-
 func TestWhoComesInAStormIsToldToComeAgainAtARandomTime(t *testing.T) {
 	st := newStage(1, func(b *bounds) { b.handshakesPerSecond = 20 })
 	st.busy = true
@@ -474,5 +377,32 @@ func TestWhoCameUnderAnotherHandshakeTimeoutMakesRoomByItsAge(t *testing.T) {
 				t.Errorf("timeout now %d ticks, number %d: cut: got %v, want %v", timeout, i, silent[i].closed, gone)
 			}
 		}
+	}
+}
+
+func TestAPageOfAnotherOriginIsToldSoAndCounted(t *testing.T) {
+	origins, _ := door.ReadOrigins([]string{"https://example.org"})
+	st := newStage(1, func(b *bounds) { b.origins = origins })
+	for lines, want := range map[string]string{
+		"Origin: https://example.org\r\n":  " 101 ",
+		"":                                 " 101 ",
+		"Origin: https://evil.example\r\n": " 403 ",
+		"Origin: <script>\"\x80\r\n":       `"<script>\"\x80"`,
+	} {
+		c := st.come(0, "192.0.2.1")
+		c.send(requestWith(lines))
+		c.heard(t, want)
+	}
+	page := st.come(0, "192.0.2.1")
+	page.send("GET /healthz HTTP/1.1\r\nHost: a\r\nOrigin: https://evil.example\r\n\r\n")
+	page.heard(t, " 200 ")
+	total := st.hub.Snapshot().Total()
+	if total.Handshakes["origin"] != 2 || total.BadHandshakes != 2 || total.Clients != 2 {
+		t.Errorf("got %v, bad %d, clients %d, want 2 of wrong origin and 2 clients", total.Handshakes, total.BadHandshakes, total.Clients)
+	}
+	long := st.come(0, "192.0.2.1")
+	long.send(requestWith("Origin: " + strings.Repeat("x", 1000) + "\r\n"))
+	if len(long.out) == 0 || len(long.out) > 600 {
+		t.Errorf("the answer to an origin of 1,000 bytes: got %d bytes", len(long.out))
 	}
 }

@@ -3,6 +3,7 @@ package loop
 import (
 	"unsafe"
 
+	"ringcast/loop/door"
 	"ringcast/wsproto"
 )
 
@@ -29,15 +30,14 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 		data = c.extra.head
 	}
 	from := c.source()
-	if from != nil && from.awaits {
+	if from.AwaitsProxy() {
 		client, n, err := wsproto.ReadProxy(data)
 		if err != nil {
 			s.reject(c, err)
 			return nil
 		}
 		if n > 0 {
-			from.awaits, from.told = false, true
-			if !s.name(from, client) {
+			if !s.hub.addresses.Proxied(from, client, &s.bounds.addresses) {
 				s.turnAway(c, awayAddress, wsproto.RejectProxied)
 				return nil
 			}
@@ -48,7 +48,7 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 	}
 	var req wsproto.Request
 	n := 0
-	if from == nil || !from.awaits {
+	if !from.AwaitsProxy() {
 		var err error
 		if req, n, err = wsproto.ReadRequest(data, s.bounds.handshakeBytes); err != nil {
 			s.reject(c, err)
@@ -75,16 +75,16 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 		s.turnAway(c, awayStopping, wsproto.RejectStopping)
 		return nil
 	}
-	if !s.bounds.allows(req.Origin) {
+	if !s.bounds.origins.Allow(req.Origin) {
 		count(&s.count.handshakes, handshakeOrigin)
 		s.answerRejection(c, wsproto.RejectOrigin(req.Origin))
 		return nil
 	}
-	if from != nil && from.trusted && !s.forwarded(from, req.ForwardedFor) {
+	if !s.hub.addresses.Forwarded(from, req.ForwardedFor, &s.bounds.addresses) {
 		s.turnAway(c, awayAddress, wsproto.RejectProxied)
 		return nil
 	}
-	if rate := s.bounds.handshakesPerSecond; rate > 0 && !s.hub.handshakes.allow(s.env.now(), rate) {
+	if rate := s.bounds.handshakesPerSecond; rate > 0 && !s.hub.handshakes.Allow(s.env.now(), rate) {
 		s.turnAway(c, awayRate, wsproto.RejectRate)
 		return nil
 	}
@@ -101,7 +101,7 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 func (s *shard) turnAway(c *client, why turnedAway, r *wsproto.Rejection) {
 	count(&s.count.handshakes, handshakeAway)
 	count(&s.count.refusedClients, why)
-	s.answerRejection(c, r.After(retryAfter()))
+	s.answerRejection(c, r.After(door.RetryAfter()))
 }
 
 // reject answers a head that is wrong.

@@ -1,6 +1,9 @@
 package loop
 
-import "ringcast/wsproto"
+import (
+	"ringcast/loop/door"
+	"ringcast/wsproto"
+)
 
 // This file is everything that happens because time passes. Time is a number of ticks that the hub counts; a server
 // that was stopped by SIGSTOP for an hour has aged by nothing, so its clients are not all dead when it goes on.
@@ -152,7 +155,7 @@ func (s *shard) closeSlice() {
 			s.close(c, wsproto.CloseGoingAway, "the server is stopping")
 		case stateHandshake:
 			// No waiting for its end: what it has sent was read, and a browser's spare connection never says a word.
-			s.answerHTTP(c, wsproto.RejectStopping.After(retryAfter()).AppendTo(nil))
+			s.answerHTTP(c, wsproto.RejectStopping.After(door.RetryAfter()).AppendTo(nil))
 			s.doom(c)
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync/atomic"
 	"time"
+
+	"ringcast/loop/door"
 )
 
 // Hub is the table of shards and the lanes between them: what a group message passes through between two sockets. It
@@ -25,8 +27,8 @@ type Hub struct {
 	connections  atomic.Int64         // admitted and not gone
 	clientsMax   atomic.Int64
 	descriptors  atomic.Int64 // that connections may have
-	addresses    *addresses
-	handshakes   pace
+	addresses    *door.Addresses
+	handshakes   door.Pace
 	acceptFails  atomic.Uint64
 	acceptFailed atomic.Int64 // when the last one was, Unix seconds; 0: never
 	census       census
@@ -53,7 +55,7 @@ func newHub(loops int, b bounds, page []byte) *Hub {
 	h := &Hub{shards: make([]*shard, loops), page: page, hash: newHomeHash(),
 		ended:   make(chan struct{}),
 		drained: make(chan struct{}, 1), started: time.Now()}
-	h.addresses = newAddresses()
+	h.addresses = door.NewAddresses()
 	h.bounds.Store(&b)
 	h.outboxesMax.Store(b.outboxesMax())
 	bells := make([]*bell, loops)

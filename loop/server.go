@@ -14,6 +14,7 @@ import (
 	gneterrors "github.com/panjf2000/gnet/v2/pkg/errors"
 	"golang.org/x/sys/unix"
 
+	"ringcast/loop/door"
 	"ringcast/wsproto"
 )
 
@@ -346,7 +347,7 @@ var (
 )
 
 // answers are one answer with every number of seconds to try again after.
-type answers [retrySecondsMax][]byte
+type answers [door.RetrySecondsMax][]byte
 
 func spread(r *wsproto.Rejection) (a answers) {
 	for i := range a {
@@ -356,4 +357,4 @@ func spread(r *wsproto.Rejection) (a answers) {
 }
 
 // any is one of them at random.
-func (a *answers) any() []byte { return a[retryAfter()-1] }
+func (a *answers) any() []byte { return a[door.RetryAfter()-1] }

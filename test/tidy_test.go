@@ -39,8 +39,10 @@ var imports = []struct {
 		"is seen through it"},
 	{"api", []string{"loop"}, "HTTP is one way in among others: it knows the hub, no other way in, and no operator"},
 	{"bus", []string{"loop"}, "the bus is one way in among others: it knows the hub, no other way in, and no operator"},
-	{"loop", []string{"loop/assert", "loop/shrink", "wsproto"}, "the loops serve whoever asks; what they imported of their " +
+	{"loop", []string{"loop/assert", "loop/door", "loop/shrink", "wsproto"}, "the loops serve whoever asks; what they imported of their " +
 		"users they would wait for"},
+	{"loop/door", []string{"loop/assert", "loop/shrink"}, "who may come in is judged by addresses, text and time: what knew a client " +
+		"could not be asked before there is one"},
 	{"loop/assert", nil, "an assertion is about whoever makes it"},
 	{"loop/shrink", nil, "a map knows nothing of what it keeps"},
 	{"bench", []string{"bench/ceiling", "bench/report"}, "an adversary does not share its victim's head: it measures from outside"},
