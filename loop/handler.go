@@ -9,7 +9,6 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -35,15 +34,13 @@ type handler struct {
 	engine gnet.Engine
 
 	// Any goroutine.
-	booted       chan struct{} // closed when the listener is up
-	acceptFailed chan struct{} // a token after each failed accept
-	open         atomic.Bool   // all shards are bound: clients are let in
+	booted chan struct{} // closed when the listener is up
+	open   atomic.Bool   // all shards are bound: clients are let in
 
 	mu    sync.Mutex
 	loops []boundLoop        // by shard index, in the order in which they were seen
 	early map[gnet.Conn]bool // came before open; their bytes wait in gnet
 	saw   chan struct{}      // a token when a loop was seen
-	queue int                // the listening socket, by which the kernel's accept queue is reached; -1: none
 }
 
 // boundLoop is a gnet loop and the kick by which its shard yields to itself.
@@ -60,11 +57,9 @@ type kickEnd struct{ shard *shard }
 func newHandler(h *Hub, log *slog.Logger) *handler {
 	return &handler{
 		hub: h, log: log,
-		booted:       make(chan struct{}),
-		acceptFailed: make(chan struct{}, 1),
-		saw:          make(chan struct{}, 1),
-		early:        map[gnet.Conn]bool{},
-		queue:        -1,
+		booted: make(chan struct{}),
+		saw:    make(chan struct{}, 1),
+		early:  map[gnet.Conn]bool{},
 	}
 }
 
@@ -265,9 +260,8 @@ func (h *handler) shardOf(loop gnet.EventLoop) *shard {
 	panic("ringcast: a connection opened on a loop that no shard is bound to")
 }
 
-// closeDescriptors closes what is ours: the ends of the kicks, and our hold on the listening socket, without which its
-// port would stay taken.
-func (h *handler) closeDescriptors() {
+// closeKicks closes our ends of the kicks.
+func (h *handler) closeKicks() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for i := range h.loops {
@@ -275,10 +269,6 @@ func (h *handler) closeDescriptors() {
 			_ = unix.Close(h.loops[i].kick)
 			h.loops[i].kick = -1
 		}
-	}
-	if h.queue >= 0 {
-		_ = unix.Close(h.queue)
-		h.queue = -1
 	}
 }
 
@@ -335,60 +325,13 @@ func (h *handler) env(i int, portable bool) env {
 	return r
 }
 
-// listener takes hold of the listening socket, and says where it really listens.
-func (h *handler) listener() (net.Addr, error) {
-	fd, err := h.engine.Dup()
-	if err != nil {
-		return nil, err
-	}
-	h.mu.Lock()
-	h.queue = fd
-	h.mu.Unlock()
-	if err := limitUnsent(fd); err != nil {
-		return nil, fmt.Errorf("bound on the kernel's send buffers: %w", err)
-	}
-	sa, err := unix.Getsockname(fd)
-	switch sa := sa.(type) {
-	case *unix.SockaddrInet4:
-		return &net.TCPAddr{IP: sa.Addr[:], Port: sa.Port}, nil
-	case *unix.SockaddrInet6:
-		return &net.TCPAddr{IP: sa.Addr[:], Port: sa.Port}, nil
-	}
-	return nil, fmt.Errorf("address of the listener: %w", err)
-}
-
-// keepAlive has the kernel look after connections, by settings of the listening socket that those accepted from it
-// inherit. gnet's own option for it would hide why listening failed. A connection that was made before goes without; the
-// heartbeat finds its end too.
-func (h *handler) keepAlive(idle, untaken time.Duration) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return setKeepAlive(h.queue, idle, untaken)
-}
-
-// refuseOne takes one connection off the kernel's accept queue, tells it 503 and closes it.
-func (h *handler) refuseOne() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.queue < 0 {
-		return
-	}
-	fd, _, err := unix.Accept(h.queue) // the listener does not block
-	if err != nil {
-		return
-	}
-	count(&h.hub.shards[0].count.refusedClients, awayClients)
-	_, _ = unix.Write(fd, busyAnswers.any())
-	_ = unix.Close(fd)
-}
-
 // engineStop asks the engine to end. gnet's Stop looks only every 500 ms whether it has; who wants to know waits for
 // Run to return instead.
 func (h *handler) engineStop() {
 	go func() { _ = h.engine.Stop(context.Background()) }()
 }
 
-// gnet's log. Failed accepts are told from the rest by their text, the only sign of them that gnet gives.
+// gnet's log.
 
 // Debugf is part of gnet's logger.
 func (h *handler) Debugf(format string, args ...any) {
@@ -408,19 +351,11 @@ func (h *handler) Warnf(format string, args ...any) {
 
 // Errorf is part of gnet's logger, and the one place where a failed accept shows.
 func (h *handler) Errorf(format string, args ...any) {
-	if !strings.HasPrefix(format, "Accept() failed") {
-		h.log.Error("gnet: " + fmt.Sprintf(format, args...))
+	if isAcceptFailure(format) {
+		h.hub.accepts.note(h.log, fmt.Sprint(args...))
 		return
 	}
-	h.hub.acceptFails.Add(1)
-	select {
-	case h.acceptFailed <- struct{}{}:
-	default:
-	}
-	if now := time.Now().Unix(); h.hub.acceptFailed.Swap(now) != now { // so it is logged once a second
-		h.log.Warn("accept failed and will be tried again; raise the limit of open files if this goes on",
-			"reason", fmt.Sprint(args...), "failed", h.hub.acceptFails.Load())
-	}
+	h.log.Error("gnet: " + fmt.Sprintf(format, args...))
 }
 
 // Fatalf is part of gnet's logger; gnet does not call it.

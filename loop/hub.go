@@ -19,27 +19,26 @@ type Hub struct {
 	echo   bool   // messages are sent back, not read as commands
 
 	// Any goroutine.
-	bounds       atomic.Pointer[bounds] // loops have copies of the pointer, see Apply
-	ports        [portsMax]atomic.Pointer[Port]
-	portCount    atomic.Int32
-	feed         atomic.Pointer[Feed] // nil: none
-	clock        atomic.Uint32        // ticks since the start
-	connections  atomic.Int64         // admitted and not gone
-	clientsMax   atomic.Int64
-	descriptors  atomic.Int64 // that connections may have
-	addresses    *door.Addresses
-	handshakes   door.Pace
-	acceptFails  atomic.Uint64
-	acceptFailed atomic.Int64 // when the last one was, Unix seconds; 0: never
-	census       census
-	stopping     atomic.Bool
-	drained      chan struct{} // gets a token when the last connection goes
-	ended        chan struct{} // closed when no loop runs any more
-	pressure     atomic.Uint32 // of memory: a pressure
-	outboxesMax  atomic.Int64  // what outboxes may be at this moment
-	memory       memory
-	deaf         atomic.Bool // no loop must be woken any more
-	started      time.Time
+	bounds      atomic.Pointer[bounds] // loops have copies of the pointer, see Apply
+	ports       [portsMax]atomic.Pointer[Port]
+	portCount   atomic.Int32
+	feed        atomic.Pointer[Feed] // nil: none
+	clock       atomic.Uint32        // ticks since the start
+	connections atomic.Int64         // admitted and not gone
+	clientsMax  atomic.Int64
+	descriptors atomic.Int64 // that connections may have
+	addresses   *door.Addresses
+	handshakes  door.Pace
+	accepts     acceptFailures
+	census      census
+	stopping    atomic.Bool
+	drained     chan struct{} // gets a token when the last connection goes
+	ended       chan struct{} // closed when no loop runs any more
+	pressure    atomic.Uint32 // of memory: a pressure
+	outboxesMax atomic.Int64  // what outboxes may be at this moment
+	memory      memory
+	deaf        atomic.Bool // no loop must be woken any more
+	started     time.Time
 
 	// Any goroutine: sums that change with every write to who is behind, and every piece of a message. What stands above is
 	// looked at with every publish and turn.
@@ -53,7 +52,7 @@ type Hub struct {
 // newHub makes loops shards and all their lanes. The shards' rims are the caller's to fill.
 func newHub(loops int, b bounds, page []byte) *Hub {
 	h := &Hub{shards: make([]*shard, loops), page: page, hash: newHomeHash(),
-		ended:   make(chan struct{}),
+		accepts: newAcceptFailures(), ended: make(chan struct{}),
 		drained: make(chan struct{}, 1), started: time.Now()}
 	h.addresses = door.NewAddresses()
 	h.bounds.Store(&b)
@@ -143,11 +142,9 @@ func (h *Hub) Snapshot() Snapshot {
 	snap := Snapshot{
 		Started:      h.started,
 		ClientsMax:   int(h.clientsMax.Load()),
-		AcceptErrors: h.acceptFails.Load(),
+		AcceptErrors: h.accepts.total.Load(),
+		AcceptFailed: h.accepts.last(),
 		Stopping:     h.stopping.Load(),
-	}
-	if at := h.acceptFailed.Load(); at != 0 {
-		snap.AcceptFailed = time.Unix(at, 0)
 	}
 	snap.MemoryLimit, snap.MemoryUsed = h.bounds.Load().memoryBytes, h.memory.used.Load()
 	snap.MemoryPressure = pressureNames[h.pressure.Load()]

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
-	gneterrors "github.com/panjf2000/gnet/v2/pkg/errors"
 	"golang.org/x/sys/unix"
 
 	"ringcast/loop/door"
@@ -36,13 +35,13 @@ const LoopsMax = 64
 
 // Server is a hub behind a listener: gnet's engine with one shard on each of its loops.
 type Server struct {
-	hub     *Hub
-	handler *handler
-	log     *slog.Logger
-	addr    net.Addr
-	stop    sync.Once
-	done    chan struct{} // closed when the engine has ended
-	err     error         // why, if nobody asked; set before done is closed
+	hub      *Hub
+	handler  *handler
+	listener listener
+	log      *slog.Logger
+	stop     sync.Once
+	done     chan struct{} // closed when the engine has ended
+	err      error         // why, if nobody asked; set before done is closed
 }
 
 func (cfg *Config) fill() error {
@@ -74,7 +73,7 @@ func Start(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	limitGo(cfg.MemoryMax)
-	s := &Server{hub: newHub(cfg.Loops, *cfg.bounds(), cfg.Page), log: cfg.Log, done: make(chan struct{})}
+	s := &Server{hub: newHub(cfg.Loops, *cfg.bounds(), cfg.Page), listener: listener{fd: -1}, log: cfg.Log, done: make(chan struct{})}
 	s.handler = newHandler(s.hub, cfg.Log)
 	s.hub.echo = cfg.Echo
 	for i, shard := range s.hub.shards {
@@ -133,13 +132,16 @@ func gnetAddress(listen string) (string, error) {
 // itself until it has seen a connection open on each; they are handed out in turn, so that takes as many dials as there
 // are loops.
 func (s *Server) boot(cfg Config) error {
-	var err error
-	if s.addr, err = s.handler.listener(); err != nil {
+	fd, err := s.handler.engine.Dup()
+	if err != nil {
 		return err
 	}
-	s.hub.local = s.addr.String()
-	if err := s.handler.keepAlive(cfg.TCPKeepAlive, cfg.TCPUserTimeout); err != nil {
-		return fmt.Errorf("kernel settings of connections: %w", err)
+	if err := s.listener.adopt(fd); err != nil {
+		return err
+	}
+	s.hub.local = s.listener.addr.String()
+	if err := s.listener.keepAlive(cfg.TCPKeepAlive, cfg.TCPUserTimeout); err != nil {
+		return err
 	}
 	if _, err := clientsMax(); err != nil { // the dials below would fail too, and not say why
 		return err
@@ -171,24 +173,13 @@ const bootTimeout = 10 * time.Second
 
 // dialSelf opens a connection to the own listener and ends it.
 func (s *Server) dialSelf() error {
-	to := *s.addr.(*net.TCPAddr)
-	if to.IP.IsUnspecified() {
-		if to.IP.To4() != nil {
-			to.IP = net.IPv4(127, 0, 0, 1)
-		} else {
-			to.IP = net.IPv6loopback
-		}
-	}
-	c, err := net.DialTimeout("tcp", to.String(), dialTimeout)
+	c, err := s.listener.dial()
 	if err != nil {
 		return err
 	}
 	s.handler.waitSeen(10 * time.Millisecond)
 	return c.Close()
 }
-
-// dialTimeout: the way to oneself is short; it takes time only when the accept queue is full.
-const dialTimeout = 500 * time.Millisecond
 
 // clientsMax is the bound on connections that nobody can raise: the descriptors that this process may still open, less a reserve. Out of
 // descriptors, everything fails: accepts, logs, the operator's socket.
@@ -230,46 +221,8 @@ func (s *Server) keepTime() {
 	}
 }
 
-// A failed accept must not end the server. In gnet it does: accept errors, of which EMFILE is the common one, end the
-// poller by being errors.Is-equal to gnet's ErrAcceptSocket. An error whose type cannot be compared equals nothing, not
-// even itself, so with this one in its place the poller goes on. Admission alone cannot keep EMFILE away: the accepting
-// goroutine takes a whole burst before any loop sees the first of it.
-//
-// gnet's listener is edge-triggered, so what was left in the accept queue is taken only when something new arrives;
-// keepAccepting sees to that. And nothing arrives in a queue that is full: then one must be taken out by hand.
-func init() { gneterrors.ErrAcceptSocket = acceptError{} }
-
-type acceptError struct{ _ []struct{} }
-
-func (acceptError) Error() string { return "accept failed" }
-
-// keepAccepting knocks at the own listener after a failed accept, until a knock gets through. A knock that does not
-// finds the queue full, or no descriptor free.
-func (s *Server) keepAccepting() {
-	for {
-		select {
-		case <-s.handler.acceptFailed:
-		case <-s.done:
-			return
-		}
-		for knocked := false; !knocked; {
-			select {
-			case <-time.After(acceptRetry):
-				if knocked = s.dialSelf() == nil; !knocked {
-					s.handler.refuseOne()
-				}
-			case <-s.done:
-				return
-			}
-		}
-	}
-}
-
-// acceptRetry is long enough for the loops to close what admission refused, short for who waits in the backlog.
-const acceptRetry = 50 * time.Millisecond
-
 // Addr is the address that the server listens on, with the real port where 0 was asked for.
-func (s *Server) Addr() net.Addr { return s.addr }
+func (s *Server) Addr() net.Addr { return s.listener.addr }
 
 // Hub is the server's hub, for ports, snapshots and lists of clients.
 func (s *Server) Hub() *Hub { return s.hub }
@@ -333,7 +286,8 @@ func (s *Server) ended(err error) {
 	}
 	s.err = err
 	s.hub.deaf.Store(true)
-	s.handler.closeDescriptors()
+	s.handler.closeKicks()
+	s.listener.close()
 	close(s.hub.ended)
 	close(s.done)
 }
