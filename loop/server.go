@@ -6,12 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"sync"
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
-	"golang.org/x/sys/unix"
 
 	"ringcast/loop/door"
 	"ringcast/wsproto"
@@ -128,85 +126,6 @@ func gnetAddress(listen string) (string, error) {
 	}
 }
 
-// boot binds every shard to its loop, and only then lets clients in. gnet has no list of its loops, so the server dials
-// itself until it has seen a connection open on each; they are handed out in turn, so that takes as many dials as there
-// are loops.
-func (s *Server) boot(cfg Config) error {
-	fd, err := s.handler.engine.Dup()
-	if err != nil {
-		return err
-	}
-	if err := s.listener.adopt(fd); err != nil {
-		return err
-	}
-	s.hub.local = s.listener.addr.String()
-	if err := s.listener.keepAlive(cfg.TCPKeepAlive, cfg.TCPUserTimeout); err != nil {
-		return err
-	}
-	if _, err := clientsMax(); err != nil { // the dials below would fail too, and not say why
-		return err
-	}
-	deadline := time.Now().Add(bootTimeout)
-	for !s.handler.seen() {
-		if time.Now().After(deadline) {
-			return errors.New("the event loops did not come up")
-		}
-		if err := s.dialSelf(); err != nil && !os.IsTimeout(err) { // on a busy machine a dial may take longer
-			return fmt.Errorf("the server cannot reach its own listener: %w", err)
-		}
-		s.handler.waitSeen(10 * time.Millisecond)
-	}
-	if err := s.handler.bindKicks(); err != nil {
-		return err
-	}
-	room, err := clientsMax()
-	if err != nil {
-		return err
-	}
-	s.hub.descriptors.Store(int64(room))
-	s.hub.limitConnections()
-	s.handler.letIn()
-	return nil
-}
-
-const bootTimeout = 10 * time.Second
-
-// dialSelf opens a connection to the own listener and ends it.
-func (s *Server) dialSelf() error {
-	c, err := s.listener.dial()
-	if err != nil {
-		return err
-	}
-	s.handler.waitSeen(10 * time.Millisecond)
-	return c.Close()
-}
-
-// clientsMax is the bound on connections that nobody can raise: the descriptors that this process may still open, less a reserve. Out of
-// descriptors, everything fails: accepts, logs, the operator's socket.
-func clientsMax() (int, error) {
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return 0, fmt.Errorf("descriptor limit: %w", err)
-	}
-	open, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		open, err = os.ReadDir("/dev/fd")
-	}
-	if err != nil {
-		return 0, fmt.Errorf("open descriptors: %w", err)
-	}
-	room := int(min(limit.Cur, 1<<30)) - len(open) - descriptorReserve
-	if room < 1 {
-		return 0, fmt.Errorf("the limit of %d open files leaves no room for clients: %d are open already and %d are kept "+
-			"in reserve; raise it (ulimit -n 65536) or run fewer loops", limit.Cur, len(open), descriptorReserve)
-	}
-	return room, nil
-}
-
-// descriptorReserve is kept for everything that is no client: 16 connections to the admin address, the control socket, log
-// files, name look-ups, and connections that are accepted only to be refused.
-const descriptorReserve = 32
-
 // keepTime counts ticks.
 func (s *Server) keepTime() {
 	ticker := time.NewTicker(tickPeriod)
@@ -286,7 +205,7 @@ func (s *Server) ended(err error) {
 	}
 	s.err = err
 	s.hub.deaf.Store(true)
-	s.handler.closeKicks()
+	s.handler.loops.close()
 	s.listener.close()
 	close(s.hub.ended)
 	close(s.done)

@@ -59,8 +59,8 @@ var confined = []struct {
 	where []string // files, or folders with a slash at the end
 	why   string
 }{
-	{gnet, []string{"loop/server.go", "loop/handler.go", "loop/accept.go"}, "everything else must run on fake sockets in " +
-		"the simulation, and a change of the event library must be a change of few files"},
+	{gnet, []string{"loop/server.go", "loop/boot.go", "loop/handler.go", "loop/accept.go"}, "everything else must run on fake " +
+		"sockets in the simulation, and a change of the event library must be a change of few files"},
 	{gobwas, []string{"wsproto/", "bench/"}, "one place decides what is a good frame; the adversary decides for itself"},
 	{"github.com/alecthomas/kong", []string{"cli/", "bench/"}, "flags are the operator's side"},
 	{"github.com/chromedp/", nil, "a browser is for tests"},
