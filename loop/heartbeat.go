@@ -1,9 +1,6 @@
 package loop
 
-import (
-	"ringcast/loop/door"
-	"ringcast/wsproto"
-)
+import "ringcast/wsproto"
 
 // This file is everything that happens because time passes. Time is a number of ticks that the hub counts; a server
 // that was stopped by SIGSTOP for an hour has aged by nothing, so its clients are not all dead when it goes on.
@@ -76,7 +73,7 @@ func (s *shard) deadlines() {
 			}
 		case stateClosing:
 			switch {
-			case late && s.stopping && !s.caughtUp(c):
+			case late && s.stop.begun && !s.caughtUp(c):
 				d.tick = s.tick + s.bounds.closeTicks // how long a stop waits for its last bytes is up to who stops
 			case late:
 				s.count.endsCut.Add(1)
@@ -141,28 +138,6 @@ const (
 	heartbeatSlices = 5     // ticks in which the whole table is scanned once
 	pingsPerTickMax = 2_000 // per loop: a million clients that connected together are no burst of pings
 )
-
-// closeSlice closes the next clients of a server that stops: not all at once, so that what is accepted can still go
-// out between the slices.
-func (s *shard) closeSlice() {
-	for n := 0; n < closesPerTurn && s.closeAt > 0; n++ {
-		s.closeAt--
-		if s.closeAt >= len(s.clients) {
-			continue
-		}
-		switch c := s.clients[s.closeAt]; c.state {
-		case stateOpen:
-			s.close(c, wsproto.CloseGoingAway, "the server is stopping")
-		case stateHandshake:
-			// No waiting for its end: what it has sent was read, and a browser's spare connection never says a word.
-			s.answerHTTP(c, wsproto.RejectStopping.After(door.RetryAfter()).AppendTo(nil))
-			s.doom(c)
-		}
-	}
-	if s.closeAt > 0 {
-		s.kick()
-	}
-}
 
 // closesPerTurn bounds closeSlice and deadlines.
 const closesPerTurn = 256

@@ -31,13 +31,10 @@ type Hub struct {
 	handshakes  door.Pace
 	accepts     acceptFailures
 	census      census
-	stopping    atomic.Bool
-	drained     chan struct{} // gets a token when the last connection goes
-	ended       chan struct{} // closed when no loop runs any more
+	ending
 	pressure    atomic.Uint32 // of memory: a pressure
 	outboxesMax atomic.Int64  // what outboxes may be at this moment
 	memory      memory
-	deaf        atomic.Bool // no loop must be woken any more
 	started     time.Time
 
 	// Any goroutine: sums that change with every write to who is behind, and every piece of a message. What stands above is
@@ -52,8 +49,7 @@ type Hub struct {
 // newHub makes loops shards and all their lanes. The shards' rims are the caller's to fill.
 func newHub(loops int, b bounds, page []byte) *Hub {
 	h := &Hub{shards: make([]*shard, loops), page: page, hash: newHomeHash(),
-		accepts: newAcceptFailures(), ended: make(chan struct{}),
-		drained: make(chan struct{}, 1), started: time.Now()}
+		accepts: newAcceptFailures(), ending: newEnding(), started: time.Now()}
 	h.addresses = door.NewAddresses()
 	h.bounds.Store(&b)
 	h.outboxesMax.Store(b.outboxesMax())
@@ -197,50 +193,4 @@ func (s *shard) list() []ClientInfo {
 		infos = append(infos, info)
 	}
 	return infos
-}
-
-// settleDown waits until everything that was accepted has gone out to sockets: nothing in lanes, nothing parked,
-// nothing gathered, and nothing moved between two looks. New publishes must be refused by now.
-func (h *Hub) settleDown(ctx context.Context) error {
-	var before uint64
-	for quietLooks := 0; quietLooks < 2; {
-		var busy, moved atomic.Uint64
-		err := h.each(ctx, func(s *shard) {
-			busy.Add(uint64(s.parkedBytes + s.gathered + len(s.passes)))
-			moved.Add(s.count.published.Load() + s.count.passes.Load())
-		})
-		if err != nil {
-			return err
-		}
-		for _, r := range h.Snapshot().Loops {
-			busy.Add(uint64(r.LaneDepth))
-		}
-		if busy.Load() == 0 && moved.Load() == before {
-			quietLooks++
-		} else {
-			quietLooks = 0
-		}
-		before = moved.Load()
-		select {
-		case <-time.After(time.Millisecond):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return nil
-}
-
-// closeAll tells every client that the server stops, and waits until the last has gone.
-func (h *Hub) closeAll(ctx context.Context) error {
-	err := h.each(ctx, func(s *shard) { s.stopping, s.closeAt = true, len(s.clients) })
-	for err == nil && h.connections.Load() > 0 {
-		select {
-		case <-h.drained:
-		case <-ctx.Done():
-			err = ctx.Err()
-		case <-h.ended:
-			err = ErrStopping
-		}
-	}
-	return err
 }

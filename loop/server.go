@@ -1,7 +1,6 @@
 package loop
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -157,58 +156,6 @@ func (s *Server) Err() error {
 	default:
 		return nil
 	}
-}
-
-// Stop ends the server in good order: nothing new is accepted, what was accepted goes out, every client is closed with
-// 1001 and given until ctx is done to take its last bytes, then the engine ends. A second call waits for the first. The
-// error is ctx's when clients had to be cut.
-func (s *Server) Stop(ctx context.Context) error {
-	var err error
-	s.stop.Do(func() {
-		s.hub.stopping.Store(true)
-		for i := range s.hub.ports {
-			if p := s.hub.ports[i].Load(); p != nil {
-				p.quiesce() // whoever publishes now began before the store above
-			}
-		}
-		patience, cancel := halfOf(ctx)
-		_ = s.hub.settleDown(patience) // in vain only if loops are overloaded; clients are told all the same
-		cancel()
-		if err = s.hub.closeAll(ctx); s.hub.connections.Load() == 0 {
-			err = nil // all had gone, whatever became of ctx
-		}
-		s.hub.deaf.Store(true) // gnet closes its eventfds before it says so; nobody may write to them then
-		s.handler.engineStop()
-	})
-	<-s.done
-	return err
-}
-
-// halfOf is a context that ends after half of the time that ctx has left.
-func halfOf(ctx context.Context) (context.Context, context.CancelFunc) {
-	if deadline, ok := ctx.Deadline(); ok {
-		return context.WithTimeout(ctx, time.Until(deadline)/2)
-	}
-	return context.WithCancel(ctx)
-}
-
-// errEnded is what there is to say of an engine that ends without an error and without having been asked.
-var errEnded = errors.New("the event engine ended by itself")
-
-// ended notes that gnet.Run has returned, which nobody may miss.
-func (s *Server) ended(err error) {
-	if err == nil && !s.hub.stopping.Load() {
-		err = errEnded
-	}
-	if s.hub.stopping.Load() {
-		err = nil
-	}
-	s.err = err
-	s.hub.deaf.Store(true)
-	s.handler.loops.close()
-	s.listener.close()
-	close(s.hub.ended)
-	close(s.done)
 }
 
 // Answers to connections that are refused before they have said a word.

@@ -59,7 +59,6 @@ type shard struct {
 	kicked      bool   // a kick is under way: it, and no other callback, runs passes
 	deferred    bool   // that kick is for what was read since deferredAt and not acted upon, not for passes
 	resting     bool   // this turn makes no passes, or no more
-	stopping    bool   // close everybody, a slice per turn
 
 	// Loop only: clients that are slow, or have something unfinished.
 	slow        []slow
@@ -81,7 +80,9 @@ type shard struct {
 	enteredAt  int64  // beginning of this callback, if its turn is timed
 	timedTurn  bool   // this callback is one of the sample
 	accepted   uint64 // publishes that clients sent, of which a sample is timed
-	closeAt    int    // stopping: clients below this place are still to be closed
+
+	// Loop only: the end.
+	stop shardStop
 
 	// Loop only: memory kept for the next use.
 	parser  wsproto.CommandParser
