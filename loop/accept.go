@@ -94,6 +94,6 @@ func (s *Server) refuseOne() {
 		return
 	}
 	count(&s.hub.shards[0].count.refusedClients, awayClients)
-	_, _ = unix.Write(fd, busyAnswers.any())
+	_, _ = unix.Write(fd, awayClients.answers().any())
 	_ = unix.Close(fd)
 }

@@ -4,12 +4,59 @@ import (
 	"net/netip"
 
 	"ringcast/loop/door"
+	"ringcast/wsproto"
 )
 
-// This file is who may come in. A connection passes the bound on connections (hub.go), then that of its address, at once or
-// when a proxy has named it; then it has a time to send its request in, and while too many are at that, those that take
-// longest must go; then its origin is looked at, and last whether too many have come in this moment. What needs no client
-// to judge is package door's.
+// This file is who may come in. A connection passes the bound on connections, then that of its address, at once or when a
+// proxy has named it; then (handshake.go) it has a time to send its request in, and while too many are at that, those that
+// take longest must go; then its origin is looked at, and last whether too many have come in this moment. What can be judged
+// without a client is package door's.
+
+// judge judges a new connection, before anything is made of it. One that may come in is counted, which gone and unseat undo;
+// why is then what it is refused for should something of ours fail.
+func (s *shard) judge(peer netip.Addr) (from *door.Source, why turnedAway, ok bool) {
+	switch h := s.hub; {
+	case h.stopping.Load():
+		return nil, awayStopping, false
+	case h.pressure.Load() != pressureNone:
+		return nil, awayMemory, false
+	case !h.admit():
+		return nil, awayClients, false
+	}
+	if from, ok = s.arrive(peer); !ok {
+		s.hub.gone()
+		return nil, awayAddress, false
+	}
+	return from, awayClients, true
+}
+
+// admit counts a new connection, or refuses it at the bound; see limitConnections.
+func (h *Hub) admit() bool {
+	if h.connections.Add(1) > h.clientsMax.Load() {
+		h.gone()
+		return false
+	}
+	return true
+}
+
+// gone is the opposite of admit.
+func (h *Hub) gone() {
+	if h.connections.Add(-1) == 0 {
+		select {
+		case h.drained <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// limitConnections sets the bound on connections: what the operator says and descriptors allow, the smaller of them.
+func (h *Hub) limitConnections() {
+	most := h.descriptors.Load()
+	if said := int64(h.bounds.Load().clients); said > 0 {
+		most = min(most, said)
+	}
+	h.clientsMax.Store(most)
+}
 
 // arrive judges a new connection by its peer's address; see door.Addresses.
 func (s *shard) arrive(peer netip.Addr) (*door.Source, bool) {
@@ -46,28 +93,37 @@ func (c *client) source() *door.Source {
 	return c.extra.source
 }
 
-// limitConnections sets the bound on connections: what the operator says and descriptors allow, the smaller of them.
-func (h *Hub) limitConnections() {
-	most := h.descriptors.Load()
-	if said := int64(h.bounds.Load().clients); said > 0 {
-		most = min(most, said)
+// Answers to connections that are refused before they have said a word.
+var (
+	stoppingAnswers = spread(wsproto.RejectStopping)
+	busyAnswers     = spread(wsproto.RejectBusy)
+	addressAnswers  = spread(wsproto.RejectAddress)
+	memoryAnswers   = spread(wsproto.RejectMemory)
+)
+
+// answers are one answer with every number of seconds to try again after.
+type answers [door.RetrySecondsMax][]byte
+
+func spread(r *wsproto.Rejection) (a answers) {
+	for i := range a {
+		a[i] = r.After(i + 1).AppendTo(nil)
 	}
-	h.clientsMax.Store(most)
+	return a
 }
 
-// crowded says whether more handshakes are unfinished than this loop's share of the bound. They may never be more than half
-// of all connections: who only connects would keep everybody out until the handshake's time is over.
-//
-// Then the oldest are ended (deadlines), so whoever sends its request soon gets in, however many others there are that
-// send none. Soon is evictTicks: in a storm a loop has opened thousands of connections before it reads the first request,
-// and a client that is far away or busy has not sent it yet; for so long there may be more of them than the bound.
-func (s *shard) crowded() bool {
-	most := min(int64(s.bounds.handshakes), s.hub.clientsMax.Load()/2)
-	return s.unfinished > max(1, int(most)/len(s.hub.shards))
+// answers are what a connection is told that is turned away for this before it has said a word.
+func (why turnedAway) answers() *answers {
+	switch why {
+	case awayStopping:
+		return &stoppingAnswers
+	case awayMemory:
+		return &memoryAnswers
+	case awayAddress:
+		return &addressAnswers
+	default:
+		return &busyAnswers
+	}
 }
 
-// mayEvict says whether a handshake that began at this tick is old enough to be ended for others.
-func (s *shard) mayEvict(since uint32) bool { return int32(s.tick-since) >= evictTicks }
-
-// evictTicks is the age from which an unfinished handshake may be ended to make room: one to two seconds.
-const evictTicks = 6
+// any is one of them at random.
+func (a *answers) any() []byte { return a[door.RetryAfter()-1] }

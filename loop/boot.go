@@ -217,7 +217,7 @@ func (h *handler) earlyTraffic(c gnet.Conn) gnet.Action {
 		return gnet.None
 	}
 	count(&h.hub.shards[0].count.refusedClients, awayBooting) // the loop may have no shard yet; its index does not matter here
-	_, _ = c.Write(busyAnswers.any())
+	_, _ = c.Write(awayBooting.answers().any())
 	return gnet.Close
 }
 

@@ -3,7 +3,6 @@ package loop
 import (
 	"unsafe"
 
-	"ringcast/loop/door"
 	"ringcast/wsproto"
 )
 
@@ -19,127 +18,6 @@ func (s *shard) input(c *client, p []byte) {
 	}
 	if len(p) > 0 && (c.state == stateOpen || c.state == stateClosing && c.is(markUpgraded)) {
 		s.frames(c, p)
-	}
-}
-
-// handshake reads the request head and returns the bytes behind it, which are the first frames.
-func (s *shard) handshake(c *client, p []byte) (rest []byte) {
-	data, kept := p, c.extra != nil && c.extra.head != nil
-	if kept {
-		c.extra.head = append(c.extra.head, p...)
-		data = c.extra.head
-	}
-	from := c.source()
-	if from.AwaitsProxy() {
-		client, n, err := wsproto.ReadProxy(data)
-		if err != nil {
-			s.reject(c, err)
-			return nil
-		}
-		if n > 0 {
-			if !s.hub.addresses.Proxied(from, client, &s.bounds.addresses) {
-				s.turnAway(c, awayAddress, wsproto.RejectProxied)
-				return nil
-			}
-			if data = data[n:]; kept {
-				c.extra.head = data
-			}
-		}
-	}
-	var req wsproto.Request
-	n := 0
-	if !from.AwaitsProxy() {
-		var err error
-		if req, n, err = wsproto.ReadRequest(data, s.bounds.handshakeBytes); err != nil {
-			s.reject(c, err)
-			return nil
-		}
-	}
-	if n == 0 {
-		if len(data) == 0 { // a PROXY protocol header, whole, and nothing behind it
-			s.dropInput(c)
-			return nil
-		}
-		if !kept {
-			c.more().head = append([]byte(nil), data...)
-		}
-		s.hold(c, cap(c.extra.head), !kept)
-		return nil
-	}
-	s.dropInput(c)
-	if !req.Upgrade {
-		s.answerHTTP(c, s.route(&req))
-		return nil
-	}
-	if s.hub.stopping.Load() {
-		s.turnAway(c, awayStopping, wsproto.RejectStopping)
-		return nil
-	}
-	if !s.bounds.origins.Allow(req.Origin) {
-		count(&s.count.handshakes, handshakeOrigin)
-		s.answerRejection(c, wsproto.RejectOrigin(req.Origin))
-		return nil
-	}
-	if !s.hub.addresses.Forwarded(from, req.ForwardedFor, &s.bounds.addresses) {
-		s.turnAway(c, awayAddress, wsproto.RejectProxied)
-		return nil
-	}
-	if rate := s.bounds.handshakesPerSecond; rate > 0 && !s.hub.handshakes.Allow(s.env.now(), rate) {
-		s.turnAway(c, awayRate, wsproto.RejectRate)
-		return nil
-	}
-	count(&s.count.handshakes, handshakeOK)
-	s.unfinished--
-	c.state, c.marks = stateOpen, c.marks|markUpgraded
-	s.count.pending.Add(-1)
-	s.count.clients.Add(1)
-	s.replyTo(c, wsproto.AppendUpgrade(s.outFor(c), &req))
-	return data[n:]
-}
-
-// turnAway refuses a connection whose request has been read.
-func (s *shard) turnAway(c *client, why turnedAway, r *wsproto.Rejection) {
-	count(&s.count.handshakes, handshakeAway)
-	count(&s.count.refusedClients, why)
-	s.answerRejection(c, r.After(door.RetryAfter()))
-}
-
-// reject answers a head that is wrong.
-func (s *shard) reject(c *client, err error) {
-	count(&s.count.handshakes, handshakeBad)
-	s.answerRejection(c, s.rejection(err))
-}
-
-func (s *shard) answerRejection(c *client, r *wsproto.Rejection) {
-	s.explain(c, wsproto.StatusCode(r.Status), r.Reason)
-	s.answerHTTP(c, r.AppendTo(nil))
-}
-
-// rejection is what the peer is told of a bad request head.
-func (s *shard) rejection(err error) *wsproto.Rejection {
-	if r, ok := err.(*wsproto.Rejection); ok {
-		return r
-	}
-	return &wsproto.Rejection{Status: 400, Reason: "The request could not be read."}
-}
-
-// route answers plain HTTP: the demo page and a health check, nothing else. The admin side has an address of its own.
-func (s *shard) route(req *wsproto.Request) []byte {
-	head := req.Method == "HEAD"
-	known := req.Path == "/healthz" || req.Path == "/" && s.hub.page != nil
-	switch {
-	case !known:
-		count(&s.count.handshakes, handshakeBad)
-		return wsproto.RejectNotFound(req.Path).AppendTo(nil)
-	case req.Method != "GET" && !head:
-		count(&s.count.handshakes, handshakeBad)
-		return wsproto.RejectMethod(req.Method).AppendTo(nil)
-	case req.Path == "/healthz":
-		count(&s.count.handshakes, handshakeHTTP)
-		return wsproto.AppendHTTP(nil, 200, "text/plain; charset=utf-8", []byte("ok\n"), head)
-	default:
-		count(&s.count.handshakes, handshakeHTTP)
-		return wsproto.AppendHTTP(nil, 200, "text/html; charset=utf-8", s.hub.page, head)
 	}
 }
 

@@ -59,16 +59,9 @@ func (h *handler) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
 // take gives a connection to the shard of its loop, or refuses it.
 func (h *handler) take(c gnet.Conn) gnet.Action {
 	s := h.loops.shardOf(c.EventLoop())
-	refusal, why := &busyAnswers, awayClients
-	if h.hub.stopping.Load() {
-		refusal, why = &stoppingAnswers, awayStopping
-	} else if h.hub.pressure.Load() != pressureNone {
-		refusal, why = &memoryAnswers, awayMemory
-	} else if h.hub.admit() {
-		from, ok := s.arrive(peerOf(c))
-		if !ok {
-			refusal, why = &addressAnswers, awayAddress
-		} else if client := s.opened(c); client != nil {
+	from, why, ok := s.judge(peerOf(c))
+	if ok {
+		if client := s.opened(c); client != nil {
 			client.comesFrom(from)
 			c.SetContext(client)
 			return gnet.None
@@ -78,7 +71,7 @@ func (h *handler) take(c gnet.Conn) gnet.Action {
 	}
 	count(&s.count.refusedClients, why)
 	h.log.Debug("refusing a connection", "loop", s.index, "remote", c.RemoteAddr(), "why", turnedAwayNames[why])
-	_, _ = c.Write(refusal.any())
+	_, _ = c.Write(why.answers().any())
 	return gnet.Close
 }
 

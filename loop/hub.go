@@ -82,25 +82,6 @@ func (h *Hub) wake(loop int) {
 	}
 }
 
-// admit counts a new connection, or refuses it at the bound; see limitConnections.
-func (h *Hub) admit() bool {
-	if h.connections.Add(1) > h.clientsMax.Load() {
-		h.gone()
-		return false
-	}
-	return true
-}
-
-// gone is the opposite of admit.
-func (h *Hub) gone() {
-	if h.connections.Add(-1) == 0 {
-		select {
-		case h.drained <- struct{}{}:
-		default:
-		}
-	}
-}
-
 // beat moves the clock on by a tick and wakes the loops for whose clients time means something.
 func (h *Hub) beat() {
 	h.clock.Add(1)

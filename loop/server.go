@@ -9,9 +9,6 @@ import (
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
-
-	"ringcast/loop/door"
-	"ringcast/wsproto"
 )
 
 // Config is what Start needs to know. The zero value of a field means its default.
@@ -157,24 +154,3 @@ func (s *Server) Err() error {
 		return nil
 	}
 }
-
-// Answers to connections that are refused before they have said a word.
-var (
-	stoppingAnswers = spread(wsproto.RejectStopping)
-	busyAnswers     = spread(wsproto.RejectBusy)
-	addressAnswers  = spread(wsproto.RejectAddress)
-	memoryAnswers   = spread(wsproto.RejectMemory)
-)
-
-// answers are one answer with every number of seconds to try again after.
-type answers [door.RetrySecondsMax][]byte
-
-func spread(r *wsproto.Rejection) (a answers) {
-	for i := range a {
-		a[i] = r.After(i + 1).AppendTo(nil)
-	}
-	return a
-}
-
-// any is one of them at random.
-func (a *answers) any() []byte { return a[door.RetryAfter()-1] }
