@@ -12,8 +12,8 @@ import (
 // take longest must go; then its origin is looked at, and last whether too many have come in this moment. What can be judged
 // without a client is package door's.
 
-// judge judges a new connection, before anything is made of it. One that may come in is counted, which gone and unseat undo;
-// why is then what it is refused for should something of ours fail.
+// judge says whether a new connection may come in, and if not, why. One that may is counted, which unseat and gone undo; why
+// is then what it is refused for if it comes to nothing all the same.
 func (s *shard) judge(peer netip.Addr) (from *door.Source, why turnedAway, ok bool) {
 	switch h := s.hub; {
 	case h.stopping.Load():

@@ -18,7 +18,7 @@ import (
 )
 
 // handler is where gnet calls us, and the env of every shard, where we call gnet. Each event is led to the shard that
-// owns the connection; nothing is decided here but admission.
+// owns the connection; nothing is decided here.
 //
 // Owner: each callback runs on the loop of its connection.
 type handler struct {
@@ -45,7 +45,7 @@ func (h *handler) OnBoot(engine gnet.Engine) gnet.Action {
 	return gnet.None
 }
 
-// OnOpen takes a connection. Beyond admission's bound it is answered 503 before it has asked, and closed.
+// OnOpen takes a connection. One that may not come in is answered before it has asked, and closed.
 func (h *handler) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
 	if _, ok := c.Context().(*kickEnd); ok {
 		return nil, gnet.None
