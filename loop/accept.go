@@ -67,7 +67,7 @@ func (f *acceptFailures) last() (at time.Time) {
 func (s *Server) keepAccepting() {
 	for {
 		select {
-		case <-s.hub.accepts.retry:
+		case <-s.hub.failedAccepts.retry:
 		case <-s.done:
 			return
 		}

@@ -187,7 +187,7 @@ func (h *handler) Warnf(format string, args ...any) {
 // Errorf is part of gnet's logger, and the one place where a failed accept shows.
 func (h *handler) Errorf(format string, args ...any) {
 	if isAcceptFailure(format) {
-		h.hub.accepts.note(h.log, fmt.Sprint(args...))
+		h.hub.failedAccepts.note(h.log, fmt.Sprint(args...))
 		return
 	}
 	h.log.Error("gnet: " + fmt.Sprintf(format, args...))

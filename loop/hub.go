@@ -19,18 +19,18 @@ type Hub struct {
 	echo   bool   // messages are sent back, not read as commands
 
 	// Any goroutine.
-	bounds      atomic.Pointer[bounds] // loops have copies of the pointer, see Apply
-	ports       [portsMax]atomic.Pointer[Port]
-	portCount   atomic.Int32
-	feed        atomic.Pointer[Feed] // nil: none
-	clock       atomic.Uint32        // ticks since the start
-	connections atomic.Int64         // admitted and not gone
-	clientsMax  atomic.Int64
-	descriptors atomic.Int64 // that connections may have
-	addresses   *door.Addresses
-	handshakes  door.Pace
-	accepts     acceptFailures
-	census      census
+	bounds        atomic.Pointer[bounds] // loops have copies of the pointer, see Apply
+	ports         [portsMax]atomic.Pointer[Port]
+	portCount     atomic.Int32
+	feed          atomic.Pointer[Feed] // nil: none
+	clock         atomic.Uint32        // ticks since the start
+	connections   atomic.Int64         // admitted and not gone
+	clientsMax    atomic.Int64
+	descriptors   atomic.Int64 // that connections may have
+	addresses     *door.Addresses
+	handshakes    door.Pace
+	failedAccepts acceptFailures
+	census        census
 	ending
 	pressure    atomic.Uint32 // of memory: a pressure
 	outboxesMax atomic.Int64  // what outboxes may be at this moment
@@ -49,7 +49,7 @@ type Hub struct {
 // newHub makes loops shards and all their lanes. The shards' rims are the caller's to fill.
 func newHub(loops int, b bounds, page []byte) *Hub {
 	h := &Hub{shards: make([]*shard, loops), page: page, hash: newHomeHash(),
-		accepts: newAcceptFailures(), ending: newEnding(), started: time.Now()}
+		failedAccepts: newAcceptFailures(), ending: newEnding(), started: time.Now()}
 	h.addresses = door.NewAddresses()
 	h.bounds.Store(&b)
 	h.outboxesMax.Store(b.outboxesMax())
@@ -119,8 +119,8 @@ func (h *Hub) Snapshot() Snapshot {
 	snap := Snapshot{
 		Started:      h.started,
 		ClientsMax:   int(h.clientsMax.Load()),
-		AcceptErrors: h.accepts.total.Load(),
-		AcceptFailed: h.accepts.last(),
+		AcceptErrors: h.failedAccepts.total.Load(),
+		AcceptFailed: h.failedAccepts.last(),
 		Stopping:     h.stopping.Load(),
 	}
 	snap.MemoryLimit, snap.MemoryUsed = h.bounds.Load().memoryBytes, h.memory.used.Load()
