@@ -39,12 +39,12 @@ type Admin struct {
 
 // Bounds of the admin address. Its users are few and ours, so the bounds are against mistakes more than against malice.
 const (
-	connectionsMax  = 16 // the descriptors come out of the server's reserve; who comes then waits in the kernel's queue
-	headBytesMax    = 8 << 10
-	headTimeout     = 5 * time.Second
-	requestTimeout  = 10 * time.Second // to be read whole; nothing here takes a body
-	responseTimeout = 30 * time.Second // profiles that run for longer set their own
-	idleTimeout     = 90 * time.Second // Prometheus keeps its connection from one scrape to the next, mostly 15 to 60 s later
+	connectionsMax      = 16 // the descriptors come out of the server's reserve; who comes then waits in the kernel's queue
+	requestHeadBytesMax = 8 << 10
+	headTimeout         = 5 * time.Second
+	requestTimeout      = 10 * time.Second // to be read whole; nothing here takes a body
+	responseTimeout     = 30 * time.Second // profiles that run for longer set their own
+	idleTimeout         = 90 * time.Second // Prometheus keeps its connection from one scrape to the next, mostly 15 to 60 s later
 )
 
 // Serve answers on a listener, which it takes over, and returns at once.
@@ -52,7 +52,7 @@ func Serve(listener net.Listener, cfg Config) *Admin {
 	a := &Admin{addr: listener.Addr(), ready: &readiness{hub: cfg.Hub, now: time.Now}, closed: make(chan struct{})}
 	a.http = &http.Server{
 		Handler:           handler(a.addr, a.ready, cfg),
-		MaxHeaderBytes:    headBytesMax,
+		MaxHeaderBytes:    requestHeadBytesMax,
 		ReadHeaderTimeout: headTimeout,
 		ReadTimeout:       requestTimeout,
 		WriteTimeout:      responseTimeout,

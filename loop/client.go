@@ -1,6 +1,9 @@
 package loop
 
-import "ringcast/wsproto"
+import (
+	"ringcast/loop/door"
+	"ringcast/wsproto"
+)
 
 // client is one WebSocket as its shard sees it. A server holds very many of them, so every field counts: what only a
 // few clients need at a time hangs behind a pointer. 80 bytes are a size class of Go's allocator; the next is 96, which
@@ -81,7 +84,7 @@ type extra struct {
 	reader  *wsproto.Reader // open: the reader that holds the unfinished message
 	further []membership    // from the second on
 	repeats []repeat        // add_groups that wait for the answer to an earlier one
-	source  *source         // nil: its socket's address is all there is to know
+	source  *door.Source    // nil: its socket's address is all there is to know
 	slow    uint32          // place in shard.slow, counted from 1; 0: it is not behind
 	half    uint32          // place in shard.halves, likewise; 0: nothing of its input is unfinished
 }

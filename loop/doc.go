@@ -15,5 +15,5 @@
 //	                                 (lane.go)   numbers     (lane.go)     one pass, one send per member
 //
 // Shard code takes bytes and time as arguments and reaches the world through an env, so that the simulation in
-// sim_test.go runs many shards without a socket. gnet is imported by server.go and handler.go alone.
+// sim_test.go runs many shards without a socket. gnet is imported by server.go, boot.go, handler.go and accept.go alone.
 package loop

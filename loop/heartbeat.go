@@ -76,7 +76,7 @@ func (s *shard) deadlines() {
 			}
 		case stateClosing:
 			switch {
-			case late && s.stopping && !s.caughtUp(c):
+			case late && s.stop.begun && !s.caughtUp(c):
 				d.tick = s.tick + s.bounds.closeTicks // how long a stop waits for its last bytes is up to who stops
 			case late:
 				s.count.endsCut.Add(1)
@@ -141,28 +141,6 @@ const (
 	heartbeatSlices = 5     // ticks in which the whole table is scanned once
 	pingsPerTickMax = 2_000 // per loop: a million clients that connected together are no burst of pings
 )
-
-// closeSlice closes the next clients of a server that stops: not all at once, so that what is accepted can still go
-// out between the slices.
-func (s *shard) closeSlice() {
-	for n := 0; n < closesPerTurn && s.closeAt > 0; n++ {
-		s.closeAt--
-		if s.closeAt >= len(s.clients) {
-			continue
-		}
-		switch c := s.clients[s.closeAt]; c.state {
-		case stateOpen:
-			s.close(c, dialect.CauseStopping)
-		case stateHandshake:
-			// No waiting for its end: what it has sent was read, and a browser's spare connection never says a word.
-			s.answerHTTP(c, wsproto.RejectStopping.After(retryAfter()).AppendTo(nil))
-			s.doom(c)
-		}
-	}
-	if s.closeAt > 0 {
-		s.kick()
-	}
-}
 
 // closesPerTurn bounds closeSlice and deadlines.
 const closesPerTurn = 256

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"ringcast/dialect"
+	"ringcast/loop/door"
 	"ringcast/loop/order"
 )
 
@@ -60,23 +61,19 @@ type Hub struct {
 	dialects []dialect.Entry // by form
 
 	// Any goroutine.
-	bounds       atomic.Pointer[bounds] // loops have copies of the pointer, see Apply
-	clock        atomic.Uint32          // ticks since the start
-	connections  atomic.Int64           // admitted and not gone
-	clientsMax   atomic.Int64
-	descriptors  atomic.Int64 // that connections may have
-	addresses    *addresses
-	handshakes   pace
-	acceptFails  atomic.Uint64
-	acceptFailed atomic.Int64 // when the last one was, Unix seconds; 0: never
-	stopping     atomic.Bool
-	drained      chan struct{} // gets a token when the last connection goes
-	ended        chan struct{} // closed when no loop runs any more
-	pressure     atomic.Uint32 // of memory: a pressure
-	outboxesMax  atomic.Int64  // what outboxes may be at this moment
-	memory       memory
-	deaf         atomic.Bool // no loop must be woken any more
-	started      time.Time
+	bounds        atomic.Pointer[bounds] // loops have copies of the pointer, see Apply
+	clock         atomic.Uint32          // ticks since the start
+	connections   atomic.Int64           // admitted and not gone
+	clientsMax    atomic.Int64
+	descriptors   atomic.Int64 // that connections may have
+	addresses     *door.Addresses
+	handshakes    door.Pace
+	failedAccepts acceptFailures
+	ending
+	pressure    atomic.Uint32 // of memory: a pressure
+	outboxesMax atomic.Int64  // what outboxes may be at this moment
+	memory      memory
+	started     time.Time
 
 	// Any goroutine: sums that change with every write to who is behind, and every piece of a message. What stands above is
 	// looked at with every publish and turn.
@@ -89,10 +86,9 @@ type Hub struct {
 
 // newHub makes loops shards and all their lanes. The shards' rims are the caller's to fill.
 func newHub(loops int, b bounds, page []byte, more ...dialect.Entry) *Hub {
-	h := &Hub{shards: make([]*shard, loops), page: page, ended: make(chan struct{}),
-		drained: make(chan struct{}, 1), started: time.Now()}
+	h := &Hub{shards: make([]*shard, loops), page: page, failedAccepts: newAcceptFailures(), ending: newEnding(), started: time.Now()}
 	h.dialects = append(slices.Clip(dialect.Table), more...)
-	h.addresses = newAddresses()
+	h.addresses = door.NewAddresses()
 	h.bounds.Store(&b)
 	h.outboxesMax.Store(b.outboxesMax())
 	h.homes = order.New[*group, *client](order.Config{Loops: loops, LaneSlots: b.laneSlots, LaneBytes: b.laneBytes}, order.Env{
@@ -151,25 +147,6 @@ func (h *Hub) accepts(group string, message []byte) error {
 	return nil
 }
 
-// admit counts a new connection, or refuses it at the bound; see limitConnections.
-func (h *Hub) admit() bool {
-	if h.connections.Add(1) > h.clientsMax.Load() {
-		h.gone()
-		return false
-	}
-	return true
-}
-
-// gone is the opposite of admit.
-func (h *Hub) gone() {
-	if h.connections.Add(-1) == 0 {
-		select {
-		case h.drained <- struct{}{}:
-		default:
-		}
-	}
-}
-
 // beat moves the clock on by a tick and wakes the loops for whose clients time means something.
 func (h *Hub) beat() {
 	h.clock.Add(1)
@@ -207,11 +184,9 @@ func (h *Hub) Snapshot() Snapshot {
 	snap := Snapshot{
 		Started:      h.started,
 		ClientsMax:   int(h.clientsMax.Load()),
-		AcceptErrors: h.acceptFails.Load(),
+		AcceptErrors: h.failedAccepts.total.Load(),
+		AcceptFailed: h.failedAccepts.last(),
 		Stopping:     h.stopping.Load(),
-	}
-	if at := h.acceptFailed.Load(); at != 0 {
-		snap.AcceptFailed = time.Unix(at, 0)
 	}
 	snap.MemoryLimit, snap.MemoryUsed = h.bounds.Load().memoryBytes, h.memory.used.Load()
 	snap.MemoryPressure = pressureNames[h.pressure.Load()]
@@ -255,50 +230,4 @@ func (s *shard) list() []ClientInfo {
 		infos = append(infos, info)
 	}
 	return infos
-}
-
-// settleDown waits until everything that was accepted has gone out to sockets: nothing in lanes, nothing parked,
-// nothing gathered, and nothing moved between two looks. New publishes must be refused by now.
-func (h *Hub) settleDown(ctx context.Context) error {
-	var before uint64
-	for quietLooks := 0; quietLooks < 2; {
-		var busy, moved atomic.Uint64
-		err := h.each(ctx, func(s *shard) {
-			busy.Add(uint64(s.parkedBytes + s.passes.gathered + len(s.passes.queue)))
-			moved.Add(h.homes.Home(s.index).Published() + s.count.passes.Load())
-		})
-		if err != nil {
-			return err
-		}
-		for _, r := range h.Snapshot().Loops {
-			busy.Add(uint64(r.LaneDepth))
-		}
-		if busy.Load() == 0 && moved.Load() == before {
-			quietLooks++
-		} else {
-			quietLooks = 0
-		}
-		before = moved.Load()
-		select {
-		case <-time.After(time.Millisecond):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return nil
-}
-
-// closeAll tells every client that the server stops, and waits until the last has gone.
-func (h *Hub) closeAll(ctx context.Context) error {
-	err := h.each(ctx, func(s *shard) { s.stopping, s.closeAt = true, len(s.clients) })
-	for err == nil && h.connections.Load() > 0 {
-		select {
-		case <-h.drained:
-		case <-ctx.Done():
-			err = ctx.Err()
-		case <-h.ended:
-			err = ErrStopping
-		}
-	}
-	return err
 }

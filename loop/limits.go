@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ringcast/dialect"
+	"ringcast/loop/door"
 )
 
 // Limits is every bound that an operator may change while the server runs. Of those with a default, zero means it; the
@@ -82,7 +83,7 @@ func (l *Limits) fill() error {
 			return errors.New("a bound must not be negative")
 		}
 	}
-	if _, err := readOrigins(l.AllowedOrigins); err != nil {
+	if _, err := door.ReadOrigins(l.AllowedOrigins); err != nil {
 		return err
 	}
 	if l.GroupBytesMax < 1 || l.GroupBytesMax > GroupBytesMax {
@@ -97,10 +98,10 @@ func (l *Limits) bounds() *bounds {
 	b.messageBytes, b.outboxBytes, b.groupBytes, b.groupsPerClient = l.MessageBytesMax, l.OutboxBytesMax, l.GroupBytesMax, l.GroupsPerClient
 	b.commandsPerSecond, b.bytesPerSecond = l.CommandsPerSecond, l.BytesPerSecond
 	b.groups, b.members = l.GroupsMax, l.MembersMax
-	b.clients, b.clientsPerAddress = l.ClientsMax, l.ClientsPerAddress
+	b.clients = l.ClientsMax
 	b.handshakeBytes, b.handshakes, b.handshakesPerSecond = l.HandshakeBytesMax, l.HandshakesMax, l.HandshakesPerSecond
-	b.origins, _ = readOrigins(l.AllowedOrigins)
-	b.proxies, b.proxyProtocol = l.TrustedProxies, l.ProxyProtocol
+	b.origins, _ = door.ReadOrigins(l.AllowedOrigins)
+	b.addresses = door.AddressRules{PerAddress: l.ClientsPerAddress, Proxies: l.TrustedProxies, ProxyProtocol: l.ProxyProtocol}
 	b.outboxesBytes, b.dropSlow, b.fragmentsBytes, b.memoryBytes = l.OutboxesBytesMax, l.DropSlow, l.FragmentsBytesMax, l.MemoryMax
 	if l.MemoryMax > 0 { // cuts by the limit come once a tick, and much can be sent in one
 		b.outboxesBytes, b.fragmentsBytes = min(b.outboxesBytes, l.MemoryMax/2), min(b.fragmentsBytes, l.MemoryMax/4)
@@ -146,13 +147,11 @@ type bounds struct {
 	members           int // members of a group
 
 	clients             int
-	clientsPerAddress   int
+	addresses           door.AddressRules
 	handshakeBytes      int
-	handshakes          int      // unfinished, on all loops
-	handshakesPerSecond int      // on all loops
-	origins             []origin // none: all
-	proxies             []netip.Prefix
-	proxyProtocol       bool
+	handshakes          int // unfinished, on all loops
+	handshakesPerSecond int // on all loops
+	origins             door.Origins
 
 	outboxBytes    int   // waiting for one client
 	outboxesBytes  int64 // waiting for all clients

@@ -1,21 +1,16 @@
 package loop
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"sync"
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
-	gneterrors "github.com/panjf2000/gnet/v2/pkg/errors"
-	"golang.org/x/sys/unix"
 
 	"ringcast/dialect"
-	"ringcast/wsproto"
 )
 
 // Config is what Start needs to know. The zero value of a field means its default.
@@ -37,13 +32,13 @@ const LoopsMax = 64
 
 // Server is a hub behind a listener: gnet's engine with one shard on each of its loops.
 type Server struct {
-	hub     *Hub
-	handler *handler
-	log     *slog.Logger
-	addr    net.Addr
-	stop    sync.Once
-	done    chan struct{} // closed when the engine has ended
-	err     error         // why, if nobody asked; set before done is closed
+	hub      *Hub
+	handler  *handler
+	listener listener
+	log      *slog.Logger
+	stop     sync.Once
+	done     chan struct{} // closed when the engine has ended
+	err      error         // why, if nobody asked; set before done is closed
 }
 
 func (cfg *Config) fill() error {
@@ -78,7 +73,7 @@ func Start(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	limitGo(cfg.MemoryMax)
-	s := &Server{hub: newHub(cfg.Loops, *cfg.bounds(), cfg.Page, cfg.Dialects...), log: cfg.Log, done: make(chan struct{})}
+	s := &Server{hub: newHub(cfg.Loops, *cfg.bounds(), cfg.Page, cfg.Dialects...), listener: listener{fd: -1}, log: cfg.Log, done: make(chan struct{})}
 	s.handler = newHandler(s.hub, cfg.Log)
 	for i, shard := range s.hub.shards {
 		shard.env = s.handler.env(i, cfg.PortableSend)
@@ -132,93 +127,6 @@ func gnetAddress(listen string) (string, error) {
 	}
 }
 
-// boot binds every shard to its loop, and only then lets clients in. gnet has no list of its loops, so the server dials
-// itself until it has seen a connection open on each; they are handed out in turn, so that takes as many dials as there
-// are loops.
-func (s *Server) boot(cfg Config) error {
-	var err error
-	if s.addr, err = s.handler.listener(); err != nil {
-		return err
-	}
-	s.hub.local = s.addr.String()
-	if err := s.handler.keepAlive(cfg.TCPKeepAlive, cfg.TCPUserTimeout); err != nil {
-		return fmt.Errorf("kernel settings of connections: %w", err)
-	}
-	if _, err := clientsMax(); err != nil { // the dials below would fail too, and not say why
-		return err
-	}
-	deadline := time.Now().Add(bootTimeout)
-	for !s.handler.seen() {
-		if time.Now().After(deadline) {
-			return errors.New("the event loops did not come up")
-		}
-		if err := s.dialSelf(); err != nil && !os.IsTimeout(err) { // on a busy machine a dial may take longer
-			return fmt.Errorf("the server cannot reach its own listener: %w", err)
-		}
-		s.handler.waitSeen(10 * time.Millisecond)
-	}
-	if err := s.handler.bindKicks(); err != nil {
-		return err
-	}
-	room, err := clientsMax()
-	if err != nil {
-		return err
-	}
-	s.hub.descriptors.Store(int64(room))
-	s.hub.limitConnections()
-	s.handler.letIn()
-	return nil
-}
-
-const bootTimeout = 10 * time.Second
-
-// dialSelf opens a connection to the own listener and ends it.
-func (s *Server) dialSelf() error {
-	to := *s.addr.(*net.TCPAddr)
-	if to.IP.IsUnspecified() {
-		if to.IP.To4() != nil {
-			to.IP = net.IPv4(127, 0, 0, 1)
-		} else {
-			to.IP = net.IPv6loopback
-		}
-	}
-	c, err := net.DialTimeout("tcp", to.String(), dialTimeout)
-	if err != nil {
-		return err
-	}
-	s.handler.waitSeen(10 * time.Millisecond)
-	return c.Close()
-}
-
-// dialTimeout: the way to oneself is short; it takes time only when the accept queue is full.
-const dialTimeout = 500 * time.Millisecond
-
-// clientsMax is the bound on connections that nobody can raise: the descriptors that this process may still open, less a reserve. Out of
-// descriptors, everything fails: accepts, logs, the operator's socket.
-func clientsMax() (int, error) {
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return 0, fmt.Errorf("descriptor limit: %w", err)
-	}
-	open, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		open, err = os.ReadDir("/dev/fd")
-	}
-	if err != nil {
-		return 0, fmt.Errorf("open descriptors: %w", err)
-	}
-	room := int(min(limit.Cur, 1<<30)) - len(open) - descriptorReserve
-	if room < 1 {
-		return 0, fmt.Errorf("the limit of %d open files leaves no room for clients: %d are open already and %d are kept "+
-			"in reserve; raise it (ulimit -n 65536) or run fewer loops", limit.Cur, len(open), descriptorReserve)
-	}
-	return room, nil
-}
-
-// descriptorReserve is kept for everything that is no client: 16 connections to the admin address, the control socket, log
-// files, name look-ups, and connections that are accepted only to be refused.
-const descriptorReserve = 32
-
 // keepTime counts ticks.
 func (s *Server) keepTime() {
 	ticker := time.NewTicker(tickPeriod)
@@ -233,46 +141,8 @@ func (s *Server) keepTime() {
 	}
 }
 
-// A failed accept must not end the server. In gnet it does: accept errors, of which EMFILE is the common one, end the
-// poller by being errors.Is-equal to gnet's ErrAcceptSocket. An error whose type cannot be compared equals nothing, not
-// even itself, so with this one in its place the poller goes on. Admission alone cannot keep EMFILE away: the accepting
-// goroutine takes a whole burst before any loop sees the first of it.
-//
-// gnet's listener is edge-triggered, so what was left in the accept queue is taken only when something new arrives;
-// keepAccepting sees to that. And nothing arrives in a queue that is full: then one must be taken out by hand.
-func init() { gneterrors.ErrAcceptSocket = acceptError{} }
-
-type acceptError struct{ _ []struct{} }
-
-func (acceptError) Error() string { return "accept failed" }
-
-// keepAccepting knocks at the own listener after a failed accept, until a knock gets through. A knock that does not
-// finds the queue full, or no descriptor free.
-func (s *Server) keepAccepting() {
-	for {
-		select {
-		case <-s.handler.acceptFailed:
-		case <-s.done:
-			return
-		}
-		for knocked := false; !knocked; {
-			select {
-			case <-time.After(acceptRetry):
-				if knocked = s.dialSelf() == nil; !knocked {
-					s.handler.refuseOne()
-				}
-			case <-s.done:
-				return
-			}
-		}
-	}
-}
-
-// acceptRetry is long enough for the loops to close what admission refused, short for who waits in the backlog.
-const acceptRetry = 50 * time.Millisecond
-
 // Addr is the address that the server listens on, with the real port where 0 was asked for.
-func (s *Server) Addr() net.Addr { return s.addr }
+func (s *Server) Addr() net.Addr { return s.listener.addr }
 
 // Hub is the server's hub, for ports, snapshots and lists of clients.
 func (s *Server) Hub() *Hub { return s.hub }
@@ -289,71 +159,3 @@ func (s *Server) Err() error {
 		return nil
 	}
 }
-
-// Stop ends the server in good order: nothing new is accepted, what was accepted goes out, every client is closed with
-// 1001 and given until ctx is done to take its last bytes, then the engine ends. A second call waits for the first. The
-// error is ctx's when clients had to be cut.
-func (s *Server) Stop(ctx context.Context) error {
-	var err error
-	s.stop.Do(func() {
-		s.hub.stopping.Store(true)
-		s.hub.homes.Quiesce() // whoever publishes now began before the store above
-		patience, cancel := halfOf(ctx)
-		_ = s.hub.settleDown(patience) // in vain only if loops are overloaded; clients are told all the same
-		cancel()
-		if err = s.hub.closeAll(ctx); s.hub.connections.Load() == 0 {
-			err = nil // all had gone, whatever became of ctx
-		}
-		s.hub.deaf.Store(true) // gnet closes its eventfds before it says so; nobody may write to them then
-		s.handler.engineStop()
-	})
-	<-s.done
-	return err
-}
-
-// halfOf is a context that ends after half of the time that ctx has left.
-func halfOf(ctx context.Context) (context.Context, context.CancelFunc) {
-	if deadline, ok := ctx.Deadline(); ok {
-		return context.WithTimeout(ctx, time.Until(deadline)/2)
-	}
-	return context.WithCancel(ctx)
-}
-
-// errEnded is what there is to say of an engine that ends without an error and without having been asked.
-var errEnded = errors.New("the event engine ended by itself")
-
-// ended notes that gnet.Run has returned, which nobody may miss.
-func (s *Server) ended(err error) {
-	if err == nil && !s.hub.stopping.Load() {
-		err = errEnded
-	}
-	if s.hub.stopping.Load() {
-		err = nil
-	}
-	s.err = err
-	s.hub.deaf.Store(true)
-	s.handler.closeDescriptors()
-	close(s.hub.ended)
-	close(s.done)
-}
-
-// Answers to connections that are refused before they have said a word.
-var (
-	stoppingAnswers = spread(wsproto.RejectStopping)
-	busyAnswers     = spread(wsproto.RejectBusy)
-	addressAnswers  = spread(wsproto.RejectAddress)
-	memoryAnswers   = spread(wsproto.RejectMemory)
-)
-
-// answers are one answer with every number of seconds to try again after.
-type answers [retrySecondsMax][]byte
-
-func spread(r *wsproto.Rejection) (a answers) {
-	for i := range a {
-		a[i] = r.After(i + 1).AppendTo(nil)
-	}
-	return a
-}
-
-// any is one of them at random.
-func (a *answers) any() []byte { return a[retryAfter()-1] }

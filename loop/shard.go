@@ -71,7 +71,9 @@ type shard struct {
 	enteredAt  int64  // beginning of this callback, if its turn is timed
 	timedTurn  bool   // this callback is one of the sample
 	accepted   uint64 // publishes that clients sent, of which a sample is timed
-	closeAt    int    // stopping: clients below this place are still to be closed
+
+	// Loop only: the end.
+	stop shardStop
 
 	// Loop only: memory kept for the next use.
 	reader  *wsproto.Reader // idle between callbacks; serves every client that has nothing unfinished

@@ -1,7 +1,6 @@
 package loop
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -271,29 +270,6 @@ func TestThePanickingClientIsTold1011(t *testing.T) {
 	c.heard(t, "\x03\xf3")
 }
 
-func TestAPublishWithoutIDIsNotLostSilentlyWhileStopping(t *testing.T) {
-	st := newStage(1, nil)
-	asking, silent := st.enter(0), st.enter(0)
-	st.hub.stopping.Store(true)
-	asking.say(`{"cmd":"send_to_group","group_id":"0","message":"x","id":1}`)
-	asking.heard(t, `"code":"stopping"`)
-	silent.say(`{"cmd":"send_to_group","group_id":"0","message":"x"}`)
-	silent.heard(t, "\x03\xe9")
-	if got := st.hub.Snapshot().Total(); got.Refused != 2 || got.RefusedPublishes != 2 {
-		t.Errorf("refused: got %d, of them publishes %d, want 2 and 2", got.Refused, got.RefusedPublishes)
-	}
-}
-
-func TestRefusedAnswersTellEachAnotherTimeToComeAgain(t *testing.T) {
-	for what, answers := range map[string]*answers{"busy": &busyAnswers, "stopping": &stoppingAnswers, "address": &addressAnswers, "memory": &memoryAnswers} {
-		for i, answer := range answers {
-			if want := fmt.Sprintf("\r\nRetry-After: %d\r\n", i+1); !strings.Contains(string(answer), want) {
-				t.Errorf("%s: got %q, want %q in it", what, answer, want)
-			}
-		}
-	}
-}
-
 func TestWhoDoesNotEndItsSideIsCutAndCounted(t *testing.T) {
 	st := newStage(1, nil)
 	c := st.enter(0)
@@ -305,26 +281,6 @@ func TestWhoDoesNotEndItsSideIsCutAndCounted(t *testing.T) {
 	st.ticks(2)
 	if got := st.hub.Snapshot().Total().EndsCut; got != 1 || !c.closed {
 		t.Errorf("after its time: got %d cut, closed %v, want 1 and closed", got, c.closed)
-	}
-}
-
-func TestAServerWhoseEngineHasEndedStopsAtOnce(t *testing.T) {
-	s, err := Start(Config{Loops: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	port, _ := s.Hub().NewPort()
-	s.handler.engineStop()
-	<-s.Done()
-	if s.Err() == nil {
-		t.Error("Err: got nil, want why the engine ended")
-	}
-	_ = s.Stop(context.Background()) // must not wait for a context that never ends
-	if _, err := s.Hub().Clients(context.Background()); err == nil {
-		t.Error("Clients: got nil, want an error")
-	}
-	if _, err := port.PublishSeq(context.Background(), "g", nil); err == nil {
-		t.Error("PublishSeq: got nil, want an error")
 	}
 }
 
@@ -404,76 +360,6 @@ func TestATurnsPassesKeepTheirBudget(t *testing.T) {
 					groups, start, nanos, kicks, most)
 			}
 		}
-	}
-}
-
-func TestAStoppingServerClosesItsClientsInSlices(t *testing.T) {
-	st := newStage(1, nil)
-	st.hub.clientsMax.Store(1 << 20)
-	const clients = 3*closesPerTurn + 1
-	for range clients {
-		st.enter(0)
-	}
-	s := st.hub.shards[0]
-	s.stopping, s.closeAt = true, len(s.clients)
-	turns := 0
-	for still := clients; still > 0; turns++ {
-		before := still
-		s.kicked = false
-		s.woken()
-		still = 0
-		for _, c := range s.clients {
-			if c.state == stateOpen {
-				still++
-			}
-		}
-		if before-still > closesPerTurn {
-			t.Fatalf("one turn closed %d clients, want at most %d", before-still, closesPerTurn)
-		}
-	}
-	if turns != 4 {
-		t.Errorf("turns: got %d, want 4", turns)
-	}
-}
-
-// laggard takes everything into a queue that empties when the test says so.
-type laggard struct {
-	stageConn
-	queued int
-}
-
-func (c *laggard) OutboundBuffered() int { return c.queued }
-
-func TestAStopWaitsForWhoStillTakesItsLastBytes(t *testing.T) {
-	st := newStage(1, nil)
-	s := st.hub.shards[0]
-	cuts := 0
-	s.env.cut = func(c conn) {
-		cuts++
-		s.closed(c.(*laggard).client)
-	}
-	c := &laggard{}
-	c.shard = s
-	st.hub.admit()
-	c.client = s.opened(c)
-	s.traffic(c.client, []byte(simRequest))
-	c.queued = 1 << 20
-	s.stopping, s.closeAt = true, 1
-	wait := func(ticks uint32) {
-		for range ticks {
-			st.hub.beat()
-			st.settle()
-		}
-	}
-	s.woken()
-	wait(10 * s.bounds.closeTicks)
-	if cuts != 0 {
-		t.Errorf("while bytes wait for it and the stop's time is not over: got %d cuts, want none", cuts)
-	}
-	c.queued = 0
-	wait(2 * s.bounds.closeTicks)
-	if cuts != 1 {
-		t.Errorf("once it has taken all and does not end the connection: got %d cuts, want 1", cuts)
 	}
 }
 

@@ -120,13 +120,13 @@ func (a *actor) connect() {
 // request is what a peer begins with. Behind a proxy that is trusted, the proxy says whom it speaks for.
 func (w *world) request(c *client) []byte {
 	from := c.source()
-	if from == nil || !from.trusted {
+	if !from.Trusted() {
 		return []byte(simRequest)
 	}
 	name := fmt.Sprintf("192.0.2.%d", w.rng.IntN(8))
 	forwarded := fmt.Appendf(nil, "%sX-Forwarded-For: %s\r\n\r\n", strings.TrimSuffix(simRequest, "\r\n"), name)
 	switch {
-	case !from.awaits:
+	case !from.AwaitsProxy():
 		return forwarded
 	case w.chance(20):
 		return append([]byte("PROXY UNKNOWN\r\n"), forwarded...)

@@ -12,6 +12,7 @@ import (
 	"ringcast/loop/order"
 
 	"ringcast/loop/assert"
+	"ringcast/loop/door"
 )
 
 // The simulation runs a whole hub in one goroutine: shards are called back one at a time, in an order that a seed
@@ -97,9 +98,9 @@ func newWorld(t *testing.T, seed uint64) *world {
 	b.handshakeTicks, b.closeTicks = 40, 5
 	b.heartbeatTicks = uint32(pick(0, 6, 300))
 	b.handshakes = pick(2, 10, 10_000)
-	b.clientsPerAddress = pick(0, 0, 1, 3)
-	b.proxies = simProxies[:pick(0, 1)]
-	b.proxyProtocol = w.chance(50)
+	b.addresses.PerAddress = pick(0, 0, 1, 3)
+	b.addresses.Proxies = simProxies[:pick(0, 1)]
+	b.addresses.ProxyProtocol = w.chance(50)
 	b.outboxesBytes = int64(pick(0, 0, 0, 3000, 30_000))
 	b.dropSlow = w.chance(60)
 	b.fragmentsBytes = int64(pick(0, 0, 0, 2000))
@@ -536,7 +537,7 @@ var simProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 // limitAddresses changes the bound on connections from one address as a reload would.
 func (w *world) limitAddresses(most int) {
 	b := *w.hub.bounds.Load()
-	b.clientsPerAddress = most
+	b.addresses.PerAddress = most
 	w.hub.bounds.Store(&b)
 	for _, s := range w.hub.shards {
 		s.adopt(&b)
@@ -545,22 +546,19 @@ func (w *world) limitAddresses(most int) {
 
 // checkSeats: the table of addresses counts those clients who have a seat, and no others.
 func (w *world) checkSeats() {
-	want := map[address]uint32{}
+	want := map[door.Address]int{}
 	for _, s := range w.hub.shards {
 		for _, c := range s.clients {
-			if from := c.source(); from != nil && from.seated {
-				want[from.address]++
+			if a, seated := c.source().Seat(); seated {
+				want[a]++
 			}
 		}
 	}
-	seats := 0
-	for i := range w.hub.addresses.stripes {
-		for a, n := range w.hub.addresses.stripes[i].taken.All() {
-			w.must(n == want[a], "address %x: %d seats are taken, %d clients have one", a, n, want[a])
-			seats++
-		}
+	seats := w.hub.addresses.Seats()
+	for a, n := range seats {
+		w.must(n == want[a], "address %x: %d seats are taken, %d clients have one", a, n, want[a])
 	}
-	w.must(seats == len(want), "%d addresses in the table, %d with clients", seats, len(want))
+	w.must(len(seats) == len(want), "%d addresses in the table, %d with clients", len(seats), len(want))
 }
 
 // peerAddress is where the next connection comes from: one of few, or the proxy that some worlds trust.

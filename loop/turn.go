@@ -25,7 +25,7 @@ func (s *shard) act(mayPass bool) {
 	for _, f := range s.calls.take() {
 		f(s)
 	}
-	if s.stopping {
+	if s.stop.begun {
 		s.closeSlice()
 	}
 	if s.hub.crowded() {

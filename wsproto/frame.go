@@ -33,8 +33,8 @@ const (
 	length16Max = 1<<16 - 1
 
 	maskBytes = 4
-	// headBytesMax is the longest header: two bytes, a 64-bit length, a masking key.
-	headBytesMax = 2 + 8 + maskBytes
+	// frameHeaderBytesMax is the longest header: two bytes, a 64-bit length, a masking key.
+	frameHeaderBytesMax = 2 + 8 + maskBytes
 )
 
 // AppendFrame appends one final, unmasked frame, as a server sends it (RFC 6455 §5.1, §5.2).

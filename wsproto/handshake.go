@@ -45,17 +45,17 @@ const websocketVersion = "13"
 //
 // Bytes are judged from left to right and each as soon as it is there: junk is refused at
 // its first byte, and the verdict does not depend on how the bytes were cut. A head of
-// more than headBytesMax bytes, its empty line included, is refused with 431 as soon as p
-// has that many. A browser sends half a kilobyte, plus its cookies for the host.
-func ReadRequest(p []byte, headBytesMax int) (req Request, n int, err error) {
+// more than requestHeadBytesMax bytes, its empty line included, is refused with 431 as soon
+// as p has that many. A browser sends half a kilobyte, plus its cookies for the host.
+func ReadRequest(p []byte, requestHeadBytesMax int) (req Request, n int, err error) {
 	var h head
-	n, rejection := h.read(p[:min(len(p), headBytesMax)])
+	n, rejection := h.read(p[:min(len(p), requestHeadBytesMax)])
 	if rejection != nil {
 		return Request{}, 0, rejection
 	}
 	if n == 0 {
-		if len(p) >= headBytesMax {
-			return Request{}, 0, rejectHeadSize(headBytesMax)
+		if len(p) >= requestHeadBytesMax {
+			return Request{}, 0, rejectHeadSize(requestHeadBytesMax)
 		}
 		return Request{}, 0, nil
 	}

@@ -49,7 +49,7 @@ type Reader struct {
 	messageBytesMax int
 
 	// The header so far, if it was cut off.
-	head    [headBytesMax]byte
+	head    [frameHeaderBytesMax]byte
 	headLen int
 
 	// The frame whose payload is being read.

@@ -1,16 +1,12 @@
-package loop
+package door
 
-import (
-	"strings"
-	"testing"
-)
+import "testing"
 
 func TestOriginsAreMatchedWhole(t *testing.T) {
-	origins, err := readOrigins([]string{"https://Example.org", "https://*.example.net", "http://*.dev.example:8080", "http://localhost:80", "http://[::1]:3000", "chrome-extension://abc"})
+	origins, err := ReadOrigins([]string{"https://Example.org", "https://*.example.net", "http://*.dev.example:8080", "http://localhost:80", "http://[::1]:3000", "chrome-extension://abc"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := bounds{origins: origins}
 	for text, want := range map[string]bool{
 		"":                             true, // no browser
 		"https://example.org":          true,
@@ -48,47 +44,20 @@ func TestOriginsAreMatchedWhole(t *testing.T) {
 		"null":                      false,
 		"*":                         false,
 	} {
-		if got := b.allows(text); got != want {
+		if got := origins.Allow(text); got != want {
 			t.Errorf("%q: allowed: got %v, want %v", text, got, want)
 		}
 	}
-	b.origins, _ = readOrigins([]string{"null"})
-	if !b.allows("null") || b.allows("null://") || b.allows("https://example.org") {
+	origins, _ = ReadOrigins([]string{"null"})
+	if !origins.Allow("null") || origins.Allow("null://") || origins.Allow("https://example.org") {
 		t.Error("null: want it allowed, and nothing else")
 	}
-	if b.origins = nil; !b.allows("https://anybody.example") || !b.allows("\xff") {
+	if origins = nil; !origins.Allow("https://anybody.example") || !origins.Allow("\xff") {
 		t.Error("no origins named: want all allowed")
 	}
 	for _, bad := range []string{"*", "example.org", "https://", "https://*", "https://a.*.org", "https://example.org/path", "https://example.org:port", "https://example.org:123456"} {
-		if _, err := readOrigins([]string{bad}); err == nil {
+		if _, err := ReadOrigins([]string{bad}); err == nil {
 			t.Errorf("%q: got nil, want an error", bad)
 		}
-	}
-}
-
-func TestAPageOfAnotherOriginIsToldSoAndCounted(t *testing.T) {
-	origins, _ := readOrigins([]string{"https://example.org"})
-	st := newStage(1, func(b *bounds) { b.origins = origins })
-	for lines, want := range map[string]string{
-		"Origin: https://example.org\r\n":  " 101 ",
-		"":                                 " 101 ",
-		"Origin: https://evil.example\r\n": " 403 ",
-		"Origin: <script>\"\x80\r\n":       `"<script>\"\x80"`,
-	} {
-		c := st.come(0, "192.0.2.1")
-		c.send(requestWith(lines))
-		c.heard(t, want)
-	}
-	page := st.come(0, "192.0.2.1")
-	page.send("GET /healthz HTTP/1.1\r\nHost: a\r\nOrigin: https://evil.example\r\n\r\n")
-	page.heard(t, " 200 ")
-	total := st.hub.Snapshot().Total()
-	if total.Handshakes["origin"] != 2 || total.BadHandshakes != 2 || total.Clients != 2 {
-		t.Errorf("got %v, bad %d, clients %d, want 2 of wrong origin and 2 clients", total.Handshakes, total.BadHandshakes, total.Clients)
-	}
-	long := st.come(0, "192.0.2.1")
-	long.send(requestWith("Origin: " + strings.Repeat("x", 1000) + "\r\n"))
-	if len(long.out) == 0 || len(long.out) > 600 {
-		t.Errorf("the answer to an origin of 1,000 bytes: got %d bytes", len(long.out))
 	}
 }

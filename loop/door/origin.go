@@ -1,11 +1,51 @@
-package loop
+package door
 
 import (
 	"fmt"
 	"strings"
 )
 
-// origin is whose pages may connect: a web origin (RFC 6454 §4), or all subdomains of one.
+// Origins is whose pages may connect; none: everybody's. Immutable.
+type Origins []origin
+
+// ReadOrigins reads what an operator allows: origins such as https://example.org, or https://*.example.org for all
+// subdomains of one, or null for pages that are nobody's. The error names the first that is none.
+func ReadOrigins(texts []string) (origins Origins, err error) {
+	for _, text := range texts {
+		plain := strings.Replace(text, "://*.", "://", 1)
+		o, ok := readOrigin(plain)
+		if !ok {
+			return nil, fmt.Errorf("allowed origin %q: not an origin such as https://example.org or https://*.example.org", text)
+		}
+		o.subdomains = plain != text
+		origins = append(origins, o)
+	}
+	return origins, nil
+}
+
+// Allow says whether a page of an origin may connect, by the value of its request's Origin field. Who sends none is no
+// browser, and could send what it likes.
+func (all Origins) Allow(text string) bool {
+	if len(all) == 0 || text == "" {
+		return true
+	}
+	o, ok := readOrigin(text)
+	if !ok {
+		return false
+	}
+	for _, allowed := range all {
+		if allowed == o {
+			return true
+		}
+		sub, below := strings.CutSuffix(o.host, "."+allowed.host)
+		if allowed.subdomains && below && sub != "" && allowed.scheme == o.scheme && allowed.port == o.port {
+			return true
+		}
+	}
+	return false
+}
+
+// origin is a web origin (RFC 6454 §4), or all subdomains of one.
 type origin struct {
 	scheme, host, port string // in lower case; port "" is the scheme's own
 	subdomains         bool   // host stands for everything that ends with it and a dot before
@@ -48,39 +88,4 @@ func madeOf(text, others string) bool {
 		}
 	}
 	return text != ""
-}
-
-// readOrigins reads what an operator allows.
-func readOrigins(texts []string) (origins []origin, err error) {
-	for _, text := range texts {
-		plain := strings.Replace(text, "://*.", "://", 1)
-		o, ok := readOrigin(plain)
-		if !ok {
-			return nil, fmt.Errorf("allowed origin %q: not an origin such as https://example.org or https://*.example.org", text)
-		}
-		o.subdomains = plain != text
-		origins = append(origins, o)
-	}
-	return origins, nil
-}
-
-// allows says whether a page of an origin may connect. Who sends none is no browser, and could send what it likes.
-func (b *bounds) allows(text string) bool {
-	if len(b.origins) == 0 || text == "" {
-		return true
-	}
-	o, ok := readOrigin(text)
-	if !ok {
-		return false
-	}
-	for _, allowed := range b.origins {
-		if allowed == o {
-			return true
-		}
-		sub, below := strings.CutSuffix(o.host, "."+allowed.host)
-		if allowed.subdomains && below && sub != "" && allowed.scheme == o.scheme && allowed.port == o.port {
-			return true
-		}
-	}
-	return false
 }

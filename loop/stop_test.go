@@ -1,0 +1,159 @@
+package loop
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+
+	"ringcast/wsproto"
+)
+
+// What was accepted before a stop goes out before the Close frame.
+func TestStopSendsWhatWasAcceptedAndThenSaysGoodbye(t *testing.T) {
+	s, err := Start(Config{Loops: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const members, messages = 20, 200
+	peers := joinAll(t, s, members)
+	port, _ := s.Hub().NewPort()
+	for n := range messages {
+		if err := port.Publish("g", fmt.Append(nil, n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var wg sync.WaitGroup
+	for i, p := range peers {
+		wg.Go(func() {
+			for n := range messages {
+				if _, m, err := p.next(); m != fmt.Sprint(n) {
+					t.Errorf("member %d: got %q (%v), want %d", i, m, err, n)
+					return
+				}
+			}
+			if op, m, err := p.next(); op != 8 || !strings.HasPrefix(m, "\x03\xe9") {
+				t.Errorf("member %d: got frame %d %q (%v), want close 1001", i, op, m, err)
+			}
+			p.conn.Write(wsproto.AppendMaskedFrame(nil, wsproto.OpClose, [4]byte{}, []byte("\x03\xe9")))
+			if _, _, err := p.next(); err != io.EOF {
+				t.Errorf("member %d: got %v, want the end of the stream", i, err)
+			}
+		})
+	}
+	if err := s.Stop(within(t)); err != nil {
+		t.Errorf("Stop: %v", err)
+	}
+	wg.Wait()
+	if err := port.Publish("g", []byte("late")); err != ErrStopping {
+		t.Errorf("publish after a stop: got %v, want %v", err, ErrStopping)
+	}
+	if err := s.Err(); err != nil {
+		t.Errorf("Err after Stop: got %v, want nil", err)
+	}
+}
+
+func TestAPublishWithoutIDIsNotLostSilentlyWhileStopping(t *testing.T) {
+	st := newStage(1, nil)
+	asking, silent := st.enter(0), st.enter(0)
+	st.hub.stopping.Store(true)
+	asking.say(`{"cmd":"send_to_group","group_id":"0","message":"x","id":1}`)
+	asking.heard(t, `"code":"stopping"`)
+	silent.say(`{"cmd":"send_to_group","group_id":"0","message":"x"}`)
+	silent.heard(t, "\x03\xe9")
+	if got := st.hub.Snapshot().Total(); got.Refused != 2 || got.RefusedPublishes != 2 {
+		t.Errorf("refused: got %d, of them publishes %d, want 2 and 2", got.Refused, got.RefusedPublishes)
+	}
+}
+
+func TestAServerWhoseEngineHasEndedStopsAtOnce(t *testing.T) {
+	s, err := Start(Config{Loops: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, _ := s.Hub().NewPort()
+	s.handler.engineStop()
+	<-s.Done()
+	if s.Err() == nil {
+		t.Error("Err: got nil, want why the engine ended")
+	}
+	_ = s.Stop(context.Background()) // must not wait for a context that never ends
+	if _, err := s.Hub().Clients(context.Background()); err == nil {
+		t.Error("Clients: got nil, want an error")
+	}
+	if _, err := port.PublishSeq(context.Background(), "g", nil); err == nil {
+		t.Error("PublishSeq: got nil, want an error")
+	}
+}
+
+func TestAStoppingServerClosesItsClientsInSlices(t *testing.T) {
+	st := newStage(1, nil)
+	st.hub.clientsMax.Store(1 << 20)
+	const clients = 3*closesPerTurn + 1
+	for range clients {
+		st.enter(0)
+	}
+	s := st.hub.shards[0]
+	s.beginStop()
+	turns := 0
+	for still := clients; still > 0; turns++ {
+		before := still
+		s.kicked = false
+		s.woken()
+		still = 0
+		for _, c := range s.clients {
+			if c.state == stateOpen {
+				still++
+			}
+		}
+		if before-still > closesPerTurn {
+			t.Fatalf("one turn closed %d clients, want at most %d", before-still, closesPerTurn)
+		}
+	}
+	if turns != 4 {
+		t.Errorf("turns: got %d, want 4", turns)
+	}
+}
+
+// laggard takes everything into a queue that empties when the test says so.
+type laggard struct {
+	stageConn
+	queued int
+}
+
+func (c *laggard) OutboundBuffered() int { return c.queued }
+
+func TestAStopWaitsForWhoStillTakesItsLastBytes(t *testing.T) {
+	st := newStage(1, nil)
+	s := st.hub.shards[0]
+	cuts := 0
+	s.env.cut = func(c conn) {
+		cuts++
+		s.closed(c.(*laggard).client)
+	}
+	c := &laggard{}
+	c.shard = s
+	st.hub.admit()
+	c.client = s.opened(c)
+	s.traffic(c.client, []byte(simRequest))
+	c.queued = 1 << 20
+	s.beginStop()
+	wait := func(ticks uint32) {
+		for range ticks {
+			st.hub.beat()
+			st.settle()
+		}
+	}
+	s.woken()
+	wait(10 * s.bounds.closeTicks)
+	if cuts != 0 {
+		t.Errorf("while bytes wait for it and the stop's time is not over: got %d cuts, want none", cuts)
+	}
+	c.queued = 0
+	wait(2 * s.bounds.closeTicks)
+	if cuts != 1 {
+		t.Errorf("once it has taken all and does not end the connection: got %d cuts, want 1", cuts)
+	}
+}
