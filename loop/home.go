@@ -24,7 +24,6 @@ type home struct {
 	ports *[portsMax]atomic.Pointer[Port]
 	down  []*lane[delivery] // to each loop, this home being the only producer
 	bells []*bell           // of each loop
-	count *counters
 
 	bounds *atomic.Pointer[bounds] // of the hub
 	census *census
@@ -45,7 +44,11 @@ type home struct {
 	stalledPort uint64
 	first       int    // loop whose lane is served first
 	toWake      uint64 // bit per loop that was given something, or waits for room that was made
-	_           [cacheLine]byte
+
+	// Whoever holds it writes, any goroutine reads.
+	published  atomic.Uint64 // publishes that it has numbered
+	groupCount atomic.Int64  // groups that it has
+	_          [cacheLine]byte
 }
 
 // called says whether there is something to do. Any goroutine.
@@ -220,7 +223,7 @@ func (h *home) publish(r *request, origin int) bool {
 	if r.via != nil && r.via.result != nil {
 		r.via.result <- seq
 	}
-	h.count.published.Add(1)
+	h.published.Add(1)
 	return true
 }
 
@@ -245,7 +248,7 @@ func (h *home) join(r *request, origin int) bool {
 	d.headcount = &hg.headcount
 	if isNew {
 		h.groups.put(r.group, hg)
-		h.count.homes.Add(1)
+		h.groupCount.Add(1)
 	}
 	known := false
 	for i := range hg.locals {
@@ -280,7 +283,7 @@ func (h *home) leave(r *request, origin int) {
 	if len(hg.locals) == 0 {
 		assert(hg.headcount.members.Load() == 0, "home: a group ends that has members")
 		h.groups.drop(r.group)
-		h.count.homes.Add(-1)
+		h.groupCount.Add(-1)
 	}
 }
 

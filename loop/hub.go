@@ -66,7 +66,7 @@ func newHub(loops int, b bounds, page []byte) *Hub {
 			from.up = append(from.up, newLane[request](b.laneSlots, b.laneBytes))
 			from.home.down = append(from.home.down, newLane[delivery](b.laneSlots, b.laneBytes))
 		}
-		from.home.index, from.home.bells, from.home.count, from.home.ports = from.index, bells, &from.count, &h.ports
+		from.home.index, from.home.bells, from.home.ports = from.index, bells, &h.ports
 		from.home.bounds, from.home.census = &h.bounds, &h.census
 		from.home.groups = newTable[string, *homeGroup]()
 	}
@@ -153,6 +153,7 @@ func (h *Hub) Snapshot() Snapshot {
 	for i, s := range h.shards {
 		row := s.count.read()
 		row.OutboxBytes = s.outboxes.Load()
+		row.Homes, row.Published = s.home.groupCount.Load(), s.home.published.Load()
 		for _, from := range h.shards {
 			row.LaneDepth += int64(from.up[i].len() + from.home.down[i].len())
 		}
@@ -209,7 +210,7 @@ func (h *Hub) settleDown(ctx context.Context) error {
 		var busy, moved atomic.Uint64
 		err := h.each(ctx, func(s *shard) {
 			busy.Add(uint64(s.parkedBytes + s.gathered + len(s.passes)))
-			moved.Add(s.count.published.Load() + s.count.passes.Load())
+			moved.Add(s.home.published.Load() + s.count.passes.Load())
 		})
 		if err != nil {
 			return err

@@ -5,14 +5,13 @@ import (
 	"time"
 )
 
-// counters is what one loop counts. Owner: the loop writes (of homes and published: who holds the home), any goroutine
-// reads; every field is atomic for that reason alone, nothing is ever read in order to decide. Gauges go up and down, all others only grow.
+// counters is what one loop counts. Owner: the loop writes, any goroutine reads;
+// every field is atomic for that reason alone, nothing is ever read in order to decide. Gauges go up and down, all others only grow.
 type counters struct {
 	clients atomic.Int64 // gauge: clients whose handshake is done
 	pending atomic.Int64 // gauge: connections in the handshake
 	groups  atomic.Int64 // gauge: groups with a member on this loop
 	members atomic.Int64 // gauge: memberships on this loop
-	homes   atomic.Int64 // gauge: groups this loop is home of
 
 	slow          atomic.Int64 // gauge: clients that are behind
 	fragmentBytes atomic.Int64 // gauge: bytes that hold unfinished input
@@ -22,7 +21,6 @@ type counters struct {
 	messagesIn       atomic.Uint64
 	bytesIn          atomic.Uint64
 	bytesOut         atomic.Uint64
-	published        atomic.Uint64
 	deliveries       atomic.Uint64
 	passes           atomic.Uint64
 	ignored          atomic.Uint64
@@ -110,9 +108,9 @@ type LoopStats struct {
 func (c *counters) read() LoopStats {
 	t := LoopStats{
 		Clients: c.clients.Load(), Pending: c.pending.Load(), Groups: c.groups.Load(),
-		Members: c.members.Load(), Homes: c.homes.Load(),
+		Members:    c.members.Load(),
 		MessagesIn: c.messagesIn.Load(), BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(),
-		Published: c.published.Load(), Deliveries: c.deliveries.Load(), Passes: c.passes.Load(),
+		Deliveries: c.deliveries.Load(), Passes: c.passes.Load(),
 		Ignored: c.ignored.Load(), CommandErrors: c.commandErrors.Load(),
 		Slow: c.slow.Load(), FragmentBytes: c.fragmentBytes.Load(),
 		SlowClosed: c.slowClosed.Load(), SlowDropped: c.slowDropped.Load(), SlowGaps: c.slowGaps.Load(),
