@@ -11,7 +11,7 @@ import (
 // input takes what a client sent. All of p is used up; what is unfinished is kept in c.extra, within bounds.
 func (s *shard) input(c *client, p []byte) {
 	c.bytesIn += uint64(len(p))
-	s.count.bytesIn.Add(uint64(len(p)))
+	s.count.BytesIn.Add(uint64(len(p)))
 	s.lastSeen[c.slot] = s.tick << 1
 	if c.state == stateHandshake {
 		p = s.handshake(c, p)
@@ -76,7 +76,7 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 		return nil
 	}
 	if !s.bounds.allows(req.Origin) {
-		count(&s.count.handshakes, handshakeOrigin)
+		count(&s.count.Handshakes, handshakeOrigin)
 		s.answerRejection(c, wsproto.RejectOrigin(req.Origin))
 		return nil
 	}
@@ -88,25 +88,25 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 		s.turnAway(c, awayRate, wsproto.RejectRate)
 		return nil
 	}
-	count(&s.count.handshakes, handshakeOK)
+	count(&s.count.Handshakes, handshakeOK)
 	s.unfinished--
 	c.state, c.marks = stateOpen, c.marks|markUpgraded
-	s.count.pending.Add(-1)
-	s.count.clients.Add(1)
+	s.count.Pending.Add(-1)
+	s.count.Clients.Add(1)
 	s.replyTo(c, wsproto.AppendUpgrade(s.outFor(c), &req))
 	return data[n:]
 }
 
 // turnAway refuses a connection whose request has been read.
 func (s *shard) turnAway(c *client, why turnedAway, r *wsproto.Rejection) {
-	count(&s.count.handshakes, handshakeAway)
-	count(&s.count.refusedClients, why)
+	count(&s.count.Handshakes, handshakeAway)
+	count(&s.count.RefusedClientsBy, why)
 	s.answerRejection(c, r.After(retryAfter()))
 }
 
 // reject answers a head that is wrong.
 func (s *shard) reject(c *client, err error) {
-	count(&s.count.handshakes, handshakeBad)
+	count(&s.count.Handshakes, handshakeBad)
 	s.answerRejection(c, s.rejection(err))
 }
 
@@ -129,16 +129,16 @@ func (s *shard) route(req *wsproto.Request) []byte {
 	known := req.Path == "/healthz" || req.Path == "/" && s.hub.page != nil
 	switch {
 	case !known:
-		count(&s.count.handshakes, handshakeBad)
+		count(&s.count.Handshakes, handshakeBad)
 		return wsproto.RejectNotFound(req.Path).AppendTo(nil)
 	case req.Method != "GET" && !head:
-		count(&s.count.handshakes, handshakeBad)
+		count(&s.count.Handshakes, handshakeBad)
 		return wsproto.RejectMethod(req.Method).AppendTo(nil)
 	case req.Path == "/healthz":
-		count(&s.count.handshakes, handshakeHTTP)
+		count(&s.count.Handshakes, handshakeHTTP)
 		return wsproto.AppendHTTP(nil, 200, "text/plain; charset=utf-8", []byte("ok\n"), head)
 	default:
-		count(&s.count.handshakes, handshakeHTTP)
+		count(&s.count.Handshakes, handshakeHTTP)
 		return wsproto.AppendHTTP(nil, 200, "text/html; charset=utf-8", s.hub.page, head)
 	}
 }
@@ -187,7 +187,7 @@ func (s *shard) event(c *client, ev *wsproto.Event) {
 	}
 	switch ev.Kind {
 	case wsproto.EventText, wsproto.EventBinary:
-		s.count.messagesIn.Add(1)
+		s.count.MessagesIn.Add(1)
 		if s.hub.echo {
 			s.echo(c, ev)
 			return
@@ -213,7 +213,7 @@ func (s *shard) event(c *client, ev *wsproto.Event) {
 			s.settle(c)
 		}
 	case wsproto.EventFail:
-		count(&s.count.protocolErrors, closeKindOf(ev.Code))
+		count(&s.count.ProtocolErrorsBy, closeKindOf(ev.Code))
 		s.close(c, ev.Code, ev.Reason)
 	}
 }
@@ -250,12 +250,12 @@ func (s *shard) command(c *client, payload []byte) {
 			code = s.publish(c, &cmd)
 		}
 	} else if code == wsproto.ErrBadJSON || code == wsproto.ErrUnknownCmd {
-		s.count.ignored.Add(1)
+		s.count.Ignored.Add(1)
 	} else {
-		s.count.commandErrors.Add(1)
+		s.count.CommandErrors.Add(1)
 	}
 	if cmd.Verb == wsproto.SendToGroup && (code == wsproto.ErrBusy || code == wsproto.ErrStopping || code == wsproto.ErrRateLimited) {
-		s.count.refusedPublishes.Add(1)
+		s.count.RefusedPublishes.Add(1)
 	}
 	switch {
 	case code == "":
@@ -288,11 +288,11 @@ func (s *shard) closeRefused(c *client, code wsproto.ErrorCode) {
 // publish encodes the message and sends it up to the group's home.
 func (s *shard) publish(c *client, cmd *wsproto.Command) wsproto.ErrorCode {
 	if s.hub.stopping.Load() {
-		count(&s.count.refused, refusedStopping)
+		count(&s.count.RefusedBy, refusedStopping)
 		return wsproto.ErrStopping
 	}
 	if s.hub.pressure.Load() != pressureNone {
-		count(&s.count.refused, refusedMemory)
+		count(&s.count.RefusedBy, refusedMemory)
 		return wsproto.ErrBusy
 	}
 	r := newPublish(cmd.Group, cmd.Message, cmd.ID)
@@ -303,7 +303,7 @@ func (s *shard) publish(c *client, cmd *wsproto.Command) wsproto.ErrorCode {
 		r.at = stampOf(s.env.now())
 	}
 	if !s.request(s.hub.homeOf(r.group), r) {
-		count(&s.count.refused, refusedBusy)
+		count(&s.count.RefusedBy, refusedBusy)
 		return wsproto.ErrBusy
 	}
 	return ""

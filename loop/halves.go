@@ -42,7 +42,7 @@ func (s *shard) hold(c *client, bytes int, began bool) {
 		return
 	}
 	if c.state == stateOpen {
-		s.count.fragmentsClosed.Add(1)
+		s.count.FragmentsClosed.Add(1)
 	}
 	s.abandon(c, wsproto.CloseTryAgainLater, "the server has no room for the rest of the message")
 }
@@ -50,7 +50,7 @@ func (s *shard) hold(c *client, bytes int, began bool) {
 func (s *shard) setHeld(h *half, bytes int) (grown bool) {
 	more := int64(bytes - h.bytes)
 	h.bytes = bytes
-	s.count.fragmentBytes.Add(more)
+	s.count.FragmentBytes.Add(more)
 	s.hub.fragments.Add(more)
 	return more > 0
 }
@@ -104,7 +104,7 @@ func (s *shard) endHalves() {
 	for i := len(s.halves) - 1; i >= 0 && ends < closesPerTurn; i-- {
 		h := s.halves[i]
 		if h.client.state == stateOpen && s.tick-h.since >= most {
-			s.count.messageTimeouts.Add(1)
+			s.count.MessageTimeouts.Add(1)
 			s.abandon(h.client, wsproto.ClosePolicyViolation, "the message took too long")
 			ends++
 		}

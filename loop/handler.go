@@ -105,7 +105,7 @@ func (h *handler) take(c gnet.Conn) gnet.Action {
 		s.unseat(from)
 		h.hub.gone()
 	}
-	count(&s.count.refusedClients, why)
+	count(&s.count.RefusedClientsBy, why)
 	h.log.Debug("refusing a connection", "loop", s.index, "remote", c.RemoteAddr(), "why", turnedAwayNames[why])
 	_, _ = c.Write(refusal.any())
 	return gnet.Close
@@ -130,7 +130,7 @@ func (h *handler) OnTraffic(c gnet.Conn) gnet.Action {
 		ctx.shard.kickedAwake()
 	default: // early: the bytes wait until the client is let in, some milliseconds
 		if c.InboundBuffered() > earlyBytesMax {
-			count(&h.hub.shards[0].count.refusedClients, awayBooting) // the loop may have no shard yet; its index does not matter here
+			count(&h.hub.shards[0].count.RefusedClientsBy, awayBooting) // the loop may have no shard yet; its index does not matter here
 			_, _ = c.Write(busyAnswers.any())
 			return gnet.Close
 		}
@@ -376,7 +376,7 @@ func (h *handler) refuseOne() {
 	if err != nil {
 		return
 	}
-	count(&h.hub.shards[0].count.refusedClients, awayClients)
+	count(&h.hub.shards[0].count.RefusedClientsBy, awayClients)
 	_, _ = unix.Write(fd, busyAnswers.any())
 	_ = unix.Close(fd)
 }

@@ -109,7 +109,7 @@ func (h *Hub) gone() {
 func (h *Hub) beat() {
 	h.clock.Add(1)
 	for i, s := range h.shards {
-		if s.count.clients.Load()+s.count.pending.Load() > 0 {
+		if s.count.Clients.Load()+s.count.Pending.Load() > 0 {
 			h.wake(i)
 		}
 	}
@@ -210,7 +210,7 @@ func (h *Hub) settleDown(ctx context.Context) error {
 		var busy, moved atomic.Uint64
 		err := h.each(ctx, func(s *shard) {
 			busy.Add(uint64(s.parkedBytes + s.gathered + len(s.passes)))
-			moved.Add(s.home.published.Load() + s.count.passes.Load())
+			moved.Add(s.home.published.Load() + s.count.Passes.Load())
 		})
 		if err != nil {
 			return err

@@ -30,7 +30,7 @@ func (s *shard) join(c *client, name, id []byte) wsproto.ErrorCode {
 	}
 	switch there {
 	case isFull:
-		count(&s.count.refused, refusedMembers)
+		count(&s.count.RefusedBy, refusedMembers)
 		return wsproto.ErrGroupFull
 	case entered:
 		s.enlist(c, c.ask(g, false))
@@ -41,7 +41,7 @@ func (s *shard) join(c *client, name, id []byte) wsproto.ErrorCode {
 	}
 	if !s.request(g.home, request{op: opJoin, group: g.name, local: g, client: c, id: string(id)}) {
 		s.giveUpIfEmpty(g)
-		count(&s.count.refused, refusedBusy)
+		count(&s.count.RefusedBy, refusedBusy)
 		return wsproto.ErrBusy
 	}
 	g.asked++
@@ -54,7 +54,7 @@ func (s *shard) mayJoinMore(c *client) bool {
 	if n := c.groupCount(); n < s.bounds.groupsPerClient || n-c.renouncedCount() < s.bounds.groupsPerClient {
 		return true
 	}
-	count(&s.count.refused, refusedGroupsPerClient)
+	count(&s.count.RefusedBy, refusedGroupsPerClient)
 	return false
 }
 
@@ -74,7 +74,7 @@ func (s *shard) joinAgain(c *client, at int, id []byte) wsproto.ErrorCode {
 	if id != nil {
 		r := repeat{group: m.group, id: string(id)}
 		if s.parkedBytes+r.bytes() > s.bounds.parkBytes {
-			count(&s.count.refused, refusedBusy)
+			count(&s.count.RefusedBy, refusedBusy)
 			return wsproto.ErrBusy
 		}
 		s.parkedBytes += r.bytes()
@@ -124,16 +124,16 @@ func (s *shard) decided(d *delivery) {
 // enlist makes one whose place is taken a member.
 func (s *shard) enlist(c *client, at int) {
 	if len(c.membership(at).group.members) == 0 {
-		s.count.groups.Add(1)
+		s.count.Groups.Add(1)
 	}
 	c.confirm(at)
-	s.count.members.Add(1)
+	s.count.Members.Add(1)
 }
 
 // answerJoin tells a client the home's word.
 func (s *shard) answerJoin(c *client, id string, why refusal, code wsproto.ErrorCode) {
 	if code != "" {
-		count(&s.count.refused, why)
+		count(&s.count.RefusedBy, why)
 	}
 	switch {
 	case id == "":
@@ -201,9 +201,9 @@ func (s *shard) part(c *client, at int) {
 		return // the home's word will find nobody
 	}
 	s.hub.census.leave(g.headcount)
-	s.count.members.Add(-1)
+	s.count.Members.Add(-1)
 	if len(g.members) == 0 {
-		s.count.groups.Add(-1)
+		s.count.Groups.Add(-1)
 	}
 	s.giveUpIfEmpty(g)
 }

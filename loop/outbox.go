@@ -54,7 +54,7 @@ func (s *shard) queue(c *client, p []byte, messages int) {
 		s.miss(c, p, messages)
 		return
 	case full:
-		s.count.slowClosed.Add(1)
+		s.count.SlowClosed.Add(1)
 		s.lag(c, waiting)
 		s.close(c, wsproto.CloseSlowClient, "too slow: the outbox is full")
 		return
@@ -124,7 +124,7 @@ const replyBytesMax = 32 << 10
 
 func (s *shard) replyTo(c *client, out []byte) {
 	s.out, s.outClient = out, c
-	s.count.replies.Add(1)
+	s.count.Replies.Add(1)
 }
 
 func (s *shard) replyOK(c *client, id string) {
@@ -157,7 +157,7 @@ func (s *shard) flushOut() {
 		s.out = nil
 	}
 	if c.state <= stateClosing {
-		s.count.bytesOut.Add(uint64(len(out)))
+		s.count.BytesOut.Add(uint64(len(out)))
 		if s.caughtUp(c); c.state <= stateClosing {
 			s.push(c, out, 0)
 		}
@@ -184,7 +184,7 @@ func (s *shard) close(c *client, code wsproto.StatusCode, reason string) {
 		}
 	}
 	s.explain(c, code, reason)
-	count(&s.count.closes, closeKindOf(code))
+	count(&s.count.Closes, closeKindOf(code))
 	s.closing(c)
 	var frames [wsproto.GapBytesMax + 2 + 2 + 123 + 2]byte
 	s.last(c, wsproto.AppendClose(s.takeGap(c, frames[:0]), code, reason))
@@ -208,7 +208,7 @@ func (s *shard) answerHTTP(c *client, response []byte) {
 // last sends a client's last bytes, past the outbox's bound: they are few, and the client must be told.
 func (s *shard) last(c *client, p []byte) {
 	c.bytesOut += uint64(len(p))
-	s.count.bytesOut.Add(uint64(len(p)))
+	s.count.BytesOut.Add(uint64(len(p)))
 	s.write(c, p)
 	if c.state == stateClosing {
 		s.settle(c)

@@ -79,8 +79,8 @@ func (s *shard) pass(g *group) (finished bool) {
 		before := len(g.waiting)
 		taken := g.begin(s.bounds.batchBytes, s.takeSpare())
 		s.gathered -= taken + 24*(before-len(g.waiting))
-		if sampled(s.count.passes.Add(1)) {
-			s.count.batches.observe(int64(g.batchCount))
+		if sampled(s.count.Passes.Add(1)) {
+			s.count.Batches.observe(int64(g.batchCount))
 			g.begunAt = s.env.now()
 		}
 	}
@@ -108,11 +108,11 @@ func (s *shard) pass(g *group) (finished bool) {
 	s.culprit = nil
 	served -= s.undelivered
 	s.undelivered = 0
-	s.count.deliveries.Add(uint64(served * g.batchCount))
-	s.count.bytesOut.Add(uint64(served * len(batch)))
+	s.count.Deliveries.Add(uint64(served * g.batchCount))
+	s.count.BytesOut.Add(uint64(served * len(batch)))
 	if finished {
 		if g.begunAt != 0 {
-			s.count.passTimes.observe(s.env.now() - g.begunAt)
+			s.count.PassTimes.observe(s.env.now() - g.begunAt)
 		}
 		s.keepSpare(g.finish())
 	}

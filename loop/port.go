@@ -114,8 +114,8 @@ func (p *Port) publish(group string, message []byte, via *via) error {
 	home := p.hub.homeOf(group)
 	sent, err := p.offer(home, &r, false)
 	if err == nil && !sent {
-		count(&p.hub.shards[home].count.refused, refusedBusy)
-		p.hub.shards[home].count.refusedPublishes.Add(1)
+		count(&p.hub.shards[home].count.RefusedBy, refusedBusy)
+		p.hub.shards[home].count.RefusedPublishes.Add(1)
 		return ErrBusy
 	}
 	return err
@@ -141,8 +141,8 @@ func (p *Port) offer(home int, r *request, waits bool) (sent bool, err error) {
 		return false, ErrStopping
 	}
 	if p.hub.pressure.Load() != pressureNone {
-		count(&p.hub.shards[home].count.refused, refusedMemory)
-		p.hub.shards[home].count.refusedPublishes.Add(1)
+		count(&p.hub.shards[home].count.RefusedBy, refusedMemory)
+		p.hub.shards[home].count.RefusedPublishes.Add(1)
 		return false, ErrBusy
 	}
 	if !p.up[home].fits(bytes) && (!waits || !p.up[home].await(bytes)) {

@@ -156,8 +156,8 @@ func (s *shard) opened(conn conn) (c *client) {
 	s.lastSeen = append(s.lastSeen, s.tick<<1)
 	s.rates.add()
 	s.culprit = c
-	s.count.accepted.Add(1)
-	s.count.pending.Add(1)
+	s.count.Accepted.Add(1)
+	s.count.Pending.Add(1)
 	s.unfinished++
 	s.time(c, s.bounds.handshakeTicks)
 	return c
@@ -205,7 +205,7 @@ func (s *shard) closed(c *client) {
 		return
 	}
 	if c.state == stateHandshake {
-		count(&s.count.handshakes, handshakeGone)
+		count(&s.count.Handshakes, handshakeGone)
 		s.unfinished--
 	}
 	c.state = stateDead
@@ -259,7 +259,7 @@ func (s *shard) leave() {
 	s.culprit = nil
 	s.deadline = 0
 	if s.timedTurn {
-		s.count.turnTimes.observe(s.env.now() - s.enteredAt)
+		s.count.TurnTimes.observe(s.env.now() - s.enteredAt)
 	}
 	s.entries.Store(s.entries.Load() + 1)
 }
@@ -267,7 +267,7 @@ func (s *shard) leave() {
 // survive closes the client that was being served when something of ours panicked, and sees to it that what the broken
 // turn has left is done: which lanes had been taken off the bell is not known any more, so all are looked at.
 func (s *shard) survive(p any) {
-	s.count.panics.Add(1)
+	s.count.Panics.Add(1)
 	s.env.panic(p)
 	s.undelivered = 0 // of a pass that has lost its count
 	if s.hosted != nil {

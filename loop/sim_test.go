@@ -463,7 +463,7 @@ func (w *world) checkOutboxes() {
 			}
 		}
 		w.must(s.outboxes.Load() == held, "loop %d: outboxes hold %d bytes, its books say %d", i, held, s.outboxes.Load())
-		w.must(s.count.slow.Load() == int64(len(s.slow)), "loop %d: %d clients are behind, counted %d", i, len(s.slow), s.count.slow.Load())
+		w.must(s.count.Slow.Load() == int64(len(s.slow)), "loop %d: %d clients are behind, counted %d", i, len(s.slow), s.count.Slow.Load())
 		all += held
 	}
 	w.must(w.hub.outboxes.Load() == all, "all outboxes hold %d bytes, the books say %d", all, w.hub.outboxes.Load())
@@ -486,7 +486,7 @@ func (w *world) checkHalves() {
 				clients++
 			}
 		}
-		w.must(s.count.fragmentBytes.Load() == held, "loop %d: %d bytes unfinished, its books say %d", i, held, s.count.fragmentBytes.Load())
+		w.must(s.count.FragmentBytes.Load() == held, "loop %d: %d bytes unfinished, its books say %d", i, held, s.count.FragmentBytes.Load())
 		all += held
 	}
 	w.must(w.hub.fragments.Load() == all && w.hub.halves.Load() == clients, "%d bytes of %d clients unfinished, the books say %d of %d",
@@ -502,7 +502,7 @@ type kickState struct {
 func (w *world) noteKicks() {
 	w.before = w.before[:0]
 	for _, s := range w.hub.shards {
-		w.before = append(w.before, kickState{s.kicked && !s.deferred, s.count.deliveries.Load()})
+		w.before = append(w.before, kickState{s.kicked && !s.deferred, s.count.Deliveries.Load()})
 	}
 }
 
@@ -512,7 +512,7 @@ func (w *world) checkKicks() {
 	for i, was := range w.before {
 		s := w.hub.shards[i]
 		stillUnderWay := was.kicked && w.kicks[i] && !w.kickRan
-		w.must(!stillUnderWay || s.count.deliveries.Load() == was.deliveries, "loop %d: a pass ran before its kick", i)
+		w.must(!stillUnderWay || s.count.Deliveries.Load() == was.deliveries, "loop %d: a pass ran before its kick", i)
 	}
 	w.kickRan = false
 }

@@ -26,7 +26,7 @@ func (s *shard) lag(c *client, bytes int) {
 	if x.slow == 0 {
 		s.slow = append(s.slow, slow{client: c})
 		x.slow = uint32(len(s.slow))
-		s.count.slow.Add(1)
+		s.count.Slow.Add(1)
 	}
 	s.setOutbox(&s.slow[x.slow-1], bytes)
 }
@@ -57,7 +57,7 @@ func (s *shard) catchUp(c *client) {
 		s.slow = nil // the list of a bad day
 	}
 	x.slow = 0
-	s.count.slow.Add(-1)
+	s.count.Slow.Add(-1)
 	c.shed()
 }
 
@@ -103,7 +103,7 @@ func (s *shard) mayMiss(c *client) bool {
 func (s *shard) miss(c *client, p []byte, messages int) {
 	s.lag(c, c.conn.OutboundBuffered())
 	*s.missed(c) += uint64(messages)
-	s.count.slowDropped.Add(uint64(messages))
+	s.count.SlowDropped.Add(uint64(messages))
 	c.bytesOut -= uint64(len(p))
 	s.undelivered++
 }
@@ -113,7 +113,7 @@ func (s *shard) miss(c *client, p []byte, messages int) {
 func (s *shard) tellGap(c *client) {
 	p := s.takeGap(c, nil)
 	c.bytesOut += uint64(len(p))
-	s.count.bytesOut.Add(uint64(len(p)))
+	s.count.BytesOut.Add(uint64(len(p)))
 	s.write(c, p)
 }
 
@@ -122,7 +122,7 @@ func (s *shard) takeGap(c *client, to []byte) []byte {
 	if missed := s.missed(c); missed != nil && *missed > 0 {
 		to = wsproto.AppendGap(to, *missed)
 		*missed = 0
-		s.count.slowGaps.Add(1)
+		s.count.SlowGaps.Add(1)
 	}
 	return to
 }
@@ -240,8 +240,8 @@ func (s *shard) cutOff(c *client) {
 	culprit := s.culprit
 	s.culprit = c
 	if c.state == stateOpen { // who is being closed was counted
-		s.count.slowClosed.Add(1)
-		count(&s.count.closes, closeKindOf(wsproto.CloseSlowClient))
+		s.count.SlowClosed.Add(1)
+		count(&s.count.Closes, closeKindOf(wsproto.CloseSlowClient))
 		s.explain(c, wsproto.CloseSlowClient, "too slow: all outboxes together are full, and its own is among the largest")
 		var frames [wsproto.GapBytesMax + 8]byte
 		_, _ = c.conn.Write(wsproto.AppendClose(s.takeGap(c, frames[:0]), wsproto.CloseSlowClient, ""))

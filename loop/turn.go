@@ -145,7 +145,7 @@ func (s *shard) deliver(d *delivery) {
 	if d.frame != nil && len(d.local.members) > 0 {
 		s.gather(d.local, d.frame)
 		if d.at != 0 {
-			s.count.laneWaits.observe(d.at.until(s.env.now()))
+			s.count.LaneWaits.observe(d.at.until(s.env.now()))
 		}
 	}
 	if d.client != nil {
@@ -285,9 +285,9 @@ func (s *shard) bury(c *client) {
 		s.timed = s.timed[:0]
 	}
 	if c.is(markUpgraded) {
-		s.count.clients.Add(-1)
+		s.count.Clients.Add(-1)
 	} else {
-		s.count.pending.Add(-1)
+		s.count.Pending.Add(-1)
 	}
 	s.hub.gone()
 }
