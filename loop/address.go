@@ -74,7 +74,7 @@ func (t *addresses) giveBack(a address) {
 // trusts says whether an address is a trusted proxy's.
 func (b *bounds) trusts(a netip.Addr) bool {
 	a = a.Unmap().WithZone("")
-	for _, network := range b.proxies {
+	for _, network := range b.TrustedProxies {
 		if network.Contains(a) {
 			return true
 		}

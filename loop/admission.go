@@ -29,13 +29,13 @@ type source struct {
 // nil is a source of which nothing needs to be kept.
 func (s *shard) arrive(peer netip.Addr) (*source, bool) {
 	b := s.bounds
-	if b.clientsPerAddress == 0 && len(b.proxies) == 0 || !peer.IsValid() {
+	if b.ClientsPerAddress == 0 && len(b.TrustedProxies) == 0 || !peer.IsValid() {
 		return nil, true
 	}
 	if b.trusts(peer) {
-		return &source{trusted: true, awaits: b.proxyProtocol}, true
+		return &source{trusted: true, awaits: b.ProxyProtocol}, true
 	}
-	if b.clientsPerAddress == 0 {
+	if b.ClientsPerAddress == 0 {
 		return nil, true
 	}
 	from := &source{}
@@ -44,7 +44,7 @@ func (s *shard) arrive(peer netip.Addr) (*source, bool) {
 
 // seat counts a client under its address, and refuses it when that has as many as it may.
 func (s *shard) seat(from *source, a netip.Addr) bool {
-	if most := s.bounds.clientsPerAddress; most > 0 && !from.seated {
+	if most := s.bounds.ClientsPerAddress; most > 0 && !from.seated {
 		from.address = addressOf(a)
 		from.seated = s.hub.addresses.take(from.address, most)
 		return from.seated
@@ -112,7 +112,7 @@ func (c *client) source() *source {
 // limitConnections sets the bound on connections: what the operator says and descriptors allow, the smaller of them.
 func (h *Hub) limitConnections() {
 	most := h.descriptors.Load()
-	if said := int64(h.bounds.Load().clients); said > 0 {
+	if said := int64(h.bounds.Load().ClientsMax); said > 0 {
 		most = min(most, said)
 	}
 	h.clientsMax.Store(most)
@@ -125,7 +125,7 @@ func (h *Hub) limitConnections() {
 // send none. Soon is evictTicks: in a storm a loop has opened thousands of connections before it reads the first request,
 // and a client that is far away or busy has not sent it yet; for so long there may be more of them than the bound.
 func (s *shard) crowded() bool {
-	most := min(int64(s.bounds.handshakes), s.hub.clientsMax.Load()/2)
+	most := min(int64(s.bounds.HandshakesMax), s.hub.clientsMax.Load()/2)
 	return s.unfinished > max(1, int(most)/len(s.hub.shards))
 }
 

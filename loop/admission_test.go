@@ -80,7 +80,7 @@ func TestAddressesAreCountedAsOneByIPv4AndBy64(t *testing.T) {
 }
 
 func TestAnAddressHasSoManyConnectionsOnAllLoops(t *testing.T) {
-	st := newStage(3, func(b *bounds) { b.clientsPerAddress = 3 })
+	st := newStage(3, func(b *bounds) { b.ClientsPerAddress = 3 })
 	var in []*stageConn
 	for loop := range 3 {
 		in = append(in, st.come(loop, "192.0.2.1"))
@@ -102,7 +102,7 @@ func TestAnAddressHasSoManyConnectionsOnAllLoops(t *testing.T) {
 
 // Every road out gives the seat back, once.
 func TestASeatIsGivenBackOnEveryRoadOut(t *testing.T) {
-	st := newStage(1, func(b *bounds) { b.clientsPerAddress, b.handshakes, b.handshakeTicks, b.closeTicks = 100, 20, 10, 5 })
+	st := newStage(1, func(b *bounds) { b.ClientsPerAddress, b.HandshakesMax, b.handshakeTicks, b.closeTicks = 100, 20, 10, 5 })
 	roads := map[string]func(c *stageConn){
 		"gone before a word":       func(c *stageConn) { c.goAway() },
 		"gone in the handshake":    func(c *stageConn) { c.send("GET "); c.goAway() },
@@ -146,7 +146,7 @@ func TestSeatsStayExactWhileTheBoundIsSwitchedOnAndOff(t *testing.T) {
 	st := newStage(2, nil)
 	limit := func(most int) {
 		b := *st.hub.bounds.Load()
-		b.clientsPerAddress = most
+		b.ClientsPerAddress = most
 		for _, s := range st.hub.shards {
 			s.adopt(&b)
 		}
@@ -179,8 +179,8 @@ func TestSeatsStayExactWhileTheBoundIsSwitchedOnAndOff(t *testing.T) {
 func TestBehindATrustedProxyTheNamedAddressIsCounted(t *testing.T) {
 	const v1 = "PROXY TCP4 %s 10.0.0.1 1000 80\r\n"
 	st := newStage(1, func(b *bounds) {
-		b.clientsPerAddress, b.proxyProtocol = 1, true
-		b.proxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+		b.ClientsPerAddress, b.ProxyProtocol = 1, true
+		b.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 	})
 	enter := func(head string) *stageConn {
 		c := st.come(0, "10.0.0.1")
@@ -221,7 +221,7 @@ func TestBehindATrustedProxyTheNamedAddressIsCounted(t *testing.T) {
 
 func TestForwardedForIsReadFromTheRightAsFarAsItIsTrusted(t *testing.T) {
 	b := defaultBounds()
-	b.proxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8:f::/48")}
+	b.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8:f::/48")}
 	for list, want := range map[string]string{
 		"":                                      "invalid AddrPort",
 		"192.0.2.1":                             "192.0.2.1:0",
@@ -250,8 +250,8 @@ func TestForwardedForIsReadFromTheRightAsFarAsItIsTrusted(t *testing.T) {
 
 func TestForwardedForOfWhoIsNotTrustedIsNotBelieved(t *testing.T) {
 	st := newStage(1, func(b *bounds) {
-		b.clientsPerAddress = 2
-		b.proxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+		b.ClientsPerAddress = 2
+		b.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 	})
 	for range 2 {
 		c := st.come(0, "192.0.2.1")
@@ -269,7 +269,7 @@ func TestForwardedForOfWhoIsNotTrustedIsNotBelieved(t *testing.T) {
 }
 
 func TestTheOldestOfTooManyUnfinishedHandshakesMakesRoom(t *testing.T) {
-	st := newStage(2, func(b *bounds) { b.handshakes = 8 })
+	st := newStage(2, func(b *bounds) { b.HandshakesMax = 8 })
 	var silent []*stageConn
 	for range 4 {
 		c := st.come(0, "192.0.2.1")
@@ -314,7 +314,7 @@ func TestTheOldestOfTooManyUnfinishedHandshakesMakesRoom(t *testing.T) {
 
 // In a storm the loop opens thousands of connections before it reads the first request.
 func TestWhoHasJustComeIsNotEvicted(t *testing.T) {
-	st := newStage(1, func(b *bounds) { b.handshakes = 4 })
+	st := newStage(1, func(b *bounds) { b.HandshakesMax = 4 })
 	var storm []*stageConn
 	for range 40 {
 		storm = append(storm, st.come(0, "192.0.2.1"))
@@ -400,7 +400,7 @@ func TestHandshakesArePaced(t *testing.T) {
 }
 
 func TestWhoComesInAStormIsToldToComeAgainAtARandomTime(t *testing.T) {
-	st := newStage(1, func(b *bounds) { b.handshakesPerSecond = 20 })
+	st := newStage(1, func(b *bounds) { b.HandshakesPerSecond = 20 })
 	st.busy = true
 	st.hub.clientsMax.Store(1 << 20)
 	answers := map[string]int{}
@@ -436,7 +436,7 @@ func TestTheBoundOnConnectionsIsTheSmallerAndCanChange(t *testing.T) {
 	h.descriptors.Store(100)
 	for _, test := range []struct{ said, want int64 }{{0, 100}, {50, 50}, {1000, 100}} {
 		b := defaultBounds()
-		b.clients = int(test.said)
+		b.ClientsMax = int(test.said)
 		h.bounds.Store(&b)
 		h.limitConnections()
 		if got := h.clientsMax.Load(); got != test.want {
@@ -457,7 +457,7 @@ func TestTheBoundOnConnectionsIsTheSmallerAndCanChange(t *testing.T) {
 
 func TestWhoCameUnderAnotherHandshakeTimeoutMakesRoomByItsAge(t *testing.T) {
 	for _, timeout := range []uint32{30, 3000} {
-		st := newStage(1, func(b *bounds) { b.handshakes, b.handshakeTicks = 3, 300 })
+		st := newStage(1, func(b *bounds) { b.HandshakesMax, b.handshakeTicks = 3, 300 })
 		var silent []*stageConn
 		for range 2 {
 			silent = append(silent, st.come(0, "192.0.2.1"))

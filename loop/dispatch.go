@@ -50,7 +50,7 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 	n := 0
 	if from == nil || !from.awaits {
 		var err error
-		if req, n, err = wsproto.ReadRequest(data, s.bounds.handshakeBytes); err != nil {
+		if req, n, err = wsproto.ReadRequest(data, s.bounds.HandshakeBytesMax); err != nil {
 			s.reject(c, err)
 			return nil
 		}
@@ -84,7 +84,7 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 		s.turnAway(c, awayAddress, wsproto.RejectProxied)
 		return nil
 	}
-	if rate := s.bounds.handshakesPerSecond; rate > 0 && !s.hub.handshakes.allow(s.env.now(), rate) {
+	if rate := s.bounds.HandshakesPerSecond; rate > 0 && !s.hub.handshakes.allow(s.env.now(), rate) {
 		s.turnAway(c, awayRate, wsproto.RejectRate)
 		return nil
 	}
@@ -235,7 +235,7 @@ func (s *shard) command(c *client, payload []byte) {
 		c.marks |= markAsks
 	}
 	// Leaving is always possible: a group of a longer name may be from a time when the bound was another.
-	if code == "" && len(cmd.Group) > s.bounds.groupBytes && cmd.Verb != wsproto.LeaveGroup {
+	if code == "" && len(cmd.Group) > s.bounds.GroupBytesMax && cmd.Verb != wsproto.LeaveGroup {
 		code = wsproto.ErrBadGroupID
 	}
 	if s.rates.on && !s.mayCommand(c, cmd.ID != nil) {

@@ -33,7 +33,7 @@ func (s *shard) hold(c *client, bytes int, began bool) {
 		h.since = s.tick
 	}
 	grown := s.setHeld(h, bytes)
-	most, all := s.bounds.fragmentsBytes, s.hub.fragments.Load()
+	most, all := s.bounds.FragmentsBytesMax, s.hub.fragments.Load()
 	if !grown || most == 0 || all <= most || all <= most+most/2 && int64(bytes) < all/(2*s.hub.halves.Load()) {
 		return
 	}

@@ -37,7 +37,7 @@ func (r *headcount) enter(b *bounds) entry {
 		switch {
 		case members == 0:
 			return isEmpty
-		case b.members > 0 && members >= int64(b.members):
+		case b.MembersMax > 0 && members >= int64(b.MembersMax):
 			return isFull
 		case r.members.CompareAndSwap(members, members+1):
 			return entered
@@ -64,7 +64,7 @@ func (n *census) enter(r *headcount, b *bounds) (why refusal, ok bool) {
 func (n *census) begin(b *bounds) bool {
 	for {
 		groups := n.groups.Load()
-		if b.groups > 0 && groups >= int64(b.groups) {
+		if b.GroupsMax > 0 && groups >= int64(b.GroupsMax) {
 			return false
 		}
 		if n.groups.CompareAndSwap(groups, groups+1) {

@@ -20,7 +20,7 @@ func TestHeadcountsAreExactWhenLoopsMeet(t *testing.T) {
 		home sync.Mutex // whoever holds it is the home
 		in   atomic.Int64
 	}
-	b := &bounds{members: loops / 2, groups: 2}
+	b := &bounds{Limits: Limits{MembersMax: loops / 2, GroupsMax: 2}}
 	var n census
 	groups := make([]counted, 3)
 	var byMembers, byGroups atomic.Int64
@@ -46,12 +46,12 @@ func TestHeadcountsAreExactWhenLoopsMeet(t *testing.T) {
 				if got == isFull {
 					continue
 				}
-				if in := g.in.Add(1); in > int64(b.members) {
-					t.Errorf("%d members, bound %d", in, b.members)
+				if in := g.in.Add(1); in > int64(b.MembersMax) {
+					t.Errorf("%d members, bound %d", in, b.MembersMax)
 				}
 				runtime.Gosched() // others come while this one is in
-				if groups := n.groups.Load(); groups < 1 || groups > int64(b.groups) {
-					t.Errorf("%d groups while one has members, bound %d", groups, b.groups)
+				if groups := n.groups.Load(); groups < 1 || groups > int64(b.GroupsMax) {
+					t.Errorf("%d groups while one has members, bound %d", groups, b.GroupsMax)
 				}
 				g.in.Add(-1)
 				n.leave(&g.headcount)
@@ -77,7 +77,7 @@ func TestWhoMeetsAGroupsBeginningIsNotRefused(t *testing.T) {
 	var n census
 	var r headcount
 	var home sync.Mutex
-	b := &bounds{groups: 1}
+	b := &bounds{Limits: Limits{GroupsMax: 1}}
 	for range 20_000 {
 		var both sync.WaitGroup
 		for range 2 {

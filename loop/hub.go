@@ -148,7 +148,7 @@ func (h *Hub) Snapshot() Snapshot {
 	if at := h.acceptFailed.Load(); at != 0 {
 		snap.AcceptFailed = time.Unix(at, 0)
 	}
-	snap.MemoryLimit, snap.MemoryUsed = h.bounds.Load().memoryBytes, h.memory.used.Load()
+	snap.MemoryLimit, snap.MemoryUsed = h.bounds.Load().MemoryMax, h.memory.used.Load()
 	snap.MemoryPressure = pressureNames[h.pressure.Load()]
 	for i, s := range h.shards {
 		row := s.count.read()

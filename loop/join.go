@@ -51,7 +51,7 @@ func (s *shard) join(c *client, name, id []byte) wsproto.ErrorCode {
 
 // mayJoinMore holds c to its bound on groups. Those that it has left while they were asked for do not count.
 func (s *shard) mayJoinMore(c *client) bool {
-	if n := c.groupCount(); n < s.bounds.groupsPerClient || n-c.renouncedCount() < s.bounds.groupsPerClient {
+	if n := c.groupCount(); n < s.bounds.GroupsPerClient || n-c.renouncedCount() < s.bounds.GroupsPerClient {
 		return true
 	}
 	count(&s.count.RefusedBy, refusedGroupsPerClient)

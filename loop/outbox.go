@@ -44,13 +44,13 @@ func (s *shard) push(c *client, p []byte, messages int) {
 // were. A message of which the kernel has taken the front is never dropped: its client was not behind.
 func (s *shard) queue(c *client, p []byte, messages int) {
 	waiting, gap := c.conn.OutboundBuffered(), s.hasGap(c)
-	room := s.bounds.outboxBytes - waiting
+	room := s.bounds.OutboxBytesMax - waiting
 	if gap {
 		room -= wsproto.GapBytesMax
 	}
 	full := waiting > 0 && len(p) > room
 	switch {
-	case messages > 0 && (full || gap && waiting > s.bounds.outboxBytes/2) && s.mayMiss(c):
+	case messages > 0 && (full || gap && waiting > s.bounds.OutboxBytesMax/2) && s.mayMiss(c):
 		s.miss(c, p, messages)
 		return
 	case full:

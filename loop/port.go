@@ -123,10 +123,10 @@ func (p *Port) publish(group string, message []byte, via *via) error {
 
 // request is a publish that is fit to be sent.
 func (p *Port) request(group string, message []byte) (request, error) {
-	if len(group) == 0 || len(group) > p.hub.bounds.Load().groupBytes || !utf8.ValidString(group) {
+	if len(group) == 0 || len(group) > p.hub.bounds.Load().GroupBytesMax || !utf8.ValidString(group) {
 		return request{}, ErrBadGroup
 	}
-	if len(message) > p.hub.bounds.Load().messageBytes || !utf8.Valid(message) {
+	if len(message) > p.hub.bounds.Load().MessageBytesMax || !utf8.Valid(message) {
 		return request{}, ErrBadMessage
 	}
 	return newPublish(borrowBytes(group), message, nil), nil

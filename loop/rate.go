@@ -81,9 +81,9 @@ const (
 
 // adopt goes over to other bounds.
 func (r *rates) adopt(b *bounds, clients int) {
-	r.commands.adopt(b.commandsPerSecond, clients)
-	r.bytes.adopt(b.bytesPerSecond, clients)
-	r.on = b.commandsPerSecond > 0 || b.bytesPerSecond > 0
+	r.commands.adopt(b.CommandsPerSecond, clients)
+	r.bytes.adopt(b.BytesPerSecond, clients)
+	r.on = b.CommandsPerSecond > 0 || b.BytesPerSecond > 0
 }
 
 func (r *rates) add() {

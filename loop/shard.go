@@ -307,12 +307,12 @@ func (s *shard) newReader() *wsproto.Reader {
 		s.readers = s.readers[:n-1]
 		return r
 	}
-	return wsproto.NewReader(s.bounds.messageBytes)
+	return wsproto.NewReader(s.bounds.MessageBytesMax)
 }
 
 // keepReader puts a reader back into stock. Not one of an earlier bound (see adopt): it would serve others by that.
 func (s *shard) keepReader(r *wsproto.Reader) {
-	if len(s.readers) < readersKeptMax && r.MessageBytesMax() == s.bounds.messageBytes {
+	if len(s.readers) < readersKeptMax && r.MessageBytesMax() == s.bounds.MessageBytesMax {
 		r.Reset()
 		s.readers = append(s.readers, r)
 	}

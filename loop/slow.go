@@ -82,7 +82,7 @@ func (s *shard) caughtUp(c *client) bool {
 		return true
 	}
 	waiting := c.conn.OutboundBuffered()
-	if waiting <= s.bounds.outboxBytes/2 && s.hasGap(c) {
+	if waiting <= s.bounds.OutboxBytesMax/2 && s.hasGap(c) {
 		s.tellGap(c)
 		return !c.behind
 	}
@@ -96,7 +96,7 @@ func (s *shard) caughtUp(c *client) bool {
 
 // mayMiss says whether a client loses messages for which there is no room, rather than its connection.
 func (s *shard) mayMiss(c *client) bool {
-	return s.bounds.dropSlow && c.is(markAsks) && c.state == stateOpen
+	return s.bounds.DropSlow && c.is(markAsks) && c.state == stateOpen
 }
 
 // miss drops a delivery of some messages to a client whose outbox has no room for it.
