@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -42,7 +43,7 @@ func someHub() *fakeHub {
 	}
 	return &fakeHub{
 		snap:  loop.Snapshot{ClientsMax: 100, AcceptErrors: 9, Loops: []loop.LoopStats{row(2), row(3)}},
-		hists: loop.Histograms{BatchMessages: one, PassSeconds: one, TurnSeconds: one, LaneWaitSeconds: one},
+		hists: loop.Histograms{Batches: one, PassTimes: one, TurnTimes: one, LaneWaits: one},
 	}
 }
 
@@ -94,6 +95,59 @@ func TestMetricsSayWhatTheHubCounts(t *testing.T) {
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("metrics: want %s in\n%s", want, text)
+		}
+	}
+}
+
+// Each in turn is the only one that is not zero. Package loop has the other half: what a metric's name is and a help text.
+func TestEveryFigureIsInTheMetricThatItNames(t *testing.T) {
+	rows := reflect.TypeFor[loop.LoopStats]()
+	for i := range rows.NumField() {
+		field := rows.Field(i)
+		name := field.Tag.Get("prom")
+		if name == "-" {
+			continue
+		}
+		h := someHub()
+		var want []float64
+		h.snap.Loops = make([]loop.LoopStats, 2)
+		for l := range h.snap.Loops {
+			n := 1001 * (l + 1)
+			switch f := reflect.ValueOf(&h.snap.Loops[l]).Elem().Field(i); f.Kind() {
+			case reflect.Int64:
+				f.SetInt(int64(n))
+				want = append(want, float64(n))
+			case reflect.Uint64:
+				f.SetUint(uint64(n))
+				want = []float64{3003}
+			case reflect.Map:
+				f.Set(reflect.ValueOf(map[string]uint64{"some": uint64(n)}))
+				want = []float64{3003}
+			}
+		}
+		if field.Tag.Get("per") == "server" { // groups, which in a total are those that have a home
+			h.snap.Loops[0].Homes, want = 3003, []float64{3003}
+		}
+		var got []float64
+		families, err := registry(config(h)).Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			if f.GetName() != name {
+				continue
+			}
+			if (f.GetType().String() == "GAUGE") != (field.Type.Kind() == reflect.Int64) {
+				t.Errorf("%s: got %s of type %v", field.Name, name, f.GetType())
+			}
+			for _, m := range f.Metric {
+				if n := m.GetGauge().GetValue() + m.GetCounter().GetValue(); n > 0 {
+					got = append(got, n)
+				}
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: got %v in %s, want %v", field.Name, got, name, want)
 		}
 	}
 }

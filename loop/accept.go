@@ -93,7 +93,7 @@ func (s *Server) refuseOne() {
 	if err != nil {
 		return
 	}
-	count(&s.hub.shards[0].count.refusedClients, awayClients)
+	count(&s.hub.shards[0].count.RefusedClientsBy, awayClients)
 	_, _ = unix.Write(fd, awayClients.answers().any())
 	_ = unix.Close(fd)
 }

@@ -52,7 +52,7 @@ func (h *Hub) gone() {
 // limitConnections sets the bound on connections: what the operator says and descriptors allow, the smaller of them.
 func (h *Hub) limitConnections() {
 	most := h.descriptors.Load()
-	if said := int64(h.bounds.Load().clients); said > 0 {
+	if said := int64(h.bounds.Load().ClientsMax); said > 0 {
 		most = min(most, said)
 	}
 	h.clientsMax.Store(most)

@@ -76,7 +76,9 @@ func TestAnAddressHasSoManyConnectionsOnAllLoops(t *testing.T) {
 
 // Every road out gives the seat back, once.
 func TestASeatIsGivenBackOnEveryRoadOut(t *testing.T) {
-	st := newStage(1, func(b *bounds) { b.addresses.PerAddress, b.handshakes, b.handshakeTicks, b.closeTicks = 100, 20, 10, 5 })
+	st := newStage(1, func(b *bounds) {
+		b.addresses.PerAddress, b.HandshakesMax, b.handshakeTicks, b.closeTicks = 100, 20, 10, 5
+	})
 	roads := map[string]func(c *stageConn){
 		"gone before a word":       func(c *stageConn) { c.goAway() },
 		"gone in the handshake":    func(c *stageConn) { c.send("GET "); c.goAway() },
@@ -218,7 +220,7 @@ func TestTheBoundOnConnectionsIsTheSmallerAndCanChange(t *testing.T) {
 	h.descriptors.Store(100)
 	for _, test := range []struct{ said, want int64 }{{0, 100}, {50, 50}, {1000, 100}} {
 		b := defaultBounds()
-		b.clients = int(test.said)
+		b.ClientsMax = int(test.said)
 		h.bounds.Store(&b)
 		h.limitConnections()
 		if got := h.clientsMax.Load(); got != test.want {

@@ -133,7 +133,7 @@ func TestAPassAllocatesNothing(t *testing.T) {
 	for _, members := range []int{1, 100, 10_000} {
 		s, g, m := passOver(members)
 		for batch := 1; batch <= 64; batch *= 8 {
-			before := s.count.deliveries.Load()
+			before := s.count.Deliveries.Load()
 			const runs = 20
 			allocs := testing.AllocsPerRun(runs, func() {
 				for range batch {
@@ -141,8 +141,8 @@ func TestAPassAllocatesNothing(t *testing.T) {
 				}
 				s.runPasses()
 			})
-			if want := uint64((runs + 1) * batch * members); s.count.deliveries.Load()-before != want {
-				t.Fatalf("deliveries: got %d, want %d", s.count.deliveries.Load()-before, want)
+			if want := uint64((runs + 1) * batch * members); s.count.Deliveries.Load()-before != want {
+				t.Fatalf("deliveries: got %d, want %d", s.count.Deliveries.Load()-before, want)
 			}
 			if allocs != 0 {
 				t.Errorf("%d members, batch of %d: got %v allocations a pass, want 0", members, batch, allocs)

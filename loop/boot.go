@@ -216,7 +216,7 @@ func (h *handler) earlyTraffic(c gnet.Conn) gnet.Action {
 	if c.InboundBuffered() <= earlyBytesMax {
 		return gnet.None
 	}
-	count(&h.hub.shards[0].count.refusedClients, awayBooting) // the loop may have no shard yet; its index does not matter here
+	count(&h.hub.shards[0].count.RefusedClientsBy, awayBooting) // the loop may have no shard yet; its index does not matter here
 	_, _ = c.Write(awayBooting.answers().any())
 	return gnet.Close
 }

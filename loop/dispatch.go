@@ -13,7 +13,7 @@ import (
 // input takes what a client sent. All of p is used up; what is unfinished is kept in c.extra, within bounds.
 func (s *shard) input(c *client, p []byte) {
 	c.bytesIn += uint64(len(p))
-	s.count.bytesIn.Add(uint64(len(p)))
+	s.count.BytesIn.Add(uint64(len(p)))
 	s.lastSeen[c.slot] = s.tick << 1
 	if c.state == stateHandshake {
 		p = s.handshake(c, p)
@@ -67,7 +67,7 @@ func (s *shard) event(c *client, ev *wsproto.Event) {
 	}
 	switch ev.Kind {
 	case wsproto.EventText, wsproto.EventBinary:
-		s.count.messagesIn.Add(1)
+		s.count.MessagesIn.Add(1)
 		s.commands(c, ev.Payload, ev.Kind == wsproto.EventBinary)
 	case wsproto.EventPing:
 		if s.rates.on && !s.mayCommand(c, false) {
@@ -89,7 +89,7 @@ func (s *shard) event(c *client, ev *wsproto.Event) {
 			s.settle(c)
 		}
 	case wsproto.EventFail:
-		count(&s.count.protocolErrors, closeKindOf(ev.Code))
+		count(&s.count.ProtocolErrorsBy, closeKindOf(ev.Code))
 		s.closeWith(c, ev.Code, ev.Reason)
 	}
 }
@@ -113,7 +113,7 @@ func (s *shard) command(c *client, cmd *dialect.Command, code dialect.ErrorCode)
 		c.marks |= markAsks
 	}
 	// Leaving is always possible: a group of a longer name may be from a time when the bound was another.
-	if code == "" && len(cmd.Group) > s.bounds.groupBytes && cmd.Verb != dialect.LeaveGroup {
+	if code == "" && len(cmd.Group) > s.bounds.GroupBytesMax && cmd.Verb != dialect.LeaveGroup {
 		code = dialect.ErrBadGroupID
 	}
 	if s.rates.on && !s.mayCommand(c, cmd.ID != nil) {
@@ -130,12 +130,12 @@ func (s *shard) command(c *client, cmd *dialect.Command, code dialect.ErrorCode)
 			s.answerOK(c, dialect.Respond, cmd.ID)
 		}
 	} else if code == dialect.ErrBadJSON || code == dialect.ErrUnknownCmd {
-		s.count.ignored.Add(1)
+		s.count.Ignored.Add(1)
 	} else {
-		s.count.commandErrors.Add(1)
+		s.count.CommandErrors.Add(1)
 	}
 	if cmd.Verb == dialect.SendToGroup && (code == dialect.ErrBusy || code == dialect.ErrStopping || code == dialect.ErrRateLimited) {
-		s.count.refusedPublishes.Add(1)
+		s.count.RefusedPublishes.Add(1)
 	}
 	switch {
 	case code == "":
@@ -168,11 +168,11 @@ func (s *shard) closeRefused(c *client, code dialect.ErrorCode) {
 // publish copies the message and sends it up to the group's home.
 func (s *shard) publish(c *client, cmd *dialect.Command) dialect.ErrorCode {
 	if s.hub.stopping.Load() {
-		count(&s.count.refused, refusedStopping)
+		count(&s.count.RefusedBy, refusedStopping)
 		return dialect.ErrStopping
 	}
 	if s.hub.pressure.Load() != pressureNone {
-		count(&s.count.refused, refusedMemory)
+		count(&s.count.RefusedBy, refusedMemory)
 		return dialect.ErrBusy
 	}
 	r := request{Op: order.OpPublish}
@@ -184,7 +184,7 @@ func (s *shard) publish(c *client, cmd *dialect.Command) dialect.ErrorCode {
 		r.At = order.StampOf(s.env.now())
 	}
 	if !s.request(s.hub.homes.Of(r.Message.Group), r) {
-		count(&s.count.refused, refusedBusy)
+		count(&s.count.RefusedBy, refusedBusy)
 		return dialect.ErrBusy
 	}
 	return ""

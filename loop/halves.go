@@ -34,7 +34,7 @@ func (s *shard) hold(c *client, bytes int, began bool) {
 		h.since = s.tick
 	}
 	grown := s.setHeld(h, bytes)
-	most, all := s.bounds.fragmentsBytes, s.hub.fragments.Load()
+	most, all := s.bounds.FragmentsBytesMax, s.hub.fragments.Load()
 	if !grown || most == 0 || all <= most || all <= most+most/2 && int64(bytes) < all/(2*s.hub.halves.Load()) {
 		return
 	}
@@ -43,7 +43,7 @@ func (s *shard) hold(c *client, bytes int, began bool) {
 		return
 	}
 	if c.state == stateOpen {
-		s.count.fragmentsClosed.Add(1)
+		s.count.FragmentsClosed.Add(1)
 	}
 	s.abandon(c, dialect.CausePartialMemory)
 }
@@ -51,7 +51,7 @@ func (s *shard) hold(c *client, bytes int, began bool) {
 func (s *shard) setHeld(h *half, bytes int) (grown bool) {
 	more := int64(bytes - h.bytes)
 	h.bytes = bytes
-	s.count.fragmentBytes.Add(more)
+	s.count.FragmentBytes.Add(more)
 	s.hub.fragments.Add(more)
 	return more > 0
 }
@@ -105,7 +105,7 @@ func (s *shard) endHalves() {
 	for i := len(s.halves) - 1; i >= 0 && ends < closesPerTurn; i-- {
 		h := s.halves[i]
 		if h.client.state == stateOpen && s.tick-h.since >= most {
-			s.count.messageTimeouts.Add(1)
+			s.count.MessageTimeouts.Add(1)
 			s.abandon(h.client, dialect.CausePartialTime)
 			ends++
 		}

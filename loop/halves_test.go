@@ -18,7 +18,7 @@ func (c *stageConn) raw(p string) { c.shard.traffic(c.client, []byte(p)) }
 
 func TestUnfinishedMessagesAreBoundedInSumAndTheSmallStay(t *testing.T) {
 	const most = 50_000
-	st := newStage(2, func(b *bounds) { b.fragmentsBytes = most })
+	st := newStage(2, func(b *bounds) { b.FragmentsBytesMax = most })
 	var large []*stageConn
 	for i := range 6 {
 		c := st.enter(i % 2)
@@ -70,7 +70,7 @@ func TestWhatIsUnfinishedIsForgottenWithItsClient(t *testing.T) {
 }
 
 func TestARequestHeadCountsAmongTheUnfinished(t *testing.T) {
-	st := newStage(1, func(b *bounds) { b.fragmentsBytes = 3500 })
+	st := newStage(1, func(b *bounds) { b.FragmentsBytesMax = 3500 })
 	var last *stageConn
 	for range 4 {
 		last = &stageConn{shard: st.hub.shards[0]}
@@ -159,7 +159,7 @@ func TestEndsOfLateMessagesAreSpreadOverTicks(t *testing.T) {
 
 func TestUnfinishedMessagesOfEverMoreClientsStayWithinTheirBound(t *testing.T) {
 	const most, clients = 2_000_000, 2000
-	st := newStage(1, func(b *bounds) { b.fragmentsBytes = most })
+	st := newStage(1, func(b *bounds) { b.FragmentsBytesMax = most })
 	st.hub.clientsMax.Store(clients)
 	for n := range int64(clients) { // each sends a little less than half of what those before it hold on the average
 		c := st.enter(0)
@@ -181,7 +181,7 @@ func TestAReaderOfAnEarlierBoundServesNobodyElse(t *testing.T) {
 	st := newStage(1, nil)
 	busy, other := st.enter(0), st.enter(0)
 	busy.begin(10, 20)
-	st.apply(func(b *bounds) { b.messageBytes = 100 })
+	st.apply(func(b *bounds) { b.MessageBytesMax = 100 })
 	busy.raw(strings.Repeat("x", 10)) // its reader is idle now
 	busy.begin(10, 20)                // has the loop take one from its stock
 	if other.begin(0, 200); other.client.state != stateClosing {

@@ -69,7 +69,7 @@ func (h *handler) take(c gnet.Conn) gnet.Action {
 		s.unseat(from)
 		h.hub.gone()
 	}
-	count(&s.count.refusedClients, why)
+	count(&s.count.RefusedClientsBy, why)
 	h.log.Debug("refusing a connection", "loop", s.index, "remote", c.RemoteAddr(), "why", turnedAwayNames[why])
 	_, _ = c.Write(why.answers().any())
 	return gnet.Close

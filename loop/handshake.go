@@ -38,7 +38,7 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 	n := 0
 	if !from.AwaitsProxy() {
 		var err error
-		if req, n, err = wsproto.ReadRequest(data, s.bounds.handshakeBytes); err != nil {
+		if req, n, err = wsproto.ReadRequest(data, s.bounds.HandshakeBytesMax); err != nil {
 			s.reject(c, err)
 			return nil
 		}
@@ -68,11 +68,11 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 
 // mayUpgrade judges a handshake that is complete and right; one that may not go on has been answered.
 func (s *shard) mayUpgrade(c *client, req *wsproto.Request) bool {
-	switch rate := s.bounds.handshakesPerSecond; {
+	switch rate := s.bounds.HandshakesPerSecond; {
 	case s.hub.stopping.Load():
 		s.turnAway(c, awayStopping, wsproto.RejectStopping)
 	case !s.bounds.origins.Allow(req.Origin):
-		count(&s.count.handshakes, handshakeOrigin)
+		count(&s.count.Handshakes, handshakeOrigin)
 		s.answerRejection(c, wsproto.RejectOrigin(req.Origin))
 	case !s.hub.addresses.Forwarded(c.source(), req.ForwardedFor, &s.bounds.addresses):
 		s.turnAway(c, awayAddress, wsproto.RejectProxied)
@@ -86,25 +86,25 @@ func (s *shard) mayUpgrade(c *client, req *wsproto.Request) bool {
 
 // upgrade makes a connection a client.
 func (s *shard) upgrade(c *client, req *wsproto.Request) {
-	count(&s.count.handshakes, handshakeOK)
+	count(&s.count.Handshakes, handshakeOK)
 	s.unfinished--
 	c.state, c.marks = stateOpen, c.marks|markUpgraded|marks(s.hub.formOf(req.Path))<<formShift
-	s.count.pending.Add(-1)
-	s.count.clients.Add(1)
+	s.count.Pending.Add(-1)
+	s.count.Clients.Add(1)
 	s.replyTo(c, wsproto.AppendUpgrade(s.outFor(c), req))
 	s.out = s.dialect(c).Answer(s.out, dialect.Outcome{What: dialect.Greeting}) // no reply of its own: it may be nothing
 }
 
 // turnAway refuses a connection whose request has been read.
 func (s *shard) turnAway(c *client, why turnedAway, r *wsproto.Rejection) {
-	count(&s.count.handshakes, handshakeAway)
-	count(&s.count.refusedClients, why)
+	count(&s.count.Handshakes, handshakeAway)
+	count(&s.count.RefusedClientsBy, why)
 	s.answerRejection(c, r.After(door.RetryAfter()))
 }
 
 // reject answers a head that is wrong.
 func (s *shard) reject(c *client, err error) {
-	count(&s.count.handshakes, handshakeBad)
+	count(&s.count.Handshakes, handshakeBad)
 	s.answerRejection(c, rejectionOf(err))
 }
 
@@ -127,16 +127,16 @@ func (s *shard) route(req *wsproto.Request) []byte {
 	known := req.Path == "/healthz" || req.Path == "/" && s.hub.page != nil
 	switch {
 	case !known:
-		count(&s.count.handshakes, handshakeBad)
+		count(&s.count.Handshakes, handshakeBad)
 		return wsproto.RejectNotFound(req.Path).AppendTo(nil)
 	case req.Method != "GET" && !head:
-		count(&s.count.handshakes, handshakeBad)
+		count(&s.count.Handshakes, handshakeBad)
 		return wsproto.RejectMethod(req.Method).AppendTo(nil)
 	case req.Path == "/healthz":
-		count(&s.count.handshakes, handshakeHTTP)
+		count(&s.count.Handshakes, handshakeHTTP)
 		return wsproto.AppendHTTP(nil, 200, "text/plain; charset=utf-8", []byte("ok\n"), head)
 	default:
-		count(&s.count.handshakes, handshakeHTTP)
+		count(&s.count.Handshakes, handshakeHTTP)
 		return wsproto.AppendHTTP(nil, 200, "text/html; charset=utf-8", s.hub.page, head)
 	}
 }
@@ -150,7 +150,7 @@ func (s *shard) route(req *wsproto.Request) []byte {
 // send none. Soon is evictTicks: in a storm a loop has opened thousands of connections before it reads the first request,
 // and a client that is far away or busy has not sent it yet; for so long there may be more of them than the bound.
 func (s *shard) crowded() bool {
-	most := min(int64(s.bounds.handshakes), s.hub.clientsMax.Load()/2)
+	most := min(int64(s.bounds.HandshakesMax), s.hub.clientsMax.Load()/2)
 	return s.unfinished > max(1, int(most)/len(s.hub.shards))
 }
 

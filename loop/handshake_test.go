@@ -8,7 +8,7 @@ import (
 )
 
 func TestTheOldestOfTooManyUnfinishedHandshakesMakesRoom(t *testing.T) {
-	st := newStage(2, func(b *bounds) { b.handshakes = 8 })
+	st := newStage(2, func(b *bounds) { b.HandshakesMax = 8 })
 	var silent []*stageConn
 	for range 4 {
 		c := st.come(0, "192.0.2.1")
@@ -53,7 +53,7 @@ func TestTheOldestOfTooManyUnfinishedHandshakesMakesRoom(t *testing.T) {
 
 // In a storm the loop opens thousands of connections before it reads the first request.
 func TestWhoHasJustComeIsNotEvicted(t *testing.T) {
-	st := newStage(1, func(b *bounds) { b.handshakes = 4 })
+	st := newStage(1, func(b *bounds) { b.HandshakesMax = 4 })
 	var storm []*stageConn
 	for range 40 {
 		storm = append(storm, st.come(0, "192.0.2.1"))
@@ -96,7 +96,7 @@ func TestClientsThatAreLateTogetherAreEndedInSlices(t *testing.T) {
 
 func TestWhoCameUnderAnotherHandshakeTimeoutMakesRoomByItsAge(t *testing.T) {
 	for _, timeout := range []uint32{30, 3000} {
-		st := newStage(1, func(b *bounds) { b.handshakes, b.handshakeTicks = 3, 300 })
+		st := newStage(1, func(b *bounds) { b.HandshakesMax, b.handshakeTicks = 3, 300 })
 		var silent []*stageConn
 		for range 2 {
 			silent = append(silent, st.come(0, "192.0.2.1"))
@@ -144,7 +144,7 @@ func TestAPageOfAnotherOriginIsToldSoAndCounted(t *testing.T) {
 }
 
 func TestWhoComesInAStormIsToldToComeAgainAtARandomTime(t *testing.T) {
-	st := newStage(1, func(b *bounds) { b.handshakesPerSecond = 20 })
+	st := newStage(1, func(b *bounds) { b.HandshakesPerSecond = 20 })
 	st.busy = true
 	st.hub.clientsMax.Store(1 << 20)
 	answers := map[string]int{}

@@ -67,7 +67,7 @@ func (s *shard) deadlines() {
 				if evicted {
 					outcome, why = handshakeEvicted, "too many handshakes are unfinished, and this is the oldest"
 				}
-				count(&s.count.handshakes, outcome)
+				count(&s.count.Handshakes, outcome)
 				s.explain(c, 408, why)
 				s.answerHTTP(c, wsproto.RejectTimeout.AppendTo(nil))
 				if evicted {
@@ -79,7 +79,7 @@ func (s *shard) deadlines() {
 			case late && s.stop.begun && !s.caughtUp(c):
 				d.tick = s.tick + s.bounds.closeTicks // how long a stop waits for its last bytes is up to who stops
 			case late:
-				s.count.endsCut.Add(1)
+				s.count.EndsCut.Add(1)
 				s.doom(c)
 			default:
 				s.settle(c)
@@ -125,13 +125,13 @@ func (s *shard) heartbeat() {
 		}
 		switch {
 		case silent >= 2*interval && pinged:
-			s.count.heartbeatClosed.Add(1)
+			s.count.HeartbeatClosed.Add(1)
 			s.close(c, dialect.CauseSilent)
 			pings++
 		case !pinged:
 			s.lastSeen[at] |= 1
 			s.answer(c, dialect.Outcome{What: dialect.Ping})
-			s.count.pings.Add(1)
+			s.count.Pings.Add(1)
 			pings++
 		}
 	}

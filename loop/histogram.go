@@ -1,7 +1,9 @@
 package loop
 
 import (
+	"fmt"
 	"math/bits"
+	"reflect"
 	"sync/atomic"
 )
 
@@ -36,35 +38,48 @@ type Histogram struct {
 	Buckets map[float64]uint64 // by upper bound: how many values are at most that large; what is larger is in Count alone
 }
 
-// Histograms are distributions over all loops since the start. All are samples: one in eight of what they are of, picked
-// without regard to its size.
-type Histograms struct {
-	BatchMessages   Histogram // messages that a pass sent to each member at once
-	PassSeconds     Histogram // from the beginning of a pass to its end, the turns between included
-	TurnSeconds     Histogram // a callback of a loop, its turn included
-	LaneWaitSeconds Histogram // from a client's publish on its loop until the message has gathered on a loop with members
+// distributions is the table of them, as figures is of the counters: H is a histogram that a loop counts in, or a Histogram
+// that was read off those of all loops. All are samples: one in eight of what they are of, picked without regard to its size.
+//
+//	prom, help  as in figures
+//	unit        of what a loop counts, in that of the metric
+//	buckets     the lowest and the highest that are shown, as powers of two
+type distributions[H any] struct {
+	Batches   H `prom:"ringcast_fanout_batch_messages" unit:"1" buckets:"0 14" help:"Messages that a pass sent to each member at once. A sample: one pass in eight."`
+	PassTimes H `prom:"ringcast_pass_duration_seconds" unit:"1e-9" buckets:"10 34" help:"From the beginning of a pass over a group's members to its end. A sample: one pass in eight."` // the turns between included
+	TurnTimes H `prom:"ringcast_turn_duration_seconds" unit:"1e-9" buckets:"10 34" help:"Time that a loop spent in one callback, its turn included. A sample: one callback in eight."`
+	LaneWaits H `prom:"ringcast_lane_wait_seconds" unit:"1e-9" buckets:"10 34" help:"From a client's publish on its own loop until the message was gathered for the members of a loop, once per such loop. A sample: one publish in eight."`
 }
+
+// Histograms are the distributions over all loops since the start; times are in seconds. The tags prom and help say how each
+// is shown.
+type Histograms distributions[Histogram]
 
 // Histograms reads all of them. Any goroutine, at any time; it disturbs no loop.
-func (h *Hub) Histograms() Histograms {
-	return Histograms{
-		BatchMessages:   h.histogram(func(c *counters) *histogram { return &c.batches }, 0, 14, 1),
-		PassSeconds:     h.histogram(func(c *counters) *histogram { return &c.passTimes }, 10, 34, 1e-9),
-		TurnSeconds:     h.histogram(func(c *counters) *histogram { return &c.turnTimes }, 10, 34, 1e-9),
-		LaneWaitSeconds: h.histogram(func(c *counters) *histogram { return &c.laneWaits }, 10, 34, 1e-9),
+func (h *Hub) Histograms() (all Histograms) {
+	to := reflect.ValueOf(&all).Elem()
+	for i := range to.NumField() {
+		to.Field(i).Set(reflect.ValueOf(h.histogram(i)))
 	}
+	return all
 }
 
-// histogram sums one of the histograms of all loops; bounds below 2^from and above 2^to are left out.
-func (h *Hub) histogram(of func(*counters) *histogram, from, to int, unit float64) Histogram {
+// histogram sums the i-th of the histograms of all loops.
+func (h *Hub) histogram(i int) Histogram {
 	var buckets [histogramBuckets]uint64
 	var sum uint64
 	for _, s := range h.shards {
-		one := of(&s.count)
+		one := reflect.ValueOf(&s.count.distributions).Elem().Field(i).Addr().Interface().(*histogram)
 		for k := range buckets {
 			buckets[k] += one.buckets[k].Load()
 		}
 		sum += one.sum.Load()
+	}
+	var unit float64
+	var from, to int
+	tag := reflect.TypeFor[Histograms]().Field(i).Tag
+	if _, err := fmt.Sscan(tag.Get("unit")+" "+tag.Get("buckets"), &unit, &from, &to); err != nil {
+		panic(err)
 	}
 	all := Histogram{Sum: float64(sum) * unit, Buckets: make(map[float64]uint64, to-from+1)}
 	for k, n := range buckets {

@@ -112,7 +112,7 @@ func (h *Hub) wake(loop int) {
 // groupBounds is how many members a group may have, and how many groups there may be.
 func (h *Hub) groupBounds(string) (membersMax, groupsMax int) {
 	b := h.bounds.Load()
-	return b.members, b.groups
+	return b.MembersMax, b.GroupsMax
 }
 
 // admitPublish says whether a port may publish now.
@@ -131,17 +131,17 @@ func (h *Hub) admitPublish(home int) error {
 func (h *Hub) portBusy(home int) { h.refusePublish(home, refusedBusy) }
 
 func (h *Hub) refusePublish(home int, why refusal) {
-	count(&h.shards[home].count.refused, why)
-	h.shards[home].count.refusedPublishes.Add(1)
+	count(&h.shards[home].count.RefusedBy, why)
+	h.shards[home].count.RefusedPublishes.Add(1)
 }
 
 // accepts says whether a port's publish is fit to be sent.
 func (h *Hub) accepts(group string, message []byte) error {
 	b := h.bounds.Load()
 	switch {
-	case len(group) == 0 || len(group) > b.groupBytes || !utf8.ValidString(group):
+	case len(group) == 0 || len(group) > b.GroupBytesMax || !utf8.ValidString(group):
 		return ErrBadGroup
-	case len(message) > b.messageBytes || !utf8.Valid(message):
+	case len(message) > b.MessageBytesMax || !utf8.Valid(message):
 		return ErrBadMessage
 	}
 	return nil
@@ -151,7 +151,7 @@ func (h *Hub) accepts(group string, message []byte) error {
 func (h *Hub) beat() {
 	h.clock.Add(1)
 	for i, s := range h.shards {
-		if s.count.clients.Load()+s.count.pending.Load() > 0 {
+		if s.count.Clients.Load()+s.count.Pending.Load() > 0 {
 			h.wake(i)
 		}
 	}
@@ -188,7 +188,7 @@ func (h *Hub) Snapshot() Snapshot {
 		AcceptFailed: h.failedAccepts.last(),
 		Stopping:     h.stopping.Load(),
 	}
-	snap.MemoryLimit, snap.MemoryUsed = h.bounds.Load().memoryBytes, h.memory.used.Load()
+	snap.MemoryLimit, snap.MemoryUsed = h.bounds.Load().MemoryMax, h.memory.used.Load()
 	snap.MemoryPressure = pressureNames[h.pressure.Load()]
 	for i, s := range h.shards {
 		row := s.count.read()

@@ -29,11 +29,11 @@ func (s *shard) join(c *client, name, id []byte) dialect.ErrorCode {
 	}
 	there := order.AskHome
 	if g.headcount != nil {
-		there = g.headcount.Take(s.bounds.members)
+		there = g.headcount.Take(s.bounds.MembersMax)
 	}
 	switch there {
 	case order.GroupFull:
-		count(&s.count.refused, refusedMembers)
+		count(&s.count.RefusedBy, refusedMembers)
 		return dialect.ErrGroupFull
 	case order.Took:
 		s.enlist(c, c.ask(g, false))
@@ -42,7 +42,7 @@ func (s *shard) join(c *client, name, id []byte) dialect.ErrorCode {
 	}
 	if !s.request(int(g.home), request{Op: order.OpJoin, Local: g, Client: c, ID: string(id)}) {
 		s.giveUpIfEmpty(g)
-		count(&s.count.refused, refusedBusy)
+		count(&s.count.RefusedBy, refusedBusy)
 		return dialect.ErrBusy
 	}
 	g.asked++
@@ -52,10 +52,10 @@ func (s *shard) join(c *client, name, id []byte) dialect.ErrorCode {
 
 // mayJoinMore holds c to its bound on groups. Those that it has left while they were asked for do not count.
 func (s *shard) mayJoinMore(c *client) bool {
-	if n := c.groupCount(); n < s.bounds.groupsPerClient || n-c.renouncedCount() < s.bounds.groupsPerClient {
+	if n := c.groupCount(); n < s.bounds.GroupsPerClient || n-c.renouncedCount() < s.bounds.GroupsPerClient {
 		return true
 	}
-	count(&s.count.refused, refusedGroupsPerClient)
+	count(&s.count.RefusedBy, refusedGroupsPerClient)
 	return false
 }
 
@@ -73,7 +73,7 @@ func (s *shard) joinAgain(c *client, at int, id []byte) dialect.ErrorCode {
 	if id != nil {
 		r := repeat{group: m.group, id: string(id)}
 		if s.parkedBytes+r.bytes() > s.bounds.parkBytes {
-			count(&s.count.refused, refusedBusy)
+			count(&s.count.RefusedBy, refusedBusy)
 			return dialect.ErrBusy
 		}
 		s.parkedBytes += r.bytes()
@@ -127,16 +127,16 @@ func (s *shard) decided(d *delivery) {
 // enlist makes one whose place is taken a member.
 func (s *shard) enlist(c *client, at int) {
 	if c.membership(at).group.empty() {
-		s.count.groups.Add(1)
+		s.count.Groups.Add(1)
 	}
 	c.confirm(at)
-	s.count.members.Add(1)
+	s.count.Members.Add(1)
 }
 
 // answerJoin tells a client the home's word.
 func (s *shard) answerJoin(c *client, id string, why refusal, code dialect.ErrorCode) {
 	if code != "" {
-		count(&s.count.refused, why)
+		count(&s.count.RefusedBy, why)
 	}
 	switch {
 	case id == "":
@@ -210,9 +210,9 @@ func (s *shard) part(c *client, at int) {
 	}
 	s.letAudiencesGo(g)
 	s.hub.homes.Census.GiveBack(g.headcount)
-	s.count.members.Add(-1)
+	s.count.Members.Add(-1)
 	if g.empty() {
-		s.count.groups.Add(-1)
+		s.count.Groups.Add(-1)
 	}
 	s.giveUpIfEmpty(g)
 }

@@ -52,7 +52,7 @@ func (st *stage) nothingLeft(t *testing.T) {
 }
 
 func TestAGroupHasAsManyMembersAsItMayOnAllLoopsTogether(t *testing.T) {
-	st := newStage(3, func(b *bounds) { b.members = 4 })
+	st := newStage(3, func(b *bounds) { b.MembersMax = 4 })
 	var in []*stageConn
 	for i := range 4 {
 		c := st.enter(i % 3)
@@ -84,7 +84,7 @@ func TestAGroupHasAsManyMembersAsItMayOnAllLoopsTogether(t *testing.T) {
 // Two ask in one breath and one place is left: who does not get it hears nothing of the group, not even for a moment.
 func TestWhoIsRefusedByTheHomeHearsNothingMeanwhile(t *testing.T) {
 	for _, id := range []string{"", `,"id":1`} {
-		st := newStage(2, func(b *bounds) { b.members = 1 })
+		st := newStage(2, func(b *bounds) { b.MembersMax = 1 })
 		first, second := st.enter(0), st.enter(0)
 		letGo := st.hold(1)
 		first.say(`{"cmd":"add_group","group_id":"1g"}`)
@@ -107,7 +107,7 @@ func TestWhoIsRefusedByTheHomeHearsNothingMeanwhile(t *testing.T) {
 }
 
 func TestJoinLeaveJoinInOneBreathTakesOnePlace(t *testing.T) {
-	st := newStage(2, func(b *bounds) { b.members = 1 })
+	st := newStage(2, func(b *bounds) { b.MembersMax = 1 })
 	c := st.enter(0)
 	letGo := st.hold(1)
 	for i := range 3 {
@@ -127,7 +127,7 @@ func TestJoinLeaveJoinInOneBreathTakesOnePlace(t *testing.T) {
 
 // What one client says again and again takes no places that others want; and all of it is answered.
 func TestOneWhoJoinsManyTimesTakesOnePlace(t *testing.T) {
-	st := newStage(3, func(b *bounds) { b.members = 2 })
+	st := newStage(3, func(b *bounds) { b.MembersMax = 2 })
 	many, other, third := st.enter(0), st.enter(2), st.enter(0)
 	letGo := st.hold(1)
 	for i := range 50 {
@@ -146,7 +146,7 @@ func TestOneWhoJoinsManyTimesTakesOnePlace(t *testing.T) {
 }
 
 func TestAllRepeatsOfARefusedJoinAreRefused(t *testing.T) {
-	st := newStage(2, func(b *bounds) { b.members = 1 })
+	st := newStage(2, func(b *bounds) { b.MembersMax = 1 })
 	member, c := st.enter(1), st.enter(0)
 	st.ask(member, `{"cmd":"add_group","group_id":"1g"}`)
 	letGo := st.hold(1)
@@ -186,7 +186,7 @@ func TestRepeatsAreBoundedAsParkingIs(t *testing.T) {
 }
 
 func TestAClientThatEndsBeforeTheHomesWordGivesItsPlaceBack(t *testing.T) {
-	st := newStage(2, func(b *bounds) { b.members, b.groups = 1, 1 })
+	st := newStage(2, func(b *bounds) { b.MembersMax, b.GroupsMax = 1, 1 })
 	c := st.enter(0)
 	letGo := st.hold(1)
 	c.say(`{"cmd":"add_group","group_id":"1g","id":1}`)
@@ -219,7 +219,7 @@ func TestAGroupIsNotGivenUpWhileSomebodyWaitsToJoinIt(t *testing.T) {
 }
 
 func TestThereAreAsManyGroupsAsThereMayBe(t *testing.T) {
-	st := newStage(3, func(b *bounds) { b.groups = 2 })
+	st := newStage(3, func(b *bounds) { b.GroupsMax = 2 })
 	a, b := st.enter(0), st.enter(1)
 	st.ask(a, `{"cmd":"add_group","group_id":"1g","id":1}`)
 	st.ask(b, `{"cmd":"add_group","group_id":"2g","id":1}`)
@@ -254,7 +254,7 @@ func TestBoundsOnGroupsChangeUnderWay(t *testing.T) {
 		st.ask(c, `{"cmd":"add_group","group_id":"1g","id":1}`)
 		in = append(in, c)
 	}
-	st.apply(func(b *bounds) { b.members, b.groups, b.groupBytes, b.groupsPerClient = 2, 1, 1, 1 })
+	st.apply(func(b *bounds) { b.MembersMax, b.GroupsMax, b.GroupBytesMax, b.GroupsPerClient = 2, 1, 1, 1 })
 	st.ask(in[0], `{"cmd":"send_to_group","group_id":"1","message":"x","id":2}`)
 	in[0].heard(t, `{"id":2,"ok":true,"seq":0}`)
 	for _, verb := range []string{"add_group", "send_to_group"} {
@@ -262,7 +262,7 @@ func TestBoundsOnGroupsChangeUnderWay(t *testing.T) {
 		in[0].heard(t, `{"id":3,"error":{"code":"bad_group_id"`)
 		in[0].out = nil
 	}
-	st.apply(func(b *bounds) { b.groupBytes = 255 })
+	st.apply(func(b *bounds) { b.GroupBytesMax = 255 })
 	for _, c := range in { // who was in a group has stayed in it
 		c.out = nil
 		st.ask(c, `{"cmd":"add_group","group_id":"1g","id":4}`)
@@ -271,20 +271,20 @@ func TestBoundsOnGroupsChangeUnderWay(t *testing.T) {
 		c.heard(t, `{"id":5,"error":{"code":"too_many_groups"`)
 	}
 	late := st.enter(1)
-	st.apply(func(b *bounds) { b.groupBytes = 1 })
+	st.apply(func(b *bounds) { b.GroupBytesMax = 1 })
 	st.ask(in[0], `{"cmd":"leave_group","group_id":"1g","id":6}`) // is always possible
 	in[0].heard(t, `{"id":6,"ok":true}`)
-	st.apply(func(b *bounds) { b.groupBytes = 255 })
+	st.apply(func(b *bounds) { b.GroupBytesMax = 255 })
 	st.ask(late, `{"cmd":"add_group","group_id":"1g","id":1}`)
 	late.heard(t, `{"id":1,"error":{"code":"group_full"`)
-	st.apply(func(b *bounds) { b.members = 3 })
+	st.apply(func(b *bounds) { b.MembersMax = 3 })
 	st.ask(late, `{"cmd":"add_group","group_id":"1g","id":2}`)
 	late.heard(t, `{"id":2,"ok":true}`)
 	st.nothingLeft(t)
 }
 
 func TestAGroupThatWasLeftBeforeTheHomesWordCountsNoMore(t *testing.T) {
-	st := newStage(2, func(b *bounds) { b.groupsPerClient = 1 })
+	st := newStage(2, func(b *bounds) { b.GroupsPerClient = 1 })
 	c := st.enter(0)
 	letGo := st.hold(1)
 	c.say(`{"cmd":"add_group","group_id":"1a","id":1}`)

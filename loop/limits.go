@@ -2,124 +2,181 @@ package loop
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"net/netip"
+	"reflect"
+	"strconv"
+	"strings"
 	"time"
 
 	"ringcast/dialect"
 	"ringcast/loop/door"
 )
 
-// Limits is every bound that an operator may change while the server runs. Of those with a default, zero means it; the
-// others are off at zero. What happens at each is said beside it; ARCHITECTURE.md §7 has the whole table.
+// Limits is every bound that an operator may change while the server runs. A bound is one line here: what happens at it stands
+// beside it, and its tags say
+//
+//	default  what zero means, with its unit; without this tag zero is off
+//	min      the least that it may be. Where there is none a negative value is off
+//	max      the most that it may be
+//	share    of MemoryMax, where there is one: what zero means, and the most that it comes to
+//
+// ARCHITECTURE.md §7 has the whole table.
 type Limits struct {
 	// What one client may ask for.
-	MessageBytesMax   int           // its largest message, bytes. Default 1 MiB; over it: close 1009
-	MessageTimeout    time.Duration // from a message's first byte to its last. Default 2 m, negative: off; over it: close 1008
-	GroupBytesMax     int           // longest name of a group, bytes, 1 to GroupBytesMax, the default; over it: error bad_group_id
-	GroupsPerClient   int           // memberships of one client. Default 1,024; over it: error too_many_groups
-	CommandsPerSecond int           // commands, pings and pongs of one client; over it: error rate_limited, or close 1008
-	BytesPerSecond    int           // bytes that one client sends; likewise
+	MessageBytesMax   int           `default:"1 MiB" min:"1"`         // its largest message, bytes; over it: close 1009
+	MessageTimeout    time.Duration `default:"2m"`                    // from a message's first byte to its last; over it: close 1008
+	GroupBytesMax     int           `default:"255" min:"1" max:"255"` // longest name of a group, bytes; over it: error bad_group_id
+	GroupsPerClient   int           `default:"1024" min:"1"`          // memberships of one client; over it: error too_many_groups
+	CommandsPerSecond int           `min:"0"`                         // commands, pings and pongs of one client; over it: error rate_limited, or close 1008
+	BytesPerSecond    int           `min:"0"`                         // bytes that one client sends; likewise
 
 	// What all together may have.
-	GroupsMax  int // groups with a member; over it: error groups_full
-	MembersMax int // members of one group; over it: error group_full
-
-	// Kinds of groups. The first one that matches a group's name says what it has of its own; groups that none matches
-	// have the bounds above. Whoever fills this in has written those into what a kind leaves open.
-	Kinds []Kind
+	GroupsMax  int    `min:"0"` // groups with a member; over it: error groups_full
+	MembersMax int    `min:"0"` // members of one group, of those that no kind names; over it: error group_full
+	Kinds      []Kind // of groups by the pattern of their names, the first that matches counts
 
 	// Who may come in.
-	ClientsMax          int            // connections; 0: as many as descriptors allow, which no value exceeds; over it: 503
-	ClientsPerAddress   int            // connections from one IPv4 address or IPv6 /64; over it: 503, or 429 where a proxy names the address. A trusted proxy's own is not counted
-	HandshakeBytesMax   int            // a request head. Default 8 KiB; over it: 431
-	HandshakeTimeout    time.Duration  // for a request head to be complete. Default 10 s; over it: 408
-	HandshakesMax       int            // unfinished handshakes; never more than half of the connections. Default 100,000; over it the oldest is answered 408 and cut
-	HandshakesPerSecond int            // finished handshakes; over it: 503 with Retry-After
+	ClientsMax          int            `min:"0"`                  // connections; 0: as many as descriptors allow, which no value exceeds; over it: 503
+	ClientsPerAddress   int            `min:"0"`                  // connections from one IPv4 address or IPv6 /64; over it: 503, or 429 where a proxy names the address. A trusted proxy's own is not counted
+	HandshakeBytesMax   int            `default:"8 KiB" min:"1"`  // a request head; over it: 431
+	HandshakeTimeout    time.Duration  `default:"10s" min:"0"`    // for a request head to be complete; over it: 408
+	HandshakesMax       int            `default:"100000" min:"1"` // unfinished handshakes; never more than half of the connections; over it the oldest is answered 408 and cut
+	HandshakesPerSecond int            `min:"0"`                  // finished handshakes; over it: 503 with Retry-After
 	AllowedOrigins      []string       // such as https://example.org or https://*.example.org; none: all; others: 403
 	TrustedProxies      []netip.Prefix // whose word on a client's address counts
 	ProxyProtocol       bool           // trusted proxies begin with a PROXY protocol header; without one: 400
 
 	// Memory.
-	OutboxBytesMax    int   // most bytes that wait for one client. Default 1 MiB; over it: see DropSlow
-	OutboxesBytesMax  int64 // most bytes that wait for all clients; 0: a quarter of MemoryMax, which allows no more than half; over it the largest outboxes are cut off
+	OutboxBytesMax    int   `default:"1 MiB" min:"1"` // most bytes that wait for one client; over it: see DropSlow
+	OutboxesBytesMax  int64 `min:"0" share:"1/4 1/2"` // most bytes that wait for all clients; over it the largest outboxes are cut off
 	DropSlow          bool  // a slow client that uses ids loses messages, and is told how many, rather than its connection (4008)
-	FragmentsBytesMax int64 // all unfinished messages together; 0: an eighth of MemoryMax, which allows no more than a quarter; over it: close 1013
-	MemoryMax         int64 // of the process, bytes; 0: no limit. Near it clients and publishes are refused, then the largest outboxes cut off
+	FragmentsBytesMax int64 `min:"0" share:"1/8 1/4"` // all unfinished messages together, bytes; over it: close 1013
+	MemoryMax         int64 `min:"0"`                 // of the process, bytes. Near it clients and publishes are refused, then the largest outboxes cut off
 
 	// Time.
-	Heartbeat time.Duration // ping after this idle time, close 1001 after twice of it. Default 60 s; negative: off
-	SlowTurn  time.Duration // a callback of a loop that takes longer is logged with its stack. Default 100 ms; negative: off
+	Heartbeat time.Duration `default:"60s"`   // ping after this idle time, close 1001 after twice of it
+	SlowTurn  time.Duration `default:"100ms"` // a callback of a loop that takes longer is logged with its stack
 }
 
 // GroupBytesMax bounds Limits.GroupBytesMax: the parser reads no longer names.
 const GroupBytesMax = dialect.GroupBytesMax
 
+// fill puts defaults in place of zeros and holds shares of the memory limit to what they may be.
 func (l *Limits) fill() error {
-	b := defaultBounds()
-	setDefault(&l.MessageBytesMax, b.messageBytes)
-	setDefault(&l.MessageTimeout, 2*time.Minute)
-	setDefault(&l.GroupBytesMax, b.groupBytes)
-	setDefault(&l.GroupsPerClient, b.groupsPerClient)
-	setDefault(&l.HandshakeBytesMax, b.handshakeBytes)
-	setDefault(&l.HandshakeTimeout, 10*time.Second)
-	setDefault(&l.HandshakesMax, b.handshakes)
-	setDefault(&l.OutboxBytesMax, b.outboxBytes)
-	setDefault(&l.OutboxesBytesMax, l.MemoryMax/4)
-	setDefault(&l.FragmentsBytesMax, l.MemoryMax/8)
-	setDefault(&l.Heartbeat, 60*time.Second)
-	setDefault(&l.SlowTurn, 100*time.Millisecond)
-	for _, bound := range []int{l.MessageBytesMax, l.GroupsPerClient, l.HandshakeBytesMax, l.HandshakesMax, l.OutboxBytesMax} {
-		if bound < 1 {
-			return errors.New("a bound must be positive")
+	v := reflect.ValueOf(l).Elem()
+	for i := range v.NumField() {
+		bound, name, tag := v.Field(i), v.Type().Field(i).Name, v.Type().Field(i).Tag
+		if !bound.CanInt() {
+			continue
+		}
+		share, most := l.share(tag.Get("share"))
+		if bound.IsZero() {
+			bound.SetInt(max(share, amount(tag.Get("default"))))
+		}
+		if least, is := tag.Lookup("min"); is && bound.Int() < amount(least) {
+			return fmt.Errorf("%s: %v is less than %s", name, bound, least)
+		}
+		if top, is := tag.Lookup("max"); is && bound.Int() > amount(top) {
+			return fmt.Errorf("%s: %v is more than %s", name, bound, top)
+		}
+		if most > 0 { // cuts by the limit come once a tick, and much can be sent in one
+			bound.SetInt(min(bound.Int(), most))
 		}
 	}
-	for _, bound := range []int64{int64(l.CommandsPerSecond), int64(l.BytesPerSecond), int64(l.GroupsMax), int64(l.MembersMax),
-		int64(l.ClientsMax), int64(l.ClientsPerAddress), int64(l.HandshakesPerSecond), int64(l.HandshakeTimeout),
-		l.OutboxesBytesMax, l.FragmentsBytesMax, l.MemoryMax} {
-		if bound < 0 {
-			return errors.New("a bound must not be negative")
-		}
+	_, err := door.ReadOrigins(l.AllowedOrigins)
+	return err
+}
+
+// amount reads a number in a tag: a duration, or bytes or things with or without a unit. None is 0.
+func amount(text string) int64 {
+	if text == "" {
+		return 0
 	}
-	if _, err := door.ReadOrigins(l.AllowedOrigins); err != nil {
-		return err
+	if d, err := time.ParseDuration(text); err == nil {
+		return int64(d)
 	}
-	if l.GroupBytesMax < 1 || l.GroupBytesMax > GroupBytesMax {
-		return fmt.Errorf("the bound on a group's name: %d is not within 1 to %d bytes", l.GroupBytesMax, GroupBytesMax)
+	number, unit, _ := strings.Cut(text, " ")
+	n, err := strconv.ParseInt(number, 10, 64)
+	shift, known := map[string]int{"": 0, "KiB": 10, "MiB": 20}[unit]
+	if err != nil || !known {
+		panic("not an amount: " + text)
 	}
-	return nil
+	return n << shift
+}
+
+// share reads two parts of the memory limit.
+func (l *Limits) share(text string) (usual, most int64) {
+	if text == "" {
+		return 0, 0
+	}
+	var a, b int64
+	if _, err := fmt.Sscanf(text, "1/%d 1/%d", &a, &b); err != nil {
+		panic("no shares: " + text)
+	}
+	return l.MemoryMax / a, l.MemoryMax / b
+}
+
+// bounds is every limit that a hub works within: what an operator may change, what follows from it in the units of shards, and
+// what no operator may change. What happens at each is said where it is checked. Immutable: a change of limits is another
+// bounds.
+type bounds struct {
+	Limits // filled
+
+	// Follows from them.
+	origins        door.Origins
+	addresses      door.AddressRules
+	handshakeTicks uint32 // for the request head to be complete
+	messageTicks   uint32 // for a message to be complete; 0: any time
+	heartbeatTicks uint32 // silence after which a client is pinged; 0: never
+	slowTurnNanos  int64  // 0: never
+
+	// Fixed.
+	laneSlots   int    // items in a lane: 256 slots keep all lanes of 8 loops under 3 MB; with 4,096 the prototype put its GC off
+	laneBytes   int    // bytes in a lane that holds more than one item
+	parkBytes   int    // bytes parked on a loop before a lane that is full
+	gatherBytes int    // bytes gathered on a loop before it stops draining down lanes
+	batchBytes  int    // bytes sent to a member at once
+	passNanos   int64  // a turn's budget for passes
+	closeTicks  uint32 // for the peer to end after our last word
 }
 
 // bounds is what shards work with. The limits are filled.
 func (l *Limits) bounds() *bounds {
-	b := defaultBounds()
-	b.messageBytes, b.outboxBytes, b.groupBytes, b.groupsPerClient = l.MessageBytesMax, l.OutboxBytesMax, l.GroupBytesMax, l.GroupsPerClient
-	b.commandsPerSecond, b.bytesPerSecond = l.CommandsPerSecond, l.BytesPerSecond
-	b.groups, b.members = l.GroupsMax, l.MembersMax
-	b.clients = l.ClientsMax
-	b.handshakeBytes, b.handshakes, b.handshakesPerSecond = l.HandshakeBytesMax, l.HandshakesMax, l.HandshakesPerSecond
-	b.origins, _ = door.ReadOrigins(l.AllowedOrigins)
-	b.addresses = door.AddressRules{PerAddress: l.ClientsPerAddress, Proxies: l.TrustedProxies, ProxyProtocol: l.ProxyProtocol}
-	b.outboxesBytes, b.dropSlow, b.fragmentsBytes, b.memoryBytes = l.OutboxesBytesMax, l.DropSlow, l.FragmentsBytesMax, l.MemoryMax
-	if l.MemoryMax > 0 { // cuts by the limit come once a tick, and much can be sent in one
-		b.outboxesBytes, b.fragmentsBytes = min(b.outboxesBytes, l.MemoryMax/2), min(b.fragmentsBytes, l.MemoryMax/4)
+	origins, _ := door.ReadOrigins(l.AllowedOrigins)
+	return &bounds{
+		Limits:         *l,
+		origins:        origins,
+		addresses:      door.AddressRules{PerAddress: l.ClientsPerAddress, Proxies: l.TrustedProxies, ProxyProtocol: l.ProxyProtocol},
+		handshakeTicks: ticks(l.HandshakeTimeout),
+		messageTicks:   ticksOrOff(l.MessageTimeout),
+		heartbeatTicks: ticksOrOff(l.Heartbeat),
+		slowTurnNanos:  max(0, int64(l.SlowTurn)),
+
+		laneSlots:   256,
+		laneBytes:   1 << 20,
+		parkBytes:   1 << 20,
+		gatherBytes: 4 << 20,
+		batchBytes:  256 << 10,
+		passNanos:   int64(time.Millisecond),
+		closeTicks:  ticks(5 * time.Second),
 	}
-	b.handshakeTicks = ticks(l.HandshakeTimeout)
-	b.messageTicks = ticksOrOff(l.MessageTimeout)
-	b.heartbeatTicks = ticksOrOff(l.Heartbeat)
-	b.slowTurnNanos = max(0, int64(l.SlowTurn))
-	return &b
 }
 
-// outboxesMax is outboxesBytes as a number to compare with.
+// outboxesMax is OutboxesBytesMax as a number to compare with.
 func (b *bounds) outboxesMax() int64 {
-	if b.outboxesBytes == 0 {
+	if b.OutboxesBytesMax == 0 {
 		return math.MaxInt64
 	}
-	return b.outboxesBytes
+	return b.OutboxesBytesMax
 }
+
+// tickPeriod is the resolution of handshake, message, close and heartbeat timeouts.
+const tickPeriod = 200 * time.Millisecond
+
+// ticks rounds a duration up to ticks, and adds one because the first is already under way.
+func ticks(d time.Duration) uint32 { return uint32((d+tickPeriod-1)/tickPeriod) + 1 }
 
 func ticksOrOff(d time.Duration) uint32 {
 	if d <= 0 {
@@ -127,72 +184,6 @@ func ticksOrOff(d time.Duration) uint32 {
 	}
 	return ticks(d)
 }
-
-// bounds is every limit that a hub works within: Limits in the units of shards, and what no operator may change. What
-// happens at each is said where it is checked. Immutable: a change of limits is another bounds.
-type bounds struct {
-	laneSlots   int   // items in a lane: 256 slots keep all lanes of 8 loops under 3 MB; with 4,096 the prototype put its GC off
-	laneBytes   int   // bytes in a lane that holds more than one item
-	parkBytes   int   // bytes parked on a loop before a lane that is full
-	gatherBytes int   // bytes gathered on a loop before it stops draining down lanes
-	batchBytes  int   // bytes sent to a member at once
-	passNanos   int64 // a turn's budget for passes
-
-	messageBytes      int // a client's message
-	groupBytes        int // a group's name
-	groupsPerClient   int // memberships of one client
-	commandsPerSecond int // 0: any number, as with all that follow
-	bytesPerSecond    int
-	groups            int // groups with members
-	members           int // members of a group
-
-	clients             int
-	addresses           door.AddressRules
-	handshakeBytes      int
-	handshakes          int // unfinished, on all loops
-	handshakesPerSecond int // on all loops
-	origins             door.Origins
-
-	outboxBytes    int   // waiting for one client
-	outboxesBytes  int64 // waiting for all clients
-	dropSlow       bool
-	fragmentsBytes int64 // unfinished messages of all clients
-	memoryBytes    int64
-
-	handshakeTicks uint32 // for the request head to be complete
-	messageTicks   uint32 // for a message to be complete; 0: any time
-	closeTicks     uint32 // for the peer to end after our last word
-	heartbeatTicks uint32 // silence after which a client is pinged; 0: never
-	slowTurnNanos  int64  // 0: never
-}
-
-// tickPeriod is the resolution of handshake, message, close and heartbeat timeouts.
-const tickPeriod = 200 * time.Millisecond
-
-func defaultBounds() bounds {
-	return bounds{
-		laneSlots:       256,
-		laneBytes:       1 << 20,
-		parkBytes:       1 << 20,
-		gatherBytes:     4 << 20,
-		batchBytes:      256 << 10,
-		messageBytes:    1 << 20,
-		outboxBytes:     1 << 20,
-		groupBytes:      dialect.GroupBytesMax,
-		groupsPerClient: 1024,
-		handshakeBytes:  8 << 10,
-		handshakes:      100_000,
-		passNanos:       int64(time.Millisecond),
-		handshakeTicks:  ticks(10 * time.Second),
-		messageTicks:    ticks(2 * time.Minute),
-		closeTicks:      ticks(5 * time.Second),
-		heartbeatTicks:  ticks(60 * time.Second),
-		slowTurnNanos:   int64(100 * time.Millisecond),
-	}
-}
-
-// ticks rounds a duration up to ticks, and adds one because the first is already under way.
-func ticks(d time.Duration) uint32 { return uint32((d+tickPeriod-1)/tickPeriod) + 1 }
 
 // Apply has the server work within other limits from now on, and returns when every loop does. What is over a new limit
 // already stays: nobody loses a group or a connection by it, but nobody gets one either. An error means that nothing was

@@ -49,7 +49,7 @@ func (c *client) membership(at int) *membership {
 }
 
 // memberOf finds the place of c's membership in g, -1 when there is none. Linear: a client has few groups, at most
-// bounds.groupsPerClient.
+// bounds.GroupsPerClient.
 func (c *client) memberOf(g *group) int {
 	if c.inline.group == g {
 		return 0

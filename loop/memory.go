@@ -71,7 +71,7 @@ func readHeap() heap {
 // and may take long.
 func (h *Hub) weigh(read func() heap, collect func()) {
 	m, b, before := &h.memory, h.bounds.Load(), h.pressure.Load()
-	limit, most := b.memoryBytes, b.outboxesMax()
+	limit, most := b.MemoryMax, b.outboxesMax()
 	if limit == 0 {
 		m.used.Store(0)
 		h.outboxesMax.Store(most)
@@ -139,7 +139,7 @@ func (s *Server) keepMemory() {
 			s.hub.weigh(readHeap, collect)
 			if level := s.hub.pressure.Load(); level != before {
 				s.log.Warn("memory pressure has changed", "pressure", pressureNames[level],
-					"used", s.hub.memory.used.Load(), "limit", s.hub.bounds.Load().memoryBytes)
+					"used", s.hub.memory.used.Load(), "limit", s.hub.bounds.Load().MemoryMax)
 			}
 		case <-s.done:
 			return

@@ -21,7 +21,7 @@ type weighing struct {
 
 func newWeighing(change func(*bounds)) *weighing {
 	w := &weighing{stage: newStage(1, func(b *bounds) {
-		b.memoryBytes = testLimit
+		b.MemoryMax = testLimit
 		if change != nil {
 			change(b)
 		}
@@ -85,7 +85,7 @@ func TestNearTheMemoryLimitPublishesAreRefused(t *testing.T) {
 }
 
 func TestVeryNearTheMemoryLimitTheLargestOutboxesGo(t *testing.T) {
-	w := newWeighing(func(b *bounds) { b.outboxBytes, b.messageBytes, b.laneBytes = 16<<20, 16<<20, 16<<20 })
+	w := newWeighing(func(b *bounds) { b.OutboxBytesMax, b.MessageBytesMax, b.laneBytes = 16<<20, 16<<20, 16<<20 })
 	small, large := w.enter(0), w.enter(0)
 	fill(small, "0s", 800_000)
 	fill(large, "0l", 12_000_000)
@@ -143,7 +143,7 @@ func TestTheBooksHoldWhatWaitsInLanes(t *testing.T) {
 }
 
 func TestWithoutAMemoryLimitNothingIsRefused(t *testing.T) {
-	w := newWeighing(func(b *bounds) { b.memoryBytes = 0 })
+	w := newWeighing(func(b *bounds) { b.MemoryMax = 0 })
 	w.heap = heap{live: 1 << 40, cycles: 1}
 	if got := w.weigh(); got != "none" || w.collected != 0 {
 		t.Errorf("got pressure %q, %d collections; want none", got, w.collected)
@@ -179,8 +179,8 @@ func TestBoundsInSumArePartsOfTheMemoryLimit(t *testing.T) {
 		if err := c.l.fill(); err != nil {
 			t.Fatal(err)
 		}
-		if b := c.l.bounds(); b.outboxesMax() != c.outboxes || b.fragmentsBytes != c.fragments {
-			t.Errorf("%+v: got %d and %d, want %d and %d", c.l, b.outboxesMax(), b.fragmentsBytes, c.outboxes, c.fragments)
+		if b := c.l.bounds(); b.outboxesMax() != c.outboxes || b.FragmentsBytesMax != c.fragments {
+			t.Errorf("%+v: got %d and %d, want %d and %d", c.l, b.outboxesMax(), b.FragmentsBytesMax, c.outboxes, c.fragments)
 		}
 	}
 }

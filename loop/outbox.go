@@ -45,17 +45,17 @@ func (s *shard) push(c *client, p []byte, messages int) {
 // were. A message of which the kernel has taken the front is never dropped: its client was not behind.
 func (s *shard) queue(c *client, p []byte, messages int) {
 	waiting, gap := c.conn.OutboundBuffered(), s.hasGap(c)
-	room := s.bounds.outboxBytes - waiting
+	room := s.bounds.OutboxBytesMax - waiting
 	if gap {
 		room -= dialect.GapBytesMax
 	}
 	full := waiting > 0 && len(p) > room
 	switch {
-	case messages > 0 && (full || gap && waiting > s.bounds.outboxBytes/2) && s.mayMiss(c):
+	case messages > 0 && (full || gap && waiting > s.bounds.OutboxBytesMax/2) && s.mayMiss(c):
 		s.miss(c, p, messages)
 		return
 	case full:
-		s.count.slowClosed.Add(1)
+		s.count.SlowClosed.Add(1)
 		s.lag(c, waiting)
 		s.close(c, dialect.CauseSlow)
 		return
@@ -125,7 +125,7 @@ const replyBytesMax = 32 << 10
 
 func (s *shard) replyTo(c *client, out []byte) {
 	s.out, s.outClient = out, c
-	s.count.replies.Add(1)
+	s.count.Replies.Add(1)
 }
 
 // answer tells an open client of an outcome, in its own dialect. It is the one way by which clients are told anything but
@@ -151,7 +151,7 @@ func (s *shard) flushOut() {
 		s.out = nil
 	}
 	if c.state <= stateClosing {
-		s.count.bytesOut.Add(uint64(len(out)))
+		s.count.BytesOut.Add(uint64(len(out)))
 		if s.caughtUp(c); c.state <= stateClosing {
 			s.push(c, out, 0)
 		}
@@ -184,7 +184,7 @@ func (s *shard) closeWith(c *client, code wsproto.StatusCode, reason string) {
 		}
 	}
 	s.explain(c, code, reason)
-	count(&s.count.closes, closeKindOf(code))
+	count(&s.count.Closes, closeKindOf(code))
 	s.closing(c)
 	var frames [dialect.GapBytesMax + 2 + 2 + 123 + 2]byte
 	s.last(c, wsproto.AppendClose(s.takeGap(c, frames[:0]), code, reason))
@@ -208,7 +208,7 @@ func (s *shard) answerHTTP(c *client, response []byte) {
 // last sends a client's last bytes, past the outbox's bound: they are few, and the client must be told.
 func (s *shard) last(c *client, p []byte) {
 	c.bytesOut += uint64(len(p))
-	s.count.bytesOut.Add(uint64(len(p)))
+	s.count.BytesOut.Add(uint64(len(p)))
 	s.write(c, p)
 	if c.state == stateClosing {
 		s.settle(c)

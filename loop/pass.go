@@ -204,8 +204,8 @@ func (s *shard) pass(a *audience) (finished bool) {
 		if a.pass == nil {
 			return true
 		}
-		if sampled(s.count.passes.Add(1)) {
-			s.count.batches.observe(int64(a.pass.messages))
+		if sampled(s.count.Passes.Add(1)) {
+			s.count.Batches.observe(int64(a.pass.messages))
 			a.pass.begunAt = s.env.now()
 		}
 	}
@@ -233,11 +233,11 @@ func (s *shard) pass(a *audience) (finished bool) {
 	s.culprit = nil
 	served -= s.passes.undelivered
 	s.passes.undelivered = 0
-	s.count.deliveries.Add(uint64(served * p.messages))
-	s.count.bytesOut.Add(uint64(served * len(p.batch)))
+	s.count.Deliveries.Add(uint64(served * p.messages))
+	s.count.BytesOut.Add(uint64(served * len(p.batch)))
 	if finished {
 		if p.begunAt != 0 {
-			s.count.passTimes.observe(s.env.now() - p.begunAt)
+			s.count.PassTimes.observe(s.env.now() - p.begunAt)
 		}
 		s.passes.end(a, 2*s.bounds.batchBytes)
 	}

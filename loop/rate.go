@@ -81,9 +81,9 @@ const (
 
 // adopt goes over to other bounds.
 func (r *rates) adopt(b *bounds, clients int) {
-	r.commands.adopt(b.commandsPerSecond, clients)
-	r.bytes.adopt(b.bytesPerSecond, clients)
-	r.on = b.commandsPerSecond > 0 || b.bytesPerSecond > 0
+	r.commands.adopt(b.CommandsPerSecond, clients)
+	r.bytes.adopt(b.BytesPerSecond, clients)
+	r.on = b.CommandsPerSecond > 0 || b.BytesPerSecond > 0
 }
 
 func (r *rates) add() {
@@ -129,7 +129,7 @@ func (s *shard) chargeBytes(c *client, n int) {
 	due := s.rates.bytes.after(c.slot, n, s.rates.from(now))
 	s.rates.bytes.due[c.slot] = due
 	if due-now > graceNanos {
-		count(&s.count.refused, refusedRate)
+		count(&s.count.RefusedBy, refusedRate)
 		s.close(c, dialect.CauseByteRate)
 	}
 }
@@ -141,7 +141,7 @@ func (s *shard) mayCommand(c *client, answerable bool) bool {
 	if answerable {
 		bound = burstNanos
 		if s.rates.bytes.perSecond > 0 && s.rates.bytes.due[c.slot]-now > bound {
-			count(&s.count.refused, refusedRate)
+			count(&s.count.RefusedBy, refusedRate)
 			return false
 		}
 	}
@@ -150,7 +150,7 @@ func (s *shard) mayCommand(c *client, answerable bool) bool {
 	}
 	due := s.rates.commands.after(c.slot, 1, s.rates.from(now))
 	if due-now > bound {
-		count(&s.count.refused, refusedRate)
+		count(&s.count.RefusedBy, refusedRate)
 		return false
 	}
 	s.rates.commands.due[c.slot] = due

@@ -10,7 +10,7 @@ import (
 
 // rated is a stage with rates, and what happens to a client on it.
 func rated(commands, bytes int) *stage {
-	return newStage(1, func(b *bounds) { b.commandsPerSecond, b.bytesPerSecond, b.heartbeatTicks = commands, bytes, 0 })
+	return newStage(1, func(b *bounds) { b.CommandsPerSecond, b.BytesPerSecond, b.heartbeatTicks = commands, bytes, 0 })
 }
 
 // pass lets time pass, with all its ticks.
@@ -186,7 +186,7 @@ func TestRatesAreSwitchedOnAndOffUnderWay(t *testing.T) {
 		t.Errorf("without a rate: got %d carried out, want 100", ok)
 	}
 	st.nanos += int64(time.Hour) // no tick is needed while there is no rate
-	st.apply(func(b *bounds) { b.commandsPerSecond = 10 })
+	st.apply(func(b *bounds) { b.CommandsPerSecond = 10 })
 	if ok, _ := c.answers(100); ok != 10 {
 		t.Errorf("switched on: got %d carried out, want 10", ok)
 	}
@@ -197,7 +197,7 @@ func TestRatesAreSwitchedOnAndOffUnderWay(t *testing.T) {
 	if ok, _ := st.enter(0).answers(100); ok != 10 {
 		t.Errorf("a newcomer: got %d carried out, want 10", ok)
 	}
-	st.apply(func(b *bounds) { b.commandsPerSecond = 0 })
+	st.apply(func(b *bounds) { b.CommandsPerSecond = 0 })
 	if s := st.hub.shards[0]; s.rates.on || s.rates.commands.due != nil {
 		t.Error("switched off: something is still kept")
 	}

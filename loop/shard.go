@@ -152,8 +152,8 @@ func (s *shard) opened(conn conn) (c *client) {
 	s.lastSeen = append(s.lastSeen, s.tick<<1)
 	s.rates.add()
 	s.culprit = c
-	s.count.accepted.Add(1)
-	s.count.pending.Add(1)
+	s.count.Accepted.Add(1)
+	s.count.Pending.Add(1)
 	s.unfinished++
 	s.time(c, s.bounds.handshakeTicks)
 	return c
@@ -208,7 +208,7 @@ func (s *shard) closed(c *client) {
 		return
 	}
 	if c.state == stateHandshake {
-		count(&s.count.handshakes, handshakeGone)
+		count(&s.count.Handshakes, handshakeGone)
 		s.unfinished--
 	}
 	c.state = stateDead
@@ -262,7 +262,7 @@ func (s *shard) leave() {
 	s.culprit = nil
 	s.passes.deadline = 0
 	if s.timedTurn {
-		s.count.turnTimes.observe(s.env.now() - s.enteredAt)
+		s.count.TurnTimes.observe(s.env.now() - s.enteredAt)
 	}
 	s.entries.Store(s.entries.Load() + 1)
 }
@@ -270,7 +270,7 @@ func (s *shard) leave() {
 // survive closes the client that was being served when something of ours panicked, and sees to it that what the broken
 // turn has left is done: which lanes had been taken off the bell is not known any more, so all are looked at.
 func (s *shard) survive(p any) {
-	s.count.panics.Add(1)
+	s.count.Panics.Add(1)
 	s.env.panic(p)
 	s.passes.undelivered = 0 // of a pass that has lost its count
 	s.lanes.Survive()
@@ -302,12 +302,12 @@ func (s *shard) newReader() *wsproto.Reader {
 		s.readers = s.readers[:n-1]
 		return r
 	}
-	return wsproto.NewReader(s.bounds.messageBytes)
+	return wsproto.NewReader(s.bounds.MessageBytesMax)
 }
 
 // keepReader puts a reader back into stock. Not one of an earlier bound (see adopt): it would serve others by that.
 func (s *shard) keepReader(r *wsproto.Reader) {
-	if len(s.readers) < readersKeptMax && r.MessageBytesMax() == s.bounds.messageBytes {
+	if len(s.readers) < readersKeptMax && r.MessageBytesMax() == s.bounds.MessageBytesMax {
 		r.Reset()
 		s.readers = append(s.readers, r)
 	}

@@ -344,7 +344,7 @@ func TestATurnsPassesKeepTheirBudget(t *testing.T) {
 			s := h.shards[0]
 			var nanos int64
 			s.env.send = func(_ int, p []byte) sent { nanos += sendNanos; return sent{n: len(p)} }
-			s.bounds.groupsPerClient = 1 << 20
+			s.bounds.GroupsPerClient = 1 << 20
 			for i := range 2000 {
 				say(s, h.openFake(0), fmt.Sprintf(`{"cmd":"add_group","group_id":"%d"}`, i%groups))
 			}

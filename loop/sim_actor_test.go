@@ -313,7 +313,7 @@ func (a *actor) frame() bool {
 		}
 		a.upgraded = strings.HasPrefix(string(a.heard), "HTTP/1.1 101 ")
 		a.w.must(a.upgraded || strings.HasPrefix(string(a.heard), "HTTP/1.1 408 ") || strings.HasPrefix(string(a.heard), "HTTP/1.1 429 ") ||
-			strings.HasPrefix(string(a.heard), "HTTP/1.1 503 ") && a.w.hub.bounds.Load().fragmentsBytes > 0, "handshake: got %q", a.heard)
+			strings.HasPrefix(string(a.heard), "HTTP/1.1 503 ") && a.w.hub.bounds.Load().FragmentsBytesMax > 0, "handshake: got %q", a.heard)
 		a.heard = a.heard[end+4:]
 		a.closing = !a.upgraded
 		return a.upgraded
@@ -371,7 +371,7 @@ func (a *actor) hear(text string) {
 	}
 	if n, isGap := strings.CutPrefix(text, `{"event":"gap","messages":`); isGap {
 		messages, err := strconv.Atoi(strings.TrimSuffix(n, "}"))
-		a.w.must(err == nil && messages > 0 && a.w.hub.bounds.Load().dropSlow && a.nextID > 0, "actor %d: gap %q", a.index, text)
+		a.w.must(err == nil && messages > 0 && a.w.hub.bounds.Load().DropSlow && a.nextID > 0, "actor %d: gap %q", a.index, text)
 		a.missed += uint64(messages)
 		a.log = append(a.log, simHeard{})
 		return
@@ -420,11 +420,11 @@ func (a *actor) mayBeRefused(code string, c *simCommand) bool {
 	case "too_many_groups":
 		return joins
 	case "group_full":
-		return joins && (b.members > 0 || a.w.changing)
+		return joins && (b.MembersMax > 0 || a.w.changing)
 	case "groups_full":
-		return joins && (b.groups > 0 || a.w.changing)
+		return joins && (b.GroupsMax > 0 || a.w.changing)
 	case "rate_limited":
-		return b.commandsPerSecond > 0 || b.bytesPerSecond > 0 || a.w.changing
+		return b.CommandsPerSecond > 0 || b.BytesPerSecond > 0 || a.w.changing
 	}
 	return false
 }

@@ -89,25 +89,25 @@ func newWorld(t *testing.T, seed uint64) *world {
 	b.parkBytes = pick(400, 3000, 1<<20)
 	b.gatherBytes = pick(300, 5000, 4<<20)
 	b.batchBytes = pick(100, 1000, 256<<10)
-	b.outboxBytes = pick(1500, 20000, 1<<20)
-	b.messageBytes = 2000
-	b.groupsPerClient = pick(2, 4, 1024)
+	b.OutboxBytesMax = pick(1500, 20000, 1<<20)
+	b.MessageBytesMax = 2000
+	b.GroupsPerClient = pick(2, 4, 1024)
 	w.changing = w.rng.IntN(4) == 0
 	w.chooseBounds(&b)
 	b.passNanos = int64(pick(3000, 50_000, 1_000_000))
 	b.handshakeTicks, b.closeTicks = 40, 5
 	b.heartbeatTicks = uint32(pick(0, 6, 300))
-	b.handshakes = pick(2, 10, 10_000)
+	b.HandshakesMax = pick(2, 10, 10_000)
 	b.addresses.PerAddress = pick(0, 0, 1, 3)
 	b.addresses.Proxies = simProxies[:pick(0, 1)]
 	b.addresses.ProxyProtocol = w.chance(50)
-	b.outboxesBytes = int64(pick(0, 0, 0, 3000, 30_000))
-	b.dropSlow = w.chance(60)
-	b.fragmentsBytes = int64(pick(0, 0, 0, 2000))
+	b.OutboxesBytesMax = int64(pick(0, 0, 0, 3000, 30_000))
+	b.DropSlow = w.chance(60)
+	b.FragmentsBytesMax = int64(pick(0, 0, 0, 2000))
 	b.messageTicks = uint32(pick(0, 6))
 	if w.calm = w.chance(30); w.calm { // clients may miss messages, and stay to count them
-		b.outboxesBytes, b.dropSlow, b.fragmentsBytes, b.messageTicks = 0, true, 0, 0
-		b.outboxBytes = pick(1500, 5000)
+		b.OutboxesBytesMax, b.DropSlow, b.FragmentsBytesMax, b.messageTicks = 0, true, 0, 0
+		b.OutboxBytesMax = pick(1500, 5000)
 	}
 	w.tight = b.laneSlots < 256 || b.laneBytes < 1<<20 || b.parkBytes < 1<<20 || b.gatherBytes < 4<<20
 	loops := pick(1, 2, 3, 8)
@@ -153,10 +153,10 @@ func newWorld(t *testing.T, seed uint64) *world {
 // chooseBounds sets those that an operator may change under way.
 func (w *world) chooseBounds(b *bounds) {
 	pick := func(of ...int) int { return of[w.rng.IntN(len(of))] }
-	b.groups = pick(0, 0, 1, 2, 5)
-	b.members = pick(0, 0, 1, 2, 4, 8)
-	b.commandsPerSecond = pick(0, 0, 0, 10, 50)
-	b.bytesPerSecond = pick(0, 0, 0, 2_000, 20_000)
+	b.GroupsMax = pick(0, 0, 1, 2, 5)
+	b.MembersMax = pick(0, 0, 1, 2, 4, 8)
+	b.CommandsPerSecond = pick(0, 0, 0, 10, 50)
+	b.BytesPerSecond = pick(0, 0, 0, 2_000, 20_000)
 }
 
 // changeBounds has every loop go over to other bounds, each when it next looks.
@@ -363,14 +363,14 @@ func (w *world) checkBounds() {
 	b := w.hub.bounds.Load()
 	for i, s := range w.hub.shards {
 		w.must(s.parkedBytes <= b.parkBytes, "loop %d: parked %d bytes, bound %d", i, s.parkedBytes, b.parkBytes)
-		w.must(s.passes.gathered >= 0 && s.passes.gathered <= b.gatherBytes+len(w.hub.dialects)*(200+b.messageBytes),
+		w.must(s.passes.gathered >= 0 && s.passes.gathered <= b.gatherBytes+len(w.hub.dialects)*(200+b.MessageBytesMax),
 			"loop %d: gathered %d bytes, bound %d", i, s.passes.gathered, b.gatherBytes)
 		w.must(!s.inside(), "loop %d: still inside", i)
 	}
 	w.checkSeats()
 	w.checkHalves()
 	for fd, sock := range w.fds {
-		most := b.outboxBytes + max(b.batchBytes, b.messageBytes+4, replyBytesMax+512) + 200
+		most := b.OutboxBytesMax + max(b.batchBytes, b.MessageBytesMax+4, replyBytesMax+512) + 200
 		w.must(len(sock.outbound) <= most, "descriptor %d: %d bytes in the outbox, bound %d", fd, len(sock.outbound), most)
 	}
 }
@@ -397,7 +397,7 @@ func (w *world) checkHeadcounts() {
 			n := count.Members()
 			headcounts[name] = n
 			w.must(n == places[name], "group %s: %d on the headcount, %d places taken", name, n, places[name])
-			w.must(w.changing || b.members == 0 || n <= b.members, "group %s: %d members, bound %d", name, n, b.members)
+			w.must(w.changing || b.MembersMax == 0 || n <= b.MembersMax, "group %s: %d members, bound %d", name, n, b.MembersMax)
 			if n > 0 {
 				begun++
 			}
@@ -410,7 +410,7 @@ func (w *world) checkHeadcounts() {
 		w.must(headcounts[name] == n, "group %s: %d places taken, %d on the headcount", name, n, headcounts[name])
 	}
 	w.must(w.hub.homes.Census.Groups() == begun, "%d groups counted, %d have members", w.hub.homes.Census.Groups(), begun)
-	w.must(w.changing || b.groups == 0 || begun <= b.groups, "%d groups, bound %d", begun, b.groups)
+	w.must(w.changing || b.GroupsMax == 0 || begun <= b.GroupsMax, "%d groups, bound %d", begun, b.GroupsMax)
 	for i, s := range w.hub.shards {
 		for _, r := range []*rate{&s.rates.commands, &s.rates.bytes} {
 			w.must(r.perSecond == 0 && r.due == nil || len(r.due) == len(s.clients),
@@ -462,7 +462,7 @@ func (w *world) checkOutboxes() {
 			}
 		}
 		w.must(s.outboxes.Load() == held, "loop %d: outboxes hold %d bytes, its books say %d", i, held, s.outboxes.Load())
-		w.must(s.count.slow.Load() == int64(len(s.slow)), "loop %d: %d clients are behind, counted %d", i, len(s.slow), s.count.slow.Load())
+		w.must(s.count.Slow.Load() == int64(len(s.slow)), "loop %d: %d clients are behind, counted %d", i, len(s.slow), s.count.Slow.Load())
 		all += held
 	}
 	w.must(w.hub.outboxes.Load() == all, "all outboxes hold %d bytes, the books say %d", all, w.hub.outboxes.Load())
@@ -485,7 +485,7 @@ func (w *world) checkHalves() {
 				clients++
 			}
 		}
-		w.must(s.count.fragmentBytes.Load() == held, "loop %d: %d bytes unfinished, its books say %d", i, held, s.count.fragmentBytes.Load())
+		w.must(s.count.FragmentBytes.Load() == held, "loop %d: %d bytes unfinished, its books say %d", i, held, s.count.FragmentBytes.Load())
 		all += held
 	}
 	w.must(w.hub.fragments.Load() == all && w.hub.halves.Load() == clients, "%d bytes of %d clients unfinished, the books say %d of %d",
@@ -501,7 +501,7 @@ type kickState struct {
 func (w *world) noteKicks() {
 	w.before = w.before[:0]
 	for _, s := range w.hub.shards {
-		w.before = append(w.before, kickState{s.kicked && !s.deferred, s.count.deliveries.Load()})
+		w.before = append(w.before, kickState{s.kicked && !s.deferred, s.count.Deliveries.Load()})
 	}
 }
 
@@ -511,7 +511,7 @@ func (w *world) checkKicks() {
 	for i, was := range w.before {
 		s := w.hub.shards[i]
 		stillUnderWay := was.kicked && w.kicks[i] && !w.kickRan
-		w.must(!stillUnderWay || s.count.deliveries.Load() == was.deliveries, "loop %d: a pass ran before its kick", i)
+		w.must(!stillUnderWay || s.count.Deliveries.Load() == was.deliveries, "loop %d: a pass ran before its kick", i)
 	}
 	w.kickRan = false
 }

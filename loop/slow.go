@@ -27,7 +27,7 @@ func (s *shard) lag(c *client, bytes int) {
 	if x.slow == 0 {
 		s.slow = append(s.slow, slow{client: c})
 		x.slow = uint32(len(s.slow))
-		s.count.slow.Add(1)
+		s.count.Slow.Add(1)
 	}
 	s.setOutbox(&s.slow[x.slow-1], bytes)
 }
@@ -58,7 +58,7 @@ func (s *shard) catchUp(c *client) {
 		s.slow = nil // the list of a bad day
 	}
 	x.slow = 0
-	s.count.slow.Add(-1)
+	s.count.Slow.Add(-1)
 	c.shed()
 }
 
@@ -83,7 +83,7 @@ func (s *shard) caughtUp(c *client) bool {
 		return true
 	}
 	waiting := c.conn.OutboundBuffered()
-	if waiting <= s.bounds.outboxBytes/2 && s.hasGap(c) {
+	if waiting <= s.bounds.OutboxBytesMax/2 && s.hasGap(c) {
 		s.tellGap(c)
 		return !c.behind
 	}
@@ -97,14 +97,14 @@ func (s *shard) caughtUp(c *client) bool {
 
 // mayMiss says whether a client loses messages for which there is no room, rather than its connection.
 func (s *shard) mayMiss(c *client) bool {
-	return s.bounds.dropSlow && c.is(markAsks) && c.state == stateOpen
+	return s.bounds.DropSlow && c.is(markAsks) && c.state == stateOpen
 }
 
 // miss drops a delivery of some messages to a client whose outbox has no room for it.
 func (s *shard) miss(c *client, p []byte, messages int) {
 	s.lag(c, c.conn.OutboundBuffered())
 	*s.missed(c) += uint64(messages)
-	s.count.slowDropped.Add(uint64(messages))
+	s.count.SlowDropped.Add(uint64(messages))
 	c.bytesOut -= uint64(len(p))
 	s.passes.undelivered++
 }
@@ -114,7 +114,7 @@ func (s *shard) miss(c *client, p []byte, messages int) {
 func (s *shard) tellGap(c *client) {
 	p := s.takeGap(c, nil)
 	c.bytesOut += uint64(len(p))
-	s.count.bytesOut.Add(uint64(len(p)))
+	s.count.BytesOut.Add(uint64(len(p)))
 	s.write(c, p)
 }
 
@@ -123,7 +123,7 @@ func (s *shard) takeGap(c *client, to []byte) []byte {
 	if missed := s.missed(c); missed != nil && *missed > 0 {
 		to = s.dialect(c).Answer(to, dialect.Outcome{What: dialect.Gap, Number: *missed})
 		*missed = 0
-		s.count.slowGaps.Add(1)
+		s.count.SlowGaps.Add(1)
 	}
 	return to
 }
@@ -241,9 +241,9 @@ func (s *shard) cutOff(c *client) {
 	culprit := s.culprit
 	s.culprit = c
 	if c.state == stateOpen { // who is being closed was counted
-		s.count.slowClosed.Add(1)
+		s.count.SlowClosed.Add(1)
 		code, reason := s.dialect(c).Close(dialect.CauseSlowest)
-		count(&s.count.closes, closeKindOf(code))
+		count(&s.count.Closes, closeKindOf(code))
 		s.explain(c, code, reason)
 		var frames [dialect.GapBytesMax + 8]byte
 		_, _ = c.conn.Write(wsproto.AppendClose(s.takeGap(c, frames[:0]), code, ""))

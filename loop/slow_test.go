@@ -20,7 +20,7 @@ func fill(c *stageConn, group string, bytes int) {
 }
 
 func TestOverTheSumOfOutboxesTheLargestGoAndTheSmallStay(t *testing.T) {
-	st := newStage(1, func(b *bounds) { b.outboxesBytes = 100_000 })
+	st := newStage(1, func(b *bounds) { b.OutboxesBytesMax = 100_000 })
 	var clients []*stageConn
 	for i, bytes := range []int{30_000, 1000, 50_000, 2000, 10_000} {
 		c := st.enter(0)
@@ -44,7 +44,7 @@ func TestOverTheSumOfOutboxesTheLargestGoAndTheSmallStay(t *testing.T) {
 }
 
 func TestTheLargestGoFirstWhereverTheyStand(t *testing.T) {
-	st := newStage(1, func(b *bounds) { b.outboxesBytes = 180_000 })
+	st := newStage(1, func(b *bounds) { b.OutboxesBytesMax = 180_000 })
 	largest := st.enter(0)
 	fill(largest, "0l", 25_000)
 	cut := 0
@@ -66,7 +66,7 @@ func TestTheLargestGoFirstWhereverTheyStand(t *testing.T) {
 
 // A client is cut off for what it has, not for what it had when it was last looked at.
 func TestWhoHasCaughtUpUnseenIsNotCutOff(t *testing.T) {
-	st := newStage(1, func(b *bounds) { b.outboxesBytes = 100_000 })
+	st := newStage(1, func(b *bounds) { b.OutboxesBytesMax = 100_000 })
 	drained, stuck := st.enter(0), st.enter(0)
 	fill(drained, "0d", 60_000)
 	fill(stuck, "0s", 30_000)
@@ -79,7 +79,7 @@ func TestWhoHasCaughtUpUnseenIsNotCutOff(t *testing.T) {
 }
 
 func TestALoopBelowItsShareHasTheOthersMakeRoom(t *testing.T) {
-	st := newStage(2, func(b *bounds) { b.outboxesBytes = 100_000 })
+	st := newStage(2, func(b *bounds) { b.OutboxesBytesMax = 100_000 })
 	var large []*stageConn
 	for i := range 6 {
 		c := st.enter(0)
@@ -162,7 +162,7 @@ func TestSizeClassesAreInOrderAndNarrow(t *testing.T) {
 
 // missing is a stage where slow clients miss messages, with a member that uses ids and a sender.
 func missing(t *testing.T) (st *stage, member, sender *stageConn) {
-	st = newStage(1, func(b *bounds) { b.dropSlow, b.outboxBytes = true, 1000 })
+	st = newStage(1, func(b *bounds) { b.DropSlow, b.OutboxBytesMax = true, 1000 })
 	member, sender = st.enter(0), st.enter(0)
 	member.say(`{"cmd":"add_group","group_id":"0g","id":1}`)
 	member.heard(t, `{"id":1,"ok":true}`)
@@ -313,7 +313,7 @@ func TestAnOutboxTakesLittleMoreThanItCounts(t *testing.T) {
 }
 
 func TestAPanicWhileSomebodyIsCutOffForOthersIsHisAlone(t *testing.T) {
-	st := newStage(1, func(b *bounds) { b.outboxesBytes = 50_000 })
+	st := newStage(1, func(b *bounds) { b.OutboxesBytesMax = 50_000 })
 	largest, innocent := st.enter(0), st.enter(0)
 	fill(largest, "0l", 40_000)
 	largest.boom = true
@@ -326,7 +326,7 @@ func TestAPanicWhileSomebodyIsCutOffForOthersIsHisAlone(t *testing.T) {
 }
 
 func TestDeliveriesAreCountedRightAfterAPanicInAPass(t *testing.T) {
-	st := newStage(1, func(b *bounds) { b.dropSlow, b.outboxBytes = true, 1000 })
+	st := newStage(1, func(b *bounds) { b.DropSlow, b.OutboxBytesMax = true, 1000 })
 	slow, panics, sender := st.enter(0), st.enter(0), st.enter(0)
 	st.ask(slow, `{"cmd":"add_group","group_id":"0g","id":1}`)
 	st.ask(panics, `{"cmd":"add_group","group_id":"0g"}`)

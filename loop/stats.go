@@ -1,54 +1,93 @@
 package loop
 
 import (
+	"reflect"
+	"strings"
 	"sync/atomic"
 	"time"
 )
 
-// counters is what one loop counts. Owner: the loop writes, any goroutine
-// reads; every field is atomic for that reason alone, nothing is ever read in order to decide. Gauges go up and down, all others only grow.
-type counters struct {
-	clients atomic.Int64 // gauge: clients whose handshake is done
-	pending atomic.Int64 // gauge: connections in the handshake
-	groups  atomic.Int64 // gauge: groups with a member on this loop
-	members atomic.Int64 // gauge: memberships on this loop
+// figures is the table of what a loop counts. A line is a counter everywhere: the loop counts by it, a Snapshot has it, it
+// is a key of status --json and a metric. What is wanted beside the loops finds the lines by reflection when somebody asks;
+// a loop only adds to a field.
+//
+// The types say what a field is:
+//
+//	G  gauge: goes up and down; a metric by loop
+//	C  counter: only grows, since the start; a metric summed over the loops
+//	T  tally: a counter for each kind; a metric with a label
+//	g  gauge that the loop does not count: Hub.Snapshot reads it where it lives
+//	c  counter that the loop does not count: likewise, or by the tag sum
+//
+// and the tags the rest:
+//
+//	json   key in status --json
+//	prom   name of the metric. Of several fields with one name the first has the metric's help. "-": none, since others say it
+//	help   what is counted, for an operator
+//	label  of a tally: the label that has the kind. Else, as label=value: what tells this field from the others of its metric
+//	kinds  of a tally: its enumeration
+//	sum    a tally by its field, and the kinds of it if not all, that this is the sum of
+//	per    server: one value for all loops, not one by loop
+type figures[G, C, T, g, c any] struct {
+	Clients   G `json:"clients" prom:"ringcast_connections" label:"state=open" help:"Connections by loop: open WebSockets, and those still in the handshake."`
+	Pending   G `json:"pending" prom:"ringcast_connections" label:"state=handshake" help:"Connections still in the handshake."`
+	Groups    G `json:"groups" prom:"ringcast_groups" per:"server" help:"Groups with at least one member."` // on this loop; in a total: distinct groups
+	Members   G `json:"members" prom:"ringcast_members" help:"Memberships by the loop of the member; a client in three groups is three."`
+	Homes     g `json:"homes" prom:"-" help:"Groups that this loop puts in order."` // in all: Groups
+	LaneDepth g `json:"lane_depth" prom:"ringcast_lane_depth" help:"Items that wait in the lanes towards a loop."`
 
-	slow          atomic.Int64 // gauge: clients that are behind
-	fragmentBytes atomic.Int64 // gauge: bytes that hold unfinished input
-	parkedBytes   atomic.Int64 // gauge: as of the last turn
-	gatheredBytes atomic.Int64 // gauge: likewise
+	OutboxBytes   g `json:"outbox_bytes" prom:"ringcast_outbox_bytes" help:"Bytes that wait for slow clients, by the loop of the client."`
+	Slow          G `json:"slow" prom:"ringcast_slow_clients" help:"Clients for which something waits, by loop."`
+	FragmentBytes G `json:"fragment_bytes" prom:"ringcast_unfinished_bytes" help:"Bytes that hold unfinished messages and request heads, by the loop of the client."`
 
-	messagesIn       atomic.Uint64
-	bytesIn          atomic.Uint64
-	bytesOut         atomic.Uint64
-	deliveries       atomic.Uint64
-	passes           atomic.Uint64
-	ignored          atomic.Uint64
-	commandErrors    atomic.Uint64
-	refused          tally // refusal
-	refusedClients   tally // turnedAway
-	handshakes       tally // outcome
-	closes           tally // closeKind: Close frames that we began
-	protocolErrors   tally // closeKind: by the code they were closed with
-	slowClosed       atomic.Uint64
-	slowDropped      atomic.Uint64
-	slowGaps         atomic.Uint64
-	fragmentsClosed  atomic.Uint64
-	messageTimeouts  atomic.Uint64
-	heartbeatClosed  atomic.Uint64
-	panics           atomic.Uint64
-	accepted         atomic.Uint64
-	pings            atomic.Uint64
-	slowTurns        atomic.Uint64 // the watchdog writes
-	replies          atomic.Uint64
-	endsCut          atomic.Uint64
-	refusedPublishes atomic.Uint64 // a port writes too
+	MessagesIn       C `json:"messages_in" prom:"ringcast_messages_received_total" help:"Whole WebSocket messages received."`
+	BytesIn          C `json:"bytes_in" prom:"ringcast_received_bytes_total" help:"Bytes received, handshakes and frame headers included."`
+	BytesOut         C `json:"bytes_out" prom:"ringcast_sent_bytes_total" help:"Bytes handed to the kernel or to outboxes."`
+	Published        c `json:"published" prom:"ringcast_publishes_total" help:"Publishes accepted and put in order."`
+	Deliveries       C `json:"deliveries" prom:"ringcast_deliveries_total" help:"Group messages handed to members' sockets."`
+	Passes           C `json:"passes" prom:"ringcast_passes_total" help:"Walks over a group's members, each of which sends one batch."`
+	Ignored          C `json:"ignored" prom:"ringcast_ignored_messages_total" help:"Messages that were no command, or a wrong one without an id."`
+	CommandErrors    C `json:"command_errors" prom:"ringcast_command_errors_total" help:"Commands that were wrong."` // answered or not
+	Refused          c `json:"refused" prom:"-" sum:"RefusedBy" help:"Commands refused."`
+	RefusedClients   c `json:"refused_clients" prom:"-" sum:"RefusedClientsBy" help:"Connections refused by admission."`
+	BadHandshakes    c `json:"bad_handshakes" prom:"-" sum:"Handshakes bad timeout evicted origin" help:"Requests answered with 4xx, or cut at the handshake timeout."`
+	ProtocolErrors   c `json:"protocol_errors" prom:"-" sum:"ProtocolErrorsBy" help:"Clients closed with 1002, 1007 or 1009."`
+	SlowClosed       C `json:"slow_closed" prom:"ringcast_slow_clients_total" label:"policy=close" help:"Slow clients by what was done about them: closed with 4008, or told how many messages they have missed."`
+	SlowDropped      C `json:"slow_dropped" prom:"ringcast_dropped_messages_total" help:"Messages that slow clients have missed, each counted for each client, where --slow-client is drop."`
+	SlowGaps         C `json:"slow_gaps" prom:"ringcast_slow_clients_total" label:"policy=drop" help:"Gap events sent to slow clients."`
+	FragmentsClosed  C `json:"fragments_closed" prom:"ringcast_unfinished_closes_total" help:"Clients closed because all unfinished messages together were too large."`
+	MessageTimeouts  C `json:"message_timeouts" prom:"ringcast_message_timeouts_total" help:"Clients closed because a message of theirs took too long."`
+	HeartbeatClosed  C `json:"heartbeat_closed" prom:"ringcast_heartbeat_closes_total" help:"Clients closed because they gave no sign of life."`
+	Panics           C `json:"panics" prom:"ringcast_panics_total" help:"Callbacks that panicked; the client was closed, the loop went on. Any is a bug."`
+	Accepted         C `json:"accepted" prom:"ringcast_accepted_total" help:"Connections taken in; those that admission refuses at once are not."`
+	Pings            C `json:"pings" prom:"ringcast_pings_total" help:"Pings sent to silent clients."`
+	SlowTurns        C `json:"slow_turns" prom:"ringcast_slow_turns_total" help:"Callbacks of loops that took longer than --slow-turn; the log has their stacks."` // the watchdog writes
+	Replies          C `json:"replies" prom:"ringcast_replies_total" help:"Frames sent that are no deliveries, and answers to handshakes: answers to commands, pings, pongs."`
+	EndsCut          C `json:"ends_cut" prom:"ringcast_ends_cut_total" help:"Closed clients that were cut because they did not end their side in time."`
+	RefusedPublishes C `json:"refused_publishes" prom:"ringcast_refused_publishes_total" help:"Publishes refused: those of ringcast_refused_total that were publishes."` // a port writes too
 
-	batches   histogram // messages
-	passTimes histogram // nanoseconds, as are the next
-	turnTimes histogram
-	laneWaits histogram
+	RefusedBy        T `json:"refused_by" prom:"ringcast_refused_total" label:"reason" kinds:"refusal" help:"Commands refused by reason; who sent one was told by an error or a close code."` // a port writes too
+	RefusedClientsBy T `json:"refused_clients_by" prom:"ringcast_refused_connections_total" label:"reason" kinds:"turnedAway" help:"Connections refused before their handshake was done, by reason."`
+	Handshakes       T `json:"handshakes" prom:"ringcast_handshakes_total" label:"outcome" kinds:"outcome" help:"Handshakes by how they ended."`
+	ProtocolErrorsBy T `json:"protocol_errors_by" prom:"ringcast_protocol_errors_total" label:"code" kinds:"closeKind" help:"Clients closed because they broke the WebSocket protocol, by close code."`
+	Closes           T `json:"closes" prom:"ringcast_closes_total" label:"code" kinds:"closeKind" help:"Close frames that the server began, by close code."`
 }
+
+// counters are the figures and distributions of one loop as it counts them. Owner: the loop writes, where nothing else
+// stands beside a field, any goroutine reads; every field is atomic for that reason alone, nothing is ever read in order to
+// decide. Distributions come first: of what a loop writes they change least, and other loops write what stands before.
+type counters struct {
+	distributions[histogram]
+
+	// Gauges of the last turn, for the memory limit only.
+	parkedBytes   atomic.Int64
+	gatheredBytes atomic.Int64
+
+	figures[atomic.Int64, atomic.Uint64, tally, elsewhere, elsewhere]
+}
+
+// elsewhere stands in counters for what the loop does not count.
+type elsewhere struct{}
 
 // show sets a gauge, whose store costs more than a look.
 func show(gauge *atomic.Int64, n int) {
@@ -57,120 +96,77 @@ func show(gauge *atomic.Int64, n int) {
 	}
 }
 
-// LoopStats is one loop's row of a Snapshot, or the sum of all of them. Gauges are of the moment, the rest counts since
-// the start.
-type LoopStats struct {
-	Clients   int64 `json:"clients"`    // clients whose handshake is done
-	Pending   int64 `json:"pending"`    // connections still in the handshake
-	Groups    int64 `json:"groups"`     // groups with at least one member on this loop; in a total: distinct groups
-	Members   int64 `json:"members"`    // memberships on this loop (a client in three groups is three)
-	Homes     int64 `json:"homes"`      // groups that this loop puts in order
-	LaneDepth int64 `json:"lane_depth"` // items waiting in the lanes towards this loop
-
-	OutboxBytes   int64 `json:"outbox_bytes"`   // bytes waiting for clients that are behind
-	Slow          int64 `json:"slow"`           // clients that are behind
-	FragmentBytes int64 `json:"fragment_bytes"` // bytes held for unfinished messages and request heads
-
-	MessagesIn       uint64 `json:"messages_in"`       // whole WebSocket messages received
-	BytesIn          uint64 `json:"bytes_in"`          // bytes received, handshakes and frame headers included
-	BytesOut         uint64 `json:"bytes_out"`         // bytes handed to the kernel or to outboxes
-	Published        uint64 `json:"published"`         // publishes this loop numbered as a home
-	Deliveries       uint64 `json:"deliveries"`        // group messages handed to members' sockets
-	Passes           uint64 `json:"passes"`            // walks over a group's members
-	Ignored          uint64 `json:"ignored"`           // messages that were no command (the seed's rule: ignored)
-	CommandErrors    uint64 `json:"command_errors"`    // commands that were wrong, answered or not
-	Refused          uint64 `json:"refused"`           // commands refused
-	RefusedClients   uint64 `json:"refused_clients"`   // connections refused by admission
-	BadHandshakes    uint64 `json:"bad_handshakes"`    // requests answered with 4xx, or cut at the handshake timeout
-	ProtocolErrors   uint64 `json:"protocol_errors"`   // clients closed with 1002, 1007 or 1009
-	SlowClosed       uint64 `json:"slow_closed"`       // clients closed because their outbox, or all outboxes together, were full
-	SlowDropped      uint64 `json:"slow_dropped"`      // messages that slow clients missed where they may, one per client and message
-	SlowGaps         uint64 `json:"slow_gaps"`         // gap events sent to such clients
-	FragmentsClosed  uint64 `json:"fragments_closed"`  // clients closed because all unfinished messages together were too large
-	MessageTimeouts  uint64 `json:"message_timeouts"`  // clients closed because a message took too long
-	HeartbeatClosed  uint64 `json:"heartbeat_closed"`  // clients closed because they gave no sign of life
-	Panics           uint64 `json:"panics"`            // callbacks that panicked; the client was closed, the loop went on
-	Accepted         uint64 `json:"accepted"`          // connections taken in; those that admission refuses at once are not
-	Pings            uint64 `json:"pings"`             // pings sent to silent clients
-	SlowTurns        uint64 `json:"slow_turns"`        // callbacks that took longer than Limits.SlowTurn
-	Replies          uint64 `json:"replies"`           // frames that are no deliveries, and answers to handshakes: answers, pings, pongs
-	EndsCut          uint64 `json:"ends_cut"`          // closed clients that were cut because they did not end their side in time
-	RefusedPublishes uint64 `json:"refused_publishes"` // those of Refused that were publishes
-
-	RefusedBy        map[string]uint64 `json:"refused_by"`         // Refused by reason
-	RefusedClientsBy map[string]uint64 `json:"refused_clients_by"` // RefusedClients by reason
-	Handshakes       map[string]uint64 `json:"handshakes"`         // by outcome
-	ProtocolErrorsBy map[string]uint64 `json:"protocol_errors_by"` // ProtocolErrors by close code
-	Closes           map[string]uint64 `json:"closes"`             // Close frames that the server began, by code
-}
+// LoopStats is one loop's row of a Snapshot, or the sum of all of them. Gauges (int64) are of the moment, the rest counts
+// since the start, a tally by the names of its kinds. The tags json, prom, label, per and help say how each is shown.
+type LoopStats figures[int64, uint64, map[string]uint64, int64, uint64]
 
 // read copies the counters; fields are read one by one, so a row is not one instant.
-func (c *counters) read() LoopStats {
-	t := LoopStats{
-		Clients: c.clients.Load(), Pending: c.pending.Load(), Groups: c.groups.Load(),
-		Members:    c.members.Load(),
-		MessagesIn: c.messagesIn.Load(), BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(),
-		Deliveries: c.deliveries.Load(), Passes: c.passes.Load(),
-		Ignored: c.ignored.Load(), CommandErrors: c.commandErrors.Load(),
-		Slow: c.slow.Load(), FragmentBytes: c.fragmentBytes.Load(),
-		SlowClosed: c.slowClosed.Load(), SlowDropped: c.slowDropped.Load(), SlowGaps: c.slowGaps.Load(),
-		FragmentsClosed: c.fragmentsClosed.Load(), MessageTimeouts: c.messageTimeouts.Load(),
-		HeartbeatClosed: c.heartbeatClosed.Load(), Panics: c.panics.Load(),
-		Accepted: c.accepted.Load(), Pings: c.pings.Load(), SlowTurns: c.slowTurns.Load(),
-		Replies: c.replies.Load(), EndsCut: c.endsCut.Load(), RefusedPublishes: c.refusedPublishes.Load(),
+func (c *counters) read() (row LoopStats) {
+	from, to := reflect.ValueOf(&c.figures).Elem(), reflect.ValueOf(&row).Elem()
+	for i := range tags {
+		switch n := from.Field(i).Addr().Interface().(type) {
+		case *atomic.Int64:
+			to.Field(i).SetInt(n.Load())
+		case *atomic.Uint64:
+			to.Field(i).SetUint(n.Load())
+		case *tally:
+			to.Field(i).Set(reflect.ValueOf(n.read(*tags[i].kinds)))
+		}
 	}
-	t.RefusedBy, t.Refused = c.refused.read(refusalNames)
-	t.RefusedClientsBy, t.RefusedClients = c.refusedClients.read(turnedAwayNames)
-	t.Handshakes, _ = c.handshakes.read(outcomeNames)
-	t.ProtocolErrorsBy, t.ProtocolErrors = c.protocolErrors.read(closeNames)
-	t.Closes, _ = c.closes.read(closeNames)
-	for _, bad := range []outcome{handshakeBad, handshakeTimeout, handshakeEvicted, handshakeOrigin} {
-		t.BadHandshakes += c.handshakes.of[bad].Load()
+	for i, t := range tags {
+		if t.sum != nil {
+			to.Field(i).SetUint(sum(to.FieldByIndex(t.sum).Interface().(map[string]uint64), t.of))
+		}
 	}
-	return t
+	return row
+}
+
+// tags are what read has to know of each field. A tag takes longer to look up than the rest of a snapshot.
+var tags = func() (all []fieldTags) {
+	t := reflect.TypeFor[LoopStats]()
+	for i := range t.NumField() {
+		tag := fieldTags{kinds: enumerations[t.Field(i).Tag.Get("kinds")]}
+		if words := strings.Fields(t.Field(i).Tag.Get("sum")); len(words) > 0 {
+			tally, _ := t.FieldByName(words[0])
+			tag.sum, tag.of = tally.Index, words[1:]
+		}
+		all = append(all, tag)
+	}
+	return all
+}()
+
+type fieldTags struct {
+	kinds *kinds
+	sum   []int // where the tally is that this is the sum of; nil: it is none
+	of    []string
+}
+
+// sum adds up the counts of some kinds, or of all when none is named.
+func sum(by map[string]uint64, kinds []string) (n uint64) {
+	if len(kinds) == 0 {
+		for _, more := range by {
+			n += more
+		}
+	}
+	for _, kind := range kinds {
+		n += by[kind]
+	}
+	return n
 }
 
 // add sums a row into t.
 func (t *LoopStats) add(r LoopStats) {
-	t.Clients += r.Clients
-	t.Pending += r.Pending
-	t.Groups += r.Groups
-	t.Members += r.Members
-	t.Homes += r.Homes
-	t.LaneDepth += r.LaneDepth
-	t.MessagesIn += r.MessagesIn
-	t.BytesIn += r.BytesIn
-	t.BytesOut += r.BytesOut
-	t.Published += r.Published
-	t.Deliveries += r.Deliveries
-	t.Passes += r.Passes
-	t.Ignored += r.Ignored
-	t.CommandErrors += r.CommandErrors
-	t.Refused += r.Refused
-	t.RefusedClients += r.RefusedClients
-	t.BadHandshakes += r.BadHandshakes
-	t.ProtocolErrors += r.ProtocolErrors
-	t.OutboxBytes += r.OutboxBytes
-	t.Slow += r.Slow
-	t.FragmentBytes += r.FragmentBytes
-	t.SlowClosed += r.SlowClosed
-	t.SlowDropped += r.SlowDropped
-	t.SlowGaps += r.SlowGaps
-	t.FragmentsClosed += r.FragmentsClosed
-	t.MessageTimeouts += r.MessageTimeouts
-	t.HeartbeatClosed += r.HeartbeatClosed
-	t.Panics += r.Panics
-	t.Accepted += r.Accepted
-	t.Pings += r.Pings
-	t.SlowTurns += r.SlowTurns
-	t.Replies += r.Replies
-	t.EndsCut += r.EndsCut
-	t.RefusedPublishes += r.RefusedPublishes
-	addTo(&t.RefusedBy, r.RefusedBy)
-	addTo(&t.RefusedClientsBy, r.RefusedClientsBy)
-	addTo(&t.Handshakes, r.Handshakes)
-	addTo(&t.ProtocolErrorsBy, r.ProtocolErrorsBy)
-	addTo(&t.Closes, r.Closes)
+	to, from := reflect.ValueOf(t).Elem(), reflect.ValueOf(r)
+	for i := range to.NumField() {
+		switch f := to.Field(i); n := from.Field(i).Interface().(type) {
+		case int64:
+			f.SetInt(f.Int() + n)
+		case uint64:
+			f.SetUint(f.Uint() + n)
+		case map[string]uint64:
+			addTo(f.Addr().Interface().(*map[string]uint64), n)
+		}
+	}
 }
 
 func addTo(sum *map[string]uint64, by map[string]uint64) {
@@ -182,18 +178,18 @@ func addTo(sum *map[string]uint64, by map[string]uint64) {
 	}
 }
 
-// Snapshot is the state of a hub at about one moment.
+// Snapshot is the state of a hub at about one moment. Its tags are those of figures; what has prom is one value of the server.
 type Snapshot struct {
-	Started      time.Time   `json:"started"`                // when the server began to serve
-	ClientsMax   int         `json:"clients_max"`            // admission's bound: --clients-max, or what descriptors allow
-	AcceptErrors uint64      `json:"accept_errors"`          // failed accepts (out of descriptors, mostly); each is tried again
+	Started      time.Time   `json:"started"`                                                                                                                             // when the server began to serve
+	ClientsMax   int         `json:"clients_max" prom:"ringcast_connections_max" help:"Connections that there may be at one time; beyond it newcomers are answered 503."` // --clients-max, or what descriptors allow
+	AcceptErrors uint64      `json:"accept_errors" prom:"ringcast_accept_errors_total" help:"Failed accepts, mostly for want of file descriptors; each is tried again."`
 	AcceptFailed time.Time   `json:"accept_failed,omitzero"` // when the last of them was, to a second
 	Stopping     bool        `json:"stopping"`               // a stop has begun
 	Loops        []LoopStats `json:"loops"`                  // one row per loop, by index
 
-	MemoryLimit    int64  `json:"memory_limit"`    // bytes, 0: none
-	MemoryUsed     int64  `json:"memory_used"`     // bytes that count against it, as of the last tick; 0 without a limit
-	MemoryPressure string `json:"memory_pressure"` // none; refuse: no clients and no publishes; cut: the largest outboxes go too
+	MemoryLimit    int64  `json:"memory_limit" prom:"ringcast_memory_limit_bytes" help:"The memory limit of the process, 0 where there is none."`
+	MemoryUsed     int64  `json:"memory_used" prom:"ringcast_memory_used_bytes" help:"What counts against the memory limit; from four fifths of it clients and publishes are refused. 0 without a limit."` // as of the last tick
+	MemoryPressure string `json:"memory_pressure"`                                                                                                                                                         // none; refuse: no clients and no publishes; cut: the largest outboxes go too
 }
 
 // Total is the sum over all loops. A group with members on several loops is one group: Groups is the number of homes.

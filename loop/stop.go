@@ -99,7 +99,7 @@ func (h *Hub) settleDown(ctx context.Context) error {
 		var busy, moved atomic.Uint64
 		err := h.each(ctx, func(s *shard) {
 			busy.Add(uint64(s.parkedBytes + s.passes.gathered + len(s.passes.queue)))
-			moved.Add(h.homes.Home(s.index).Published() + s.count.passes.Load())
+			moved.Add(h.homes.Home(s.index).Published() + s.count.Passes.Load())
 		})
 		if err != nil {
 			return err

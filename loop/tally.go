@@ -7,7 +7,7 @@ import (
 	"ringcast/wsproto"
 )
 
-// tally counts things of several kinds, each kind by itself. K is an enumeration whose last value is the number of kinds.
+// tally counts things of several kinds, each kind by itself. What the kinds are its line in figures says.
 // Owner: as of counters.
 type tally struct{ of [tallyKindsMax]atomic.Uint64 }
 
@@ -16,63 +16,79 @@ const tallyKindsMax = 12
 
 func count[K ~uint8](t *tally, kind K) { t.of[kind].Add(1) }
 
-// read gives the counts by name, kinds that never happened included, and their sum.
-func (t *tally) read(names []string) (by map[string]uint64, sum uint64) {
-	by = make(map[string]uint64, len(names))
+// read gives the counts by name, kinds that never happened included.
+func (t *tally) read(names kinds) map[string]uint64 {
+	by := make(map[string]uint64, len(names))
 	for kind, name := range names {
-		n := t.of[kind].Load()
-		by[name] = n
-		sum += n
+		by[name] = t.of[kind].Load()
 	}
-	return by, sum
+	return by
+}
+
+// kinds are the names of an enumeration's values, which are its indexes.
+type kinds []string
+
+// kind is one more value of an enumeration, and its name as operators see it. These are variables and no constants so that
+// a value and its name are one line, and cannot part.
+func kind[K ~uint8](of *kinds, name string) K {
+	*of = append(*of, name)
+	if len(*of) > tallyKindsMax {
+		panic("a tally has no room for " + name)
+	}
+	return K(len(*of) - 1)
+}
+
+// enumerations are what the tag kinds of figures may name.
+var enumerations = map[string]*kinds{
+	"refusal": &refusalNames, "turnedAway": &turnedAwayNames, "outcome": &outcomeNames, "closeKind": &closeNames,
 }
 
 // refusal is why a command was refused.
 type refusal uint8
 
-const (
-	refusedBusy            refusal = iota // a lane and its parking are full
-	refusedMemory                         // the memory limit is near
-	refusedStopping                       // the server stops
-	refusedRate                           // the client is over its rate
-	refusedGroupsPerClient                // the client is in as many groups as it may
-	refusedGroups                         // the server has as many groups as it may
-	refusedMembers                        // the group has as many members as it may
-)
+var refusalNames kinds
 
-var refusalNames = []string{"busy", "memory", "stopping", "rate_limited", "too_many_groups", "groups_full", "group_full"}
+var (
+	refusedBusy            = kind[refusal](&refusalNames, "busy")            // a lane and its parking are full
+	refusedMemory          = kind[refusal](&refusalNames, "memory")          // the memory limit is near
+	refusedStopping        = kind[refusal](&refusalNames, "stopping")        // the server stops
+	refusedRate            = kind[refusal](&refusalNames, "rate_limited")    // the client is over its rate
+	refusedGroupsPerClient = kind[refusal](&refusalNames, "too_many_groups") // the client is in as many groups as it may
+	refusedGroups          = kind[refusal](&refusalNames, "groups_full")     // the server has as many groups as it may
+	refusedMembers         = kind[refusal](&refusalNames, "group_full")      // the group has as many members as it may
+)
 
 // turnedAway is why a connection was refused before its handshake was done.
 type turnedAway uint8
 
-const (
-	awayClients  turnedAway = iota // as many connections as there may be
-	awayAddress                    // as many connections from its address as there may be
-	awayRate                       // more handshakes a second than there may be
-	awayMemory                     // the memory limit is near
-	awayStopping                   // the server stops
-	awayBooting                    // too much was sent before the loops were up
-)
+var turnedAwayNames kinds
 
-var turnedAwayNames = []string{"clients", "address", "handshake_rate", "memory", "stopping", "booting"}
+var (
+	awayClients  = kind[turnedAway](&turnedAwayNames, "clients")        // as many connections as there may be
+	awayAddress  = kind[turnedAway](&turnedAwayNames, "address")        // as many connections from its address as there may be
+	awayRate     = kind[turnedAway](&turnedAwayNames, "handshake_rate") // more handshakes a second than there may be
+	awayMemory   = kind[turnedAway](&turnedAwayNames, "memory")         // the memory limit is near
+	awayStopping = kind[turnedAway](&turnedAwayNames, "stopping")       // the server stops
+	awayBooting  = kind[turnedAway](&turnedAwayNames, "booting")        // too much was sent before the loops were up
+)
 
 // outcome is how a handshake ended.
 type outcome uint8
 
-const (
-	handshakeOK      outcome = iota
-	handshakeHTTP            // plain HTTP that was answered: the page, the health check
-	handshakeBad             // answered with 4xx
-	handshakeTimeout         // not complete in time
-	handshakeEvicted         // the oldest of too many unfinished ones
-	handshakeOrigin          // of an origin that is not allowed
-	handshakeAway            // refused, see turnedAway
-	handshakeGone            // the peer went before it was complete
+var outcomeNames kinds
+
+var (
+	handshakeOK      = kind[outcome](&outcomeNames, "ok")
+	handshakeHTTP    = kind[outcome](&outcomeNames, "http")    // plain HTTP that was answered: the page, the health check
+	handshakeBad     = kind[outcome](&outcomeNames, "bad")     // answered with 4xx
+	handshakeTimeout = kind[outcome](&outcomeNames, "timeout") // not complete in time
+	handshakeEvicted = kind[outcome](&outcomeNames, "evicted") // the oldest of too many unfinished ones
+	handshakeOrigin  = kind[outcome](&outcomeNames, "origin")  // of an origin that is not allowed
+	handshakeAway    = kind[outcome](&outcomeNames, "refused") // refused, see turnedAway
+	handshakeGone    = kind[outcome](&outcomeNames, "gone")    // the peer went before it was complete
 )
 
-var outcomeNames = []string{"ok", "http", "bad", "timeout", "evicted", "origin", "refused", "gone"}
-
-// closeKind is a close code that this server sends by its own will, for the tally of closes.
+// closeKind is a close code that this server sends by its own will: an index of closeCodes, or what comes after them.
 type closeKind uint8
 
 var closeCodes = []wsproto.StatusCode{
@@ -82,11 +98,12 @@ var closeCodes = []wsproto.StatusCode{
 }
 
 // closeNames are the codes as text, and one more for whatever is not among them.
-var closeNames = func() (names []string) {
+var closeNames = func() (names kinds) {
 	for _, code := range closeCodes {
-		names = append(names, strconv.Itoa(int(code)))
+		kind[closeKind](&names, strconv.Itoa(int(code)))
 	}
-	return append(names, "other")
+	kind[closeKind](&names, "other")
+	return names
 }()
 
 func closeKindOf(code wsproto.StatusCode) closeKind {

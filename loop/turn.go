@@ -98,7 +98,7 @@ func (s *shard) deliver(d delivery) (more bool) {
 	if g := d.Local; g != nil && !g.empty() {
 		s.passes.gather(g, d.Message)
 		if d.At != 0 {
-			s.count.laneWaits.observe(d.At.Until(s.env.now()))
+			s.count.LaneWaits.observe(d.At.Until(s.env.now()))
 		}
 	}
 	if d.Client != nil {
@@ -222,9 +222,9 @@ func (s *shard) bury(c *client) {
 		s.timed = s.timed[:0]
 	}
 	if c.is(markUpgraded) {
-		s.count.clients.Add(-1)
+		s.count.Clients.Add(-1)
 	} else {
-		s.count.pending.Add(-1)
+		s.count.Pending.Add(-1)
 	}
 	s.hub.gone()
 }

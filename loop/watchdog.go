@@ -92,7 +92,7 @@ func (w *watchdog) look(elapsed, threshold time.Duration) (slow []int) {
 		c.busy += step
 		if c.busy >= threshold && !c.told {
 			c.told = true
-			s.count.slowTurns.Add(1)
+			s.count.SlowTurns.Add(1)
 			slow = append(slow, i)
 		}
 	}
@@ -112,7 +112,7 @@ func (w *watchdog) tell(loop int, now time.Time, threshold time.Duration) {
 	}
 	w.log.Warn("a loop is busy with one callback; its other clients wait", "loop", loop,
 		"for_at_least", w.watched[loop].busy.String(), "slow_turn", threshold.String(),
-		"slow_turns", s.count.slowTurns.Load(), "stack", stack)
+		"slow_turns", s.count.SlowTurns.Load(), "stack", stack)
 }
 
 // goroutineID is the number of the calling goroutine, which Go tells nobody but in the first line of a stack. Here it is

@@ -40,7 +40,7 @@ func TestASlowTurnIsCountedOnce(t *testing.T) {
 	if got := w.looks(100); !slices.Equal(got, []int{1}) {
 		t.Errorf("slow loops in its next callback: got %v, want 1, once", got)
 	}
-	if a, b := shards[0].count.slowTurns.Load(), shards[1].count.slowTurns.Load(); a != 0 || b != 2 {
+	if a, b := shards[0].count.SlowTurns.Load(), shards[1].count.SlowTurns.Load(); a != 0 || b != 2 {
 		t.Errorf("slow turns counted: got %d and %d, want 0 and 2", a, b)
 	}
 }

@@ -1,0 +1,74 @@
+package loop
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"ringcast/dialect"
+)
+
+// defaultBounds are those of an operator who says nothing.
+func defaultBounds() bounds {
+	var l Limits
+	if err := l.fill(); err != nil {
+		panic(err)
+	}
+	return *l.bounds()
+}
+
+func TestLimitsThatNobodySetHaveTheirDefaults(t *testing.T) {
+	var got Limits
+	if err := got.fill(); err != nil {
+		t.Fatal(err)
+	}
+	want := Limits{
+		MessageBytesMax: 1 << 20, MessageTimeout: 2 * time.Minute, GroupBytesMax: dialect.GroupBytesMax, GroupsPerClient: 1024,
+		HandshakeBytesMax: 8 << 10, HandshakeTimeout: 10 * time.Second, HandshakesMax: 100_000, OutboxBytesMax: 1 << 20,
+		Heartbeat: time.Minute, SlowTurn: 100 * time.Millisecond,
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	off := Limits{MessageTimeout: -1, Heartbeat: -1, SlowTurn: -1}
+	if err := off.fill(); err != nil {
+		t.Fatal(err)
+	}
+	if b := off.bounds(); b.messageTicks != 0 || b.heartbeatTicks != 0 || b.slowTurnNanos != 0 {
+		t.Errorf("off: got %d, %d ticks and %d ns, want 0", b.messageTicks, b.heartbeatTicks, b.slowTurnNanos)
+	}
+}
+
+func TestALimitBeyondItsOwnLimitIsAnErrorThatNamesIt(t *testing.T) {
+	all := reflect.TypeFor[Limits]()
+	for i := range all.NumField() {
+		f := all.Field(i)
+		zero := reflect.New(all).Elem()
+		if !zero.Field(i).CanInt() {
+			continue
+		}
+		least, hasLeast := f.Tag.Lookup("min")
+		if !hasLeast && f.Type != reflect.TypeFor[time.Duration]() {
+			t.Errorf("%s: got no least value, want one: only times are off below zero", f.Name)
+		}
+		refused := func(value int64) {
+			t.Helper()
+			l := reflect.New(all)
+			l.Elem().Field(i).SetInt(value)
+			if err := l.Interface().(*Limits).fill(); err == nil || !strings.HasPrefix(err.Error(), f.Name+": ") {
+				t.Errorf("%s of %d: got %v, want an error that names it", f.Name, value, err)
+			}
+		}
+		if hasLeast {
+			refused(min(amount(least), 0) - 1)
+		}
+		if most := f.Tag.Get("max"); most != "" {
+			refused(amount(most) + 1)
+		}
+	}
+	l := Limits{GroupBytesMax: dialect.GroupBytesMax + 1}
+	if err := l.fill(); err == nil {
+		t.Error("names of groups longer than the parser reads: got no error")
+	}
+}
