@@ -6,6 +6,7 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
+	"ringcast/bench/check"
 	"ringcast/bench/report"
 )
 
@@ -21,7 +22,7 @@ type bystanders struct {
 	pings   int64
 	pongs   int64
 	overAt  int64 // when the crews were done, 0 before
-	faults  faults
+	faults  check.Faults
 }
 
 const (
@@ -63,7 +64,7 @@ func (b *bystanders) ponged(_ *conn, payload []byte, now int64) {
 }
 
 func (b *bystanders) cut(_ *conn, cause string, _ bool) {
-	b.faults.add(faultCut, 1, "a bystander was cut off: %s", cause)
+	b.faults.Add(check.Cut, 1, "a bystander was cut off: %s", cause)
 }
 
 // depart hands over what went wrong. Pings without a pong would be left out of the latency, so they are a fault.
@@ -72,9 +73,9 @@ func (b *bystanders) depart(m *measurement) {
 		return
 	}
 	if missing := b.pings - b.pongs; missing > 0 {
-		b.faults.add(faultLost, uint64(missing), "%s of %s pings of bystanders were not answered within %v", count(missing), count(b.pings), pongTime)
+		b.faults.Add(check.Lost, uint64(missing), "%s of %s pings of bystanders were not answered within %v", count(missing), count(b.pings), pongTime)
 	}
-	m.also.merge(&b.faults)
+	m.also.Merge(&b.faults)
 }
 
 // report adds what was measured to f. Of nobody it is nothing.

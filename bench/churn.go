@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"ringcast/bench/check"
 	"ringcast/bench/report"
 )
 
@@ -36,8 +37,8 @@ func (t *turnover) check(l *load) error {
 		return fmt.Errorf("--places must be 1 to %d", placesMax)
 	case t.Stay <= 0 || t.Stay > timeMax:
 		return fmt.Errorf("--stay must be up to %v", timeMax)
-	case t.Places*l.places() > cellsMax:
-		return fmt.Errorf("the check needs a cell for each of --places and publisher of a group, %d at most", cellsMax)
+	case t.Places*l.places() > check.CellsMax:
+		return fmt.Errorf("the check needs a cell for each of --places and publisher of a group, %d at most", check.CellsMax)
 	}
 	return nil
 }
@@ -65,7 +66,7 @@ func (v *churnVerb) Run(e *env) error {
 
 // depart hands over what the lives found wrong; they are all over by now.
 func (l *lives) depart(m *measurement) error {
-	m.also.merge(&l.faults)
+	m.also.Merge(&l.faults)
 	return nil
 }
 

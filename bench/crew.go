@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"ringcast/bench/check"
 )
 
 // crew is the play of fanout on one generator: it publishes, and it checks what the members hear. Owner: that
@@ -18,7 +20,7 @@ type crew struct {
 	fill       []byte
 	publishers []*publisher           // of the run; only the own ones are touched
 	byConn     map[int32][]*publisher // own ones, by connection number
-	ledgers    []*ledger              // by group; nil for groups of other generators
+	ledgers    []*check.Ledger        // by group; nil for groups of other generators
 	cutMembers [][]bool               // by group and member
 	schedule   schedule               // open loop only
 	helps      bool                   // the publishers are in another process
@@ -33,7 +35,7 @@ type crew struct {
 	started, ended, active         int64 // ended: last delivery; active: last delivery or publish
 	latency, lateness              *hdrhistogram.Histogram
 	acksLate                       *hdrhistogram.Histogram // from a helper's word to its effect here
-	faults                         faults
+	faults                         check.Faults
 }
 
 const (
@@ -68,7 +70,7 @@ func (c *crew) publish(start int64) step {
 	c.schedule.start, c.schedule.end = start, end
 	if c.plan.Window > 0 {
 		for _, p := range c.schedule.own {
-			p.openWindow(c.plan.Window, c.ledgers[p.group].present)
+			p.openWindow(c.plan.Window, c.ledgers[p.group].Present())
 			c.mark(p)
 		}
 	}
@@ -178,7 +180,7 @@ func (c *crew) send(p *publisher) {
 	buf := c.g.scratch[:0]
 	frame := frameHeaderMax + len(p.prefix) + c.plan.Size + len(messageEnd)
 	now := clock() // after all that was done in this turn before
-	for p.sequence < p.allowed && p.sequence < sequenceMax && c.published < c.most && (len(buf) == 0 || len(buf)+frame <= outBytesMax) {
+	for p.sequence < p.allowed && p.sequence < check.SequenceMax && c.published < c.most && (len(buf) == 0 || len(buf)+frame <= outBytesMax) {
 		due := now
 		if c.plan.Rate > 0 {
 			due = c.schedule.due(p.number, p.sequence)
@@ -190,13 +192,13 @@ func (c *crew) send(p *publisher) {
 		buf = appendHeader(buf, opText, frame-frameHeaderMax, key)
 		at := len(buf)
 		buf = append(buf, p.prefix...)
-		buf = appendStamp(buf, stamp{uint32(p.number), p.sequence, due})
+		buf = check.AppendStamp(buf, check.Stamp{Publisher: uint32(p.number), Sequence: p.sequence, Due: due})
 		buf = append(buf, c.fill...)
 		buf = append(buf, messageEnd...)
 		mask(buf[at:], key)
 		p.sequence++
 		c.published++
-		c.expected += uint64(c.ledgers[p.group].present)
+		c.expected += uint64(c.ledgers[p.group].Present())
 	}
 	c.g.scratch = buf
 	p.held = p.held && p.sequence < p.allowed
@@ -213,35 +215,35 @@ const messageEnd = `"}`
 
 // heard checks one delivery and takes its latency.
 func (c *crew) heard(m *conn, text []byte, now int64) {
-	s, ok := readStamp(text)
-	if !ok || len(text) != c.plan.Size && s.publisher != probePublisher {
-		c.faults.add(faultAltered, 1, "%s got a text of %d bytes that was not published: %.60q", c.name(m), len(text), text)
+	s, ok := check.ReadStamp(text)
+	if !ok || len(text) != c.plan.Size && !s.IsProbe() {
+		c.faults.Add(check.Altered, 1, "%s got a text of %d bytes that was not published: %.60q", c.name(m), len(text), text)
 		return
 	}
-	if s.publisher == probePublisher {
+	if s.IsProbe() {
 		return // the last probes of the opening may still be on their way
 	}
-	if !bytes.Equal(text[stampBytes:], c.fill) {
-		c.faults.add(faultAltered, 1, "%s got publisher %d's #%d with another text: %.60q", c.name(m), s.publisher, s.sequence, text)
+	if !bytes.Equal(text[check.StampBytes:], c.fill) {
+		c.faults.Add(check.Altered, 1, "%s got publisher %d's #%d with another text: %.60q", c.name(m), s.Publisher, s.Sequence, text)
 		return
 	}
-	if int(s.publisher) >= len(c.publishers) || !c.isMember(m, s.publisher) {
-		c.faults.add(faultForeign, 1, "%s got publisher %d's #%d, which is not for it", c.name(m), s.publisher, s.sequence)
+	if int(s.Publisher) >= len(c.publishers) || !c.isMember(m, s.Publisher) {
+		c.faults.Add(check.Foreign, 1, "%s got publisher %d's #%d, which is not for it", c.name(m), s.Publisher, s.Sequence)
 		return
 	}
-	p := c.publishers[s.publisher]
-	if s.sequence >= p.sequence || c.helps && c.early(p, s.sequence, now) {
-		c.faults.add(faultForeign, 1, "%s got publisher %d's #%d, which was never sent", c.name(m), s.publisher, s.sequence)
+	p := c.publishers[s.Publisher]
+	if s.Sequence >= p.sequence || c.helps && c.early(p, s.Sequence, now) {
+		c.faults.Add(check.Foreign, 1, "%s got publisher %d's #%d, which was never sent", c.name(m), s.Publisher, s.Sequence)
 		return
 	}
 	place, _ := c.plan.placeIn(p.group, m, c.threads)
-	if c.ledgers[p.group].saw(place, p.place, s.sequence) == sightDouble {
+	if !c.ledgers[p.group].Saw(place, p.place, s.Sequence) {
 		return
 	}
 	c.delivered++
 	c.active, c.ended = now, now
-	record(c.latency, now-s.due)
-	if p.got != nil && p.acknowledge(s.sequence) {
+	record(c.latency, now-s.Due)
+	if p.got != nil && p.acknowledge(s.Sequence) {
 		c.mark(p)
 	}
 }
@@ -256,7 +258,7 @@ func (c *crew) cut(m *conn, cause string, stillOpened bool) {
 	if stillOpened {
 		return // the opening counts it
 	}
-	c.faults.add(faultCut, 1, "%s was cut off: %s", c.name(m), cause)
+	c.faults.Add(check.Cut, 1, "%s was cut off: %s", c.name(m), cause)
 	if m.member != notMember {
 		for j := range c.plan.Joins {
 			group := c.plan.groupOf(int(m.group), j, c.threads)
@@ -285,7 +287,7 @@ func (c *crew) name(m *conn) string {
 	if m.member == notMember {
 		return "a publisher's connection"
 	}
-	return memberName(int(m.group), int(m.member))
+	return check.MemberName(int(m.group), int(m.member))
 }
 
 // finish closes the books: what has not come by now is lost. Of a publisher that was cut off nobody knows what the
@@ -299,31 +301,34 @@ func (c *crew) finish() (missedByCut uint64) {
 		if l == nil {
 			continue
 		}
-		sent := make([]uint32, l.pubs)
+		sent := make([]uint32, l.Publishers())
 		for _, p := range byGroup[group] {
 			if sent[p.place] = p.sequence; p.gone {
-				sent[p.place] = max(l.seen(p.place), p.elsewhere)
+				sent[p.place] = max(l.Seen(p.place), p.elsewhere)
 			}
 		}
-		missedByCut += l.finish(sent, c.cutMembers[group])
+		missedByCut += l.Finish(sent, c.cutMembers[group])
 	}
 	if c.stalled {
-		c.faults.note("the window stood still for %v, so the run ended early", c.plan.Patience)
+		c.faults.Note("the window stood still for %v, so the run ended early", c.plan.Patience)
 	}
 	if c.overrun {
-		c.faults.note("deliveries were still coming %v after the end; what had not come by then is counted as lost", drainMax)
+		c.faults.Note("deliveries were still coming %v after the end; what had not come by then is counted as lost", drainMax)
 	}
 	if c.published >= messagesMax && c.plan.Messages == messagesMax {
-		c.faults.note("publishing stopped early, at the %d messages a run may hold", messagesMax)
+		c.faults.Note("publishing stopped early, at the %d messages a run may hold", messagesMax)
 	}
 	return missedByCut
 }
 
 // digests are the orders of the groups with several publishers, for a comparison between processes.
-func (c *crew) digests() (all []digest) {
+func (c *crew) digests() (all []check.Digest) {
 	for _, l := range c.ledgers {
-		if l != nil && l.order != nil && l.present > 0 {
-			all = append(all, l.order.digest())
+		if l == nil {
+			continue
+		}
+		if d, ok := l.Digest(); ok {
+			all = append(all, d)
 		}
 	}
 	return all

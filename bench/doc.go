@@ -24,13 +24,13 @@
 //
 // The files, by what they are about:
 //
-//	verbs       main, connect, fanout, churn (lives, news), slow (sleepers), ceiling, compare (suite, peer), report
+//	verbs       main, connect, fanout, churn (lives), slow (sleepers), ceiling, compare (suite, peer), report
 //	what to do  load, share: who is where and publishes what; common flags and the server: target, session, status
 //	clients     fleet, generator, conn, opening, handshake, frame; helpers: talk, helpers, helper, bell
 //	plays       crew (publisher), bystander, lives, sleepers
-//	the check   stamp, ledger, order, digest, faults
+//	the check   stamp, ledger, order, digest, check.Faults
 //	figures     figures, result, victim, usage, progress; child: servers that the bench starts itself
 //
-// What was measured and what is made of it is package report, the yardstick package ceiling, other people's servers are
-// modules of their own in peers.
+// Whether every delivery was right is for package check to say. What was measured and what is made of it is package
+// report, the yardstick package ceiling, other people's servers are modules of their own in peers.
 package main

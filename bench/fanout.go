@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"ringcast/bench/check"
 	"ringcast/bench/report"
 )
 
@@ -137,7 +138,7 @@ type measurement struct {
 	fleet      *fleet
 	crews      []*crew
 	beside     []beside     // who plays on generators of their own meanwhile
-	also       faults       // what those found wrong
+	also       check.Faults // what those found wrong
 	publishing atomic.Int32 // crews that are not done
 
 	uses        []report.Thread

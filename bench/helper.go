@@ -11,6 +11,7 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
+	"ringcast/bench/check"
 	"ringcast/bench/report"
 )
 
@@ -271,9 +272,9 @@ func (h *helping) follow(at int, c *crew) step {
 func (c *crew) help() {
 	c.helps = true
 	for _, p := range c.schedule.own {
-		p.sequence = sequenceMax
+		p.sequence = check.SequenceMax
 		if c.plan.Window > 0 {
-			p.openWindow(c.plan.Window, c.ledgers[p.group].present)
+			p.openWindow(c.plan.Window, c.ledgers[p.group].Present())
 		}
 	}
 }
@@ -291,7 +292,7 @@ func (c *crew) early(p *publisher, sequence uint32, now int64) bool {
 func (c *crew) expect(sent []uint32, now int64) {
 	c.closing, c.active = true, now
 	for _, p := range c.schedule.own {
-		c.expected += uint64(sent[p.number]) * uint64(c.ledgers[p.group].present)
+		c.expected += uint64(sent[p.number]) * uint64(c.ledgers[p.group].Present())
 	}
 }
 
@@ -312,7 +313,7 @@ func (h *helping) seen(streams []int) []uint32 {
 	for i, stream := range streams {
 		for _, c := range h.crews {
 			if p := c.publishers[stream]; c.ledgers[p.group] != nil {
-				all[i] = c.ledgers[p.group].seen(p.place)
+				all[i] = c.ledgers[p.group].Seen(p.place)
 			}
 		}
 	}
@@ -323,7 +324,7 @@ func (h *helping) seen(streams []int) []uint32 {
 func (h *helping) close(sent []uint32) *books {
 	b := &books{Pings: h.fleet.pings(), Causes: h.fleet.causes()}
 	latency := newHistogram()
-	var wrong faults
+	var wrong check.Faults
 	for _, c := range h.crews {
 		for _, p := range c.schedule.own {
 			p.sequence = sent[p.number]
@@ -333,21 +334,21 @@ func (h *helping) close(sent []uint32) *books {
 		b.Ended = max(b.Ended, c.ended)
 		b.Digests = append(b.Digests, c.digests()...)
 		latency.Merge(c.latency)
-		wrong.merge(&c.faults)
+		wrong.Merge(&c.faults)
 	}
 	b.Latency = encodeHistogram(latency)
-	b.Counts, b.Examples, b.Notes = wrong.counts[:], wrong.examples[:], wrong.notes
+	b.Counts, b.Examples, b.Notes = wrong.Counts[:], wrong.Examples[:], wrong.Notes
 	return b
 }
 
 // read adds b to what other books say.
-func (b *books) read(latency *hdrhistogram.Histogram, wrong *faults) error {
+func (b *books) read(latency *hdrhistogram.Histogram, wrong *check.Faults) error {
 	more, err := hdrhistogram.Decode([]byte(b.Latency))
-	if err != nil || len(b.Counts) != int(faultKinds) || len(b.Examples) != int(faultKinds) {
+	if err != nil || len(b.Counts) != int(check.Kinds) || len(b.Examples) != int(check.Kinds) {
 		return fmt.Errorf("a helper's books cannot be read: %w", err)
 	}
 	latency.Merge(more)
-	theirs := faults{counts: [faultKinds]uint64(b.Counts), examples: [faultKinds][]string(b.Examples), notes: b.Notes}
-	wrong.merge(&theirs)
+	theirs := check.Faults{Counts: [check.Kinds]uint64(b.Counts), Examples: [check.Kinds][]string(b.Examples), Notes: b.Notes}
+	wrong.Merge(&theirs)
 	return nil
 }

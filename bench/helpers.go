@@ -338,7 +338,7 @@ func (m *measurement) settle() error {
 	for _, c := range m.crews {
 		for _, p := range c.schedule.own {
 			if sent[p.number] = p.sequence; p.gone {
-				sent[p.number] = c.ledgers[p.group].seen(p.place)
+				sent[p.number] = c.ledgers[p.group].Seen(p.place)
 				cut, streams = append(cut, p), append(streams, p.number)
 			}
 		}

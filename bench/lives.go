@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"ringcast/bench/check"
 	"ringcast/bench/report"
 )
 
@@ -32,9 +33,9 @@ type lives struct {
 	all    []life // by place, which is the index in the generator's conns
 	free   []int
 	due    uint64 // lives that were due so far
-	ledger *ledger
-	news   []news // by stream
-	faults faults
+	ledger *check.Ledger
+	news   []check.News // by stream
+	faults check.Faults
 	counts report.Churn
 
 	start, lastBirth, nextTick int64
@@ -98,11 +99,10 @@ const (
 )
 
 func newLives(l *load, t *turnover, proof string) *lives {
-	v := &lives{load: l, plan: t, proof: proof, fill: filling(l.Size), random: rand.New(rand.NewPCG(t.Seed, 0)),
-		all: make([]life, t.Places), news: make([]news, l.streams())}
-	v.ledger = newLedger(0, t.Places, l.places(), &v.faults)
-	v.ledger.order = nil // the row of each publisher is all that a passing client can vouch for
-	v.ledger.called = func(place int) string { return v.name(&v.all[place]) }
+	v := &lives{load: l, plan: t, proof: proof, fill: check.Filling(l.Size), random: rand.New(rand.NewPCG(t.Seed, 0)),
+		all: make([]life, t.Places), news: check.NewNews(l.streams())}
+	// The row of each publisher is all that a passing client can vouch for.
+	v.ledger = check.NewRows(t.Places, l.places(), func(place int) string { return v.name(&v.all[place]) }, &v.faults)
 	for i := range v.all {
 		v.all[i].rows = make([]row, l.places())
 		v.free = append(v.free, i)
@@ -274,10 +274,10 @@ func (l *lives) breakOff(place int) {
 func (l *lives) bury(place int) {
 	v := &l.all[place]
 	for pub := range v.rows {
-		l.ledger.settle(place, pub)
+		l.ledger.Settle(place, pub)
 		if k := &v.rows[pub]; k.heard && v.joinedAt > 0 {
-			if n := l.of(v, pub).since(v.joinedAt, k.first); n > 0 {
-				l.ledger.lost(place, pub, span{k.first - n, k.first})
+			if n := l.of(v, pub).Since(v.joinedAt, k.first); n > 0 {
+				l.ledger.Lost(place, pub, k.first-n, k.first)
 			}
 		}
 	}
@@ -286,19 +286,19 @@ func (l *lives) bury(place int) {
 }
 
 // of is the news of the publisher that has the place pub in a life's group.
-func (l *lives) of(v *life, pub int) *news {
+func (l *lives) of(v *life, pub int) *check.News {
 	if stream := pub*l.load.Groups + v.group; stream < len(l.news) {
 		return &l.news[stream]
 	}
-	return &news{} // this group has fewer publishers than others
+	return &check.News{} // this group has fewer publishers than others
 }
 
 // expect notes what others of its group have heard and a life has not. It is owed that: it stays until it has it.
 func (l *lives) expect(v *life, place int) {
 	for pub := range v.rows {
 		k, n := &v.rows[pub], l.of(v, pub)
-		if k.heard && l.ledger.next[place*l.ledger.pubs+pub] < n.next || !k.heard && v.joinedAt > 0 && n.since(v.joinedAt, n.next) > 0 {
-			k.owed = n.next
+		if k.heard && l.ledger.Next(place, pub) < n.Next() || !k.heard && v.joinedAt > 0 && n.Since(v.joinedAt, n.Next()) > 0 {
+			k.owed = n.Next()
 			v.missing++
 		}
 	}
@@ -308,13 +308,13 @@ func (l *lives) expect(v *life, place int) {
 func (l *lives) miss(v *life, place int) {
 	for pub := range v.rows {
 		k := &v.rows[pub]
-		switch next := l.ledger.next[place*l.ledger.pubs+pub]; {
+		switch next := l.ledger.Next(place, pub); {
 		case k.owed == 0:
 		case k.heard:
-			l.ledger.lost(place, pub, span{next, k.owed})
+			l.ledger.Lost(place, pub, next, k.owed)
 		default:
-			if n := l.of(v, pub).since(v.joinedAt, k.owed); n > 0 {
-				l.ledger.lost(place, pub, span{k.owed - n, k.owed})
+			if n := l.of(v, pub).Since(v.joinedAt, k.owed); n > 0 {
+				l.ledger.Lost(place, pub, k.owed-n, k.owed)
 			}
 		}
 		k.owed = 0
@@ -325,21 +325,21 @@ func (l *lives) miss(v *life, place int) {
 // heard checks one message, or takes the reply that a life waits for.
 func (l *lives) heard(c *conn, text []byte, now int64) {
 	v := &l.all[c.at]
-	s, ok := readStamp(text)
+	s, ok := check.ReadStamp(text)
 	switch {
 	case !ok && len(text) > 0 && text[0] == '{' && (v.stage == stageJoining || v.stage == stageLeaving):
 		l.replied(v, c, text, now)
 		return
-	case ok && s.publisher == probePublisher:
+	case ok && s.IsProbe():
 		return
-	case !ok || len(text) != l.load.Size || !bytes.Equal(text[stampBytes:], l.fill):
-		l.faults.add(faultAltered, 1, "%s got a text of %d bytes that was not published: %.60q", l.name(v), len(text), text)
+	case !ok || len(text) != l.load.Size || !bytes.Equal(text[check.StampBytes:], l.fill):
+		l.faults.Add(check.Altered, 1, "%s got a text of %d bytes that was not published: %.60q", l.name(v), len(text), text)
 		return
-	case int(s.publisher) >= len(l.news) || int(s.publisher)%l.load.Groups != v.group || s.due > now:
-		l.faults.add(faultForeign, 1, "%s got publisher %d's #%d, which is not for it", l.name(v), s.publisher, s.sequence)
+	case int(s.Publisher) >= len(l.news) || int(s.Publisher)%l.load.Groups != v.group || s.Due > now:
+		l.faults.Add(check.Foreign, 1, "%s got publisher %d's #%d, which is not for it", l.name(v), s.Publisher, s.Sequence)
 		return
 	case v.left:
-		l.faults.add(faultForeign, 1, "%s got publisher %d's #%d after its leave was answered", l.name(v), s.publisher, s.sequence)
+		l.faults.Add(check.Foreign, 1, "%s got publisher %d's #%d after its leave was answered", l.name(v), s.Publisher, s.Sequence)
 		return
 	}
 	if l.listen(v, c, s) {
@@ -349,30 +349,26 @@ func (l *lives) heard(c *conn, text []byte, now int64) {
 		v.joinedAt = now
 		l.counts.Joins++
 	}
-	l.news[s.publisher].note(s.sequence, s.due, ringItems(len(l.news)))
+	l.news[s.Publisher].Note(s.Sequence, s.Due)
 }
 
 // listen puts a message into its row; it returns false for one that was there already.
-func (l *lives) listen(v *life, c *conn, s stamp) bool {
-	place, pub := int(c.at), int(s.publisher)/l.load.Groups
+func (l *lives) listen(v *life, c *conn, s check.Stamp) bool {
+	place, pub := int(c.at), int(s.Publisher)/l.load.Groups
 	k := &v.rows[pub]
-	at := place*l.ledger.pubs + pub
 	switch {
 	case !k.heard:
-		k.heard, k.first = true, s.sequence
-		l.ledger.begin(place, pub, s.sequence)
-	case s.sequence < k.first: // from before the row began: the ledger would take it for a repeat
-		l.faults.add(faultSwapped, 1, "%s got publisher %d's #%d after its #%d", l.name(v), pub, s.sequence, l.ledger.next[at]-1)
-		if s.sequence+1 < k.first {
-			l.ledger.passOver(at, place, pub, span{s.sequence + 1, k.first})
-		}
-		k.first = s.sequence
+		k.heard, k.first = true, s.Sequence
+		l.ledger.Begin(place, pub, s.Sequence)
+	case s.Sequence < k.first: // from before the row began: the ledger would take it for a repeat
+		l.ledger.SawBefore(place, pub, s.Sequence, k.first)
+		k.first = s.Sequence
 		return true
 	}
-	if l.ledger.saw(place, pub, s.sequence) == sightDouble {
+	if !l.ledger.Saw(place, pub, s.Sequence) {
 		return false
 	}
-	if k.owed > 0 && l.ledger.next[at] >= k.owed {
+	if k.owed > 0 && l.ledger.Next(place, pub) >= k.owed {
 		k.owed = 0
 		v.missing--
 	}
@@ -407,9 +403,9 @@ func (l *lives) giveUp(c *conn, cause string) {
 func (l *lives) cut(c *conn, cause string, stillOpened bool) {
 	v := &l.all[c.at]
 	if l.failing || stillOpened {
-		l.faults.add(faultFailed, 1, "%s failed: %s", l.name(v), cause)
+		l.faults.Add(check.Failed, 1, "%s failed: %s", l.name(v), cause)
 	} else {
-		l.faults.add(faultCut, 1, "%s was cut off: %s", l.name(v), cause)
+		l.faults.Add(check.Cut, 1, "%s was cut off: %s", l.name(v), cause)
 	}
 	l.bury(int(c.at))
 }

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+
+	"ringcast/bench/check"
 )
 
 // load is who publishes how much to whom: the flags that fanout, churn, slow, ceiling and compare have in common.
@@ -65,8 +67,8 @@ func (l *load) check(threads int) error {
 		return errors.New("--publishers must be at least --groups when publishers are members")
 	case l.Bystanders < 0 || l.Bystanders > bystandersMax:
 		return fmt.Errorf("--bystanders must be up to %d", bystandersMax)
-	case l.Size < stampBytes || l.Size > sizeMax:
-		return fmt.Errorf("--size must be %d (a stamp) to %d", stampBytes, sizeMax)
+	case l.Size < check.StampBytes || l.Size > sizeMax:
+		return fmt.Errorf("--size must be %d (a stamp) to %d", check.StampBytes, sizeMax)
 	case l.Window < 0 || l.Window > windowMax || l.Rate < 0 || l.Rate > 1e7:
 		return fmt.Errorf("--window must be 1 to %d, --rate up to 10,000,000", windowMax)
 	case l.Messages < 1:
@@ -75,8 +77,8 @@ func (l *load) check(threads int) error {
 		return fmt.Errorf("--patience must be up to %v", timeMax)
 	case l.Time <= 0 || l.Time > timeMax:
 		return fmt.Errorf("--time must be up to %v", timeMax)
-	case (l.Members*l.Joins/l.Groups+1)*(l.streams()/l.Groups+1)*l.Groups > cellsMax:
-		return fmt.Errorf("the check needs a cell for each member and publisher of a group, %d at most: fewer publishers or more groups", cellsMax)
+	case (l.Members*l.Joins/l.Groups+1)*(l.streams()/l.Groups+1)*l.Groups > check.CellsMax:
+		return fmt.Errorf("the check needs a cell for each member and publisher of a group, %d at most: fewer publishers or more groups", check.CellsMax)
 	}
 	return nil
 }
@@ -160,14 +162,14 @@ func (l *load) roster(s *session, threads int) roster {
 func (l *load) crews(f *fleet, groupName func(int) string, threads int) []*crew {
 	crews := make([]*crew, threads)
 	for i := range crews {
-		crews[i] = &crew{g: f.generators[i], plan: l, threads: threads, most: uint64(evenShare(l.Messages, threads, i)), fill: filling(l.Size),
-			byConn: map[int32][]*publisher{}, ledgers: make([]*ledger, l.Groups), cutMembers: make([][]bool, l.Groups),
+		crews[i] = &crew{g: f.generators[i], plan: l, threads: threads, most: uint64(evenShare(l.Messages, threads, i)), fill: check.Filling(l.Size),
+			byConn: map[int32][]*publisher{}, ledgers: make([]*check.Ledger, l.Groups), cutMembers: make([][]bool, l.Groups),
 			latency: newHistogram(), lateness: newHistogram(), acksLate: newHistogram(), schedule: schedule{rate: l.Rate, publishers: l.streams()}}
 		f.generators[i].play = crews[i]
 	}
 	for group := range l.Groups {
 		c, members := crews[group%threads], l.membersOf(group, threads)
-		c.ledgers[group] = newLedger(group, members, evenShare(l.streams(), l.Groups, group), &c.faults)
+		c.ledgers[group] = check.NewLedger(group, members, evenShare(l.streams(), l.Groups, group), &c.faults)
 		c.cutMembers[group] = make([]bool, members)
 	}
 	l.leaveElsewhere(f, crews, threads)
@@ -200,7 +202,7 @@ func (l *load) leaveElsewhere(f *fleet, crews []*crew, threads int) {
 	}
 	here := make([][]bool, l.Groups)
 	for group := range here {
-		here[group] = make([]bool, crews[group%threads].ledgers[group].members)
+		here[group] = make([]bool, crews[group%threads].ledgers[group].Members())
 	}
 	for _, g := range f.generators {
 		for i := range g.conns {
@@ -213,7 +215,7 @@ func (l *load) leaveElsewhere(f *fleet, crews []*crew, threads int) {
 		}
 	}
 	for group := range here {
-		crews[group%threads].ledgers[group].keep(here[group])
+		crews[group%threads].ledgers[group].Keep(here[group])
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"ringcast/bench/check"
 )
 
 // opening is a generator's state of the phase in which its connections connect, upgrade and join.
@@ -126,12 +128,12 @@ func (g *generator) proved(c *conn, text []byte) {
 			return
 		}
 	} else {
-		s, ok := readStamp(text)
-		if !ok || s.publisher != probePublisher {
+		group, ok := check.ReadProbe(text)
+		if !ok {
 			g.cut(c, "join: a message before the probe")
 			return
 		}
-		if int(s.sequence) != g.joining(c) {
+		if group != g.joining(c) {
 			return // a late probe of a group that it has joined before
 		}
 	}
@@ -219,7 +221,7 @@ func (g *generator) probe(now int64) {
 		}
 		group := g.joining(c)
 		asked[group] = true
-		text := appendStamp(nil, stamp{publisher: probePublisher, sequence: uint32(group), due: now})
+		text := check.Probe(group, now)
 		g.send(c, opText, fmt.Appendf(nil, `{"cmd":"send_to_group","group_id":"%s","message":"%s"}`, g.roster.name(group), text))
 	}
 }

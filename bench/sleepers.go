@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ringcast/bench/check"
 	"ringcast/bench/report"
 )
 
@@ -31,8 +32,8 @@ type sleepers struct {
 	active  int64         // when any of them last got something
 	start   int64
 	nextRSS int64
-	ledger  *ledger // by place and stream; what it finds lost was passed over by the server
-	faults  faults
+	ledger  *check.Ledger // by place and stream; what it finds lost was passed over by the server
+	faults  check.Faults
 	found   report.Slow
 }
 
@@ -52,11 +53,10 @@ const (
 )
 
 func newSleepers(count int, l *load, threads int) *sleepers {
-	s := &sleepers{count: count, load: l, threads: threads, fill: filling(l.Size), endedAt: make([]int64, count), lastDue: make([]int64, count)}
+	s := &sleepers{count: count, load: l, threads: threads, fill: check.Filling(l.Size), endedAt: make([]int64, count), lastDue: make([]int64, count)}
 	s.found = report.Slow{Members: count, Ends: map[string]int{}}
-	s.ledger = newLedger(0, count, l.streams(), &s.faults)
-	s.ledger.order = nil // their place in the order of all is not asked about
-	s.ledger.called = func(place int) string { return fmt.Sprintf("slow member %d", place) }
+	// Rows alone: their place in the order of all is not asked about.
+	s.ledger = check.NewRows(count, l.streams(), func(place int) string { return fmt.Sprintf("slow member %d", place) }, &s.faults)
 	return s
 }
 
@@ -151,7 +151,7 @@ func (s *sleepers) wake(m *measurement) error {
 			s.sample(now)
 			done := s.g.joined.Load() == 0 || now-s.active > int64(wakeQuiet)
 			if now-begun > int64(wakeMax) && !done {
-				s.faults.note("slow members were still reading what had waited for them after %v", wakeMax)
+				s.faults.Note("slow members were still reading what had waited for them after %v", wakeMax)
 				done = true
 			}
 			awake.Store(!done)
@@ -163,17 +163,17 @@ func (s *sleepers) wake(m *measurement) error {
 
 // heard checks what a sleeper finds when it wakes.
 func (s *sleepers) heard(c *conn, text []byte, now int64) {
-	given, ok := readStamp(text)
+	given, ok := check.ReadStamp(text)
 	s.active = now
-	switch name := s.ledger.name(int(c.at)); {
-	case ok && given.publisher == probePublisher:
-	case !ok || len(text) != s.load.Size || !bytes.Equal(text[stampBytes:], s.fill):
-		s.faults.add(faultAltered, 1, "%s got a text of %d bytes that was not published: %.60q", name, len(text), text)
-	case int(given.publisher) >= s.ledger.pubs || !s.joined(c, int(given.publisher)):
-		s.faults.add(faultForeign, 1, "%s got publisher %d's #%d, which is not for it", name, given.publisher, given.sequence)
+	switch name := s.ledger.Name(int(c.at)); {
+	case ok && given.IsProbe():
+	case !ok || len(text) != s.load.Size || !bytes.Equal(text[check.StampBytes:], s.fill):
+		s.faults.Add(check.Altered, 1, "%s got a text of %d bytes that was not published: %.60q", name, len(text), text)
+	case int(given.Publisher) >= s.ledger.Publishers() || !s.joined(c, int(given.Publisher)):
+		s.faults.Add(check.Foreign, 1, "%s got publisher %d's #%d, which is not for it", name, given.Publisher, given.Sequence)
 	default:
-		s.ledger.saw(int(c.at), int(given.publisher), given.sequence)
-		s.lastDue[c.at] = max(s.lastDue[c.at], given.due)
+		s.ledger.Saw(int(c.at), int(given.Publisher), given.Sequence)
+		s.lastDue[c.at] = max(s.lastDue[c.at], given.Due)
 	}
 }
 
@@ -202,12 +202,12 @@ func (s *sleepers) reckon(publishers []*publisher) {
 			if !s.joined(c, stream) {
 				continue
 			}
-			s.ledger.settle(i, stream)
-			if next := s.ledger.next[i*s.ledger.pubs+stream]; next < p.sequence && c.state != stateDead {
-				s.ledger.lost(i, stream, span{next, p.sequence})
+			s.ledger.Settle(i, stream)
+			if next := s.ledger.Next(i, stream); next < p.sequence && c.state != stateDead {
+				s.ledger.Lost(i, stream, next, p.sequence)
 			}
 		}
 	}
-	s.found.Skipped = s.faults.counts[faultLost]
-	s.faults.counts[faultLost], s.faults.examples[faultLost] = 0, nil
+	s.found.Skipped = s.faults.Counts[check.Lost]
+	s.faults.Counts[check.Lost], s.faults.Examples[check.Lost] = 0, nil
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"ringcast/bench/check"
 	"ringcast/bench/report"
 )
 
@@ -34,8 +35,8 @@ func (v *slowVerb) Run(e *env) error {
 	switch {
 	case v.Slow < 1 || v.Slow > slowMax:
 		return fmt.Errorf("--slow must be 1 to %d", slowMax)
-	case v.Slow*v.streams() > cellsMax:
-		return fmt.Errorf("the check needs a cell for each of --slow and publisher, %d at most", cellsMax)
+	case v.Slow*v.streams() > check.CellsMax:
+		return fmt.Errorf("the check needs a cell for each of --slow and publisher, %d at most", check.CellsMax)
 	}
 	v.common.processes = 1 // those who read nothing are looked after in one
 	return v.withCeiling(e, &v.common, v.clients(), v.form(), v.JSON, func(c *common) (*report.Run, error) {
@@ -69,7 +70,7 @@ func (s *sleepers) depart(m *measurement) error {
 	}
 	s.found.RSSSettled = s.rss()
 	s.found.RSSPeak = max(s.found.RSSPeak, s.found.RSSSettled)
-	m.also.merge(&s.faults)
+	m.also.Merge(&s.faults)
 	return nil
 }
 

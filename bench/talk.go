@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ringcast/bench/check"
 	"ringcast/bench/report"
 )
 
@@ -122,7 +123,7 @@ type books struct {
 	Counts      []uint64
 	Examples    [][]string
 	Notes       []string
-	Digests     []digest
+	Digests     []check.Digest
 	Pings       uint64
 	Causes      map[string]int
 }

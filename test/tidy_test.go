@@ -40,8 +40,9 @@ var imports = []struct {
 	{"api", []string{"loop"}, "HTTP is one way in among others: it knows the hub, no other way in, and no operator"},
 	{"bus", []string{"loop"}, "the bus is one way in among others: it knows the hub, no other way in, and no operator"},
 	{"loop", []string{"wsproto"}, "the loops serve whoever asks; what they imported of their users they would wait for"},
-	{"bench", []string{"bench/ceiling", "bench/report"}, "an adversary does not share its victim's head: it measures from outside"},
+	{"bench", []string{"bench/ceiling", "bench/check", "bench/report"}, "an adversary does not share its victim's head: it measures from outside"},
 	{"bench/ceiling", nil, "what the machine can do must not depend on how anything of ours does it"},
+	{"bench/check", nil, "a verdict must not depend on how the messages were received: it is tested with histories alone"},
 	{"bench/report", nil, "a figure must be readable and judged without what measured it"},
 	{"wsproto", nil, "bytes and their meaning, pure: it must be testable without anything else of ours"},
 	{"test/echo", []string{"loop"}, "a conformance tool is to talk to the loops that serve: the echo adds nothing to them"},
@@ -61,8 +62,8 @@ var confined = []struct {
 	{"github.com/chromedp/", nil, "a browser is for tests"},
 }
 
-// impure lists what wsproto must not import outside its tests. net/netip is not among it: its addresses are values, and
-// proxies write them in every way that it reads.
+// impure lists what pure packages must not import outside their tests. net/netip is not among it: its addresses are
+// values, and proxies write them in every way that it reads.
 var impure = []struct{ what, why string }{
 	{"net", "no socket"}, {"net/http", "no socket, and it would come into every program that speaks frames"},
 	{"os", "no files, no environment"}, {"os/signal", "no process"}, {"syscall", "no kernel"},
@@ -195,8 +196,19 @@ func TestOthersPackagesStayWhereTheyAreConfined(t *testing.T) {
 
 func TestWsprotoIsPure(t *testing.T) {
 	t.Parallel()
+	pure(t, "wsproto")
+}
+
+func TestTheBenchsVerdictIsPure(t *testing.T) {
+	t.Parallel()
+	pure(t, "bench/check")
+}
+
+// pure says that nothing of a package imports what is impure, or starts a goroutine.
+func pure(t *testing.T, folder string) {
+	t.Helper()
 	for _, f := range goFiles(t) {
-		if f.test || f.folder() != "wsproto" {
+		if f.test || f.folder() != folder {
 			continue
 		}
 		for _, name := range f.imports() {
@@ -208,7 +220,7 @@ func TestWsprotoIsPure(t *testing.T) {
 		}
 		ast.Inspect(f.ast, func(n ast.Node) bool {
 			if _, is := n.(*ast.GoStmt); is {
-				t.Errorf("%s starts a goroutine: want none in wsproto", f.path)
+				t.Errorf("%s starts a goroutine: want none in %s", f.path, folder)
 			}
 			return true
 		})
