@@ -74,7 +74,7 @@ func (l *lives) report(r *report.Run, m *measurement) {
 	c := l.counts
 	r.Fanout.ServerMicros, r.Fanout.Allocations = 0, -1 // joins and what the lives heard are in it
 	c.PerSecond = float64(c.Connects) / max(time.Duration(l.lastBirth-l.start).Seconds(), float64(lifeTick)/1e9)
-	r.Churn, r.Causes = &c, l.g.causes
+	r.Churn, r.Causes = &c, l.g.Causes()
 	if after := l.session.memory(); after != nil && r.Memory != nil {
 		after.RSSBefore, after.HeapBefore = r.Memory.RSSAfter, r.Memory.HeapAfter
 		r.Memory = after

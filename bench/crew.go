@@ -7,12 +7,16 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"ringcast/bench/check"
+	"ringcast/bench/client"
 )
 
 // crew is the play of fanout on one generator: it publishes, and it checks what the members hear. Owner: that
 // generator's thread during a phase, the verb between phases.
 type crew struct {
-	g          *generator
+	client.Idle
+	g          *client.Generator
+	shown      *shown
+	acks       *ackBox // nil without helpers
 	plan       *load
 	threads    int
 	most       uint64 // messages that this crew may publish
@@ -27,6 +31,7 @@ type crew struct {
 
 	todo    []*publisher // own publishers that may have something to send
 	spare   []*publisher // the list of the turn before, for its memory
+	buf     []byte       // what is about to be written
 	closing bool         // nothing new becomes due
 	stalled bool         // the closed loop got no delivery for quietMax
 	overrun bool         // deliveries were still coming at drainMax
@@ -64,7 +69,7 @@ func record(h *hdrhistogram.Histogram, value int64) {
 }
 
 // publish returns the step of the measured phase: it ends when all that was published has arrived, or will not.
-func (c *crew) publish(start int64) step {
+func (c *crew) publish(start int64) client.Step {
 	end := start + int64(c.plan.Time)
 	c.started, c.active = start, start
 	c.schedule.start, c.schedule.end = start, end
@@ -87,7 +92,7 @@ func (c *crew) publish(start int64) step {
 			c.closing = true
 		}
 		if c.closing {
-			wake = now + int64(turnMax) // from here on only deliveries and deadlines count
+			wake = now + int64(client.TurnMax) // from here on only deliveries and deadlines count
 		}
 		todo := c.todo
 		c.todo = c.spare[:0] // send marks again what it could not finish
@@ -106,20 +111,20 @@ func (c *crew) publish(start int64) step {
 
 // show gives the progress line what it shows.
 func (c *crew) show(now int64) {
-	c.g.delivered.Store(int64(c.delivered))
+	c.shown.delivered.Store(int64(c.delivered))
 	if now >= c.nextShow {
 		c.nextShow = now + int64(showEvery)
 		if c.latency.TotalCount() > 0 {
-			c.g.p99.Store(c.latency.ValueAtQuantile(99))
+			c.shown.p99.Store(c.latency.ValueAtQuantile(99))
 		}
 	}
 }
 
 // takeAcks moves the windows by what the helpers' members have.
 func (c *crew) takeAcks(now int64) {
-	for _, a := range c.g.bell.take() {
+	for _, a := range c.acks.take() {
 		c.active = now
-		record(c.acksLate, clock()-a.saidAt)
+		record(c.acksLate, client.Clock()-a.saidAt)
 		c.closing = c.closing || a.cut // as when a member is cut off here
 		for _, ack := range a.floors {
 			p := c.publishers[ack.Stream]
@@ -170,17 +175,18 @@ func (c *crew) mark(p *publisher) {
 // send publishes what p may, all in one write. While the socket holds bytes back nothing is added: their due times
 // go on all the same.
 func (c *crew) send(p *publisher) {
-	if len(p.conn.out) > 0 {
+	if p.conn.Waiting() {
 		p.held = true
 		return
 	}
 	if p.gone || c.closing && c.plan.Window > 0 {
 		return
 	}
-	buf := c.g.scratch[:0]
-	frame := frameHeaderMax + len(p.prefix) + c.plan.Size + len(messageEnd)
-	now := clock() // after all that was done in this turn before
-	for p.sequence < p.allowed && p.sequence < check.SequenceMax && c.published < c.most && (len(buf) == 0 || len(buf)+frame <= outBytesMax) {
+	buf := c.buf[:0]
+	text := len(p.prefix) + c.plan.Size + len(client.SendEnd)
+	frame := client.FrameHeaderMax + text
+	now := client.Clock() // after all that was done in this turn before
+	for p.sequence < p.allowed && p.sequence < check.SequenceMax && c.published < c.most && (len(buf) == 0 || len(buf)+frame <= client.OutBytesMax) {
 		due := now
 		if c.plan.Rate > 0 {
 			due = c.schedule.due(p.number, p.sequence)
@@ -188,33 +194,31 @@ func (c *crew) send(p *publisher) {
 				record(c.lateness, now-due)
 			}
 		}
-		key := c.g.maskKey()
-		buf = appendHeader(buf, opText, frame-frameHeaderMax, key)
+		key := c.g.MaskKey()
+		buf = client.AppendTextHeader(buf, text, key)
 		at := len(buf)
 		buf = append(buf, p.prefix...)
 		buf = check.AppendStamp(buf, check.Stamp{Publisher: uint32(p.number), Sequence: p.sequence, Due: due})
 		buf = append(buf, c.fill...)
-		buf = append(buf, messageEnd...)
-		mask(buf[at:], key)
+		buf = append(buf, client.SendEnd...)
+		client.Mask(buf[at:], key)
 		p.sequence++
 		c.published++
 		c.expected += uint64(c.ledgers[p.group].Present())
 	}
-	c.g.scratch = buf
+	c.buf = buf
 	p.held = p.held && p.sequence < p.allowed
 	if len(buf) > 0 {
 		c.active = now
-		c.g.push(p.conn, buf)
+		c.g.Push(p.conn, buf)
 	}
-	if p.sequence < p.allowed && len(p.conn.out) == 0 && !p.gone && c.published < c.most {
+	if p.sequence < p.allowed && !p.conn.Waiting() && !p.gone && c.published < c.most {
 		c.mark(p)
 	}
 }
 
-const messageEnd = `"}`
-
-// heard checks one delivery and takes its latency.
-func (c *crew) heard(m *conn, text []byte, now int64) {
+// Heard checks one delivery and takes its latency.
+func (c *crew) Heard(m *client.Conn, text []byte, now int64) {
 	s, ok := check.ReadStamp(text)
 	if !ok || len(text) != c.plan.Size && !s.IsProbe() {
 		c.faults.Add(check.Altered, 1, "%s got a text of %d bytes that was not published: %.60q", c.name(m), len(text), text)
@@ -248,25 +252,25 @@ func (c *crew) heard(m *conn, text []byte, now int64) {
 	}
 }
 
-func (c *crew) drained(m *conn) {
-	for _, p := range c.byConn[m.number] {
+func (c *crew) Drained(m *client.Conn) {
+	for _, p := range c.byConn[m.Number] {
 		c.mark(p)
 	}
 }
 
-func (c *crew) cut(m *conn, cause string, stillOpened bool) {
+func (c *crew) Cut(m *client.Conn, cause string, stillOpened bool) {
 	if stillOpened {
 		return // the opening counts it
 	}
 	c.faults.Add(check.Cut, 1, "%s was cut off: %s", c.name(m), cause)
-	if m.member != notMember {
+	if m.Member != client.NotMember {
 		for j := range c.plan.Joins {
-			group := c.plan.groupOf(int(m.group), j, c.threads)
+			group := c.plan.groupOf(int(m.Group), j, c.threads)
 			place, _ := c.plan.placeIn(group, m, c.threads)
 			c.cutMembers[group][place] = true
 		}
 	}
-	for _, p := range c.byConn[m.number] {
+	for _, p := range c.byConn[m.Number] {
 		p.gone = true
 	}
 	if c.plan.Window > 0 {
@@ -274,20 +278,17 @@ func (c *crew) cut(m *conn, cause string, stillOpened bool) {
 	}
 }
 
-func (c *crew) opened(*conn, int64)         {}
-func (c *crew) ponged(*conn, []byte, int64) {}
-
 // isMember says whether what a publisher sends is for m at all.
-func (c *crew) isMember(m *conn, publisher uint32) bool {
+func (c *crew) isMember(m *client.Conn, publisher uint32) bool {
 	_, yes := c.plan.placeIn(c.publishers[publisher].group, m, c.threads)
 	return yes
 }
 
-func (c *crew) name(m *conn) string {
-	if m.member == notMember {
+func (c *crew) name(m *client.Conn) string {
+	if m.Member == client.NotMember {
 		return "a publisher's connection"
 	}
-	return check.MemberName(int(m.group), int(m.member))
+	return check.MemberName(int(m.Group), int(m.Member))
 }
 
 // finish closes the books: what has not come by now is lost. Of a publisher that was cut off nobody knows what the

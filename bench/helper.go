@@ -12,6 +12,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"ringcast/bench/check"
+	"ringcast/bench/client"
 	"ringcast/bench/report"
 )
 
@@ -23,8 +24,8 @@ type helperVerb struct{}
 type helping struct {
 	errand  *errand
 	fleet   *fleet
-	crews   []*crew // none without a load
-	later   []seat  // of a crowd: who is brought in when the others are there
+	crews   []*crew       // none without a load
+	later   []client.Seat // of a crowd: who is brought in when the others are there
 	speaker *speaker
 	lines   <-chan told
 	ctx     context.Context
@@ -94,7 +95,7 @@ func (h *helping) run() error {
 	}
 	if h.errand.Crowd != nil {
 		h.opened(uses)
-		h.fleet.seat(h.later)
+		h.fleet.here.Seat(h.later)
 		if uses, err = h.open(); err != nil {
 			return err
 		}
@@ -128,28 +129,25 @@ func (h *helping) run() error {
 // sit makes a fleet of this process's share.
 func (h *helping) sit() error {
 	a := h.errand
-	t, err := a.target()
-	if err != nil {
-		return err
-	}
-	setEpoch(a.Epoch)
+	client.SetEpoch(a.Epoch)
 	share := a.crowding().share(a.Processes, a.Process)
-	if err := needDescriptors(share.descriptors()); err != nil {
+	if err := client.NeedDescriptors(share.descriptors()); err != nil {
 		return err
 	}
-	s := &session{run: a.Run, target: t}
-	var seats []seat
-	var r roster
+	s := &session{run: a.Run, target: a.Target}
+	var seats []client.Seat
+	var r client.Roster
 	if a.Load != nil {
-		seats, r = share.seats(a.Load.seats(a.Threads)), a.Load.roster(s, a.Threads)
+		seats, r = share.seats(a.Load.seats(a.Threads)), a.Load.roster(s, a.Proof, a.Threads)
 	} else {
-		seats, r = share.seats(a.Crowd.seats(a.Threads)), a.Crowd.roster(s)
+		seats, r = share.seats(a.Crowd.seats(a.Threads)), a.Crowd.roster(s, a.Proof)
 		seats, h.later = seats[:a.Crowd.From], seats[a.Crowd.From:]
 	}
-	h.fleet, err = newFleet(h.ctx, t, a.Proof, a.Threads, seats, r)
+	fleet, err := newFleet(h.ctx, a.Target, a.Threads, seats, r)
 	if err != nil {
 		return err
 	}
+	h.fleet = fleet
 	return h.fleet.join(share)
 }
 
@@ -163,7 +161,7 @@ func (h *helping) open() ([]report.Thread, error) {
 
 func (h *helping) opened(uses []report.Thread) {
 	h.speaker.say(func() any {
-		first, last := h.fleet.openingSpan()
+		first, last := h.fleet.here.OpeningSpan()
 		return said{Do: doOpened, Tally: h.tally(), Opening: &helperOpening{first, last, h.fleet.causes()}, Threads: uses}
 	})
 }
@@ -191,7 +189,7 @@ func (h *helping) tally() *helperTally {
 func (h *helping) listen() (told, error) {
 	h.uses = make([]report.Thread, len(h.crews))
 	h.waiting.Store(int32(len(h.crews)))
-	steps := map[*generator]step{}
+	steps := map[*client.Generator]client.Step{}
 	for i, c := range h.crews {
 		steps[c.g] = h.follow(i, c)
 	}
@@ -209,7 +207,7 @@ func (h *helping) listen() (told, error) {
 					settle <- t
 					h.enough.Store(true)
 				}
-				h.fleet.ring()
+				h.fleet.here.Ring()
 				if h.enough.Load() {
 					return
 				}
@@ -218,11 +216,11 @@ func (h *helping) listen() (told, error) {
 			}
 		}
 	}()
-	_, err := h.fleet.phase(func(g *generator) step {
+	_, err := h.fleet.phase(func(g *client.Generator) client.Step {
 		if s := steps[g]; s != nil {
 			return s
 		}
-		return func(now int64) (int64, bool) { return now + int64(turnMax), h.enough.Load() }
+		return func(now int64) (int64, bool) { return now + int64(client.TurnMax), h.enough.Load() }
 	})
 	if err != nil {
 		return told{}, err
@@ -235,11 +233,11 @@ func (h *helping) listen() (told, error) {
 }
 
 // follow returns the step of a crew that publishes nothing.
-func (h *helping) follow(at int, c *crew) step {
+func (h *helping) follow(at int, c *crew) client.Step {
 	var before report.Thread
 	var cutSaid, expecting, over bool
 	return func(now int64) (int64, bool) {
-		wake, start := now+int64(turnMax), h.start.Load() // what is new rings the bell
+		wake, start := now+int64(client.TurnMax), h.start.Load() // what is new rings the bell
 		if h.enough.Load() || start == 0 {
 			return wake, h.enough.Load()
 		}
@@ -250,7 +248,7 @@ func (h *helping) follow(at int, c *crew) step {
 		c.show(now)
 		if cut := c.closing && !expecting && !cutSaid; cut || len(c.todo) > 0 {
 			cutSaid = cutSaid || cut
-			h.speaker.say(func() any { return said{Do: doAcks, At: at, SaidAt: clock(), Floors: c.moved(), Cut: cut} })
+			h.speaker.say(func() any { return said{Do: doAcks, At: at, SaidAt: client.Clock(), Floors: c.moved(), Cut: cut} })
 		}
 		if sent := h.sent.Load(); sent != nil && !expecting {
 			expecting = true

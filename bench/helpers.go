@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"ringcast/bench/client"
 	"ringcast/bench/report"
 )
 
@@ -66,15 +67,18 @@ func (f *fleet) spread(ctx context.Context, s share, e errand) error {
 	if err != nil {
 		return err
 	}
-	f.helpers = &helpers{done: ctx.Done(), failed: make(chan struct{}), halt: func() { f.halt.Store(true); f.ring() }}
-	e.Epoch, e.Processes = epoch(), s.processes
+	f.helpers = &helpers{done: ctx.Done(), failed: make(chan struct{}), halt: f.here.Halt}
+	for _, g := range f.here.Generators() {
+		f.acks = append(f.acks, &ackBox{crew: g})
+	}
+	e.Epoch, e.Processes = client.Epoch(), s.processes
 	for e.Process = 1; e.Process < s.processes; e.Process++ {
 		h, err := startHelper(program, e.Process)
 		if err != nil {
 			return err // close ends those that were started
 		}
 		f.helpers.all = append(f.helpers.all, h)
-		go f.helpers.listen(h, f.generators)
+		go f.helpers.listen(h, f.acks)
 		h.speaker.say(func() any { return told{Do: doErrand, Errand: &e} })
 	}
 	_, err = f.helpers.wait(doReady)
@@ -83,27 +87,7 @@ func (f *fleet) spread(ctx context.Context, s share, e errand) error {
 
 // errand is what helpers have to know; spread adds which of them they are.
 func (c *common) errand(s *session, l *load, v *crowd) errand {
-	return errand{Addr: s.target.addr.String(), Host: s.target.host, Path: s.target.path, Run: s.run, Proof: c.JoinProof,
-		Threads: c.Threads, Load: l, Crowd: v}
-}
-
-// join makes this process one of several.
-func (f *fleet) join(s share) error {
-	f.share = s
-	for _, g := range f.generators {
-		g.pendings = max(1, pendingMax/(s.processes*len(f.generators)))
-		if err := g.hangBell(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// ring wakes all generators.
-func (f *fleet) ring() {
-	for _, g := range f.generators {
-		g.bell.ring()
-	}
+	return errand{Target: s.target, Run: s.run, Proof: c.JoinProof, Threads: c.Threads, Load: l, Crowd: v}
 }
 
 // startHelper runs this program again. The process group of its own keeps the operator's ^C from it: it ends with its
@@ -135,9 +119,9 @@ func startHelper(program string, process int) (*helper, error) {
 }
 
 // listen hears a helper until it ends.
-func (hs *helpers) listen(h *helper, generators []*generator) {
+func (hs *helpers) listen(h *helper, acks []*ackBox) {
 	defer close(h.gone)
-	err := hs.hear(h, generators)
+	err := hs.hear(h, acks)
 	_ = h.cmd.Process.Kill() // who can no longer be heard is of no use; an error means that it is gone
 	_ = h.cmd.Wait()         // what it wrote to stderr says more than its status
 	h.out.Close()
@@ -146,7 +130,7 @@ func (hs *helpers) listen(h *helper, generators []*generator) {
 	}
 }
 
-func (hs *helpers) hear(h *helper, generators []*generator) error {
+func (hs *helpers) hear(h *helper, acks []*ackBox) error {
 	in := json.NewDecoder(h.out)
 	for {
 		if err := h.out.SetReadDeadline(time.Now().Add(helperSilence)); err != nil {
@@ -165,7 +149,7 @@ func (hs *helpers) hear(h *helper, generators []*generator) error {
 		switch s.Do {
 		case doTally:
 		case doAcks:
-			generators[s.At].bell.leave(ackFrom{h.process, s.Floors, s.SaidAt, s.Cut})
+			acks[s.At].leave(ackFrom{h.process, s.Floors, s.SaidAt, s.Cut})
 		default:
 			select {
 			case h.answers <- s:
@@ -323,7 +307,7 @@ func (m *measurement) drainHelpers() {
 	m.helperUses = threadsOf(answers)
 	if err == nil {
 		m.drained.Store(true) // otherwise the phase is halted
-		m.fleet.ring()
+		m.fleet.here.Ring()
 	}
 }
 

@@ -58,13 +58,13 @@ func (s *sleepers) report(r *report.Run, m *measurement) {
 
 // depart wakes the sleepers, to see what they were left with, and then sends them home.
 func (s *sleepers) depart(m *measurement) error {
-	bar := m.env.progress("reading again", int64(len(s.g.conns)), func() tally { return tally{done: s.g.failed.Load()} })
+	bar := m.env.progress("reading again", int64(s.g.Len()), func() tally { return tally{done: s.g.Failed()} })
 	defer bar.stop()
 	if err := s.wake(m); err != nil {
 		return err
 	}
 	s.reckon(m.crews[0].publishers)
-	s.g.dismiss()
+	s.g.Dismiss()
 	if err := m.fleet.hold(settleTime); err != nil {
 		return err
 	}

@@ -40,9 +40,11 @@ var imports = []struct {
 	{"api", []string{"loop"}, "HTTP is one way in among others: it knows the hub, no other way in, and no operator"},
 	{"bus", []string{"loop"}, "the bus is one way in among others: it knows the hub, no other way in, and no operator"},
 	{"loop", []string{"wsproto"}, "the loops serve whoever asks; what they imported of their users they would wait for"},
-	{"bench", []string{"bench/ceiling", "bench/check", "bench/report"}, "an adversary does not share its victim's head: it measures from outside"},
+	{"bench", []string{"bench/ceiling", "bench/check", "bench/client", "bench/report"}, "an adversary does not share " +
+		"its victim's head: it measures from outside"},
 	{"bench/ceiling", nil, "what the machine can do must not depend on how anything of ours does it"},
 	{"bench/check", nil, "a verdict must not depend on how the messages were received: it is tested with histories alone"},
+	{"bench/client", nil, "what speaks to a server's port judges nothing: it must serve every play alike"},
 	{"bench/report", nil, "a figure must be readable and judged without what measured it"},
 	{"wsproto", nil, "bytes and their meaning, pure: it must be testable without anything else of ours"},
 	{"test/echo", []string{"loop"}, "a conformance tool is to talk to the loops that serve: the echo adds nothing to them"},

@@ -1,4 +1,4 @@
-package main
+package client
 
 import (
 	"strings"
@@ -20,18 +20,6 @@ func TestMaskIsItsOwnInverseAndFramesHaveTheRightLength(t *testing.T) {
 		h, err := parseHeader(frame)
 		if err != nil || h.payload != n || h.size != len(frame)-n-4 {
 			t.Errorf("payload of %d: got %+v, %v", n, h, err)
-		}
-	}
-}
-
-func TestAnUpgradeMayBeOneOfSeveralConnectionTokens(t *testing.T) {
-	u := newUpgrade(target{host: "h", path: "/"})
-	answer := func(connection string) []byte {
-		return []byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: " + connection + "\r\nSec-WebSocket-Accept: " + u.accept + "\r\n\r\n")
-	}
-	for connection, good := range map[string]bool{"Upgrade": true, "keep-alive, upgrade": true, "keep-alive": false, "upgraded": false} {
-		if _, err := u.check(answer(connection)); (err == nil) != good {
-			t.Errorf("Connection: %s: got %v, want it accepted: %v", connection, err, good)
 		}
 	}
 }
