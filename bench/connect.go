@@ -103,7 +103,7 @@ func (e *env) connect(c *common, v *crowd) (*report.Run, error) {
 	if err := f.hold(v.Hold); err != nil {
 		return nil, err
 	}
-	if _, err := f.helpers.books(nil, func([]uint32) []uint32 { return nil }); err != nil {
+	if _, err := f.team.books(nil, func([]uint32) []uint32 { return nil }); err != nil {
 		return nil, err
 	}
 	took := f.openingTime()

@@ -29,7 +29,7 @@
 //
 //	verbs       main, connect, fanout, churn, slow, ceiling, compare (suite, peer), report
 //	what to do  load, share: who is where and publishes what; common flags and the server: target, session, status
-//	clients     fleet; further processes: talk, helpers, helper, acks
+//	clients     fleet; further processes: team as the first one sees them, helper from inside, talk, acks
 //	plays       crew (publisher), bystander, lives, sleepers
 //	figures     figures, result, victim, usage, progress; child: servers that the bench starts itself
 package main

@@ -176,7 +176,7 @@ func (m *measurement) run() error {
 	}
 	m.publishing.Store(int32(len(m.crews)))
 	m.drainEnded = make(chan struct{})
-	f.helpers.tell(told{Do: doPublish, Start: start})
+	f.team.tell(told{Do: doPublish, Start: start})
 	for _, b := range m.beside {
 		b.generator().SetPlay(b)
 		steps[b.generator()] = b.step(start, m.over)
@@ -184,7 +184,7 @@ func (m *measurement) run() error {
 	cpu, machine, allocated := m.session.cpu(), readMachine(), m.session.allocations()
 	var err error
 	m.uses, err = f.phase(func(g *client.Generator) client.Step { return steps[g] })
-	if f.helpers != nil && m.publishing.Load() == 0 {
+	if f.team != nil && m.publishing.Load() == 0 {
 		<-m.drainEnded
 		m.uses = append(m.uses, m.helperUses...)
 	}
@@ -203,7 +203,7 @@ func (m *measurement) run() error {
 
 // over says that nobody waits for a delivery any more.
 func (m *measurement) over() bool {
-	return m.publishing.Load() == 0 && (m.fleet.helpers == nil || m.drained.Load())
+	return m.publishing.Load() == 0 && (m.fleet.team == nil || m.drained.Load())
 }
 
 // untilDrained is a crew's step that goes on, once its own deliveries are there, until those of the helpers are.
@@ -217,9 +217,9 @@ func (m *measurement) untilDrained(publish client.Step) client.Step {
 		if !done {
 			return wake, false
 		}
-		if published = true; m.publishing.Add(-1) == 0 && m.fleet.helpers != nil {
+		if published = true; m.publishing.Add(-1) == 0 && m.fleet.team != nil {
 			go m.drainHelpers()
 		}
-		return now + int64(client.TurnMax), m.fleet.helpers == nil
+		return now + int64(client.TurnMax), m.fleet.team == nil
 	}
 }

@@ -27,11 +27,11 @@ func probeOf(proof string) *client.Probe {
 
 // fleet is all clients of a run: those of this process, and those that its helpers hold. Owner: the verb's goroutine.
 type fleet struct {
-	here    *client.Fleet
-	share   share     // which clients are here; none said: all
-	helpers *helpers  // the other processes; nil in a run of one process, and in a helper
-	shown   []shown   // by thread
-	acks    []*ackBox // by thread; nil without helpers
+	here  *client.Fleet
+	share share     // which clients are here; none said: all
+	team  *team     // the other processes; nil in a run of one process, and in a helper
+	shown []shown   // by thread
+	acks  []*ackBox // by thread; nil without helpers
 }
 
 // shown is what a crew tells the progress line. Any goroutine.
@@ -62,7 +62,7 @@ func (f *fleet) phase(steps func(*client.Generator) client.Step) ([]report.Threa
 		before := readThread()
 		return func() { uses[thread] = readThread().Since(before) }
 	})
-	if failure := f.helpers.failure(); failure != nil {
+	if failure := f.team.failure(); failure != nil {
 		return uses, failure
 	}
 	if errors.Is(err, client.ErrHalted) {
@@ -73,12 +73,12 @@ func (f *fleet) phase(steps func(*client.Generator) client.Step) ([]report.Threa
 
 // open brings all clients that are not there yet to ready. Clients that fail are counted by cause, they are no error of this function.
 func (f *fleet) open() ([]report.Thread, error) {
-	f.helpers.tell(told{Do: doOpen})
+	f.team.tell(told{Do: doOpen})
 	uses, err := f.phase((*client.Generator).Open)
 	if err != nil {
 		return uses, err
 	}
-	more, err := f.helpers.opened()
+	more, err := f.team.opened()
 	return append(uses, more...), err
 }
 
@@ -94,7 +94,7 @@ func (f *fleet) hold(d time.Duration) error {
 // openingTime is from the first connect to the last proof of a join.
 func (f *fleet) openingTime() time.Duration {
 	first, last := f.here.OpeningSpan()
-	for _, h := range f.helpers.list() {
+	for _, h := range f.team.list() {
 		first, last = min(first, h.opening.FirstAt), max(last, h.opening.LastAt)
 	}
 	return time.Duration(max(0, last-first))
@@ -106,7 +106,7 @@ func (f *fleet) openingTally() tally {
 
 func (f *fleet) joined() int64 {
 	n := f.here.Joined()
-	for _, h := range f.helpers.list() {
+	for _, h := range f.team.list() {
 		n += h.joined.Load()
 	}
 	return n
@@ -114,7 +114,7 @@ func (f *fleet) joined() int64 {
 
 func (f *fleet) failed() int64 {
 	n := f.here.Failed()
-	for _, h := range f.helpers.list() {
+	for _, h := range f.team.list() {
 		n += h.failed.Load()
 	}
 	return n
@@ -124,7 +124,7 @@ func (f *fleet) delivered() (n int64) {
 	for i := range f.shown {
 		n += f.shown[i].delivered.Load()
 	}
-	for _, h := range f.helpers.list() {
+	for _, h := range f.team.list() {
 		n += h.delivered.Load()
 	}
 	return n
@@ -135,7 +135,7 @@ func (f *fleet) p99() (worst int64) {
 	for i := range f.shown {
 		worst = max(worst, f.shown[i].p99.Load())
 	}
-	for _, h := range f.helpers.list() {
+	for _, h := range f.team.list() {
 		worst = max(worst, h.p99.Load())
 	}
 	return worst
@@ -143,7 +143,7 @@ func (f *fleet) p99() (worst int64) {
 
 func (f *fleet) pings() uint64 {
 	n := f.here.Pings()
-	for _, h := range f.helpers.list() {
+	for _, h := range f.team.list() {
 		n += h.pings
 	}
 	return n
@@ -152,7 +152,7 @@ func (f *fleet) pings() uint64 {
 // causes returns why clients failed or were cut off, and how many for each cause.
 func (f *fleet) causes() map[string]int {
 	all := f.here.Causes()
-	for _, h := range f.helpers.list() {
+	for _, h := range f.team.list() {
 		for cause, n := range h.opening.Causes {
 			all[cause] += n
 		}
@@ -161,6 +161,6 @@ func (f *fleet) causes() map[string]int {
 }
 
 func (f *fleet) close() {
-	defer f.helpers.close()
+	defer f.team.close()
 	f.here.Close()
 }

@@ -20,8 +20,8 @@ import (
 // that one what they heard. See talk for what they say to each other.
 type helperVerb struct{}
 
-// helping is a helper at work. Owner: the verb's goroutine; while it listens, its threads read the atomics.
-type helping struct {
+// helper is a further process at work, seen from inside; how the one that started it sees it is team. Owner: the verb's goroutine; while it listens, its threads read the atomics.
+type helper struct {
 	errand  *errand
 	fleet   *fleet
 	crews   []*crew       // none without a load
@@ -58,7 +58,7 @@ func (v *helperVerb) Run(e *env) error {
 			}
 		}
 	}()
-	h := &helping{speaker: newSpeaker(e.stdout), lines: lines, ctx: ctx}
+	h := &helper{speaker: newSpeaker(e.stdout), lines: lines, ctx: ctx}
 	first, err := h.next(doErrand)
 	if err != nil {
 		return err
@@ -70,7 +70,7 @@ func (v *helperVerb) Run(e *env) error {
 	return h.run()
 }
 
-func (h *helping) next(do string) (told, error) {
+func (h *helper) next(do string) (told, error) {
 	select {
 	case t := <-h.lines:
 		if t.Do != do {
@@ -82,7 +82,7 @@ func (h *helping) next(do string) (told, error) {
 	}
 }
 
-func (h *helping) run() error {
+func (h *helper) run() error {
 	if err := h.sit(); err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func (h *helping) run() error {
 }
 
 // sit makes a fleet of this process's share.
-func (h *helping) sit() error {
+func (h *helper) sit() error {
 	a := h.errand
 	client.SetEpoch(a.Epoch)
 	share := a.crowding().share(a.Processes, a.Process)
@@ -152,14 +152,14 @@ func (h *helping) sit() error {
 }
 
 // open waits until it is told to, and brings in who has a seat.
-func (h *helping) open() ([]report.Thread, error) {
+func (h *helper) open() ([]report.Thread, error) {
 	if _, err := h.next(doOpen); err != nil {
 		return nil, err
 	}
 	return h.fleet.open()
 }
 
-func (h *helping) opened(uses []report.Thread) {
+func (h *helper) opened(uses []report.Thread) {
 	h.speaker.say(func() any {
 		first, last := h.fleet.here.OpeningSpan()
 		return said{Do: doOpened, Tally: h.tally(), Opening: &helperOpening{first, last, h.fleet.causes()}, Threads: uses}
@@ -167,7 +167,7 @@ func (h *helping) opened(uses []report.Thread) {
 }
 
 // tell says how far this process is, until it ends.
-func (h *helping) tell() {
+func (h *helper) tell() {
 	ticker := time.NewTicker(tallyEvery)
 	defer ticker.Stop()
 	for {
@@ -180,13 +180,13 @@ func (h *helping) tell() {
 	}
 }
 
-func (h *helping) tally() *helperTally {
+func (h *helper) tally() *helperTally {
 	f := h.fleet
 	return &helperTally{f.joined(), f.failed(), f.delivered(), f.p99()}
 }
 
 // listen hears what comes for the members, and what the bench says of publishing, until that one wants to settle.
-func (h *helping) listen() (told, error) {
+func (h *helper) listen() (told, error) {
 	h.uses = make([]report.Thread, len(h.crews))
 	h.waiting.Store(int32(len(h.crews)))
 	steps := map[*client.Generator]client.Step{}
@@ -233,7 +233,7 @@ func (h *helping) listen() (told, error) {
 }
 
 // follow returns the step of a crew that publishes nothing.
-func (h *helping) follow(at int, c *crew) client.Step {
+func (h *helper) follow(at int, c *crew) client.Step {
 	var before report.Thread
 	var cutSaid, expecting, over bool
 	return func(now int64) (int64, bool) {
@@ -306,7 +306,7 @@ func (c *crew) moved() []ack {
 }
 
 // seen is how much of each stream a member here got.
-func (h *helping) seen(streams []int) []uint32 {
+func (h *helper) seen(streams []int) []uint32 {
 	all := make([]uint32, len(streams))
 	for i, stream := range streams {
 		for _, c := range h.crews {
@@ -319,7 +319,7 @@ func (h *helping) seen(streams []int) []uint32 {
 }
 
 // close closes the crews' books, with how many messages of each stream count.
-func (h *helping) close(sent []uint32) *books {
+func (h *helper) close(sent []uint32) *books {
 	b := &books{Pings: h.fleet.pings(), Causes: h.fleet.causes()}
 	latency := newHistogram()
 	var wrong check.Faults
