@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"ringcast/bench/check"
 	"ringcast/bench/report"
 )
 
@@ -127,7 +128,7 @@ func TestFanoutNamesExactlyWhatIsWrong(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		spoil func(m *groupMember, text string) []string
-		kind  fault
+		kind  check.Fault
 		want  string // all of the examples
 	}{
 		{"drops one", func(m *groupMember, text string) []string {
@@ -135,13 +136,13 @@ func TestFanoutNamesExactlyWhatIsWrong(t *testing.T) {
 				return nil
 			}
 			return []string{text}
-		}, faultLost, "group 0 member 3 never got publisher 0's #20"},
+		}, check.Lost, "group 0 member 3 never got publisher 0's #20"},
 		{"doubles one", func(m *groupMember, text string) []string {
 			if at(m, 20) {
 				return []string{text, text}
 			}
 			return []string{text}
-		}, faultDoubled, "group 0 member 3 got publisher 0's #20 again, after its #20"},
+		}, check.Doubled, "group 0 member 3 got publisher 0's #20 again, after its #20"},
 		{"swaps two", func(m *groupMember, text string) []string {
 			if at(m, 20) {
 				m.held = text
@@ -151,26 +152,26 @@ func TestFanoutNamesExactlyWhatIsWrong(t *testing.T) {
 				return []string{text, m.held}
 			}
 			return []string{text}
-		}, faultSwapped, "group 0 member 3 got publisher 0's #20 after its #21"},
+		}, check.Swapped, "group 0 member 3 got publisher 0's #20 after its #21"},
 		{"changes a byte", func(m *groupMember, text string) []string {
 			if at(m, 20) {
 				return []string{text, text[:len(text)-1] + "!"}
 			}
 			return []string{text}
-		}, faultAltered, "group 0 member 3 got publisher 0's #20 with another text"},
+		}, check.Altered, "group 0 member 3 got publisher 0's #20 with another text"},
 		{"delivers what nobody sent", func(m *groupMember, text string) []string {
 			if at(m, 20) {
-				never := appendStamp(nil, stamp{publisher: 0, sequence: 5000})
-				return []string{text, string(never) + text[stampBytes:]}
+				never := check.AppendStamp(nil, check.Stamp{Publisher: 0, Sequence: 5000})
+				return []string{text, string(never) + text[check.StampBytes:]}
 			}
 			return []string{text}
-		}, faultForeign, "group 0 member 3 got publisher 0's #5000, which was never sent"},
+		}, check.Foreign, "group 0 member 3 got publisher 0's #5000, which was never sent"},
 		{"cuts a member off", func(m *groupMember, text string) []string {
 			if at(m, 20) {
 				m.conn.Close()
 			}
 			return []string{text}
-		}, faultCut, "group 0 member 3 was cut off: the server ended the connection without a close frame"},
+		}, check.Cut, "group 0 member 3 was cut off: the server ended the connection without a close frame"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -199,8 +200,8 @@ func TestFanoutCountsEveryLossOfAServerThatDropsOneInAThousand(t *testing.T) {
 	s := &groupServer{spoil: func(m *groupMember, text string) []string {
 		if sent++; sent%1000 == 0 {
 			dropped++
-			given, _ := readStamp([]byte(text))
-			names = append(names, fmt.Sprintf("%s never got publisher %d's #%d", memberName(0, m.place), given.publisher, given.sequence))
+			given, _ := check.ReadStamp([]byte(text))
+			names = append(names, fmt.Sprintf("%s never got publisher %d's #%d", check.MemberName(0, m.place), given.Publisher, given.Sequence))
 			return nil
 		}
 		return []string{text}
@@ -234,9 +235,9 @@ func TestFanoutSeesThatOneMemberHadTwoPublishersInAnotherOrder(t *testing.T) {
 					m.held = text
 					return nil
 				}
-				first, _ := readStamp([]byte(m.held))
-				second, _ := readStamp([]byte(text))
-				if first.publisher == second.publisher { // to swap these would be another fault: try again
+				first, _ := check.ReadStamp([]byte(m.held))
+				second, _ := check.ReadStamp([]byte(text))
+				if first.Publisher == second.Publisher { // to swap these would be another fault: try again
 					held := m.held
 					m.held = ""
 					return []string{held, text}
@@ -248,7 +249,7 @@ func TestFanoutSeesThatOneMemberHadTwoPublishersInAnotherOrder(t *testing.T) {
 			if status != exitFaulty || len(r.Counts) != 1 || r.Counts["disordered"] != 1 {
 				t.Fatalf("got status %d and %v, want %d and one disordered\n%s%s", status, r.Counts, exitFaulty, out, errs)
 			}
-			if want := memberName(0, place) + " (1 of 8 members) saw"; !strings.HasPrefix(r.Examples["disordered"][0], want) {
+			if want := check.MemberName(0, place) + " (1 of 8 members) saw"; !strings.HasPrefix(r.Examples["disordered"][0], want) {
 				t.Errorf("got %q, want it to start with %q", r.Examples["disordered"][0], want)
 			}
 		})

@@ -6,6 +6,8 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
+	"ringcast/bench/check"
+	"ringcast/bench/client"
 	"ringcast/bench/report"
 )
 
@@ -13,15 +15,15 @@ import (
 // with a broadcast waits for it. They have a generator of their own: on that of the members they would wait for the
 // bench's own reading. Owner: that generator's thread during a phase.
 type bystanders struct {
-	idle
-	g       *generator
+	client.Idle
+	g       *client.Generator
 	next    int64 // due time of the next ping
 	turn    int   // whose it is
 	latency *hdrhistogram.Histogram
 	pings   int64
 	pongs   int64
 	overAt  int64 // when the crews were done, 0 before
-	faults  faults
+	faults  check.Faults
 }
 
 const (
@@ -29,14 +31,16 @@ const (
 	pongTime       = 2 * time.Second       // what the last pings get to be answered
 )
 
-func newBystanders(g *generator) *bystanders { return &bystanders{g: g, latency: newHistogram()} }
+func newBystanders(g *client.Generator) *bystanders {
+	return &bystanders{g: g, latency: newHistogram()}
+}
 
-func (b *bystanders) generator() *generator { return b.g }
+func (b *bystanders) generator() *client.Generator { return b.g }
 
 // step pings by the clock alone; a late pong does not delay the next ping.
-func (b *bystanders) step(start int64, over func() bool) step {
+func (b *bystanders) step(start int64, over func() bool) client.Step {
 	b.next = start
-	every := int64(bystanderEvery) / int64(len(b.g.conns))
+	every := int64(bystanderEvery) / int64(b.g.Len())
 	return func(now int64) (int64, bool) {
 		if b.overAt == 0 && over() {
 			b.overAt = now
@@ -45,25 +49,25 @@ func (b *bystanders) step(start int64, over func() bool) step {
 			return b.overAt + int64(pongTime), b.pongs == b.pings || now >= b.overAt+int64(pongTime)
 		}
 		for ; b.next <= now; b.next += every {
-			if c := &b.g.conns[b.turn]; c.state == stateReady {
+			if c := b.g.Conn(b.turn); c.Ready() {
 				b.pings++
-				b.g.send(c, opPing, binary.BigEndian.AppendUint64(nil, uint64(b.next)))
+				b.g.SendPing(c, binary.BigEndian.AppendUint64(nil, uint64(b.next)))
 			}
-			b.turn = (b.turn + 1) % len(b.g.conns)
+			b.turn = (b.turn + 1) % b.g.Len()
 		}
 		return b.next, false
 	}
 }
 
-func (b *bystanders) ponged(_ *conn, payload []byte, now int64) {
+func (b *bystanders) Ponged(_ *client.Conn, payload []byte, now int64) {
 	if len(payload) == 8 {
 		b.pongs++
 		record(b.latency, now-int64(binary.BigEndian.Uint64(payload)))
 	}
 }
 
-func (b *bystanders) cut(_ *conn, cause string, _ bool) {
-	b.faults.add(faultCut, 1, "a bystander was cut off: %s", cause)
+func (b *bystanders) Cut(_ *client.Conn, cause string, _ bool) {
+	b.faults.Add(check.Cut, 1, "a bystander was cut off: %s", cause)
 }
 
 // depart hands over what went wrong. Pings without a pong would be left out of the latency, so they are a fault.
@@ -72,9 +76,9 @@ func (b *bystanders) depart(m *measurement) {
 		return
 	}
 	if missing := b.pings - b.pongs; missing > 0 {
-		b.faults.add(faultLost, uint64(missing), "%s of %s pings of bystanders were not answered within %v", count(missing), count(b.pings), pongTime)
+		b.faults.Add(check.Lost, uint64(missing), "%s of %s pings of bystanders were not answered within %v", count(missing), count(b.pings), pongTime)
 	}
-	m.also.merge(&b.faults)
+	m.also.Merge(&b.faults)
 }
 
 // report adds what was measured to f. Of nobody it is nothing.

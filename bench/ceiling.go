@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"ringcast/bench/ceiling"
+	"ringcast/bench/client"
 	"ringcast/bench/report"
 )
 
@@ -83,10 +84,10 @@ func (f ceilingFlag) withCeiling(e *env, c *common, clients int, form, file stri
 		return err
 	}
 	runs := []*report.Run{r}
-	if t, err := parseTarget(c.URL, c.AllowRemote); err != nil || !t.loopback || !r.Fine || f.NoCeiling {
+	if t, err := parseTarget(c.URL, c.AllowRemote); err != nil || !t.Loopback() || !r.Fine || f.NoCeiling {
 		return e.end(file, runs...)
 	}
-	if err := needDescriptors(clients); err != nil {
+	if err := client.NeedDescriptors(clients); err != nil {
 		r.Notes = append(r.Notes, fmt.Sprintf("no ceiling beside it: that is one process, and %v", err))
 		return e.end(file, runs...)
 	}

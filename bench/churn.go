@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"ringcast/bench/check"
 	"ringcast/bench/report"
 )
 
@@ -36,8 +37,8 @@ func (t *turnover) check(l *load) error {
 		return fmt.Errorf("--places must be 1 to %d", placesMax)
 	case t.Stay <= 0 || t.Stay > timeMax:
 		return fmt.Errorf("--stay must be up to %v", timeMax)
-	case t.Places*l.places() > cellsMax:
-		return fmt.Errorf("the check needs a cell for each of --places and publisher of a group, %d at most", cellsMax)
+	case t.Places*l.places() > check.CellsMax:
+		return fmt.Errorf("the check needs a cell for each of --places and publisher of a group, %d at most", check.CellsMax)
 	}
 	return nil
 }
@@ -65,7 +66,7 @@ func (v *churnVerb) Run(e *env) error {
 
 // depart hands over what the lives found wrong; they are all over by now.
 func (l *lives) depart(m *measurement) error {
-	m.also.merge(&l.faults)
+	m.also.Merge(&l.faults)
 	return nil
 }
 
@@ -73,7 +74,7 @@ func (l *lives) report(r *report.Run, m *measurement) {
 	c := l.counts
 	r.Fanout.ServerMicros, r.Fanout.Allocations = 0, -1 // joins and what the lives heard are in it
 	c.PerSecond = float64(c.Connects) / max(time.Duration(l.lastBirth-l.start).Seconds(), float64(lifeTick)/1e9)
-	r.Churn, r.Causes = &c, l.g.causes
+	r.Churn, r.Causes = &c, l.g.Causes()
 	if after := l.session.memory(); after != nil && r.Memory != nil {
 		after.RSSBefore, after.HeapBefore = r.Memory.RSSAfter, r.Memory.HeapAfter
 		r.Memory = after

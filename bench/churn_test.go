@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"ringcast/bench/check"
 )
 
 // churn runs seven members and a publisher, numbers 0 to 7, and many short lives behind them.
@@ -89,7 +91,7 @@ func TestChurnCountsWhatIsWrongWithShortLives(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		spoil func(m *groupMember, text string, try func()) []string
-		kind  fault
+		kind  check.Fault
 		want  string // in the first example
 	}{
 		{"drops one", func(m *groupMember, text string, try func()) []string {
@@ -98,17 +100,17 @@ func TestChurnCountsWhatIsWrongWithShortLives(t *testing.T) {
 				return nil
 			}
 			return []string{text}
-		}, faultLost, "never got publisher 0's #"},
+		}, check.Lost, "never got publisher 0's #"},
 		{"doubles one", func(m *groupMember, text string, try func()) []string {
 			if m.heard == 3 {
 				try()
 				return []string{text, text}
 			}
 			return []string{text}
-		}, faultDoubled, "again, after its #"},
+		}, check.Doubled, "again, after its #"},
 		{"swaps two", func(m *groupMember, text string, try func()) []string {
-			given, _ := readStamp([]byte(text))
-			if m.heard == 3 && given.sequence < 80 { // of the last ones of the run none may follow, which would be another fault
+			given, _ := check.ReadStamp([]byte(text))
+			if m.heard == 3 && given.Sequence < 80 { // of the last ones of the run none may follow, which would be another fault
 				m.held = text
 				return nil
 			}
@@ -119,30 +121,30 @@ func TestChurnCountsWhatIsWrongWithShortLives(t *testing.T) {
 				return []string{text, held}
 			}
 			return []string{text}
-		}, faultSwapped, "got publisher 0's #"},
+		}, check.Swapped, "got publisher 0's #"},
 		{"steps back before the first", func(m *groupMember, text string, try func()) []string {
-			given, _ := readStamp([]byte(text))
-			if m.heard == 0 && given.sequence > 0 {
+			given, _ := check.ReadStamp([]byte(text))
+			if m.heard == 0 && given.Sequence > 0 {
 				try()
-				given.sequence--
-				return []string{text, string(appendStamp(nil, given)) + text[stampBytes:]}
+				given.Sequence--
+				return []string{text, string(check.AppendStamp(nil, given)) + text[check.StampBytes:]}
 			}
 			return []string{text}
-		}, faultSwapped, "after its #"},
+		}, check.Swapped, "after its #"},
 		{"changes a byte", func(m *groupMember, text string, try func()) []string {
 			if m.heard == 3 {
 				try()
 				return []string{text, text[:len(text)-1] + "!"}
 			}
 			return []string{text}
-		}, faultAltered, "that was not published"},
+		}, check.Altered, "that was not published"},
 		{"delivers what is not for the group", func(m *groupMember, text string, try func()) []string {
 			if m.heard == 3 {
 				try()
-				return []string{text, string(appendStamp(nil, stamp{publisher: 1})) + text[stampBytes:]}
+				return []string{text, string(check.AppendStamp(nil, check.Stamp{Publisher: 1})) + text[check.StampBytes:]}
 			}
 			return []string{text}
-		}, faultForeign, "got publisher 1's #0, which is not for it"},
+		}, check.Foreign, "got publisher 1's #0, which is not for it"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -243,7 +245,7 @@ func TestChurnCountsLivesThatFail(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		make func(s *groupServer, tried *int)
-		kind fault
+		kind check.Fault
 		want string
 	}{
 		{"refused", func(s *groupServer, tried *int) {
@@ -255,7 +257,7 @@ func TestChurnCountsLivesThatFail(t *testing.T) {
 				}
 				return false
 			}
-		}, faultFailed, "failed: handshake: answered 503"},
+		}, check.Failed, "failed: handshake: answered 503"},
 		{"a leave is refused", func(s *groupServer, tried *int) {
 			s.reject = func(cmd string) bool {
 				if cmd == "leave_group" {
@@ -263,7 +265,7 @@ func TestChurnCountsLivesThatFail(t *testing.T) {
 				}
 				return cmd == "leave_group"
 			}
-		}, faultFailed, "failed: leave: refused as busy"},
+		}, check.Failed, "failed: leave: refused as busy"},
 		{"cut off", func(s *groupServer, tried *int) {
 			s.spoil = func(m *groupMember, text string) []string {
 				if isLife(m) && m.heard == 2 {
@@ -273,7 +275,7 @@ func TestChurnCountsLivesThatFail(t *testing.T) {
 				}
 				return []string{text}
 			}
-		}, faultCut, "was cut off: the server ended the connection without a close frame"},
+		}, check.Cut, "was cut off: the server ended the connection without a close frame"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -286,7 +288,7 @@ func TestChurnCountsLivesThatFail(t *testing.T) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			n := int(runs[0].Counts[c.kind.String()])
-			exact := c.kind == faultFailed // one that is cut off may have ended by itself at that moment
+			exact := c.kind == check.Failed // one that is cut off may have ended by itself at that moment
 			if len(runs[0].Counts) != 1 || n == 0 || n > tried || exact && n != tried {
 				t.Fatalf("got faults %v, want %d %v\n%s", runs[0].Counts, tried, c.kind, out)
 			}
@@ -364,31 +366,6 @@ func TestTheSameSeedGivesTheSameLives(t *testing.T) {
 	}
 	if breaks < 400 || breaks > 600 || halves < 75 || halves > 175 || leaves < 400 || leaves > 600 {
 		t.Errorf("of 1000 lives %d break off, %d of them in their request, %d leave", breaks, halves, leaves)
-	}
-}
-
-func TestNewsClaimsOnlyWhatItKnows(t *testing.T) {
-	n := &news{}
-	for _, sequence := range []uint32{10, 11, 13, 14, 15} {
-		n.note(sequence, int64(sequence)*100, 4)
-	}
-	for _, c := range []struct {
-		at   int64
-		end  uint32
-		want uint32
-	}{
-		{1350, 16, 2}, // #14 and #15
-		{1500, 16, 0}, // due at that very time may be sent before it
-		{0, 16, 3},    // nobody heard #12
-		{0, 12, 0},    // #11 stood where #15 is now
-		{0, 17, 0},
-	} {
-		if got := n.since(c.at, c.end); got != c.want {
-			t.Errorf("since(%d, %d): got %d, want %d", c.at, c.end, got, c.want)
-		}
-	}
-	if n.next != 16 {
-		t.Errorf("got next %d, want 16", n.next)
 	}
 }
 

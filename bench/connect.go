@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"ringcast/bench/client"
 	"ringcast/bench/report"
 )
 
@@ -37,16 +38,16 @@ func (v *crowd) check() error {
 	return nil
 }
 
-func (v *crowd) seats(threads int) []seat {
-	seats := make([]seat, v.Clients)
+func (v *crowd) seats(threads int) []client.Seat {
+	seats := make([]client.Seat, v.Clients)
 	for n := range seats {
-		seats[n] = seat{n % v.Groups, n / v.Groups, n % threads}
+		seats[n] = client.Seat{Group: n % v.Groups, Member: n / v.Groups, Thread: n % threads}
 	}
 	return seats
 }
 
-func (v *crowd) roster(s *session) roster {
-	return roster{s.groupName, 1, func(first, _ int) int { return first }, 0}
+func (v *crowd) roster(s *session, proof string) client.Roster {
+	return client.Roster{Name: s.groupName, Joins: 1, Group: func(first, _ int) int { return first }, Probe: probeOf(proof)}
 }
 
 // Run is called by kong.
@@ -73,7 +74,7 @@ func (e *env) connect(c *common, v *crowd) (*report.Run, error) {
 	}
 	defer s.end()
 	seats := share.seats(v.seats(c.Threads))
-	f, err := newFleet(e.ctx, s.target, c.JoinProof, c.Threads, seats[:v.From], v.roster(s))
+	f, err := newFleet(e.ctx, s.target, c.Threads, seats[:v.From], v.roster(s, c.JoinProof))
 	if err != nil {
 		return nil, err
 	}
@@ -88,9 +89,9 @@ func (e *env) connect(c *common, v *crowd) (*report.Run, error) {
 		return nil, err
 	}
 	first := f.joined()
-	f.seat(seats[v.From:])
+	f.here.Seat(seats[v.From:])
 	memory, cpuBefore, machineBefore := s.memory(), s.cpu(), readMachine()
-	bar := e.progress("opening", int64(f.size()), f.openingTally)
+	bar := e.progress("opening", int64(f.here.Size()), f.openingTally)
 	defer bar.stop()
 	uses, err := f.open()
 	cpu, machine := s.cpu().since(cpuBefore), readMachine().since(machineBefore)
@@ -102,7 +103,7 @@ func (e *env) connect(c *common, v *crowd) (*report.Run, error) {
 	if err := f.hold(v.Hold); err != nil {
 		return nil, err
 	}
-	if _, err := f.helpers.books(nil, func([]uint32) []uint32 { return nil }); err != nil {
+	if _, err := f.team.books(nil, func([]uint32) []uint32 { return nil }); err != nil {
 		return nil, err
 	}
 	took := f.openingTime()

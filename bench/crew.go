@@ -5,12 +5,18 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"ringcast/bench/check"
+	"ringcast/bench/client"
 )
 
 // crew is the play of fanout on one generator: it publishes, and it checks what the members hear. Owner: that
 // generator's thread during a phase, the verb between phases.
 type crew struct {
-	g          *generator
+	client.Idle
+	g          *client.Generator
+	shown      *shown
+	acks       *ackBox // nil without helpers
 	plan       *load
 	threads    int
 	most       uint64 // messages that this crew may publish
@@ -18,13 +24,14 @@ type crew struct {
 	fill       []byte
 	publishers []*publisher           // of the run; only the own ones are touched
 	byConn     map[int32][]*publisher // own ones, by connection number
-	ledgers    []*ledger              // by group; nil for groups of other generators
+	ledgers    []*check.Ledger        // by group; nil for groups of other generators
 	cutMembers [][]bool               // by group and member
 	schedule   schedule               // open loop only
 	helps      bool                   // the publishers are in another process
 
 	todo    []*publisher // own publishers that may have something to send
 	spare   []*publisher // the list of the turn before, for its memory
+	buf     []byte       // what is about to be written
 	closing bool         // nothing new becomes due
 	stalled bool         // the closed loop got no delivery for quietMax
 	overrun bool         // deliveries were still coming at drainMax
@@ -33,7 +40,7 @@ type crew struct {
 	started, ended, active         int64 // ended: last delivery; active: last delivery or publish
 	latency, lateness              *hdrhistogram.Histogram
 	acksLate                       *hdrhistogram.Histogram // from a helper's word to its effect here
-	faults                         faults
+	faults                         check.Faults
 }
 
 const (
@@ -62,13 +69,13 @@ func record(h *hdrhistogram.Histogram, value int64) {
 }
 
 // publish returns the step of the measured phase: it ends when all that was published has arrived, or will not.
-func (c *crew) publish(start int64) step {
+func (c *crew) publish(start int64) client.Step {
 	end := start + int64(c.plan.Time)
 	c.started, c.active = start, start
 	c.schedule.start, c.schedule.end = start, end
 	if c.plan.Window > 0 {
 		for _, p := range c.schedule.own {
-			p.openWindow(c.plan.Window, c.ledgers[p.group].present)
+			p.openWindow(c.plan.Window, c.ledgers[p.group].Present())
 			c.mark(p)
 		}
 	}
@@ -85,7 +92,7 @@ func (c *crew) publish(start int64) step {
 			c.closing = true
 		}
 		if c.closing {
-			wake = now + int64(turnMax) // from here on only deliveries and deadlines count
+			wake = now + int64(client.TurnMax) // from here on only deliveries and deadlines count
 		}
 		todo := c.todo
 		c.todo = c.spare[:0] // send marks again what it could not finish
@@ -104,20 +111,20 @@ func (c *crew) publish(start int64) step {
 
 // show gives the progress line what it shows.
 func (c *crew) show(now int64) {
-	c.g.delivered.Store(int64(c.delivered))
+	c.shown.delivered.Store(int64(c.delivered))
 	if now >= c.nextShow {
 		c.nextShow = now + int64(showEvery)
 		if c.latency.TotalCount() > 0 {
-			c.g.p99.Store(c.latency.ValueAtQuantile(99))
+			c.shown.p99.Store(c.latency.ValueAtQuantile(99))
 		}
 	}
 }
 
 // takeAcks moves the windows by what the helpers' members have.
 func (c *crew) takeAcks(now int64) {
-	for _, a := range c.g.bell.take() {
+	for _, a := range c.acks.take() {
 		c.active = now
-		record(c.acksLate, clock()-a.saidAt)
+		record(c.acksLate, client.Clock()-a.saidAt)
 		c.closing = c.closing || a.cut // as when a member is cut off here
 		for _, ack := range a.floors {
 			p := c.publishers[ack.Stream]
@@ -168,17 +175,18 @@ func (c *crew) mark(p *publisher) {
 // send publishes what p may, all in one write. While the socket holds bytes back nothing is added: their due times
 // go on all the same.
 func (c *crew) send(p *publisher) {
-	if len(p.conn.out) > 0 {
+	if p.conn.Waiting() {
 		p.held = true
 		return
 	}
 	if p.gone || c.closing && c.plan.Window > 0 {
 		return
 	}
-	buf := c.g.scratch[:0]
-	frame := frameHeaderMax + len(p.prefix) + c.plan.Size + len(messageEnd)
-	now := clock() // after all that was done in this turn before
-	for p.sequence < p.allowed && p.sequence < sequenceMax && c.published < c.most && (len(buf) == 0 || len(buf)+frame <= outBytesMax) {
+	buf := c.buf[:0]
+	text := len(p.prefix) + c.plan.Size + len(client.SendEnd)
+	frame := client.FrameHeaderMax + text
+	now := client.Clock() // after all that was done in this turn before
+	for p.sequence < p.allowed && p.sequence < check.SequenceMax && c.published < c.most && (len(buf) == 0 || len(buf)+frame <= client.OutBytesMax) {
 		due := now
 		if c.plan.Rate > 0 {
 			due = c.schedule.due(p.number, p.sequence)
@@ -186,85 +194,83 @@ func (c *crew) send(p *publisher) {
 				record(c.lateness, now-due)
 			}
 		}
-		key := c.g.maskKey()
-		buf = appendHeader(buf, opText, frame-frameHeaderMax, key)
+		key := c.g.MaskKey()
+		buf = client.AppendTextHeader(buf, text, key)
 		at := len(buf)
 		buf = append(buf, p.prefix...)
-		buf = appendStamp(buf, stamp{uint32(p.number), p.sequence, due})
+		buf = check.AppendStamp(buf, check.Stamp{Publisher: uint32(p.number), Sequence: p.sequence, Due: due})
 		buf = append(buf, c.fill...)
-		buf = append(buf, messageEnd...)
-		mask(buf[at:], key)
+		buf = append(buf, client.SendEnd...)
+		client.Mask(buf[at:], key)
 		p.sequence++
 		c.published++
-		c.expected += uint64(c.ledgers[p.group].present)
+		c.expected += uint64(c.ledgers[p.group].Present())
 	}
-	c.g.scratch = buf
+	c.buf = buf
 	p.held = p.held && p.sequence < p.allowed
 	if len(buf) > 0 {
 		c.active = now
-		c.g.push(p.conn, buf)
+		c.g.Push(p.conn, buf)
 	}
-	if p.sequence < p.allowed && len(p.conn.out) == 0 && !p.gone && c.published < c.most {
+	if p.sequence < p.allowed && !p.conn.Waiting() && !p.gone && c.published < c.most {
 		c.mark(p)
 	}
 }
 
-const messageEnd = `"}`
-
-// heard checks one delivery and takes its latency.
-func (c *crew) heard(m *conn, text []byte, now int64) {
-	s, ok := readStamp(text)
-	if !ok || len(text) != c.plan.Size && s.publisher != probePublisher {
-		c.faults.add(faultAltered, 1, "%s got a text of %d bytes that was not published: %.60q", c.name(m), len(text), text)
+// Heard checks one delivery and takes its latency.
+func (c *crew) Heard(m *client.Conn, text []byte, now int64) {
+	s, ok := check.ReadStamp(text)
+	if !ok || len(text) != c.plan.Size && !s.IsProbe() {
+		c.faults.Add(check.Altered, 1, "%s got a text of %d bytes that was not published: %.60q", c.name(m), len(text), text)
 		return
 	}
-	if s.publisher == probePublisher {
+	if s.IsProbe() {
 		return // the last probes of the opening may still be on their way
 	}
-	if !bytes.Equal(text[stampBytes:], c.fill) {
-		c.faults.add(faultAltered, 1, "%s got publisher %d's #%d with another text: %.60q", c.name(m), s.publisher, s.sequence, text)
+	if !bytes.Equal(text[check.StampBytes:], c.fill) {
+		c.faults.Add(check.Altered, 1, "%s got publisher %d's #%d with another text: %.60q", c.name(m), s.Publisher, s.Sequence, text)
 		return
 	}
-	if int(s.publisher) >= len(c.publishers) || !c.isMember(m, s.publisher) {
-		c.faults.add(faultForeign, 1, "%s got publisher %d's #%d, which is not for it", c.name(m), s.publisher, s.sequence)
+	if int(s.Publisher) >= len(c.publishers) || !c.isMember(m, s.Publisher) {
+		c.faults.Add(check.Foreign, 1, "%s got publisher %d's #%d, which is not for it", c.name(m), s.Publisher, s.Sequence)
 		return
 	}
-	p := c.publishers[s.publisher]
-	if s.sequence >= p.sequence || c.helps && c.early(p, s.sequence, now) {
-		c.faults.add(faultForeign, 1, "%s got publisher %d's #%d, which was never sent", c.name(m), s.publisher, s.sequence)
+	p := c.publishers[s.Publisher]
+	if s.Sequence >= p.sequence || c.helps && c.early(p, s.Sequence, now) {
+		c.faults.Add(check.Foreign, 1, "%s got publisher %d's #%d, which was never sent", c.name(m), s.Publisher, s.Sequence)
 		return
 	}
 	place, _ := c.plan.placeIn(p.group, m, c.threads)
-	if c.ledgers[p.group].saw(place, p.place, s.sequence) == sightDouble {
+	if !c.ledgers[p.group].Saw(place, p.place, s.Sequence) {
 		return
 	}
 	c.delivered++
 	c.active, c.ended = now, now
-	record(c.latency, now-s.due)
-	if p.got != nil && p.acknowledge(s.sequence) {
+	record(c.latency, now-s.Due)
+	if p.got != nil && p.acknowledge(s.Sequence) {
 		c.mark(p)
 	}
 }
 
-func (c *crew) drained(m *conn) {
-	for _, p := range c.byConn[m.number] {
+func (c *crew) Drained(m *client.Conn) {
+	for _, p := range c.byConn[m.Number] {
 		c.mark(p)
 	}
 }
 
-func (c *crew) cut(m *conn, cause string, stillOpened bool) {
+func (c *crew) Cut(m *client.Conn, cause string, stillOpened bool) {
 	if stillOpened {
 		return // the opening counts it
 	}
-	c.faults.add(faultCut, 1, "%s was cut off: %s", c.name(m), cause)
-	if m.member != notMember {
+	c.faults.Add(check.Cut, 1, "%s was cut off: %s", c.name(m), cause)
+	if m.Member != client.NotMember {
 		for j := range c.plan.Joins {
-			group := c.plan.groupOf(int(m.group), j, c.threads)
+			group := c.plan.groupOf(int(m.Group), j, c.threads)
 			place, _ := c.plan.placeIn(group, m, c.threads)
 			c.cutMembers[group][place] = true
 		}
 	}
-	for _, p := range c.byConn[m.number] {
+	for _, p := range c.byConn[m.Number] {
 		p.gone = true
 	}
 	if c.plan.Window > 0 {
@@ -272,20 +278,17 @@ func (c *crew) cut(m *conn, cause string, stillOpened bool) {
 	}
 }
 
-func (c *crew) opened(*conn, int64)         {}
-func (c *crew) ponged(*conn, []byte, int64) {}
-
 // isMember says whether what a publisher sends is for m at all.
-func (c *crew) isMember(m *conn, publisher uint32) bool {
+func (c *crew) isMember(m *client.Conn, publisher uint32) bool {
 	_, yes := c.plan.placeIn(c.publishers[publisher].group, m, c.threads)
 	return yes
 }
 
-func (c *crew) name(m *conn) string {
-	if m.member == notMember {
+func (c *crew) name(m *client.Conn) string {
+	if m.Member == client.NotMember {
 		return "a publisher's connection"
 	}
-	return memberName(int(m.group), int(m.member))
+	return check.MemberName(int(m.Group), int(m.Member))
 }
 
 // finish closes the books: what has not come by now is lost. Of a publisher that was cut off nobody knows what the
@@ -299,31 +302,34 @@ func (c *crew) finish() (missedByCut uint64) {
 		if l == nil {
 			continue
 		}
-		sent := make([]uint32, l.pubs)
+		sent := make([]uint32, l.Publishers())
 		for _, p := range byGroup[group] {
 			if sent[p.place] = p.sequence; p.gone {
-				sent[p.place] = max(l.seen(p.place), p.elsewhere)
+				sent[p.place] = max(l.Seen(p.place), p.elsewhere)
 			}
 		}
-		missedByCut += l.finish(sent, c.cutMembers[group])
+		missedByCut += l.Finish(sent, c.cutMembers[group])
 	}
 	if c.stalled {
-		c.faults.note("the window stood still for %v, so the run ended early", c.plan.Patience)
+		c.faults.Note("the window stood still for %v, so the run ended early", c.plan.Patience)
 	}
 	if c.overrun {
-		c.faults.note("deliveries were still coming %v after the end; what had not come by then is counted as lost", drainMax)
+		c.faults.Note("deliveries were still coming %v after the end; what had not come by then is counted as lost", drainMax)
 	}
 	if c.published >= messagesMax && c.plan.Messages == messagesMax {
-		c.faults.note("publishing stopped early, at the %d messages a run may hold", messagesMax)
+		c.faults.Note("publishing stopped early, at the %d messages a run may hold", messagesMax)
 	}
 	return missedByCut
 }
 
 // digests are the orders of the groups with several publishers, for a comparison between processes.
-func (c *crew) digests() (all []digest) {
+func (c *crew) digests() (all []check.Digest) {
 	for _, l := range c.ledgers {
-		if l != nil && l.order != nil && l.present > 0 {
-			all = append(all, l.order.digest())
+		if l == nil {
+			continue
+		}
+		if d, ok := l.Digest(); ok {
+			all = append(all, d)
 		}
 	}
 	return all

@@ -7,8 +7,8 @@
 //	connect ─┐                       ┌─ generator 0 (thread, epoll, its conns) ─┐
 //	         ├─► fleet ── phases ───►│                                          ├─► server
 //	fanout ──┘     ▲                 └─ generator n                             ┘
-//	               │ play: heard, drained, cut
-//	             crew ► publisher, ledger ► order ► faults          victim, usage ► result
+//	               │ play: Heard, Drained, Cut
+//	             crew ► publisher, check.Ledger ► check.Faults          victim, usage ► result
 //
 // A verb hands a fleet its seats (who sits in which group), runs it through phases (open, publish, linger), and lets a
 // play hear what arrives. A generator owns its connections alone while a phase runs; between phases the verb's
@@ -22,15 +22,14 @@
 //
 // A helper is this program again. Each process checks its own members; who published what is told at the end.
 //
-// The files, by what they are about:
+// Package client has everything that speaks to the server's port, package check decides whether every delivery was right,
+// and neither knows the other: they meet in the plays. What was measured and what is made of it is package report, the
+// yardstick package ceiling, other people's servers are modules of their own in peers. The files here, by what they are
+// about:
 //
-//	verbs       main, connect, fanout, churn (lives, news), slow (sleepers), ceiling, compare (suite, peer), report
+//	verbs       main, connect, fanout, churn, slow, ceiling, compare (suite, peer), report
 //	what to do  load, share: who is where and publishes what; common flags and the server: target, session, status
-//	clients     fleet, generator, conn, opening, handshake, frame; helpers: talk, helpers, helper, bell
+//	clients     fleet; further processes: team as the first one sees them, helper from inside, talk, acks
 //	plays       crew (publisher), bystander, lives, sleepers
-//	the check   stamp, ledger, order, digest, faults
 //	figures     figures, result, victim, usage, progress; child: servers that the bench starts itself
-//
-// What was measured and what is made of it is package report, the yardstick package ceiling, other people's servers are
-// modules of their own in peers.
 package main

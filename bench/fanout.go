@@ -5,6 +5,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"ringcast/bench/check"
+	"ringcast/bench/client"
 	"ringcast/bench/report"
 )
 
@@ -40,11 +42,11 @@ func (e *env) fanout(c *common, l *load) (*report.Run, error) {
 // for one process.
 type guests interface {
 	beside
-	clients() int                         // at most at a time
-	seats(thread int) []seat              // of those who come in with the others
-	arrive(g *generator, s *session)      // before the opening
-	depart(m *measurement) error          // after the measured phase, while the members still listen
-	report(r *report.Run, m *measurement) // after that on the members
+	clients() int                           // at most at a time
+	seats(thread int) []client.Seat         // of those who come in with the others
+	arrive(g *client.Generator, s *session) // before the opening
+	depart(m *measurement) error            // after the measured phase, while the members still listen
+	report(r *report.Run, m *measurement)   // after that on the members
 }
 
 // fanoutWith runs a load while guests, if there are any, do what they do.
@@ -70,7 +72,7 @@ func (e *env) fanoutWith(verb string, c *common, l *load, with guests) (*report.
 	if with != nil {
 		seats = append(seats, with.seats(threads-1)...)
 	}
-	f, err := newFleet(e.ctx, s.target, c.JoinProof, threads, seats, l.roster(s, c.Threads))
+	f, err := newFleet(e.ctx, s.target, threads, seats, l.roster(s, c.JoinProof, c.Threads))
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +81,7 @@ func (e *env) fanoutWith(verb string, c *common, l *load, with guests) (*report.
 		return nil, err
 	}
 	if with != nil {
-		with.arrive(f.generators[threads-1], s)
+		with.arrive(f.here.Generators()[threads-1], s)
 	}
 	r := e.newRun(verb, s, l.flags())
 	r.Flags["processes"], r.Flags["threads"], r.Flags["join-proof"] = share.processes, c.Threads, c.JoinProof
@@ -90,13 +92,13 @@ func (e *env) fanoutWith(verb string, c *common, l *load, with guests) (*report.
 	r.Memory = s.grown(before, f.joined())
 	if f.failed() > 0 {
 		r.Causes = f.causes()
-		r.Verdict = fmt.Sprintf("FAULTY: %s of %s clients could not be opened and joined; nothing was published", count(f.failed()), count(f.size()))
+		r.Verdict = fmt.Sprintf("FAULTY: %s of %s clients could not be opened and joined; nothing was published", count(f.failed()), count(f.here.Size()))
 		return r, nil
 	}
 	m := &measurement{env: e, session: s, load: l, fleet: f, crews: l.crews(f, s.groupName, c.Threads)}
 	var watch *bystanders
 	if l.Bystanders > 0 {
-		watch = newBystanders(f.generators[c.Threads])
+		watch = newBystanders(f.here.Generators()[c.Threads])
 		m.beside = append(m.beside, watch)
 	}
 	if with != nil {
@@ -123,7 +125,7 @@ func (e *env) fanoutWith(verb string, c *common, l *load, with guests) (*report.
 
 // openFleet brings all clients in and shows how that goes.
 func (e *env) openFleet(f *fleet) error {
-	bar := e.progress("opening", int64(f.size()), f.openingTally)
+	bar := e.progress("opening", int64(f.here.Size()), f.openingTally)
 	defer bar.stop()
 	_, err := f.open()
 	return err
@@ -137,7 +139,7 @@ type measurement struct {
 	fleet      *fleet
 	crews      []*crew
 	beside     []beside     // who plays on generators of their own meanwhile
-	also       faults       // what those found wrong
+	also       check.Faults // what those found wrong
 	publishing atomic.Int32 // crews that are not done
 
 	uses        []report.Thread
@@ -155,9 +157,9 @@ type measurement struct {
 // beside is a play next to the crews, on a generator of its own: its step goes on until over says that the crews are
 // done.
 type beside interface {
-	generator() *generator
-	play
-	step(start int64, over func() bool) step
+	generator() *client.Generator
+	client.Play
+	step(start int64, over func() bool) client.Step
 }
 
 // run goes through the measured phase and the listening after it.
@@ -167,22 +169,22 @@ func (m *measurement) run() error {
 		return tally{done: time.Since(begun).Milliseconds(), rated: f.delivered(), errors: f.failed(), p99: f.p99()}
 	})
 	defer bar.stop()
-	start := clock() + int64(startDelay)
-	steps := map[*generator]step{}
+	start := client.Clock() + int64(startDelay)
+	steps := map[*client.Generator]client.Step{}
 	for _, c := range m.crews {
 		steps[c.g] = m.untilDrained(c.publish(start))
 	}
 	m.publishing.Store(int32(len(m.crews)))
 	m.drainEnded = make(chan struct{})
-	f.helpers.tell(told{Do: doPublish, Start: start})
+	f.team.tell(told{Do: doPublish, Start: start})
 	for _, b := range m.beside {
-		b.generator().play = b
+		b.generator().SetPlay(b)
 		steps[b.generator()] = b.step(start, m.over)
 	}
 	cpu, machine, allocated := m.session.cpu(), readMachine(), m.session.allocations()
 	var err error
-	m.uses, err = f.phase(func(g *generator) step { return steps[g] })
-	if f.helpers != nil && m.publishing.Load() == 0 {
+	m.uses, err = f.phase(func(g *client.Generator) client.Step { return steps[g] })
+	if f.team != nil && m.publishing.Load() == 0 {
 		<-m.drainEnded
 		m.uses = append(m.uses, m.helperUses...)
 	}
@@ -201,23 +203,23 @@ func (m *measurement) run() error {
 
 // over says that nobody waits for a delivery any more.
 func (m *measurement) over() bool {
-	return m.publishing.Load() == 0 && (m.fleet.helpers == nil || m.drained.Load())
+	return m.publishing.Load() == 0 && (m.fleet.team == nil || m.drained.Load())
 }
 
 // untilDrained is a crew's step that goes on, once its own deliveries are there, until those of the helpers are.
-func (m *measurement) untilDrained(publish step) step {
+func (m *measurement) untilDrained(publish client.Step) client.Step {
 	published := false
 	return func(now int64) (int64, bool) {
 		if published {
-			return now + int64(turnMax), m.over() // drainHelpers rings
+			return now + int64(client.TurnMax), m.over() // drainHelpers rings
 		}
 		wake, done := publish(now)
 		if !done {
 			return wake, false
 		}
-		if published = true; m.publishing.Add(-1) == 0 && m.fleet.helpers != nil {
+		if published = true; m.publishing.Add(-1) == 0 && m.fleet.team != nil {
 			go m.drainHelpers()
 		}
-		return now + int64(turnMax), m.fleet.helpers == nil
+		return now + int64(client.TurnMax), m.fleet.team == nil
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
+	"ringcast/bench/check"
 	"ringcast/bench/report"
 )
 
@@ -32,7 +33,7 @@ const lateShare = 0.25
 func (m *measurement) report(r *report.Run) error {
 	f := &report.Fanout{ServerUser: m.cpu.user, ServerSystem: m.cpu.system}
 	latency, lateness, acksLate := newHistogram(), newHistogram(), newHistogram()
-	var wrong faults
+	var wrong check.Faults
 	var last int64
 	for _, c := range m.crews {
 		f.MissedByCut += c.finish()
@@ -46,11 +47,11 @@ func (m *measurement) report(r *report.Run) error {
 		latency.Merge(c.latency)
 		lateness.Merge(c.lateness)
 		acksLate.Merge(c.acksLate)
-		wrong.merge(&c.faults)
+		wrong.Merge(&c.faults)
 		last = max(last, c.ended-c.started)
 	}
-	wrong.merge(&m.also)
-	digests := make([][]digest, 1, 1+len(m.books))
+	wrong.Merge(&m.also)
+	digests := make([][]check.Digest, 1, 1+len(m.books))
 	for _, c := range m.crews {
 		digests[0] = append(digests[0], c.digests()...)
 	}
@@ -63,7 +64,7 @@ func (m *measurement) report(r *report.Run) error {
 			return err
 		}
 	}
-	compareOrders(digests, &wrong)
+	check.CompareOrders(digests, &wrong)
 	took := time.Duration(max(last, 1))
 	f.Seconds = took.Seconds()
 	f.PublishedPer, f.DeliveredPer = float64(f.Published)/f.Seconds, float64(f.Delivered)/f.Seconds
@@ -90,7 +91,7 @@ func (m *measurement) report(r *report.Run) error {
 	}
 	noteFaults(r, &wrong)
 	switch {
-	case !wrong.fine():
+	case !wrong.Fine():
 		r.Verdict = "FAULTY"
 		if f.MissedByCut > 0 {
 			r.Verdict += fmt.Sprintf(" (members that were cut off missed %s messages)", count(f.MissedByCut))
@@ -102,6 +103,6 @@ func (m *measurement) report(r *report.Run) error {
 	default:
 		r.Verdict = verdictFine + ": every member got every message once, in one order"
 	}
-	r.Fine = wrong.fine() && f.Delivered > 0 && f.Unsent == 0
+	r.Fine = wrong.Fine() && f.Delivered > 0 && f.Unsent == 0
 	return nil
 }

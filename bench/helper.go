@@ -11,6 +11,8 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
+	"ringcast/bench/check"
+	"ringcast/bench/client"
 	"ringcast/bench/report"
 )
 
@@ -18,12 +20,12 @@ import (
 // that one what they heard. See talk for what they say to each other.
 type helperVerb struct{}
 
-// helping is a helper at work. Owner: the verb's goroutine; while it listens, its threads read the atomics.
-type helping struct {
+// helper is a further process at work, seen from inside; how the one that started it sees it is team. Owner: the verb's goroutine; while it listens, its threads read the atomics.
+type helper struct {
 	errand  *errand
 	fleet   *fleet
-	crews   []*crew // none without a load
-	later   []seat  // of a crowd: who is brought in when the others are there
+	crews   []*crew       // none without a load
+	later   []client.Seat // of a crowd: who is brought in when the others are there
 	speaker *speaker
 	lines   <-chan told
 	ctx     context.Context
@@ -56,7 +58,7 @@ func (v *helperVerb) Run(e *env) error {
 			}
 		}
 	}()
-	h := &helping{speaker: newSpeaker(e.stdout), lines: lines, ctx: ctx}
+	h := &helper{speaker: newSpeaker(e.stdout), lines: lines, ctx: ctx}
 	first, err := h.next(doErrand)
 	if err != nil {
 		return err
@@ -68,7 +70,7 @@ func (v *helperVerb) Run(e *env) error {
 	return h.run()
 }
 
-func (h *helping) next(do string) (told, error) {
+func (h *helper) next(do string) (told, error) {
 	select {
 	case t := <-h.lines:
 		if t.Do != do {
@@ -80,7 +82,7 @@ func (h *helping) next(do string) (told, error) {
 	}
 }
 
-func (h *helping) run() error {
+func (h *helper) run() error {
 	if err := h.sit(); err != nil {
 		return err
 	}
@@ -93,7 +95,7 @@ func (h *helping) run() error {
 	}
 	if h.errand.Crowd != nil {
 		h.opened(uses)
-		h.fleet.seat(h.later)
+		h.fleet.here.Seat(h.later)
 		if uses, err = h.open(); err != nil {
 			return err
 		}
@@ -125,50 +127,47 @@ func (h *helping) run() error {
 }
 
 // sit makes a fleet of this process's share.
-func (h *helping) sit() error {
+func (h *helper) sit() error {
 	a := h.errand
-	t, err := a.target()
-	if err != nil {
-		return err
-	}
-	setEpoch(a.Epoch)
+	client.SetEpoch(a.Epoch)
 	share := a.crowding().share(a.Processes, a.Process)
-	if err := needDescriptors(share.descriptors()); err != nil {
+	if err := client.NeedDescriptors(share.descriptors()); err != nil {
 		return err
 	}
-	s := &session{run: a.Run, target: t}
-	var seats []seat
-	var r roster
+	s := &session{run: a.Run, target: a.Target}
+	var seats []client.Seat
+	var r client.Roster
 	if a.Load != nil {
-		seats, r = share.seats(a.Load.seats(a.Threads)), a.Load.roster(s, a.Threads)
+		seats, r = share.seats(a.Load.seats(a.Threads)), a.Load.roster(s, a.Proof, a.Threads)
 	} else {
-		seats, r = share.seats(a.Crowd.seats(a.Threads)), a.Crowd.roster(s)
+		seats, r = share.seats(a.Crowd.seats(a.Threads)), a.Crowd.roster(s, a.Proof)
 		seats, h.later = seats[:a.Crowd.From], seats[a.Crowd.From:]
 	}
-	h.fleet, err = newFleet(h.ctx, t, a.Proof, a.Threads, seats, r)
+	fleet, err := newFleet(h.ctx, a.Target, a.Threads, seats, r)
 	if err != nil {
 		return err
 	}
+	h.fleet = fleet
 	return h.fleet.join(share)
 }
 
 // open waits until it is told to, and brings in who has a seat.
-func (h *helping) open() ([]report.Thread, error) {
+func (h *helper) open() ([]report.Thread, error) {
 	if _, err := h.next(doOpen); err != nil {
 		return nil, err
 	}
 	return h.fleet.open()
 }
 
-func (h *helping) opened(uses []report.Thread) {
+func (h *helper) opened(uses []report.Thread) {
 	h.speaker.say(func() any {
-		first, last := h.fleet.openingSpan()
+		first, last := h.fleet.here.OpeningSpan()
 		return said{Do: doOpened, Tally: h.tally(), Opening: &helperOpening{first, last, h.fleet.causes()}, Threads: uses}
 	})
 }
 
 // tell says how far this process is, until it ends.
-func (h *helping) tell() {
+func (h *helper) tell() {
 	ticker := time.NewTicker(tallyEvery)
 	defer ticker.Stop()
 	for {
@@ -181,16 +180,16 @@ func (h *helping) tell() {
 	}
 }
 
-func (h *helping) tally() *helperTally {
+func (h *helper) tally() *helperTally {
 	f := h.fleet
 	return &helperTally{f.joined(), f.failed(), f.delivered(), f.p99()}
 }
 
 // listen hears what comes for the members, and what the bench says of publishing, until that one wants to settle.
-func (h *helping) listen() (told, error) {
+func (h *helper) listen() (told, error) {
 	h.uses = make([]report.Thread, len(h.crews))
 	h.waiting.Store(int32(len(h.crews)))
-	steps := map[*generator]step{}
+	steps := map[*client.Generator]client.Step{}
 	for i, c := range h.crews {
 		steps[c.g] = h.follow(i, c)
 	}
@@ -208,7 +207,7 @@ func (h *helping) listen() (told, error) {
 					settle <- t
 					h.enough.Store(true)
 				}
-				h.fleet.ring()
+				h.fleet.here.Ring()
 				if h.enough.Load() {
 					return
 				}
@@ -217,11 +216,11 @@ func (h *helping) listen() (told, error) {
 			}
 		}
 	}()
-	_, err := h.fleet.phase(func(g *generator) step {
+	_, err := h.fleet.phase(func(g *client.Generator) client.Step {
 		if s := steps[g]; s != nil {
 			return s
 		}
-		return func(now int64) (int64, bool) { return now + int64(turnMax), h.enough.Load() }
+		return func(now int64) (int64, bool) { return now + int64(client.TurnMax), h.enough.Load() }
 	})
 	if err != nil {
 		return told{}, err
@@ -234,11 +233,11 @@ func (h *helping) listen() (told, error) {
 }
 
 // follow returns the step of a crew that publishes nothing.
-func (h *helping) follow(at int, c *crew) step {
+func (h *helper) follow(at int, c *crew) client.Step {
 	var before report.Thread
 	var cutSaid, expecting, over bool
 	return func(now int64) (int64, bool) {
-		wake, start := now+int64(turnMax), h.start.Load() // what is new rings the bell
+		wake, start := now+int64(client.TurnMax), h.start.Load() // what is new rings the bell
 		if h.enough.Load() || start == 0 {
 			return wake, h.enough.Load()
 		}
@@ -249,7 +248,7 @@ func (h *helping) follow(at int, c *crew) step {
 		c.show(now)
 		if cut := c.closing && !expecting && !cutSaid; cut || len(c.todo) > 0 {
 			cutSaid = cutSaid || cut
-			h.speaker.say(func() any { return said{Do: doAcks, At: at, SaidAt: clock(), Floors: c.moved(), Cut: cut} })
+			h.speaker.say(func() any { return said{Do: doAcks, At: at, SaidAt: client.Clock(), Floors: c.moved(), Cut: cut} })
 		}
 		if sent := h.sent.Load(); sent != nil && !expecting {
 			expecting = true
@@ -271,9 +270,9 @@ func (h *helping) follow(at int, c *crew) step {
 func (c *crew) help() {
 	c.helps = true
 	for _, p := range c.schedule.own {
-		p.sequence = sequenceMax
+		p.sequence = check.SequenceMax
 		if c.plan.Window > 0 {
-			p.openWindow(c.plan.Window, c.ledgers[p.group].present)
+			p.openWindow(c.plan.Window, c.ledgers[p.group].Present())
 		}
 	}
 }
@@ -291,7 +290,7 @@ func (c *crew) early(p *publisher, sequence uint32, now int64) bool {
 func (c *crew) expect(sent []uint32, now int64) {
 	c.closing, c.active = true, now
 	for _, p := range c.schedule.own {
-		c.expected += uint64(sent[p.number]) * uint64(c.ledgers[p.group].present)
+		c.expected += uint64(sent[p.number]) * uint64(c.ledgers[p.group].Present())
 	}
 }
 
@@ -307,12 +306,12 @@ func (c *crew) moved() []ack {
 }
 
 // seen is how much of each stream a member here got.
-func (h *helping) seen(streams []int) []uint32 {
+func (h *helper) seen(streams []int) []uint32 {
 	all := make([]uint32, len(streams))
 	for i, stream := range streams {
 		for _, c := range h.crews {
 			if p := c.publishers[stream]; c.ledgers[p.group] != nil {
-				all[i] = c.ledgers[p.group].seen(p.place)
+				all[i] = c.ledgers[p.group].Seen(p.place)
 			}
 		}
 	}
@@ -320,10 +319,10 @@ func (h *helping) seen(streams []int) []uint32 {
 }
 
 // close closes the crews' books, with how many messages of each stream count.
-func (h *helping) close(sent []uint32) *books {
+func (h *helper) close(sent []uint32) *books {
 	b := &books{Pings: h.fleet.pings(), Causes: h.fleet.causes()}
 	latency := newHistogram()
-	var wrong faults
+	var wrong check.Faults
 	for _, c := range h.crews {
 		for _, p := range c.schedule.own {
 			p.sequence = sent[p.number]
@@ -333,21 +332,21 @@ func (h *helping) close(sent []uint32) *books {
 		b.Ended = max(b.Ended, c.ended)
 		b.Digests = append(b.Digests, c.digests()...)
 		latency.Merge(c.latency)
-		wrong.merge(&c.faults)
+		wrong.Merge(&c.faults)
 	}
 	b.Latency = encodeHistogram(latency)
-	b.Counts, b.Examples, b.Notes = wrong.counts[:], wrong.examples[:], wrong.notes
+	b.Counts, b.Examples, b.Notes = wrong.Counts[:], wrong.Examples[:], wrong.Notes
 	return b
 }
 
 // read adds b to what other books say.
-func (b *books) read(latency *hdrhistogram.Histogram, wrong *faults) error {
+func (b *books) read(latency *hdrhistogram.Histogram, wrong *check.Faults) error {
 	more, err := hdrhistogram.Decode([]byte(b.Latency))
-	if err != nil || len(b.Counts) != int(faultKinds) || len(b.Examples) != int(faultKinds) {
+	if err != nil || len(b.Counts) != int(check.Kinds) || len(b.Examples) != int(check.Kinds) {
 		return fmt.Errorf("a helper's books cannot be read: %w", err)
 	}
 	latency.Merge(more)
-	theirs := faults{counts: [faultKinds]uint64(b.Counts), examples: [faultKinds][]string(b.Examples), notes: b.Notes}
-	wrong.merge(&theirs)
+	theirs := check.Faults{Counts: [check.Kinds]uint64(b.Counts), Examples: [check.Kinds][]string(b.Examples), Notes: b.Notes}
+	wrong.Merge(&theirs)
 	return nil
 }

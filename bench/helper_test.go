@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"ringcast/bench/check"
 )
 
 func TestHelpersMakeNoDifferenceToACorrectServer(t *testing.T) {
@@ -103,18 +105,18 @@ func TestWhatIsWrongWithAHelpersMemberIsNamedExactly(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name  string
-		kind  fault
+		kind  check.Fault
 		spoil func(m *groupMember, text string) []string
 		want  string
 	}{
-		{"drops one", faultLost, func(*groupMember, string) []string { return nil }, "group 0 member 5 never got publisher 0's #20"},
-		{"doubles one", faultDoubled, func(_ *groupMember, text string) []string { return []string{text, text} },
+		{"drops one", check.Lost, func(*groupMember, string) []string { return nil }, "group 0 member 5 never got publisher 0's #20"},
+		{"doubles one", check.Doubled, func(_ *groupMember, text string) []string { return []string{text, text} },
 			"group 0 member 5 got publisher 0's #20 again, after its #20"},
-		{"delivers what is not due", faultForeign, func(_ *groupMember, text string) []string {
-			never := appendStamp(nil, stamp{publisher: 0, sequence: 5000})
-			return []string{text, string(never) + text[stampBytes:]}
+		{"delivers what is not due", check.Foreign, func(_ *groupMember, text string) []string {
+			never := check.AppendStamp(nil, check.Stamp{Publisher: 0, Sequence: 5000})
+			return []string{text, string(never) + text[check.StampBytes:]}
 		}, "group 0 member 5 got publisher 0's #5000, which was never sent"},
-		{"cuts a member off", faultCut, func(m *groupMember, text string) []string {
+		{"cuts a member off", check.Cut, func(m *groupMember, text string) []string {
 			m.conn.Close()
 			return []string{text}
 		}, "group 0 member 5 was cut off: the server ended the connection without a close frame"},
@@ -144,12 +146,12 @@ func TestWhatIsWrongWithAHelpersMemberIsNamedExactly(t *testing.T) {
 func TestAHelperLearnsAtTheEndWhatWasNeverSent(t *testing.T) {
 	t.Parallel()
 	s := &groupServer{spoil: func(m *groupMember, text string) []string {
-		given, _ := readStamp([]byte(text))
-		if m.place != 5 || given.sequence != 9 {
+		given, _ := check.ReadStamp([]byte(text))
+		if m.place != 5 || given.Sequence != 9 {
 			return []string{text}
 		}
-		beyond := appendStamp(nil, stamp{publisher: 0, sequence: 10, due: given.due})
-		return []string{text, string(beyond) + text[stampBytes:]}
+		beyond := check.AppendStamp(nil, check.Stamp{Publisher: 0, Sequence: 10, Due: given.Due})
+		return []string{text, string(beyond) + text[check.StampBytes:]}
 	}}
 	// The tenth is the last. The window would allow the next, so the helper takes it for one.
 	status, out, errs, r := bench(t, "fanout", "--url", s.serve(t), "--members", "12", "--processes", "3", "--window", "2", "--messages", "10")
@@ -179,7 +181,7 @@ func TestWhatAnyMemberSawOfAPublisherThatIsGoneCountsInAllProcesses(t *testing.T
 		if m.place == 0 {
 			publisher = m
 		}
-		if given, _ := readStamp([]byte(text)); given.sequence < 20 {
+		if given, _ := check.ReadStamp([]byte(text)); given.Sequence < 20 {
 			return []string{text}
 		}
 		if m.place == 11 {
@@ -209,9 +211,9 @@ func TestAWholeProcessOutOfOrderIsSeen(t *testing.T) {
 			return nil
 		}
 		m.held = ""
-		first, _ := readStamp([]byte(held))
-		second, _ := readStamp([]byte(text))
-		if first.publisher == second.publisher { // to swap these would be another fault: all try the next two
+		first, _ := check.ReadStamp([]byte(held))
+		second, _ := check.ReadStamp([]byte(text))
+		if first.Publisher == second.Publisher { // to swap these would be another fault: all try the next two
 			return []string{held, text}
 		}
 		done[m.place] = true
@@ -372,35 +374,6 @@ func TestEveryClientIsInOneProcessAndNoneHasTooMany(t *testing.T) {
 			if sum != d.clients || split > processes-1 {
 				t.Errorf("%+v over %d processes: %d clients, groups are cut %d times", d, processes, sum, split)
 			}
-		}
-	}
-}
-
-func TestOrdersOfTwoProcessesAreCompared(t *testing.T) {
-	t.Parallel()
-	digestOf := func(odd bool, ids ...uint64) digest {
-		o := newOrder(7, 2, &faults{})
-		for _, id := range ids {
-			o.log = append(o.log, entry{id: id})
-		}
-		d := o.digest()
-		d.Odd = odd
-		return d
-	}
-	for name, c := range map[string]struct {
-		a, b        digest
-		wrong, note bool
-	}{
-		"the same":              {digestOf(false, 1, 2, 3), digestOf(false, 1, 2, 3), false, false},
-		"another order":         {digestOf(false, 1, 2, 3), digestOf(false, 1, 3, 2), true, false},
-		"another set":           {digestOf(false, 1, 2, 3), digestOf(false, 1, 2), false, true},
-		"disagreement in one":   {digestOf(true, 1, 2, 3), digestOf(false, 1, 3, 2), false, true},
-		"nothing was published": {digestOf(false), digestOf(false), false, false},
-	} {
-		var f faults
-		compareOrders([][]digest{{c.a}, {c.b}}, &f)
-		if wrong := f.counts[faultDisordered] > 0; wrong != c.wrong || len(f.notes) > 0 != c.note {
-			t.Errorf("%s: got %v %q", name, f.counts, f.notes)
 		}
 	}
 }

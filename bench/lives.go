@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"ringcast/bench/check"
+	"ringcast/bench/client"
 	"ringcast/bench/report"
 )
 
@@ -20,8 +22,8 @@ import (
 // must have heard, else nobody knows of it), and goes on to the last one that another life of the group had heard when
 // the stay was over; after the answer to a leave there is silence. Owner: its generator's thread during a phase.
 type lives struct {
-	idle
-	g       *generator
+	client.Idle
+	g       *client.Generator
 	session *session
 	load    *load
 	plan    *turnover
@@ -29,12 +31,12 @@ type lives struct {
 	fill    []byte
 	random  *rand.Rand
 
-	all    []life // by place, which is the index in the generator's conns
+	all    []life // by place in the generator
 	free   []int
 	due    uint64 // lives that were due so far
-	ledger *ledger
-	news   []news // by stream
-	faults faults
+	ledger *check.Ledger
+	news   []check.News // by stream
+	faults check.Faults
 	counts report.Churn
 
 	start, lastBirth, nextTick int64
@@ -98,11 +100,10 @@ const (
 )
 
 func newLives(l *load, t *turnover, proof string) *lives {
-	v := &lives{load: l, plan: t, proof: proof, fill: filling(l.Size), random: rand.New(rand.NewPCG(t.Seed, 0)),
-		all: make([]life, t.Places), news: make([]news, l.streams())}
-	v.ledger = newLedger(0, t.Places, l.places(), &v.faults)
-	v.ledger.order = nil // the row of each publisher is all that a passing client can vouch for
-	v.ledger.called = func(place int) string { return v.name(&v.all[place]) }
+	v := &lives{load: l, plan: t, proof: proof, fill: check.Filling(l.Size), random: rand.New(rand.NewPCG(t.Seed, 0)),
+		all: make([]life, t.Places), news: check.NewNews(l.streams())}
+	// The row of each publisher is all that a passing client can vouch for.
+	v.ledger = check.NewRows(t.Places, l.places(), func(place int) string { return v.name(&v.all[place]) }, &v.faults)
 	for i := range v.all {
 		v.all[i].rows = make([]row, l.places())
 		v.free = append(v.free, i)
@@ -113,15 +114,15 @@ func newLives(l *load, t *turnover, proof string) *lives {
 // places is the number of publishers that the largest group has.
 func (l *load) places() int { return evenShare(l.streams(), l.Groups, 0) }
 
-func (l *lives) clients() int          { return l.plan.Places }
-func (l *lives) seats(int) []seat      { return nil }
-func (l *lives) generator() *generator { return l.g }
+func (l *lives) clients() int                 { return l.plan.Places }
+func (l *lives) seats(int) []client.Seat      { return nil }
+func (l *lives) generator() *client.Generator { return l.g }
 
-func (l *lives) arrive(g *generator, s *session) { l.g, l.session = g, s }
+func (l *lives) arrive(g *client.Generator, s *session) { l.g, l.session = g, s }
 
 // step bears lives by the clock alone and leads each through its stages.
-func (l *lives) step(start int64, over func() bool) step {
-	l.g.conns = make([]conn, l.plan.Places)
+func (l *lives) step(start int64, over func() bool) client.Step {
+	l.g.Reserve(l.plan.Places)
 	l.start, l.lastBirth, l.nextTick = start, start, start
 	return func(now int64) (int64, bool) {
 		last, next := over(), now+int64(lifeTick)
@@ -150,9 +151,9 @@ func (l *lives) bear(now int64) int64 {
 		case len(l.free) == 0:
 			l.counts.Behind++
 			continue
-		case born == beginMax:
+		case born == client.BeginMax:
 			return now // after what the others heard meanwhile
-		case l.g.opening.pending >= pendingMax:
+		case !l.g.CanBegin():
 			return now + int64(lifeTick)
 		}
 		born++
@@ -161,15 +162,13 @@ func (l *lives) bear(now int64) int64 {
 		v := &l.all[place]
 		clear(v.rows)
 		*v = life{fate: drawFate(l.random, l.plan.Stay), number: l.due, group: int(l.due % uint64(l.load.Groups)), stage: stageArriving,
-			until: now + int64(clientTimeout), rows: v.rows}
+			until: now + int64(client.Timeout), rows: v.rows}
 		if v.half {
 			v.until = now + int64(v.stay)
 		}
-		c := &l.g.conns[place]
-		*c = conn{fd: -1, number: int32(l.load.clients()) + int32(l.due), at: int32(place), group: int32(v.group), member: notMember, half: v.half}
 		l.lastBirth = now
 		l.counts.Connects++
-		l.g.begin(c, now)
+		l.g.Begin(place, l.load.clients()+int(l.due), v.group, v.half, now)
 	}
 }
 
@@ -181,20 +180,20 @@ func drawFate(r *rand.Rand, stayMax time.Duration) fate {
 	return f
 }
 
-// opened is called when the handshake is through.
-func (l *lives) opened(c *conn, now int64) {
-	v := &l.all[c.at]
-	v.stage, v.until = stageJoining, now+int64(clientTimeout)
+// Opened is called when the handshake is through.
+func (l *lives) Opened(c *client.Conn, now int64) {
+	v := &l.all[c.At]
+	v.stage, v.until = stageJoining, now+int64(client.Timeout)
 	if l.proof == proofProbe { // a probe would go to all members: here the first message is the proof
 		v.stage, v.until = stageStaying, now+int64(v.stay)
 	}
-	l.g.send(c, opText, joinCommand(l.session.groupName(v.group), int(c.number), l.proof == proofReply))
+	l.g.SendText(c, client.JoinCommand(l.session.groupName(v.group), int(c.Number), l.proof == proofReply))
 }
 
 // look takes a life on whose stage is over.
 func (l *lives) look(place int, now int64) {
-	v, c := &l.all[place], &l.g.conns[place]
-	if c.state == stateDead { // nobody cut it, so it is the end that it asked for
+	v, c := &l.all[place], l.g.Conn(place)
+	if c.Dead() { // nobody cut it, so it is the end that it asked for
 		l.counts.Closes++
 		l.bury(place)
 		return
@@ -210,13 +209,13 @@ func (l *lives) look(place int, now int64) {
 		}
 		l.giveUp(c, "connect or handshake: no answer in time")
 	case stageJoining:
-		l.giveUp(c, "join: no reply in time (a server that answers no ids needs --join-proof probe)")
+		l.giveUp(c, client.NoReply)
 	case stageStaying:
 		v.stage, v.heardAt, v.endedAt = stageOwed, now, now
 		l.expect(v, place)
 		fallthrough
 	case stageOwed:
-		if v.missing > 0 && now-v.heardAt <= int64(quietMax) && now-v.endedAt <= int64(clientTimeout) {
+		if v.missing > 0 && now-v.heardAt <= int64(quietMax) && now-v.endedAt <= int64(client.Timeout) {
 			return
 		}
 		l.miss(v, place)
@@ -224,8 +223,8 @@ func (l *lives) look(place int, now int64) {
 			l.part(place, now)
 			return
 		}
-		v.stage, v.until = stageLeaving, now+int64(clientTimeout)
-		l.g.send(c, opText, l.leaveCommand(v, c))
+		v.stage, v.until = stageLeaving, now+int64(client.Timeout)
+		l.g.SendText(c, client.LeaveCommand(l.session.groupName(v.group), leaveID+int(c.Number), l.proof == proofReply))
 		if l.proof == proofProbe && v.stage == stageLeaving {
 			l.counts.Leaves++
 			l.part(place, now)
@@ -242,30 +241,19 @@ func (l *lives) look(place int, now int64) {
 // leaveID is far from any client's number: the answer to a join must not pass for that to a leave.
 const leaveID = 1 << 40
 
-func (l *lives) leaveCommand(v *life, c *conn) []byte {
-	name := l.session.groupName(v.group)
-	if l.proof == proofProbe {
-		return fmt.Appendf(nil, `{"cmd":"leave_group","group_id":"%s"}`, name)
-	}
-	return fmt.Appendf(nil, `{"cmd":"leave_group","group_id":"%s","id":%d}`, name, leaveID+int(c.number))
-}
-
 // part ends a life in the way that it drew.
 func (l *lives) part(place int, now int64) {
-	v, c := &l.all[place], &l.g.conns[place]
+	v, c := &l.all[place], l.g.Conn(place)
 	if v.breaks {
 		l.breakOff(place)
 		return
 	}
-	v.stage, v.until = stageClosing, now+int64(clientTimeout)
-	l.g.send(c, opClose, []byte{0x03, 0xE8}) // 1000, RFC 6455, 7.4.1
-	if c.state != stateDead {
-		c.state = stateClosing
-	}
+	v.stage, v.until = stageClosing, now+int64(client.Timeout)
+	l.g.Goodbye(c)
 }
 
 func (l *lives) breakOff(place int) {
-	l.g.end(&l.g.conns[place], true)
+	l.g.Reset(l.g.Conn(place))
 	l.counts.Aborts++
 	l.bury(place)
 }
@@ -274,10 +262,10 @@ func (l *lives) breakOff(place int) {
 func (l *lives) bury(place int) {
 	v := &l.all[place]
 	for pub := range v.rows {
-		l.ledger.settle(place, pub)
+		l.ledger.Settle(place, pub)
 		if k := &v.rows[pub]; k.heard && v.joinedAt > 0 {
-			if n := l.of(v, pub).since(v.joinedAt, k.first); n > 0 {
-				l.ledger.lost(place, pub, span{k.first - n, k.first})
+			if n := l.of(v, pub).Since(v.joinedAt, k.first); n > 0 {
+				l.ledger.Lost(place, pub, k.first-n, k.first)
 			}
 		}
 	}
@@ -286,19 +274,19 @@ func (l *lives) bury(place int) {
 }
 
 // of is the news of the publisher that has the place pub in a life's group.
-func (l *lives) of(v *life, pub int) *news {
+func (l *lives) of(v *life, pub int) *check.News {
 	if stream := pub*l.load.Groups + v.group; stream < len(l.news) {
 		return &l.news[stream]
 	}
-	return &news{} // this group has fewer publishers than others
+	return &check.News{} // this group has fewer publishers than others
 }
 
 // expect notes what others of its group have heard and a life has not. It is owed that: it stays until it has it.
 func (l *lives) expect(v *life, place int) {
 	for pub := range v.rows {
 		k, n := &v.rows[pub], l.of(v, pub)
-		if k.heard && l.ledger.next[place*l.ledger.pubs+pub] < n.next || !k.heard && v.joinedAt > 0 && n.since(v.joinedAt, n.next) > 0 {
-			k.owed = n.next
+		if k.heard && l.ledger.Next(place, pub) < n.Next() || !k.heard && v.joinedAt > 0 && n.Since(v.joinedAt, n.Next()) > 0 {
+			k.owed = n.Next()
 			v.missing++
 		}
 	}
@@ -308,13 +296,13 @@ func (l *lives) expect(v *life, place int) {
 func (l *lives) miss(v *life, place int) {
 	for pub := range v.rows {
 		k := &v.rows[pub]
-		switch next := l.ledger.next[place*l.ledger.pubs+pub]; {
+		switch next := l.ledger.Next(place, pub); {
 		case k.owed == 0:
 		case k.heard:
-			l.ledger.lost(place, pub, span{next, k.owed})
+			l.ledger.Lost(place, pub, next, k.owed)
 		default:
-			if n := l.of(v, pub).since(v.joinedAt, k.owed); n > 0 {
-				l.ledger.lost(place, pub, span{k.owed - n, k.owed})
+			if n := l.of(v, pub).Since(v.joinedAt, k.owed); n > 0 {
+				l.ledger.Lost(place, pub, k.owed-n, k.owed)
 			}
 		}
 		k.owed = 0
@@ -322,24 +310,24 @@ func (l *lives) miss(v *life, place int) {
 	v.missing = 0
 }
 
-// heard checks one message, or takes the reply that a life waits for.
-func (l *lives) heard(c *conn, text []byte, now int64) {
-	v := &l.all[c.at]
-	s, ok := readStamp(text)
+// Heard checks one message, or takes the reply that a life waits for.
+func (l *lives) Heard(c *client.Conn, text []byte, now int64) {
+	v := &l.all[c.At]
+	s, ok := check.ReadStamp(text)
 	switch {
 	case !ok && len(text) > 0 && text[0] == '{' && (v.stage == stageJoining || v.stage == stageLeaving):
 		l.replied(v, c, text, now)
 		return
-	case ok && s.publisher == probePublisher:
+	case ok && s.IsProbe():
 		return
-	case !ok || len(text) != l.load.Size || !bytes.Equal(text[stampBytes:], l.fill):
-		l.faults.add(faultAltered, 1, "%s got a text of %d bytes that was not published: %.60q", l.name(v), len(text), text)
+	case !ok || len(text) != l.load.Size || !bytes.Equal(text[check.StampBytes:], l.fill):
+		l.faults.Add(check.Altered, 1, "%s got a text of %d bytes that was not published: %.60q", l.name(v), len(text), text)
 		return
-	case int(s.publisher) >= len(l.news) || int(s.publisher)%l.load.Groups != v.group || s.due > now:
-		l.faults.add(faultForeign, 1, "%s got publisher %d's #%d, which is not for it", l.name(v), s.publisher, s.sequence)
+	case int(s.Publisher) >= len(l.news) || int(s.Publisher)%l.load.Groups != v.group || s.Due > now:
+		l.faults.Add(check.Foreign, 1, "%s got publisher %d's #%d, which is not for it", l.name(v), s.Publisher, s.Sequence)
 		return
 	case v.left:
-		l.faults.add(faultForeign, 1, "%s got publisher %d's #%d after its leave was answered", l.name(v), s.publisher, s.sequence)
+		l.faults.Add(check.Foreign, 1, "%s got publisher %d's #%d after its leave was answered", l.name(v), s.Publisher, s.Sequence)
 		return
 	}
 	if l.listen(v, c, s) {
@@ -349,42 +337,38 @@ func (l *lives) heard(c *conn, text []byte, now int64) {
 		v.joinedAt = now
 		l.counts.Joins++
 	}
-	l.news[s.publisher].note(s.sequence, s.due, ringItems(len(l.news)))
+	l.news[s.Publisher].Note(s.Sequence, s.Due)
 }
 
 // listen puts a message into its row; it returns false for one that was there already.
-func (l *lives) listen(v *life, c *conn, s stamp) bool {
-	place, pub := int(c.at), int(s.publisher)/l.load.Groups
+func (l *lives) listen(v *life, c *client.Conn, s check.Stamp) bool {
+	place, pub := int(c.At), int(s.Publisher)/l.load.Groups
 	k := &v.rows[pub]
-	at := place*l.ledger.pubs + pub
 	switch {
 	case !k.heard:
-		k.heard, k.first = true, s.sequence
-		l.ledger.begin(place, pub, s.sequence)
-	case s.sequence < k.first: // from before the row began: the ledger would take it for a repeat
-		l.faults.add(faultSwapped, 1, "%s got publisher %d's #%d after its #%d", l.name(v), pub, s.sequence, l.ledger.next[at]-1)
-		if s.sequence+1 < k.first {
-			l.ledger.passOver(at, place, pub, span{s.sequence + 1, k.first})
-		}
-		k.first = s.sequence
+		k.heard, k.first = true, s.Sequence
+		l.ledger.Begin(place, pub, s.Sequence)
+	case s.Sequence < k.first: // from before the row began: the ledger would take it for a repeat
+		l.ledger.SawBefore(place, pub, s.Sequence, k.first)
+		k.first = s.Sequence
 		return true
 	}
-	if l.ledger.saw(place, pub, s.sequence) == sightDouble {
+	if !l.ledger.Saw(place, pub, s.Sequence) {
 		return false
 	}
-	if k.owed > 0 && l.ledger.next[at] >= k.owed {
+	if k.owed > 0 && l.ledger.Next(place, pub) >= k.owed {
 		k.owed = 0
 		v.missing--
 	}
 	return true
 }
 
-func (l *lives) replied(v *life, c *conn, text []byte, now int64) {
-	what, id := "join", int(c.number)
+func (l *lives) replied(v *life, c *client.Conn, text []byte, now int64) {
+	what, id := "join", int(c.Number)
 	if v.stage == stageLeaving {
 		what, id = "leave", id+leaveID
 	}
-	if err := checkReply(what, text, id); err != nil {
+	if err := client.CheckReply(what, text, id); err != nil {
 		l.giveUp(c, err.Error())
 		return
 	}
@@ -398,20 +382,20 @@ func (l *lives) replied(v *life, c *conn, text []byte, now int64) {
 }
 
 // giveUp cuts a life that did not get what it asked for.
-func (l *lives) giveUp(c *conn, cause string) {
+func (l *lives) giveUp(c *client.Conn, cause string) {
 	l.failing = true
-	l.g.cut(c, cause)
+	l.g.Cut(c, cause)
 	l.failing = false
 }
 
-func (l *lives) cut(c *conn, cause string, stillOpened bool) {
-	v := &l.all[c.at]
+func (l *lives) Cut(c *client.Conn, cause string, stillOpened bool) {
+	v := &l.all[c.At]
 	if l.failing || stillOpened {
-		l.faults.add(faultFailed, 1, "%s failed: %s", l.name(v), cause)
+		l.faults.Add(check.Failed, 1, "%s failed: %s", l.name(v), cause)
 	} else {
-		l.faults.add(faultCut, 1, "%s was cut off: %s", l.name(v), cause)
+		l.faults.Add(check.Cut, 1, "%s was cut off: %s", l.name(v), cause)
 	}
-	l.bury(int(c.at))
+	l.bury(int(c.At))
 }
 
 func (l *lives) name(v *life) string { return fmt.Sprintf("life %d in group %d", v.number, v.group) }

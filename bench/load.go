@@ -6,6 +6,9 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+
+	"ringcast/bench/check"
+	"ringcast/bench/client"
 )
 
 // load is who publishes how much to whom: the flags that fanout, churn, slow, ceiling and compare have in common.
@@ -28,7 +31,7 @@ type load struct {
 var loadDefaults = kong.Vars{"size": "64", "window": "1", "time": "3s"}
 
 const (
-	sizeMax       = 60_000 // a frame with its command has to fit outBytesMax
+	sizeMax       = 60_000 // a frame with its command has to fit client.OutBytesMax
 	windowMax     = 1 << 16
 	joinsMax      = 1000
 	bystandersMax = 1000
@@ -65,8 +68,8 @@ func (l *load) check(threads int) error {
 		return errors.New("--publishers must be at least --groups when publishers are members")
 	case l.Bystanders < 0 || l.Bystanders > bystandersMax:
 		return fmt.Errorf("--bystanders must be up to %d", bystandersMax)
-	case l.Size < stampBytes || l.Size > sizeMax:
-		return fmt.Errorf("--size must be %d (a stamp) to %d", stampBytes, sizeMax)
+	case l.Size < check.StampBytes || l.Size > sizeMax:
+		return fmt.Errorf("--size must be %d (a stamp) to %d", check.StampBytes, sizeMax)
 	case l.Window < 0 || l.Window > windowMax || l.Rate < 0 || l.Rate > 1e7:
 		return fmt.Errorf("--window must be 1 to %d, --rate up to 10,000,000", windowMax)
 	case l.Messages < 1:
@@ -75,8 +78,8 @@ func (l *load) check(threads int) error {
 		return fmt.Errorf("--patience must be up to %v", timeMax)
 	case l.Time <= 0 || l.Time > timeMax:
 		return fmt.Errorf("--time must be up to %v", timeMax)
-	case (l.Members*l.Joins/l.Groups+1)*(l.streams()/l.Groups+1)*l.Groups > cellsMax:
-		return fmt.Errorf("the check needs a cell for each member and publisher of a group, %d at most: fewer publishers or more groups", cellsMax)
+	case (l.Members*l.Joins/l.Groups+1)*(l.streams()/l.Groups+1)*l.Groups > check.CellsMax:
+		return fmt.Errorf("the check needs a cell for each member and publisher of a group, %d at most: fewer publishers or more groups", check.CellsMax)
 	}
 	return nil
 }
@@ -105,17 +108,17 @@ func (l *load) publisherAt(stream int) int {
 // seats: client n < Members is member n/Groups of group n%Groups, and of the Joins-1 groups behind it. A whole group,
 // its publishers included, is on one thread: acknowledging and comparing members then needs no lock and no atomic, and
 // a rate that one thread cannot take is reported as such. Bystanders have the thread behind the others.
-func (l *load) seats(threads int) []seat {
-	seats := make([]seat, 0, l.clients())
+func (l *load) seats(threads int) []client.Seat {
+	seats := make([]client.Seat, 0, l.clients())
 	for n := range l.Members {
-		seats = append(seats, seat{n % l.Groups, n / l.Groups, n % l.Groups % threads})
+		seats = append(seats, client.Seat{Group: n % l.Groups, Member: n / l.Groups, Thread: n % l.Groups % threads})
 	}
 	for p := 0; len(seats) < l.clients()-l.Bystanders; p++ {
 		group := p % l.Groups
-		seats = append(seats, seat{group, notMember, group % threads})
+		seats = append(seats, client.Seat{Group: group, Member: client.NotMember, Thread: group % threads})
 	}
 	for range l.Bystanders {
-		seats = append(seats, seat{0, notMember, threads})
+		seats = append(seats, client.Seat{Member: client.NotMember, Thread: threads})
 	}
 	return seats
 }
@@ -125,18 +128,18 @@ func (l *load) groupOf(first, j, threads int) int { return (first + j*threads) %
 
 // placeIn is the place of a client among all members of a group: those who came with their first join stand first.
 // It returns false when the client does not join the group.
-func (l *load) placeIn(group int, c *conn, threads int) (int, bool) {
-	if c.member == notMember {
+func (l *load) placeIn(group int, c *client.Conn, threads int) (int, bool) {
+	if c.Member == client.NotMember {
 		return 0, false
 	}
-	if int(c.group) == group {
-		return int(c.member), true
+	if int(c.Group) == group {
+		return int(c.Member), true
 	}
 	place := 0
 	for j := range l.Joins {
 		first := ((group-j*threads)%l.Groups + l.Groups) % l.Groups
-		if first == int(c.group) {
-			return place + int(c.member), true
+		if first == int(c.Group) {
+			return place + int(c.Member), true
 		}
 		place += evenShare(l.Members, l.Groups, first)
 	}
@@ -152,29 +155,33 @@ func (l *load) membersOf(group, threads int) (n int) {
 }
 
 // roster is what the generators must know to join the groups of a load.
-func (l *load) roster(s *session, threads int) roster {
-	return roster{s.groupName, l.Joins, func(first, j int) int { return l.groupOf(first, j, threads) }, l.Patience}
+func (l *load) roster(s *session, proof string, threads int) client.Roster {
+	return client.Roster{Name: s.groupName, Joins: l.Joins, Group: func(first, j int) int { return l.groupOf(first, j, threads) },
+		Probe: probeOf(proof), Patience: l.Patience}
 }
 
 // crews builds the checkers and publishers of the first generators, one each.
 func (l *load) crews(f *fleet, groupName func(int) string, threads int) []*crew {
-	crews := make([]*crew, threads)
+	crews, generators := make([]*crew, threads), f.here.Generators()
 	for i := range crews {
-		crews[i] = &crew{g: f.generators[i], plan: l, threads: threads, most: uint64(evenShare(l.Messages, threads, i)), fill: filling(l.Size),
-			byConn: map[int32][]*publisher{}, ledgers: make([]*ledger, l.Groups), cutMembers: make([][]bool, l.Groups),
+		crews[i] = &crew{g: generators[i], shown: &f.shown[i], plan: l, threads: threads, most: uint64(evenShare(l.Messages, threads, i)), fill: check.Filling(l.Size),
+			byConn: map[int32][]*publisher{}, ledgers: make([]*check.Ledger, l.Groups), cutMembers: make([][]bool, l.Groups),
 			latency: newHistogram(), lateness: newHistogram(), acksLate: newHistogram(), schedule: schedule{rate: l.Rate, publishers: l.streams()}}
-		f.generators[i].play = crews[i]
+		if f.acks != nil {
+			crews[i].acks = f.acks[i]
+		}
+		generators[i].SetPlay(crews[i])
 	}
 	for group := range l.Groups {
 		c, members := crews[group%threads], l.membersOf(group, threads)
-		c.ledgers[group] = newLedger(group, members, evenShare(l.streams(), l.Groups, group), &c.faults)
+		c.ledgers[group] = check.NewLedger(group, members, evenShare(l.streams(), l.Groups, group), &c.faults)
 		c.cutMembers[group] = make([]bool, members)
 	}
 	l.leaveElsewhere(f, crews, threads)
-	connOf := make([]*conn, f.size()) // guests included, who publish nothing; nil for those in other processes
-	for _, g := range f.generators {
-		for i := range g.conns {
-			connOf[g.conns[i].number] = &g.conns[i]
+	connOf := make([]*client.Conn, f.here.Size()) // guests included, who publish nothing; nil for those in other processes
+	for _, g := range generators {
+		for i := range g.Len() {
+			connOf[g.Conn(i).Number] = g.Conn(i)
 		}
 	}
 	starts := l.holders(f.share, threads)
@@ -182,7 +189,7 @@ func (l *load) crews(f *fleet, groupName func(int) string, threads int) []*crew 
 	for n := range all {
 		group, at := n%l.Groups, l.publisherAt(n)
 		all[n] = &publisher{number: n, group: group, place: n / l.Groups, conn: connOf[at],
-			floors: starts[group].floors(), prefix: fmt.Appendf(nil, `{"cmd":"send_to_group","group_id":"%s","message":"`, groupName(group))}
+			floors: starts[group].floors(), prefix: client.SendCommand(groupName(group))}
 		c := crews[group%threads]
 		c.byConn[int32(at)] = append(c.byConn[int32(at)], all[n])
 		c.schedule.own = append(c.schedule.own, all[n])
@@ -200,20 +207,20 @@ func (l *load) leaveElsewhere(f *fleet, crews []*crew, threads int) {
 	}
 	here := make([][]bool, l.Groups)
 	for group := range here {
-		here[group] = make([]bool, crews[group%threads].ledgers[group].members)
+		here[group] = make([]bool, crews[group%threads].ledgers[group].Members())
 	}
-	for _, g := range f.generators {
-		for i := range g.conns {
+	for _, g := range f.here.Generators() {
+		for i := range g.Len() {
 			for j := range l.Joins {
-				group := l.groupOf(int(g.conns[i].group), j, threads)
-				if place, yes := l.placeIn(group, &g.conns[i], threads); yes {
+				group := l.groupOf(int(g.Conn(i).Group), j, threads)
+				if place, yes := l.placeIn(group, g.Conn(i), threads); yes {
 					here[group][place] = true
 				}
 			}
 		}
 	}
 	for group := range here {
-		crews[group%threads].ledgers[group].keep(here[group])
+		crews[group%threads].ledgers[group].Keep(here[group])
 	}
 }
 

@@ -1,13 +1,17 @@
 package main
 
-import "math/bits"
+import (
+	"math/bits"
+
+	"ringcast/bench/client"
+)
 
 // publisher sends the numbered messages of one connection to one group. Owner: the generator that has the connection.
 type publisher struct {
 	number int // among all publishers of the run, as the stamp has it
 	group  int
 	place  int // among the publishers of its group
-	conn   *conn
+	conn   *client.Conn
 	prefix []byte // the command up to the message text
 
 	sequence uint32 // of the next message

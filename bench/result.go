@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ringcast/bench/check"
 	"ringcast/bench/report"
 )
 
@@ -123,12 +124,12 @@ func noteLimit(r *report.Run, s *session, uses []report.Thread, cpu cpuTime, mac
 	r.Limit, r.RateVoid = limit(busy, server, machine)
 }
 
-func noteFaults(r *report.Run, f *faults) {
+func noteFaults(r *report.Run, f *check.Faults) {
 	r.Counts, r.Examples = map[string]uint64{}, map[string][]string{}
-	r.Notes = append(r.Notes, f.notes...)
-	for kind := range faultKinds {
-		if f.counts[kind] > 0 {
-			r.Counts[kind.String()], r.Examples[kind.String()] = f.counts[kind], f.examples[kind]
+	r.Notes = append(r.Notes, f.Notes...)
+	for kind := range check.Kinds {
+		if f.Counts[kind] > 0 {
+			r.Counts[kind.String()], r.Examples[kind.String()] = f.Counts[kind], f.Examples[kind]
 		}
 	}
 }

@@ -16,6 +16,8 @@ import (
 
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
+
+	"ringcast/bench/check"
 )
 
 // groupServer is a small correct server of the seed protocol, with one place where a test may spoil it. It is slow and
@@ -206,7 +208,7 @@ func (s *groupServer) command(conn net.Conn, text []byte) {
 	case "send_to_group":
 		for _, m := range s.groups[c.Group] {
 			texts := []string{c.Message}
-			if given, ok := readStamp([]byte(c.Message)); s.spoil != nil && ok && given.publisher != probePublisher {
+			if given, ok := check.ReadStamp([]byte(c.Message)); s.spoil != nil && ok && !given.IsProbe() {
 				texts = s.spoil(m, c.Message)
 				m.heard++
 			}

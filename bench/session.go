@@ -5,13 +5,14 @@ import (
 	"encoding/hex"
 	"fmt"
 
+	"ringcast/bench/client"
 	"ringcast/bench/report"
 )
 
 // session is what a verb knows of its server before it sends clients.
 type session struct {
 	name      string // the server, as results call it
-	target    target
+	target    client.Target
 	victim    *victim // nil: the server's processes cannot be seen
 	blindness error   // why not
 	status    *status // nil: no status socket that is the server's
@@ -25,10 +26,10 @@ func (c *common) start(clients int) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := needDescriptors(clients); err != nil {
+	if err := client.NeedDescriptors(clients); err != nil {
 		return nil, err
 	}
-	if err := t.reach(); err != nil {
+	if err := reach(t); err != nil {
 		return nil, err
 	}
 	var raw [4]byte

@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"ringcast/bench/client"
 )
 
 // share is the part of the clients that one process holds. The first process, which the operator started, keeps those
@@ -63,19 +65,19 @@ func (d crowding) processes(asked int, limit uint64) (int, error) {
 	case asked > 1 && d.members-d.publishing < asked-1:
 		return 0, fmt.Errorf("--processes %d: there are only %d members that do not publish, and a helper without clients is of no use", asked, d.members-d.publishing)
 	case asked > 0:
-		return asked, nil // whether it fits, needDescriptors says
+		return asked, nil // whether it fits, NeedDescriptors says
 	}
 	for n := 1; n <= processesMax; n++ {
 		most := max((d.clients+n-1)/n, d.staying())
-		if uint64(most+(n-1)*helperDescriptors+descriptorReserve) <= limit {
+		if uint64(most+(n-1)*helperDescriptors+client.DescriptorReserve) <= limit {
 			return n, nil
 		}
 	}
 	if d.staying() > d.clients/2 {
-		return 1, nil // needDescriptors refuses that, with what to do; more processes would not help those that publish
+		return 1, nil // NeedDescriptors refuses that, with what to do; more processes would not help those that publish
 	}
 	return 0, fmt.Errorf("%d clients need %d file descriptors: more than %d processes with %d each have. Raise the hard limit "+
-		"(as root: `ulimit -n`, or LimitNOFILE= / limits.conf)", d.clients, d.clients+descriptorReserve, processesMax, limit)
+		"(as root: `ulimit -n`, or LimitNOFILE= / limits.conf)", d.clients, d.clients+client.DescriptorReserve, processesMax, limit)
 }
 
 // share deals the clients evenly, group by group: but for one group at each border, a group's members are in one
@@ -120,15 +122,12 @@ func (s share) descriptors() int {
 	return s.clients() + (s.processes-1)*helperDescriptors
 }
 
-// elsewhere is the thread of a seat that another process has.
-const elsewhere = -1
-
 // seats marks those of other processes.
-func (s share) seats(all []seat) []seat {
+func (s share) seats(all []client.Seat) []client.Seat {
 	all = slices.Clone(all)
 	for n, holder := range s.holders {
 		if holder != s.process {
-			all[n].thread = elsewhere
+			all[n].Thread = client.Elsewhere
 		}
 	}
 	return all

@@ -6,8 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"ringcast/bench/check"
+	"ringcast/bench/client"
 	"ringcast/bench/report"
 )
 
@@ -17,30 +17,28 @@ import (
 // says when the server gave them up, the close frame why. To be cut off is no fault; to be given something else than
 // what was published is. Owner: their generator's thread during a phase.
 type sleepers struct {
-	idle
-	g       *generator
+	client.Idle
+	g       *client.Generator
 	session *session
 	load    *load
 	threads int // of the members
 	count   int
 	fill    []byte
 
-	fds     []unix.PollFd // by place in the generator's conns
-	endedAt []int64       // when the end of a connection was seen; 0: not
-	lastDue []int64       // of the last message that it got
-	active  int64         // when any of them last got something
+	asleep  *client.Sleepers
+	endedAt []int64 // by place: when the end of a connection was seen; 0: not
+	lastDue []int64 // of the last message that it got
+	active  int64   // when any of them last got something
 	start   int64
 	nextRSS int64
-	ledger  *ledger // by place and stream; what it finds lost was passed over by the server
-	faults  faults
+	ledger  *check.Ledger // by place and stream; what it finds lost was passed over by the server
+	faults  check.Faults
 	found   report.Slow
 }
 
 const (
 	// slowReceiveBytes is the receive buffer of a sleeper: the least of what the kernel would buffer in the server's stead.
 	slowReceiveBytes = 4 << 10
-	// wakeReceiveBytes is that of one that reads again; a small one would take a while for megabytes.
-	wakeReceiveBytes = 128 << 10
 	// glanceTime is how often ended connections are looked for.
 	glanceTime = 10 * time.Millisecond
 	// sampleTime is how often the server's memory is read.
@@ -52,58 +50,38 @@ const (
 )
 
 func newSleepers(count int, l *load, threads int) *sleepers {
-	s := &sleepers{count: count, load: l, threads: threads, fill: filling(l.Size), endedAt: make([]int64, count), lastDue: make([]int64, count)}
+	s := &sleepers{count: count, load: l, threads: threads, fill: check.Filling(l.Size), endedAt: make([]int64, count), lastDue: make([]int64, count)}
 	s.found = report.Slow{Members: count, Ends: map[string]int{}}
-	s.ledger = newLedger(0, count, l.streams(), &s.faults)
-	s.ledger.order = nil // their place in the order of all is not asked about
-	s.ledger.called = func(place int) string { return fmt.Sprintf("slow member %d", place) }
+	// Rows alone: their place in the order of all is not asked about.
+	s.ledger = check.NewRows(count, l.streams(), func(place int) string { return fmt.Sprintf("slow member %d", place) }, &s.faults)
 	return s
 }
 
-func (s *sleepers) clients() int          { return s.count }
-func (s *sleepers) generator() *generator { return s.g }
+func (s *sleepers) clients() int                 { return s.count }
+func (s *sleepers) generator() *client.Generator { return s.g }
 
 // seats: they join as members do, and follow them in the groups.
-func (s *sleepers) seats(thread int) []seat {
-	seats := make([]seat, s.count)
+func (s *sleepers) seats(thread int) []client.Seat {
+	seats := make([]client.Seat, s.count)
 	for i := range seats {
-		seats[i] = seat{i % s.load.Groups, s.load.Members + i, thread}
+		seats[i] = client.Seat{Group: i % s.load.Groups, Member: s.load.Members + i, Thread: thread}
 	}
 	return seats
 }
 
-func (s *sleepers) arrive(g *generator, session *session) {
+func (s *sleepers) arrive(g *client.Generator, session *session) {
 	s.g, s.session = g, session
-	g.target.receive = slowReceiveBytes
+	g.SetReceiveBuffer(slowReceiveBytes)
 }
 
-// step looks, and does not read: epoll would report forever what nobody reads, so it is not asked.
-func (s *sleepers) step(start int64, over func() bool) step {
+// step looks, and does not read.
+func (s *sleepers) step(start int64, over func() bool) client.Step {
 	s.start = start
-	for i := range s.g.conns {
-		c := &s.g.conns[i]
-		s.fds = append(s.fds, unix.PollFd{Fd: c.fd, Events: unix.POLLRDHUP})
-		if err := unix.EpollCtl(s.g.epoll, unix.EPOLL_CTL_DEL, int(c.fd), nil); err != nil {
-			s.g.cut(c, fmt.Sprintf("epoll_ctl: %v", err))
-		}
-	}
+	s.asleep = s.g.Sleep()
 	return func(now int64) (int64, bool) {
-		s.glance(now)
+		s.asleep.Glance(func(place int) { s.endedAt[place] = now })
 		s.sample(now)
 		return now + int64(glanceTime), over()
-	}
-}
-
-// glance notes whose connection has ended. Those are not looked at again, for poll would report them at once.
-func (s *sleepers) glance(now int64) {
-	if n, err := unix.Poll(s.fds, 0); n <= 0 || err != nil {
-		return // an interrupted look is made up for by the next
-	}
-	for i := range s.fds {
-		if s.fds[i].Revents != 0 {
-			s.endedAt[i] = now
-			s.fds[i].Fd = -1
-		}
 	}
 }
 
@@ -127,31 +105,23 @@ func (s *sleepers) rss() int64 {
 // deliver to them only because the sleepers read again, it owes to the sleepers.
 func (s *sleepers) wake(m *measurement) error {
 	for _, c := range m.crews {
-		c.g.play = idle{}
+		c.g.SetPlay(client.Idle{})
 	}
-	for i := range s.g.conns {
-		c := &s.g.conns[i]
-		if c.state == stateDead {
-			continue
-		}
-		// Where it fails, reading takes longer.
-		_ = unix.SetsockoptInt(int(c.fd), unix.SOL_SOCKET, unix.SO_RCVBUF, wakeReceiveBytes)
-		s.g.watch(c, unix.EPOLL_CTL_ADD)
-	}
-	s.g.play = s
-	begun := clock()
+	s.asleep.Wake()
+	s.g.SetPlay(s)
+	begun := client.Clock()
 	s.active = begun
 	var awake atomic.Bool
 	awake.Store(true)
-	_, err := m.fleet.phase(func(g *generator) step {
+	_, err := m.fleet.phase(func(g *client.Generator) client.Step {
 		if g != s.g {
 			return func(now int64) (int64, bool) { return now + int64(glanceTime), !awake.Load() }
 		}
 		return func(now int64) (int64, bool) {
 			s.sample(now)
-			done := s.g.joined.Load() == 0 || now-s.active > int64(wakeQuiet)
+			done := s.g.Joined() == 0 || now-s.active > int64(wakeQuiet)
 			if now-begun > int64(wakeMax) && !done {
-				s.faults.note("slow members were still reading what had waited for them after %v", wakeMax)
+				s.faults.Note("slow members were still reading what had waited for them after %v", wakeMax)
 				done = true
 			}
 			awake.Store(!done)
@@ -161,34 +131,34 @@ func (s *sleepers) wake(m *measurement) error {
 	return err
 }
 
-// heard checks what a sleeper finds when it wakes.
-func (s *sleepers) heard(c *conn, text []byte, now int64) {
-	given, ok := readStamp(text)
+// Heard checks what a sleeper finds when it wakes.
+func (s *sleepers) Heard(c *client.Conn, text []byte, now int64) {
+	given, ok := check.ReadStamp(text)
 	s.active = now
-	switch name := s.ledger.name(int(c.at)); {
-	case ok && given.publisher == probePublisher:
-	case !ok || len(text) != s.load.Size || !bytes.Equal(text[stampBytes:], s.fill):
-		s.faults.add(faultAltered, 1, "%s got a text of %d bytes that was not published: %.60q", name, len(text), text)
-	case int(given.publisher) >= s.ledger.pubs || !s.joined(c, int(given.publisher)):
-		s.faults.add(faultForeign, 1, "%s got publisher %d's #%d, which is not for it", name, given.publisher, given.sequence)
+	switch name := s.ledger.Name(int(c.At)); {
+	case ok && given.IsProbe():
+	case !ok || len(text) != s.load.Size || !bytes.Equal(text[check.StampBytes:], s.fill):
+		s.faults.Add(check.Altered, 1, "%s got a text of %d bytes that was not published: %.60q", name, len(text), text)
+	case int(given.Publisher) >= s.ledger.Publishers() || !s.joined(c, int(given.Publisher)):
+		s.faults.Add(check.Foreign, 1, "%s got publisher %d's #%d, which is not for it", name, given.Publisher, given.Sequence)
 	default:
-		s.ledger.saw(int(c.at), int(given.publisher), given.sequence)
-		s.lastDue[c.at] = max(s.lastDue[c.at], given.due)
+		s.ledger.Saw(int(c.At), int(given.Publisher), given.Sequence)
+		s.lastDue[c.At] = max(s.lastDue[c.At], given.Due)
 	}
 }
 
 // joined says whether the stream goes to a group that c is in.
-func (s *sleepers) joined(c *conn, stream int) bool {
+func (s *sleepers) joined(c *client.Conn, stream int) bool {
 	_, yes := s.load.placeIn(stream%s.load.Groups, c, s.threads)
 	return yes
 }
 
-func (s *sleepers) cut(c *conn, cause string, stillOpened bool) {
-	s.active = clock()
+func (s *sleepers) Cut(c *client.Conn, cause string, stillOpened bool) {
+	s.active = client.Clock()
 	s.found.Ends[cause]++
-	at := s.endedAt[c.at]
+	at := s.endedAt[c.At]
 	if at == 0 { // the news of it stood behind what was waiting
-		at = s.lastDue[c.at]
+		at = s.lastDue[c.At]
 	}
 	s.found.CutOff++
 	s.found.CutAfter = max(s.found.CutAfter, at-s.start)
@@ -196,18 +166,18 @@ func (s *sleepers) cut(c *conn, cause string, stillOpened bool) {
 
 // reckon counts what sleepers were not given: between two messages, or up to the end though nobody cut them off.
 func (s *sleepers) reckon(publishers []*publisher) {
-	for i := range s.g.conns {
-		c := &s.g.conns[i]
+	for i := range s.g.Len() {
+		c := s.g.Conn(i)
 		for stream, p := range publishers {
 			if !s.joined(c, stream) {
 				continue
 			}
-			s.ledger.settle(i, stream)
-			if next := s.ledger.next[i*s.ledger.pubs+stream]; next < p.sequence && c.state != stateDead {
-				s.ledger.lost(i, stream, span{next, p.sequence})
+			s.ledger.Settle(i, stream)
+			if next := s.ledger.Next(i, stream); next < p.sequence && !c.Dead() {
+				s.ledger.Lost(i, stream, next, p.sequence)
 			}
 		}
 	}
-	s.found.Skipped = s.faults.counts[faultLost]
-	s.faults.counts[faultLost], s.faults.examples[faultLost] = 0, nil
+	s.found.Skipped = s.faults.Counts[check.Lost]
+	s.faults.Counts[check.Lost], s.faults.Examples[check.Lost] = 0, nil
 }

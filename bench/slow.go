@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"ringcast/bench/check"
 	"ringcast/bench/report"
 )
 
@@ -34,8 +35,8 @@ func (v *slowVerb) Run(e *env) error {
 	switch {
 	case v.Slow < 1 || v.Slow > slowMax:
 		return fmt.Errorf("--slow must be 1 to %d", slowMax)
-	case v.Slow*v.streams() > cellsMax:
-		return fmt.Errorf("the check needs a cell for each of --slow and publisher, %d at most", cellsMax)
+	case v.Slow*v.streams() > check.CellsMax:
+		return fmt.Errorf("the check needs a cell for each of --slow and publisher, %d at most", check.CellsMax)
 	}
 	v.common.processes = 1 // those who read nothing are looked after in one
 	return v.withCeiling(e, &v.common, v.clients(), v.form(), v.JSON, func(c *common) (*report.Run, error) {
@@ -57,19 +58,19 @@ func (s *sleepers) report(r *report.Run, m *measurement) {
 
 // depart wakes the sleepers, to see what they were left with, and then sends them home.
 func (s *sleepers) depart(m *measurement) error {
-	bar := m.env.progress("reading again", int64(len(s.g.conns)), func() tally { return tally{done: s.g.failed.Load()} })
+	bar := m.env.progress("reading again", int64(s.g.Len()), func() tally { return tally{done: s.g.Failed()} })
 	defer bar.stop()
 	if err := s.wake(m); err != nil {
 		return err
 	}
 	s.reckon(m.crews[0].publishers)
-	s.g.dismiss()
+	s.g.Dismiss()
 	if err := m.fleet.hold(settleTime); err != nil {
 		return err
 	}
 	s.found.RSSSettled = s.rss()
 	s.found.RSSPeak = max(s.found.RSSPeak, s.found.RSSSettled)
-	m.also.merge(&s.faults)
+	m.also.Merge(&s.faults)
 	return nil
 }
 

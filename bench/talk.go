@@ -3,11 +3,10 @@ package main
 import (
 	"encoding/json"
 	"io"
-	"net/netip"
 	"sync"
 
-	"golang.org/x/sys/unix"
-
+	"ringcast/bench/check"
+	"ringcast/bench/client"
 	"ringcast/bench/report"
 )
 
@@ -59,22 +58,15 @@ type told struct {
 
 // errand is all that a helper must know to take its share. Seats and groups follow from it, in each process alike.
 type errand struct {
-	Processes int    `json:"processes"`
-	Process   int    `json:"process"`
-	Epoch     int64  `json:"epoch"` // see epoch
-	Addr      string `json:"addr"`
-	Host      string `json:"host"`
-	Path      string `json:"path"`
-	Run       string `json:"run"` // of the session, for the groups' names
-	Proof     string `json:"proof"`
-	Threads   int    `json:"threads"`
-	Load      *load  `json:"load,omitempty"`
-	Crowd     *crowd `json:"crowd,omitempty"`
-}
-
-func (a *errand) target() (target, error) {
-	addr, err := netip.ParseAddrPort(a.Addr)
-	return target{addr: addr, host: a.Host, path: a.Path, loopback: addr.Addr().IsLoopback()}, err
+	Processes int           `json:"processes"`
+	Process   int           `json:"process"`
+	Epoch     int64         `json:"epoch"` // of the bench's clock, see client.Epoch
+	Target    client.Target `json:"target"`
+	Run       string        `json:"run"` // of the session, for the groups' names
+	Proof     string        `json:"proof"`
+	Threads   int           `json:"threads"`
+	Load      *load         `json:"load,omitempty"`
+	Crowd     *crowd        `json:"crowd,omitempty"`
 }
 
 func (a *errand) crowding() crowding {
@@ -122,7 +114,7 @@ type books struct {
 	Counts      []uint64
 	Examples    [][]string
 	Notes       []string
-	Digests     []digest
+	Digests     []check.Digest
 	Pings       uint64
 	Causes      map[string]int
 }
@@ -142,23 +134,3 @@ func (s *speaker) say(fill func() any) {
 	defer s.mu.Unlock()
 	_ = s.out.Encode(fill())
 }
-
-// epoch is the system's monotonic time at which clock is 0. A helper that sets its clock by the bench's epoch can take
-// the due time in a stamp for its own.
-func epoch() int64 {
-	best, zero := int64(1<<62), int64(0)
-	for range 16 { // the tightest of some readings: a thread may lose its core between two clocks
-		var ts unix.Timespec
-		before := clock()
-		if unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) != nil {
-			continue // every kernel has this clock
-		}
-		if after := clock(); after-before < best {
-			best, zero = after-before, ts.Nano()-(before+after)/2
-		}
-	}
-	return zero
-}
-
-// setEpoch sets the clock of a helper.
-func setEpoch(theirs int64) { shift = epoch() - theirs }

@@ -10,13 +10,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ringcast/bench/client"
 	"ringcast/bench/report"
 )
 
 // readThread reads the calling thread's times. /proc/thread-self/schedstat has them in nanoseconds: on a core, and
 // waiting for one. Kernels without it have the first of the two through getrusage.
 func readThread() report.Thread {
-	u := report.Thread{At: clock()}
+	u := report.Thread{At: client.Clock()}
 	if text, err := os.ReadFile("/proc/thread-self/schedstat"); err == nil {
 		var slices int64
 		if n, _ := fmt.Sscan(string(text), (*int64)(&u.OnCore), (*int64)(&u.Waiting), &slices); n == 3 && u.OnCore > 0 {

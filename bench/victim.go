@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"ringcast/bench/client"
 )
 
 // victim is the server's processes as /proc shows them. There may be several: a forking server's workers share one
@@ -31,18 +33,18 @@ func (a cpuTime) since(b cpuTime) cpuTime { return cpuTime{a.user - b.user, a.sy
 func (a cpuTime) total() time.Duration    { return a.user + a.system }
 
 // findVictim finds who listens on the target: the socket's inode from /proc/net, then its holders from /proc/PID/fd.
-func findVictim(t target, pids []int) (*victim, error) {
+func findVictim(t client.Target, pids []int) (*victim, error) {
 	if len(pids) > 0 {
 		v := &victim{pids: pids}
 		_, err := v.cpu()
 		return v, err
 	}
-	if !t.loopback {
+	if !t.Loopback() {
 		return nil, errors.New("the server is not on this machine")
 	}
 	sockets := map[string]bool{}
 	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
-		listening(table, t.addr, sockets)
+		listening(table, t.Addr, sockets)
 	}
 	if len(sockets) == 0 {
 		return nil, errors.New("no listening socket in /proc/net/tcp* (the server may be in another network namespace)")

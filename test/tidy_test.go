@@ -48,8 +48,11 @@ var imports = []struct {
 		"no client, no socket; a message is kept as a frame, hence wsproto"},
 	{"loop/assert", nil, "an assertion is about whoever makes it"},
 	{"loop/shrink", nil, "a map knows nothing of what it keeps"},
-	{"bench", []string{"bench/ceiling", "bench/report"}, "an adversary does not share its victim's head: it measures from outside"},
+	{"bench", []string{"bench/ceiling", "bench/check", "bench/client", "bench/report"}, "an adversary does not share " +
+		"its victim's head: it measures from outside"},
 	{"bench/ceiling", nil, "what the machine can do must not depend on how anything of ours does it"},
+	{"bench/check", nil, "a verdict must not depend on how the messages were received: it is tested with histories alone"},
+	{"bench/client", nil, "what speaks to a server's port judges nothing: it must serve every play alike"},
 	{"bench/report", nil, "a figure must be readable and judged without what measured it"},
 	{"dialect", []string{"wsproto"}, "what clients say and hear, pure: a protocol must not know who serves it"},
 	{"wsproto", nil, "bytes and their meaning, pure: it must be testable without anything else of ours"},
@@ -70,8 +73,8 @@ var confined = []struct {
 	{"github.com/chromedp/", nil, "a browser is for tests"},
 }
 
-// impure lists what wsproto and dialect must not import outside their tests. net/netip is not among it: its addresses are values, and
-// proxies write them in every way that it reads.
+// impure lists what pure packages must not import outside their tests. net/netip is not among it: its addresses are
+// values, and proxies write them in every way that it reads.
 var impure = []struct{ what, why string }{
 	{"net", "no socket"}, {"net/http", "no socket, and it would come into every program that speaks frames"},
 	{"os", "no files, no environment"}, {"os/signal", "no process"}, {"syscall", "no kernel"},
@@ -204,8 +207,20 @@ func TestOthersPackagesStayWhereTheyAreConfined(t *testing.T) {
 
 func TestWsprotoAndDialectArePure(t *testing.T) {
 	t.Parallel()
+	pure(t, "wsproto")
+	pure(t, "dialect")
+}
+
+func TestTheBenchsVerdictIsPure(t *testing.T) {
+	t.Parallel()
+	pure(t, "bench/check")
+}
+
+// pure says that nothing of a package imports what is impure, or starts a goroutine.
+func pure(t *testing.T, folder string) {
+	t.Helper()
 	for _, f := range goFiles(t) {
-		if f.test || f.folder() != "wsproto" && f.folder() != "dialect" {
+		if f.test || f.folder() != folder {
 			continue
 		}
 		for _, name := range f.imports() {
@@ -217,7 +232,7 @@ func TestWsprotoAndDialectArePure(t *testing.T) {
 		}
 		ast.Inspect(f.ast, func(n ast.Node) bool {
 			if _, is := n.(*ast.GoStmt); is {
-				t.Errorf("%s starts a goroutine: want none in %s", f.path, f.folder())
+				t.Errorf("%s starts a goroutine: want none in %s", f.path, folder)
 			}
 			return true
 		})

@@ -11,9 +11,17 @@
 //
 // A closed client leaves its topics by itself, and empty topics vanish.
 
-import { parseArgs } from 'node:util';
+import { answer, options } from '../common/protocol.mjs';
 
-const port = options();
+const { port } = options('server.ts', ['usual'], '--form is usual: Bun joins the writes of a turn by itself');
+
+type Client = Bun.ServerWebSocket;
+
+const actions = {
+  join: (client: Client, topic: string) => client.subscribe(topic),
+  leave: (client: Client, topic: string) => client.unsubscribe(topic),
+  publish: (_: Client, topic: string, text: string) => server.publish(topic, text)
+};
 
 const server = Bun.serve({
   hostname: '127.0.0.1',
@@ -29,68 +37,11 @@ const server = Bun.serve({
     backpressureLimit: 16 * 1024 * 1024,
     closeOnBackpressureLimit: true,
     message(ws, data) {
-      let command;
-      try {
-        command = JSON.parse(data as string); // a Buffer turns into its text
-      } catch {
-        // falls through to the reply below
-      }
-      const id = command?.id;
-      const topic = groupName(command?.group_id);
-      if (topic === undefined || !run(ws, command, topic)) {
-        ws.send(JSON.stringify({ id, error: 'bad command' }));
-      } else if (id !== undefined) {
-        ws.send(JSON.stringify({ id, ok: true }));
-      }
+      const reply = answer(actions, ws, data);
+      if (reply !== undefined) ws.send(reply);
     }
   }
 });
 
 process.on('SIGTERM', () => process.exit(0));
 console.log(`listening 127.0.0.1:${port}`);
-
-function run(ws: Bun.ServerWebSocket, command: any, topic: string): boolean {
-  switch (command.cmd) {
-    case 'add_group':
-      ws.subscribe(topic);
-      return true;
-    case 'leave_group':
-      ws.unsubscribe(topic);
-      return true;
-    case 'send_to_group':
-      if (typeof command.message !== 'string') return false;
-      server.publish(topic, command.message);
-      return true;
-    default:
-      return false;
-  }
-}
-
-// 123 and "123" are the same group.
-function groupName(id: unknown): string | undefined {
-  if (typeof id === 'number') return String(id);
-  return typeof id === 'string' && id !== '' ? id : undefined;
-}
-
-function options(): number {
-  try {
-    const { values } = parseArgs({
-      args: Bun.argv.slice(2),
-      options: {
-        port: { type: 'string' },
-        form: { type: 'string', default: 'usual' }
-      }
-    });
-    const port = Number(values.port);
-    if (!Number.isInteger(port) || port < 1 || port > 65535) {
-      throw new Error('--port needs a number from 1 to 65535');
-    }
-    if (values.form !== 'usual') {
-      throw new Error('--form is usual: Bun joins the writes of a turn by itself');
-    }
-    return port;
-  } catch (error) {
-    console.error(`${(error as Error).message}\nusage: server.ts --port N [--form usual]`);
-    process.exit(2);
-  }
-}

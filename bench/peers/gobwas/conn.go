@@ -7,6 +7,8 @@ import (
 
 	"github.com/gobwas/ws"
 	"golang.org/x/sys/unix"
+
+	"ringcast/bench/peers/common"
 )
 
 const requestMax = 8 << 10
@@ -99,7 +101,7 @@ func (c *conn) frame(p []byte) int {
 	case h.OpCode == ws.OpBinary:
 		c.fail(ws.StatusUnsupportedData)
 		return 0
-	case h.OpCode.IsData() && int64(len(c.message))+h.Length > messageMax:
+	case h.OpCode.IsData() && int64(len(c.message))+h.Length > common.MessageMax:
 		c.fail(ws.StatusMessageTooBig)
 		return 0
 	case h.Length > int64(l.reader.Len()):
@@ -128,16 +130,16 @@ func (c *conn) frame(p []byte) int {
 }
 
 func (c *conn) command(text []byte) {
-	cmd, err := parse(text)
+	cmd, err := common.Parse(text)
 	if err == nil {
 		c.do(cmd)
 	}
-	if text := cmd.answer(err); text != nil {
+	if text := cmd.Answer(err); text != nil {
 		c.queue(ws.MustCompileFrame(ws.NewTextFrame(text)))
 	}
 }
 
-func (c *conn) do(cmd command) {
+func (c *conn) do(cmd common.Command) {
 	l := c.loop
 	if cmd.Cmd == "send_to_group" {
 		l.said = append(l.said, message{cmd.Group, ws.MustCompileFrame(ws.NewTextFrame([]byte(*cmd.Message)))})
@@ -211,7 +213,7 @@ func (c *conn) write(p []byte) {
 		}
 		c.loop.watch(unix.EPOLL_CTL_MOD, c.fd, unix.EPOLLIN|unix.EPOLLOUT)
 	}
-	if len(c.output)+len(p)-n > queueMax {
+	if len(c.output)+len(p)-n > common.QueueMax {
 		c.die()
 		return
 	}

@@ -15,18 +15,16 @@ package main
 import (
 	"fmt"
 	"os"
-	"os/signal"
 	"runtime"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"ringcast/bench/peers/common"
 )
 
 func main() {
-	port, batch := options()
-	ended := make(chan os.Signal, 1)
-	signal.Notify(ended, os.Interrupt, syscall.SIGTERM)
+	port, batch := common.Options()
 
 	h := &hub{groups: map[string]*group{}}
 	listener, err := listen(port)
@@ -34,12 +32,10 @@ func main() {
 		err = h.start(runtime.GOMAXPROCS(0), batch)
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		common.Fail(err)
 	}
 	go h.accept(listener)
-	fmt.Printf("listening 127.0.0.1:%d\n", port)
-	<-ended
+	common.Serve(port)
 }
 
 func listen(port int) (int, error) {

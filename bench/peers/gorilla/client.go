@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"ringcast/bench/peers/common"
 )
 
 const (
@@ -16,7 +18,7 @@ const (
 // client is a connection and its groups.
 type client struct {
 	conn   *websocket.Conn
-	groups map[string]*group // owner: the reading goroutine
+	groups common.Groups[*client] // owner: the reading goroutine
 
 	messages chan *websocket.PreparedMessage // usual form
 
@@ -48,12 +50,12 @@ func (c *client) writeMessages() {
 	}
 }
 
-// push queues whole frames and wakes the writer if it may have nothing to do.
-func (c *client) push(frames []byte) {
+// Push queues whole frames and wakes the writer if it may have nothing to do.
+func (c *client) Push(frames []byte) {
 	c.mu.Lock()
 	c.chunks = append(c.chunks, frames)
 	c.bytes += len(frames)
-	first, full := len(c.chunks) == 1, c.bytes > queueMax
+	first, full := len(c.chunks) == 1, c.bytes > common.QueueMax
 	c.mu.Unlock()
 	if full {
 		c.conn.Close()

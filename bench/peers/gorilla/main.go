@@ -14,39 +14,28 @@
 package main
 
 import (
-	"fmt"
-	"net"
 	"net/http"
-	"os"
-	"os/signal"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"ringcast/bench/peers/common"
 )
 
 func main() {
-	port, batch := options()
-	ended := make(chan os.Signal, 1)
-	signal.Notify(ended, os.Interrupt, syscall.SIGTERM)
-
-	listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	port, batch := common.Options()
+	listener := common.Listen(port)
 	server := http.Server{
-		Handler:           &handler{registry: registry{groups: map[string]*group{}}, batch: batch},
+		Handler:           &handler{registry: common.NewRegistry[*client](), batch: batch},
 		ReadHeaderTimeout: 10 * time.Second,
 	}
 	go server.Serve(listener)
-	fmt.Printf("listening 127.0.0.1:%d\n", port)
-	<-ended
+	common.Serve(port)
 }
 
 type handler struct {
-	registry registry
+	registry *common.Registry[*client]
 	batch    bool
 }
 
@@ -57,12 +46,12 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // Upgrade has answered
 	}
-	conn.SetReadLimit(messageMax)
-	c := &client{conn: conn, groups: map[string]*group{}}
+	conn.SetReadLimit(common.MessageMax)
+	c := &client{conn: conn, groups: common.Groups[*client]{}}
 	if h.batch {
 		c.wake = make(chan struct{}, 1)
 		conn.SetPingHandler(func(data string) error { // by the writer, since WriteControl would set another deadline
-			c.push(frame(opPong, data))
+			c.Push(common.Frame(common.OpPong, data))
 			return nil
 		})
 		go c.writeBatches()
@@ -80,51 +69,29 @@ func (h *handler) read(c *client) {
 		if err != nil {
 			break
 		}
-		cmd, err := parse(text)
-		if err == nil {
-			h.do(c, cmd)
+		to, message, answer := h.registry.Do(c, c.groups, text)
+		switch {
+		case to == nil:
+		case h.batch:
+			to.Send(common.Frame(common.OpText, message))
+		default:
+			broadcast(to, prepare([]byte(message)))
 		}
-		if text := cmd.answer(err); text == nil {
-			continue
-		} else if h.batch {
-			c.push(frame(opText, text))
-		} else {
-			c.messages <- prepare(text)
+		switch {
+		case answer == nil:
+		case h.batch:
+			c.Push(common.Frame(common.OpText, answer))
+		default:
+			c.messages <- prepare(answer)
 		}
 	}
-	for _, g := range c.groups {
-		h.registry.leave(g, c)
-	}
+	h.registry.LeaveAll(c, c.groups)
 	c.close() // nobody else can queue anything for it now
 }
 
-func (h *handler) do(c *client, cmd command) {
-	g := c.groups[cmd.Group]
-	switch {
-	case cmd.Cmd == "add_group" && g == nil:
-		c.groups[cmd.Group] = h.registry.join(cmd.Group, c)
-	case cmd.Cmd == "leave_group" && g != nil:
-		h.registry.leave(g, c)
-		delete(c.groups, cmd.Group)
-	case cmd.Cmd == "send_to_group":
-		if g = h.registry.find(cmd.Group); g == nil {
-			return
-		}
-		if h.batch {
-			g.send(frame(opText, *cmd.Message))
-		} else {
-			g.broadcast(prepare([]byte(*cmd.Message)))
-		}
-	}
-}
-
 // broadcast is the usual form. Queueing under the group's lock makes the one order.
-func (g *group) broadcast(m *websocket.PreparedMessage) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, c := range g.members {
-		c.messages <- m
-	}
+func broadcast(to *common.Group[*client], m *websocket.PreparedMessage) {
+	to.Each(func(c *client) { c.messages <- m })
 }
 
 func prepare(text []byte) *websocket.PreparedMessage {

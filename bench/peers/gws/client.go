@@ -5,12 +5,14 @@ import (
 	"sync"
 
 	"github.com/lxzan/gws"
+
+	"ringcast/bench/peers/common"
 )
 
 // client is a connection and its groups.
 type client struct {
 	socket *gws.Conn
-	groups map[string]*group // owner: the reading goroutine
+	groups common.Groups[*client] // owner: the reading goroutine
 
 	// Batch form.
 	mu     sync.Mutex
@@ -24,12 +26,12 @@ func clientOf(socket *gws.Conn) *client {
 	return c.(*client)
 }
 
-// push queues whole frames. The first one since the last flush queues the flush that will take all.
-func (c *client) push(frames []byte) {
+// Push queues whole frames. The first one since the last flush queues the flush that will take all.
+func (c *client) Push(frames []byte) {
 	c.mu.Lock()
 	c.chunks = append(c.chunks, frames)
 	c.bytes += len(frames)
-	first, full := len(c.chunks) == 1, c.bytes > queueMax
+	first, full := len(c.chunks) == 1, c.bytes > common.QueueMax
 	c.mu.Unlock()
 	if full {
 		c.socket.NetConn().Close() // ends ReadLoop, and with it the membership

@@ -13,29 +13,20 @@
 package main
 
 import (
-	"fmt"
 	"net"
-	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/lxzan/gws"
+
+	"ringcast/bench/peers/common"
 )
 
 func main() {
-	port, batch := options()
-	ended := make(chan os.Signal, 1)
-	signal.Notify(ended, os.Interrupt, syscall.SIGTERM)
-
-	listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	server := gws.NewServer(&handler{registry: registry{groups: map[string]*group{}}, batch: batch}, &gws.ServerOption{
+	port, batch := common.Options()
+	listener := common.Listen(port)
+	server := gws.NewServer(&handler{registry: common.NewRegistry[*client](), batch: batch}, &gws.ServerOption{
 		ReadBufferSize:     1 << 10, // commands are small and clients many
-		ReadMaxPayloadSize: messageMax,
+		ReadMaxPayloadSize: common.MessageMax,
 		CheckUtf8Enabled:   true,
 	})
 	server.OnError = func(conn net.Conn, err error) {
@@ -46,28 +37,25 @@ func main() {
 		conn.Close() // the server leaves it open when the request was no HTTP
 	}
 	go server.RunListener(listener)
-	fmt.Printf("listening 127.0.0.1:%d\n", port)
-	<-ended
+	common.Serve(port)
 }
 
 // handler has the callbacks of gws. All callbacks of a connection run in its one reading goroutine.
 type handler struct {
 	gws.BuiltinEventHandler
-	registry registry
+	registry *common.Registry[*client]
 	batch    bool
 }
 
 const sessionClient = "client"
 
 func (h *handler) OnOpen(socket *gws.Conn) {
-	socket.Session().Store(sessionClient, &client{socket: socket, groups: map[string]*group{}})
+	socket.Session().Store(sessionClient, &client{socket: socket, groups: common.Groups[*client]{}})
 }
 
 func (h *handler) OnClose(socket *gws.Conn, _ error) {
 	c := clientOf(socket)
-	for _, g := range c.groups {
-		h.registry.leave(g, c)
-	}
+	h.registry.LeaveAll(c, c.groups)
 }
 
 func (h *handler) OnPing(socket *gws.Conn, payload []byte) { socket.WritePong(payload) }
@@ -75,43 +63,23 @@ func (h *handler) OnPing(socket *gws.Conn, payload []byte) { socket.WritePong(pa
 func (h *handler) OnMessage(socket *gws.Conn, message *gws.Message) {
 	defer message.Close()
 	c := clientOf(socket)
-	cmd, err := parse(message.Bytes())
-	if err == nil {
-		h.do(c, cmd)
-	}
-	if text := cmd.answer(err); text != nil {
-		socket.WriteMessage(gws.OpcodeText, text)
-	}
-}
-
-func (h *handler) do(c *client, cmd command) {
-	g := c.groups[cmd.Group]
+	to, text, answer := h.registry.Do(c, c.groups, message.Bytes())
 	switch {
-	case cmd.Cmd == "add_group" && g == nil:
-		c.groups[cmd.Group] = h.registry.join(cmd.Group, c)
-	case cmd.Cmd == "leave_group" && g != nil:
-		h.registry.leave(g, c)
-		delete(c.groups, cmd.Group)
-	case cmd.Cmd == "send_to_group":
-		if g = h.registry.find(cmd.Group); g == nil {
-			return
-		}
-		if h.batch {
-			g.send(frame(opText, *cmd.Message))
-		} else {
-			g.broadcast([]byte(*cmd.Message))
-		}
+	case to == nil:
+	case h.batch:
+		to.Send(common.Frame(common.OpText, text))
+	default:
+		broadcast(to, []byte(text))
+	}
+	if answer != nil {
+		socket.WriteMessage(gws.OpcodeText, answer)
 	}
 }
 
 // broadcast is the usual form. Queueing under the group's lock makes the one order; the writes themselves follow
 // outside of it.
-func (g *group) broadcast(text []byte) {
+func broadcast(to *common.Group[*client], text []byte) {
 	b := gws.NewBroadcaster(gws.OpcodeText, text)
 	defer b.Close()
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, c := range g.members {
-		b.Broadcast(c.socket)
-	}
+	to.Each(func(c *client) { b.Broadcast(c.socket) })
 }

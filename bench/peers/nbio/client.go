@@ -6,12 +6,14 @@ import (
 	"github.com/lesismal/nbio"
 	"github.com/lesismal/nbio/nbhttp"
 	"github.com/lesismal/nbio/nbhttp/websocket"
+
+	"ringcast/bench/peers/common"
 )
 
 // client is a connection and its groups.
 type client struct {
 	conn   *websocket.Conn
-	groups map[string]*group // owner: the connection's callbacks
+	groups common.Groups[*client] // owner: the connection's callbacks
 
 	// Batch form.
 	socket *nbio.Conn // conn's connection; Write of conn itself is refused
@@ -21,7 +23,7 @@ type client struct {
 }
 
 func (h *handler) newClient(conn *websocket.Conn) *client {
-	c := &client{conn: conn, groups: map[string]*group{}}
+	c := &client{conn: conn, groups: common.Groups[*client]{}}
 	if h.writers != nil {
 		c.socket = conn.UnderlayerConn().(*nbhttp.Conn).Conn.(*nbio.Conn)
 		c.writer = h.writers[c.socket.Hash()%len(h.writers)]
@@ -29,8 +31,8 @@ func (h *handler) newClient(conn *websocket.Conn) *client {
 	return c
 }
 
-// push queues whole frames. The first one since the last flush queues the client for its writer.
-func (c *client) push(frames []byte) {
+// Push queues whole frames. The first one since the last flush queues the client for its writer.
+func (c *client) Push(frames []byte) {
 	c.mu.Lock()
 	c.chunks = append(c.chunks, frames)
 	first := len(c.chunks) == 1

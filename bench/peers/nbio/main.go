@@ -14,41 +14,34 @@
 package main
 
 import (
-	"fmt"
 	"net"
 	"net/http"
 	"os"
-	"os/signal"
 	"runtime"
-	"syscall"
 	"time"
 
 	"github.com/lesismal/nbio/logging"
 	"github.com/lesismal/nbio/nbhttp"
 	"github.com/lesismal/nbio/nbhttp/websocket"
+
+	"ringcast/bench/peers/common"
 )
 
 // never is for deadlines that must not come.
 const never = 365 * 24 * time.Hour
 
 func main() {
-	port, batch := options()
-	ended := make(chan os.Signal, 1)
-	signal.Notify(ended, os.Interrupt, syscall.SIGTERM)
+	port, batch := common.Options()
 	logging.Output = os.Stderr
 	logging.SetLevel(logging.LevelError)
 
-	h := handler{registry: registry{groups: map[string]*group{}}}
+	h := handler{registry: common.NewRegistry[*client]()}
 	if batch {
 		h.writers = startWriters(runtime.GOMAXPROCS(0))
 	}
 	upgrader := h.upgrader()
 	// Bound here and not by the engine, which does not always come back from Start when the port is taken.
-	listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	listener := common.Listen(port)
 	engine := nbhttp.NewEngine(nbhttp.Config{
 		Network:                      "tcp",
 		Addrs:                        []string{listener.Addr().String()},
@@ -56,8 +49,8 @@ func main() {
 		IOMod:                        nbhttp.IOModNonBlocking,
 		NPoller:                      runtime.GOMAXPROCS(0),
 		KeepaliveTime:                never, // the engine may set it after the upgrade has cleared it, and cut clients off
-		MaxWriteBufferSize:           queueMax,
-		MaxWebsocketFramePayloadSize: messageMax,
+		MaxWriteBufferSize:           common.QueueMax,
+		MaxWebsocketFramePayloadSize: common.MessageMax,
 		ReleaseWebsocketPayload:      true, // callbacks keep nothing of a message's bytes
 		SupportServerOnly:            true,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -65,23 +58,21 @@ func main() {
 		}),
 	})
 	if err := engine.Start(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		common.Fail(err)
 	}
-	fmt.Printf("listening 127.0.0.1:%d\n", port)
-	<-ended
+	common.Serve(port)
 }
 
 // handler has the callbacks of nbio, which runs those of one connection one after another.
 type handler struct {
-	registry registry
+	registry *common.Registry[*client]
 	writers  []*writer // nil in the usual form
 }
 
 func (h *handler) upgrader() *websocket.Upgrader {
 	u := websocket.NewUpgrader()
 	u.KeepaliveTime = 0
-	u.MessageLengthLimit = messageMax
+	u.MessageLengthLimit = common.MessageMax
 	u.OnOpen(func(conn *websocket.Conn) { conn.SetSession(h.newClient(conn)) })
 	u.OnMessage(func(conn *websocket.Conn, _ websocket.MessageType, text []byte) {
 		h.onMessage(conn.Session().(*client), text)
@@ -91,48 +82,26 @@ func (h *handler) upgrader() *websocket.Upgrader {
 		if c == nil {
 			return
 		}
-		for _, g := range c.groups {
-			h.registry.leave(g, c)
-		}
+		h.registry.LeaveAll(c, c.groups)
 	})
 	return u
 }
 
 func (h *handler) onMessage(c *client, text []byte) {
-	cmd, err := parse(text)
-	if err == nil {
-		h.do(c, cmd)
-	}
-	if text := cmd.answer(err); text != nil {
-		c.conn.WriteMessage(websocket.TextMessage, text)
-	}
-}
-
-func (h *handler) do(c *client, cmd command) {
-	g := c.groups[cmd.Group]
+	to, message, answer := h.registry.Do(c, c.groups, text)
 	switch {
-	case cmd.Cmd == "add_group" && g == nil:
-		c.groups[cmd.Group] = h.registry.join(cmd.Group, c)
-	case cmd.Cmd == "leave_group" && g != nil:
-		h.registry.leave(g, c)
-		delete(c.groups, cmd.Group)
-	case cmd.Cmd == "send_to_group":
-		if g = h.registry.find(cmd.Group); g == nil {
-			return
-		}
-		if h.writers != nil {
-			g.send(frame(opText, *cmd.Message))
-		} else {
-			g.broadcast([]byte(*cmd.Message))
-		}
+	case to == nil:
+	case h.writers != nil:
+		to.Send(common.Frame(common.OpText, message))
+	default:
+		broadcast(to, []byte(message))
+	}
+	if answer != nil {
+		c.conn.WriteMessage(websocket.TextMessage, answer)
 	}
 }
 
 // broadcast is the usual form. Writing under the group's lock makes the one order; no write blocks.
-func (g *group) broadcast(text []byte) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, c := range g.members {
-		c.conn.WriteMessage(websocket.TextMessage, text)
-	}
+func broadcast(to *common.Group[*client], text []byte) {
+	to.Each(func(c *client) { c.conn.WriteMessage(websocket.TextMessage, text) })
 }

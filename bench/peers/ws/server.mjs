@@ -16,16 +16,16 @@
 // many connections. bufferutil is left out: a server needs it only to unmask
 // what clients send, and here nearly all bytes go the other way.
 
-import { parseArgs } from 'node:util';
 import { Sender, WebSocket, WebSocketServer } from 'ws';
+import { answer, options } from '../common/protocol.mjs';
 
-const { port, form } = options();
+const { port, form } = options('server.mjs', ['usual', 'batch'], '--form is usual or batch');
 
 const TEXT = { fin: true, opcode: 1, mask: false, rsv1: false };
 
 const groups = new Map(); // name → Group
 const dirty = new Set(); // batch: the groups with frames
-const publish = form === 'batch' ? publishLater : publishNow;
+const send = form === 'batch' ? sendLater : sendNow;
 
 class Group {
   members = new Set();
@@ -54,39 +54,18 @@ server.on('connection', (client) => {
 });
 process.on('SIGTERM', () => process.exit(0));
 
-function onMessage(data) {
-  let command;
-  try {
-    command = JSON.parse(data);
-  } catch {
-    // falls through to the reply below
+const actions = {
+  join,
+  leave,
+  publish(_, name, text) {
+    const group = groups.get(name);
+    if (group !== undefined) send(group, Buffer.from(text));
   }
-  const id = command?.id;
-  const name = groupName(command?.group_id);
-  if (name === undefined || !run(this, command, name)) {
-    this.send(JSON.stringify({ id, error: 'bad command' }));
-  } else if (id !== undefined) {
-    this.send(JSON.stringify({ id, ok: true }));
-  }
-}
+};
 
-function run(client, command, name) {
-  switch (command.cmd) {
-    case 'add_group':
-      join(client, name);
-      return true;
-    case 'leave_group':
-      leave(client, name);
-      return true;
-    case 'send_to_group': {
-      if (typeof command.message !== 'string') return false;
-      const group = groups.get(name);
-      if (group !== undefined) publish(group, Buffer.from(command.message));
-      return true;
-    }
-    default:
-      return false;
-  }
+function onMessage(data) {
+  const reply = answer(actions, this, data);
+  if (reply !== undefined) this.send(reply);
 }
 
 function join(client, name) {
@@ -116,7 +95,7 @@ function onClose() {
 // without a listener the event would end the process.
 function onError() {}
 
-function publishNow(group, data) {
+function sendNow(group, data) {
   for (const client of group.members) {
     if (client.readyState === WebSocket.OPEN) {
       client.send(data, { binary: false });
@@ -124,7 +103,7 @@ function publishNow(group, data) {
   }
 }
 
-function publishLater(group, data) {
+function sendLater(group, data) {
   // setImmediate runs after all sockets of the turn have been read.
   if (dirty.size === 0) setImmediate(flush);
   group.frames.push(...Sender.frame(data, TEXT));
@@ -151,32 +130,4 @@ function flush() {
   }
   dirty.clear();
   for (const socket of corked) socket.uncork(); // as often as it was corked
-}
-
-// 123 and "123" are the same group.
-function groupName(id) {
-  if (typeof id === 'number') return String(id);
-  return typeof id === 'string' && id !== '' ? id : undefined;
-}
-
-function options() {
-  try {
-    const { values } = parseArgs({
-      options: {
-        port: { type: 'string' },
-        form: { type: 'string', default: 'usual' }
-      }
-    });
-    const port = Number(values.port);
-    if (!Number.isInteger(port) || port < 1 || port > 65535) {
-      throw new Error('--port needs a number from 1 to 65535');
-    }
-    if (values.form !== 'usual' && values.form !== 'batch') {
-      throw new Error('--form is usual or batch');
-    }
-    return { port, form: values.form };
-  } catch (error) {
-    console.error(`${error.message}\nusage: server.mjs --port N [--form usual|batch]`);
-    process.exit(2);
-  }
 }

@@ -1,4 +1,4 @@
-package main
+package client
 
 import (
 	"fmt"
@@ -25,31 +25,33 @@ const (
 	// pendingMax keeps a server's accept queue (128 on careful ones) from overflowing: a dropped SYN comes back after a
 	// second, and that would measure the kernel's timer.
 	pendingMax = 128
-	beginMax   = 32 // connects a turn, so that answers are read in between
+	// BeginMax is how many clients are begun in a turn, so that answers are read in between.
+	BeginMax = 32
 
-	clientTimeout = 10 * time.Second // from connect to the proof of the join, unless --patience is longer
-	expiryEvery   = 100 * time.Millisecond
-	probeEvery    = 200 * time.Millisecond
+	// Timeout is from connect to the proof of the join, unless the roster has more patience.
+	Timeout     = 10 * time.Second
+	expiryEvery = 100 * time.Millisecond
+	probeEvery  = 200 * time.Millisecond
 
 	// The whole phase is bounded too: a slow machine gets 5 ms a client.
 	openingBase      = 30 * time.Second
 	openingPerClient = 5 * time.Millisecond
 )
 
-// open returns the step that brings all connections that have not begun yet to ready, or dead with a counted cause.
-func (g *generator) open() step {
+// Open returns the step that brings all connections that have not begun yet to ready, or dead with a counted cause.
+func (g *Generator) Open() Step {
 	o := &g.opening
-	*o = opening{firstAt: clock(), begun: o.begun, oldest: o.begun}
+	*o = opening{firstAt: Clock(), begun: o.begun, oldest: o.begun}
 	o.deadline = g.roster.until(o.firstAt) + int64(openingBase) + int64(len(g.conns))*int64(openingPerClient)
 	return func(now int64) (int64, bool) {
-		for i := 0; i < beginMax && o.begun < len(g.conns) && o.pending < g.pendings; i++ {
+		for i := 0; i < BeginMax && o.begun < len(g.conns) && g.CanBegin(); i++ {
 			g.begin(&g.conns[o.begun], now)
 		}
 		if now >= o.nextExpiry {
 			o.nextExpiry = now + int64(expiryEvery)
 			g.expire(now)
 		}
-		if o.begun < len(g.conns) && o.pending < g.pendings {
+		if o.begun < len(g.conns) && g.CanBegin() {
 			return now, false
 		}
 		if o.pending == 0 && o.begun == len(g.conns) {
@@ -62,14 +64,28 @@ func (g *generator) open() step {
 	}
 }
 
-func (g *generator) begin(c *conn, now int64) {
+// CanBegin says whether another client may be begun, or so many are on their way already that it has to wait.
+func (g *Generator) CanBegin() bool { return g.opening.pending < g.pendings }
+
+// Reserve makes so many places for clients that are begun one by one, by Begin. The generator has no other clients.
+func (g *Generator) Reserve(places int) { g.conns = make([]Conn, places) }
+
+// Begin puts a new client at a place whose last one is dead, and starts to connect it. It joins nothing by itself: it is
+// ready when the handshake is through. With half it sends half a request, and never the rest.
+func (g *Generator) Begin(place, number, group int, half bool, now int64) {
+	c := &g.conns[place]
+	*c = Conn{fd: -1, Number: int32(number), At: int32(place), Group: int32(group), Member: NotMember, half: half}
+	g.begin(c, now)
+}
+
+func (g *Generator) begin(c *Conn, now int64) {
 	g.opening.begun++
 	c.born, c.state = now, stateConnecting
 	g.opening.pending++
-	fd, err := g.target.dial(int(c.number))
+	fd, err := g.target.dial(int(c.Number), g.receive)
 	if err != nil {
 		c.fd = -1
-		g.cut(c, err.Error())
+		g.Cut(c, err.Error())
 		return
 	}
 	c.fd, c.asked = int32(fd), true
@@ -77,13 +93,13 @@ func (g *generator) begin(c *conn, now int64) {
 }
 
 // connected is called when connect() has ended, well or badly.
-func (g *generator) connected(c *conn) {
+func (g *Generator) connected(c *Conn) {
 	code, err := unix.GetsockoptInt(int(c.fd), unix.SOL_SOCKET, unix.SO_ERROR)
 	if err == nil && code != 0 {
 		err = unix.Errno(code)
 	}
 	if err != nil {
-		g.cut(c, fmt.Sprintf("connect: %v", err))
+		g.Cut(c, fmt.Sprintf("connect: %v", err))
 		return
 	}
 	c.state = stateUpgrading
@@ -92,18 +108,18 @@ func (g *generator) connected(c *conn) {
 	if c.half {
 		request = request[:len(request)/2]
 	}
-	g.push(c, request)
+	g.Push(c, request)
 }
 
 // upgraded is called when the handshake's answer was right. A client that joins nothing is ready with that.
-func (g *generator) upgraded(c *conn) {
-	if c.member == notMember {
+func (g *Generator) upgraded(c *Conn) {
+	if c.Member == NotMember {
 		g.opening.pending--
 		g.ready(c)
 		return
 	}
 	c.state = stateJoining
-	if g.proof == proofProbe {
+	if g.roster.Probe != nil {
 		g.opening.pending--
 		g.opening.probing++
 	}
@@ -111,35 +127,35 @@ func (g *generator) upgraded(c *conn) {
 }
 
 // join asks for the next group of c. One join is asked for at a time, so that each proof is of a known one.
-func (g *generator) join(c *conn) {
-	g.send(c, opText, joinCommand(g.roster.name(g.joining(c)), int(c.number), g.proof == proofReply))
+func (g *Generator) join(c *Conn) {
+	g.send(c, opText, JoinCommand(g.roster.Name(g.joining(c)), int(c.Number), g.roster.Probe == nil))
 }
 
 // joining is the group that c is about to join.
-func (g *generator) joining(c *conn) int { return g.roster.group(int(c.group), int(c.joins)) }
+func (g *Generator) joining(c *Conn) int { return g.roster.Group(int(c.Group), int(c.joins)) }
 
 // proved is called with the first message that a joining client hears, which has to prove the join.
-func (g *generator) proved(c *conn, text []byte) {
-	if g.proof == proofReply {
-		if err := checkReply("join", text, int(c.number)); err != nil {
-			g.cut(c, err.Error())
+func (g *Generator) proved(c *Conn, text []byte) {
+	if g.roster.Probe == nil {
+		if err := CheckReply("join", text, int(c.Number)); err != nil {
+			g.Cut(c, err.Error())
 			return
 		}
 	} else {
-		s, ok := readStamp(text)
-		if !ok || s.publisher != probePublisher {
-			g.cut(c, "join: a message before the probe")
+		group, ok := g.roster.Probe.Read(text)
+		if !ok {
+			g.Cut(c, "join: a message before the probe")
 			return
 		}
-		if int(s.sequence) != g.joining(c) {
+		if group != g.joining(c) {
 			return // a late probe of a group that it has joined before
 		}
 	}
-	if c.joins++; int(c.joins) < g.roster.joins {
+	if c.joins++; int(c.joins) < g.roster.Joins {
 		g.join(c)
 		return
 	}
-	if g.proof == proofReply {
+	if g.roster.Probe == nil {
 		g.opening.pending--
 	} else {
 		g.opening.probing--
@@ -147,16 +163,16 @@ func (g *generator) proved(c *conn, text []byte) {
 	g.ready(c)
 }
 
-func (g *generator) ready(c *conn) {
+func (g *Generator) ready(c *Conn) {
 	c.state = stateReady
-	g.opening.lastAt = clock()
+	g.opening.lastAt = Clock()
 	g.joined.Add(1)
-	g.play.opened(c, g.opening.lastAt)
+	g.play.Opened(c, g.opening.lastAt)
 }
 
 // left takes a connection that failed during the opening out of the counts.
-func (g *generator) left(was connState) {
-	if was == stateJoining && g.proof == proofProbe {
+func (g *Generator) left(was connState) {
+	if was == stateJoining && g.roster.Probe != nil {
 		g.opening.probing--
 		return
 	}
@@ -164,7 +180,7 @@ func (g *generator) left(was connState) {
 }
 
 // expire ends clients that are over their time. Connections are begun in order, so the search starts at the oldest.
-func (g *generator) expire(now int64) {
+func (g *Generator) expire(now int64) {
 	o := &g.opening
 	for o.oldest < o.begun && g.conns[o.oldest].state >= stateReady {
 		o.oldest++
@@ -179,8 +195,8 @@ func (g *generator) expire(now int64) {
 		case stateUpgrading:
 			cause = "handshake: no answer in time"
 		case stateJoining:
-			cause = "join: no reply in time (a server that answers no ids needs --join-proof probe)"
-			if g.proof == proofProbe {
+			cause = NoReply
+			if g.roster.Probe != nil {
 				cause = "join: no probe came back in time"
 				if until = o.probeUntil; until == 0 { // its time starts with the first probe
 					until = o.deadline
@@ -188,7 +204,7 @@ func (g *generator) expire(now int64) {
 			}
 		}
 		if now >= min(until, o.deadline) {
-			g.cut(c, cause)
+			g.Cut(c, cause)
 		}
 	}
 	for now >= o.deadline && o.begun < len(g.conns) {
@@ -196,13 +212,13 @@ func (g *generator) expire(now int64) {
 		c.state = stateConnecting
 		o.begun++
 		o.pending++
-		g.cut(c, "not begun: the time for all clients was over")
+		g.Cut(c, "not begun: the time for all clients was over")
 	}
 }
 
 // probe publishes to every group that has unproved members, by one of them: hearing it proves that the join was done,
 // on any server, at the price of one message to all. That is why it waits until nobody is in the handshake.
-func (g *generator) probe(now int64) {
+func (g *Generator) probe(now int64) {
 	o := &g.opening
 	if now < o.nextProbe {
 		return
@@ -219,7 +235,7 @@ func (g *generator) probe(now int64) {
 		}
 		group := g.joining(c)
 		asked[group] = true
-		text := appendStamp(nil, stamp{publisher: probePublisher, sequence: uint32(group), due: now})
-		g.send(c, opText, fmt.Appendf(nil, `{"cmd":"send_to_group","group_id":"%s","message":"%s"}`, g.roster.name(group), text))
+		text := append(SendCommand(g.roster.Name(group)), g.roster.Probe.Text(group, now)...)
+		g.SendText(c, append(text, SendEnd...))
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package check
 
 import (
 	"cmp"
@@ -28,7 +28,7 @@ type order struct {
 	odd     int // steps aside so far
 	skips   int // entries of skipped so far, taken out ones included
 	gaveUp  bool
-	faults  *faults
+	faults  *Faults
 }
 
 type entry struct {
@@ -51,7 +51,7 @@ const (
 	skipsMax = 1 << 20
 )
 
-func newOrder(group, members int, f *faults) *order {
+func newOrder(group, members int, f *Faults) *order {
 	return &order{group: group, members: members, pos: make([]int, members), skipped: map[int]map[uint64]struct{}{},
 		pairs: map[[2]uint64]*disorder{}, faults: f}
 }
@@ -79,7 +79,7 @@ func (o *order) sawAside(member int, id uint64, p int) {
 	}
 	if o.odd++; o.odd > oddMax || o.skips > skipsMax {
 		o.gaveUp = true
-		o.faults.note("group %d: too far out of order or too much lost; the order between publishers was not followed to the end", o.group)
+		o.faults.Note("group %d: too far out of order or too much lost; the order between publishers was not followed to the end", o.group)
 		return
 	}
 	if _, was := o.skipped[member][id]; was {
@@ -149,7 +149,7 @@ func (o *order) finish() {
 		if others := o.members - d.late; others > 0 && others < d.late {
 			few, who, first, second = others, d.firstBy, d.first, d.second
 		}
-		o.faults.add(faultDisordered, uint64(few), "%s (%d of %d members) saw publisher %d's #%d before publisher %d's #%d, the others after it",
-			memberName(o.group, who), few, o.members, first>>32, uint32(first), second>>32, uint32(second))
+		o.faults.Add(Disordered, uint64(few), "%s (%d of %d members) saw publisher %d's #%d before publisher %d's #%d, the others after it",
+			MemberName(o.group, who), few, o.members, first>>32, uint32(first), second>>32, uint32(second))
 	}
 }

@@ -12,13 +12,14 @@ import (
 	"syscall"
 	"time"
 
+	"ringcast/bench/client"
 	"ringcast/bench/report"
 )
 
-// helpers are the further processes of a run, as the operator's process sees them. nil when there are none, and then
-// all methods do nothing. Owner: the verb's goroutine, but for what is marked.
-type helpers struct {
-	all  []*helper
+// team is the further processes of a run, as the operator's process sees them. nil when there are none, and then all
+// methods do nothing. Owner: the verb's goroutine, but for what is marked.
+type team struct {
+	all  []*helperProcess
 	done <-chan struct{} // the operator has had enough
 	halt func()          // ends the phases of this process
 
@@ -29,8 +30,8 @@ type helpers struct {
 	closing atomic.Bool // from here on their end is no failure
 }
 
-// helper is one of them. Its listener hands over what it answers.
-type helper struct {
+// helperProcess is one of them; what it does itself is helper. Its listener hands over what it answers.
+type helperProcess struct {
 	process int // 1 is the first
 	cmd     *exec.Cmd
 	in      io.Closer
@@ -66,53 +67,36 @@ func (f *fleet) spread(ctx context.Context, s share, e errand) error {
 	if err != nil {
 		return err
 	}
-	f.helpers = &helpers{done: ctx.Done(), failed: make(chan struct{}), halt: func() { f.halt.Store(true); f.ring() }}
-	e.Epoch, e.Processes = epoch(), s.processes
+	f.team = &team{done: ctx.Done(), failed: make(chan struct{}), halt: f.here.Halt}
+	for _, g := range f.here.Generators() {
+		f.acks = append(f.acks, &ackBox{crew: g})
+	}
+	e.Epoch, e.Processes = client.Epoch(), s.processes
 	for e.Process = 1; e.Process < s.processes; e.Process++ {
 		h, err := startHelper(program, e.Process)
 		if err != nil {
 			return err // close ends those that were started
 		}
-		f.helpers.all = append(f.helpers.all, h)
-		go f.helpers.listen(h, f.generators)
+		f.team.all = append(f.team.all, h)
+		go f.team.listen(h, f.acks)
 		h.speaker.say(func() any { return told{Do: doErrand, Errand: &e} })
 	}
-	_, err = f.helpers.wait(doReady)
+	_, err = f.team.wait(doReady)
 	return err
 }
 
 // errand is what helpers have to know; spread adds which of them they are.
 func (c *common) errand(s *session, l *load, v *crowd) errand {
-	return errand{Addr: s.target.addr.String(), Host: s.target.host, Path: s.target.path, Run: s.run, Proof: c.JoinProof,
-		Threads: c.Threads, Load: l, Crowd: v}
-}
-
-// join makes this process one of several.
-func (f *fleet) join(s share) error {
-	f.share = s
-	for _, g := range f.generators {
-		g.pendings = max(1, pendingMax/(s.processes*len(f.generators)))
-		if err := g.hangBell(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// ring wakes all generators.
-func (f *fleet) ring() {
-	for _, g := range f.generators {
-		g.bell.ring()
-	}
+	return errand{Target: s.target, Run: s.run, Proof: c.JoinProof, Threads: c.Threads, Load: l, Crowd: v}
 }
 
 // startHelper runs this program again. The process group of its own keeps the operator's ^C from it: it ends with its
 // stdin, and should this process be killed, with the thread that started it (see startChild).
-func startHelper(program string, process int) (*helper, error) {
-	h := &helper{process: process, cmd: exec.Command(program, "helper"), stderr: &tail{}, answers: make(chan said, 1), gone: make(chan struct{})}
+func startHelper(program string, process int) (*helperProcess, error) {
+	h := &helperProcess{process: process, cmd: exec.Command(program, "helper"), stderr: &tail{}, answers: make(chan said, 1), gone: make(chan struct{})}
 	h.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	h.cmd.Stderr = h.stderr
-	fail := func(err error) (*helper, error) { return nil, fmt.Errorf("cannot start a helper: %w", err) }
+	fail := func(err error) (*helperProcess, error) { return nil, fmt.Errorf("cannot start a helper: %w", err) }
 	in, err := h.cmd.StdinPipe()
 	if err != nil {
 		return fail(err)
@@ -135,18 +119,18 @@ func startHelper(program string, process int) (*helper, error) {
 }
 
 // listen hears a helper until it ends.
-func (hs *helpers) listen(h *helper, generators []*generator) {
+func (t *team) listen(h *helperProcess, acks []*ackBox) {
 	defer close(h.gone)
-	err := hs.hear(h, generators)
+	err := t.hear(h, acks)
 	_ = h.cmd.Process.Kill() // who can no longer be heard is of no use; an error means that it is gone
 	_ = h.cmd.Wait()         // what it wrote to stderr says more than its status
 	h.out.Close()
-	if !hs.closing.Load() {
-		hs.fail(fmt.Errorf("helper %d (pid %d) ended in the middle: %w; %s", h.process, h.cmd.Process.Pid, err, h.stderr))
+	if !t.closing.Load() {
+		t.fail(fmt.Errorf("helper %d (pid %d) ended in the middle: %w; %s", h.process, h.cmd.Process.Pid, err, h.stderr))
 	}
 }
 
-func (hs *helpers) hear(h *helper, generators []*generator) error {
+func (t *team) hear(h *helperProcess, acks []*ackBox) error {
 	in := json.NewDecoder(h.out)
 	for {
 		if err := h.out.SetReadDeadline(time.Now().Add(helperSilence)); err != nil {
@@ -165,7 +149,7 @@ func (hs *helpers) hear(h *helper, generators []*generator) error {
 		switch s.Do {
 		case doTally:
 		case doAcks:
-			generators[s.At].bell.leave(ackFrom{h.process, s.Floors, s.SaidAt, s.Cut})
+			acks[s.At].leave(ackFrom{h.process, s.Floors, s.SaidAt, s.Cut})
 		default:
 			select {
 			case h.answers <- s:
@@ -177,61 +161,61 @@ func (hs *helpers) hear(h *helper, generators []*generator) error {
 }
 
 // fail ends the run: without one of its processes it proves nothing.
-func (hs *helpers) fail(err error) {
-	hs.once.Do(func() {
-		hs.cause = err
-		close(hs.failed)
-		hs.halt()
+func (t *team) fail(err error) {
+	t.once.Do(func() {
+		t.cause = err
+		close(t.failed)
+		t.halt()
 	})
 }
 
 // list is nil-safe, as all else here.
-func (hs *helpers) list() []*helper {
-	if hs == nil {
+func (t *team) list() []*helperProcess {
+	if t == nil {
 		return nil
 	}
-	return hs.all
+	return t.all
 }
 
-func (hs *helpers) failure() error {
-	if hs == nil {
+func (t *team) failure() error {
+	if t == nil {
 		return nil
 	}
 	select {
-	case <-hs.failed:
-		return hs.cause
+	case <-t.failed:
+		return t.cause
 	default:
 		return nil
 	}
 }
 
 // tell says the same to all. One that no longer hears it is noticed by its silence.
-func (hs *helpers) tell(t told) {
-	if hs == nil {
+func (t *team) tell(what told) {
+	if t == nil {
 		return
 	}
-	for _, h := range hs.all {
-		h.speaker.say(func() any { return t })
+	for _, h := range t.all {
+		h.speaker.say(func() any { return what })
 	}
 }
 
 // wait returns the answer of each.
-func (hs *helpers) wait(do string) ([]said, error) {
-	if hs == nil {
+func (t *team) wait(do string) ([]said, error) {
+	if t == nil {
 		return nil, nil
 	}
-	answers := make([]said, len(hs.all))
-	for i, h := range hs.all {
+	answers := make([]said, len(t.all))
+	for i, h := range t.all {
 		select {
 		case answers[i] = <-h.answers:
-		case <-hs.failed:
-			return nil, hs.cause
-		case <-hs.done:
+		case <-t.failed:
+			return nil, t.cause
+		case <-t.done:
 			return nil, errInterrupted
 		}
 		if answers[i].Do != do {
-			hs.fail(fmt.Errorf("helper %d said %q instead of %q", h.process, answers[i].Do, do))
-			return nil, hs.cause
+			t.fail(fmt.Errorf("helper %d said %q instead of %q", h.process, answers[i].Do, do))
+			return nil, t.cause
 		}
 		for at := range answers[i].Threads {
 			answers[i].Threads[at].Helper = h.process
@@ -241,10 +225,10 @@ func (hs *helpers) wait(do string) ([]said, error) {
 }
 
 // opened waits until all helpers are through with the opening.
-func (hs *helpers) opened() ([]report.Thread, error) {
-	answers, err := hs.wait(doOpened)
+func (t *team) opened() ([]report.Thread, error) {
+	answers, err := t.wait(doOpened)
 	for i, s := range answers {
-		hs.all[i].opening = *s.Opening
+		t.all[i].opening = *s.Opening
 	}
 	return threadsOf(answers), err
 }
@@ -258,12 +242,12 @@ func threadsOf(answers []said) (all []report.Thread) {
 
 // books ends the listening of all helpers and takes what they found. sent is how many messages of each stream count;
 // it is called with what the helpers have seen of the streams whose publishers were cut off.
-func (hs *helpers) books(cut []int, sent func(seen []uint32) []uint32) ([]*books, error) {
-	if hs == nil {
+func (t *team) books(cut []int, sent func(seen []uint32) []uint32) ([]*books, error) {
+	if t == nil {
 		return nil, nil
 	}
-	hs.tell(told{Do: doSettle, Streams: cut})
-	answers, err := hs.wait(doSeen)
+	t.tell(told{Do: doSettle, Streams: cut})
+	answers, err := t.wait(doSeen)
 	if err != nil {
 		return nil, err
 	}
@@ -273,35 +257,35 @@ func (hs *helpers) books(cut []int, sent func(seen []uint32) []uint32) ([]*books
 			seen[i] = max(seen[i], s.Seen[i])
 		}
 	}
-	hs.tell(told{Do: doClose, Sent: sent(seen)})
-	if answers, err = hs.wait(doBooks); err != nil {
+	t.tell(told{Do: doClose, Sent: sent(seen)})
+	if answers, err = t.wait(doBooks); err != nil {
 		return nil, err
 	}
 	all := make([]*books, len(answers))
 	for i, s := range answers {
 		all[i] = s.Books
-		hs.all[i].opening.Causes, hs.all[i].pings = s.Books.Causes, s.Books.Pings
+		t.all[i].opening.Causes, t.all[i].pings = s.Books.Causes, s.Books.Pings
 	}
 	return all, nil
 }
 
 // close ends all helpers: politely, as long as that takes no longer than helperStopTime.
-func (hs *helpers) close() {
-	if hs == nil {
+func (t *team) close() {
+	if t == nil {
 		return
 	}
-	hs.closing.Store(true)
-	for _, h := range hs.all {
+	t.closing.Store(true)
+	for _, h := range t.all {
 		h.in.Close()
 	}
 	patience := time.After(helperStopTime)
-	for _, h := range hs.all {
+	for _, h := range t.all {
 		select {
 		case <-h.gone:
 			continue
 		case <-patience:
 		}
-		for _, late := range hs.all {
+		for _, late := range t.all {
 			_ = late.cmd.Process.Kill() // an error means that it is gone
 		}
 		<-h.gone
@@ -318,18 +302,18 @@ func (m *measurement) drainHelpers() {
 			sent[p.number] = p.sequence
 		}
 	}
-	m.fleet.helpers.tell(told{Do: doPublished, Sent: sent})
-	answers, err := m.fleet.helpers.wait(doDrained)
+	m.fleet.team.tell(told{Do: doPublished, Sent: sent})
+	answers, err := m.fleet.team.wait(doDrained)
 	m.helperUses = threadsOf(answers)
 	if err == nil {
 		m.drained.Store(true) // otherwise the phase is halted
-		m.fleet.ring()
+		m.fleet.here.Ring()
 	}
 }
 
 // settle takes the helpers' books of a load. What counts of a publisher that was cut off is what any member saw.
 func (m *measurement) settle() error {
-	if m.fleet.helpers == nil {
+	if m.fleet.team == nil {
 		return nil
 	}
 	var cut []*publisher
@@ -338,13 +322,13 @@ func (m *measurement) settle() error {
 	for _, c := range m.crews {
 		for _, p := range c.schedule.own {
 			if sent[p.number] = p.sequence; p.gone {
-				sent[p.number] = c.ledgers[p.group].seen(p.place)
+				sent[p.number] = c.ledgers[p.group].Seen(p.place)
 				cut, streams = append(cut, p), append(streams, p.number)
 			}
 		}
 	}
 	var err error
-	m.books, err = m.fleet.helpers.books(streams, func(seen []uint32) []uint32 {
+	m.books, err = m.fleet.team.books(streams, func(seen []uint32) []uint32 {
 		for i, p := range cut {
 			p.elsewhere = seen[i]
 			sent[p.number] = max(sent[p.number], seen[i])

@@ -1,4 +1,4 @@
-package main
+package client
 
 import (
 	"encoding/binary"
@@ -14,9 +14,10 @@ const (
 	opPing   = 0x9
 	opPong   = 0xA
 
-	frameHeaderMax = 14
+	// FrameHeaderMax is the length of the longest frame header.
+	FrameHeaderMax = 14
 	// frameBytesMax bounds a payload that a server may send us. The seed protocol delivers the message text alone, and
-	// --size stays well below; anything larger is a server out of step, and is cut off.
+	// a bench's texts stay well below; anything larger is a server out of step, and is cut off.
 	frameBytesMax = 128 << 10
 )
 
@@ -75,8 +76,13 @@ func parseHeader(b []byte) (header, error) {
 	return h, nil
 }
 
-// appendHeader appends the header of a client's frame (masked, FIN) for a payload of n bytes. The caller appends the
-// payload and then masks it in place: that saves the copy which a function taking the payload would need.
+// AppendTextHeader appends the header of a client's frame for a text of n bytes. The caller appends the text and then
+// masks it in place, by Mask: that saves the copy which a function taking the text would need.
+func AppendTextHeader(dst []byte, n int, key [4]byte) []byte {
+	return appendHeader(dst, opText, n, key)
+}
+
+// appendHeader appends the header of a client's frame: masked, FIN.
 func appendHeader(dst []byte, op byte, n int, key [4]byte) []byte {
 	switch {
 	case n < 126:
@@ -95,11 +101,12 @@ func appendFrame(dst []byte, op byte, payload []byte, key [4]byte) []byte {
 	dst = appendHeader(dst, op, len(payload), key)
 	start := len(dst)
 	dst = append(dst, payload...)
-	mask(dst[start:], key)
+	Mask(dst[start:], key)
 	return dst
 }
 
-func mask(b []byte, key [4]byte) {
+// Mask masks what stands behind a header with that header's key.
+func Mask(b []byte, key [4]byte) {
 	word := uint64(binary.LittleEndian.Uint32(key[:]))
 	word |= word << 32
 	for len(b) >= 8 {

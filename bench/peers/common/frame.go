@@ -1,11 +1,15 @@
-package main
+package common
 
 import "encoding/binary"
 
-const opText = 0x1
+// Opcodes of RFC 6455, section 5.2.
+const (
+	OpText = 0x1
+	OpPong = 0xA
+)
 
-// frame is a server's frame of a whole message (RFC 6455, section 5.2: final, not masked).
-func frame[T string | []byte](opcode byte, payload T) []byte {
+// Frame is a server's frame of a whole message (RFC 6455, section 5.2: final, not masked).
+func Frame[T string | []byte](opcode byte, payload T) []byte {
 	n := len(payload)
 	f := make([]byte, 2, n+10)
 	f[0] = 0x80 | opcode

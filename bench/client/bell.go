@@ -1,4 +1,4 @@
-package main
+package client
 
 import (
 	"encoding/binary"
@@ -8,27 +8,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bell lets other goroutines wake a generator that sleeps in epoll, and leave it what helpers said. Only generators of
-// a run with helpers have one. Any goroutine.
+// bell lets other goroutines wake a generator that sleeps in epoll. Any goroutine.
 type bell struct {
-	fd   int
-	mu   sync.Mutex
-	acks []ackFrom
-}
-
-// ackFrom is what a helper acknowledged, or that a member there was cut off.
-type ackFrom struct {
-	process int
-	floors  []ack
-	saidAt  int64
-	cut     bool
+	mu sync.Mutex
+	fd int // negative once it is closed
 }
 
 // bellAt is what epoll gives for the bell, where it gives the place of a connection for all else.
 const bellAt = -1
 
 // hangBell gives g a bell.
-func (g *generator) hangBell() error {
+func (g *Generator) hangBell() error {
 	fd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
 	if err != nil {
 		return fmt.Errorf("eventfd: %w", err)
@@ -55,26 +45,6 @@ func (b *bell) ring() {
 func (b *bell) hush() {
 	var count [8]byte
 	_, _ = unix.Read(b.fd, count[:])
-}
-
-// leave lays down what a helper said, and rings.
-func (b *bell) leave(a ackFrom) {
-	b.mu.Lock()
-	b.acks = append(b.acks, a)
-	b.mu.Unlock()
-	b.ring()
-}
-
-// take returns what was left since the last time.
-func (b *bell) take() []ackFrom {
-	if b == nil {
-		return nil
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	acks := b.acks
-	b.acks = nil
-	return acks
 }
 
 func (b *bell) close() {

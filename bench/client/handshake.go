@@ -1,14 +1,12 @@
-package main
+package client
 
 import (
 	"bytes"
 	"crypto/rand"
 	"crypto/sha1"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 )
 
@@ -25,14 +23,14 @@ type upgrade struct {
 	accept  string
 }
 
-func newUpgrade(t target) upgrade {
+func newUpgrade(t Target) upgrade {
 	var raw [upgradeKeyLength]byte
 	rand.Read(raw[:]) // never fails: crypto/rand ends the program rather than return an error
 	key := base64.StdEncoding.EncodeToString(raw[:])
 	sum := sha1.Sum([]byte(key + acceptGUID))
 	return upgrade{
 		request: fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
-			"Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n\r\n", t.path, t.host, key),
+			"Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n\r\n", t.Path, t.Host, key),
 		accept: base64.StdEncoding.EncodeToString(sum[:]),
 	}
 }
@@ -78,34 +76,4 @@ func (u upgrade) check(b []byte) (int, error) {
 		return 0, errors.New("handshake: wrong Sec-WebSocket-Accept")
 	}
 	return end + 4, nil
-}
-
-// joinCommand is the JSON by which client n joins a group; withID asks for the reply that proves it.
-func joinCommand(group string, n int, withID bool) []byte {
-	if withID {
-		return fmt.Appendf(nil, `{"cmd":"add_group","group_id":"%s","id":%d}`, group, n)
-	}
-	return fmt.Appendf(nil, `{"cmd":"add_group","group_id":"%s"}`, group)
-}
-
-// checkReply says whether text is the reply that accepts what was asked for, a join or a leave, with the id n.
-func checkReply(what string, text []byte, n int) error {
-	var reply struct {
-		ID    json.Number `json:"id"`
-		OK    bool        `json:"ok"`
-		Error *struct {
-			Code string `json:"code"`
-		} `json:"error"`
-	}
-	switch err := json.Unmarshal(text, &reply); {
-	case err != nil:
-		return fmt.Errorf("%s: the reply is not the JSON of a reply", what)
-	case reply.Error != nil:
-		return fmt.Errorf("%s: refused as %s", what, reply.Error.Code)
-	case reply.ID.String() != strconv.Itoa(n):
-		return fmt.Errorf("%s: the reply has another id", what)
-	case !reply.OK:
-		return fmt.Errorf("%s: the reply is neither ok nor an error", what)
-	}
-	return nil
 }

@@ -1,4 +1,4 @@
-package main
+package check
 
 import (
 	"cmp"
@@ -7,9 +7,9 @@ import (
 	"slices"
 )
 
-// digest is the order in which one process saw a group's messages, short enough to compare between processes: each
+// Digest is the order in which one process saw a group's messages, short enough to compare between processes: each
 // process walks along a log of its own (see order), and members of two processes agree if their logs do.
-type digest struct {
+type Digest struct {
 	Group    int
 	Members  int    // in this process
 	Odd      bool   // members here did not agree, or missed something: the log is not one order, and a fault says so
@@ -17,8 +17,8 @@ type digest struct {
 	Sequence uint64 // of the messages in their order
 }
 
-func (o *order) digest() digest {
-	d := digest{Group: o.group, Members: o.members, Odd: o.odd > 0}
+func (o *order) digest() Digest {
+	d := Digest{Group: o.group, Members: o.members, Odd: o.odd > 0}
 	for _, e := range o.log {
 		h := scatter(e.id + 1)
 		d.Set += h
@@ -34,11 +34,11 @@ func scatter(v uint64) uint64 {
 	return v ^ v>>31
 }
 
-// compareOrders adds a fault for each process whose members saw a group's messages in another order than those of the
+// CompareOrders adds a fault for each process whose members saw a group's messages in another order than those of the
 // others. As within a process, the smaller side is named. all[process] are the digests of that process.
-func compareOrders(all [][]digest, f *faults) {
+func CompareOrders(all [][]Digest, f *Faults) {
 	type side struct {
-		digest
+		Digest
 		process int
 	}
 	groups := map[int][]side{}
@@ -66,13 +66,13 @@ func compareOrders(all [][]digest, f *faults) {
 		most := slices.MaxFunc(sides, func(a, b side) int { return cmp.Compare(members[a.Sequence], members[b.Sequence]) })
 		for _, s := range sides {
 			if s.Sequence != most.Sequence {
-				f.add(faultDisordered, uint64(s.Members), "group %d: all %d members %s saw the publishers' messages in another order than those %s",
+				f.Add(Disordered, uint64(s.Members), "group %d: all %d members %s saw the publishers' messages in another order than those %s",
 					group, s.Members, heldBy(s.process), heldBy(most.process))
 			}
 		}
 	}
 	if len(skipped) > 0 {
-		f.note("%s, so the order between publishers was compared within each process only", skippedText(skipped))
+		f.Note("%s, so the order between publishers was compared within each process only", skippedText(skipped))
 	}
 }
 

@@ -1,0 +1,271 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// Conn is one client. It owns no buffers in the usual case: in holds the start of a frame that a read cut in two, out
+// holds what the socket did not take. Owner: its generator.
+type Conn struct {
+	// Immutable.
+	Number int32 // among all clients of the run
+	At     int32 // its place in the generator; epoll gives it back, as a descriptor could be another's by then
+	Group  int32 // the group it joins first, or publishes to
+	Member int32 // its place among those who join the group first; NotMember if it joins nothing
+
+	fd    int32
+	joins int32 // joins that were proved
+	state connState
+	asked bool  // EPOLLOUT is asked for
+	half  bool  // it sends half a request, and never the rest
+	born  int64 // when it began to connect, for the deadline
+	in    []byte
+	out   []byte
+}
+
+type connState uint8
+
+const (
+	stateIdle connState = iota
+	stateConnecting
+	stateUpgrading // the request is sent
+	stateJoining   // the join is sent, its proof is awaited
+	stateReady
+	stateClosing // our close frame is sent, the server's end is awaited
+	stateDead
+)
+
+// OutBytesMax bounds what waits to be written to a connection: a publisher writes at most so much at once and only while
+// nothing waits; everything else that a client writes is a few bytes.
+const OutBytesMax = 64 << 10
+
+// Ready says that the client has come in and is there.
+func (c *Conn) Ready() bool { return c.state == stateReady }
+
+// Dead says that the connection has ended.
+func (c *Conn) Dead() bool { return c.state == stateDead }
+
+// Waiting says that the socket has not taken all that was pushed.
+func (c *Conn) Waiting() bool { return len(c.out) > 0 }
+
+// event serves what epoll reported of c.
+func (g *Generator) event(c *Conn, events uint32) {
+	if c.state == stateConnecting {
+		g.connected(c)
+		return
+	}
+	if events&unix.EPOLLOUT != 0 && c.state != stateDead {
+		g.flush(c)
+		if len(c.out) == 0 && c.state != stateDead {
+			g.play.Drained(c)
+		}
+	}
+	if events&^uint32(unix.EPOLLOUT) != 0 && c.state != stateDead {
+		g.read(c)
+	}
+}
+
+// read takes what one read gives. More than that is reported again by epoll (level triggered), after the others.
+func (g *Generator) read(c *Conn) {
+	kept := copy(g.buf, c.in)
+	n, err := unix.Read(int(c.fd), g.buf[kept:])
+	switch {
+	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
+		return
+	case err != nil:
+		g.Cut(c, fmt.Sprintf("read: %v", err))
+		return
+	case n == 0 && c.state == stateClosing:
+		g.end(c, false)
+		return
+	case n == 0:
+		g.Cut(c, "the server ended the connection without a close frame")
+		return
+	}
+	all := g.buf[:kept+n]
+	used := g.take(c, all, Clock())
+	if c.state == stateDead {
+		return
+	}
+	rest := all[used:]
+	if len(rest) > FrameHeaderMax+frameBytesMax {
+		g.Cut(c, "the server sends what is neither an answer nor a frame")
+		return
+	}
+	c.in = append(c.in[:0], rest...)
+}
+
+// take takes whole frames (before them, the answer to the handshake) from b and returns how many bytes it took. One
+// reading of the clock serves all frames of a read: they arrived with it.
+func (g *Generator) take(c *Conn, b []byte, now int64) int {
+	used := 0
+	if c.state == stateUpgrading {
+		n, err := g.upgrade.check(b)
+		if err != nil {
+			g.Cut(c, err.Error())
+			return 0
+		}
+		if n == 0 {
+			return 0
+		}
+		used = n
+		g.upgraded(c)
+	}
+	for c.state != stateDead {
+		h, err := parseHeader(b[used:])
+		if err != nil {
+			g.Cut(c, err.Error())
+			break
+		}
+		end := used + h.size + h.payload
+		if h.size == 0 || end > len(b) {
+			break
+		}
+		payload := b[used+h.size : end]
+		used = end
+		switch {
+		case h.op == opText && c.state >= stateReady: // what was sent before the server knew of our close comes all the same
+			g.play.Heard(c, payload, now)
+		case h.op == opText:
+			g.proved(c, payload)
+		default:
+			g.control(c, h.op, payload)
+		}
+	}
+	return used
+}
+
+func (g *Generator) control(c *Conn, op byte, payload []byte) {
+	switch op {
+	case opPing:
+		if c.state == stateClosing {
+			return // nothing may follow our close frame (RFC 6455, 5.5.1)
+		}
+		g.pings++
+		g.send(c, opPong, payload)
+	case opPong: // an unasked one is allowed too (RFC 6455, 5.5.3)
+		g.play.Ponged(c, payload, Clock())
+	case opClose:
+		if c.state == stateClosing {
+			g.end(c, false)
+			return
+		}
+		cause := closeCause(payload)
+		g.send(c, opClose, payload[:min(2, len(payload))])
+		g.Cut(c, cause)
+	case opBinary:
+		g.Cut(c, "a binary message, where the seed protocol has text")
+	default:
+		g.Cut(c, fmt.Sprintf("a frame with the unknown opcode %d", op))
+	}
+}
+
+// SendText sends one text message.
+func (g *Generator) SendText(c *Conn, text []byte) { g.send(c, opText, text) }
+
+// SendPing sends a ping, which comes back by the play's Ponged.
+func (g *Generator) SendPing(c *Conn, payload []byte) { g.send(c, opPing, payload) }
+
+// send writes one frame.
+func (g *Generator) send(c *Conn, op byte, payload []byte) {
+	if len(c.out) > OutBytesMax {
+		return // a server that reads nothing gets no more pongs; it has asked for more than it takes
+	}
+	g.scratch = appendFrame(g.scratch[:0], op, payload, g.MaskKey())
+	g.Push(c, g.scratch)
+}
+
+// Push writes b, which is whole frames, now as far as the socket takes it, and keeps the rest for when it takes more.
+func (g *Generator) Push(c *Conn, b []byte) {
+	if c.state == stateDead {
+		return
+	}
+	if len(c.out) == 0 {
+		b = b[g.write(c, b):]
+	}
+	if c.state != stateDead && len(b) > 0 {
+		c.out = append(c.out, b...)
+		g.ask(c, true)
+	}
+}
+
+// flush goes on with what Push kept.
+func (g *Generator) flush(c *Conn) {
+	c.out = c.out[:copy(c.out, c.out[g.write(c, c.out):])]
+	if c.state != stateDead && len(c.out) == 0 {
+		g.ask(c, false)
+	}
+}
+
+func (g *Generator) write(c *Conn, b []byte) int {
+	n, err := unix.Write(int(c.fd), b)
+	if err != nil && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {
+		g.Cut(c, fmt.Sprintf("write: %v", err))
+	}
+	return max(n, 0)
+}
+
+func (g *Generator) ask(c *Conn, writable bool) {
+	if c.asked != writable {
+		c.asked = writable
+		g.watch(c, unix.EPOLL_CTL_MOD)
+	}
+}
+
+// watch tells epoll what c waits for.
+func (g *Generator) watch(c *Conn, how int) {
+	event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP, Fd: c.At}
+	if c.asked {
+		event.Events |= unix.EPOLLOUT
+	}
+	if err := unix.EpollCtl(g.epoll, how, int(c.fd), &event); err != nil {
+		g.Cut(c, fmt.Sprintf("epoll_ctl: %v", err))
+	}
+}
+
+// Cut ends c for a cause that is not the bench's own wish, and counts the cause.
+func (g *Generator) Cut(c *Conn, cause string) {
+	if c.state == stateDead {
+		return
+	}
+	was := c.state
+	g.end(c, false)
+	g.causes[cause]++
+	g.failed.Add(1)
+	g.play.Cut(c, cause, was < stateReady)
+}
+
+// Goodbye sends a close frame and leaves the end to the server. Nothing is written behind it.
+func (g *Generator) Goodbye(c *Conn) {
+	g.send(c, opClose, goodbye)
+	if c.state != stateDead {
+		c.state = stateClosing
+	}
+}
+
+// goodbye is the payload of a close frame of our own: 1000, RFC 6455, 7.4.1.
+var goodbye = []byte{0x03, 0xE8}
+
+// Reset ends c because the bench wants it, without a word, as a client does that crashes.
+func (g *Generator) Reset(c *Conn) { g.end(c, true) }
+
+// end ends c because the bench wants it, or no longer minds. A reset tells the server at once and without a word, as a
+// client does that crashes.
+func (g *Generator) end(c *Conn, reset bool) {
+	was := c.state
+	c.state = stateDead
+	if reset {
+		// A failure would leave an ordinary end, which every server must stand too.
+		_ = unix.SetsockoptLinger(int(c.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	}
+	unix.Close(int(c.fd))
+	c.in, c.out = nil, c.out[:0]
+	if was >= stateReady {
+		g.joined.Add(-1)
+	} else {
+		g.left(was)
+	}
+}

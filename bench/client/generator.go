@@ -1,0 +1,186 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Generator is one thread with an epoll of its own and the connections that it alone serves. While a phase runs, only
+// the phase's thread touches it; between phases the fleet's owner does. The exceptions are the atomics.
+type Generator struct {
+	target  Target
+	receive int // bytes of a client's receive buffer (SO_RCVBUF); 0: what the kernel gives
+	upgrade upgrade
+	roster  Roster
+	play    Play
+	bell    *bell // nil in a fleet that is not divided
+
+	conns   []Conn
+	epoll   int
+	events  [eventsPerTurn]unix.EpollEvent
+	buf     []byte // what is read, for all connections one after the other
+	scratch []byte // what is about to be written, likewise
+	keys    uint32 // state of the mask key generator
+
+	opening  opening
+	pendings int            // of its own at a time: pendingMax, or a share of it
+	causes   map[string]int // why connections were refused or ended
+	pings    uint64         // answered
+
+	// Any goroutine, for the progress line and for stopping.
+	joined, failed atomic.Int64
+	halt           *atomic.Bool
+}
+
+// Play is what is done with what connections hear. Called on the generator's thread.
+type Play interface {
+	Opened(c *Conn, now int64)                   // it is ready: joined, or through the handshake if it joins nothing
+	Heard(c *Conn, text []byte, now int64)       // one text message; text is only valid during the call
+	Ponged(c *Conn, payload []byte, now int64)   // likewise
+	Drained(c *Conn)                             // what was waiting to be written has been
+	Cut(c *Conn, cause string, stillOpened bool) // the connection ended before the bench ended it
+}
+
+// Step is a phase's part of a turn. It returns when it wants to be called next at the latest, or that the phase is over.
+type Step func(now int64) (wake int64, done bool)
+
+const (
+	// eventsPerTurn is small so that publishing on time does not wait behind many reads.
+	eventsPerTurn = 128
+	// TurnMax is the longest sleep: halt and deadlines are looked at after it.
+	TurnMax = 100 * time.Millisecond
+	// readBytes takes what a server sends in one batch of a turn in one read; it must hold a whole frame.
+	readBytes = 256 << 10
+)
+
+func newGenerator(t Target, r Roster, halt *atomic.Bool) (*Generator, error) {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("epoll_create: %w", err)
+	}
+	return &Generator{target: t, upgrade: newUpgrade(t), roster: r, play: Idle{}, epoll: epoll, pendings: pendingMax,
+		buf: make([]byte, readBytes), keys: 0x9E3779B9, causes: map[string]int{}, halt: halt}, nil
+}
+
+// run turns until the step is done or the run is halted.
+func (g *Generator) run(s Step) error {
+	for {
+		now := Clock()
+		wake, done := s(now)
+		if done || g.halt.Load() {
+			return nil
+		}
+		n, err := g.wait(time.Duration(wake - now))
+		if err != nil {
+			return fmt.Errorf("epoll_wait: %w", err)
+		}
+		for i := range n {
+			if g.events[i].Fd == bellAt {
+				g.bell.hush()
+				continue
+			}
+			g.event(&g.conns[g.events[i].Fd], g.events[i].Events)
+		}
+	}
+}
+
+// wait is epoll_pwait2 because a timeout in whole milliseconds, as epoll_wait has it, would send an open loop's
+// messages up to a millisecond late. Kernels before 5.11 lack it and get the coarse one, rounded up.
+func (g *Generator) wait(timeout time.Duration) (int, error) {
+	timeout = max(0, min(timeout, TurnMax))
+	ts := unix.NsecToTimespec(int64(timeout))
+	r, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(g.epoll), uintptr(unsafe.Pointer(&g.events[0])),
+		eventsPerTurn, uintptr(unsafe.Pointer(&ts)), 0, 0)
+	n, err := int(r), error(nil)
+	switch errno {
+	case 0:
+	case unix.EINTR:
+		return 0, nil
+	case unix.ENOSYS:
+		n, err = unix.EpollWait(g.epoll, g.events[:], int(math.Ceil(float64(timeout)/1e6)))
+		if errors.Is(err, unix.EINTR) {
+			return 0, nil
+		}
+	default:
+		return 0, errno
+	}
+	return n, err
+}
+
+// MaskKey is the next key, of a xorshift: a mask key of a bench must vary, it need not be a secret.
+func (g *Generator) MaskKey() [4]byte {
+	g.keys ^= g.keys << 13
+	g.keys ^= g.keys >> 17
+	g.keys ^= g.keys << 5
+	return [4]byte{byte(g.keys), byte(g.keys >> 8), byte(g.keys >> 16), byte(g.keys >> 24)}
+}
+
+// SetPlay has a play hear what comes from now on.
+func (g *Generator) SetPlay(p Play) { g.play = p }
+
+// SetReceiveBuffer is for the clients that are begun from now on.
+func (g *Generator) SetReceiveBuffer(bytes int) { g.receive = bytes }
+
+// Len is how many places for clients there are.
+func (g *Generator) Len() int { return len(g.conns) }
+
+// Conn is the client at a place. It stays where it is while no seats are added.
+func (g *Generator) Conn(place int) *Conn { return &g.conns[place] }
+
+// Joined is how many clients are ready now. Any goroutine.
+func (g *Generator) Joined() int64 { return g.joined.Load() }
+
+// Failed is how many clients could not come in, or were cut off. Any goroutine.
+func (g *Generator) Failed() int64 { return g.failed.Load() }
+
+// Causes are why they were, and how many for each cause.
+func (g *Generator) Causes() map[string]int { return g.causes }
+
+// Ring wakes the generator, in a fleet that was divided. Any goroutine.
+func (g *Generator) Ring() { g.bell.ring() }
+
+// close ends all connections politely, so that a server that logs rude clients stays quiet.
+func (g *Generator) close() {
+	g.Dismiss()
+	g.bell.close()
+	unix.Close(g.epoll)
+}
+
+// Dismiss ends all connections, and the play in what they would still bring.
+func (g *Generator) Dismiss() {
+	g.play = Idle{} // what fails from here on is no finding
+	for i := range g.conns {
+		c := &g.conns[i]
+		if c.state == stateReady && len(c.out) == 0 {
+			g.send(c, opClose, goodbye)
+		}
+		if c.state != stateIdle && c.state != stateDead {
+			unix.Close(int(c.fd))
+			c.state = stateDead
+		}
+	}
+}
+
+// Idle is the play of a phase in which nothing is measured.
+type Idle struct{}
+
+// Opened does nothing.
+func (Idle) Opened(*Conn, int64) {}
+
+// Heard does nothing.
+func (Idle) Heard(*Conn, []byte, int64) {}
+
+// Ponged does nothing.
+func (Idle) Ponged(*Conn, []byte, int64) {}
+
+// Drained does nothing.
+func (Idle) Drained(*Conn) {}
+
+// Cut does nothing.
+func (Idle) Cut(*Conn, string, bool) {}

@@ -1,0 +1,3 @@
+module ringcast/bench/peers/common
+
+go 1.26
