@@ -68,7 +68,7 @@ const (
 	endTheirs            // the peer has answered our Close frame
 )
 
-// extra is what a client has beside a single membership: unfinished input, further memberships, joins said twice, where it
+// extra is what a client has beside a single membership: partial input, further memberships, joins said twice, where it
 // comes from if connections are counted by address or a proxy has named it, and its places in lists of its shard that few
 // clients are in.
 type extra struct {
@@ -78,7 +78,7 @@ type extra struct {
 	repeats []repeat        // add_groups that wait for the answer to an earlier one
 	source  *source         // nil: its socket's address is all there is to know
 	slow    uint32          // place in shard.slow, counted from 1; 0: it is not behind
-	half    uint32          // place in shard.halves, likewise; 0: nothing of its input is unfinished
+	partial uint32          // place in shard.partials, likewise; 0: none of its input is partial
 }
 
 // more is the client's extra, made where there is none.
@@ -99,7 +99,7 @@ func (c *client) reader() *wsproto.Reader {
 
 // shed lets go of an extra that holds nothing.
 func (c *client) shed() {
-	if x := c.extra; x.head == nil && x.reader == nil && len(x.further) == 0 && len(x.repeats) == 0 && x.source == nil && x.slow == 0 && x.half == 0 {
+	if x := c.extra; x.head == nil && x.reader == nil && len(x.further) == 0 && len(x.repeats) == 0 && x.source == nil && x.slow == 0 && x.partial == 0 {
 		c.extra = nil
 	}
 }

@@ -63,7 +63,7 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 		if !kept {
 			c.more().head = append([]byte(nil), data...)
 		}
-		s.hold(c, cap(c.extra.head), !kept)
+		s.keepPartial(c, cap(c.extra.head), !kept)
 		return nil
 	}
 	s.dropInput(c)
@@ -149,7 +149,7 @@ func (s *shard) frames(c *client, p []byte) {
 	r := c.reader()
 	own, began := r != nil, false
 	if !own {
-		r = s.reader
+		r = s.readers.shared
 	}
 	for len(p) > 0 && c.state <= stateClosing {
 		n, ev := r.Next(p)
@@ -165,15 +165,15 @@ func (s *shard) frames(c *client, p []byte) {
 	switch idle := r.Idle() || c.state > stateClosing; {
 	case idle && own:
 		s.dropInput(c)
-		s.keepReader(r)
+		s.readers.put(r)
 	case idle:
 		r.Reset()
 	case !own:
 		c.more().reader = r
-		s.reader = s.newReader()
-		s.hold(c, readerBytes+r.Held(), true)
+		s.readers.replace()
+		s.keepPartial(c, partialBytesOf(r), true)
 	default:
-		s.hold(c, readerBytes+r.Held(), began)
+		s.keepPartial(c, partialBytesOf(r), began)
 	}
 }
 

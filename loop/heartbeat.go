@@ -19,7 +19,7 @@ func (s *shard) advance() {
 		s.rates.tick(s.env.now())
 	}
 	s.deadlines()
-	s.endHalves()
+	s.endLatePartials()
 	s.lookAtSlow()
 	s.heartbeat()
 }

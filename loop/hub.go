@@ -41,11 +41,10 @@ type Hub struct {
 
 	// Any goroutine: sums that change with every write to who is behind, and every piece of a message. What stands above is
 	// looked at with every publish and turn.
-	_         [cacheLine]byte
-	outboxes  atomic.Int64 // bytes that wait for all clients
-	fragments atomic.Int64 // bytes that hold what is unfinished of all clients' input
-	halves    atomic.Int64 // how many clients these are of
-	_         [cacheLine]byte
+	_        [cacheLine]byte
+	outboxes atomic.Int64 // bytes that wait for all clients
+	partials partialSums
+	_        [cacheLine]byte
 }
 
 // newHub makes loops shards and all their lanes. The shards' rims are the caller's to fill.

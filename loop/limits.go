@@ -97,9 +97,9 @@ func (l *Limits) bounds() *bounds {
 	b.handshakeBytes, b.handshakes, b.handshakesPerSecond = l.HandshakeBytesMax, l.HandshakesMax, l.HandshakesPerSecond
 	b.origins, _ = readOrigins(l.AllowedOrigins)
 	b.proxies, b.proxyProtocol = l.TrustedProxies, l.ProxyProtocol
-	b.outboxesBytes, b.dropSlow, b.fragmentsBytes, b.memoryBytes = l.OutboxesBytesMax, l.DropSlow, l.FragmentsBytesMax, l.MemoryMax
+	b.outboxesBytes, b.dropSlow, b.partialBytes, b.memoryBytes = l.OutboxesBytesMax, l.DropSlow, l.FragmentsBytesMax, l.MemoryMax
 	if l.MemoryMax > 0 { // cuts by the limit come once a tick, and much can be sent in one
-		b.outboxesBytes, b.fragmentsBytes = min(b.outboxesBytes, l.MemoryMax/2), min(b.fragmentsBytes, l.MemoryMax/4)
+		b.outboxesBytes, b.partialBytes = min(b.outboxesBytes, l.MemoryMax/2), min(b.partialBytes, l.MemoryMax/4)
 	}
 	b.handshakeTicks = ticks(l.HandshakeTimeout)
 	b.messageTicks = ticksOrOff(l.MessageTimeout)
@@ -150,11 +150,11 @@ type bounds struct {
 	proxies             []netip.Prefix
 	proxyProtocol       bool
 
-	outboxBytes    int   // waiting for one client
-	outboxesBytes  int64 // waiting for all clients
-	dropSlow       bool
-	fragmentsBytes int64 // unfinished messages of all clients
-	memoryBytes    int64
+	outboxBytes   int   // waiting for one client
+	outboxesBytes int64 // waiting for all clients
+	dropSlow      bool
+	partialBytes  int64 // unfinished messages of all clients
+	memoryBytes   int64
 
 	handshakeTicks uint32 // for the request head to be complete
 	messageTicks   uint32 // for a message to be complete; 0: any time
@@ -209,12 +209,10 @@ func (h *Hub) apply(ctx context.Context, b *bounds) error {
 	return h.each(ctx, func(s *shard) { s.adopt(b) })
 }
 
-// adopt goes over to other bounds. A reader has its bound from its beginning, so idle ones are made anew; one that holds
-// half of a message finishes it.
+// adopt goes over to other bounds.
 func (s *shard) adopt(b *bounds) {
 	s.bounds = b
-	s.readers = nil
-	s.reader = s.newReader()
+	s.readers.adopt(b.messageBytes)
 	if !s.rates.on {
 		s.rates.start(s.env.now())
 	}

@@ -116,7 +116,7 @@ func (h *Hub) owned() int64 {
 	loops := int64(len(h.shards))
 	b := h.bounds.Load()
 	sum := idleBytes + loops*loops*int64(b.laneSlots)*int64(unsafe.Sizeof(request{})+unsafe.Sizeof(delivery{}))
-	sum += h.connections.Load()*clientBytes + h.outboxes.Load() + h.fragments.Load()
+	sum += h.connections.Load()*clientBytes + h.outboxes.Load() + h.partials.bytes.Load()
 	var gathered int64
 	for _, s := range h.shards {
 		var down int64

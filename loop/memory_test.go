@@ -179,8 +179,8 @@ func TestBoundsInSumArePartsOfTheMemoryLimit(t *testing.T) {
 		if err := c.l.fill(); err != nil {
 			t.Fatal(err)
 		}
-		if b := c.l.bounds(); b.outboxesMax() != c.outboxes || b.fragmentsBytes != c.fragments {
-			t.Errorf("%+v: got %d and %d, want %d and %d", c.l, b.outboxesMax(), b.fragmentsBytes, c.outboxes, c.fragments)
+		if b := c.l.bounds(); b.outboxesMax() != c.outboxes || b.partialBytes != c.fragments {
+			t.Errorf("%+v: got %d and %d, want %d and %d", c.l, b.outboxesMax(), b.partialBytes, c.outboxes, c.fragments)
 		}
 	}
 }

@@ -64,7 +64,7 @@ type shard struct {
 	slowFrom    int  // lookAtSlow goes on below this place
 	relieved    bool // this turn has cut off clients for the sake of all
 	undelivered int  // members that missed the batch of the pass under way
-	halves      []half
+	partials    partials
 
 	// Loop only: time.
 	tick       uint32
@@ -83,8 +83,7 @@ type shard struct {
 
 	// Loop only: memory kept for the next use.
 	parser  wsproto.CommandParser
-	reader  *wsproto.Reader // idle between callbacks; serves every client that has nothing unfinished
-	readers []*wsproto.Reader
+	readers readers
 	spare   []byte  // the last batch's buffer
 	culprit *client // whom a panic would be blamed on
 }
@@ -132,7 +131,8 @@ func (l *callList) take() []func(*shard) {
 
 func newShard(h *Hub, index int) *shard {
 	s := &shard{index: index, hub: h, bounds: h.bounds.Load(), groups: newTable[string, *group](), parked: make([][]request, len(h.shards))}
-	s.reader = s.newReader()
+	s.partials.sums, s.partials.mine = &h.partials, &s.count.fragmentBytes
+	s.readers.adopt(s.bounds.messageBytes)
 	s.rates.adopt(s.bounds, 0)
 	return s
 }
@@ -293,30 +293,9 @@ func (s *shard) condemn(c *client) {
 		}
 	}()
 	s.dropInput(c)
-	s.reader = s.newReader() // the old one may hold half of a message
+	s.readers.replace() // the old one may hold a part of a message
 	if s.outClient == c {
 		s.out, s.outClient = s.out[:0], nil
 	}
 	s.close(c, wsproto.CloseInternalError, "internal error")
 }
-
-// newReader takes an idle reader from stock, or makes one.
-func (s *shard) newReader() *wsproto.Reader {
-	if n := len(s.readers); n > 0 {
-		r := s.readers[n-1]
-		s.readers = s.readers[:n-1]
-		return r
-	}
-	return wsproto.NewReader(s.bounds.messageBytes)
-}
-
-// keepReader puts a reader back into stock. Not one of an earlier bound (see adopt): it would serve others by that.
-func (s *shard) keepReader(r *wsproto.Reader) {
-	if len(s.readers) < readersKeptMax && r.MessageBytesMax() == s.bounds.messageBytes {
-		r.Reset()
-		s.readers = append(s.readers, r)
-	}
-}
-
-// readersKeptMax bounds the stock of idle readers.
-const readersKeptMax = 64

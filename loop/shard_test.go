@@ -266,7 +266,7 @@ func TestAPanicInABurialBuriesNobodyTwice(t *testing.T) {
 func TestThePanickingClientIsTold1011(t *testing.T) {
 	st := newStage(1, nil)
 	c := st.enter(0)
-	c.shard.reader = nil // its next bytes meet it
+	c.shard.readers.shared = nil // its next bytes meet it
 	c.say(`{}`)
 	c.heard(t, "\x03\xf3")
 }

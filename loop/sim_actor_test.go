@@ -307,7 +307,7 @@ func (a *actor) frame() bool {
 		}
 		a.upgraded = strings.HasPrefix(string(a.heard), "HTTP/1.1 101 ")
 		a.w.must(a.upgraded || strings.HasPrefix(string(a.heard), "HTTP/1.1 408 ") || strings.HasPrefix(string(a.heard), "HTTP/1.1 429 ") ||
-			strings.HasPrefix(string(a.heard), "HTTP/1.1 503 ") && a.w.hub.bounds.Load().fragmentsBytes > 0, "handshake: got %q", a.heard)
+			strings.HasPrefix(string(a.heard), "HTTP/1.1 503 ") && a.w.hub.bounds.Load().partialBytes > 0, "handshake: got %q", a.heard)
 		a.heard = a.heard[end+4:]
 		a.closing = !a.upgraded
 		return a.upgraded
@@ -573,7 +573,7 @@ func (w *world) checkEmpty() {
 	for i, s := range w.hub.shards {
 		w.must(len(s.groups.m) == 0 && len(s.home.groups.m) == 0 && len(s.clients) == 0 && len(s.lastSeen) == 0 &&
 			len(s.passes) == 0 && s.gathered == 0 && s.parkedBytes == 0 && len(s.idle) == 0 && len(s.timed) == 0 &&
-			s.unfinished == 0 && len(s.slow) == 0 && len(s.halves) == 0 && s.outboxes.Load() == 0 && w.hub.fragments.Load() == 0 && w.hub.halves.Load() == 0 &&
+			s.unfinished == 0 && len(s.slow) == 0 && len(s.partials.list) == 0 && s.outboxes.Load() == 0 && w.hub.partials.bytes.Load() == 0 && w.hub.partials.clients.Load() == 0 &&
 			s.home.stalled == 0 && s.held == 0 && s.toHost == 0 && !s.home.held.Load(), "loop %d is not empty: groups %d, homes %d, clients %d, passes %d, gathered %d, parked %d, idle %d, timed %d, stalled %b, held %b",
 			i, len(s.groups.m), len(s.home.groups.m), len(s.clients), len(s.passes), s.gathered, s.parkedBytes, len(s.idle),
 			len(s.timed), s.home.stalled, s.held)

@@ -97,10 +97,10 @@ func newWorld(t *testing.T, seed uint64) *world {
 	b.proxyProtocol = w.chance(50)
 	b.outboxesBytes = int64(pick(0, 0, 0, 3000, 30_000))
 	b.dropSlow = w.chance(60)
-	b.fragmentsBytes = int64(pick(0, 0, 0, 2000))
+	b.partialBytes = int64(pick(0, 0, 0, 2000))
 	b.messageTicks = uint32(pick(0, 6))
 	if w.calm = w.chance(30); w.calm { // clients may miss messages, and stay to count them
-		b.outboxesBytes, b.dropSlow, b.fragmentsBytes, b.messageTicks = 0, true, 0, 0
+		b.outboxesBytes, b.dropSlow, b.partialBytes, b.messageTicks = 0, true, 0, 0
 		b.outboxBytes = pick(1500, 5000)
 	}
 	w.tight = b.laneSlots < 256 || b.laneBytes < 1<<20 || b.parkBytes < 1<<20 || b.gatherBytes < 4<<20
@@ -368,7 +368,7 @@ func (w *world) checkBounds() {
 		w.must(!s.inside(), "loop %d: still inside", i)
 	}
 	w.checkSeats()
-	w.checkHalves()
+	w.checkPartials()
 	for fd, sock := range w.fds {
 		most := b.outboxBytes + max(b.batchBytes, b.messageBytes+4, replyBytesMax+512) + 200
 		w.must(len(sock.outbound) <= most, "descriptor %d: %d bytes in the outbox, bound %d", fd, len(sock.outbound), most)
@@ -469,8 +469,8 @@ func (w *world) checkOutboxes() {
 	w.must(w.hub.outboxes.Load() == all, "all outboxes hold %d bytes, the books say %d", all, w.hub.outboxes.Load())
 }
 
-// checkHalves holds the books of unfinished input against what clients really hold.
-func (w *world) checkHalves() {
+// checkPartials holds the books of partial input against what clients really hold.
+func (w *world) checkPartials() {
 	all, clients := int64(0), int64(0)
 	for i, s := range w.hub.shards {
 		held := int64(0)
@@ -480,7 +480,7 @@ func (w *world) checkHalves() {
 				if x.reader != nil {
 					n = readerBytes + x.reader.Held()
 				}
-				w.must(x.half > 0 && s.halves[x.half-1] == half{c, n, s.halves[x.half-1].since},
+				w.must(x.partial > 0 && s.partials.list[x.partial-1] == partial{c, n, s.partials.list[x.partial-1].since},
 					"loop %d: client %d holds %d bytes unfinished, its books say otherwise", i, c.id(), n)
 				held += int64(n)
 				clients++
@@ -489,8 +489,8 @@ func (w *world) checkHalves() {
 		w.must(s.count.fragmentBytes.Load() == held, "loop %d: %d bytes unfinished, its books say %d", i, held, s.count.fragmentBytes.Load())
 		all += held
 	}
-	w.must(w.hub.fragments.Load() == all && w.hub.halves.Load() == clients, "%d bytes of %d clients unfinished, the books say %d of %d",
-		all, clients, w.hub.fragments.Load(), w.hub.halves.Load())
+	w.must(w.hub.partials.bytes.Load() == all && w.hub.partials.clients.Load() == clients, "%d bytes of %d clients unfinished, the books say %d of %d",
+		all, clients, w.hub.partials.bytes.Load(), w.hub.partials.clients.Load())
 }
 
 // kickState is what checkKicks needs to know from before an event.

@@ -262,7 +262,7 @@ func (s *shard) bury(c *client) {
 	s.forget(c)
 	s.unseat(c.source())
 	s.catchUp(c)
-	s.letHalfGo(c)
+	s.partials.drop(c)
 	c.extra = nil
 	if s.outClient == c {
 		s.out, s.outClient = s.out[:0], nil

@@ -18,7 +18,7 @@ func (c *stageConn) raw(p string) { c.shard.traffic(c.client, []byte(p)) }
 
 func TestUnfinishedMessagesAreBoundedInSumAndTheSmallStay(t *testing.T) {
 	const most = 50_000
-	st := newStage(2, func(b *bounds) { b.fragmentsBytes = most })
+	st := newStage(2, func(b *bounds) { b.partialBytes = most })
 	var large []*stageConn
 	for i := range 6 {
 		c := st.enter(i % 2)
@@ -64,13 +64,13 @@ func TestWhatIsUnfinishedIsForgottenWithItsClient(t *testing.T) {
 	finished.raw(strings.Repeat("x", 1000))
 	gone.shard.closed(gone.client)
 	head.raw(strings.Repeat("x", 1000) + "\x8a\x80\x00\x00\x00\x00") // and a pong behind it
-	if total := st.hub.Snapshot().Total(); total.FragmentBytes != 0 || st.hub.halves.Load() != 0 {
-		t.Errorf("held: got %d bytes of %d clients, want none", total.FragmentBytes, st.hub.halves.Load())
+	if total := st.hub.Snapshot().Total(); total.FragmentBytes != 0 || st.hub.partials.clients.Load() != 0 {
+		t.Errorf("held: got %d bytes of %d clients, want none", total.FragmentBytes, st.hub.partials.clients.Load())
 	}
 }
 
 func TestARequestHeadCountsAmongTheUnfinished(t *testing.T) {
-	st := newStage(1, func(b *bounds) { b.fragmentsBytes = 3500 })
+	st := newStage(1, func(b *bounds) { b.partialBytes = 3500 })
 	var last *stageConn
 	for range 4 {
 		last = &stageConn{shard: st.hub.shards[0]}
@@ -159,19 +159,19 @@ func TestEndsOfLateMessagesAreSpreadOverTicks(t *testing.T) {
 
 func TestUnfinishedMessagesOfEverMoreClientsStayWithinTheirBound(t *testing.T) {
 	const most, clients = 2_000_000, 2000
-	st := newStage(1, func(b *bounds) { b.fragmentsBytes = most })
+	st := newStage(1, func(b *bounds) { b.partialBytes = most })
 	st.hub.clientsMax.Store(clients)
 	for n := range int64(clients) { // each sends a little less than half of what those before it hold on the average
 		c := st.enter(0)
 		c.begin(1, 60_000)
-		if held := st.hub.fragments.Load(); held <= most {
+		if held := st.hub.partials.bytes.Load(); held <= most {
 			c.raw(strings.Repeat("x", 50_000))
 		} else {
 			c.raw(strings.Repeat("x", max(1, int(held/(2*(n+1)))-2*readerBytes)))
 		}
 	}
 	closed := int64(st.hub.Snapshot().Total().FragmentsClosed)
-	held := st.hub.fragments.Load() - closed*int64(readerBytes) // these swallow what still comes
+	held := st.hub.partials.bytes.Load() - closed*int64(readerBytes) // these swallow what still comes
 	if held <= most || held > most*3/2 {
 		t.Errorf("held: got %d bytes, want more than %d and at most %d", held, most, most*3/2)
 	}
