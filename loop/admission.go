@@ -118,13 +118,13 @@ func (h *Hub) limitConnections() {
 	h.clientsMax.Store(most)
 }
 
-// crowded says whether more handshakes are unfinished than this loop's share of the bound. They may never be more than half
+// tooManyHandshakes says whether more handshakes are unfinished than this loop's share of the bound. They may never be more than half
 // of all connections: who only connects would keep everybody out until the handshake's time is over.
 //
 // Then the oldest are ended (deadlines), so whoever sends its request soon gets in, however many others there are that
 // send none. Soon is evictTicks: in a storm a loop has opened thousands of connections before it reads the first request,
 // and a client that is far away or busy has not sent it yet; for so long there may be more of them than the bound.
-func (s *shard) crowded() bool {
+func (s *shard) tooManyHandshakes() bool {
 	most := min(int64(s.bounds.handshakes), s.hub.clientsMax.Load()/2)
 	return s.unfinished > max(1, int(most)/len(s.hub.shards))
 }

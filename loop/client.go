@@ -19,7 +19,7 @@ type client struct {
 	slot     uint32 // place in shard.clients and shard.lastSeen
 	state    state
 	end      end
-	behind   bool // its outbox holds bytes, or it has a gap to be told of: send nothing past that
+	slow     bool // its outbox holds bytes, or it has a gap to be told of: send nothing past that
 	marks    marks
 }
 
@@ -77,7 +77,7 @@ type extra struct {
 	further []membership    // from the second on
 	repeats []repeat        // add_groups that wait for the answer to an earlier one
 	source  *source         // nil: its socket's address is all there is to know
-	slow    uint32          // place in shard.slow, counted from 1; 0: it is not behind
+	slow    uint32          // place in shard.slow, counted from 1; 0: it is not slow
 	partial uint32          // place in shard.partials, likewise; 0: none of its input is partial
 }
 

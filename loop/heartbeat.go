@@ -50,7 +50,7 @@ func (s *shard) deadlines() {
 		if c.state != d.state {
 			continue
 		}
-		evicted := !late && d.state == stateHandshake && s.crowded() && s.mayEvict(d.since)
+		evicted := !late && d.state == stateHandshake && s.tooManyHandshakes() && s.mayEvict(d.since)
 		late = late || evicted
 		if late && ends == closesPerTurn {
 			s.overdue, late = true, false
@@ -73,7 +73,7 @@ func (s *shard) deadlines() {
 			}
 		case stateClosing:
 			switch {
-			case late && s.stopping && !s.caughtUp(c):
+			case late && s.stopping && s.stillSlow(c):
 				d.tick = s.tick + s.bounds.closeTicks // how long a stop waits for its last bytes is up to who stops
 			case late:
 				s.count.endsCut.Add(1)

@@ -39,7 +39,7 @@ type Hub struct {
 	deaf         atomic.Bool // no loop must be woken any more
 	started      time.Time
 
-	// Any goroutine: sums that change with every write to who is behind, and every piece of a message. What stands above is
+	// Any goroutine: sums that change with every write to a slow client, and every piece of a message. What stands above is
 	// looked at with every publish and turn.
 	_        [cacheLine]byte
 	outboxes atomic.Int64 // bytes that wait for all clients
@@ -151,7 +151,7 @@ func (h *Hub) Snapshot() Snapshot {
 	snap.MemoryPressure = pressureNames[h.pressure.Load()]
 	for i, s := range h.shards {
 		row := s.count.read()
-		row.OutboxBytes = s.outboxes.Load()
+		row.OutboxBytes = s.relief.outboxes.Load()
 		for _, from := range h.shards {
 			row.LaneDepth += int64(from.up[i].len() + from.home.down[i].len())
 		}

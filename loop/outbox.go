@@ -24,7 +24,7 @@ type sent struct {
 // queued, no interface calls, no entry into the runtime's scheduler around the system call.
 func (s *shard) push(c *client, p []byte, messages int) {
 	c.bytesOut += uint64(len(p))
-	if c.behind || s.env.send == nil {
+	if c.slow || s.env.send == nil {
 		s.queue(c, p, messages)
 		return
 	}
@@ -39,11 +39,11 @@ func (s *shard) push(c *client, p []byte, messages int) {
 }
 
 // queue writes through gnet, which keeps what the kernel does not take. An empty outbox takes a batch of any size, a
-// batch being bounded itself; one that is behind takes what its bound allows, and then the client is closed, or, where
+// batch being bounded itself; that of a slow client takes what its bound allows, and then the client is closed, or, where
 // the operator wants that, loses whole deliveries until half of its outbox has gone, and is told how many messages they
-// were. A message of which the kernel has taken the front is never dropped: its client was not behind.
+// were. A message of which the kernel has taken the front is never dropped: its client was not slow.
 func (s *shard) queue(c *client, p []byte, messages int) {
-	waiting, gap := c.conn.OutboundBuffered(), s.hasGap(c)
+	waiting, gap := c.conn.OutboundBuffered(), s.slow.hasGap(c)
 	room := s.bounds.outboxBytes - waiting
 	if gap {
 		room -= wsproto.GapBytesMax
@@ -55,7 +55,7 @@ func (s *shard) queue(c *client, p []byte, messages int) {
 		return
 	case full:
 		s.count.slowClosed.Add(1)
-		s.lag(c, waiting)
+		s.slow.put(c, waiting)
 		s.close(c, wsproto.CloseSlowClient, "too slow: the outbox is full")
 		return
 	case gap:
@@ -68,10 +68,10 @@ func (s *shard) queue(c *client, p []byte, messages int) {
 
 // write is conn.Write, whose failure has called closed by the time it returns.
 func (s *shard) write(c *client, p []byte) {
-	for whole := !c.behind && s.env.send == nil; len(p) > 0; {
+	for whole := !c.slow && s.env.send == nil; len(p) > 0; {
 		n := len(p)
 		if !whole {
-			n = portion(p, c.behind)
+			n = portion(p, c.slow)
 		}
 		_, err := c.conn.Write(p[:n])
 		if c.state == stateDead {
@@ -82,25 +82,25 @@ func (s *shard) write(c *client, p []byte) {
 			return
 		}
 		p = p[n:]
-		c.behind = c.behind || len(p) > 0 && c.conn.OutboundBuffered() > 0
+		c.slow = c.slow || len(p) > 0 && c.conn.OutboundBuffered() > 0
 	}
 	switch waiting := c.conn.OutboundBuffered(); {
-	case waiting > 0 || s.hasGap(c):
-		s.lag(c, waiting)
+	case waiting > 0 || s.slow.hasGap(c):
+		s.slow.put(c, waiting)
 		s.makeRoom(c)
-	case c.behind:
-		s.catchUp(c)
+	case c.slow:
+		s.slow.drop(c)
 	}
 }
 
 // portion is how much of p to queue at once. gnet's buffers are powers of two, so that half of one would be empty after
 // a message of a little more than a megabyte; an outbox should cost what it counts. The first 64 KiB are a ring.
-func portion(p []byte, behind bool) int {
+func portion(p []byte, slow bool) int {
 	if len(p) <= portionBytesMin {
 		return len(p)
 	}
 	n := 1 << (bits.Len(uint(len(p))) - 1)
-	if !behind {
+	if !slow {
 		n = min(n, 64<<10)
 	}
 	return n
@@ -158,7 +158,7 @@ func (s *shard) flushOut() {
 	}
 	if c.state <= stateClosing {
 		s.count.bytesOut.Add(uint64(len(out)))
-		if s.caughtUp(c); c.state <= stateClosing {
+		if s.stillSlow(c); c.state <= stateClosing {
 			s.push(c, out, 0)
 		}
 	}
@@ -234,7 +234,7 @@ func (s *shard) finish(c *client) {
 // direction of the stream, so that the peer sees that nothing more comes and ends its own, be it with a Close frame or
 // without.
 func (s *shard) settle(c *client) {
-	if !s.caughtUp(c) || c.state != stateClosing {
+	if s.stillSlow(c) || c.state != stateClosing {
 		return
 	}
 	switch c.end {

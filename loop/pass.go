@@ -93,8 +93,8 @@ func (s *shard) pass(g *group) (finished bool) {
 			continue
 		}
 		s.culprit = c
-		if c.behind {
-			if s.caughtUp(c); c.state != stateOpen {
+		if c.slow {
+			if s.stillSlow(c); c.state != stateOpen {
 				continue
 			}
 		}

@@ -23,11 +23,10 @@ type shard struct {
 	down  []*lane[delivery] // from each home, this shard being the only consumer
 
 	// Any goroutine.
-	bell     bell
-	count    counters
-	calls    callList
-	outboxes atomic.Int64  // bytes that wait for its clients; the loop writes
-	entries  atomic.Uint64 // odd: a callback is running; one more at the beginning and at the end of each. For the watchdog
+	bell    bell
+	count   counters
+	calls   callList
+	entries atomic.Uint64 // odd: a callback is running; one more at the beginning and at the end of each. For the watchdog
 
 	// Owner: the loop that holds it.
 	home home
@@ -60,10 +59,9 @@ type shard struct {
 	stopping    bool   // close everybody, a slice per turn
 
 	// Loop only: clients that are slow, or have something unfinished.
-	slow        []slow
-	slowFrom    int  // lookAtSlow goes on below this place
-	relieved    bool // this turn has cut off clients for the sake of all
-	undelivered int  // members that missed the batch of the pass under way
+	slow        slowClients
+	relief      relief
+	undelivered int // members that missed the batch of the pass under way
 	partials    partials
 
 	// Loop only: time.
@@ -131,6 +129,8 @@ func (l *callList) take() []func(*shard) {
 
 func newShard(h *Hub, index int) *shard {
 	s := &shard{index: index, hub: h, bounds: h.bounds.Load(), groups: newTable[string, *group](), parked: make([][]request, len(h.shards))}
+	s.relief.hub = h
+	s.slow.relief, s.slow.count = &s.relief, &s.count.slow
 	s.partials.sums, s.partials.mine = &h.partials, &s.count.fragmentBytes
 	s.readers.adopt(s.bounds.messageBytes)
 	s.rates.adopt(s.bounds, 0)

@@ -16,7 +16,7 @@ func (s *shard) turn() { s.act(!s.kicked) }
 
 // act is a turn, which may be forbidden to make passes because a kick is under way that will.
 func (s *shard) act(mayPass bool) {
-	s.resting, s.relieved = !mayPass, false
+	s.resting, s.relief.done = !mayPass, false
 	s.advance()
 	for _, f := range s.calls.take() {
 		f(s)
@@ -24,7 +24,7 @@ func (s *shard) act(mayPass bool) {
 	if s.stopping {
 		s.closeSlice()
 	}
-	if s.hub.crowded() {
+	if s.hub.outboxesOver() {
 		s.relieve()
 	}
 	for {
@@ -229,7 +229,7 @@ func (s *shard) doom(c *client) {
 		}
 		c.state = stateDoomed
 		s.doomed = append(s.doomed, c)
-		s.catchUp(c) // what its outbox holds is as good as free
+		s.slow.drop(c) // what its outbox holds is as good as free
 	}
 }
 
@@ -261,7 +261,7 @@ func (s *shard) sweep() {
 func (s *shard) bury(c *client) {
 	s.forget(c)
 	s.unseat(c.source())
-	s.catchUp(c)
+	s.slow.drop(c)
 	s.partials.drop(c)
 	c.extra = nil
 	if s.outClient == c {
