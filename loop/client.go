@@ -16,7 +16,7 @@ type client struct {
 	bytesOut uint64
 	fd       int32
 	serial   uint32 // see id
-	slot     uint32 // place in shard.clients and shard.lastSeen
+	slot     uint32 // place in shard.clients and what stands beside them
 	state    state
 	end      end
 	slow     bool // its outbox holds bytes, or it has a gap to be told of: send nothing past that

@@ -12,7 +12,7 @@ import (
 func (s *shard) input(c *client, p []byte) {
 	c.bytesIn += uint64(len(p))
 	s.count.bytesIn.Add(uint64(len(p)))
-	s.lastSeen[c.slot] = s.tick << 1
+	s.heartbeat.heard(c.slot, s.tick)
 	if c.state == stateHandshake {
 		p = s.handshake(c, p)
 	}

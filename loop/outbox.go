@@ -221,7 +221,7 @@ func (s *shard) closing(c *client) {
 		s.unfinished--
 	}
 	c.state = stateClosing
-	s.time(c, s.bounds.closeTicks)
+	s.deadlines.add(c, s.tick, s.bounds.closeTicks)
 }
 
 // finish is called when the peer has answered our Close frame: cut as soon as the outbox is empty.

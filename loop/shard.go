@@ -32,12 +32,12 @@ type shard struct {
 	home home
 
 	// Loop only: whom it serves.
-	bounds   *bounds
-	clients  []*client
-	lastSeen []uint32 // beside clients: tick of the last sign of life << 1 | a ping is out
-	rates    rates    // beside clients, where there is a bound
-	groups   table[string, *group]
-	serial   uint32 // of the last client
+	bounds    *bounds
+	clients   []*client
+	heartbeat heartbeat // beside clients
+	rates     rates     // beside clients, where there is a bound
+	groups    table[string, *group]
+	serial    uint32 // of the last client
 
 	// Loop only: work that has gathered.
 	passes      []*group // wait for a pass, oldest first
@@ -66,10 +66,8 @@ type shard struct {
 
 	// Loop only: time.
 	tick       uint32
-	timed      []deadline
-	overdue    bool   // some deadlines have passed and wait for the next turn
+	deadlines  deadlines
 	unfinished int    // clients in the handshake
-	beatFrom   int    // heartbeat: where the scan goes on
 	sends      uint32 // since the clock was last read
 	deadline   int64  // end of this turn's budget, 0: not set yet
 	heardAt    int64  // end of the last callback that brought bytes
@@ -153,13 +151,13 @@ func (s *shard) opened(conn conn) (c *client) {
 	s.serial++
 	c = &client{shard: s, conn: conn, fd: int32(conn.Fd()), serial: s.serial, slot: uint32(len(s.clients))}
 	s.clients = append(s.clients, c)
-	s.lastSeen = append(s.lastSeen, s.tick<<1)
+	s.heartbeat.add(s.tick)
 	s.rates.add()
 	s.culprit = c
 	s.count.accepted.Add(1)
 	s.count.pending.Add(1)
 	s.unfinished++
-	s.time(c, s.bounds.handshakeTicks)
+	s.deadlines.add(c, s.tick, s.bounds.handshakeTicks)
 	return c
 }
 

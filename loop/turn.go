@@ -42,6 +42,27 @@ func (s *shard) act(mayPass bool) {
 	show(&s.count.gatheredBytes, s.gathered)
 }
 
+// advance looks at the clock and, once per tick, does what is due because time passes. Time is a number of ticks that the
+// hub counts; a server that was stopped by SIGSTOP for an hour has aged by nothing, so its clients are not all dead when
+// it goes on.
+func (s *shard) advance() {
+	now := s.hub.clock.Load()
+	if now == s.tick {
+		if s.deadlines.left {
+			s.endLate()
+		}
+		return
+	}
+	s.tick = now
+	if s.rates.on {
+		s.rates.tick(s.env.now())
+	}
+	s.endLate()
+	s.endLatePartials()
+	s.lookAtSlow()
+	s.pingSilent()
+}
+
 // work drains every lane that was noted, and parking, until nothing moves. What moves here makes at most three more
 // steps on this loop (release → parking → up → down), so it ends; should other loops keep it busy, it breaks off and a
 // kick goes on.
@@ -270,19 +291,18 @@ func (s *shard) bury(c *client) {
 
 	last := len(s.clients) - 1
 	moved := s.clients[last]
-	s.clients[c.slot], s.lastSeen[c.slot] = moved, s.lastSeen[last]
+	s.clients[c.slot] = moved
 	moved.slot = c.slot
 	s.clients[last] = nil
-	s.clients, s.lastSeen = s.clients[:last], s.lastSeen[:last]
+	s.clients = s.clients[:last]
+	s.heartbeat.drop(c.slot)
 	s.rates.drop(c.slot)
 	if cap(s.clients) > clientsKeptMin && last < cap(s.clients)/4 {
 		s.clients = append(make([]*client, 0, cap(s.clients)/2), s.clients...)
-		s.lastSeen = append(make([]uint32, 0, cap(s.lastSeen)/2), s.lastSeen...)
 	}
 
 	if last == 0 { // the clock does not wake a loop without clients
-		clear(s.timed)
-		s.timed = s.timed[:0]
+		s.deadlines.truncate(0)
 	}
 	if c.is(markUpgraded) {
 		s.count.clients.Add(-1)
