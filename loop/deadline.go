@@ -52,11 +52,10 @@ func (s *shard) endLate() {
 		switch {
 		case d.state == stateHandshake && late:
 			s.endHandshake(c, evicted)
-		case d.state == stateClosing && late && s.stopping && s.stillSlow(c):
-			d.tick = s.tick + s.bounds.closeTicks // how long a stop waits for its last bytes is up to who stops
 		case d.state == stateClosing && late:
-			s.count.endsCut.Add(1)
-			s.doom(c)
+			if !s.settleLate(c) {
+				d.tick = s.tick + s.bounds.closeTicks
+			}
 		case d.state == stateClosing:
 			s.settle(c)
 		}

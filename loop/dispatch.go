@@ -204,14 +204,7 @@ func (s *shard) event(c *client, ev *wsproto.Event) {
 			s.closeRefused(c, wsproto.ErrRateLimited)
 		}
 	case wsproto.EventClose:
-		// RFC 6455 §5.5.1: answer a Close frame with one that has the same code. §7.1.1: and do not cut before the peer
-		// has ended its side, since what it has yet to read would be lost if it said a word more.
-		s.replyTo(c, wsproto.AppendClose(s.outFor(c), ev.Code, ""))
-		s.flushOut()
-		if c.state == stateOpen {
-			s.closing(c)
-			s.settle(c)
-		}
+		s.answerClose(c, ev.Code)
 	case wsproto.EventFail:
 		count(&s.count.protocolErrors, closeKindOf(ev.Code))
 		s.close(c, ev.Code, ev.Reason)

@@ -81,28 +81,3 @@ func (s *shard) pingSilent() {
 		}
 	}
 }
-
-// closeSlice closes the next clients of a server that stops: not all at once, so that what is accepted can still go
-// out between the slices.
-func (s *shard) closeSlice() {
-	for n := 0; n < closesPerTurn && s.closeAt > 0; n++ {
-		s.closeAt--
-		if s.closeAt >= len(s.clients) {
-			continue
-		}
-		switch c := s.clients[s.closeAt]; c.state {
-		case stateOpen:
-			s.close(c, wsproto.CloseGoingAway, "the server is stopping")
-		case stateHandshake:
-			// No waiting for its end: what it has sent was read, and a browser's spare connection never says a word.
-			s.answerHTTP(c, wsproto.RejectStopping.After(retryAfter()).AppendTo(nil))
-			s.doom(c)
-		}
-	}
-	if s.closeAt > 0 {
-		s.kick()
-	}
-}
-
-// closesPerTurn bounds closeSlice and deadlines.
-const closesPerTurn = 256

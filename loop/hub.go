@@ -233,7 +233,7 @@ func (h *Hub) settleDown(ctx context.Context) error {
 
 // closeAll tells every client that the server stops, and waits until the last has gone.
 func (h *Hub) closeAll(ctx context.Context) error {
-	err := h.each(ctx, func(s *shard) { s.stopping, s.closeAt = true, len(s.clients) })
+	err := h.each(ctx, func(s *shard) { s.ends.stopping, s.ends.below = true, len(s.clients) })
 	for err == nil && h.connections.Load() > 0 {
 		select {
 		case <-h.drained:

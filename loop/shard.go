@@ -45,10 +45,8 @@ type shard struct {
 	parked      [][]request
 	parkedBytes int
 	idle        []*group // without members, their homes not told yet
-	doomed      []*client
-	dead        []*client
-	out         []byte // replies to outClient, not sent yet
-	outClient   *client
+	ends        ends
+	replies     replies
 	toWake      uint64 // bit per loop to wake at the end of work
 	toHost      uint64 // bit per home that was given something by this loop
 	hosted      *home  // the home that this loop holds, nil: none
@@ -56,7 +54,6 @@ type shard struct {
 	kicked      bool   // a kick is under way: it, and no other callback, runs passes
 	deferred    bool   // that kick is for what was read since deferredAt and not acted upon, not for passes
 	resting     bool   // this turn makes no passes, or no more
-	stopping    bool   // close everybody, a slice per turn
 
 	// Loop only: clients that are slow, or have something unfinished.
 	slow        slowClients
@@ -75,7 +72,6 @@ type shard struct {
 	enteredAt  int64  // beginning of this callback, if its turn is timed
 	timedTurn  bool   // this callback is one of the sample
 	accepted   uint64 // publishes that clients sent, of which a sample is timed
-	closeAt    int    // stopping: clients below this place are still to be closed
 
 	// Loop only: memory kept for the next use.
 	parser  wsproto.CommandParser
@@ -196,26 +192,6 @@ const (
 	deferMax = 300_000
 )
 
-// closed hears that a connection is gone. It may be called inside any other callback, because a failing write closes;
-// then it only takes note, and the turn of that callback buries the client.
-func (s *shard) closed(c *client) {
-	if c.state == stateDead {
-		return
-	}
-	if c.state == stateHandshake {
-		count(&s.count.handshakes, handshakeGone)
-		s.unfinished--
-	}
-	c.state = stateDead
-	s.dead = append(s.dead, c)
-	if s.inside() {
-		return
-	}
-	s.enter(nil)
-	defer s.leave()
-	s.turn()
-}
-
 // woken answers the bell: somebody put something into a lane or the call list, or the clock has moved.
 func (s *shard) woken() {
 	s.enter(nil)
@@ -292,8 +268,6 @@ func (s *shard) condemn(c *client) {
 	}()
 	s.dropInput(c)
 	s.readers.replace() // the old one may hold a part of a message
-	if s.outClient == c {
-		s.out, s.outClient = s.out[:0], nil
-	}
+	s.replies.drop(c)
 	s.close(c, wsproto.CloseInternalError, "internal error")
 }

@@ -416,7 +416,7 @@ func TestAStoppingServerClosesItsClientsInSlices(t *testing.T) {
 		st.enter(0)
 	}
 	s := st.hub.shards[0]
-	s.stopping, s.closeAt = true, len(s.clients)
+	s.ends.stopping, s.ends.below = true, len(s.clients)
 	turns := 0
 	for still := clients; still > 0; turns++ {
 		before := still
@@ -459,7 +459,7 @@ func TestAStopWaitsForWhoStillTakesItsLastBytes(t *testing.T) {
 	c.client = s.opened(c)
 	s.traffic(c.client, []byte(simRequest))
 	c.queued = 1 << 20
-	s.stopping, s.closeAt = true, 1
+	s.ends.stopping, s.ends.below = true, 1
 	wait := func(ticks uint32) {
 		for range ticks {
 			st.hub.beat()

@@ -258,7 +258,7 @@ func TestACloseTellsOfTheGapFirst(t *testing.T) {
 	st, member, sender := missing(t)
 	publish(sender, 1, 12)
 	s := st.hub.shards[0]
-	s.stopping, s.closeAt = true, len(s.clients)
+	s.ends.stopping, s.ends.below = true, len(s.clients)
 	s.woken()
 	member.take(1 << 20)
 	member.heard(t, string(wsproto.AppendClose(wsproto.AppendGap(nil, 3), wsproto.CloseGoingAway, "the server is stopping")))

@@ -21,23 +21,23 @@ func (s *shard) act(mayPass bool) {
 	for _, f := range s.calls.take() {
 		f(s)
 	}
-	if s.stopping {
+	if s.ends.stopping {
 		s.closeSlice()
 	}
 	if s.hub.outboxesOver() {
 		s.relieve()
 	}
 	for {
-		s.flushOut()
+		s.flushReplies()
 		s.sweep()
 		s.work()
 		s.wakeOthers()
-		s.flushOut() // after wakeOthers: they begin while this loop writes
-		if !s.runPasses() && len(s.doomed) == 0 && len(s.dead) == 0 {
+		s.flushReplies() // after wakeOthers: they begin while this loop writes
+		if !s.runPasses() && !s.ends.waiting() {
 			break
 		}
 	}
-	assert(len(s.doomed) == 0 && len(s.dead) == 0, "shard: a turn ended with clients unburied")
+	assert(!s.ends.waiting(), "shard: a turn ended with clients unburied")
 	show(&s.count.parkedBytes, s.parkedBytes)
 	show(&s.count.gatheredBytes, s.gathered)
 }
@@ -241,76 +241,3 @@ func (s *shard) kick() {
 		s.env.kick()
 	}
 }
-
-// doom has a client cut at the next sweep.
-func (s *shard) doom(c *client) {
-	if c.state < stateDoomed {
-		if c.state == stateHandshake {
-			s.unfinished--
-		}
-		c.state = stateDoomed
-		s.doomed = append(s.doomed, c)
-		s.slow.drop(c) // what its outbox holds is as good as free
-	}
-}
-
-// sweep cuts the doomed and buries the dead. Cutting calls closed, which appends to the dead.
-func (s *shard) sweep() {
-	for i := 0; i < len(s.doomed); i++ {
-		if c := s.doomed[i]; c.state == stateDoomed {
-			s.env.cut(c.conn)
-			if c.state != stateDead { // the connection was gone before gnet told us
-				c.state = stateDead
-				s.dead = append(s.dead, c)
-			}
-		}
-	}
-	clear(s.doomed)
-	s.doomed = s.doomed[:0]
-	for i := 0; i < len(s.dead); i++ {
-		c := s.dead[i]
-		s.dead[i] = nil // first: should a burial panic, nobody is buried twice
-		if c != nil {
-			s.bury(c)
-		}
-	}
-	s.dead = s.dead[:0]
-}
-
-// bury takes a dead client out of everything. This is what the original's onClose does, for the same reason: else the
-// tables grow for ever.
-func (s *shard) bury(c *client) {
-	s.forget(c)
-	s.unseat(c.source())
-	s.slow.drop(c)
-	s.partials.drop(c)
-	c.extra = nil
-	if s.outClient == c {
-		s.out, s.outClient = s.out[:0], nil
-	}
-
-	last := len(s.clients) - 1
-	moved := s.clients[last]
-	s.clients[c.slot] = moved
-	moved.slot = c.slot
-	s.clients[last] = nil
-	s.clients = s.clients[:last]
-	s.heartbeat.drop(c.slot)
-	s.rates.drop(c.slot)
-	if cap(s.clients) > clientsKeptMin && last < cap(s.clients)/4 {
-		s.clients = append(make([]*client, 0, cap(s.clients)/2), s.clients...)
-	}
-
-	if last == 0 { // the clock does not wake a loop without clients
-		s.deadlines.truncate(0)
-	}
-	if c.is(markUpgraded) {
-		s.count.clients.Add(-1)
-	} else {
-		s.count.pending.Add(-1)
-	}
-	s.hub.gone()
-}
-
-// clientsKeptMin is the capacity below which the table of clients is not made smaller.
-const clientsKeptMin = 1024
