@@ -200,14 +200,14 @@ func (s *shard) list() []ClientInfo {
 	return infos
 }
 
-// settleDown waits until everything that was accepted has gone out to sockets: nothing in lanes, nothing parked,
+// settleDown waits until everything that was accepted has gone out to sockets: nothing in lanes, no backlog,
 // nothing gathered, and nothing moved between two looks. New publishes must be refused by now.
 func (h *Hub) settleDown(ctx context.Context) error {
 	var before uint64
 	for quietLooks := 0; quietLooks < 2; {
 		var busy, moved atomic.Uint64
 		err := h.each(ctx, func(s *shard) {
-			busy.Add(uint64(s.parkedBytes + s.gathered + len(s.passes)))
+			busy.Add(uint64(s.backlog.bytes + s.gathered + len(s.passes)))
 			moved.Add(s.count.published.Load() + s.count.passes.Load())
 		})
 		if err != nil {

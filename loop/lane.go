@@ -15,9 +15,9 @@ import (
 // lane, so each down lane drains as long as its loop runs, so each home gets its room, so each up lane drains. Whoever
 // adds a step that pushes into a lane while serving a down lane breaks this argument, and with it the server.
 //
-// Full is an answer, not a wait: the up lane's producer parks and then refuses (shard.go), the down lane's producer
-// leaves the request where it is (home.go). Both say so with await, and the consumer wakes them when it has made
-// room.
+// Full is an answer, not a wait: the up lane's producer keeps a backlog and then refuses (backlog.go), the down lane's
+// producer leaves the request where it is (home.go). Both say so with await, and the consumer wakes them when it has
+// made room.
 type lane[T any] struct {
 	ring[T]
 
@@ -109,7 +109,7 @@ const (
 	opLeave                    // this loop has no members any more
 )
 
-// bytes is what the request counts against lane and parking bounds: its payload, and its slot's own size so that small
+// bytes is what the request counts against the bounds of lane and backlog: its payload, and its slot's own size so that small
 // requests are not free.
 func (r *request) bytes() int { return requestBytes + len(r.frame) + len(r.group) + len(r.id) }
 

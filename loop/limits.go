@@ -126,12 +126,12 @@ func ticksOrOff(d time.Duration) uint32 {
 // bounds is every limit that a hub works within: Limits in the units of shards, and what no operator may change. What
 // happens at each is said where it is checked. Immutable: a change of limits is another bounds.
 type bounds struct {
-	laneSlots   int   // items in a lane: 256 slots keep all lanes of 8 loops under 3 MB; with 4,096 the prototype put its GC off
-	laneBytes   int   // bytes in a lane that holds more than one item
-	parkBytes   int   // bytes parked on a loop before a lane that is full
-	gatherBytes int   // bytes gathered on a loop before it stops draining down lanes
-	batchBytes  int   // bytes sent to a member at once
-	passNanos   int64 // a turn's budget for passes
+	laneSlots    int   // items in a lane: 256 slots keep all lanes of 8 loops under 3 MB; with 4,096 the prototype put its GC off
+	laneBytes    int   // bytes in a lane that holds more than one item
+	backlogBytes int   // bytes in the backlog of a loop
+	gatherBytes  int   // bytes gathered on a loop before it stops draining down lanes
+	batchBytes   int   // bytes sent to a member at once
+	passNanos    int64 // a turn's budget for passes
 
 	messageBytes      int // a client's message
 	groupBytes        int // a group's name
@@ -170,7 +170,7 @@ func defaultBounds() bounds {
 	return bounds{
 		laneSlots:       256,
 		laneBytes:       1 << 20,
-		parkBytes:       1 << 20,
+		backlogBytes:    1 << 20,
 		gatherBytes:     4 << 20,
 		batchBytes:      256 << 10,
 		messageBytes:    1 << 20,
@@ -212,6 +212,7 @@ func (h *Hub) apply(ctx context.Context, b *bounds) error {
 // adopt goes over to other bounds.
 func (s *shard) adopt(b *bounds) {
 	s.bounds = b
+	s.backlog.bytesMax = b.backlogBytes
 	s.readers.adopt(b.messageBytes)
 	if !s.rates.on {
 		s.rates.start(s.env.now())

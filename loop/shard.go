@@ -40,20 +40,19 @@ type shard struct {
 	serial    uint32 // of the last client
 
 	// Loop only: work that has gathered.
-	passes      []*group // wait for a pass, oldest first
-	gathered    int      // bytes in the waiting lists of all groups
-	parked      [][]request
-	parkedBytes int
-	idle        []*group // without members, their homes not told yet
-	ends        ends
-	replies     replies
-	toWake      uint64 // bit per loop to wake at the end of work
-	toHost      uint64 // bit per home that was given something by this loop
-	hosted      *home  // the home that this loop holds, nil: none
-	held        uint64 // down lanes not drained because enough has gathered
-	kicked      bool   // a kick is under way: it, and no other callback, runs passes
-	deferred    bool   // that kick is for what was read since deferredAt and not acted upon, not for passes
-	resting     bool   // this turn makes no passes, or no more
+	passes   []*group // wait for a pass, oldest first
+	gathered int      // bytes in the waiting lists of all groups
+	backlog  backlog
+	idle     []*group // without members, their homes not told yet
+	ends     ends
+	replies  replies
+	toWake   uint64 // bit per loop to wake at the end of work
+	toHost   uint64 // bit per home that was given something by this loop
+	hosted   *home  // the home that this loop holds, nil: none
+	held     uint64 // down lanes not drained because enough has gathered
+	kicked   bool   // a kick is under way: it, and no other callback, runs passes
+	deferred bool   // that kick is for what was read since deferredAt and not acted upon, not for passes
+	resting  bool   // this turn makes no passes, or no more
 
 	// Loop only: clients that are slow, or have something unfinished.
 	slow        slowClients
@@ -122,7 +121,8 @@ func (l *callList) take() []func(*shard) {
 }
 
 func newShard(h *Hub, index int) *shard {
-	s := &shard{index: index, hub: h, bounds: h.bounds.Load(), groups: newTable[string, *group](), parked: make([][]request, len(h.shards))}
+	s := &shard{index: index, hub: h, bounds: h.bounds.Load(), groups: newTable[string, *group]()}
+	s.backlog.requests, s.backlog.bytesMax = make([][]request, len(h.shards)), s.bounds.backlogBytes
 	s.relief.hub = h
 	s.slow.relief, s.slow.count = &s.relief, &s.count.slow
 	s.partials.sums, s.partials.mine = &h.partials, &s.count.fragmentBytes
@@ -171,7 +171,7 @@ func (s *shard) traffic(c *client, p []byte) {
 		mangle(p)
 	}
 	switch {
-	case !busy || s.parkedBytes > 0: // lanes are full: who only goes on reading would have to refuse
+	case !busy || s.backlog.bytes > 0: // lanes are full: who only goes on reading would have to refuse
 		s.turn()
 	case !s.kicked:
 		s.deferred, s.deferredAt = true, now

@@ -166,7 +166,7 @@ func TestAClientOfOneGroupIsOneAllocation(t *testing.T) {
 }
 
 func TestARefusedSecondJoinKeepsTheFirst(t *testing.T) {
-	st := newStage(2, func(b *bounds) { b.laneSlots, b.parkBytes = 2, 10 })
+	st := newStage(2, func(b *bounds) { b.laneSlots, b.backlogBytes = 2, 10 })
 	c := st.enter(0)
 	letGo := st.hold(1)
 	c.say(`{"cmd":"add_group","group_id":"1g","id":1}`)
@@ -182,7 +182,7 @@ func TestARefusedSecondJoinKeepsTheFirst(t *testing.T) {
 }
 
 func TestAGroupGivenUpWhileParkingIsFullIsReleasedAfterwards(t *testing.T) {
-	st := newStage(2, func(b *bounds) { b.laneSlots, b.parkBytes = 2, 300 })
+	st := newStage(2, func(b *bounds) { b.laneSlots, b.backlogBytes = 2, 300 })
 	member, sender := st.enter(0), st.enter(0)
 	member.say(`{"cmd":"add_group","group_id":"1g"}`)
 	st.settle()
@@ -190,8 +190,8 @@ func TestAGroupGivenUpWhileParkingIsFullIsReleasedAfterwards(t *testing.T) {
 	for i := range 3 {
 		sender.say(`{"cmd":"send_to_group","group_id":"1x","message":"%150d"}`, i)
 	}
-	if st.hub.shards[0].parkedBytes == 0 {
-		t.Fatal("parking is empty; the test does not test")
+	if st.hub.shards[0].backlog.bytes == 0 {
+		t.Fatal("the backlog is empty; the test does not test")
 	}
 	st.hub.shards[0].closed(member.client)
 	st.hub.shards[0].closed(sender.client)

@@ -572,10 +572,10 @@ func (w *world) checkEmpty() {
 	w.must(taken == 0 && addresses == 0, "seats: %d taken of %d addresses", taken, addresses)
 	for i, s := range w.hub.shards {
 		w.must(len(s.groups.m) == 0 && len(s.home.groups.m) == 0 && len(s.clients) == 0 && len(s.heartbeat.lastSeen) == 0 &&
-			len(s.passes) == 0 && s.gathered == 0 && s.parkedBytes == 0 && len(s.idle) == 0 && len(s.deadlines.list) == 0 &&
+			len(s.passes) == 0 && s.gathered == 0 && s.backlog.bytes == 0 && len(s.idle) == 0 && len(s.deadlines.list) == 0 &&
 			s.unfinished == 0 && len(s.slow.list) == 0 && len(s.partials.list) == 0 && s.relief.outboxes.Load() == 0 && w.hub.partials.bytes.Load() == 0 && w.hub.partials.clients.Load() == 0 &&
-			s.home.stalled == 0 && s.held == 0 && s.toHost == 0 && !s.home.held.Load(), "loop %d is not empty: groups %d, homes %d, clients %d, passes %d, gathered %d, parked %d, idle %d, timed %d, stalled %b, held %b",
-			i, len(s.groups.m), len(s.home.groups.m), len(s.clients), len(s.passes), s.gathered, s.parkedBytes, len(s.idle),
+			s.home.stalled == 0 && s.held == 0 && s.toHost == 0 && !s.home.held.Load(), "loop %d is not empty: groups %d, homes %d, clients %d, passes %d, gathered %d, backlog %d, idle %d, deadlines %d, stalled %b, held %b",
+			i, len(s.groups.m), len(s.home.groups.m), len(s.clients), len(s.passes), s.gathered, s.backlog.bytes, len(s.idle),
 			len(s.deadlines.list), s.home.stalled, s.held)
 	}
 	w.must(len(w.fds) == 0, "descriptors: %d open", len(w.fds))

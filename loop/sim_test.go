@@ -80,7 +80,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	b := defaultBounds()
 	b.laneSlots = pick(2, 4, 16, 256)
 	b.laneBytes = pick(600, 4000, 1<<20)
-	b.parkBytes = pick(400, 3000, 1<<20)
+	b.backlogBytes = pick(400, 3000, 1<<20)
 	b.gatherBytes = pick(300, 5000, 4<<20)
 	b.batchBytes = pick(100, 1000, 256<<10)
 	b.outboxBytes = pick(1500, 20000, 1<<20)
@@ -103,7 +103,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 		b.outboxesBytes, b.dropSlow, b.partialBytes, b.messageTicks = 0, true, 0, 0
 		b.outboxBytes = pick(1500, 5000)
 	}
-	w.tight = b.laneSlots < 256 || b.laneBytes < 1<<20 || b.parkBytes < 1<<20 || b.gatherBytes < 4<<20
+	w.tight = b.laneSlots < 256 || b.laneBytes < 1<<20 || b.backlogBytes < 1<<20 || b.gatherBytes < 4<<20
 	loops := pick(1, 2, 3, 8)
 	w.hub = newHub(loops, b, []byte("page"))
 	w.hub.hash = func(group string) uint64 {
@@ -362,7 +362,7 @@ func (w *world) publishByPort() {
 func (w *world) checkBounds() {
 	b := w.hub.bounds.Load()
 	for i, s := range w.hub.shards {
-		w.must(s.parkedBytes <= b.parkBytes, "loop %d: parked %d bytes, bound %d", i, s.parkedBytes, b.parkBytes)
+		w.must(s.backlog.bytes <= b.backlogBytes, "loop %d: backlog of %d bytes, bound %d", i, s.backlog.bytes, b.backlogBytes)
 		w.must(s.gathered >= 0 && s.gathered <= b.gatherBytes+b.messageBytes+64,
 			"loop %d: gathered %d bytes, bound %d", i, s.gathered, b.gatherBytes)
 		w.must(!s.inside(), "loop %d: still inside", i)

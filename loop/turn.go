@@ -5,7 +5,7 @@ import "math/bits"
 // turn does what has gathered, in one order:
 //
 //	sweep    cut the doomed, bury the dead
-//	work     host homes (up lanes), drain down lanes (gather), parking; release groups without members
+//	work     host homes (up lanes), drain down lanes (gather), the backlog; release groups without members
 //	wake    wake the loops that were given something
 //	passes   send what has gathered, within the budget
 //
@@ -38,7 +38,7 @@ func (s *shard) act(mayPass bool) {
 		}
 	}
 	assert(!s.ends.waiting(), "shard: a turn ended with clients unburied")
-	show(&s.count.parkedBytes, s.parkedBytes)
+	show(&s.count.parkedBytes, s.backlog.bytes)
 	show(&s.count.gatheredBytes, s.gathered)
 }
 
@@ -63,14 +63,14 @@ func (s *shard) advance() {
 	s.pingSilent()
 }
 
-// work drains every lane that was noted, and parking, until nothing moves. What moves here makes at most three more
-// steps on this loop (release → parking → up → down), so it ends; should other loops keep it busy, it breaks off and a
+// work drains every lane that was noted, and the backlog, until nothing moves. What moves here makes at most three more
+// steps on this loop (release → backlog → up → down), so it ends; should other loops keep it busy, it breaks off and a
 // kick goes on.
 func (s *shard) work() {
 	for round := 0; ; round++ {
 		moved := s.hostCalled()
 		moved = s.drainDown() || moved
-		moved = s.unpark() || moved
+		moved = s.sendBacklog() || moved
 		moved = s.release() || moved
 		if !moved {
 			return
@@ -172,57 +172,6 @@ func (s *shard) deliver(d *delivery) {
 	if d.client != nil {
 		s.replySeq(d.client, d.id, d.seq)
 	}
-}
-
-// request sends a request towards a home: into the up lane, or into parking when the lane is full or when others are
-// parked already, which must not be overtaken. False: refused, nothing was kept.
-func (s *shard) request(home int, r request) bool {
-	bytes, lane := r.bytes(), s.up[home]
-	if len(s.parked[home]) == 0 && (lane.fits(bytes) || lane.await(bytes)) {
-		s.send(home, r, bytes)
-		return true
-	}
-	if s.parkedBytes+bytes > s.bounds.parkBytes {
-		return false
-	}
-	s.parked[home] = append(s.parked[home], r)
-	s.parkedBytes += bytes
-	return true
-}
-
-func (s *shard) send(home int, r request, bytes int) {
-	s.up[home].send(r, bytes)
-	note(&s.hub.shards[home].home.fresh, s.index)
-	s.toHost |= 1 << home
-}
-
-// unpark moves parked requests on as far as there is room.
-func (s *shard) unpark() (moved bool) {
-	if s.parkedBytes == 0 {
-		return false
-	}
-	for home, waiting := range s.parked {
-		n := 0
-		for n < len(waiting) {
-			bytes, lane := waiting[n].bytes(), s.up[home]
-			if !lane.fits(bytes) && !lane.await(bytes) {
-				break
-			}
-			s.send(home, waiting[n], bytes)
-			s.parkedBytes -= bytes
-			n++
-		}
-		if n > 0 {
-			rest := copy(waiting, waiting[n:])
-			clear(waiting[rest:])
-			s.parked[home] = waiting[:rest]
-			if rest == 0 {
-				s.parked[home] = nil
-			}
-			moved = true
-		}
-	}
-	return moved
 }
 
 // wakeOthers wakes the loops that were given something. This loop needs no bell: work ran until nothing moved.
