@@ -175,11 +175,11 @@ func (s *shard) closed(c *client) {
 		count(&s.count.handshakes, handshakeGone)
 	}
 	s.die(c)
-	if s.inside() {
+	if s.callback.running() {
 		return
 	}
-	s.enter(nil)
-	defer s.leave()
+	s.beginCallback(nil)
+	defer s.endCallback()
 	s.turn()
 }
 

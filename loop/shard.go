@@ -22,11 +22,12 @@ type shard struct {
 	up    []*lane[request]  // to each home, this shard being the only producer
 	down  []*lane[delivery] // from each home, this shard being the only consumer
 
-	// Any goroutine.
-	bell    bell
-	count   counters
-	calls   callList
-	entries atomic.Uint64 // odd: a callback is running; one more at the beginning and at the end of each. For the watchdog
+	// Any goroutine, in part; what is the loop's alone is said there.
+	bell     bell
+	count    counters
+	calls    callList
+	callback callback
+	relief   relief
 
 	// Owner: the loop that holds it.
 	home home
@@ -51,12 +52,11 @@ type shard struct {
 	hosted   *home  // the home that this loop holds, nil: none
 	held     uint64 // down lanes not drained because enough has gathered
 	kicked   bool   // a kick is under way: it, and no other callback, runs passes
-	deferred bool   // that kick is for what was read since deferredAt and not acted upon, not for passes
-	resting  bool   // this turn makes no passes, or no more
+	deferral deferral
+	resting  bool // this turn makes no passes, or no more
 
-	// Loop only: clients that are slow, or have something unfinished.
+	// Loop only: clients that are slow, or whose input is partial.
 	slow        slowClients
-	relief      relief
 	undelivered int // members that missed the batch of the pass under way
 	partials    partials
 
@@ -66,10 +66,6 @@ type shard struct {
 	unfinished int    // clients in the handshake
 	sends      uint32 // since the clock was last read
 	deadline   int64  // end of this turn's budget, 0: not set yet
-	heardAt    int64  // end of the last callback that brought bytes
-	deferredAt int64
-	enteredAt  int64  // beginning of this callback, if its turn is timed
-	timedTurn  bool   // this callback is one of the sample
 	accepted   uint64 // publishes that clients sent, of which a sample is timed
 
 	// Loop only: memory kept for the next use.
@@ -136,8 +132,8 @@ func newShard(h *Hub, index int) *shard {
 
 // opened takes a new connection; the client it returns stands for it in all later calls. nil after a panic: not taken.
 func (s *shard) opened(conn conn) (c *client) {
-	s.enter(nil)
-	defer s.leave()
+	s.beginCallback(nil)
+	defer s.endCallback()
 	if len(s.clients) == 0 {
 		s.tick = s.hub.clock.Load() // a loop without clients is not woken by the clock
 		if s.rates.on {
@@ -160,12 +156,12 @@ func (s *shard) opened(conn conn) (c *client) {
 // traffic takes bytes that a client sent. p is only borrowed, and is overwritten.
 //
 // A loop that had been asleep acts on them at once. One that is busy goes on reading and acts by a kick, when it has seen
-// all sockets that were ready: what comes in together is put in order, sent and rung for together.
+// all sockets that were ready (deferral.go).
 func (s *shard) traffic(c *client, p []byte) {
-	s.enter(c)
-	defer s.leave()
+	s.beginCallback(c)
+	defer s.endCallback()
 	now := s.env.now()
-	busy := now-s.heardAt < busyGap
+	busy := s.deferral.busy(now)
 	s.input(c, p)
 	if invariants {
 		mangle(p)
@@ -174,68 +170,29 @@ func (s *shard) traffic(c *client, p []byte) {
 	case !busy || s.backlog.bytes > 0: // lanes are full: who only goes on reading would have to refuse
 		s.turn()
 	case !s.kicked:
-		s.deferred, s.deferredAt = true, now
+		s.deferral.begin(now)
 		s.kick()
-	case now-s.deferredAt >= deferMax:
-		s.act(s.deferred)
-		s.deferred, s.deferredAt = s.deferred && len(s.passes) == 0, now // passes that are left are the kick's
+	case s.deferral.over(now):
+		s.act(s.deferral.on)
+		s.deferral.on, s.deferral.since = s.deferral.on && len(s.passes) == 0, now // passes that are left are the kick's
 	}
-	s.heardAt = s.env.now()
+	s.deferral.heardAt = s.env.now()
 }
-
-const (
-	// busyGap is the time between two callbacks that bring bytes, in nanoseconds, below which a loop has not slept in
-	// between: a read and a look at epoll take some 3 µs, falling asleep and waking up takes longer than this.
-	busyGap = 10_000
-	// deferMax is how long a busy loop, in nanoseconds, goes on reading before it acts without its kick, and how long until
-	// it does so again: with thousands of ready sockets the kick is far away.
-	deferMax = 300_000
-)
 
 // woken answers the bell: somebody put something into a lane or the call list, or the clock has moved.
 func (s *shard) woken() {
-	s.enter(nil)
-	defer s.leave()
+	s.beginCallback(nil)
+	defer s.endCallback()
 	s.bell.answer()
 	s.turn()
 }
 
 // kickedAwake goes on with what waits until the sockets were looked at: a pass that ran out of budget, for the most.
 func (s *shard) kickedAwake() {
-	s.enter(nil)
-	defer s.leave()
-	s.kicked, s.deferred = false, false
+	s.beginCallback(nil)
+	defer s.endCallback()
+	s.kicked, s.deferral.on = false, false
 	s.turn()
-}
-
-// enter begins a callback, leave ends it. No two callbacks of one shard ever overlap; that is gnet's promise and our
-// whole reason to need no locks, so it is asserted.
-func (s *shard) enter(c *client) {
-	n := s.entries.Load()
-	if invariants {
-		assert(n%2 == 0 && s.entries.CompareAndSwap(n, n+1), "shard: two callbacks at once")
-	} else {
-		s.entries.Store(n + 1)
-	}
-	s.culprit = c
-	if s.timedTurn = sampled(n / 2); s.timedTurn {
-		s.enteredAt = s.env.now()
-	}
-}
-
-// inside says whether a callback is running.
-func (s *shard) inside() bool { return s.entries.Load()%2 != 0 }
-
-func (s *shard) leave() {
-	if p := recover(); p != nil {
-		s.survive(p)
-	}
-	s.culprit = nil
-	s.deadline = 0
-	if s.timedTurn {
-		s.count.turnTimes.observe(s.env.now() - s.enteredAt)
-	}
-	s.entries.Store(s.entries.Load() + 1)
 }
 
 // survive closes the client that was being served when something of ours panicked, and sees to it that what the broken

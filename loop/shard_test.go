@@ -249,11 +249,11 @@ func TestAPanicInABurialBuriesNobodyTwice(t *testing.T) {
 	st.settle()
 	broken.client.first.pos = 1 << 30 // a place that is none
 	s := st.hub.shards[0]
-	s.entries.Add(1) // as inside another's callback, in which three connections break
+	s.callback.steps.Add(1) // as inside another's callback, in which three connections break
 	for _, c := range []*stageConn{first, broken, last} {
 		s.closed(c.client)
 	}
-	s.entries.Add(1)
+	s.callback.steps.Add(1)
 	s.woken()
 	st.settle()
 	if got := st.hub.connections.Load(); got != 2 || s.clients[stays.client.slot] != stays.client { // the broken one is not accounted for

@@ -365,7 +365,7 @@ func (w *world) checkBounds() {
 		w.must(s.backlog.bytes <= b.backlogBytes, "loop %d: backlog of %d bytes, bound %d", i, s.backlog.bytes, b.backlogBytes)
 		w.must(s.gathered >= 0 && s.gathered <= b.gatherBytes+b.messageBytes+64,
 			"loop %d: gathered %d bytes, bound %d", i, s.gathered, b.gatherBytes)
-		w.must(!s.inside(), "loop %d: still inside", i)
+		w.must(!s.callback.running(), "loop %d: still inside", i)
 	}
 	w.checkSeats()
 	w.checkPartials()
@@ -502,7 +502,7 @@ type kickState struct {
 func (w *world) noteKicks() {
 	w.before = w.before[:0]
 	for _, s := range w.hub.shards {
-		w.before = append(w.before, kickState{s.kicked && !s.deferred, s.count.deliveries.Load()})
+		w.before = append(w.before, kickState{s.kicked && !s.deferral.on, s.count.deliveries.Load()})
 	}
 }
 
