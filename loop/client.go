@@ -73,7 +73,7 @@ const (
 // clients are in.
 type extra struct {
 	head    []byte          // handshake: the request head so far, a PROXY protocol header before it
-	reader  *wsproto.Reader // open: the reader that holds the unfinished message
+	reader  *wsproto.Reader // open: the reader that holds the partial message
 	further []membership    // from the second on
 	repeats []repeat        // add_groups that wait for the answer to an earlier one
 	source  *source         // nil: its socket's address is all there is to know
@@ -89,7 +89,7 @@ func (c *client) more() *extra {
 	return c.extra
 }
 
-// reader is the one that holds c's unfinished message, nil when there is none.
+// reader is the one that holds c's partial message, nil when there is none.
 func (c *client) reader() *wsproto.Reader {
 	if c.extra == nil {
 		return nil

@@ -8,7 +8,7 @@ import (
 
 // This file leads bytes to their meaning: input → request head or frames → commands → requests to homes.
 
-// input takes what a client sent. All of p is used up; what is unfinished is kept in c.extra, within bounds.
+// input takes what a client sent. All of p is used up; partial input is kept in c.extra, within bounds.
 func (s *shard) input(c *client, p []byte) {
 	c.bytesIn += uint64(len(p))
 	s.count.bytesIn.Add(uint64(len(p)))
@@ -143,8 +143,8 @@ func (s *shard) route(req *wsproto.Request) []byte {
 	}
 }
 
-// frames reads frames. A client that has nothing unfinished has no reader of its own: the shard's serves it, and is
-// left to it when a message stays unfinished.
+// frames reads frames. A client without partial input has no reader of its own: the shared one serves it, and is left to
+// it when a message stays partial.
 func (s *shard) frames(c *client, p []byte) {
 	r := c.reader()
 	own, began := r != nil, false
@@ -159,7 +159,7 @@ func (s *shard) frames(c *client, p []byte) {
 		}
 		if ev.Kind != wsproto.EventNone && c.state <= stateClosing {
 			s.event(c, &ev)
-			began = began || r.Idle() // what is unfinished in the end has begun since
+			began = began || r.Idle() // what is partial in the end has begun since
 		}
 	}
 	switch idle := r.Idle() || c.state > stateClosing; {

@@ -27,13 +27,13 @@ import "ringcast/wsproto"
 //	                  ▼
 //	           bury: forgotten
 //
-//	state       waits for                                               is ended, when that does not come, by
-//	handshake   the whole request head                                  endLate: 408 after handshakeTicks, sooner if too many wait
-//	open        what the client says                                    pingSilent: 1001 after twice heartbeatTicks of silence
-//	closing     1. its outbox to empty; then our direction is shut      endLate: cut after closeTicks, whatever it waits for;
-//	            2. the peer to shut its own: closed;                    a stopping server goes on with 1 until its own deadline
-//	               or its Close frame: finish, cut at once
-//	doomed      the end of the turn: members are not removed while a pass walks them
+//	state       waits for                                          when that does not come
+//	handshake   the whole request head                             endLate: 408 after handshakeTicks, sooner if too many wait
+//	open        what the client says                               pingSilent: 1001 after twice heartbeatTicks of silence
+//	closing     1. its outbox to empty; our direction is shut      endLate: cut after closeTicks, whichever it waits for;
+//	            2. the peer to shut its own: closed;               a server that stops waits with 1 for as long as it has
+//	               or its Close frame: finish, cut once 1 is done
+//	doomed      the end of the turn, as no member may be removed while a pass walks over them
 //	dead        likewise
 //
 // The steps within closing are client.end. What comes in then is read for the Close frame alone, and nothing new goes out.
