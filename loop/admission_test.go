@@ -98,7 +98,7 @@ func TestASeatIsGivenBackOnEveryRoadOut(t *testing.T) {
 		"a panic in the handshake":   func(c *stageConn) { c.boom = true; c.send("\x16") },
 		"a panic when open":          func(c *stageConn) { c.send(simRequest); c.boom = true; c.send("\x89\x80abcd") },
 		"a panic of its last words":  func(c *stageConn) { c.send(simRequest); c.boom = true; c.send("\xff\xff") },
-		"dead inside another's call": func(c *stageConn) { c.shard.entries.Add(1); c.goAway(); c.shard.entries.Add(1) },
+		"dead inside another's call": func(c *stageConn) { c.shard.callback.steps.Add(1); c.goAway(); c.shard.callback.steps.Add(1) },
 	}
 	for what, road := range roads {
 		c := st.come(0, "192.0.2.1")

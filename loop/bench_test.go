@@ -32,7 +32,7 @@ func (nullConn) OutboundBuffered() int       { return 0 }
 func (nullConn) Fd() int                     { return 3 }
 
 func say(s *shard, c *client, text string) {
-	s.heardAt = -busyGap // the loop has slept: it acts at once
+	s.deferral.heardAt = -busyGap // the loop has slept: it acts at once
 	s.traffic(c, wsproto.AppendMaskedFrame(nil, wsproto.OpText, [4]byte{}, []byte(text)))
 }
 
@@ -40,7 +40,7 @@ func (h *Hub) openFake(loop int) *client {
 	h.connections.Add(1)
 	s := h.shards[loop]
 	c := s.opened(nullConn{})
-	s.heardAt = -busyGap
+	s.deferral.heardAt = -busyGap
 	s.traffic(c, []byte(simRequest))
 	return c
 }
@@ -97,7 +97,7 @@ func BenchmarkJoin(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				for _, frame := range frames {
-					s.heardAt = -busyGap
+					s.deferral.heardAt = -busyGap
 					s.traffic(c, append(in[:0], frame...))
 				}
 			}

@@ -19,10 +19,10 @@ type client struct {
 	bytesOut uint64
 	fd       int32
 	serial   uint32 // see id
-	slot     uint32 // place in shard.clients and shard.lastSeen
+	slot     uint32 // place in shard.clients and what stands beside them
 	state    state
 	end      end
-	behind   bool // its outbox holds bytes, or it has a gap to be told of: send nothing past that
+	slow     bool // its outbox holds bytes, or it has a gap to be told of: send nothing past that
 	marks    marks
 }
 
@@ -76,17 +76,17 @@ const (
 	endTheirs            // the peer has answered our Close frame
 )
 
-// extra is what a client has beside a single membership: unfinished input, further memberships, joins said twice, where it
+// extra is what a client has beside a single membership: partial input, further memberships, joins said twice, where it
 // comes from if connections are counted by address or a proxy has named it, and its places in lists of its shard that few
 // clients are in.
 type extra struct {
 	head    []byte          // handshake: the request head so far, a PROXY protocol header before it
-	reader  *wsproto.Reader // open: the reader that holds the unfinished message
+	reader  *wsproto.Reader // open: the reader that holds the partial message
 	further []membership    // from the second on
 	repeats []repeat        // add_groups that wait for the answer to an earlier one
 	source  *door.Source    // nil: its socket's address is all there is to know
-	slow    uint32          // place in shard.slow, counted from 1; 0: it is not behind
-	half    uint32          // place in shard.halves, likewise; 0: nothing of its input is unfinished
+	slow    uint32          // place in shard.slow, counted from 1; 0: it is not slow
+	partial uint32          // place in shard.partials, likewise; 0: none of its input is partial
 }
 
 // more is the client's extra, made where there is none.
@@ -97,7 +97,7 @@ func (c *client) more() *extra {
 	return c.extra
 }
 
-// reader is the one that holds c's unfinished message, nil when there is none.
+// reader is the one that holds c's partial message, nil when there is none.
 func (c *client) reader() *wsproto.Reader {
 	if c.extra == nil {
 		return nil
@@ -107,7 +107,7 @@ func (c *client) reader() *wsproto.Reader {
 
 // shed lets go of an extra that holds nothing.
 func (c *client) shed() {
-	if x := c.extra; x.head == nil && x.reader == nil && len(x.further) == 0 && len(x.repeats) == 0 && x.source == nil && x.slow == 0 && x.half == 0 {
+	if x := c.extra; x.head == nil && x.reader == nil && len(x.further) == 0 && len(x.repeats) == 0 && x.source == nil && x.slow == 0 && x.partial == 0 {
 		c.extra = nil
 	}
 }

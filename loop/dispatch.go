@@ -10,11 +10,11 @@ import (
 
 // This file leads bytes to their meaning: input → request head or frames → commands → requests to homes.
 
-// input takes what a client sent. All of p is used up; what is unfinished is kept in c.extra, within bounds.
+// input takes what a client sent. All of p is used up; partial input is kept in c.extra, within bounds.
 func (s *shard) input(c *client, p []byte) {
 	c.bytesIn += uint64(len(p))
 	s.count.BytesIn.Add(uint64(len(p)))
-	s.lastSeen[c.slot] = s.tick << 1
+	s.heartbeat.heard(c.slot, s.tick)
 	if c.state == stateHandshake {
 		p = s.handshake(c, p)
 	}
@@ -23,13 +23,13 @@ func (s *shard) input(c *client, p []byte) {
 	}
 }
 
-// frames reads frames. A client that has nothing unfinished has no reader of its own: the shard's serves it, and is
-// left to it when a message stays unfinished.
+// frames reads frames. A client without partial input has no reader of its own: the shared one serves it, and is left to
+// it when a message stays partial.
 func (s *shard) frames(c *client, p []byte) {
 	r := c.reader()
 	own, began := r != nil, false
 	if !own {
-		r = s.reader
+		r = s.readers.shared
 	}
 	for len(p) > 0 && c.state <= stateClosing {
 		n, ev := r.Next(p)
@@ -39,21 +39,21 @@ func (s *shard) frames(c *client, p []byte) {
 		}
 		if ev.Kind != wsproto.EventNone && c.state <= stateClosing {
 			s.event(c, &ev)
-			began = began || r.Idle() // what is unfinished in the end has begun since
+			began = began || r.Idle() // what is partial in the end has begun since
 		}
 	}
 	switch idle := r.Idle() || c.state > stateClosing; {
 	case idle && own:
 		s.dropInput(c)
-		s.keepReader(r)
+		s.readers.put(r)
 	case idle:
 		r.Reset()
 	case !own:
 		c.more().reader = r
-		s.reader = s.newReader()
-		s.hold(c, readerBytes+r.Held(), true)
+		s.readers.replace()
+		s.keepPartial(c, partialBytesOf(r), true)
 	default:
-		s.hold(c, readerBytes+r.Held(), began)
+		s.keepPartial(c, partialBytesOf(r), began)
 	}
 }
 
@@ -80,14 +80,7 @@ func (s *shard) event(c *client, ev *wsproto.Event) {
 			s.closeRefused(c, dialect.ErrRateLimited)
 		}
 	case wsproto.EventClose:
-		// RFC 6455 §5.5.1: answer a Close frame with one that has the same code. §7.1.1: and do not cut before the peer
-		// has ended its side, since what it has yet to read would be lost if it said a word more.
-		s.replyTo(c, wsproto.AppendClose(s.outFor(c), ev.Code, ""))
-		s.flushOut()
-		if c.state == stateOpen {
-			s.closing(c)
-			s.settle(c)
-		}
+		s.answerClose(c, ev.Code)
 	case wsproto.EventFail:
 		count(&s.count.ProtocolErrorsBy, closeKindOf(ev.Code))
 		s.closeWith(c, ev.Code, ev.Reason)

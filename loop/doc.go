@@ -1,7 +1,7 @@
 // Package loop is the server's heart: gnet event loops that each own a shard of the clients and exchange group messages
 // through lock-free lanes.
 //
-// The rule of the package: everything mutable has one owner. A shard and all that hangs on it (clients, groups, parking)
+// The rule of the package: everything mutable has one owner. A shard and all that hangs on it (clients, groups, backlog)
 // belongs to its loop's goroutine; a home to the loop that holds it. Only five things are touched by two goroutines, each
 // made for it: lanes (lane.go), bells (bell.go), a home's words (home.go), counters (stats.go) and the call list of a
 // shard (shard.go).

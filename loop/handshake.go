@@ -51,7 +51,7 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 		if !kept {
 			c.more().head = append([]byte(nil), data...)
 		}
-		s.hold(c, cap(c.extra.head), !kept)
+		s.keepPartial(c, cap(c.extra.head), !kept)
 		return nil
 	}
 	s.dropInput(c)
@@ -87,12 +87,12 @@ func (s *shard) mayUpgrade(c *client, req *wsproto.Request) bool {
 // upgrade makes a connection a client.
 func (s *shard) upgrade(c *client, req *wsproto.Request) {
 	count(&s.count.Handshakes, handshakeOK)
-	s.unfinished--
-	c.state, c.marks = stateOpen, c.marks|markUpgraded|marks(s.hub.formOf(req.Path))<<formShift
+	s.become(c, stateOpen)
+	c.marks |= markUpgraded | marks(s.hub.formOf(req.Path))<<formShift
 	s.count.Pending.Add(-1)
 	s.count.Clients.Add(1)
 	s.replyTo(c, wsproto.AppendUpgrade(s.outFor(c), req))
-	s.out = s.dialect(c).Answer(s.out, dialect.Outcome{What: dialect.Greeting}) // no reply of its own: it may be nothing
+	s.replies.out = s.dialect(c).Answer(s.replies.out, dialect.Outcome{What: dialect.Greeting}) // no reply of its own: it may be nothing
 }
 
 // turnAway refuses a connection whose request has been read.
@@ -143,13 +143,13 @@ func (s *shard) route(req *wsproto.Request) []byte {
 
 // Handshakes that are not finished.
 
-// crowded says whether more handshakes are unfinished than this loop's share of the bound. They may never be more than half
+// tooManyHandshakes says whether more handshakes are unfinished than this loop's share of the bound. They may never be more than half
 // of all connections: who only connects would keep everybody out until the handshake's time is over.
 //
 // Then the oldest are ended (deadlines), so whoever sends its request soon gets in, however many others there are that
 // send none. Soon is evictTicks: in a storm a loop has opened thousands of connections before it reads the first request,
 // and a client that is far away or busy has not sent it yet; for so long there may be more of them than the bound.
-func (s *shard) crowded() bool {
+func (s *shard) tooManyHandshakes() bool {
 	most := min(int64(s.bounds.HandshakesMax), s.hub.clientsMax.Load()/2)
 	return s.unfinished > max(1, int(most)/len(s.hub.shards))
 }

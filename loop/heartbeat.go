@@ -1,121 +1,66 @@
 package loop
 
-import (
-	"ringcast/dialect"
-	"ringcast/wsproto"
+import "ringcast/dialect"
+
+// heartbeat is when each of a shard's clients was last heard of. It is a dense array so that a scan of a million clients
+// costs a millisecond and no timer wheel is needed; the scan takes a slice of it each tick.
+//
+// Owner: the loop.
+type heartbeat struct {
+	lastSeen []uint32 // beside shard.clients: tick of the last sign of life << 1 | a ping is out
+	from     int      // where the scan goes on
+}
+
+const (
+	heartbeatSlices = 5     // ticks in which the whole table is scanned once
+	pingsPerTickMax = 2_000 // per loop: a million clients that connected together are no burst of pings
 )
 
-// This file is everything that happens because time passes. Time is a number of ticks that the hub counts; a server
-// that was stopped by SIGSTOP for an hour has aged by nothing, so its clients are not all dead when it goes on.
+// add makes room for a new client at the end.
+func (h *heartbeat) add(tick uint32) { h.lastSeen = append(h.lastSeen, tick<<1) }
 
-// advance looks at the clock and, once per tick, at deadlines and heartbeats.
-func (s *shard) advance() {
-	now := s.hub.clock.Load()
-	if now == s.tick {
-		if s.overdue {
-			s.deadlines()
-		}
-		return
-	}
-	s.tick = now
-	if s.rates.on {
-		s.rates.tick(s.env.now())
-	}
-	s.deadlines()
-	s.endHalves()
-	s.lookAtSlow()
-	s.heartbeat()
-}
+// heard notes a sign of life.
+func (h *heartbeat) heard(slot, tick uint32) { h.lastSeen[slot] = tick << 1 }
 
-// deadline is the tick at which a client must have left a state. It stands in a list of its shard, and not with the
-// client, because most clients have none.
-type deadline struct {
-	client *client
-	since  uint32 // tick at which it was given; what time there was then, a reload may have changed
-	tick   uint32
-	state  state
-}
-
-// time gives a client so many ticks to leave the state that it is in.
-func (s *shard) time(c *client, ticks uint32) {
-	s.timed = append(s.timed, deadline{client: c, since: s.tick, tick: s.tick + ticks, state: c.state})
-}
-
-// deadlines looks at every client in a handshake or a close, and takes those on whose outbox has emptied. These are few
-// beside the open ones, so all are looked at in each tick. Clients that came together are late together, so of those a
-// turn ends a slice, and a kick goes on.
-func (s *shard) deadlines() {
-	kept, ends := 0, 0
-	s.overdue = false
-	for i := 0; i < len(s.timed); i++ { // by index: whoever is answered here gets a new deadline, behind the others
-		d := s.timed[i]
-		c, late := d.client, int32(s.tick-d.tick) >= 0
-		if c.state != d.state {
-			continue
-		}
-		evicted := !late && d.state == stateHandshake && s.crowded() && s.mayEvict(d.since)
-		late = late || evicted
-		if late && ends == closesPerTurn {
-			s.overdue, late = true, false
-		} else if late {
-			ends++
-		}
-		switch d.state {
-		case stateHandshake:
-			if late {
-				outcome, why := handshakeTimeout, wsproto.RejectTimeout.Reason
-				if evicted {
-					outcome, why = handshakeEvicted, "too many handshakes are unfinished, and this is the oldest"
-				}
-				count(&s.count.Handshakes, outcome)
-				s.explain(c, 408, why)
-				s.answerHTTP(c, wsproto.RejectTimeout.AppendTo(nil))
-				if evicted {
-					s.doom(c) // room is wanted now; and what it has sent was read, so the answer is not lost
-				}
-			}
-		case stateClosing:
-			switch {
-			case late && s.stop.begun && !s.caughtUp(c):
-				d.tick = s.tick + s.bounds.closeTicks // how long a stop waits for its last bytes is up to who stops
-			case late:
-				s.count.EndsCut.Add(1)
-				s.doom(c)
-			default:
-				s.settle(c)
-			}
-		}
-		if c.state == d.state {
-			s.timed[kept] = d
-			kept++
-		}
-	}
-	clear(s.timed[kept:])
-	s.timed = s.timed[:kept]
-	if s.overdue {
-		s.kick()
+// drop moves the last client into a place.
+func (h *heartbeat) drop(slot uint32) {
+	last := len(h.lastSeen) - 1
+	h.lastSeen[slot] = h.lastSeen[last]
+	h.lastSeen = h.lastSeen[:last]
+	if cap(h.lastSeen) > clientsKeptMin && last < cap(h.lastSeen)/4 {
+		h.lastSeen = append(make([]uint32, 0, cap(h.lastSeen)/2), h.lastSeen...)
 	}
 }
 
-// heartbeat pings clients that were silent for the interval and closes those that were silent for two. lastSeen is a
-// dense array so that a scan of a million clients costs a millisecond and no timer wheel is needed; the scan takes a
-// slice of it each tick.
-func (s *shard) heartbeat() {
+// next is the place that is to be looked at next.
+func (h *heartbeat) next() (slot int) {
+	if h.from >= len(h.lastSeen) {
+		h.from = 0
+	}
+	h.from++
+	return h.from - 1
+}
+
+// silence is for how many ticks a client has not been heard of, and whether a ping is out.
+func (h *heartbeat) silence(slot int, tick uint32) (ticks uint32, pinged bool) {
+	seen := h.lastSeen[slot]
+	return (tick - seen>>1) & (1<<31 - 1), seen&1 != 0
+}
+
+// pinged notes that a ping is out.
+func (h *heartbeat) pinged(slot int) { h.lastSeen[slot] |= 1 }
+
+// pingSilent pings clients that were silent for the interval and closes those that were silent for two.
+func (s *shard) pingSilent() {
 	interval := s.bounds.heartbeatTicks
 	if interval == 0 || len(s.clients) == 0 {
 		return
 	}
 	slices := min(max(interval/4, 1), heartbeatSlices)
 	todo := len(s.clients)/int(slices) + 1
-	pings := 0
-	for ; todo > 0 && pings < pingsPerTickMax; todo-- {
-		if s.beatFrom >= len(s.clients) {
-			s.beatFrom = 0
-		}
-		at := s.beatFrom
-		s.beatFrom++
-		seen, pinged := s.lastSeen[at]>>1, s.lastSeen[at]&1 != 0
-		silent := (s.tick - seen) & (1<<31 - 1)
+	for pings := 0; todo > 0 && pings < pingsPerTickMax; todo-- {
+		at := s.heartbeat.next()
+		silent, pinged := s.heartbeat.silence(at, s.tick)
 		if silent < interval {
 			continue
 		}
@@ -129,18 +74,10 @@ func (s *shard) heartbeat() {
 			s.close(c, dialect.CauseSilent)
 			pings++
 		case !pinged:
-			s.lastSeen[at] |= 1
+			s.heartbeat.pinged(at)
 			s.answer(c, dialect.Outcome{What: dialect.Ping})
 			s.count.Pings.Add(1)
 			pings++
 		}
 	}
 }
-
-const (
-	heartbeatSlices = 5     // ticks in which the whole table is scanned once
-	pingsPerTickMax = 2_000 // per loop: a million clients that connected together are no burst of pings
-)
-
-// closesPerTurn bounds closeSlice and deadlines.
-const closesPerTurn = 256

@@ -75,13 +75,12 @@ type Hub struct {
 	memory      memory
 	started     time.Time
 
-	// Any goroutine: sums that change with every write to who is behind, and every piece of a message. What stands above is
+	// Any goroutine: sums that change with every write to a slow client, and every piece of a message. What stands above is
 	// looked at with every publish and turn.
-	_         [order.CacheLine]byte
-	outboxes  atomic.Int64 // bytes that wait for all clients
-	fragments atomic.Int64 // bytes that hold what is unfinished of all clients' input
-	halves    atomic.Int64 // how many clients these are of
-	_         [order.CacheLine]byte
+	_        [order.CacheLine]byte
+	outboxes atomic.Int64 // bytes that wait for all clients
+	partials partialSums
+	_        [order.CacheLine]byte
 }
 
 // newHub makes loops shards and all their lanes. The shards' rims are the caller's to fill.
@@ -192,7 +191,7 @@ func (h *Hub) Snapshot() Snapshot {
 	snap.MemoryPressure = pressureNames[h.pressure.Load()]
 	for i, s := range h.shards {
 		row := s.count.read()
-		row.OutboxBytes = s.outboxes.Load()
+		row.OutboxBytes = s.relief.outboxes.Load()
 		row.LaneDepth = int64(h.homes.Depth(i))
 		row.Homes, row.Published = h.homes.Home(i).Groups(), h.homes.Home(i).Published()
 		snap.Loops = append(snap.Loops, row)

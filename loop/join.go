@@ -72,11 +72,10 @@ func (s *shard) joinAgain(c *client, at int, id []byte) dialect.ErrorCode {
 	}
 	if id != nil {
 		r := repeat{group: m.group, id: string(id)}
-		if s.parkedBytes+r.bytes() > s.bounds.parkBytes {
+		if !s.backlog.take(r.bytes()) {
 			count(&s.count.RefusedBy, refusedBusy)
 			return dialect.ErrBusy
 		}
-		s.parkedBytes += r.bytes()
 		x := c.more()
 		x.repeats = append(x.repeats, r)
 		m = c.membership(at)
@@ -160,7 +159,7 @@ type repeat struct {
 	id    string
 }
 
-// bytes is what a repeat counts against the bound on parking.
+// bytes is what a repeat counts against the bound on the backlog.
 func (r *repeat) bytes() int { return repeatBytes + len(r.id) }
 
 const repeatBytes = 24
@@ -177,7 +176,7 @@ func (s *shard) answerRepeats(c *client, g *group, why refusal, code dialect.Err
 			kept++
 			continue
 		}
-		s.parkedBytes -= r.bytes()
+		s.backlog.release(r.bytes())
 		s.answerJoin(c, r.id, why, code)
 	}
 	clear(x.repeats[kept:])
@@ -224,7 +223,7 @@ func (s *shard) forget(c *client) {
 	}
 	if c.extra != nil {
 		for _, r := range c.extra.repeats {
-			s.parkedBytes -= r.bytes()
+			s.backlog.release(r.bytes())
 		}
 	}
 }
@@ -256,7 +255,7 @@ func (s *shard) giveUpIfEmpty(g *group) {
 
 // release tells the homes of groups without members so, and forgets the groups, unless somebody waits to become a member:
 // then the home's word will bring the group here again. It stops where the way to a home is
-// full; then parking is not empty, so there will be another turn. The list holds each group once, so it needs no other
+// full; then the backlog is not empty, so there will be another turn. The list holds each group once, so it needs no other
 // bound.
 func (s *shard) release() (moved bool) {
 	done := 0

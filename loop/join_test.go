@@ -45,8 +45,8 @@ func (st *stage) nothingLeft(t *testing.T) {
 		t.Errorf("left over: members %d, homes %d, groups counted %d, want none", total.Members, total.Homes, st.hub.homes.Census.Groups())
 	}
 	for i, s := range st.hub.shards {
-		if s.groups.Len() != 0 || s.parkedBytes != 0 {
-			t.Errorf("left over on loop %d: groups %d, parked %d bytes", i, s.groups.Len(), s.parkedBytes)
+		if s.groups.Len() != 0 || s.backlog.bytes != 0 {
+			t.Errorf("left over on loop %d: groups %d, backlog %d bytes", i, s.groups.Len(), s.backlog.bytes)
 		}
 	}
 }
@@ -165,7 +165,7 @@ func TestAllRepeatsOfARefusedJoinAreRefused(t *testing.T) {
 }
 
 func TestRepeatsAreBoundedAsParkingIs(t *testing.T) {
-	st := newStage(2, func(b *bounds) { b.parkBytes = 300 })
+	st := newStage(2, func(b *bounds) { b.backlogBytes = 300 })
 	asking, silent := st.enter(0), st.enter(0)
 	letGo := st.hold(1)
 	for i := range 30 {
@@ -175,7 +175,7 @@ func TestRepeatsAreBoundedAsParkingIs(t *testing.T) {
 	for range 30 {
 		silent.say(`{"cmd":"add_group","group_id":"1g"}`) // keeps nothing, and needs no bound
 	}
-	if got := st.hub.shards[0].parkedBytes; got > 300 {
+	if got := st.hub.shards[0].backlog.bytes; got > 300 {
 		t.Errorf("parked: got %d bytes, want at most 300", got)
 	}
 	letGo()

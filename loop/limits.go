@@ -133,13 +133,13 @@ type bounds struct {
 	slowTurnNanos  int64  // 0: never
 
 	// Fixed.
-	laneSlots   int    // items in a lane: 256 slots keep all lanes of 8 loops under 3 MB; with 4,096 the prototype put its GC off
-	laneBytes   int    // bytes in a lane that holds more than one item
-	parkBytes   int    // bytes parked on a loop before a lane that is full
-	gatherBytes int    // bytes gathered on a loop before it stops draining down lanes
-	batchBytes  int    // bytes sent to a member at once
-	passNanos   int64  // a turn's budget for passes
-	closeTicks  uint32 // for the peer to end after our last word
+	laneSlots    int    // items in a lane: 256 slots keep all lanes of 8 loops under 3 MB; with 4,096 the prototype put its GC off
+	laneBytes    int    // bytes in a lane that holds more than one item
+	backlogBytes int    // bytes in the backlog of a loop
+	gatherBytes  int    // bytes gathered on a loop before it stops draining down lanes
+	batchBytes   int    // bytes sent to a member at once
+	passNanos    int64  // a turn's budget for passes
+	closeTicks   uint32 // for the peer to end after our last word
 }
 
 // bounds is what shards work with. The limits are filled.
@@ -154,13 +154,13 @@ func (l *Limits) bounds() *bounds {
 		heartbeatTicks: ticksOrOff(l.Heartbeat),
 		slowTurnNanos:  max(0, int64(l.SlowTurn)),
 
-		laneSlots:   256,
-		laneBytes:   1 << 20,
-		parkBytes:   1 << 20,
-		gatherBytes: 4 << 20,
-		batchBytes:  256 << 10,
-		passNanos:   int64(time.Millisecond),
-		closeTicks:  ticks(5 * time.Second),
+		laneSlots:    256,
+		laneBytes:    1 << 20,
+		backlogBytes: 1 << 20,
+		gatherBytes:  4 << 20,
+		batchBytes:   256 << 10,
+		passNanos:    int64(time.Millisecond),
+		closeTicks:   ticks(5 * time.Second),
 	}
 }
 
@@ -203,12 +203,11 @@ func (h *Hub) apply(ctx context.Context, b *bounds) error {
 	return h.each(ctx, func(s *shard) { s.adopt(b) })
 }
 
-// adopt goes over to other bounds. A reader has its bound from its beginning, so idle ones are made anew; one that holds
-// half of a message finishes it.
+// adopt goes over to other bounds.
 func (s *shard) adopt(b *bounds) {
 	s.bounds = b
-	s.readers = nil
-	s.reader = s.newReader()
+	s.backlog.bytesMax = b.backlogBytes
+	s.readers.adopt(b.MessageBytesMax)
 	if !s.rates.on {
 		s.rates.start(s.env.now())
 	}

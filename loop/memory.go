@@ -112,7 +112,7 @@ func (h *Hub) weigh(read func() heap, collect func()) {
 // owned is what the hub holds by its own books. The messages that loops have gathered are the same ones, or nearly: the most
 // counts, once.
 func (h *Hub) owned() int64 {
-	sum := idleBytes + h.homes.Bytes() + h.connections.Load()*clientBytes + h.outboxes.Load() + h.fragments.Load()
+	sum := idleBytes + h.homes.Bytes() + h.connections.Load()*clientBytes + h.outboxes.Load() + h.partials.bytes.Load()
 	var gathered int64
 	for _, s := range h.shards {
 		sum += s.count.parkedBytes.Load()

@@ -218,8 +218,8 @@ func (s *shard) pass(a *audience) (finished bool) {
 			continue
 		}
 		s.culprit = c
-		if c.behind {
-			if s.caughtUp(c); c.state != stateOpen {
+		if c.slow {
+			if s.stillSlow(c); c.state != stateOpen {
 				continue
 			}
 		}

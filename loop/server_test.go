@@ -379,7 +379,7 @@ func TestAPanicClosesOneClient(t *testing.T) {
 	healthy, victim := dial(t, s), dial(t, s)
 	healthy.join("g")
 	victim.join("g")
-	err = s.Hub().each(within(t), func(s *shard) { s.reader = nil }) // the next bytes meet it
+	err = s.Hub().each(within(t), func(s *shard) { s.readers.shared = nil }) // the next bytes meet it
 	if err != nil {
 		t.Fatal(err)
 	}

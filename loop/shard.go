@@ -25,59 +25,44 @@ type shard struct {
 	lanes    *order.Lanes[*group, *client]
 	takeDown func(delivery) bool // deliver, made once
 
-	// Any goroutine.
+	// Any goroutine, in part; what is the loop's alone is said there.
 	count    counters
 	calls    callList
-	outboxes atomic.Int64  // bytes that wait for its clients; the loop writes
-	entries  atomic.Uint64 // odd: a callback is running; one more at the beginning and at the end of each. For the watchdog
+	callback callback
+	relief   relief
 
 	// Loop only: whom it serves.
-	bounds   *bounds
-	dialects []dialect.Dialect // by form
-	clients  []*client
-	lastSeen []uint32 // beside clients: tick of the last sign of life << 1 | a ping is out
-	rates    rates    // beside clients, where there is a bound
-	groups   shrink.Map[string, *group]
-	serial   uint32 // of the last client
+	bounds     *bounds
+	dialects   []dialect.Dialect // by form
+	clients    []*client
+	heartbeat  heartbeat // beside clients
+	rates      rates     // beside clients, where there is a bound
+	groups     shrink.Map[string, *group]
+	serial     uint32 // of the last client
+	unfinished int    // clients in the handshake
 
 	// Loop only: work that has gathered.
-	passes      passes
-	parked      [][]request
-	parkedBytes int
-	idle        []*group // without members, their homes not told yet
-	doomed      []*client
-	dead        []*client
-	out         []byte // replies to outClient, not sent yet
-	outClient   *client
-	kicked      bool // a kick is under way: it, and no other callback, runs passes
-	deferred    bool // that kick is for what was read since deferredAt and not acted upon, not for passes
-	resting     bool // this turn makes no passes, or no more
-	stopping    bool // close everybody, a slice per turn
+	passes   passes
+	backlog  backlog
+	idle     []*group // without members, their homes not told yet
+	ends     ends
+	replies  replies
+	kicked   bool // a kick is under way: it, and no other callback, runs passes
+	deferral deferral
+	resting  bool // this turn makes no passes, or no more
+	stop     shardStop
 
-	// Loop only: clients that are slow, or have something unfinished.
-	slow     []slow
-	slowFrom int  // lookAtSlow goes on below this place
-	relieved bool // this turn has cut off clients for the sake of all
-	halves   []half
+	// Loop only: clients that are slow, or whose input is partial.
+	slow     slowClients
+	partials partials
 
 	// Loop only: time.
-	tick       uint32
-	timed      []deadline
-	overdue    bool  // some deadlines have passed and wait for the next turn
-	unfinished int   // clients in the handshake
-	beatFrom   int   // heartbeat: where the scan goes on
-	heardAt    int64 // end of the last callback that brought bytes
-	deferredAt int64
-	enteredAt  int64  // beginning of this callback, if its turn is timed
-	timedTurn  bool   // this callback is one of the sample
-	accepted   uint64 // publishes that clients sent, of which a sample is timed
-
-	// Loop only: the end.
-	stop shardStop
+	tick      uint32
+	deadlines deadlines
+	accepted  uint64 // publishes that clients sent, of which a sample is timed
 
 	// Loop only: memory kept for the next use.
-	reader  *wsproto.Reader // idle between callbacks; serves every client that has nothing unfinished
-	readers []*wsproto.Reader
+	readers readers
 	culprit *client // whom a panic would be blamed on
 }
 
@@ -123,8 +108,12 @@ func (l *callList) take() []func(*shard) {
 }
 
 func newShard(h *Hub, index int) *shard {
-	s := &shard{index: index, hub: h, lanes: h.homes.Lanes(index), bounds: h.bounds.Load(), parked: make([][]request, len(h.shards))}
-	s.reader = s.newReader()
+	s := &shard{index: index, hub: h, lanes: h.homes.Lanes(index), bounds: h.bounds.Load()}
+	s.backlog.requests, s.backlog.bytesMax = make([][]request, len(h.shards)), s.bounds.backlogBytes
+	s.relief.hub = h
+	s.slow.relief, s.slow.count = &s.relief, &s.count.Slow
+	s.partials.sums, s.partials.mine = &h.partials, &s.count.FragmentBytes
+	s.readers.adopt(s.bounds.MessageBytesMax)
 	s.rates.adopt(s.bounds, 0)
 	s.takeDown = s.deliver
 	for _, entry := range h.dialects {
@@ -138,8 +127,8 @@ func newShard(h *Hub, index int) *shard {
 
 // opened takes a new connection; the client it returns stands for it in all later calls. nil after a panic: not taken.
 func (s *shard) opened(conn conn) (c *client) {
-	s.enter(nil)
-	defer s.leave()
+	s.beginCallback(nil)
+	defer s.endCallback()
 	if len(s.clients) == 0 {
 		s.tick = s.hub.clock.Load() // a loop without clients is not woken by the clock
 		if s.rates.on {
@@ -149,122 +138,56 @@ func (s *shard) opened(conn conn) (c *client) {
 	s.serial++
 	c = &client{shard: s, conn: conn, fd: int32(conn.Fd()), serial: s.serial, slot: uint32(len(s.clients))}
 	s.clients = append(s.clients, c)
-	s.lastSeen = append(s.lastSeen, s.tick<<1)
+	s.heartbeat.add(s.tick)
 	s.rates.add()
 	s.culprit = c
 	s.count.Accepted.Add(1)
 	s.count.Pending.Add(1)
 	s.unfinished++
-	s.time(c, s.bounds.handshakeTicks)
+	s.deadlines.add(c, s.tick, s.bounds.handshakeTicks)
 	return c
 }
 
 // traffic takes bytes that a client sent. p is only borrowed, and is overwritten.
 //
 // A loop that had been asleep acts on them at once. One that is busy goes on reading and acts by a kick, when it has seen
-// all sockets that were ready: what comes in together is put in order, sent and rung for together.
+// all sockets that were ready (deferral.go).
 func (s *shard) traffic(c *client, p []byte) {
-	s.enter(c)
-	defer s.leave()
+	s.beginCallback(c)
+	defer s.endCallback()
 	now := s.env.now()
-	busy := now-s.heardAt < busyGap
+	busy := s.deferral.busy(now)
 	s.input(c, p)
 	if assert.On {
 		mangle(p)
 	}
 	switch {
-	case !busy || s.parkedBytes > 0: // lanes are full: who only goes on reading would have to refuse
+	case !busy || s.backlog.bytes > 0: // lanes are full: who only goes on reading would have to refuse
 		s.turn()
 	case !s.kicked:
-		s.deferred, s.deferredAt = true, now
+		s.deferral.begin(now)
 		s.kick()
-	case now-s.deferredAt >= deferMax:
-		s.act(s.deferred)
-		s.deferred, s.deferredAt = s.deferred && len(s.passes.queue) == 0, now // passes that are left are the kick's
+	case s.deferral.over(now):
+		s.act(s.deferral.on)
+		s.deferral.on, s.deferral.since = s.deferral.on && len(s.passes.queue) == 0, now // passes that are left are the kick's
 	}
-	s.heardAt = s.env.now()
-}
-
-// mangle overwrites bytes that were only borrowed, so that who kept them is found out.
-func mangle(p []byte) {
-	for i := range p {
-		p[i] = 0xDB
-	}
-}
-
-const (
-	// busyGap is the time between two callbacks that bring bytes, in nanoseconds, below which a loop has not slept in
-	// between: a read and a look at epoll take some 3 µs, falling asleep and waking up takes longer than this.
-	busyGap = 10_000
-	// deferMax is how long a busy loop, in nanoseconds, goes on reading before it acts without its kick, and how long until
-	// it does so again: with thousands of ready sockets the kick is far away.
-	deferMax = 300_000
-)
-
-// closed hears that a connection is gone. It may be called inside any other callback, because a failing write closes;
-// then it only takes note, and the turn of that callback buries the client.
-func (s *shard) closed(c *client) {
-	if c.state == stateDead {
-		return
-	}
-	if c.state == stateHandshake {
-		count(&s.count.Handshakes, handshakeGone)
-		s.unfinished--
-	}
-	c.state = stateDead
-	s.dead = append(s.dead, c)
-	if s.inside() {
-		return
-	}
-	s.enter(nil)
-	defer s.leave()
-	s.turn()
+	s.deferral.heardAt = s.env.now()
 }
 
 // woken answers the bell: somebody put something into a lane or the call list, or the clock has moved.
 func (s *shard) woken() {
-	s.enter(nil)
-	defer s.leave()
+	s.beginCallback(nil)
+	defer s.endCallback()
 	s.lanes.Answer()
 	s.turn()
 }
 
 // kickedAwake goes on with what waits until the sockets were looked at: a pass that ran out of budget, for the most.
 func (s *shard) kickedAwake() {
-	s.enter(nil)
-	defer s.leave()
-	s.kicked, s.deferred = false, false
+	s.beginCallback(nil)
+	defer s.endCallback()
+	s.kicked, s.deferral.on = false, false
 	s.turn()
-}
-
-// enter begins a callback, leave ends it. No two callbacks of one shard ever overlap; that is gnet's promise and our
-// whole reason to need no locks, so it is asserted.
-func (s *shard) enter(c *client) {
-	n := s.entries.Load()
-	if assert.On {
-		assert.That(n%2 == 0 && s.entries.CompareAndSwap(n, n+1), "shard: two callbacks at once")
-	} else {
-		s.entries.Store(n + 1)
-	}
-	s.culprit = c
-	if s.timedTurn = sampled(n / 2); s.timedTurn {
-		s.enteredAt = s.env.now()
-	}
-}
-
-// inside says whether a callback is running.
-func (s *shard) inside() bool { return s.entries.Load()%2 != 0 }
-
-func (s *shard) leave() {
-	if p := recover(); p != nil {
-		s.survive(p)
-	}
-	s.culprit = nil
-	s.passes.deadline = 0
-	if s.timedTurn {
-		s.count.TurnTimes.observe(s.env.now() - s.enteredAt)
-	}
-	s.entries.Store(s.entries.Load() + 1)
 }
 
 // survive closes the client that was being served when something of ours panicked, and sees to it that what the broken
@@ -288,30 +211,14 @@ func (s *shard) condemn(c *client) {
 		}
 	}()
 	s.dropInput(c)
-	s.reader = s.newReader() // the old one may hold half of a message
-	if s.outClient == c {
-		s.out, s.outClient = s.out[:0], nil
-	}
+	s.readers.replace() // the old one may hold a part of a message
+	s.replies.drop(c)
 	s.close(c, dialect.CauseInternal)
 }
 
-// newReader takes an idle reader from stock, or makes one.
-func (s *shard) newReader() *wsproto.Reader {
-	if n := len(s.readers); n > 0 {
-		r := s.readers[n-1]
-		s.readers = s.readers[:n-1]
-		return r
-	}
-	return wsproto.NewReader(s.bounds.MessageBytesMax)
-}
-
-// keepReader puts a reader back into stock. Not one of an earlier bound (see adopt): it would serve others by that.
-func (s *shard) keepReader(r *wsproto.Reader) {
-	if len(s.readers) < readersKeptMax && r.MessageBytesMax() == s.bounds.MessageBytesMax {
-		r.Reset()
-		s.readers = append(s.readers, r)
+// mangle overwrites bytes that were only borrowed, so that who kept them is found out.
+func mangle(p []byte) {
+	for i := range p {
+		p[i] = 0xDB
 	}
 }
-
-// readersKeptMax bounds the stock of idle readers.
-const readersKeptMax = 64

@@ -169,7 +169,7 @@ func TestAClientOfOneGroupIsOneAllocation(t *testing.T) {
 }
 
 func TestARefusedSecondJoinKeepsTheFirst(t *testing.T) {
-	st := newStage(2, func(b *bounds) { b.laneSlots, b.parkBytes = 2, 10 })
+	st := newStage(2, func(b *bounds) { b.laneSlots, b.backlogBytes = 2, 10 })
 	c := st.enter(0)
 	letGo := st.hold(1)
 	c.say(`{"cmd":"add_group","group_id":"1g","id":1}`)
@@ -185,7 +185,7 @@ func TestARefusedSecondJoinKeepsTheFirst(t *testing.T) {
 }
 
 func TestAGroupGivenUpWhileParkingIsFullIsReleasedAfterwards(t *testing.T) {
-	st := newStage(2, func(b *bounds) { b.laneSlots, b.parkBytes = 2, 300 })
+	st := newStage(2, func(b *bounds) { b.laneSlots, b.backlogBytes = 2, 300 })
 	member, sender := st.enter(0), st.enter(0)
 	member.say(`{"cmd":"add_group","group_id":"1g"}`)
 	st.settle()
@@ -193,8 +193,8 @@ func TestAGroupGivenUpWhileParkingIsFullIsReleasedAfterwards(t *testing.T) {
 	for i := range 3 {
 		sender.say(`{"cmd":"send_to_group","group_id":"1x","message":"%150d"}`, i)
 	}
-	if st.hub.shards[0].parkedBytes == 0 {
-		t.Fatal("parking is empty; the test does not test")
+	if st.hub.shards[0].backlog.bytes == 0 {
+		t.Fatal("the backlog is empty; the test does not test")
 	}
 	st.hub.shards[0].closed(member.client)
 	st.hub.shards[0].closed(sender.client)
@@ -248,11 +248,11 @@ func TestAPanicInABurialBuriesNobodyTwice(t *testing.T) {
 	st.settle()
 	broken.client.inline.pos = 1 << 30 // a place that is none
 	s := st.hub.shards[0]
-	s.entries.Add(1) // as inside another's callback, in which three connections break
+	s.callback.steps.Add(1) // as inside another's callback, in which three connections break
 	for _, c := range []*stageConn{first, broken, last} {
 		s.closed(c.client)
 	}
-	s.entries.Add(1)
+	s.callback.steps.Add(1)
 	s.woken()
 	st.settle()
 	if got := st.hub.connections.Load(); got != 2 || s.clients[stays.client.slot] != stays.client { // the broken one is not accounted for
@@ -265,7 +265,7 @@ func TestAPanicInABurialBuriesNobodyTwice(t *testing.T) {
 func TestThePanickingClientIsTold1011(t *testing.T) {
 	st := newStage(1, nil)
 	c := st.enter(0)
-	c.shard.reader = nil // its next bytes meet it
+	c.shard.readers.shared = nil // its next bytes meet it
 	c.say(`{}`)
 	c.heard(t, "\x03\xf3")
 }

@@ -86,7 +86,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	b := defaultBounds()
 	b.laneSlots = pick(2, 4, 16, 256)
 	b.laneBytes = pick(600, 4000, 1<<20)
-	b.parkBytes = pick(400, 3000, 1<<20)
+	b.backlogBytes = pick(400, 3000, 1<<20)
 	b.gatherBytes = pick(300, 5000, 4<<20)
 	b.batchBytes = pick(100, 1000, 256<<10)
 	b.OutboxBytesMax = pick(1500, 20000, 1<<20)
@@ -109,7 +109,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 		b.OutboxesBytesMax, b.DropSlow, b.FragmentsBytesMax, b.messageTicks = 0, true, 0, 0
 		b.OutboxBytesMax = pick(1500, 5000)
 	}
-	w.tight = b.laneSlots < 256 || b.laneBytes < 1<<20 || b.parkBytes < 1<<20 || b.gatherBytes < 4<<20
+	w.tight = b.laneSlots < 256 || b.laneBytes < 1<<20 || b.backlogBytes < 1<<20 || b.gatherBytes < 4<<20
 	loops := pick(1, 2, 3, 8)
 	w.hub = newHub(loops, b, []byte("page"), loud)
 	w.loud = w.chance(50)
@@ -362,13 +362,13 @@ func (w *world) publishByPort() {
 func (w *world) checkBounds() {
 	b := w.hub.bounds.Load()
 	for i, s := range w.hub.shards {
-		w.must(s.parkedBytes <= b.parkBytes, "loop %d: parked %d bytes, bound %d", i, s.parkedBytes, b.parkBytes)
+		w.must(s.backlog.bytes <= b.backlogBytes, "loop %d: backlog %d bytes, bound %d", i, s.backlog.bytes, b.backlogBytes)
 		w.must(s.passes.gathered >= 0 && s.passes.gathered <= b.gatherBytes+len(w.hub.dialects)*(200+b.MessageBytesMax),
 			"loop %d: gathered %d bytes, bound %d", i, s.passes.gathered, b.gatherBytes)
-		w.must(!s.inside(), "loop %d: still inside", i)
+		w.must(!s.callback.running(), "loop %d: still inside", i)
 	}
 	w.checkSeats()
-	w.checkHalves()
+	w.checkPartials()
 	for fd, sock := range w.fds {
 		most := b.OutboxBytesMax + max(b.batchBytes, b.MessageBytesMax+4, replyBytesMax+512) + 200
 		w.must(len(sock.outbound) <= most, "descriptor %d: %d bytes in the outbox, bound %d", fd, len(sock.outbound), most)
@@ -457,19 +457,19 @@ func (w *world) checkOutboxes() {
 			if n := len(sock.outbound); sock.shard == s && n > 0 {
 				held += int64(n)
 				x := sock.client.extra
-				w.must(x != nil && x.slow > 0 && s.slow[x.slow-1].client == sock.client && sock.client.behind,
+				w.must(x != nil && x.slow > 0 && s.slow.list[x.slow-1].client == sock.client && sock.client.slow,
 					"descriptor %d: %d bytes in the outbox, and no loop knows", sock.fd, n)
 			}
 		}
-		w.must(s.outboxes.Load() == held, "loop %d: outboxes hold %d bytes, its books say %d", i, held, s.outboxes.Load())
-		w.must(s.count.Slow.Load() == int64(len(s.slow)), "loop %d: %d clients are behind, counted %d", i, len(s.slow), s.count.Slow.Load())
+		w.must(s.relief.outboxes.Load() == held, "loop %d: outboxes hold %d bytes, its books say %d", i, held, s.relief.outboxes.Load())
+		w.must(s.count.Slow.Load() == int64(len(s.slow.list)), "loop %d: %d clients are slow, counted %d", i, len(s.slow.list), s.count.Slow.Load())
 		all += held
 	}
 	w.must(w.hub.outboxes.Load() == all, "all outboxes hold %d bytes, the books say %d", all, w.hub.outboxes.Load())
 }
 
-// checkHalves holds the books of unfinished input against what clients really hold.
-func (w *world) checkHalves() {
+// checkPartials holds the books of partial input against what clients really hold.
+func (w *world) checkPartials() {
 	all, clients := int64(0), int64(0)
 	for i, s := range w.hub.shards {
 		held := int64(0)
@@ -479,7 +479,7 @@ func (w *world) checkHalves() {
 				if x.reader != nil {
 					n = readerBytes + x.reader.Held()
 				}
-				w.must(x.half > 0 && s.halves[x.half-1] == half{c, n, s.halves[x.half-1].since},
+				w.must(x.partial > 0 && s.partials.list[x.partial-1] == partial{c, n, s.partials.list[x.partial-1].since},
 					"loop %d: client %d holds %d bytes unfinished, its books say otherwise", i, c.id(), n)
 				held += int64(n)
 				clients++
@@ -488,8 +488,8 @@ func (w *world) checkHalves() {
 		w.must(s.count.FragmentBytes.Load() == held, "loop %d: %d bytes unfinished, its books say %d", i, held, s.count.FragmentBytes.Load())
 		all += held
 	}
-	w.must(w.hub.fragments.Load() == all && w.hub.halves.Load() == clients, "%d bytes of %d clients unfinished, the books say %d of %d",
-		all, clients, w.hub.fragments.Load(), w.hub.halves.Load())
+	w.must(w.hub.partials.bytes.Load() == all && w.hub.partials.clients.Load() == clients, "%d bytes of %d clients unfinished, the books say %d of %d",
+		all, clients, w.hub.partials.bytes.Load(), w.hub.partials.clients.Load())
 }
 
 // kickState is what checkKicks needs to know from before an event.
@@ -501,7 +501,7 @@ type kickState struct {
 func (w *world) noteKicks() {
 	w.before = w.before[:0]
 	for _, s := range w.hub.shards {
-		w.before = append(w.before, kickState{s.kicked && !s.deferred, s.count.Deliveries.Load()})
+		w.before = append(w.before, kickState{s.kicked && !s.deferral.on, s.count.Deliveries.Load()})
 	}
 }
 

@@ -70,7 +70,7 @@ func TestWhatALoopCountsIsInItsRowTheTotalAndStatus(t *testing.T) {
 				}
 			}
 		}
-		s.outboxes.Store(int64(1000*l + 500))
+		s.relief.outboxes.Store(int64(1000*l + 500))
 		for i := range 2 * (l + 1) {
 			s.lanes.Offer(l, request{Op: order.OpJoin, Local: &group{name: fmt.Sprintf("%d-%d", l, i)}})
 		}

@@ -16,7 +16,7 @@ import (
 //	refuse   stopping is set. Newcomers are answered 503 when they connect (admission.go) or when their request is complete
 //	         (handshake.go); publishes get error stopping, or close 1001 without an id; a port's caller gets ErrStopping,
 //	         and what a port had begun is finished
-//	settle   what was accepted goes out: until lanes, parking and passes are empty, for half of the time that there is
+//	settle   what was accepted goes out: until lanes, backlogs and passes are empty, for half of the time that there is
 //	close    every client is told, 1001 or in the handshake 503, a slice per turn, and the last to go leaves a token in
 //	         drained; who has not taken its last bytes when the time is over is cut with the engine
 //	deafen   no loop is woken any more, as gnet closes what wakes them before it says so
@@ -91,14 +91,14 @@ func (h *Hub) refuseAll() {
 	h.homes.Quiesce() // whoever publishes now began before the store above
 }
 
-// settleDown waits until everything that was accepted has gone out to sockets: nothing in lanes, nothing parked,
+// settleDown waits until everything that was accepted has gone out to sockets: nothing in lanes, no backlog,
 // nothing gathered, and nothing moved between two looks. New publishes must be refused by now.
 func (h *Hub) settleDown(ctx context.Context) error {
 	var before uint64
 	for quietLooks := 0; quietLooks < 2; {
 		var busy, moved atomic.Uint64
 		err := h.each(ctx, func(s *shard) {
-			busy.Add(uint64(s.parkedBytes + s.passes.gathered + len(s.passes.queue)))
+			busy.Add(uint64(s.backlog.bytes + s.passes.gathered + len(s.passes.queue)))
 			moved.Add(h.homes.Home(s.index).Published() + s.count.Passes.Load())
 		})
 		if err != nil {

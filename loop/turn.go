@@ -9,8 +9,8 @@ import (
 // turn does what has gathered, in one order:
 //
 //	sweep    cut the doomed, bury the dead
-//	work     host homes (up lanes), drain down lanes (gather), parking; release groups without members
-//	wake    wake the loops that were given something
+//	work     host homes (up lanes), drain down lanes (gather), the backlog; release groups without members
+//	wake     wake the loops that were given something
 //	passes   send what has gathered, within the budget
 //
 // So a client is never closed while a members slice is walked, and a message that comes during a pass joins the next
@@ -20,7 +20,7 @@ func (s *shard) turn() { s.act(!s.kicked) }
 
 // act is a turn, which may be forbidden to make passes because a kick is under way that will.
 func (s *shard) act(mayPass bool) {
-	s.resting, s.relieved = !mayPass, false
+	s.resting, s.relief.done = !mayPass, false
 	s.advance()
 	for _, f := range s.calls.take() {
 		f(s)
@@ -28,32 +28,53 @@ func (s *shard) act(mayPass bool) {
 	if s.stop.begun {
 		s.closeSlice()
 	}
-	if s.hub.crowded() {
+	if s.hub.outboxesOver() {
 		s.relieve()
 	}
 	for {
-		s.flushOut()
+		s.flushReplies()
 		s.sweep()
 		s.work()
 		s.lanes.WakeOthers()
-		s.flushOut() // after WakeOthers: they begin while this loop writes
-		if !s.runPasses() && len(s.doomed) == 0 && len(s.dead) == 0 {
+		s.flushReplies() // after WakeOthers: they begin while this loop writes
+		if !s.runPasses() && !s.ends.waiting() {
 			break
 		}
 	}
-	assert.That(len(s.doomed) == 0 && len(s.dead) == 0, "shard: a turn ended with clients unburied")
-	show(&s.count.parkedBytes, s.parkedBytes)
+	assert.That(!s.ends.waiting(), "shard: a turn ended with clients unburied")
+	show(&s.count.parkedBytes, s.backlog.bytes)
 	show(&s.count.gatheredBytes, s.passes.gathered)
 }
 
-// work drains every lane that was noted, and parking, until nothing moves. What moves here makes at most three more
-// steps on this loop (release → parking → up → down), so it ends; should other loops keep it busy, it breaks off and a
+// advance looks at the clock and, once per tick, does what is due because time passes. Time is a number of ticks that the
+// hub counts; a server that was stopped by SIGSTOP for an hour has aged by nothing, so its clients are not all dead when
+// it goes on.
+func (s *shard) advance() {
+	now := s.hub.clock.Load()
+	if now == s.tick {
+		if s.deadlines.left {
+			s.endLate()
+		}
+		return
+	}
+	s.tick = now
+	if s.rates.on {
+		s.rates.tick(s.env.now())
+	}
+	s.endLate()
+	s.endLatePartials()
+	s.lookAtSlow()
+	s.pingSilent()
+}
+
+// work drains every lane that was noted, and the backlog, until nothing moves. What moves here makes at most three more
+// steps on this loop (release → backlog → up → down), so it ends; should other loops keep it busy, it breaks off and a
 // kick goes on.
 func (s *shard) work() {
 	for round := 0; ; round++ {
 		moved := s.host()
 		moved = s.drainDown() || moved
-		moved = s.unpark() || moved
+		moved = s.sendBacklog() || moved
 		moved = s.release() || moved
 		if !moved {
 			return
@@ -107,49 +128,6 @@ func (s *shard) deliver(d delivery) (more bool) {
 	return s.mayGather()
 }
 
-// request sends a request towards a home: into the up lane, or into parking when the lane is full or when others are
-// parked already, which must not be overtaken. False: refused, nothing was kept.
-func (s *shard) request(home int, r request) bool {
-	if len(s.parked[home]) == 0 && s.lanes.Offer(home, r) {
-		return true
-	}
-	bytes := r.Bytes()
-	if s.parkedBytes+bytes > s.bounds.parkBytes {
-		return false
-	}
-	s.parked[home] = append(s.parked[home], r)
-	s.parkedBytes += bytes
-	return true
-}
-
-// unpark moves parked requests on as far as there is room.
-func (s *shard) unpark() (moved bool) {
-	if s.parkedBytes == 0 {
-		return false
-	}
-	for home, waiting := range s.parked {
-		n := 0
-		for n < len(waiting) {
-			bytes := waiting[n].Bytes()
-			if !s.lanes.Offer(home, waiting[n]) {
-				break
-			}
-			s.parkedBytes -= bytes
-			n++
-		}
-		if n > 0 {
-			rest := copy(waiting, waiting[n:])
-			clear(waiting[rest:])
-			s.parked[home] = waiting[:rest]
-			if rest == 0 {
-				s.parked[home] = nil
-			}
-			moved = true
-		}
-	}
-	return moved
-}
-
 // kick asks for another turn after the loop has looked at its sockets, once.
 func (s *shard) kick() {
 	if !s.kicked {
@@ -157,77 +135,3 @@ func (s *shard) kick() {
 		s.env.kick()
 	}
 }
-
-// doom has a client cut at the next sweep.
-func (s *shard) doom(c *client) {
-	if c.state < stateDoomed {
-		if c.state == stateHandshake {
-			s.unfinished--
-		}
-		c.state = stateDoomed
-		s.doomed = append(s.doomed, c)
-		s.catchUp(c) // what its outbox holds is as good as free
-	}
-}
-
-// sweep cuts the doomed and buries the dead. Cutting calls closed, which appends to the dead.
-func (s *shard) sweep() {
-	for i := 0; i < len(s.doomed); i++ {
-		if c := s.doomed[i]; c.state == stateDoomed {
-			s.env.cut(c.conn)
-			if c.state != stateDead { // the connection was gone before gnet told us
-				c.state = stateDead
-				s.dead = append(s.dead, c)
-			}
-		}
-	}
-	clear(s.doomed)
-	s.doomed = s.doomed[:0]
-	for i := 0; i < len(s.dead); i++ {
-		c := s.dead[i]
-		s.dead[i] = nil // first: should a burial panic, nobody is buried twice
-		if c != nil {
-			s.bury(c)
-		}
-	}
-	s.dead = s.dead[:0]
-}
-
-// bury takes a dead client out of everything. This is what the original's onClose does, for the same reason: else the
-// tables grow for ever.
-func (s *shard) bury(c *client) {
-	s.forget(c)
-	s.unseat(c.source())
-	s.catchUp(c)
-	s.letHalfGo(c)
-	c.extra = nil
-	if s.outClient == c {
-		s.out, s.outClient = s.out[:0], nil
-	}
-
-	last := len(s.clients) - 1
-	moved := s.clients[last]
-	s.clients[c.slot], s.lastSeen[c.slot] = moved, s.lastSeen[last]
-	moved.slot = c.slot
-	s.clients[last] = nil
-	s.clients, s.lastSeen = s.clients[:last], s.lastSeen[:last]
-	s.rates.drop(c.slot)
-	if cap(s.clients) > clientsKeptMin && last < cap(s.clients)/4 {
-		s.clients = append(make([]*client, 0, cap(s.clients)/2), s.clients...)
-		s.lastSeen = append(make([]uint32, 0, cap(s.lastSeen)/2), s.lastSeen...)
-	}
-
-	if last == 0 { // the clock does not wake a loop without clients
-		clear(s.timed)
-		s.timed = s.timed[:0]
-	}
-	if c.is(markUpgraded) {
-		s.count.Clients.Add(-1)
-	} else {
-		s.count.Pending.Add(-1)
-	}
-	s.hub.gone()
-}
-
-// clientsKeptMin is the capacity below which the table of clients is not made smaller.
-const clientsKeptMin = 1024

@@ -13,7 +13,7 @@ import (
 // watchdog looks at the loops from beside. A loop that is busy with one callback for long serves nobody else meanwhile, and
 // nothing else would say where it is: the watchdog counts that and logs the loop's stack.
 //
-// It costs the loops no reading of the clock: a shard counts its callbacks (shard.entries), and a count that stays the same
+// It costs the loops no reading of the clock: a shard counts the steps of its callbacks, and a count that stays the same
 // odd number between two looks is one callback. So with four looks per threshold what is over one and a half of it is
 // seen for certain, and what is below it never.
 //
@@ -28,7 +28,7 @@ type watchdog struct {
 
 // watched is what the watchdog knows of a loop's callback.
 type watched struct {
-	entry uint64        // shard.entries at the last look
+	steps uint64        // callback.steps at the last look
 	busy  time.Duration // for how long it has been seen to run
 	told  bool
 }
@@ -84,9 +84,9 @@ func newWatchdog(h *Hub, log *slog.Logger) *watchdog {
 func (w *watchdog) look(elapsed, threshold time.Duration) (slow []int) {
 	step := min(elapsed, 2*threshold/looksPerSlowTurn)
 	for i, s := range w.hub.shards {
-		c, entry := &w.watched[i], s.entries.Load()
-		if entry%2 == 0 || entry != c.entry {
-			*c = watched{entry: entry}
+		c, steps := &w.watched[i], s.callback.steps.Load()
+		if steps%2 == 0 || steps != c.steps {
+			*c = watched{steps: steps}
 			continue
 		}
 		c.busy += step
@@ -107,7 +107,7 @@ func (w *watchdog) tell(loop int, now time.Time, threshold time.Duration) {
 	w.logged = now
 	s := w.hub.shards[loop]
 	stack := stackOf(w.goroutines[loop].Load())
-	if s.entries.Load() != w.watched[loop].entry {
+	if s.callback.steps.Load() != w.watched[loop].steps {
 		stack = "none: it ended before its stack could be taken"
 	}
 	w.log.Warn("a loop is busy with one callback; its other clients wait", "loop", loop,

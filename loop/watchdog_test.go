@@ -29,14 +29,14 @@ func (w *watchdog) looks(n int) (slow []int) {
 
 func TestASlowTurnIsCountedOnce(t *testing.T) {
 	w, shards := watching()
-	shards[1].entries.Add(1)
+	shards[1].callback.steps.Add(1)
 	if got := w.looks(looksPerSlowTurn); got != nil {
 		t.Errorf("not seen for the threshold yet: got slow loops %v, want none", got)
 	}
 	if got := w.looks(100); !slices.Equal(got, []int{1}) {
 		t.Errorf("slow loops: got %v, want 1, once", got)
 	}
-	shards[1].entries.Add(2) // the next callback
+	shards[1].callback.steps.Add(2) // the next callback
 	if got := w.looks(100); !slices.Equal(got, []int{1}) {
 		t.Errorf("slow loops in its next callback: got %v, want 1, once", got)
 	}
@@ -47,9 +47,9 @@ func TestASlowTurnIsCountedOnce(t *testing.T) {
 
 func TestManyShortTurnsAreNoSlowOne(t *testing.T) {
 	w, shards := watching()
-	shards[0].entries.Add(1)
+	shards[0].callback.steps.Add(1)
 	for range 1000 {
-		shards[0].entries.Add(2) // the end of a callback and the beginning of the next
+		shards[0].callback.steps.Add(2) // the end of a callback and the beginning of the next
 		if got := w.looks(looksPerSlowTurn / 2); got != nil {
 			t.Fatalf("slow loops: got %v, want none", got)
 		}
@@ -58,7 +58,7 @@ func TestManyShortTurnsAreNoSlowOne(t *testing.T) {
 
 func TestAProcessThatWasStoppedDoesNotReportItsPause(t *testing.T) {
 	w, shards := watching()
-	shards[0].entries.Add(1)
+	shards[0].callback.steps.Add(1)
 	w.looks(1)
 	if got := w.look(time.Hour, slowTurn); got != nil {
 		t.Errorf("after an hour in which the watchdog did not run either: got slow loops %v, want none", got)

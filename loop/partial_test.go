@@ -64,8 +64,8 @@ func TestWhatIsUnfinishedIsForgottenWithItsClient(t *testing.T) {
 	finished.raw(strings.Repeat("x", 1000))
 	gone.shard.closed(gone.client)
 	head.raw(strings.Repeat("x", 1000) + "\x8a\x80\x00\x00\x00\x00") // and a pong behind it
-	if total := st.hub.Snapshot().Total(); total.FragmentBytes != 0 || st.hub.halves.Load() != 0 {
-		t.Errorf("held: got %d bytes of %d clients, want none", total.FragmentBytes, st.hub.halves.Load())
+	if total := st.hub.Snapshot().Total(); total.FragmentBytes != 0 || st.hub.partials.clients.Load() != 0 {
+		t.Errorf("held: got %d bytes of %d clients, want none", total.FragmentBytes, st.hub.partials.clients.Load())
 	}
 }
 
@@ -164,14 +164,14 @@ func TestUnfinishedMessagesOfEverMoreClientsStayWithinTheirBound(t *testing.T) {
 	for n := range int64(clients) { // each sends a little less than half of what those before it hold on the average
 		c := st.enter(0)
 		c.begin(1, 60_000)
-		if held := st.hub.fragments.Load(); held <= most {
+		if held := st.hub.partials.bytes.Load(); held <= most {
 			c.raw(strings.Repeat("x", 50_000))
 		} else {
 			c.raw(strings.Repeat("x", max(1, int(held/(2*(n+1)))-2*readerBytes)))
 		}
 	}
 	closed := int64(st.hub.Snapshot().Total().FragmentsClosed)
-	held := st.hub.fragments.Load() - closed*int64(readerBytes) // these swallow what still comes
+	held := st.hub.partials.bytes.Load() - closed*int64(readerBytes) // these swallow what still comes
 	if held <= most || held > most*3/2 {
 		t.Errorf("held: got %d bytes, want more than %d and at most %d", held, most, most*3/2)
 	}

@@ -1,0 +1,259 @@
+package loop
+
+import (
+	"ringcast/dialect"
+	"ringcast/loop/assert"
+	"ringcast/wsproto"
+)
+
+// This file is the end of a connection. It has three steps: say it (a Close frame or an HTTP answer), let it reach the
+// peer, cut. The middle step waits for the peer's own end, because a cut with unread input makes the kernel reset the
+// connection and throw away what we said; and it has a deadline, because a hostile peer never ends.
+//
+//	                opened
+//	                  │
+//	                  ▼          upgrade (handshake.go)
+//	              handshake ─────────────────────────► open
+//	                  │                                 │
+//	       answerHTTP │        close: our Close frame   │
+//	                  │  answerClose: the peer's, back  │
+//	                  ▼                                 │
+//	               closing ◄────────────────────────────┘
+//	                  │
+//	  settle, endLate │  ◄─── from every state above: doom, for a send that failed, a client cut off for
+//	                  ▼       the sake of others, a handshake that gives way or must not wait
+//	               doomed
+//	                  │
+//	            sweep │  ◄─── from every state above: closed, the peer or the network has ended it
+//	                  ▼
+//	                dead
+//	                  │ sweep
+//	                  ▼
+//	           bury: forgotten
+//
+//	state       waits for                                          when that does not come
+//	handshake   the whole request head                             endLate: 408 after handshakeTicks, sooner if too many wait
+//	open        what the client says                               pingSilent: 1001 after twice heartbeatTicks of silence
+//	closing     1. its outbox to empty; our direction is shut      endLate: cut after closeTicks, whichever it waits for;
+//	            2. the peer to shut its own: closed;               a server that stops waits with 1 for as long as it has
+//	               or its Close frame: finish, cut once 1 is done
+//	doomed      the end of the turn, as no member may be removed while a pass walks over them
+//	dead        likewise
+//
+// The steps within closing are client.end. What comes in then is read for the Close frame alone, and nothing new goes out.
+
+// ends is a shard's clients whose connections end.
+//
+// Owner: the loop.
+type ends struct {
+	doomed []*client // to be cut by the next sweep
+	dead   []*client // to be buried by it
+}
+
+// waiting says whether there is something to sweep.
+func (e *ends) waiting() bool { return len(e.doomed) > 0 || len(e.dead) > 0 }
+
+// become takes a client on to a later state.
+func (s *shard) become(c *client, to state) {
+	assert.That(c.state < to, "shard: a client's state goes back")
+	if c.state == stateHandshake {
+		s.unfinished--
+	}
+	c.state = to
+}
+
+// close ends a client for a cause that its dialect has a code for.
+func (s *shard) close(c *client, why dialect.Cause) {
+	code, reason := s.dialect(c).Close(why)
+	s.closeWith(c, code, reason)
+}
+
+// closeWith sends a Close frame; nothing else goes out after it.
+func (s *shard) closeWith(c *client, code wsproto.StatusCode, reason string) {
+	if c.state >= stateClosing {
+		return
+	}
+	if c.state == stateHandshake {
+		s.doom(c)
+		return
+	}
+	if s.replies.to == c {
+		s.flushReplies()
+		if c.state >= stateClosing {
+			return
+		}
+	}
+	s.explain(c, code, reason)
+	count(&s.count.Closes, closeKindOf(code))
+	s.closing(c)
+	var frames [dialect.GapBytesMax + 2 + 2 + 123 + 2]byte
+	s.last(c, wsproto.AppendClose(s.takeGap(c, frames[:0]), code, reason))
+}
+
+// explain says in the log why a client is closed, if anybody reads it. Only what we begin: that clients come and go is no
+// news, and a log that follows clients at their own speed is a weapon in their hands, hence debug.
+func (s *shard) explain(c *client, code wsproto.StatusCode, reason string) {
+	if s.env.ended != nil {
+		s.env.ended(c, code, reason)
+	}
+}
+
+// answerClose answers a Close frame of the peer with one that has the same code (RFC 6455 §5.5.1), and does not cut before
+// the peer has ended its side (§7.1.1), since what it has yet to read would be lost if it said a word more.
+func (s *shard) answerClose(c *client, code wsproto.StatusCode) {
+	s.replyTo(c, wsproto.AppendClose(s.outFor(c), code, ""))
+	s.flushReplies()
+	if c.state == stateOpen {
+		s.closing(c)
+		s.settle(c)
+	}
+}
+
+// answerHTTP sends an HTTP response and ends the connection.
+func (s *shard) answerHTTP(c *client, response []byte) {
+	s.dropInput(c)
+	s.closing(c)
+	s.last(c, response)
+}
+
+// last sends a client's last bytes, past the outbox's bound: they are few, and the client must be told.
+func (s *shard) last(c *client, p []byte) {
+	c.bytesOut += uint64(len(p))
+	s.count.BytesOut.Add(uint64(len(p)))
+	s.write(c, p)
+	if c.state == stateClosing {
+		s.settle(c)
+	}
+}
+
+// closing begins the end: no message goes out any more, and there is a deadline.
+func (s *shard) closing(c *client) {
+	s.become(c, stateClosing)
+	s.deadlines.add(c, s.tick, s.bounds.closeTicks)
+}
+
+// finish is called when the peer has answered our Close frame: cut as soon as the outbox is empty.
+func (s *shard) finish(c *client) {
+	c.end = endTheirs
+	s.settle(c)
+}
+
+// settle takes a closing client a step on, if its outbox is empty: cut it when the peer has ended, else end our
+// direction of the stream, so that the peer sees that nothing more comes and ends its own, be it with a Close frame or
+// without.
+func (s *shard) settle(c *client) {
+	if s.stillSlow(c) || c.state != stateClosing {
+		return
+	}
+	switch c.end {
+	case endTheirs:
+		s.doom(c)
+	case endNone:
+		c.end = endOurs
+		s.env.shut(int(c.fd))
+	}
+}
+
+// settleLate is what becomes of one whose time to close is over: cut, or, false, given more time.
+func (s *shard) settleLate(c *client) (cut bool) {
+	if s.stop.begun && s.stillSlow(c) {
+		return false // how long a stop waits for its last bytes is up to who stops
+	}
+	s.count.EndsCut.Add(1)
+	s.doom(c)
+	return true
+}
+
+// doom has a client cut at the next sweep.
+func (s *shard) doom(c *client) {
+	if c.state < stateDoomed {
+		s.become(c, stateDoomed)
+		s.ends.doomed = append(s.ends.doomed, c)
+		s.slow.drop(c) // what its outbox holds is as good as free
+	}
+}
+
+// closed hears that a connection is gone. It may be called inside any other callback, because a failing write closes;
+// then it only takes note, and the turn of that callback buries the client.
+func (s *shard) closed(c *client) {
+	if c.state == stateDead {
+		return
+	}
+	if c.state == stateHandshake {
+		count(&s.count.Handshakes, handshakeGone)
+	}
+	s.die(c)
+	if s.callback.running() {
+		return
+	}
+	s.beginCallback(nil)
+	defer s.endCallback()
+	s.turn()
+}
+
+// die notes that a client's connection is gone.
+func (s *shard) die(c *client) {
+	s.become(c, stateDead)
+	s.ends.dead = append(s.ends.dead, c)
+}
+
+// sweep cuts the doomed and buries the dead. Cutting calls closed, which appends to the dead.
+func (s *shard) sweep() {
+	for i := 0; i < len(s.ends.doomed); i++ {
+		if c := s.ends.doomed[i]; c.state == stateDoomed {
+			s.env.cut(c.conn)
+			if c.state != stateDead { // the connection was gone before gnet told us
+				s.die(c)
+			}
+		}
+	}
+	clear(s.ends.doomed)
+	s.ends.doomed = s.ends.doomed[:0]
+	for i := 0; i < len(s.ends.dead); i++ {
+		c := s.ends.dead[i]
+		s.ends.dead[i] = nil // first: should a burial panic, nobody is buried twice
+		if c != nil {
+			s.bury(c)
+		}
+	}
+	s.ends.dead = s.ends.dead[:0]
+}
+
+// bury takes a dead client out of everything. This is what the original's onClose does, for the same reason: else the
+// tables grow for ever.
+func (s *shard) bury(c *client) {
+	s.forget(c)
+	s.unseat(c.source())
+	s.slow.drop(c)
+	s.partials.drop(c)
+	c.extra = nil
+	s.replies.drop(c)
+
+	last := len(s.clients) - 1
+	moved := s.clients[last]
+	s.clients[c.slot] = moved
+	moved.slot = c.slot
+	s.clients[last] = nil
+	s.clients = s.clients[:last]
+	s.heartbeat.drop(c.slot)
+	s.rates.drop(c.slot)
+	if cap(s.clients) > clientsKeptMin && last < cap(s.clients)/4 {
+		s.clients = append(make([]*client, 0, cap(s.clients)/2), s.clients...)
+	}
+
+	if last == 0 { // the clock does not wake a loop without clients
+		s.deadlines.truncate(0)
+	}
+	if c.is(markUpgraded) {
+		s.count.Clients.Add(-1)
+	} else {
+		s.count.Pending.Add(-1)
+	}
+	s.hub.gone()
+}
+
+// clientsKeptMin is the capacity below which the table of clients is not made smaller.
+const clientsKeptMin = 1024
+
+// closesPerTurn bounds closeSlice, and how many of who is late a turn ends.
+const closesPerTurn = 256
