@@ -9,7 +9,7 @@ type group struct {
 	name      string
 	headcount *order.Headcount // nil: the home does not know of this loop's members, and sends nothing
 	home      uint8
-	idle      bool     // in the shard's list of groups that may be given up
+	owed      bool     // in the shard's list of groups whose homes may have to be told
 	asked     int32    // opJoins that the home has not answered
 	inline    audience // the first of its audiences; it stays when it has become empty, and then serves another form
 }

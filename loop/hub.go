@@ -109,9 +109,9 @@ func (h *Hub) wake(loop int) {
 // What the homes and ports need of the hub.
 
 // groupBounds is how many members a group may have, and how many groups there may be.
-func (h *Hub) groupBounds(string) (membersMax, groupsMax int) {
+func (h *Hub) groupBounds(group string) (membersMax, groupsMax int) {
 	b := h.bounds.Load()
-	return b.MembersMax, b.GroupsMax
+	return b.kindOf(group).MembersMax, b.GroupsMax
 }
 
 // admitPublish says whether a port may publish now.

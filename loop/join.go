@@ -29,7 +29,7 @@ func (s *shard) join(c *client, name, id []byte) dialect.ErrorCode {
 	}
 	there := order.AskHome
 	if g.headcount != nil {
-		there = g.headcount.Take(s.bounds.MembersMax)
+		there = g.headcount.Take(s.bounds.kindOf(g.name).MembersMax)
 	}
 	switch there {
 	case order.GroupFull:
@@ -242,39 +242,4 @@ func (s *shard) letAudiencesGo(g *group) {
 			at = &a.next
 		}
 	}
-}
-
-// giveUpIfEmpty puts a group without members on the list of those that the turn releases. Not at once: who leaves and
-// joins again in one breath should not make it a new group.
-func (s *shard) giveUpIfEmpty(g *group) {
-	if g.empty() && !g.idle {
-		g.idle = true
-		s.idle = append(s.idle, g)
-	}
-}
-
-// release tells the homes of groups without members so, and forgets the groups, unless somebody waits to become a member:
-// then the home's word will bring the group here again. It stops where the way to a home is
-// full; then the backlog is not empty, so there will be another turn. The list holds each group once, so it needs no other
-// bound.
-func (s *shard) release() (moved bool) {
-	done := 0
-	for _, g := range s.idle {
-		if g.empty() && g.asked == 0 {
-			if g.headcount != nil && !s.request(int(g.home), request{Op: order.OpLeave, Local: g}) {
-				break
-			}
-			g.headcount = nil
-			s.groups.Delete(g.name)
-		}
-		g.idle = false
-		done++
-	}
-	if done == 0 {
-		return false
-	}
-	rest := copy(s.idle, s.idle[done:])
-	clear(s.idle[rest:])
-	s.idle = s.idle[:rest]
-	return true
 }

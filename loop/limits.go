@@ -34,8 +34,8 @@ type Limits struct {
 
 	// What all together may have.
 	GroupsMax  int    `min:"0"` // groups with a member; over it: error groups_full
-	MembersMax int    `min:"0"` // members of one group, of those that no kind names; over it: error group_full
-	Kinds      []Kind // of groups by the pattern of their names, the first that matches counts
+	MembersMax int    `min:"0"` // members of one group that no kind matches; over it: error group_full
+	Kinds      []Kind // of groups, by the pattern of their names; the first that matches counts, and what it says is complete
 
 	// Who may come in.
 	ClientsMax          int            `min:"0"`                  // connections; 0: as many as descriptors allow, which no value exceeds; over it: 503

@@ -44,7 +44,7 @@ type shard struct {
 	// Loop only: work that has gathered.
 	passes   passes
 	backlog  backlog
-	idle     []*group // without members, their homes not told yet
+	owed     owed
 	ends     ends
 	replies  replies
 	kicked   bool // a kick is under way: it, and no other callback, runs passes

@@ -155,6 +155,7 @@ func (w *world) chooseBounds(b *bounds) {
 	pick := func(of ...int) int { return of[w.rng.IntN(len(of))] }
 	b.GroupsMax = pick(0, 0, 1, 2, 5)
 	b.MembersMax = pick(0, 0, 1, 2, 4, 8)
+	b.Kinds = [][]Kind{nil, nil, {{Match: "*-0", MembersMax: pick(0, 1, 3)}, {Match: "gr*p-1*", MembersMax: pick(0, 2)}}}[w.rng.IntN(3)]
 	b.CommandsPerSecond = pick(0, 0, 0, 10, 50)
 	b.BytesPerSecond = pick(0, 0, 0, 2_000, 20_000)
 }
@@ -397,7 +398,8 @@ func (w *world) checkHeadcounts() {
 			n := count.Members()
 			headcounts[name] = n
 			w.must(n == places[name], "group %s: %d on the headcount, %d places taken", name, n, places[name])
-			w.must(w.changing || b.MembersMax == 0 || n <= b.MembersMax, "group %s: %d members, bound %d", name, n, b.MembersMax)
+			most := b.kindOf(name).MembersMax
+			w.must(w.changing || most == 0 || n <= most, "group %s: %d members, bound %d", name, n, most)
 			if n > 0 {
 				begun++
 			}

@@ -9,7 +9,7 @@ import (
 // turn does what has gathered, in one order:
 //
 //	sweep    cut the doomed, bury the dead
-//	work     host homes (up lanes), drain down lanes (gather), the backlog; release groups without members
+//	work     host homes (up lanes), drain down lanes (gather), the backlog; tell homes of groups without members
 //	wake     wake the loops that were given something
 //	passes   send what has gathered, within the budget
 //
@@ -68,14 +68,14 @@ func (s *shard) advance() {
 }
 
 // work drains every lane that was noted, and the backlog, until nothing moves. What moves here makes at most three more
-// steps on this loop (release → backlog → up → down), so it ends; should other loops keep it busy, it breaks off and a
+// steps on this loop (backlog or owed → up → down → owed), so it ends; should other loops keep it busy, it breaks off and a
 // kick goes on.
 func (s *shard) work() {
 	for round := 0; ; round++ {
 		moved := s.host()
 		moved = s.drainDown() || moved
 		moved = s.sendBacklog() || moved
-		moved = s.release() || moved
+		moved = s.payOwed() || moved
 		if !moved {
 			return
 		}

@@ -1,0 +1,84 @@
+package loop
+
+import (
+	"context"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+func TestTheFirstKindThatMatchesTheWholeNameCounts(t *testing.T) {
+	b := &bounds{Limits: Limits{MembersMax: 9, Kinds: []Kind{
+		{Match: "chat:*:old", MembersMax: 1}, {Match: "chat:*", MembersMax: 2}, {Match: "open:*"}, {Match: "exact", MembersMax: 3}, {Match: "*組*", MembersMax: 4},
+	}}}
+	for name, want := range map[string]int{
+		"chat:1:old": 1, "chat::old": 1, "chat:1:older": 2, "chat:": 2, "chat": 9, "my chat:1": 9, "open:1": 0, "exact": 3, "exactly": 9,
+		"組": 4, "a組b": 4, "a": 9,
+	} {
+		if got := b.kindOf(name).MembersMax; got != want {
+			t.Errorf("%s: got %d, want %d", name, got, want)
+		}
+	}
+}
+
+// Every pattern and name of a few letters, against the same pattern as a regular expression.
+func TestPatternsMatchAsRegularExpressionsDo(t *testing.T) {
+	var words func(letters string, n int) []string
+	words = func(letters string, n int) []string {
+		if n == 0 {
+			return []string{""}
+		}
+		all := words(letters, n-1)
+		for _, w := range all {
+			if len(w) == n-1 {
+				for _, l := range letters {
+					all = append(all, w+string(l))
+				}
+			}
+		}
+		return all
+	}
+	names := words("ab", 6)
+	for _, pattern := range words("ab*", 5) {
+		want := regexp.MustCompile("^" + strings.ReplaceAll(pattern, "*", ".*") + "$")
+		for _, name := range names {
+			if got := matches(pattern, name); got != want.MatchString(name) {
+				t.Fatalf("%q against %q: got %v", name, pattern, got)
+			}
+		}
+	}
+}
+
+func TestAKindBoundsTheMembersOfItsGroupsOnAllLoops(t *testing.T) {
+	s := startServer(t, Config{Loops: 2, Limits: Limits{MembersMax: 1, Kinds: []Kind{{Match: "pair:*", MembersMax: 2}, {Match: "open:*"}}}})
+	join := func(group string) string {
+		p := dial(t, s)
+		p.say(`{"cmd":"add_group","group_id":%q,"id":1}`, group)
+		_, answer, err := p.next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer
+	}
+	for group, most := range map[string]int{"other": 1, "pair:1": 2, "open:1": 5} {
+		for range most {
+			if got := join(group); got != `{"id":1,"ok":true}` {
+				t.Errorf("%s: got %s, want to be in it", group, got)
+			}
+		}
+	}
+	for _, group := range []string{"other", "pair:1"} {
+		if got := join(group); !strings.Contains(got, `"code":"group_full"`) {
+			t.Errorf("%s: got %s, want group_full", group, got)
+		}
+	}
+	if err := s.Apply(context.Background(), Limits{MembersMax: 1, Kinds: []Kind{{Match: "pair:*", MembersMax: 3}}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := join("pair:1"); got != `{"id":1,"ok":true}` {
+		t.Errorf("after a change: got %s, want to be in it", got)
+	}
+	if got := join("open:1"); !strings.Contains(got, `"code":"group_full"`) {
+		t.Errorf("after its kind has gone: got %s, want group_full", got)
+	}
+}
