@@ -36,7 +36,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		stderr:  stderr,
 		signals: osSignals,
 		serve: func(cfg loop.Config) (server, hub, error) {
-			saveMemory()
+			keepCollecting()
 			srv, err := loop.Start(cfg)
 			if err != nil {
 				return nil, nil, err

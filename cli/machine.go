@@ -65,18 +65,6 @@ func readMachine() machine {
 	return m
 }
 
-// saveMemory has the collector run sooner than Go would by itself, unless the operator has set GOGC. A server of very
-// many clients has a heap that lies still: what it allocates is one object a publish, and what it frees is little. So the
-// half that Go leaves free for garbage by default is memory for nothing, and collecting sooner costs next to nothing.
-func saveMemory() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
-}
-
-// gcPercent is how much the heap may grow, in percent of what was alive, before the next collection.
-const gcPercent = 25
-
 // memoryAuto is the memory limit where the operator names none: GOMEMLIMIT if that is set, else four fifths of what the
 // container or the machine has. The rest is the kernel's: a socket costs it more than it costs us.
 func memoryAuto() int64 {

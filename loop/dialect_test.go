@@ -124,3 +124,39 @@ func TestAnAudienceWhoseFormIsBeingMadeGoesOnLater(t *testing.T) {
 		t.Errorf("left: %d audiences, %d bytes", len(s.passes.queue), s.passes.gathered)
 	}
 }
+
+// brokenDialect panics over messages that say so.
+type brokenDialect struct{ loudly }
+
+func (d *brokenDialect) Encode(m *dialect.Message) []byte {
+	if string(m.Payload()) == "panic" {
+		panic("a dialect that panics")
+	}
+	return d.loudly.Encode(m)
+}
+
+// A message that a dialect panics over is lost to its clients alone: nobody is closed for it, and the order goes on.
+func TestAMessageThatADialectPanicsOverIsLostToItsClientsOnly(t *testing.T) {
+	broken := loud
+	broken.New = func() dialect.Dialect { return &brokenDialect{} }
+	st := newStage(1, nil, broken)
+	plain, shouting := st.enter(0), st.enterAt(0, "/loud")
+	for _, c := range []*stageConn{plain, shouting} {
+		c.say(`{"cmd":"add_group","group_id":"0"}`)
+	}
+	st.settle()
+	st.busy = true // all three go in one batch
+	for _, message := range []string{"before", "panic", "after"} {
+		plain.say(`{"cmd":"send_to_group","group_id":"0","message":"%s"}`, message)
+	}
+	st.settle()
+	plain.heard(t, "\x81\x06before\x81\x05panic\x81\x05after")
+	shouting.heard(t, "\x81\x06BEFORE\x81\x05AFTER")
+	s := st.hub.shards[0]
+	if got := s.count.Panics.Load(); got != 1 || plain.closed || plain.client.state != stateOpen || shouting.client.state != stateOpen {
+		t.Errorf("got %d panics, states %v and %v; want one, and everybody open", got, plain.client.state, shouting.client.state)
+	}
+	if len(s.passes.queue) != 0 || s.passes.gathered != 0 {
+		t.Errorf("left: %d audiences, %d bytes", len(s.passes.queue), s.passes.gathered)
+	}
+}

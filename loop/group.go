@@ -4,14 +4,27 @@ import "ringcast/loop/order"
 
 // group is one loop's part of a group: its own members, as one audience or several.
 //
+// What a message touches is the inline audience, a cache line by itself. Groups of several loops lie side by side in memory,
+// as loops take turns on the processors; where they shared lines, the first look at a group cost twice as much with 8 loops
+// on 2 cores. 128 bytes are a size class of Go's allocator, whose objects lie at multiples of their size.
+//
 // Owner: the loop.
 type group struct {
+	inline audience // the first; it stays when it has become empty, and then serves another form
+
 	name      string
 	headcount *order.Headcount // nil: the home does not know of this loop's members, and sends nothing
 	home      uint8
 	owed      bool     // in the shard's list of groups whose homes may have to be told
 	asked     int32    // opJoins that the home has not answered
-	inline    audience // the first of its audiences; it stays when it has become empty, and then serves another form
+	further   *further // its other audiences, seldom any; each has members
+	_         [24]byte
+}
+
+// further is an audience beside the inline one.
+type further struct {
+	audience
+	next *further
 }
 
 // GroupName is for the homes, which know groups by it.
@@ -22,8 +35,9 @@ func (g *group) add(c *client) (pos uint32) {
 	a := g.audience(c.form())
 	if a == nil {
 		if a = &g.inline; a.members != nil {
-			a = &audience{next: g.inline.next}
-			g.inline.next = a
+			g.further = &further{next: g.further}
+			g.inline.further = true
+			a = &g.further.audience
 		}
 		a.form = c.form()
 	}
@@ -36,16 +50,19 @@ func (g *group) remove(c *client, pos uint32, at int) { g.audience(c.form()).rem
 
 // audience is the members of a form, nil where there are none.
 func (g *group) audience(f form) *audience {
-	for a := &g.inline; a != nil; a = a.next {
-		if a.form == f && a.members != nil {
-			return a
+	if g.inline.form == f && g.inline.members != nil {
+		return &g.inline
+	}
+	for a := g.further; a != nil; a = a.next {
+		if a.form == f {
+			return &a.audience
 		}
 	}
 	return nil
 }
 
-// empty says whether there is no member. Audiences beside the inline one always have some.
-func (g *group) empty() bool { return g.inline.members == nil && g.inline.next == nil }
+// empty says whether there is no member.
+func (g *group) empty() bool { return g.inline.members == nil && !g.inline.further }
 
 // audience is those of a group's members on one loop that hear the same bytes: they are of one form. They lie in a dense
 // slice because a pass walks all of them; each knows its place, so leaving does not search them.
@@ -62,8 +79,8 @@ type audience struct {
 	members []*client  // nil: none, and then nothing waits and no pass is under way
 	waiting []*message // gathered for the next pass, oldest first
 	pass    *pass      // under way; nil: none
-	next    *audience  // of the same group
 	form    form
+	further bool // of an inline one: its group has others
 	queued  bool // in the shard's list of those that wait for a pass, perhaps from a time when there were other members
 }
 

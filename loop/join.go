@@ -234,12 +234,13 @@ func (s *shard) letAudiencesGo(g *group) {
 	if g.inline.members == nil {
 		s.passes.drop(&g.inline, 2*s.bounds.batchBytes)
 	}
-	for at := &g.inline.next; *at != nil; {
+	for at := &g.further; *at != nil; {
 		if a := *at; a.members == nil {
-			s.passes.drop(a, 2*s.bounds.batchBytes)
+			s.passes.drop(&a.audience, 2*s.bounds.batchBytes)
 			*at = a.next
 		} else {
 			at = &a.next
 		}
 	}
+	g.inline.further = g.further != nil
 }

@@ -148,6 +148,16 @@ func TestAClientFitsItsSizeClass(t *testing.T) {
 	}
 }
 
+// See the comment of group.
+func TestAGroupsInlineAudienceIsACacheLine(t *testing.T) {
+	if got := unsafe.Sizeof(audience{}); got != 64 {
+		t.Errorf("an audience has %d bytes, want 64", got)
+	}
+	if got := unsafe.Sizeof(group{}); got != 128 {
+		t.Errorf("a group has %d bytes, want 128", got)
+	}
+}
+
 // What a membership costs beyond the client itself, averaged over joins: the growth of the group's list.
 func TestAClientOfOneGroupIsOneAllocation(t *testing.T) {
 	s := fakeHub(1).shards[0]
