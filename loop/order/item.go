@@ -83,7 +83,7 @@ const (
 	deliveryBytes = int(unsafe.Sizeof(Delivery[anyPart, *int]{}))
 )
 
-type anyPart struct{ *int }
+type anyPart uintptr
 
 func (anyPart) GroupName() string { return "" }
 
