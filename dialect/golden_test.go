@@ -66,7 +66,7 @@ type conversation struct {
 	upgraded bool
 	head     []byte
 	reader   *wsproto.Reader
-	parser   CommandParser
+	plain    Plain
 	seq      uint64
 	out      *strings.Builder
 }
@@ -142,18 +142,19 @@ func (c *conversation) take(p []byte) {
 }
 
 func (c *conversation) command(payload []byte) {
-	cmd, code := c.parser.Parse(payload)
+	cmd, _, code := c.plain.Next(payload, false)
 	c.say("  %s", showCommand(cmd, code))
+	o := Outcome{What: OK, Verb: cmd.Verb, ID: cmd.ID}
 	switch {
 	case cmd.ID == nil:
+		return
 	case code != "":
-		c.answer(AppendError(nil, cmd.ID, code))
+		o.What, o.Code = Refused, code
 	case cmd.Verb == SendToGroup:
 		c.seq++
-		c.answer(AppendSeq(nil, cmd.ID, c.seq))
-	default:
-		c.answer(AppendOK(nil, cmd.ID))
+		o.What, o.Number = Position, c.seq
 	}
+	c.answer(c.plain.Answer(nil, o))
 }
 
 func (c *conversation) say(format string, args ...any) {
