@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/panjf2000/gnet/v2"
 )
 
 func TestClientsThatComeBeforeTheLoopsAreReadyAreServed(t *testing.T) {
@@ -49,4 +52,34 @@ func knock(addr string) error {
 		return err
 	}
 	return errors.New("never connected")
+}
+
+// earlyConn is a connection that no shard has yet.
+type earlyConn struct {
+	gnet.Conn
+	waiting int
+	answer  []byte
+}
+
+func (c *earlyConn) Context() any         { return nil }
+func (c *earlyConn) InboundBuffered() int { return c.waiting }
+
+func (c *earlyConn) Write(p []byte) (int, error) {
+	c.answer = append(c.answer, p...)
+	return len(p), nil
+}
+
+func TestAConnectionThatSendsTooMuchBeforeTheLoopsAreReadyIsRefused(t *testing.T) {
+	h := newHandler(newHub(1, defaultBounds(), nil), slog.New(slog.DiscardHandler))
+	c := &earlyConn{waiting: earlyBytesMax}
+	if action := h.OnTraffic(c); action != gnet.None || len(c.answer) > 0 {
+		t.Errorf("at the bound: got action %v and answer %q, want it kept", action, c.answer)
+	}
+	c.waiting++
+	if action := h.OnTraffic(c); action != gnet.Close || !strings.HasPrefix(string(c.answer), "HTTP/1.1 503") {
+		t.Errorf("over the bound: got action %v and answer %q, want 503 and the end", action, c.answer)
+	}
+	if got := h.hub.Snapshot().Total().RefusedClientsBy["booting"]; got != 1 {
+		t.Errorf("refused while booting: got %d, want 1", got)
+	}
 }

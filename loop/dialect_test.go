@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -78,6 +79,31 @@ func TestADialectClosesWithItsOwnCodes(t *testing.T) {
 		if op, got, err := p.next(); err != nil || op != byte(wsproto.OpClose) || got != want {
 			t.Errorf("%s: got opcode %d, %q (%v), want a Close frame with %q", path, op, got, err, want)
 		}
+	}
+}
+
+// A client keeps its form in three bits, so there is room for so many dialects; the last one is heard as what it is.
+func TestThereAreAsManyDialectsAsThereMayBe(t *testing.T) {
+	spoken := make([]dialect.Entry, dialect.FormsMax-len(dialect.Table))
+	for i := range spoken {
+		path := fmt.Sprintf("/%d", i)
+		spoken[i] = dialect.Entry{Name: path, Serves: func(p string) bool { return p == path }, New: dialect.Table[0].New}
+	}
+	spoken[len(spoken)-1].New = loud.New
+	s := startServer(t, Config{Loops: 1, Dialects: spoken})
+	first, last := dialPath(t, s, "/0"), dialPath(t, s, spoken[len(spoken)-1].Name)
+	for want, p := range map[string]*peer{"said": first, "SAID": last} {
+		p.say(`{"cmd":"add_group","group_id":%q}`, want)
+		p.say(`{"cmd":"send_to_group","group_id":%q,"message":"said"}`, want)
+		if want == "SAID" {
+			hearTexts(t, p, 1) // the greeting
+		}
+		if got := hearTexts(t, p, 1)[0]; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	if _, err := Start(Config{Dialects: append(spoken, loud)}); err == nil || err.Error() != "dialects: 9 are more than 8" {
+		t.Errorf("one dialect more: got %v, want it refused", err)
 	}
 }
 

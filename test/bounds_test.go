@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// The table of bounds in ARCHITECTURE.md §7 is what an operator and the next author believe. Here it is held against the
+// The tables of bounds in ARCHITECTURE.md §7 are what an operator and the next author believe. Here they are held against the
 // program: its options, its counters, its tests.
 
 // noBounds are settings that a reload can change and that are no row of the table, each with its reason.
@@ -21,10 +21,13 @@ var noBounds = map[string]string{
 	"log-level":       "says what is told",
 }
 
-// bound is a row of the table.
+// bound is a row of one of the tables.
 type bound struct{ name, byDefault, option, what, counter, test string }
 
-// boundsTable reads the table.
+// boundsHead is how each of the tables begins; what stands between tables is for readers.
+var boundsHead = []string{"| bound | default | option | what happens at it | counter | test |", "|---|---|---|---|---|---|"}
+
+// boundsTable reads the rows of all tables. A bound is one row.
 func boundsTable(t *testing.T) []bound {
 	t.Helper()
 	_, text, found := strings.Cut(document(t, "ARCHITECTURE.md"), "\n## 7. Bounds\n")
@@ -33,8 +36,20 @@ func boundsTable(t *testing.T) []bound {
 	}
 	text, _, _ = strings.Cut(text, "\n## ")
 	var rows []bound
+	names := map[string]bool{}
+	at := 0 // lines of the table so far
 	for line := range strings.Lines(text) {
 		if line = strings.TrimSpace(line); !strings.HasPrefix(line, "|") {
+			if at > 0 && at <= len(boundsHead) {
+				t.Errorf("ARCHITECTURE.md §7: got a table without rows before %q", line)
+			}
+			at = 0
+			continue
+		}
+		if at++; at <= len(boundsHead) {
+			if want := boundsHead[at-1]; line != want {
+				t.Errorf("ARCHITECTURE.md §7, line %d of a table: got %q, want %q", at, line, want)
+			}
 			continue
 		}
 		cells := strings.Split(strings.Trim(line, "|"), "|")
@@ -48,12 +63,16 @@ func boundsTable(t *testing.T) []bound {
 		for i := range cells {
 			cells[i] = strings.TrimSpace(cells[i])
 		}
+		if names[cells[0]] || cells[0] == "" || cells[3] == "" {
+			t.Errorf("ARCHITECTURE.md §7: got %q, want a bound that no other row has, and what happens at it", line)
+		}
+		names[cells[0]] = true
 		rows = append(rows, bound{cells[0], cells[1], cells[2], cells[3], cells[4], cells[5]})
 	}
-	if len(rows) < 20 || rows[0].name != "bound" {
-		t.Fatalf("ARCHITECTURE.md §7: got %d rows, want the whole table with its head", len(rows))
+	if len(rows) < 60 {
+		t.Fatalf("ARCHITECTURE.md §7: got %d rows, want all tables", len(rows))
 	}
-	return rows[2:] // the head and the rule under it
+	return rows
 }
 
 // listed are the items of a cell.
