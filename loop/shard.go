@@ -178,7 +178,7 @@ func (s *shard) traffic(c *client, p []byte) {
 func (s *shard) woken() {
 	s.beginCallback(nil)
 	defer s.endCallback()
-	s.lanes.Answer()
+	s.lanes.Woken()
 	s.turn()
 }
 

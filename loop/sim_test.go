@@ -270,12 +270,13 @@ func (w *world) event() {
 func (w *world) heldElsewhere(event func()) {
 	home := w.rng.IntN(len(w.hub.shards))
 	h := w.hub.homes.Home(home)
-	w.must(h.TryHold(), "home %d is held at rest", home)
+	letGo, ok := h.Hold()
+	w.must(ok, "home %d is held at rest", home)
 	before := h.Waiting()
 	event()
-	h.LetGo()
+	called := letGo()
 	w.must(h.Waiting() >= before, "home %d was served while another loop held it", home)
-	if h.Called() {
+	if called {
 		host := w.hub.shards[w.rng.IntN(len(w.hub.shards))]
 		host.lanes.ToHost(home)
 		w.wakes[host.index] = false

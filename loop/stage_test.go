@@ -117,12 +117,10 @@ func (st *stage) enterAt(loop int, path string) *stageConn {
 
 // hold has another loop hold a home, until the function it returns is called; that loop then looks again.
 func (st *stage) hold(home int) (letGo func()) {
-	s := st.hub.shards[home]
-	h := st.hub.homes.Home(home)
-	h.TryHold()
+	end, _ := st.hub.homes.Home(home).Hold()
 	return func() {
-		h.LetGo()
-		s.woken()
+		end()
+		st.hub.shards[home].woken()
 	}
 }
 
