@@ -2,9 +2,7 @@ package order
 
 import (
 	"fmt"
-	"runtime"
 	"testing"
-	"time"
 )
 
 // part is a loop's part of a group, of which there is nothing but the name.
@@ -77,32 +75,27 @@ func TestAHomeServesAnotherLoopFirstEachTime(t *testing.T) {
 	}
 }
 
+// While a home's requests are served another loop sends one more each time, as one that runs beside would.
 func TestALoopLetsGoOfAHomeThatOthersKeepBusy(t *testing.T) {
-	if runtime.GOMAXPROCS(0) < 2 {
-		t.Skip("there is nobody else to keep it busy on one CPU")
+	const requests = 10 * hostRoundsMax
+	hs := newTable(2, 4*requests)
+	l, other, busy := hs.Lanes(0), hs.Lanes(1), hs.Home(1)
+	group, sent := part("1g"), 0
+	send := func() {
+		if sent++; !other.Offer(1, Request[*part, *int]{Op: OpJoin, Local: &group}) {
+			t.Fatal("the up lane is full, want room")
+		}
 	}
-	hs := newTable(2, 2)
-	l, busy := hs.Lanes(0), hs.Home(1)
-	over := make(chan struct{})
-	defer close(over)
-	go func() {
-		for {
-			select {
-			case <-over:
-				return
-			default:
-				note(&busy.fresh, 1)
-			}
+	hs.env.Bounds = func(string) (int, int) { // asked for each join that is served
+		if sent < requests {
+			send()
 		}
-	}()
-	for deadline := time.Now().Add(time.Minute); ; {
-		l.ToHost(1)
-		if _, left := l.Host(); left {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the loop has not broken off, or the home was never busy for long enough")
-		}
+		return 0, 0
+	}
+	send()
+	l.ToHost(1)
+	if _, left := l.Host(); !left || sent != 2+hostRoundsMax {
+		t.Fatalf("got left %v after %d requests, want it to break off after %d rounds", left, sent-1, hostRoundsMax+1)
 	}
 	if l.toHost != 1<<1 || busy.held.Load() {
 		t.Errorf("after it has broken off: got homes to host %b and held %v, want the busy one noted and free", l.toHost, busy.held.Load())
