@@ -71,7 +71,7 @@ func (w *world) checkHeadcounts() {
 func (w *world) checkMembers() {
 	for _, s := range w.hub.shards {
 		for name, g := range s.groups.All() {
-			w.must(g.asked == 0, "group %s: loop %d waits for the home's word at rest", name, s.index)
+			w.must(g.asked == 0, "group %s: loop %d waits for the home's answer at rest", name, s.index)
 		}
 	}
 	for _, a := range w.actors {
@@ -94,7 +94,7 @@ func (w *world) checkMembers() {
 	}
 }
 
-// checkOutboxes has all loops notice a tick, in which each looks at its slow clients: behind it the books are right.
+// checkOutboxes has all loops notice a tick, in which each looks at its slow clients: after it the sums are right.
 func (w *world) checkOutboxes() {
 	all := int64(0)
 	for i, s := range w.hub.shards {
@@ -109,14 +109,14 @@ func (w *world) checkOutboxes() {
 					"descriptor %d: %d bytes in the outbox, and no loop knows", sock.fd, n)
 			}
 		}
-		w.must(s.relief.outboxes.Load() == held, "loop %d: outboxes hold %d bytes, its books say %d", i, held, s.relief.outboxes.Load())
+		w.must(s.relief.outboxes.Load() == held, "loop %d: outboxes have %d bytes, counted %d", i, held, s.relief.outboxes.Load())
 		w.must(s.count.Slow.Load() == int64(len(s.slow.list)), "loop %d: %d clients are slow, counted %d", i, len(s.slow.list), s.count.Slow.Load())
 		all += held
 	}
-	w.must(w.hub.outboxes.Load() == all, "all outboxes hold %d bytes, the books say %d", all, w.hub.outboxes.Load())
+	w.must(w.hub.outboxes.Load() == all, "all outboxes have %d bytes, counted %d", all, w.hub.outboxes.Load())
 }
 
-// checkPartials holds the books of partial input against what clients really hold.
+// checkPartials compares the lists and sums of partial input with what clients really have.
 func (w *world) checkPartials() {
 	all, clients := int64(0), int64(0)
 	for i, s := range w.hub.shards {
@@ -128,15 +128,15 @@ func (w *world) checkPartials() {
 					n = readerBytes + x.reader.Held()
 				}
 				w.must(x.partial > 0 && s.partials.list[x.partial-1] == partial{c, n, s.partials.list[x.partial-1].since},
-					"loop %d: client %d holds %d bytes unfinished, its books say otherwise", i, c.id(), n)
+					"loop %d: client %d has %d bytes of partial input, its list says otherwise", i, c.id(), n)
 				held += int64(n)
 				clients++
 			}
 		}
-		w.must(s.count.FragmentBytes.Load() == held, "loop %d: %d bytes unfinished, its books say %d", i, held, s.count.FragmentBytes.Load())
+		w.must(s.count.FragmentBytes.Load() == held, "loop %d: %d bytes of partial input, counted %d", i, held, s.count.FragmentBytes.Load())
 		all += held
 	}
-	w.must(w.hub.partials.bytes.Load() == all && w.hub.partials.clients.Load() == clients, "%d bytes of %d clients unfinished, the books say %d of %d",
+	w.must(w.hub.partials.bytes.Load() == all && w.hub.partials.clients.Load() == clients, "%d bytes of %d clients are partial input, counted %d of %d",
 		all, clients, w.hub.partials.bytes.Load(), w.hub.partials.clients.Load())
 }
 

@@ -6,7 +6,7 @@ func (w *world) checkEnd() {
 		open := !a.sock.closed && !a.closing && !a.killed && !a.said
 		if a.sock.closed && !a.killed {
 			// What waited for a peer that did not read before the deadline is lost with it, the Close frame too.
-			w.must(a.closing || a.said || a.sock.lost, "actor %d was cut without a word", a.index)
+			w.must(a.closing || a.said || a.sock.lost, "actor %d was cut without a Close frame", a.index)
 		}
 		if !open {
 			continue
@@ -67,7 +67,7 @@ func (a *actor) toldOf(m *simMessage) (told bool) {
 	return told
 }
 
-// heardAll says whether a client has heard its last word, or is there to hear it.
+// heardAll says whether a client has heard everything, or is there to hear it.
 func (a *actor) heardAll() bool {
 	return a.closing && !a.killed && !a.sock.lost || a.live()
 }
@@ -137,7 +137,7 @@ func (w *world) checkEmpty() {
 	for i, s := range w.hub.shards {
 		w.must(s.groups.Len() == 0 && w.hub.homes.Home(i).Groups() == 0 && len(s.clients) == 0 && len(s.heartbeat.lastSeen) == 0 &&
 			len(s.passes.queue) == 0 && s.passes.gathered == 0 && s.backlog.bytes == 0 && len(s.owed.groups) == 0 && len(s.deadlines.list) == 0 &&
-			s.unfinished == 0 && len(s.slow.list) == 0 && len(s.partials.list) == 0 && s.relief.outboxes.Load() == 0 && w.hub.partials.bytes.Load() == 0 && w.hub.partials.clients.Load() == 0 &&
+			s.handshaking == 0 && len(s.slow.list) == 0 && len(s.partials.list) == 0 && s.relief.outboxes.Load() == 0 && w.hub.partials.bytes.Load() == 0 && w.hub.partials.clients.Load() == 0 &&
 			w.hub.homes.Home(i).Idle() && s.lanes.Idle(), "loop %d is not empty: groups %d, homes %d, clients %d, passes %d, gathered %d, backlog %d, idle %d, deadlines %d, home idle %v, lanes idle %v",
 			i, s.groups.Len(), w.hub.homes.Home(i).Groups(), len(s.clients), len(s.passes.queue), s.passes.gathered, s.backlog.bytes, len(s.owed.groups),
 			len(s.deadlines.list), w.hub.homes.Home(i).Idle(), s.lanes.Idle())

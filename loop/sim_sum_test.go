@@ -33,7 +33,7 @@ func (s *simSum) add(w *world) {
 func (s *simSum) check(t *testing.T) {
 	t.Logf("deliveries %d, publishes %d, refused %v, slow clients closed %d, handshakes evicted %d, refused by address %d",
 		s.deliveries, s.shared, s.refusedBy, s.slow, s.evicted, s.away)
-	t.Logf("gaps %d for %d messages, %d of them counted by all clients; closed for unfinished messages: %d large, %d late",
+	t.Logf("gaps %d for %d messages, %d of them counted by all clients; closed for partial messages: %d large, %d late",
 		s.gaps, s.dropped, s.exact, s.fragments, s.late)
 	t.Logf("feeds heard %d, waits for room %d", s.tapped, s.waited)
 	if s.tapped == 0 || s.waited == 0 {
@@ -43,7 +43,7 @@ func (s *simSum) check(t *testing.T) {
 		t.Errorf("the worlds were too roomy: handshakes evicted %d, refused by address %d", s.evicted, s.away)
 	}
 	if s.gaps == 0 || s.exact == 0 || s.fragments == 0 || s.late == 0 {
-		t.Error("the worlds were too kind to slow clients and unfinished messages")
+		t.Error("the worlds were too kind to slow clients and partial messages")
 	}
 	if s.refused == 0 || s.slow == 0 || s.deliveries < s.shared {
 		t.Errorf("the worlds were too quiet: refused %d, slow %d, deliveries %d, publishes %d",

@@ -27,7 +27,7 @@ type Feed[G Part, C comparable] struct {
 
 	// The goroutine that calls Take only.
 	left uint64 // bit per home whose lane was not drained to its end
-	next int    // the home whose lane comes first
+	next int    // the home whose lane is drained first
 }
 
 // Publication is one accepted publish, as a feed receives it.

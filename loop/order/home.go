@@ -36,7 +36,7 @@ type Home[G Part, C comparable] struct {
 
 	// The loop that has set held only.
 	groups      shrink.Map[string, *homeGroup[G]]
-	serving     *lane[Request[G, C]] // whose front is being served, for DropServing
+	serving     *lane[Request[G, C]] // whose front is being served, for dropServing
 	stalled     uint64               // bit per loop whose up lane's front waits for room in a down lane
 	stalledPort uint64
 	next        int    // loop whose lane is served first

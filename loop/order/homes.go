@@ -5,8 +5,8 @@ import (
 	"sync/atomic"
 )
 
-// Homes is the table of all homes, with the lanes between them and the loops. There are as many homes as loops; see Home for who
-// owns one.
+// Homes is the table of all homes, with the lanes between them and the loops. There are as many homes as loops; see Home for its
+// owner.
 type Homes[G Part, C comparable] struct {
 	// Immutable after start.
 	Hash   func(group string) uint64 // chooses a group's home; New sets it, and a test may set another before the first use
