@@ -75,7 +75,7 @@ func TestAnAddressHasSoManyConnectionsOnAllLoops(t *testing.T) {
 }
 
 // However a connection ends, its seat is given back, once.
-func TestASeatIsGivenBackOnEveryRoadOut(t *testing.T) {
+func TestASeatIsGivenBackHoweverAConnectionEnds(t *testing.T) {
 	st := newStage(1, func(b *bounds) {
 		b.addresses.PerAddress, b.HandshakesMax, b.handshakeTicks, b.closeTicks = 100, 20, 10, 5
 	})

@@ -18,7 +18,7 @@ func TestARefusedSecondJoinKeepsTheFirst(t *testing.T) {
 	c.heard(t, "still a member")
 }
 
-func TestAGroupGivenUpWhileParkingIsFullIsReleasedAfterwards(t *testing.T) {
+func TestAGroupGivenUpWhileTheBacklogIsFullIsReleasedAfterwards(t *testing.T) {
 	st := newStage(2, func(b *bounds) { b.laneSlots, b.backlogBytes = 2, 300 })
 	member, sender := st.enter(0), st.enter(0)
 	member.say(`{"cmd":"add_group","group_id":"1g"}`)

@@ -164,7 +164,7 @@ func TestAllRepeatsOfARefusedJoinAreRefused(t *testing.T) {
 	st.nothingLeft(t)
 }
 
-func TestRepeatsAreBoundedAsParkingIs(t *testing.T) {
+func TestRepeatsAreBoundedWithTheBacklog(t *testing.T) {
 	st := newStage(2, func(b *bounds) { b.backlogBytes = 300 })
 	asking, silent := st.enter(0), st.enter(0)
 	letGo := st.hold(1)
@@ -185,7 +185,7 @@ func TestRepeatsAreBoundedAsParkingIs(t *testing.T) {
 	st.nothingLeft(t)
 }
 
-func TestAClientThatEndsBeforeTheHomesWordGivesItsPlaceBack(t *testing.T) {
+func TestAClientThatEndsBeforeTheHomesAnswerGivesItsPlaceBack(t *testing.T) {
 	st := newStage(2, func(b *bounds) { b.MembersMax, b.GroupsMax = 1, 1 })
 	c := st.enter(0)
 	letGo := st.hold(1)
@@ -283,7 +283,7 @@ func TestBoundsOnGroupsChangeUnderWay(t *testing.T) {
 	st.nothingLeft(t)
 }
 
-func TestAGroupThatWasLeftBeforeTheHomesWordCountsNoMore(t *testing.T) {
+func TestAGroupThatWasLeftBeforeTheHomesAnswerCountsNoMore(t *testing.T) {
 	st := newStage(2, func(b *bounds) { b.GroupsPerClient = 1 })
 	c := st.enter(0)
 	letGo := st.hold(1)
