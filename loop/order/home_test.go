@@ -78,7 +78,7 @@ func TestAHomeServesAnotherLoopFirstEachTime(t *testing.T) {
 // While a home's requests are served another loop sends one more each time, as one that runs beside would.
 func TestALoopLetsGoOfAHomeThatOthersKeepBusy(t *testing.T) {
 	const requests = 10 * hostRoundsMax
-	hs := newTable(2, 4*requests)
+	hs := newTable(2, 256)
 	l, other, busy := hs.Lanes(0), hs.Lanes(1), hs.Home(1)
 	group, sent := part("1g"), 0
 	send := func() {
