@@ -20,8 +20,8 @@ const (
 	scratchBytesKept = 64 << 10
 )
 
-// CommandParser parses the commands of the plain dialect. The zero value is ready for use. It keeps bounded scratch memory between
-// calls.
+// CommandParser parses the commands of the plain dialect. The zero value is ready for use. It keeps bounded scratch memory
+// between calls.
 //
 // Owner: one goroutine at a time.
 type CommandParser struct {
@@ -33,8 +33,8 @@ type CommandParser struct {
 // ignored, and the last of equal keys counts. cmd points into payload and into memory that the next Parse uses again. An empty
 // code means that cmd is complete; else only cmd.ID is set, and not nil if the error is to be answered.
 //
-// The whole payload must be valid JSON before any of it counts. Then id, cmd, group_id and message are checked, in this order, and
-// the first that is wrong gives the code. Parse allocates nothing but scratch memory.
+// The whole payload must be valid JSON before any of it counts. Then id, cmd, group_id and message are checked, in this
+// order, and the first that is wrong gives the code. Parse allocates nothing but scratch memory.
 func (p *CommandParser) Parse(payload []byte) (cmd Command, code ErrorCode) {
 	if cap(p.scratch) > scratchBytesKept {
 		p.scratch = nil

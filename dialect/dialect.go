@@ -43,8 +43,8 @@ func AnyPath(string) bool { return true }
 // FormsMax bounds the entries of a table: a client keeps its entry's index in three bits.
 const FormsMax = 8
 
-// GapBytesMax bounds the bytes by which a dialect tells of a gap. So much room is kept in the outbox of a client that is to be told
-// of one.
+// GapBytesMax bounds the bytes by which a dialect tells of a gap. So much room is kept in the outbox of a client that is to
+// be told of one.
 const GapBytesMax = 2 + len(eventGap) + 20 + 1 // those of plain
 
 // Message is one message to a group. The group's home writes the offset; from then on nobody writes it, so that all loops may

@@ -1,7 +1,7 @@
 package dialect
 
-// ErrorCode says in an error reply why a command was not carried out. Codes are part of the protocol, as programs compare them, so
-// they never change; sentences may.
+// ErrorCode says in an error reply why a command was not carried out. Codes are part of the protocol, as programs compare
+// them, so they never change; sentences may.
 type ErrorCode string
 
 // The error codes. The empty code means that there is no error.

@@ -2,8 +2,8 @@ package dialect
 
 import "ringcast/wsproto"
 
-// Plain is the protocol of Workerman's example: commands are JSON objects, members are sent the bare message, and a command without
-// an id is not answered. docs/protocol.md describes it. The zero value is ready for use.
+// Plain is the protocol of Workerman's example: commands are JSON objects, members are sent the bare message, and a command
+// without an id is not answered. docs/protocol.md describes it. The zero value is ready for use.
 //
 // Owner: one loop, see Dialect.
 type Plain struct{ parser CommandParser }

@@ -7,10 +7,10 @@ import (
 	"ringcast/wsproto"
 )
 
-// This file admits connections. There are bounds on all connections, and on those of one address, which is checked at once or
-// when a proxy has named it. Then (handshake.go) a connection has some time to send its request; if too many have not sent it, the
-// oldest of them are ended. Then its origin is checked, and last the rate of handshakes. Package door has what can be decided
-// without a client.
+// This file admits connections. There are bounds on all connections, and on those of one address, which is checked at once
+// or when a proxy has named it. Then (handshake.go) a connection has some time to send its request; if too many have not
+// sent it, the oldest of them are ended. Then its origin is checked, and last the rate of handshakes. Package door has what
+// can be decided without a client.
 
 // judge says whether a new connection is admitted, and if not, why. One that is admitted is counted, which unseat and gone undo;
 // why is then the reason to give if it is refused after all.

@@ -19,7 +19,8 @@ type callback struct {
 // running says whether the shard is in a callback.
 func (b *callback) running() bool { return b.steps.Load()%2 != 0 }
 
-// beginCallback begins a callback, for c if it is not nil. endCallback is deferred; it ends the callback and recovers from panics.
+// beginCallback begins a callback, for c if it is not nil. endCallback is deferred; it ends the callback and recovers from
+// panics.
 func (s *shard) beginCallback(c *client) {
 	n := s.callback.steps.Load()
 	if assert.On {

@@ -98,8 +98,8 @@ func (s *shard) commands(c *client, payload []byte, binary bool) {
 	}
 }
 
-// command does one command. It is answered, at once or when the home has decided, if it has an id; without one, as in the original,
-// nothing is answered, and a message that is no command is ignored.
+// command does one command. It is answered, at once or when the home has decided, if it has an id; without one, as in the
+// original, nothing is answered, and a message that is no command is ignored.
 func (s *shard) command(c *client, cmd *dialect.Command, code dialect.ErrorCode) {
 	if cmd.ID != nil {
 		c.marks |= markAsks

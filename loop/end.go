@@ -90,16 +90,16 @@ func (s *shard) closeWith(c *client, code wsproto.StatusCode, reason string) {
 	s.last(c, wsproto.AppendClose(s.takeGap(c, frames[:0]), code, reason))
 }
 
-// explain logs why the server closes a client, if that is logged. It is at level debug, and clients that end by themselves are not
-// logged, because clients could else fill the log as fast as they connect.
+// explain logs why the server closes a client, if that is logged. It is at level debug, and clients that end by themselves
+// are not logged, because clients could else fill the log as fast as they connect.
 func (s *shard) explain(c *client, code wsproto.StatusCode, reason string) {
 	if s.env.ended != nil {
 		s.env.ended(c, code, reason)
 	}
 }
 
-// answerClose answers a Close frame of the peer with one that has the same code (RFC 6455 §5.5.1). It does not cut before the peer
-// has ended its side (§7.1.1): if the peer sent anything more, a reset would drop what it has not read yet.
+// answerClose answers a Close frame of the peer with one that has the same code (RFC 6455 §5.5.1). It does not cut before
+// the peer has ended its side (§7.1.1): if the peer sent anything more, a reset would drop what it has not read yet.
 func (s *shard) answerClose(c *client, code wsproto.StatusCode) {
 	s.replyTo(c, wsproto.AppendClose(s.outFor(c), code, ""))
 	s.flushReplies()

@@ -17,8 +17,8 @@ import (
 	"ringcast/wsproto"
 )
 
-// handler has the callbacks of gnet, and makes the env of every shard, through which shards call gnet. Each event goes to the shard
-// that owns the connection; nothing is decided here.
+// handler has the callbacks of gnet, and makes the env of every shard, through which shards call gnet. Each event goes to
+// the shard that owns the connection; nothing is decided here.
 //
 // Owner: each callback runs on the loop of its connection.
 type handler struct {
@@ -160,7 +160,8 @@ func (h *handler) env(i int, portable bool) env {
 	return r
 }
 
-// engineStop asks the engine to end. gnet's Stop checks only every 500 ms whether it has, so callers wait for Run to return instead.
+// engineStop asks the engine to end. gnet's Stop checks only every 500 ms whether it has, so callers wait for Run to return
+// instead.
 func (h *handler) engineStop() {
 	go func() { _ = h.engine.Stop(context.Background()) }()
 }

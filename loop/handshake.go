@@ -141,12 +141,12 @@ func (s *shard) route(req *wsproto.Request) []byte {
 	}
 }
 
-// tooManyHandshakes says whether more handshakes are under way than this loop's share of the bound. They may not be more than half
-// of all connections: else clients that only connect would keep all others out until their time is over.
+// tooManyHandshakes says whether more handshakes are under way than this loop's share of the bound. They may not be more
+// than half of all connections: else clients that only connect would keep all others out until their time is over.
 //
-// If there are too many the oldest are ended (endLate), so a client that sends its request soon is admitted, however many others
-// send none. Soon means within evictTicks: in a storm a loop opens thousands of connections before it reads the first request, and
-// a client that is far away or busy has not sent one yet. For so long there may be more of them than the bound.
+// If there are too many the oldest are ended (endLate), so a client that sends its request soon is admitted, however many
+// others send none. Soon means within evictTicks: in a storm a loop opens thousands of connections before it reads the first
+// request, and a client that is far away or busy has not sent one yet. For so long there may be more of them than the bound.
 func (s *shard) tooManyHandshakes() bool {
 	most := min(int64(s.bounds.HandshakesMax), s.hub.clientsMax.Load()/2)
 	return s.handshaking > max(1, int(most)/len(s.hub.shards))

@@ -38,8 +38,9 @@ type Histogram struct {
 	Buckets map[float64]uint64 // by upper bound: the number of values up to it; larger values than the last are in Count alone
 }
 
-// distributions is the table of histograms, as figures is of counters. H is a loop's histogram, or the Histogram that was read from
-// those of all loops. All of them count a sample, one in eight of what they measure, chosen independently of the value.
+// distributions is the table of histograms, as figures is of counters. H is a loop's histogram, or the Histogram that was
+// read from those of all loops. All of them count a sample, one in eight of what they measure, chosen independently of the
+// value.
 //
 //	prom, help  as in figures
 //	unit        of a loop's values, in units of the metric

@@ -156,8 +156,8 @@ func (h *Hub) beat() {
 	}
 }
 
-// each calls f on every loop and waits for all of them. The error is ctx's, or ErrStopping when the loops have ended; some loops may
-// then not have called f, or call it later.
+// each calls f on every loop and waits for all of them. The error is ctx's, or ErrStopping when the loops have ended; some
+// loops may then not have called f, or call it later.
 func (h *Hub) each(ctx context.Context, f func(*shard)) error {
 	done := make(chan struct{}, len(h.shards))
 	for i, s := range h.shards {

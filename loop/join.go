@@ -59,8 +59,8 @@ func (s *shard) mayJoinMore(c *client) bool {
 	return false
 }
 
-// joinAgain is an add_group of a client that is a member, or has asked to be. The home is asked once, so that a client that repeats
-// its add_group takes one place. The home's answer then answers all repeats.
+// joinAgain is an add_group of a client that is a member, or has asked to be. The home is asked once, so that a client that
+// repeats its add_group takes one place. The home's answer then answers all repeats.
 func (s *shard) joinAgain(c *client, at int, id []byte) dialect.ErrorCode {
 	m := c.membership(at)
 	if m.standing == standingMember {
@@ -184,8 +184,8 @@ func (s *shard) answerRepeats(c *client, g *group, why refusal, code dialect.Err
 	c.shed()
 }
 
-// quit takes c out of a group at once: what was gathered for the group is sent to the others only. It is no error to leave a group
-// that one is not in.
+// quit takes c out of a group at once: what was gathered for the group is sent to the others only. It is no error to leave a
+// group that one is not in.
 func (s *shard) quit(c *client, name, id []byte) dialect.ErrorCode {
 	if g := s.groups.Get(string(name)); g != nil {
 		if at := c.memberOf(g); at >= 0 {

@@ -7,9 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// setKeepAlive has the kernel detect peers that are gone without a FIN or RST, for a listening socket and all connections that are
-// accepted from it. idle is the time without traffic after which it probes (TCP keepalive, RFC 1122 §4.2.3.6); untaken is how long
-// bytes or probes may go unacknowledged before it ends the connection (TCP_USER_TIMEOUT, RFC 5482). 0 or negative: off.
+// setKeepAlive has the kernel detect peers that are gone without a FIN or RST, for a listening socket and all connections
+// that are accepted from it. idle is the time without traffic after which it probes (TCP keepalive, RFC 1122 §4.2.3.6);
+// untaken is how long bytes or probes may go unacknowledged before it ends the connection (TCP_USER_TIMEOUT, RFC 5482). 0 or
+// negative: off.
 func setKeepAlive(fd int, idle, untaken time.Duration) error {
 	set := func(what string, level, option, value int) error {
 		if err := unix.SetsockoptInt(fd, level, option, value); err != nil {

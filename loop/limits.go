@@ -14,8 +14,8 @@ import (
 	"ringcast/loop/door"
 )
 
-// Limits is every bound that an operator may change while the server runs. A bound is one line here. Its comment says what happens
-// at it, and its tags say
+// Limits is every bound that an operator may change while the server runs. A bound is one line here. Its comment says what
+// happens at it, and its tags say
 //
 //	default  what zero means, with its unit; without this tag zero is off
 //	min      the least that it may be. Where there is none a negative value is off
@@ -118,8 +118,8 @@ func (l *Limits) share(text string) (usual, most int64) {
 	return l.MemoryMax / a, l.MemoryMax / b
 }
 
-// bounds is every bound of a hub: those that an operator may change, what follows from them in the units of shards, and fixed ones.
-// What happens at each is said where it is checked. Immutable: a change of limits makes another bounds.
+// bounds is every bound of a hub: those that an operator may change, what follows from them in the units of shards, and
+// fixed ones. What happens at each is said where it is checked. Immutable: a change of limits makes another bounds.
 type bounds struct {
 	Limits // filled
 
@@ -184,9 +184,9 @@ func ticksOrOff(d time.Duration) uint32 {
 	return ticks(d)
 }
 
-// Apply changes the server's limits, and returns when every loop has them. What exceeds a new limit already is kept: no client loses
-// a group or a connection by it, but none gets another either. An error that names a limit means that nothing was changed; ctx's
-// error, or ErrStopping, that some loops may not have the new limits yet. Any goroutine.
+// Apply changes the server's limits, and returns when every loop has them. What exceeds a new limit already is kept: no
+// client loses a group or a connection by it, but none gets another either. An error that names a limit means that nothing
+// was changed; ctx's error, or ErrStopping, that some loops may not have the new limits yet. Any goroutine.
 func (s *Server) Apply(ctx context.Context, l Limits) error {
 	if err := l.fill(); err != nil {
 		return err

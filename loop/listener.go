@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// listener is a descriptor of our own of gnet's listening socket. By it the server sets options, which accepted connections inherit,
-// and accepts connections itself.
+// listener is a descriptor of our own of gnet's listening socket. By it the server sets options, which accepted connections
+// inherit, and accepts connections itself.
 //
 // Owner: any goroutine; fd has a lock, and addr is immutable once the server has started.
 type listener struct {

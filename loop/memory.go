@@ -34,8 +34,8 @@ const (
 
 var pressureNames = []string{"none", "refuse", "cut"}
 
-// pressureOf is the level at so many bytes used of a limit. It falls later than it rises, as at a border it would else change with
-// every message.
+// pressureOf is the level at so many bytes used of a limit. It falls later than it rises, as at a border it would else
+// change with every message.
 func pressureOf(before uint32, used, limit int64) uint32 {
 	refuse, cut := limit/10*8, limit/10*9
 	switch {
@@ -82,7 +82,8 @@ func (h *Hub) weigh(read func() heap, collect func()) {
 	}
 	now := read()
 	own := h.owned() + now.beside
-	// What an old collection found in use may be free by now, and while all is refused nothing is allocated that would start another.
+	// What an old collection found in use may be free by now, and while all is refused nothing is allocated that would start
+	// another.
 	stale := now.cycles == m.cycles || now.cycles < m.trusted
 	if stale && now.live+now.beside >= limit/4*3 && now.live+now.beside > own && time.Since(m.collected) >= m.rest {
 		began := time.Now()
@@ -155,8 +156,8 @@ func collect() {
 	runtime.GC()
 }
 
-// limitGo sets the limit of Go's collector. There is one for the process: with several servers in it the last call counts. Without
-// a memory limit it is GOMEMLIMIT's.
+// limitGo sets the limit of Go's collector. There is one for the process: with several servers in it the last call counts.
+// Without a memory limit it is GOMEMLIMIT's.
 func limitGo(memoryMax int64) {
 	if memoryMax == 0 {
 		memoryMax = goLimit

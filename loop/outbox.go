@@ -7,8 +7,8 @@ import (
 	"ringcast/dialect"
 )
 
-// This file sends to clients. Bytes go to the kernel directly while a client is not slow. What the kernel does not take waits in the
-// client's outbox, which is gnet's outbound buffer, and whatever comes next waits there after it.
+// This file sends to clients. Bytes go to the kernel directly while a client is not slow. What the kernel does not take
+// waits in the client's outbox, which is gnet's outbound buffer, and whatever comes next waits there after it.
 
 // sent is the outcome of one non-blocking send.
 type sent struct {
@@ -16,9 +16,9 @@ type sent struct {
 	errno syscall.Errno // 0, EAGAIN: the kernel's buffer is full; else the connection is broken
 }
 
-// push sends bytes to an open client: to the kernel if its outbox is empty, else to the outbox. messages is the number of a group's
-// messages that they are, 0 for replies. It may doom the client and others, and no more than that, so it is safe while a pass walks
-// over members.
+// push sends bytes to an open client: to the kernel if its outbox is empty, else to the outbox. messages is the number of a
+// group's messages that they are, 0 for replies. It may doom the client and others, and no more than that, so it is safe
+// while a pass walks over members.
 //
 // In a prototype the raw send cost some 20 % less than conn.Write at one message a send and 45 % less at 16: no lookup of what is
 // queued, no interface calls, no entry into the runtime's scheduler around the system call.
@@ -94,9 +94,9 @@ func (s *shard) write(c *client, p []byte) {
 	}
 }
 
-// portion is how many bytes of p to queue at once. gnet's buffers are powers of two in size, so after one write of a little more than
-// a megabyte nearly half of a buffer would be empty; an outbox should take the memory that it counts. gnet's first buffer, up to
-// 64 KiB, is a ring.
+// portion is how many bytes of p to queue at once. gnet's buffers are powers of two in size, so after one write of a little
+// more than a megabyte nearly half of a buffer would be empty; an outbox should take the memory that it counts. gnet's first
+// buffer, up to 64 KiB, is a ring.
 func portion(p []byte, slow bool) int {
 	if len(p) <= portionBytesMin {
 		return len(p)

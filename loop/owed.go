@@ -2,9 +2,10 @@ package loop
 
 import "ringcast/loop/order"
 
-// owed is the groups without members of which a shard has yet to tell the homes. Unlike a client's request that cannot be refused.
-// Each group is in the list once, however often its members come and go, so the number of groups bounds it. They are told when up
-// lanes have room, and never go into the backlog, so clients' requests are not refused because a client with many groups has gone.
+// owed is the groups without members of which a shard has yet to tell the homes. Unlike a client's request that cannot be
+// refused. Each group is in the list once, however often its members come and go, so the number of groups bounds it. They
+// are told when up lanes have room, and never go into the backlog, so clients' requests are not refused because a client
+// with many groups has gone.
 //
 // Owner: the loop.
 type owed struct{ groups []*group }
@@ -18,8 +19,8 @@ func (s *shard) giveUpIfEmpty(g *group) {
 	}
 }
 
-// payOwed tells the homes as far as lanes have room, and deletes the groups. A group for which a client has asked stays: it is noted
-// again with the home's answer if need be. A home whose lane is full does not delay the groups of other homes.
+// payOwed tells the homes as far as lanes have room, and deletes the groups. A group for which a client has asked stays: it
+// is noted again with the home's answer if need be. A home whose lane is full does not delay the groups of other homes.
 func (s *shard) payOwed() (moved bool) {
 	var full uint64 // bit per home
 	kept := 0
@@ -48,8 +49,8 @@ func (s *shard) payOwed() (moved bool) {
 // owedKeptMax is the capacity up to which an empty list is kept.
 const owedKeptMax = 1024
 
-// sayLeft tells a group's home that this loop has no members any more. False: requests to that home wait in the backlog, or its lane
-// has no room; this loop is woken when it has.
+// sayLeft tells a group's home that this loop has no members any more. False: requests to that home wait in the backlog, or
+// its lane has no room; this loop is woken when it has.
 func (s *shard) sayLeft(g *group) bool {
 	home := int(g.home)
 	return !s.backlog.waits(home) && s.lanes.Offer(home, request{Op: order.OpLeave, Local: g})

@@ -79,17 +79,17 @@ func (p *partials) drop(c *client) {
 	p.sums.clients.Add(-1)
 }
 
-// refuses says whether a client whose partial input has grown to so many bytes is refused; most bounds the sum, 0: it has no bound.
-// If the sum exceeds it, a client that grows is refused, but not if it has less than half of the average: else a few with much
-// would keep out all with little. Many with little could still make any sum, so at one and a half times the bound every client that
-// grows is refused.
+// refuses says whether a client whose partial input has grown to so many bytes is refused; most bounds the sum, 0: it has no
+// bound. If the sum exceeds it, a client that grows is refused, but not if it has less than half of the average: else a few
+// with much would keep out all with little. Many with little could still make any sum, so at one and a half times the bound
+// every client that grows is refused.
 func (p *partialSums) refuses(bytes int, most int64) bool {
 	all := p.bytes.Load()
 	return most > 0 && all > most && (all > most+most/2 || int64(bytes) >= all/(2*p.clients.Load()))
 }
 
-// keepPartial notes that a client's partial input takes so many bytes, and refuses the client if all partial input together is too
-// much. began: it began in this callback.
+// keepPartial notes that a client's partial input takes so many bytes, and refuses the client if all partial input together
+// is too much. began: it began in this callback.
 func (s *shard) keepPartial(c *client, bytes int, began bool) {
 	if !s.partials.put(c, bytes, began, s.tick) || !s.hub.partials.refuses(bytes, s.bounds.FragmentsBytesMax) {
 		return
@@ -127,8 +127,8 @@ func partialBytesOf(r *wsproto.Reader) int { return readerBytes + r.Held() }
 
 const readerBytes = int(unsafe.Sizeof(wsproto.Reader{}))
 
-// endLatePartials closes clients whose messages take too long, from a message's first byte to its last. Control frames between its
-// fragments do not extend the time.
+// endLatePartials closes clients whose messages take too long, from a message's first byte to its last. Control frames
+// between its fragments do not extend the time.
 func (s *shard) endLatePartials() {
 	most, ends := s.bounds.messageTicks, 0
 	if most == 0 {

@@ -51,13 +51,14 @@ func (ps *passes) add(a *audience, m *message) {
 	}
 }
 
-// waitingBytes is what a waiting message counts, in bytes: itself and its place in the list, but not the form in which it is sent, as
-// that may not be made yet.
+// waitingBytes is what a waiting message counts, in bytes: itself and its place in the list, but not the form in which it is
+// sent, as that may not be made yet.
 func waitingBytes(m *message) int { return m.Bytes() + int(unsafe.Sizeof(m)) }
 
-// begin begins a pass over the present members, with as many of the waiting messages as the bound allows, joined into one buffer, so
-// that each member costs one send however many messages there are. A single frame is sent as it is, without a copy. False: another
-// loop is making the first message's form. It may be true without a pass, if the members are not sent any of the messages.
+// begin begins a pass over the present members, with as many of the waiting messages as the bound allows, joined into one
+// buffer, so that each member costs one send however many messages there are. A single frame is sent as it is, without a
+// copy. False: another loop is making the first message's form. It may be true without a pass, if the members are not sent
+// any of the messages.
 //
 // In a prototype one buffer was 10 to 40 % faster a send than a vector of frames; and it is built once for all members.
 func (s *shard) begin(a *audience) (ready bool) {
@@ -196,13 +197,13 @@ func (s *shard) spent() bool {
 	return s.passes.sends%sendsPerClock == 0 && s.env.now() >= s.passes.deadline
 }
 
-// sendsPerClock is how many sends there are to a reading of the clock. A send costs microseconds and a reading tens of nanoseconds,
-// so the budget is exceeded by little and the clock costs next to nothing.
+// sendsPerClock is how many sends there are to a reading of the clock. A send costs microseconds and a reading tens of
+// nanoseconds, so the budget is exceeded by little and the clock costs next to nothing.
 const sendsPerClock = 8
 
-// pass sends a batch to an audience's members, from where the last turn stopped. False: it has to go on later, because the budget is
-// used up or another loop is making the first message's form. It allocates nothing, and sends to no client that has joined since
-// the pass began or has left.
+// pass sends a batch to an audience's members, from where the last turn stopped. False: it has to go on later, because the
+// budget is used up or another loop is making the first message's form. It allocates nothing, and sends to no client that
+// has joined since the pass began or has left.
 func (s *shard) pass(a *audience) (finished bool) {
 	if a.pass == nil {
 		if len(a.waiting) == 0 {

@@ -102,9 +102,10 @@ func (r *rates) drop(slot uint32) {
 // start is called when a loop gets its first client: the clock does not wake loops without clients.
 func (r *rates) start(now int64) { r.tickAt = now }
 
-// tick notes that the loop runs, and whether it stood still before: by SIGSTOP, on a machine that swaps, or in a turn that took too
-// long. What it then reads late is not the clients' fault. So for as long as the standstill took, at most forgivenMax, each client is
-// judged as if what it sends had come from the standstill's beginning on: it may send what it could have sent meanwhile.
+// tick notes that the loop runs, and whether it stood still before: by SIGSTOP, on a machine that swaps, or in a turn that
+// took too long. What it then reads late is not the clients' fault. So for as long as the standstill took, at most
+// forgivenMax, each client is judged as if what it sends had come from the standstill's beginning on: it may send what it
+// could have sent meanwhile.
 func (r *rates) tick(now int64) {
 	if stood := now - r.tickAt; stood > standstillMin {
 		r.since, r.forgiving = r.tickAt, now+min(stood, forgivenMax)
@@ -137,8 +138,8 @@ func (s *shard) chargeBytes(c *client, n int) {
 	}
 }
 
-// mayCommand counts a command of c; false: it is refused, and not counted. A command that can be answered is refused if c is ahead
-// by more than burstNanos, any other if by more than graceNanos.
+// mayCommand counts a command of c; false: it is refused, and not counted. A command that can be answered is refused if c is
+// ahead by more than burstNanos, any other if by more than graceNanos.
 func (s *shard) mayCommand(c *client, answerable bool) bool {
 	now, bound := s.env.now(), graceNanos
 	if answerable {

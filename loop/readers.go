@@ -2,8 +2,8 @@ package loop
 
 import "ringcast/wsproto"
 
-// readers is a shard's stock of idle readers. A client has a reader of its own only while a message of it is partial: it then keeps
-// the shared one, and another takes that one's place.
+// readers is a shard's stock of idle readers. A client has a reader of its own only while a message of it is partial: it
+// then keeps the shared one, and another takes that one's place.
 //
 // Owner: the loop.
 type readers struct {

@@ -8,10 +8,10 @@ import (
 	"ringcast/wsproto"
 )
 
-// This file is about the bound on all outboxes together. Each loop has an equal share of it, which it may always use; when the sum
-// exceeds the bound, loops above their share cut off clients, those with the largest outboxes first, as told apart to an eighth of
-// their size. These are cut at once: a Close frame would have to wait after the bytes that are to be freed, for a socket that takes
-// nothing.
+// This file is about the bound on all outboxes together. Each loop has an equal share of it, which it may always use; when
+// the sum exceeds the bound, loops above their share cut off clients, those with the largest outboxes first, as told apart
+// to an eighth of their size. These are cut at once: a Close frame would have to wait after the bytes that are to be freed,
+// for a socket that takes nothing.
 
 // relief is a shard's part in it. What a shard adds to its own sum it adds to the hub's too, which so is the sum over all loops.
 //
@@ -34,9 +34,9 @@ func (r *relief) add(bytes int64) {
 // share is the bytes that the outboxes of a loop may always have together.
 func (r *relief) share() int64 { return r.hub.outboxesMax.Load() / int64(len(r.hub.shards)) }
 
-// target is the sum to which a loop above its share reduces its outboxes: an eighth less than its share, or than the same part of
-// the bound as it has now of all outboxes, whichever is more. The eighth is so that it is not done again after a few writes, as it
-// costs two walks over all slow clients.
+// target is the sum to which a loop above its share reduces its outboxes: an eighth less than its share, or than the same
+// part of the bound as it has now of all outboxes, whichever is more. The eighth is so that it is not done again after a few
+// writes, as it costs two walks over all slow clients.
 func (r *relief) target() int64 {
 	part := float64(r.hub.outboxesMax.Load()) * float64(r.outboxes.Load()) / float64(r.hub.outboxes.Load())
 	return max(r.share(), int64(part)) / 8 * 7
@@ -52,8 +52,9 @@ func (r *relief) passOn() {
 	}
 }
 
-// relieveAfter is called after a write to c that had to wait. If all outboxes exceed their bound the loop cuts off the largest, once
-// a turn; and then, if it is still above its share, c too, unless c's outbox is smaller than the average of this loop.
+// relieveAfter is called after a write to c that had to wait. If all outboxes exceed their bound the loop cuts off the
+// largest, once a turn; and then, if it is still above its share, c too, unless c's outbox is smaller than the average of
+// this loop.
 func (s *shard) relieveAfter(c *client) {
 	if !s.hub.outboxesOver() {
 		return
@@ -127,9 +128,9 @@ func sizeClass(bytes int) int {
 
 const sizeClasses = 8*60 + 16
 
-// cutOff ends a client at once. Its Close frame reaches it only if the socket now takes all that waits: gnet tries to write that
-// once more. A panic in here closes this client, and not the one for which the turn works: else the next turn would cut this one off
-// again, and panic again.
+// cutOff ends a client at once. Its Close frame reaches it only if the socket now takes all that waits: gnet tries to write
+// that once more. A panic in here closes this client, and not the one for which the turn works: else the next turn would cut
+// this one off again, and panic again.
 func (s *shard) cutOff(c *client) {
 	culprit := s.culprit
 	s.culprit = c

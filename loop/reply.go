@@ -2,8 +2,8 @@ package loop
 
 import "ringcast/dialect"
 
-// replies is the frames for one client that a shard has not sent yet, so that the replies of one callback to a client go out in one
-// send.
+// replies is the frames for one client that a shard has not sent yet, so that the replies of one callback to a client go out
+// in one send.
 //
 // Owner: the loop.
 type replies struct {

@@ -18,11 +18,11 @@ var rawSend = func(fd int, p []byte) sent {
 	return sent{n: int(n)}
 }
 
-// limitUnsent bounds the bytes that the kernel takes for a peer beyond what it has sent already (TCP_NOTSENT_LOWAT); connections
-// inherit it from their listener. Without it, the kernel's buffer of a client that does not read grows to tcp_wmem's third number:
-// 4 MB of the kernel's memory for each client were measured, and with it 0.2 MB, or up to 1.5 MB for one that read fast before. The
-// rest waits in the outbox, where it counts. A fixed SO_SNDBUF does the same for slow clients, but also bounds what may be in flight
-// to one that reads fast over a long distance.
+// limitUnsent bounds the bytes that the kernel takes for a peer beyond what it has sent already (TCP_NOTSENT_LOWAT);
+// connections inherit it from their listener. Without it, the kernel's buffer of a client that does not read grows to
+// tcp_wmem's third number: 4 MB of the kernel's memory for each client were measured, and with it 0.2 MB, or up to 1.5 MB
+// for one that read fast before. The rest waits in the outbox, where it counts. A fixed SO_SNDBUF does the same for slow
+// clients, but also bounds what may be in flight to one that reads fast over a long distance.
 func limitUnsent(fd int) error {
 	return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsentBytesMax)
 }

@@ -65,8 +65,8 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// Start listens, starts the loops and returns when all of them serve clients. The caller ends the server with Stop. The error says
-// which setting is wrong, or why the server cannot listen or start.
+// Start listens, starts the loops and returns when all of them serve clients. The caller ends the server with Stop. The
+// error says which setting is wrong, or why the server cannot listen or start.
 func Start(cfg Config) (*Server, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err

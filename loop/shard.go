@@ -13,8 +13,8 @@ import (
 
 // shard is what one loop owns: its clients and its members of every group.
 //
-// Nothing is acted upon at once: a callback appends (a request to a lane, a reply to the replies, a client to the doomed) and ends
-// with a turn, which does what has gathered (turn.go).
+// Nothing is acted upon at once: a callback appends (a request to a lane, a reply to the replies, a client to the doomed)
+// and ends with a turn, which does what has gathered (turn.go).
 //
 // Owner: the loop's goroutine, except where a paragraph says otherwise.
 type shard struct {
@@ -124,11 +124,11 @@ func newShard(h *Hub, index int) *shard {
 	return s
 }
 
-// The callbacks follow. Each recovers from panics: a panic closes the client that was being served, is counted and logged, and the
-// loop goes on.
+// The callbacks follow. Each recovers from panics: a panic closes the client that was being served, is counted and logged,
+// and the loop goes on.
 
-// opened takes a new connection, which was admitted. The client that it returns stands for it in all later calls; nil: there was a
-// panic, and the connection was not taken.
+// opened takes a new connection, which was admitted. The client that it returns stands for it in all later calls; nil: there
+// was a panic, and the connection was not taken.
 func (s *shard) opened(conn conn) (c *client) {
 	s.beginCallback(nil)
 	defer s.endCallback()
@@ -153,8 +153,8 @@ func (s *shard) opened(conn conn) (c *client) {
 
 // traffic takes bytes that a client sent. p is borrowed until it returns, and is overwritten.
 //
-// A loop that was asleep acts on them at once. One that is busy goes on reading and acts after a kick, when it has read all sockets
-// that were ready (deferral.go).
+// A loop that was asleep acts on them at once. One that is busy goes on reading and acts after a kick, when it has read all
+// sockets that were ready (deferral.go).
 func (s *shard) traffic(c *client, p []byte) {
 	s.beginCallback(c)
 	defer s.endCallback()
@@ -185,8 +185,8 @@ func (s *shard) woken() {
 	s.turn()
 }
 
-// kickedAwake is called after a kick. It goes on with what was left until the sockets were looked at, most often a pass whose budget
-// was used up.
+// kickedAwake is called after a kick. It goes on with what was left until the sockets were looked at, most often a pass
+// whose budget was used up.
 func (s *shard) kickedAwake() {
 	s.beginCallback(nil)
 	defer s.endCallback()
@@ -194,8 +194,8 @@ func (s *shard) kickedAwake() {
 	s.turn()
 }
 
-// survive is called after a panic in a callback. It closes the client that was being served, and has the next turn do what this one
-// has left, see order.Lanes.Survive.
+// survive is called after a panic in a callback. It closes the client that was being served, and has the next turn do what
+// this one has left, see order.Lanes.Survive.
 func (s *shard) survive(p any) {
 	s.count.Panics.Add(1)
 	s.env.panic(p)

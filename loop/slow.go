@@ -85,8 +85,8 @@ func (l *slowClients) hasGap(c *client) bool {
 	return entry != nil && entry.missed > 0
 }
 
-// next is the client to look at next; the list must not be empty. It goes downwards, because one that is dropped when it is looked
-// at is replaced by the last, which was looked at before.
+// next is the client to look at next; the list must not be empty. It goes downwards, because one that is dropped when it is
+// looked at is replaced by the last, which was looked at before.
 func (l *slowClients) next() *client {
 	if l.from == 0 || l.from > len(l.list) {
 		l.from = len(l.list)
@@ -127,8 +127,8 @@ func (s *shard) miss(c *client, p []byte, messages int) {
 	s.passes.undelivered++
 }
 
-// tellGap sends a client the number of messages that it has missed, in their place: after what it was sent before them. It may doom
-// the client, or find its connection broken.
+// tellGap sends a client the number of messages that it has missed, in their place: after what it was sent before them. It
+// may doom the client, or find its connection broken.
 func (s *shard) tellGap(c *client) {
 	p := s.takeGap(c, nil)
 	c.bytesOut += uint64(len(p))

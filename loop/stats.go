@@ -73,8 +73,8 @@ type figures[G, C, T, g, c any] struct {
 	Closes           T `json:"closes" prom:"ringcast_closes_total" label:"code" kinds:"closeKind" help:"Close frames that the server began, by close code."`
 }
 
-// counters are the figures and distributions of one loop as it counts them. No decision depends on them. Distributions come first:
-// of what the loop writes they change least, and other loops write what is before them in a shard.
+// counters are the figures and distributions of one loop as it counts them. No decision depends on them. Distributions come
+// first: of what the loop writes they change least, and other loops write what is before them in a shard.
 //
 // Owner: the loop writes, unless a field's comment says otherwise, and any goroutine reads, so every field is atomic.
 type counters struct {
@@ -97,8 +97,8 @@ func show(gauge *atomic.Int64, n int) {
 	}
 }
 
-// LoopStats is one loop's row of a Snapshot, or the sum of all of them. Gauges (int64) are of the moment; the others count since the
-// start, tallies by the names of their kinds. The tags json, prom, label, per and help say how each is shown.
+// LoopStats is one loop's row of a Snapshot, or the sum of all of them. Gauges (int64) are of the moment; the others count
+// since the start, tallies by the names of their kinds. The tags json, prom, label, per and help say how each is shown.
 type LoopStats figures[int64, uint64, map[string]uint64, int64, uint64]
 
 // read copies the counters, field by field, so a row is not of one instant.
@@ -179,7 +179,8 @@ func addTo(sum *map[string]uint64, by map[string]uint64) {
 	}
 }
 
-// Snapshot is the state of a hub at about one moment. Its tags are those of figures; a field with prom is one value for the server.
+// Snapshot is the state of a hub at about one moment. Its tags are those of figures; a field with prom is one value for the
+// server.
 type Snapshot struct {
 	Started      time.Time   `json:"started"`                                                                                                                             // when the server began to serve
 	ClientsMax   int         `json:"clients_max" prom:"ringcast_connections_max" help:"Connections that there may be at one time; beyond it newcomers are answered 503."` // --clients-max, or what descriptors allow

@@ -37,9 +37,9 @@ type ending struct {
 
 func newEnding() ending { return ending{drained: make(chan struct{}, 1), ended: make(chan struct{})} }
 
-// Stop ends the server: nothing is accepted any more, what was accepted is sent, every client is closed with 1001 and has until ctx
-// is done to take its last bytes, then the engine ends. A second call waits for the first. The error is ctx's if clients had to be
-// cut. Any goroutine that is no loop.
+// Stop ends the server: nothing is accepted any more, what was accepted is sent, every client is closed with 1001 and has
+// until ctx is done to take its last bytes, then the engine ends. A second call waits for the first. The error is ctx's if
+// clients had to be cut. Any goroutine that is no loop.
 func (s *Server) Stop(ctx context.Context) error {
 	var err error
 	s.stop.Do(func() {
@@ -84,15 +84,15 @@ func (s *Server) ended(err error) {
 	close(s.done)
 }
 
-// refuseAll begins a stop: no connection and no publish is accepted any more. When it returns that is so for every port; a loop may
-// still be in a callback that began before.
+// refuseAll begins a stop: no connection and no publish is accepted any more. When it returns that is so for every port; a
+// loop may still be in a callback that began before.
 func (h *Hub) refuseAll() {
 	h.stopping.Store(true)
 	h.homes.Quiesce() // an offer of a port that is under way may have begun before the store above
 }
 
-// settleDown waits until everything that was accepted has been sent: lanes and backlogs are empty, nothing is gathered, and nothing
-// has moved between two looks. New publishes must be refused by now. The error is ctx's, or ErrStopping.
+// settleDown waits until everything that was accepted has been sent: lanes and backlogs are empty, nothing is gathered, and
+// nothing has moved between two looks. New publishes must be refused by now. The error is ctx's, or ErrStopping.
 func (h *Hub) settleDown(ctx context.Context) error {
 	var before uint64
 	for quietLooks := 0; quietLooks < 2; {

@@ -29,8 +29,8 @@ func (t *tally) read(names kinds) map[string]uint64 {
 // kinds is the names of an enumeration's values; a value is an index of it.
 type kinds []string
 
-// kind adds a value to an enumeration, with its name as operators see it. Values are variables and not constants so that a value and
-// its name are one line.
+// kind adds a value to an enumeration, with its name as operators see it. Values are variables and not constants so that a
+// value and its name are one line.
 func kind[K ~uint8](of *kinds, name string) K {
 	*of = append(*of, name)
 	if len(*of) > tallyKindsMax {

@@ -13,9 +13,9 @@ import (
 //	wake     wake the loops that were sent something
 //	passes   send what was gathered, within the budget
 //
-// So no member is removed while a pass walks over the members, and a message that comes during a pass is sent with the next batch
-// and not by a pass of its own. A pass may doom clients, so the steps are repeated until there is nothing left to do, or only passes
-// that wait for a kick.
+// So no member is removed while a pass walks over the members, and a message that comes during a pass is sent with the next
+// batch and not by a pass of its own. A pass may doom clients, so the steps are repeated until there is nothing left to do,
+// or only passes that wait for a kick.
 func (s *shard) turn() { s.act(!s.kicked) }
 
 // act is a turn. mayPass is false if a kick is under way, whose turn makes the passes.
@@ -46,9 +46,9 @@ func (s *shard) act(mayPass bool) {
 	show(&s.count.gatheredBytes, s.passes.gathered)
 }
 
-// advance looks at the clock and, once per tick, does what is due because time has passed. Time is the number of ticks that the hub
-// has counted: for a server that was stopped by SIGSTOP for an hour none has passed, so not all of its clients time out when it goes
-// on.
+// advance looks at the clock and, once per tick, does what is due because time has passed. Time is the number of ticks that
+// the hub has counted: for a server that was stopped by SIGSTOP for an hour none has passed, so not all of its clients time
+// out when it goes on.
 func (s *shard) advance() {
 	now := s.hub.clock.Load()
 	if now == s.tick {
@@ -67,8 +67,9 @@ func (s *shard) advance() {
 	s.pingSilent()
 }
 
-// work serves homes, lanes, backlog and owed until nothing moves. Each item moves at most three times more on this loop (backlog or
-// owed → up → down → owed), so that ends; if other loops keep it busy, it stops after some rounds and goes on after a kick.
+// work serves homes, lanes, backlog and owed until nothing moves. Each item moves at most three times more on this loop
+// (backlog or owed → up → down → owed), so that ends; if other loops keep it busy, it stops after some rounds and goes on
+// after a kick.
 func (s *shard) work() {
 	for round := 0; ; round++ {
 		moved := s.host()
@@ -100,8 +101,9 @@ func (s *shard) host() (moved bool) {
 	return moved
 }
 
-// drainDown gathers messages for their groups' next pass, and answers clients. It stops while too much is gathered: then down lanes
-// become full, then up lanes, then requests are refused, so memory does not grow. Passes go on meanwhile, as they need no lane.
+// drainDown gathers messages for their groups' next pass, and answers clients. It stops while too much is gathered: then
+// down lanes become full, then up lanes, then requests are refused, so memory does not grow. Passes go on meanwhile, as they
+// need no lane.
 func (s *shard) drainDown() (moved bool) {
 	return s.mayGather() && s.lanes.Drain(s.takeDown)
 }

@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// watchdog finds loops that are busy with one callback for too long. Such a loop serves no other client meanwhile, and nothing else
-// would show where it is: the watchdog counts these callbacks and logs the loop's stack.
+// watchdog finds loops that are busy with one callback for too long. Such a loop serves no other client meanwhile, and
+// nothing else would show where it is: the watchdog counts these callbacks and logs the loop's stack.
 //
-// It costs the loops no reading of the clock: a shard counts the beginnings and ends of its callbacks, and if the count is the same
-// odd number at two looks, it is in one callback. With four looks per threshold a callback of one and a half thresholds is always
-// found, and one below the threshold never.
+// It costs the loops no reading of the clock: a shard counts the beginnings and ends of its callbacks, and if the count is
+// the same odd number at two looks, it is in one callback. With four looks per threshold a callback of one and a half
+// thresholds is always found, and one below the threshold never.
 //
 // Owner: one goroutine.
 type watchdog struct {
@@ -78,9 +78,9 @@ func newWatchdog(h *Hub, log *slog.Logger) *watchdog {
 	return &watchdog{hub: h, log: log, goroutines: make([]atomic.Int64, len(h.shards)), watched: make([]watched, len(h.shards))}
 }
 
-// look finds and counts the loops whose callback has exceeded the threshold since the last look, which was elapsed ago. A watchdog
-// that is late was kept from running itself, by SIGSTOP, the collector or other programs, and the loops may have been too: so time
-// beyond two periods does not count.
+// look finds and counts the loops whose callback has exceeded the threshold since the last look, which was elapsed ago. A
+// watchdog that is late was kept from running itself, by SIGSTOP, the collector or other programs, and the loops may have
+// been too: so time beyond two periods does not count.
 func (w *watchdog) look(elapsed, threshold time.Duration) (slow []int) {
 	step := min(elapsed, 2*threshold/looksPerSlowTurn)
 	for i, s := range w.hub.shards {
@@ -115,7 +115,8 @@ func (w *watchdog) tell(loop int, now time.Time, threshold time.Duration) {
 		"slow_turns", s.count.SlowTurns.Load(), "stack", stack)
 }
 
-// goroutineID is the number of the calling goroutine, which Go shows only in the first line of a stack. It serves to find that line.
+// goroutineID is the number of the calling goroutine, which Go shows only in the first line of a stack. It serves to find
+// that line.
 func goroutineID() (id int64) {
 	var line [64]byte
 	_, _ = fmt.Sscanf(string(line[:runtime.Stack(line[:], false)]), "goroutine %d ", &id)

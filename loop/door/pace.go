@@ -12,8 +12,8 @@ import (
 // Owner: any goroutine (atomic).
 type Pace struct{ full atomic.Int64 } // nanoseconds on the callers' clock
 
-// Allow says whether an event may happen at now, and counts it if so. now is in nanoseconds of one monotonic clock, and perSecond,
-// at least 1, is the rate.
+// Allow says whether an event may happen at now, and counts it if so. now is in nanoseconds of one monotonic clock, and
+// perSecond, at least 1, is the rate.
 func (p *Pace) Allow(now int64, perSecond int) bool {
 	each := int64(time.Second) / int64(perSecond)
 	for {

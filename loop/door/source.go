@@ -23,9 +23,9 @@ func (r *AddressRules) trusts(a netip.Addr) bool {
 	return false
 }
 
-// Source is where a connection comes from, if that is more than its socket's address: it is counted under an address, or its peer
-// is a trusted proxy, which names the client. Most connections have none: nil is allowed for its own methods and for Forwarded and
-// Leave.
+// Source is where a connection comes from, if that is more than its socket's address: it is counted under an address, or its
+// peer is a trusted proxy, which names the client. Most connections have none: nil is allowed for its own methods and for
+// Forwarded and Leave.
 //
 // Owner: that of the connection.
 type Source struct {
@@ -77,8 +77,8 @@ func (t *Addresses) Arrive(peer netip.Addr, r *AddressRules) (*Source, bool) {
 	return s, t.seat(s, peer, r)
 }
 
-// Proxied counts a connection under the client address of its PROXY protocol header; the zero AddrPort: the header has none. False:
-// that address has as many connections as it may. s is one whose AwaitsProxy is true.
+// Proxied counts a connection under the client address of its PROXY protocol header; the zero AddrPort: the header has none.
+// False: that address has as many connections as it may. s is one whose AwaitsProxy is true.
 func (t *Addresses) Proxied(s *Source, client netip.AddrPort, r *AddressRules) bool {
 	s.awaits, s.told = false, true
 	return t.name(s, client, r)
@@ -105,8 +105,8 @@ func (t *Addresses) Leave(s *Source) {
 	}
 }
 
-// name notes the client that a trusted proxy has named, and counts the connection under its address, unless there is none or it is
-// a trusted proxy's.
+// name notes the client that a trusted proxy has named, and counts the connection under its address, unless there is none or
+// it is a trusted proxy's.
 func (t *Addresses) name(s *Source, client netip.AddrPort, r *AddressRules) bool {
 	s.named = client
 	if !client.IsValid() || r.trusts(client.Addr()) {
