@@ -6,34 +6,35 @@ import (
 )
 
 const (
-	// GroupBytesMax is the longest name of a group in bytes, after decoding.
+	// GroupBytesMax bounds a group's name in bytes, decoded. A longer one is ErrBadGroupID.
 	GroupBytesMax = 255
-	// IDBytesMax is the longest id in bytes of its JSON text, quotes included. Replies
-	// echo it, so a bound on it is the bound on a reply.
+	// IDBytesMax bounds an id in bytes of its JSON text, quotes included, and so the replies that repeat it. A longer one is
+	// ErrBadID.
 	IDBytesMax = 128
 
 	keyBytesMax = len("group_id")
 	cmdBytesMax = len("send_to_group")
 
-	// scratchBytesKept is the largest scratch memory that outlives a Parse. Only texts
-	// with escapes need scratch, and a large one must not hold memory for ever.
+	// scratchBytesKept is the largest scratch memory that the next Parse uses again. Only texts with escapes need any, and a large
+	// one must not keep memory for ever.
 	scratchBytesKept = 64 << 10
 )
 
-// CommandParser parses commands. The zero value is ready. One goroutine at a time; the
-// scratch memory it keeps between calls is bounded.
+// CommandParser parses the commands of the plain dialect. The zero value is ready for use. It keeps bounded scratch memory
+// between calls.
+//
+// Owner: one goroutine at a time.
 type CommandParser struct {
 	scratch []byte
 	scanner jsonScanner
 }
 
-// Parse reads one command: a JSON object (RFC 8259) in UTF-8 with cmd, group_id and, for
-// send_to_group, message. Unknown keys are ignored and the last of equal keys counts. An
-// empty code means that cmd is complete; otherwise only cmd.ID is meaningful, which is
-// nil unless the error is to be answered.
+// Parse reads one command: a JSON object (RFC 8259) in UTF-8 with cmd, group_id and, for send_to_group, message. Unknown keys are
+// ignored, and the last of equal keys counts. cmd points into payload and into memory that the next Parse uses again. An empty
+// code means that cmd is complete; else only cmd.ID is set, and not nil if the error is to be answered.
 //
-// The whole payload must be valid JSON before any of it counts; then id, cmd, group_id
-// and message are judged, in this order, and the first that is wrong gives the code.
+// The whole payload must be valid JSON before any of it counts. Then id, cmd, group_id and message are checked, in this
+// order, and the first that is wrong gives the code. Parse allocates nothing but scratch memory.
 func (p *CommandParser) Parse(payload []byte) (cmd Command, code ErrorCode) {
 	if cap(p.scratch) > scratchBytesKept {
 		p.scratch = nil
@@ -66,7 +67,7 @@ func (p *CommandParser) Parse(payload []byte) (cmd Command, code ErrorCode) {
 	return cmd, ""
 }
 
-// members are the JSON texts of the values that matter; nil is a key that is missing.
+// members are the JSON texts of the values that a command has; nil: the key is missing.
 type members struct {
 	cmd, group, message, id []byte
 }
@@ -96,8 +97,8 @@ func (p *CommandParser) members(b []byte) (m members, ok bool) {
 		if i = p.scanner.value(b, start); i == bad {
 			return m, false
 		}
-		// A key that could not be one of ours even if all of it were \u escapes is not
-		// decoded, so that keys cannot fill the scratch.
+		// A key that is too long to be one of a command's even if all of it were \u escapes is not decoded, so that keys cannot
+		// fill the scratch.
 		if end-key <= 6*keyBytesMax+2 {
 			if at := m.find(p.inside(b[key:end], escaped)); at != nil {
 				*at = b[start:i:i]
@@ -118,7 +119,7 @@ func (p *CommandParser) members(b []byte) (m members, ok bool) {
 	}
 }
 
-// find is where the value of a key belongs, nil for a key that does not matter.
+// find is the member of a key; nil: the key is unknown.
 func (m *members) find(key []byte) *[]byte {
 	switch string(key) {
 	case "cmd":
@@ -133,7 +134,7 @@ func (m *members) find(key []byte) *[]byte {
 	return nil
 }
 
-// idText is what to echo: nil for a missing or null id.
+// idText is the id to repeat in a reply: nil for a missing or null one.
 func idText(value []byte) (id []byte, ok bool) {
 	if value == nil || string(value) == "null" {
 		return nil, true

@@ -1,14 +1,15 @@
-// Package dialect is what clients say and hear: one client protocol each, bytes ⇄ commands and outcomes ⇄ bytes.
+// Package dialect has the protocols that clients speak on top of WebSocket messages: bytes to commands, and outcomes and group
+// messages to frames.
 //
-//	          Next                                             Answer
-//	bytes ───────► Command ──► a shard carries it out ──► Outcome ────► frames to the one who asked
-//	                                  │                    Close ─────► a code and a reason, where that is the answer
-//	                                  ▼
-//	                               Message ── Encode ──► the frame that every member of this dialect hears
+//	         Next                                           Answer
+//	bytes ─────────► Command ──► a shard carries it out ──► Outcome ──► frames for the client that asked
+//	                                      │           └───► Cause ────► Close: a code and a reason, if it is closed
+//	                                      ▼
+//	                                   Message ──► Encode: the frames for all members that speak the dialect
 //
-// The rule of the package: it is pure, as wsproto is. A dialect reads and writes memory that it is given; it knows no
-// client, no group's members, no socket, clock or log, and it keeps nothing of any client. A loop has one value of each, so
-// scratch memory needs no lock; only Encode is called for messages that other loops hold as well, which it must not write.
+// The rule of the package: it is pure, as wsproto is. A dialect reads and writes memory that it is given. It knows no client, no
+// members, no socket, clock or log, and keeps nothing of a client between calls. Each loop has one value of each dialect, so
+// scratch memory needs no lock; but messages are shared by all loops, so Encode must not write them.
 //
-// Whoever adds a dialect writes a file here and a line in Table.
+// A dialect is added by a file here and a line in Table.
 package dialect

@@ -2,12 +2,12 @@ package dialect
 
 import "ringcast/wsproto"
 
-// Echo sends every message back as it came, for conformance tools. What such a tool talks to is then, but for the commands,
-// what serves everybody. It is in no table of the server's.
+// Echo sends every message back as it came, for conformance tools, which so test the server's own loops. No server of an operator
+// speaks it.
 var Echo = Entry{Name: "echo", Serves: AnyPath, New: func() Dialect { return &echo{} }}
 
 type echo struct {
-	Plain                // for what has nothing to do with commands
+	Plain                // for all that is not an echo
 	op    wsproto.OpCode // of the message that is being answered
 }
 

@@ -1,7 +1,7 @@
 package dialect
 
-// ErrorCode says in an error reply why a command was not carried out. The codes are part
-// of the protocol: programs compare them, so they never change; sentences may.
+// ErrorCode says in an error reply why a command was not carried out. Codes are part of the protocol, as programs compare
+// them, so they never change; sentences may.
 type ErrorCode string
 
 // The error codes. The empty code means that there is no error.
@@ -34,7 +34,7 @@ var sentences = map[ErrorCode]string{
 	ErrStopping:      "the server is stopping; connect again and repeat the command",
 }
 
-// Sentence says in one sentence what the code means and what to do about it.
+// Sentence is one sentence for people on what the code means or what to do. It may stand in a JSON string as it is.
 func (c ErrorCode) Sentence() string {
 	if s, ok := sentences[c]; ok {
 		return s

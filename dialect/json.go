@@ -7,13 +7,12 @@ import (
 	"unicode/utf8"
 )
 
-// The JSON of RFC 8259, scanned in place: where a value ends and whether its text is
-// valid, without building it. Our own because encoding/json allocates for every member,
-// and because a message that is no string is passed on exactly as it was sent. Nothing
-// here recurses: open containers are bits in an array, so depth costs no stack.
+// This file scans JSON (RFC 8259) in place: where a value ends and whether its text is valid, without building it. It is used
+// instead of encoding/json because that allocates for every member, and because a message that is not a string is passed on
+// exactly as it was sent. Nothing here recurses: open containers are bits in an array, so depth costs no stack.
 //
-// Each scan function takes the whole text and the position of its first byte and returns
-// the position behind its last, or bad.
+// Each scan function takes the whole text and the position of a value's first byte. It returns the position after its last, or
+// bad.
 
 // jsonDepthMax is how deep arrays and objects may stand in each other, the outermost
 // being 1: the default of PHP's json_decode, which the original used.
@@ -22,7 +21,7 @@ const jsonDepthMax = 512
 // bad is what scan functions return for invalid text.
 const bad = -1
 
-// jsonNull is what a null looks like on the wire. Read only.
+// jsonNull is the text of a null. Read only.
 var jsonNull = []byte("null")
 
 // jsonScanner holds the open containers of one value.
@@ -47,7 +46,7 @@ func (s *jsonScanner) value(b []byte, i int) int {
 				return bad
 			}
 			i = skipSpace(b, i+1)
-			if i < len(b) && b[i] == c+2 { // '}' and ']' stand two behind '{' and '['
+			if i < len(b) && b[i] == c+2 { // '}' and ']' are two after '{' and '['
 				i++
 				s.depth--
 				break
@@ -100,7 +99,7 @@ func (s *jsonScanner) value(b []byte, i int) int {
 	}
 }
 
-// open enters a container, or reports that it is too deep.
+// open opens a container; false: it is too deep.
 func (s *jsonScanner) open(isObject bool) bool {
 	if s.depth == jsonDepthMax {
 		return false
@@ -126,7 +125,7 @@ func scanKey(b []byte, i int) int {
 	return scanColon(b, end)
 }
 
-// scanColon scans the colon behind a name that ends at i, which may be bad.
+// scanColon scans the colon after a name that ends at i, which may be bad.
 func scanColon(b []byte, i int) int {
 	if i == bad {
 		return bad
@@ -278,8 +277,7 @@ func hex4(b []byte, i int) (v rune, ok bool) {
 }
 
 // appendUnescaped appends the text that the inside of a valid JSON string stands for. It
-// is never longer than the inside. Half a surrogate pair becomes U+FFFD, as there is no
-// UTF-8 for it.
+// is never longer than the inside. An unpaired surrogate becomes U+FFFD, as UTF-8 has no encoding for it.
 func appendUnescaped(dst, inside []byte) []byte {
 	for i := 0; i < len(inside); {
 		if plain := plainPrefix(inside[i:]); plain > 0 {

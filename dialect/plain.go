@@ -2,8 +2,10 @@ package dialect
 
 import "ringcast/wsproto"
 
-// Plain is the protocol of Workerman's example: commands are JSON objects, members hear the bare message, and without an id
-// nothing is answered. The zero value is ready.
+// Plain is the protocol of Workerman's example: commands are JSON objects, members are sent the bare message, and a command
+// without an id is not answered. docs/protocol.md describes it. The zero value is ready for use.
+//
+// Owner: one loop, see Dialect.
 type Plain struct{ parser CommandParser }
 
 // Next reads the one command that a message is.
@@ -12,7 +14,7 @@ func (p *Plain) Next(payload []byte, _ bool) (cmd Command, rest []byte, code Err
 	return cmd, nil, code
 }
 
-// Answer is one text frame, a ping frame to ask for a sign of life, and nothing to greet.
+// Answer appends one text frame, a ping frame for Ping, and nothing for Greeting.
 func (p *Plain) Answer(dst []byte, o Outcome) []byte {
 	switch o.What {
 	case OK:
@@ -30,10 +32,10 @@ func (p *Plain) Answer(dst []byte, o Outcome) []byte {
 	}
 }
 
-// Encode is the frame as it is kept.
+// Encode is the message's frame as it is.
 func (p *Plain) Encode(m *Message) []byte { return m.Frame }
 
-// Close has the codes of RFC 6455, and one of our own for who is too slow.
+// Close has the codes of RFC 6455, and 4008 for clients that are too slow.
 func (p *Plain) Close(cause Cause) (wsproto.StatusCode, string) {
 	c := plainCloses[cause]
 	return c.code, c.reason

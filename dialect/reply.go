@@ -7,9 +7,9 @@ import (
 	"ringcast/wsproto"
 )
 
-// A command without an id is never answered, so every reply has an id: the JSON text that
-// the client sent, echoed byte for byte. Each function appends one complete text frame.
-// The caller owes an id that Parse gave out (at most IDBytesMax bytes); nil stands for null.
+// A command without an id is never answered, so every reply has an id: the JSON text that the client sent, byte for byte. Each
+// function appends one whole text frame to dst. The id is one that Parse has returned, of at most IDBytesMax bytes; nil stands
+// for null.
 
 const (
 	replyID      = `{"id":`
@@ -30,8 +30,7 @@ func AppendOK(dst []byte, id []byte) []byte {
 	return append(dst, replyOK...)
 }
 
-// AppendSeq appends {"id":7,"ok":true,"seq":12}, where seq is the number that the message
-// got in its group.
+// AppendSeq appends {"id":7,"ok":true,"seq":12}, where seq is the message's number in its group.
 func AppendSeq(dst []byte, id []byte, seq uint64) []byte {
 	id = orNull(id)
 	dst = wsproto.AppendTextHeader(dst, len(replyID)+len(id)+len(replySeq)+decimalBytes(seq)+1)
@@ -56,8 +55,8 @@ func AppendError(dst []byte, id []byte, code ErrorCode) []byte {
 	return append(dst, replyEnd...)
 }
 
-// AppendGap appends {"event":"gap","messages":12}, which is no reply: it stands in the place
-// of so many messages that the client was too slow for.
+// AppendGap appends {"event":"gap","messages":12}, which is not a reply: it takes the place of so many messages for which the
+// client was too slow.
 func AppendGap(dst []byte, messages uint64) []byte {
 	dst = wsproto.AppendTextHeader(dst, len(eventGap)+decimalBytes(messages)+1)
 	dst = append(dst, eventGap...)

@@ -10,24 +10,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// This file is what becomes of a failed accept. It must not end the server, and in gnet it does: accept errors, of which
-// EMFILE is the common one, end the poller by being errors.Is-equal to gnet's ErrAcceptSocket. An error whose type cannot
-// be compared equals nothing, not even itself, so with this one in its place the poller goes on. Admission alone cannot
-// keep EMFILE away: the accepting goroutine takes a whole burst before any loop sees the first of it.
+// This file handles failed accepts. They must not end the server, and in gnet they do: its poller ends on an error that is
+// errors.Is-equal to gnet's ErrAcceptSocket, as accept errors are, of which EMFILE is the common one. An error whose type cannot
+// be compared equals nothing, not even itself, so with this one in its place the poller goes on. Admission cannot prevent
+// EMFILE: the accepting goroutine takes a whole burst before any loop sees the first connection of it.
 //
-// gnet's listener is edge-triggered, so what was left in the accept queue is taken only when something new arrives;
-// keepAccepting sees to that. And nothing arrives in a queue that is full: then one must be taken out by hand.
+// gnet's listener is edge-triggered, so what is left in the accept queue is taken only when another connection arrives.
+// keepAccepting makes one. And none can arrive in a full queue: then one is accepted here, and refused.
 //
 //	accept fails ──► handler.Errorf ──► acceptFailures ──► keepAccepting ──► dialSelf: gnet looks at its queue again
-//	                                                            └─ in vain ─► refuseOne, and again in 50 ms
+//	                                                            └─ failed ─► refuseOne, and again in 50 ms
 func init() { gneterrors.ErrAcceptSocket = acceptError{} }
 
 type acceptError struct{ _ []struct{} }
 
 func (acceptError) Error() string { return "accept failed" }
 
-// isAcceptFailure tells failed accepts from all else that gnet logs as an error, by the format: the only sign of them that
-// gnet gives.
+// isAcceptFailure tells failed accepts from everything else that gnet logs as an error. gnet shows them in no other way.
 func isAcceptFailure(format string) bool { return strings.HasPrefix(format, "Accept() failed") }
 
 // acceptFailures counts failed accepts and asks for another try after each.
@@ -41,7 +40,7 @@ type acceptFailures struct {
 
 func newAcceptFailures() acceptFailures { return acceptFailures{retry: make(chan struct{}, 1)} }
 
-// note takes note of a failed accept. Where descriptors are short many fail in a moment, so one a second is logged.
+// note counts a failed accept. Where descriptors are short many fail at one moment, so one a second is logged.
 func (f *acceptFailures) note(log *slog.Logger, reason string) {
 	total := f.total.Add(1)
 	select {
@@ -62,8 +61,8 @@ func (f *acceptFailures) last() (at time.Time) {
 	return at
 }
 
-// keepAccepting dials the own listener after a failed accept, until a connection gets through. One that does not finds the
-// queue full, or no descriptor free.
+// keepAccepting dials the server's own listener after a failed accept, until a connection is made. That fails while the queue is
+// full or no descriptor is free.
 func (s *Server) keepAccepting() {
 	for {
 		select {
@@ -84,7 +83,7 @@ func (s *Server) keepAccepting() {
 	}
 }
 
-// acceptRetry is long enough for the loops to close what admission refused, short for who waits in the backlog.
+// acceptRetry is long enough for the loops to close what admission refused, and short for clients that wait in the accept queue.
 const acceptRetry = 50 * time.Millisecond
 
 // refuseOne takes one connection off the kernel's accept queue, tells it 503 and closes it.

@@ -7,13 +7,13 @@ import (
 	"ringcast/wsproto"
 )
 
-// This file is who may come in. A connection passes the bound on connections, then that of its address, at once or when a
-// proxy has named it; then (handshake.go) it has a time to send its request in, and while too many are at that, those that
-// take longest must go; then its origin is looked at, and last whether too many have come in this moment. What can be judged
-// without a client is package door's.
+// This file admits connections. There are bounds on all connections, and on those of one address, which is checked at once
+// or when a proxy has named it. Then (handshake.go) a connection has some time to send its request; if too many have not
+// sent it, the oldest of them are ended. Then its origin is checked, and last the rate of handshakes. Package door has what
+// can be decided without a client.
 
-// judge says whether a new connection may come in, and if not, why. One that may is counted, which unseat and gone undo; why
-// is then what it is refused for if it comes to nothing all the same.
+// judge says whether a new connection is admitted, and if not, why. One that is admitted is counted, which unseat and gone undo;
+// why is then the reason to give if it is refused after all.
 func (s *shard) judge(peer netip.Addr) (from *door.Source, why turnedAway, ok bool) {
 	switch h := s.hub; {
 	case h.stopping.Load():
@@ -49,31 +49,31 @@ func (h *Hub) gone() {
 	}
 }
 
-// limitConnections sets the bound on connections: what the operator says and descriptors allow, the smaller of them.
+// limitConnections sets the bound on connections: the operator's, or the number of descriptors if that is smaller.
 func (h *Hub) limitConnections() {
 	most := h.descriptors.Load()
-	if said := int64(h.bounds.Load().ClientsMax); said > 0 {
-		most = min(most, said)
+	if configured := int64(h.bounds.Load().ClientsMax); configured > 0 {
+		most = min(most, configured)
 	}
 	h.clientsMax.Store(most)
 }
 
-// arrive judges a new connection by its peer's address; see door.Addresses.
+// arrive counts a new connection under its peer's address; see door.Addresses.
 func (s *shard) arrive(peer netip.Addr) (*door.Source, bool) {
 	return s.hub.addresses.Arrive(peer, &s.bounds.addresses)
 }
 
-// unseat gives back the seat that is counted under a client's address, if there is one.
+// unseat ends the count of a connection under its address, if it is counted.
 func (s *shard) unseat(from *door.Source) { s.hub.addresses.Leave(from) }
 
-// comesFrom keeps where a client comes from, if there is anything to keep.
+// comesFrom keeps a client's source, if it has one.
 func (c *client) comesFrom(from *door.Source) {
 	if from != nil {
 		c.more().source = from
 	}
 }
 
-// remote is a client's address for people to read: what a trusted proxy named, else the socket's.
+// remote is a client's address for people to read: the one that a trusted proxy named, else the socket's.
 func (c *client) remote() string {
 	if named := c.source().Named(); named.IsValid() {
 		if named.Port() == 0 {
@@ -93,7 +93,7 @@ func (c *client) source() *door.Source {
 	return c.extra.source
 }
 
-// Answers to connections that are refused before they have said a word.
+// Answers to connections that are refused before they have sent anything.
 var (
 	stoppingAnswers = spread(wsproto.RejectStopping)
 	busyAnswers     = spread(wsproto.RejectBusy)
@@ -101,7 +101,7 @@ var (
 	memoryAnswers   = spread(wsproto.RejectMemory)
 )
 
-// answers are one answer with every number of seconds to try again after.
+// answers is one answer with each number of seconds of Retry-After.
 type answers [door.RetrySecondsMax][]byte
 
 func spread(r *wsproto.Rejection) (a answers) {
@@ -111,7 +111,7 @@ func spread(r *wsproto.Rejection) (a answers) {
 	return a
 }
 
-// answers are what a connection is told that is turned away for this before it has said a word.
+// answers is the answer to a connection that is refused for this reason before it has sent anything.
 func (why turnedAway) answers() *answers {
 	switch why {
 	case awayStopping:
@@ -125,5 +125,5 @@ func (why turnedAway) answers() *answers {
 	}
 }
 
-// any is one of them at random.
+// any is the answer with a random number of seconds.
 func (a *answers) any() []byte { return a[door.RetryAfter()-1] }

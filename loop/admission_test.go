@@ -74,13 +74,13 @@ func TestAnAddressHasSoManyConnectionsOnAllLoops(t *testing.T) {
 	}
 }
 
-// Every road out gives the seat back, once.
-func TestASeatIsGivenBackOnEveryRoadOut(t *testing.T) {
+// However a connection ends, its seat is given back, once.
+func TestASeatIsGivenBackHoweverAConnectionEnds(t *testing.T) {
 	st := newStage(1, func(b *bounds) {
 		b.addresses.PerAddress, b.HandshakesMax, b.handshakeTicks, b.closeTicks = 100, 20, 10, 5
 	})
-	roads := map[string]func(c *stageConn){
-		"gone before a word":       func(c *stageConn) { c.goAway() },
+	ends := map[string]func(c *stageConn){
+		"gone before any byte":     func(c *stageConn) { c.goAway() },
 		"gone in the handshake":    func(c *stageConn) { c.send("GET "); c.goAway() },
 		"refused handshake":        func(c *stageConn) { c.send("\x16") },
 		"plain HTTP":               func(c *stageConn) { c.send("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n") },
@@ -100,10 +100,10 @@ func TestASeatIsGivenBackOnEveryRoadOut(t *testing.T) {
 		"a panic of its last words":  func(c *stageConn) { c.send(simRequest); c.boom = true; c.send("\xff\xff") },
 		"dead inside another's call": func(c *stageConn) { c.shard.callback.steps.Add(1); c.goAway(); c.shard.callback.steps.Add(1) },
 	}
-	for what, road := range roads {
+	for what, end := range ends {
 		c := st.come(0, "192.0.2.1")
 		st.checkSeats(t, what+": let in", 1)
-		road(c)
+		end(c)
 		for range 20 {
 			st.hub.beat()
 			st.settle()
@@ -112,8 +112,8 @@ func TestASeatIsGivenBackOnEveryRoadOut(t *testing.T) {
 		if n := len(c.shard.clients); n != 0 {
 			t.Fatalf("%s: got %d clients left", what, n)
 		}
-		if got := c.shard.unfinished; got != 0 {
-			t.Fatalf("%s: got %d unfinished handshakes left", what, got)
+		if got := c.shard.handshaking; got != 0 {
+			t.Fatalf("%s: got %d handshakes left", what, got)
 		}
 	}
 }
@@ -206,7 +206,7 @@ func TestForwardedForOfWhoIsNotTrustedIsNotBelieved(t *testing.T) {
 		c.heard(t, " 101 ")
 	}
 	if st.come(0, "192.0.2.1") != nil {
-		t.Error("a third was let in: by its own word it is another")
+		t.Error("a third was let in: it claims another address")
 	}
 	for range 3 {
 		c := st.come(0, "10.0.0.1")

@@ -2,9 +2,9 @@ package loop
 
 import "ringcast/loop/assert"
 
-// backlog is what a shard keeps of its clients' requests while it cannot be done: those before an up lane that is full, in
-// order, and add_groups that wait for the answer to an earlier one (client.extra has these). Its bytes bound both; beyond
-// them a request is refused.
+// backlog is the requests of a shard's clients that have to wait: those for an up lane that is full, in order, and repeated
+// add_groups, which wait for the answer to an earlier one (they are in client.extra). bytesMax bounds both together; what would
+// exceed it is refused.
 //
 // Owner: the loop.
 type backlog struct {
@@ -13,7 +13,7 @@ type backlog struct {
 	bytesMax int
 }
 
-// take makes room for so many bytes; false: there is none.
+// take counts so many bytes; false: they would exceed the bound, and are not counted.
 func (b *backlog) take(bytes int) bool {
 	if b.bytes+bytes > b.bytesMax {
 		return false
@@ -28,10 +28,10 @@ func (b *backlog) release(bytes int) {
 	assert.That(b.bytes >= 0, "backlog: more released than taken")
 }
 
-// waits says whether a request to a home waits, which a later one must not overtake.
+// waits says whether requests to a home wait, which a later one must not overtake.
 func (b *backlog) waits(home int) bool { return len(b.requests[home]) > 0 }
 
-// add keeps a request behind the others of a home; false: there is no room.
+// add keeps a request after the others to a home; false: it would exceed the bound.
 func (b *backlog) add(home int, r request, bytes int) bool {
 	if !b.take(bytes) {
 		return false
@@ -40,7 +40,7 @@ func (b *backlog) add(home int, r request, bytes int) bool {
 	return true
 }
 
-// drop takes the first n requests of a home out, whose bytes have been released.
+// drop takes out the first n requests to a home, whose bytes have been released.
 func (b *backlog) drop(home, n int) {
 	waiting := b.requests[home]
 	rest := copy(waiting, waiting[n:])
@@ -51,13 +51,13 @@ func (b *backlog) drop(home, n int) {
 	}
 }
 
-// request sends a request towards a home: into the up lane, or into the backlog when the lane is full or when others wait
-// there already. False: refused, nothing was kept.
+// request sends a request to a home: into the up lane, or into the backlog if the lane is full or others wait already. False: it
+// is refused, and nothing is kept.
 func (s *shard) request(home int, r request) bool {
 	return !s.backlog.waits(home) && s.lanes.Offer(home, r) || s.backlog.add(home, r, r.Bytes())
 }
 
-// sendBacklog sends requests of the backlog as far as there is room.
+// sendBacklog sends requests of the backlog as far as up lanes have room.
 func (s *shard) sendBacklog() (moved bool) {
 	if s.backlog.bytes == 0 {
 		return false

@@ -14,11 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// This file binds every shard to its loop, and only then lets clients in. gnet has no list of its loops, so the server
-// dials itself until it has seen a connection open on each; they are handed out in turn, so that takes as many dials as
-// there are loops. Clients that come meanwhile are kept, with their bytes in gnet, until all loops are bound.
+// This file binds every shard to its loop, and only then admits clients. gnet has no list of its loops, so the server dials
+// itself until a connection was opened on each; gnet assigns them in turn, so that takes as many dials as there are loops.
+// Clients that connect meanwhile are kept, with their bytes in gnet, until all loops are bound.
 
-// boot takes hold of the listener, binds the shards and lets clients in.
+// boot sets up the listener, binds the shards and admits clients.
 func (s *Server) boot(cfg Config) error {
 	fd, err := s.handler.engine.Dup()
 	if err != nil {
@@ -31,7 +31,7 @@ func (s *Server) boot(cfg Config) error {
 	if err := s.listener.keepAlive(cfg.TCPKeepAlive, cfg.TCPUserTimeout); err != nil {
 		return err
 	}
-	if _, err := descriptorsFree(); err != nil { // the dials below would fail too, and not say why
+	if _, err := descriptorsFree(); err != nil { // the dials below would fail too, without saying why
 		return err
 	}
 	loops := s.handler.loops
@@ -63,7 +63,7 @@ const (
 	seenWait    = 10 * time.Millisecond // for a loop to see a connection that was dialled
 )
 
-// dialSelf opens a connection to the own listener and ends it, when a loop has had time to see it.
+// dialSelf connects to the server's own listener, and ends the connection when a loop has had time to see it.
 func (s *Server) dialSelf() error {
 	c, err := s.listener.dial()
 	if err != nil {
@@ -82,14 +82,14 @@ type loops struct {
 	saw    chan struct{} // a token when a loop was seen
 
 	// Any goroutine.
-	open atomic.Bool // all shards are bound: clients are let in
+	open atomic.Bool // all shards are bound: clients are admitted
 
 	mu    sync.Mutex
 	bound []boundLoop        // by shard index, in the order in which they were seen
 	early map[gnet.Conn]bool // came before open; their bytes wait in gnet
 }
 
-// boundLoop is a gnet loop and the kick by which its shard yields to itself.
+// boundLoop is a gnet loop and the kick of its shard.
 type boundLoop struct {
 	loop gnet.EventLoop
 	kick int // our end of a socket pair, the other end of which is enrolled in the loop
@@ -102,7 +102,7 @@ func newLoops(shards []*shard) *loops {
 	return &loops{shards: shards, saw: make(chan struct{}, 1), early: map[gnet.Conn]bool{}}
 }
 
-// keepEarly keeps a connection that came before all shards were bound, and notes its loop; false when they are by now.
+// keepEarly keeps a connection that came before all shards were bound, and notes its loop; false: they are bound.
 func (l *loops) keepEarly(c gnet.Conn) bool {
 	if l.open.Load() {
 		return false
@@ -113,7 +113,7 @@ func (l *loops) keepEarly(c gnet.Conn) bool {
 		return false
 	}
 	l.early[c] = true
-	for i := range l.bound { // by index: boot may be writing the kicks beside
+	for i := range l.bound { // by index, as boot may be writing the kicks meanwhile
 		if l.bound[i].loop == c.EventLoop() {
 			return true
 		}
@@ -126,7 +126,7 @@ func (l *loops) keepEarly(c gnet.Conn) bool {
 	return true
 }
 
-// forgetEarly hears that a connection that no shard had is gone.
+// forgetEarly drops a kept connection that is gone.
 func (l *loops) forgetEarly(c gnet.Conn) {
 	if !l.open.Load() {
 		l.mu.Lock()
@@ -151,8 +151,8 @@ func (l *loops) waitSeen(d time.Duration) {
 }
 
 // bindKicks enrolls one end of a socket pair in each loop. A byte written to the other end gives the loop a callback in
-// its next round of epoll, after the sockets that are ready: that is how a shard yields to itself. Executing a function
-// on the own loop would not do: gnet runs those without end before it looks at a socket again.
+// its next round of epoll, after the sockets that are ready: that is how a shard yields to them. Executing a function on the own
+// loop would not do: gnet runs all such functions, also those that they add, before it looks at a socket again.
 func (l *loops) bindKicks() error {
 	for i := range l.bound {
 		if err := l.bindKick(i); err != nil {
@@ -188,7 +188,7 @@ func (l *loops) bindKick(i int) error {
 	return (<-enrolled).Err
 }
 
-// letIn opens the server to clients, and gives the early connections to their shards.
+// letIn admits clients from now on, and gives the kept connections to their shards.
 func (h *handler) letIn() {
 	l := h.loops
 	l.mu.Lock()
@@ -211,7 +211,7 @@ func (h *handler) letIn() {
 	l.early = nil
 }
 
-// earlyTraffic answers bytes of a connection that is still kept: they wait until it is let in, some milliseconds.
+// earlyTraffic is called for bytes of a connection that is kept. They stay in gnet until it is admitted, some milliseconds later.
 func (h *handler) earlyTraffic(c gnet.Conn) gnet.Action {
 	if c.InboundBuffered() <= earlyBytesMax {
 		return gnet.None
@@ -224,7 +224,7 @@ func (h *handler) earlyTraffic(c gnet.Conn) gnet.Action {
 // earlyBytesMax bounds what a connection may send before the server is ready for it: far above any request head.
 const earlyBytesMax = 128 << 10
 
-// shardOf finds the shard of a loop; there are at most 64, and the first few are found in a cache line.
+// shardOf is the shard of a loop. There are at most 64, and the first few lie in one cache line.
 func (l *loops) shardOf(loop gnet.EventLoop) *shard {
 	for i := range l.bound {
 		if l.bound[i].loop == loop {
@@ -239,7 +239,7 @@ func (l *loops) execute(shard int, f gnet.Runnable) {
 	_ = l.bound[shard].loop.Execute(context.Background(), f)
 }
 
-// kick gives a shard's loop a callback after the sockets that are ready; false when that could not be said.
+// kick gives a shard's loop a callback after the sockets that are ready; false: the write failed.
 func (l *loops) kick(shard int) bool {
 	_, err := unix.Write(l.bound[shard].kick, kickByte)
 	return err == nil
@@ -259,7 +259,7 @@ func (l *loops) close() {
 	}
 }
 
-// descriptorsFree is the bound on connections that nobody can raise: the descriptors that this process may still open,
+// descriptorsFree is the bound on connections that no setting can raise: the descriptors that this process may still open,
 // less a reserve. Out of descriptors, everything fails: accepts, logs, the operator's socket.
 func descriptorsFree() (int, error) {
 	var limit unix.Rlimit
@@ -281,6 +281,6 @@ func descriptorsFree() (int, error) {
 	return free, nil
 }
 
-// descriptorReserve is kept for everything that is no client: 16 connections to the admin address, the control socket, log
-// files, name look-ups, and connections that are accepted only to be refused.
+// descriptorReserve is left for what is no client: 16 connections to the admin address, the control socket, log files, name
+// look-ups, and connections that are accepted only to be refused.
 const descriptorReserve = 32

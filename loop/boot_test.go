@@ -16,7 +16,7 @@ import (
 )
 
 func TestClientsThatComeBeforeTheLoopsAreReadyAreServed(t *testing.T) {
-	// A listener of our own finds a free port; clients then knock at it from before the server starts.
+	// A listener of our own finds a free port; clients then connect to it from before the server starts.
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -25,7 +25,7 @@ func TestClientsThatComeBeforeTheLoopsAreReadyAreServed(t *testing.T) {
 	l.Close()
 	done := make(chan error, 8)
 	for range cap(done) {
-		go func() { done <- knock(addr) }()
+		go func() { done <- dialUntilServed(addr) }()
 	}
 	startServer(t, Config{Listen: addr, Loops: 8})
 	for range cap(done) {
@@ -35,8 +35,8 @@ func TestClientsThatComeBeforeTheLoopsAreReadyAreServed(t *testing.T) {
 	}
 }
 
-// knock tries to connect without rest, and wants the first connection that opens to be served.
-func knock(addr string) error {
+// dialUntilServed tries to connect without a pause, and wants the first connection that opens to be served.
+func dialUntilServed(addr string) error {
 	for deadline := time.Now().Add(testTimeout); time.Now().Before(deadline); runtime.Gosched() {
 		c, err := net.Dial("tcp", addr)
 		if err != nil {

@@ -6,20 +6,21 @@ import (
 	"ringcast/loop/assert"
 )
 
-// callback is the one that runs in a shard. No two of one shard ever overlap; that is gnet's promise and our whole reason
-// to need no locks, so it is asserted.
+// callback is the callback that a shard is in. gnet promises that no two of one loop overlap. That is why a shard needs no locks,
+// so it is asserted.
 //
 // Owner: the loop, except where a line says otherwise.
 type callback struct {
-	steps   atomic.Uint64 // one more at the beginning and at the end of each, so odd while one runs; any goroutine reads
+	steps   atomic.Uint64 // counts beginnings and ends, so it is odd while one runs; any goroutine reads
 	timed   bool          // it is one of the sample that is timed
 	beganAt int64         // timed: when
 }
 
-// running says whether there is one.
+// running says whether the shard is in a callback.
 func (b *callback) running() bool { return b.steps.Load()%2 != 0 }
 
-// beginCallback begins one, over a client if it is for one; endCallback, deferred, ends it, or survives its panic.
+// beginCallback begins a callback, for c if it is not nil. endCallback is deferred; it ends the callback and recovers from
+// panics.
 func (s *shard) beginCallback(c *client) {
 	n := s.callback.steps.Load()
 	if assert.On {

@@ -5,24 +5,24 @@ import (
 	"ringcast/wsproto"
 )
 
-// client is one WebSocket as its shard sees it. A server holds very many of them, so every field counts: what only a
-// few clients need at a time hangs behind a pointer. 80 bytes are a size class of Go's allocator; the next is 96, which
-// TestAClientFitsItsSizeClass guards.
+// client is one connection as its shard sees it. A server has very many of them, so every field counts: what only a few
+// clients need at a time is in extra. 80 bytes are a size class of Go's allocator, and the next is 96;
+// TestAClientFitsItsSizeClass checks the size.
 //
 // Owner: the loop of its shard.
 type client struct {
 	shard    *shard
 	conn     conn
-	inline   membership // the first; the others are in extra; see membership.go
+	inline   membership // its first; the others are in extra, see membership.go
 	extra    *extra     // nil for all but a few
 	bytesIn  uint64
 	bytesOut uint64
 	fd       int32
 	serial   uint32 // see id
-	slot     uint32 // place in shard.clients and what stands beside them
+	slot     uint32 // place in shard.clients, and in the arrays of heartbeat and rates
 	state    state
 	end      end
-	slow     bool // its outbox holds bytes, or it has a gap to be told of: send nothing past that
+	slow     bool // its outbox has bytes, or it is to be told of a gap: nothing may be sent past the outbox
 	marks    marks
 }
 
@@ -31,17 +31,17 @@ type marks uint8
 
 const (
 	markUpgraded marks = 1 << iota // the handshake is done: it counts as a client
-	markAsks                       // it has used an id: it reads what is no message, so it can be told of a gap
+	markAsks                       // it has used an id: it understands replies, so it can be told of a gap
 )
 
-const formShift = 5 // the uppermost bits are the client's form
+const formShift = 5 // the upper three bits are the client's form
 
 func (c *client) is(m marks) bool { return c.marks&m != 0 }
 
-// form is how it hears messages. It is chosen in the handshake, before it can join anything.
+// form is the encoding of messages that it is sent. It is set in the handshake, before it can join a group.
 func (c *client) form() form { return form(c.marks >> formShift) }
 
-// id is unique in this process, until a loop has had four thousand million clients.
+// id is unique in this process, until a loop has had 2³² clients.
 func (c *client) id() uint64 { return uint64(c.serial)*LoopsMax + uint64(c.shard.index) }
 
 // state only grows.
@@ -55,7 +55,7 @@ const (
 	stateDead                   // the connection is gone
 )
 
-// String is the word that `ringcast connections` shows.
+// String is the state as `ringcast connections` shows it.
 func (s state) String() string {
 	switch s {
 	case stateHandshake:
@@ -67,29 +67,28 @@ func (s state) String() string {
 	}
 }
 
-// end is how far the end of a closing client has come. It only grows.
+// end is how far the end of a closing client has come, see end.go. It only grows.
 type end uint8
 
 const (
 	endNone   end = iota // both directions of the stream are open
-	endOurs              // our direction is shut
+	endOurs              // our direction is shut down
 	endTheirs            // the peer has answered our Close frame
 )
 
-// extra is what a client has beside a single membership: partial input, further memberships, joins said twice, where it
-// comes from if connections are counted by address or a proxy has named it, and its places in lists of its shard that few
-// clients are in.
+// extra is what only few clients have: partial input, more than one membership, repeated add_groups, a source, and a place in the
+// shard's lists of slow clients and of partial input.
 type extra struct {
 	head    []byte          // handshake: the request head so far, a PROXY protocol header before it
-	reader  *wsproto.Reader // open: the reader that holds the partial message
+	reader  *wsproto.Reader // open: the reader that has the partial message
 	further []membership    // from the second on
 	repeats []repeat        // add_groups that wait for the answer to an earlier one
-	source  *door.Source    // nil: its socket's address is all there is to know
-	slow    uint32          // place in shard.slow, counted from 1; 0: it is not slow
-	partial uint32          // place in shard.partials, likewise; 0: none of its input is partial
+	source  *door.Source    // nil: only its socket's address is known
+	slow    uint32          // place in shard.slow, counted from 1; 0: it is not in the list
+	partial uint32          // place in shard.partials, counted from 1; 0: it is not in the list
 }
 
-// more is the client's extra, made where there is none.
+// more is the client's extra, which it makes if there is none.
 func (c *client) more() *extra {
 	if c.extra == nil {
 		c.extra = &extra{}
@@ -97,7 +96,7 @@ func (c *client) more() *extra {
 	return c.extra
 }
 
-// reader is the one that holds c's partial message, nil when there is none.
+// reader is the one that has c's partial message; nil: there is none.
 func (c *client) reader() *wsproto.Reader {
 	if c.extra == nil {
 		return nil
@@ -105,7 +104,7 @@ func (c *client) reader() *wsproto.Reader {
 	return c.extra.reader
 }
 
-// shed lets go of an extra that holds nothing.
+// shed drops an extra in which nothing is set.
 func (c *client) shed() {
 	if x := c.extra; x.head == nil && x.reader == nil && len(x.further) == 0 && len(x.repeats) == 0 && x.source == nil && x.slow == 0 && x.partial == 0 {
 		c.extra = nil
@@ -114,7 +113,7 @@ func (c *client) shed() {
 
 // conn is what a shard needs of a connection; gnet.Conn has it, and so has the simulation's socket.
 type conn interface {
-	// Write sends or queues all of p; it may find the connection broken and then closes it before it returns.
+	// Write sends or queues all of p. If the connection is broken it calls shard.closed before it returns.
 	Write(p []byte) (int, error)
 	// OutboundBuffered is the number of queued bytes.
 	OutboundBuffered() int

@@ -2,41 +2,40 @@ package loop
 
 import "ringcast/wsproto"
 
-// deadlines are a shard's clients that must have left a state by some tick: those in the handshake and in a close. They
-// stand in a list, and not with the clients, because most clients have none. Few stand in it beside the open ones, so all
-// are looked at in each tick.
+// deadlines are the ticks by which clients of a shard must have left a state: the handshake, or closing. They are in a list of
+// their own because most clients, the open ones, have none. The list is short, so each tick looks at all of it.
 //
 // Owner: the loop.
 type deadlines struct {
 	list []deadline
-	left bool // some have passed, and wait for the next turn
+	left bool // some have passed that the last turn has left to the next
 }
 
 // deadline is one client's.
 type deadline struct {
 	client *client
-	since  uint32 // tick at which it was given; what time there was then, a reload may have changed
-	tick   uint32
+	since  uint32 // tick at which the client entered the state
+	tick   uint32 // by which it must have left
 	state  state
 }
 
-// add gives a client so many ticks from now to leave the state that it is in.
+// add gives a client so many ticks from now to leave its state.
 func (d *deadlines) add(c *client, now, ticks uint32) {
 	d.list = append(d.list, deadline{client: c, since: now, tick: now + ticks, state: c.state})
 }
 
-// truncate lets go of all but the first n.
+// truncate drops all but the first n.
 func (d *deadlines) truncate(n int) {
 	clear(d.list[n:])
 	d.list = d.list[:n]
 }
 
-// endLate ends who is in a handshake or a close for too long, and takes closing clients on whose outbox has emptied.
-// Clients that came together are late together, so of those a turn ends a slice, and a kick goes on.
+// endLate ends clients that were in the handshake or closing for too long, and goes on with closing clients whose outbox has
+// become empty. Clients that came together are late together, so a turn ends closesPerTurn of them, and a kick goes on.
 func (s *shard) endLate() {
 	kept, ends := 0, 0
 	s.deadlines.left = false
-	for i := 0; i < len(s.deadlines.list); i++ { // by index: whoever is answered here gets a new deadline, behind the others
+	for i := 0; i < len(s.deadlines.list); i++ { // by index: a client that is answered here gets a new deadline at the end
 		d := s.deadlines.list[i]
 		c, late := d.client, int32(s.tick-d.tick) >= 0
 		if c.state != d.state {
@@ -70,7 +69,7 @@ func (s *shard) endLate() {
 	}
 }
 
-// endHandshake ends one that has taken too long, or that is the oldest of too many.
+// endHandshake ends a handshake that has taken too long, or that is the oldest of too many.
 func (s *shard) endHandshake(c *client, evicted bool) {
 	outcome, why := handshakeTimeout, wsproto.RejectTimeout.Reason
 	if evicted {
@@ -80,6 +79,6 @@ func (s *shard) endHandshake(c *client, evicted bool) {
 	s.explain(c, 408, why)
 	s.answerHTTP(c, wsproto.RejectTimeout.AppendTo(nil))
 	if evicted {
-		s.doom(c) // room is wanted now; and what it has sent was read, so the answer is not lost
+		s.doom(c) // its place is needed now; and what it has sent was read, so the answer is not lost
 	}
 }

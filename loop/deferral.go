@@ -1,29 +1,29 @@
 package loop
 
-// deferral is how a busy loop puts off acting on what it reads until it has seen all sockets that were ready: what comes in
-// together is put in order, sent and rung for together.
+// deferral is how a busy loop defers acting on what it reads until it has read all sockets that were ready: what comes in
+// together is put in order and sent together, with one wake-up of other loops.
 //
 // Owner: the loop.
 type deferral struct {
 	on      bool  // the kick under way is for what was read and not acted upon, and not for passes
-	since   int64 // when the loop last acted, or began to put it off
+	since   int64 // when the loop last acted, or began to defer
 	heardAt int64 // end of the last callback that brought bytes
 }
 
 const (
-	// busyGap is the time between two callbacks that bring bytes, in nanoseconds, below which a loop has not slept in
-	// between: a read and a look at epoll take some 3 µs, falling asleep and waking up takes longer than this.
+	// busyGap, in nanoseconds: if less than that is between two callbacks that bring bytes, the loop has not slept in between. A
+	// read and a look at epoll take some 3 µs; to fall asleep and wake up takes longer than busyGap.
 	busyGap = 10_000
-	// deferMax is how long a busy loop, in nanoseconds, goes on reading before it acts without its kick, and how long until
-	// it does so again: with thousands of ready sockets the kick is far away.
+	// deferMax is how long, in nanoseconds, a busy loop goes on reading before it acts without waiting for its kick, again and
+	// again: with thousands of ready sockets the kick comes late.
 	deferMax = 300_000
 )
 
-// busy says whether a loop that reads now has not slept since it last did.
+// busy says whether a loop that reads now has not slept since it last read.
 func (d *deferral) busy(now int64) bool { return now-d.heardAt < busyGap }
 
-// begin puts acting off, until a kick.
+// begin defers acting until a kick.
 func (d *deferral) begin(now int64) { d.on, d.since = true, now }
 
-// over says whether it was put off for long enough.
+// over says whether acting was deferred for long enough.
 func (d *deferral) over(now int64) bool { return now-d.since >= deferMax }

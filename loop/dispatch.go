@@ -8,9 +8,9 @@ import (
 	"ringcast/wsproto"
 )
 
-// This file leads bytes to their meaning: input → request head or frames → commands → requests to homes.
+// This file turns a client's bytes into requests: bytes → request head or frames → commands → requests to homes.
 
-// input takes what a client sent. All of p is used up; partial input is kept in c.extra, within bounds.
+// input reads what a client sent. All of p is used up; partial input is kept in c.extra, within bounds.
 func (s *shard) input(c *client, p []byte) {
 	c.bytesIn += uint64(len(p))
 	s.count.BytesIn.Add(uint64(len(p)))
@@ -23,8 +23,8 @@ func (s *shard) input(c *client, p []byte) {
 	}
 }
 
-// frames reads frames. A client without partial input has no reader of its own: the shared one serves it, and is left to
-// it when a message stays partial.
+// frames reads frames. A client without partial input has no reader of its own: the shared one reads for it, and becomes the
+// client's when a message stays partial.
 func (s *shard) frames(c *client, p []byte) {
 	r := c.reader()
 	own, began := r != nil, false
@@ -39,7 +39,7 @@ func (s *shard) frames(c *client, p []byte) {
 		}
 		if ev.Kind != wsproto.EventNone && c.state <= stateClosing {
 			s.event(c, &ev)
-			began = began || r.Idle() // what is partial in the end has begun since
+			began = began || r.Idle() // a message that is partial in the end has begun after this one
 		}
 	}
 	switch idle := r.Idle() || c.state > stateClosing; {
@@ -57,7 +57,7 @@ func (s *shard) frames(c *client, p []byte) {
 	}
 }
 
-// event acts on one thing that a client said.
+// event acts on one event of a reader.
 func (s *shard) event(c *client, ev *wsproto.Event) {
 	if c.state == stateClosing {
 		if ev.Kind == wsproto.EventClose {
@@ -87,8 +87,7 @@ func (s *shard) event(c *client, ev *wsproto.Event) {
 	}
 }
 
-// commands does what a message asks for, one command after the other. An answer may come at once or when the home has
-// decided; a command that closes the client is its last.
+// commands does the commands of a message, one after the other. A command that closes the client is its last.
 func (s *shard) commands(c *client, payload []byte, binary bool) {
 	d := s.dialect(c)
 	for more := true; more && c.state == stateOpen; more = len(payload) > 0 {
@@ -99,13 +98,13 @@ func (s *shard) commands(c *client, payload []byte, binary bool) {
 	}
 }
 
-// command does what one command asks for. The seed's rule: without an id nothing is answered, and what is no command is
-// ignored.
+// command does one command. It is answered, at once or when the home has decided, if it has an id; without one, as in the
+// original, nothing is answered, and a message that is no command is ignored.
 func (s *shard) command(c *client, cmd *dialect.Command, code dialect.ErrorCode) {
 	if cmd.ID != nil {
 		c.marks |= markAsks
 	}
-	// Leaving is always possible: a group of a longer name may be from a time when the bound was another.
+	// Leaving is always possible: the client may have joined a group of a longer name when the bound was larger.
 	if code == "" && len(cmd.Group) > s.bounds.GroupBytesMax && cmd.Verb != dialect.LeaveGroup {
 		code = dialect.ErrBadGroupID
 	}
@@ -139,8 +138,8 @@ func (s *shard) command(c *client, cmd *dialect.Command, code dialect.ErrorCode)
 	}
 }
 
-// closeRefused closes a client whose command was refused and had no id to say so by: it must hear it all the same. What
-// was wrong, and not refused, is ignored.
+// closeRefused closes a client whose command was refused and had no id by which to answer: it must learn of it all the same. A
+// command that was wrong, and not refused, is ignored.
 func (s *shard) closeRefused(c *client, code dialect.ErrorCode) {
 	switch code {
 	case dialect.ErrBusy:
@@ -158,7 +157,7 @@ func (s *shard) closeRefused(c *client, code dialect.ErrorCode) {
 	}
 }
 
-// publish copies the message and sends it up to the group's home.
+// publish copies the message and sends it to the group's home.
 func (s *shard) publish(c *client, cmd *dialect.Command) dialect.ErrorCode {
 	if s.hub.stopping.Load() {
 		count(&s.count.RefusedBy, refusedStopping)
@@ -183,5 +182,5 @@ func (s *shard) publish(c *client, cmd *dialect.Command) dialect.ErrorCode {
 	return ""
 }
 
-// borrowBytes is a view of a string that nobody may write through.
+// borrowBytes shares the memory of a string. Nobody may write it.
 func borrowBytes(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }

@@ -1,19 +1,21 @@
-// Package loop is the server's heart: gnet event loops that each own a shard of the clients and exchange group messages
-// through lock-free lanes.
+// Package loop is the server: gnet event loops, each of which owns a shard of the clients and exchanges group messages with the
+// others through package order.
 //
-// The rule of the package: everything mutable has one owner. A shard and all that hangs on it (clients, groups, backlog)
-// belongs to its loop's goroutine; a home to the loop that holds it. Only five things are touched by two goroutines, each
-// made for it: lanes (lane.go), bells (bell.go), a home's words (home.go), counters (stats.go) and the call list of a
-// shard (shard.go).
+//	bytes in                                                  bytes out
+//	   │ gnet                                                     ▲
+//	handler.go                                                    │ outbox.go
+//	   │ traffic                                                  │
+//	shard.go ──► dispatch.go ──► backlog.go     turn.go ──► group.go, pass.go
+//	               ▲    │            │ request     ▲ gathers   one pass over the members, one send to each
+//	               │    ▼            ▼             │
+//	             dialect      up lane ──► home ──► down lane
+//	                          └────── loop/order ──────┘
 //
-//	socket bytes                                             socket bytes
-//	     │                                                        ▲
-//	handler.go ── traffic ──► shard.go ──► dispatch.go            │ outbox.go
-//	     ▲                                      │ request         │
-//	     │ gnet                                 ▼                 │
-//	server.go                        up lane ──► home.go ──► down lane ──► group.go
-//	                                 (lane.go)   numbers     (lane.go)     one pass, one send per member
+// The rule of the package: everything mutable has one owner. A shard and all that belongs to it (clients, groups, backlog) is its
+// loop's alone, and a home is the loop's that holds it (loop/order). What several goroutines touch is atomic or has a lock: the
+// hub (hub.go), counters (stats.go), the count of a shard's callbacks (callback.go), its list of calls (shard.go) and the loops
+// while the server starts (boot.go).
 //
-// Shard code takes bytes and time as arguments and reaches the world through an env, so that the simulation in
+// Shard code takes bytes and time as arguments and reaches everything else through an env (shard.go), so that the simulation in
 // sim_test.go runs many shards without a socket. gnet is imported by server.go, boot.go, handler.go and accept.go alone.
 package loop

@@ -6,9 +6,9 @@ import (
 	"ringcast/wsproto"
 )
 
-// This file is the end of a connection. It has three steps: say it (a Close frame or an HTTP answer), let it reach the
-// peer, cut. The middle step waits for the peer's own end, because a cut with unread input makes the kernel reset the
-// connection and throw away what we said; and it has a deadline, because a hostile peer never ends.
+// This file is the end of a connection. It has three steps: send the last bytes (a Close frame or an HTTP answer), let them reach
+// the peer, cut. The middle step waits until the peer ends its direction too, because a close with unread input makes the kernel
+// reset the connection and drop what was sent; and it has a deadline, because a hostile peer never ends.
 //
 //	                opened
 //	                  │
@@ -20,8 +20,8 @@ import (
 //	                  ▼                                 │
 //	               closing ◄────────────────────────────┘
 //	                  │
-//	  settle, endLate │  ◄─── from every state above: doom, for a send that failed, a client cut off for
-//	                  ▼       the sake of others, a handshake that gives way or must not wait
+//	  settle, endLate │  ◄─── from every state above: doom, for a send that failed, a client that is cut off
+//	                  ▼       to free memory, a handshake that is evicted or ends with the server
 //	               doomed
 //	                  │
 //	            sweep │  ◄─── from every state above: closed, the peer or the network has ended it
@@ -31,18 +31,18 @@ import (
 //	                  ▼
 //	           bury: forgotten
 //
-//	state       waits for                                          when that does not come
+//	state       waits for                                          if that does not come
 //	handshake   the whole request head                             endLate: 408 after handshakeTicks, sooner if too many wait
-//	open        what the client says                               pingSilent: 1001 after twice heartbeatTicks of silence
-//	closing     1. its outbox to empty; our direction is shut      endLate: cut after closeTicks, whichever it waits for;
-//	            2. the peer to shut its own: closed;               a server that stops waits with 1 for as long as it has
+//	open        what the client sends                              pingSilent: 1001 after twice heartbeatTicks of silence
+//	closing     1. its outbox to empty; then shut our direction    endLate: cut after closeTicks, in 1 and in 2;
+//	            2. the peer to shut its own: closed;               a server that stops gives 1 all the time that it has
 //	               or its Close frame: finish, cut once 1 is done
-//	doomed      the end of the turn, as no member may be removed while a pass walks over them
+//	doomed      the end of the turn, as no member may be removed while a pass walks over the members
 //	dead        likewise
 //
 // The steps within closing are client.end. What comes in then is read for the Close frame alone, and nothing new goes out.
 
-// ends is a shard's clients whose connections end.
+// ends is a shard's clients that the next sweep ends.
 //
 // Owner: the loop.
 type ends struct {
@@ -57,7 +57,7 @@ func (e *ends) waiting() bool { return len(e.doomed) > 0 || len(e.dead) > 0 }
 func (s *shard) become(c *client, to state) {
 	assert.That(c.state < to, "shard: a client's state goes back")
 	if c.state == stateHandshake {
-		s.unfinished--
+		s.handshaking--
 	}
 	c.state = to
 }
@@ -90,16 +90,16 @@ func (s *shard) closeWith(c *client, code wsproto.StatusCode, reason string) {
 	s.last(c, wsproto.AppendClose(s.takeGap(c, frames[:0]), code, reason))
 }
 
-// explain says in the log why a client is closed, if anybody reads it. Only what we begin: that clients come and go is no
-// news, and a log that follows clients at their own speed is a weapon in their hands, hence debug.
+// explain logs why the server closes a client, if that is logged. It is at level debug, and clients that end by themselves
+// are not logged, because clients could else fill the log as fast as they connect.
 func (s *shard) explain(c *client, code wsproto.StatusCode, reason string) {
 	if s.env.ended != nil {
 		s.env.ended(c, code, reason)
 	}
 }
 
-// answerClose answers a Close frame of the peer with one that has the same code (RFC 6455 §5.5.1), and does not cut before
-// the peer has ended its side (§7.1.1), since what it has yet to read would be lost if it said a word more.
+// answerClose answers a Close frame of the peer with one that has the same code (RFC 6455 §5.5.1). It does not cut before
+// the peer has ended its side (§7.1.1): if the peer sent anything more, a reset would drop what it has not read yet.
 func (s *shard) answerClose(c *client, code wsproto.StatusCode) {
 	s.replyTo(c, wsproto.AppendClose(s.outFor(c), code, ""))
 	s.flushReplies()
@@ -116,7 +116,7 @@ func (s *shard) answerHTTP(c *client, response []byte) {
 	s.last(c, response)
 }
 
-// last sends a client's last bytes, past the outbox's bound: they are few, and the client must be told.
+// last sends a client's last bytes, also beyond the outbox's bound: they are few, and the client must be told.
 func (s *shard) last(c *client, p []byte) {
 	c.bytesOut += uint64(len(p))
 	s.count.BytesOut.Add(uint64(len(p)))
@@ -126,7 +126,7 @@ func (s *shard) last(c *client, p []byte) {
 	}
 }
 
-// closing begins the end: no message goes out any more, and there is a deadline.
+// closing begins the end: no message is sent any more, and there is a deadline.
 func (s *shard) closing(c *client) {
 	s.become(c, stateClosing)
 	s.deadlines.add(c, s.tick, s.bounds.closeTicks)
@@ -138,9 +138,8 @@ func (s *shard) finish(c *client) {
 	s.settle(c)
 }
 
-// settle takes a closing client a step on, if its outbox is empty: cut it when the peer has ended, else end our
-// direction of the stream, so that the peer sees that nothing more comes and ends its own, be it with a Close frame or
-// without.
+// settle goes on with a closing client whose outbox is empty: it cuts it if the peer has answered our Close frame, else shuts our
+// direction of the stream down, so that the peer sees that nothing more comes and ends its own, with a Close frame or without.
 func (s *shard) settle(c *client) {
 	if s.stillSlow(c) || c.state != stateClosing {
 		return
@@ -154,10 +153,10 @@ func (s *shard) settle(c *client) {
 	}
 }
 
-// settleLate is what becomes of one whose time to close is over: cut, or, false, given more time.
+// settleLate cuts a closing client whose time is over; false: it has more time.
 func (s *shard) settleLate(c *client) (cut bool) {
 	if s.stop.begun && s.stillSlow(c) {
-		return false // how long a stop waits for its last bytes is up to who stops
+		return false // Stop's context is the deadline for its last bytes
 	}
 	s.count.EndsCut.Add(1)
 	s.doom(c)
@@ -169,12 +168,12 @@ func (s *shard) doom(c *client) {
 	if c.state < stateDoomed {
 		s.become(c, stateDoomed)
 		s.ends.doomed = append(s.ends.doomed, c)
-		s.slow.drop(c) // what its outbox holds is as good as free
+		s.slow.drop(c) // its outbox does not count any more
 	}
 }
 
-// closed hears that a connection is gone. It may be called inside any other callback, because a failing write closes;
-// then it only takes note, and the turn of that callback buries the client.
+// closed is called when a connection is gone. That may be inside another callback, because a write that fails closes; then it
+// only notes it, and the turn of that callback buries the client.
 func (s *shard) closed(c *client) {
 	if c.state == stateDead {
 		return
@@ -202,7 +201,7 @@ func (s *shard) sweep() {
 	for i := 0; i < len(s.ends.doomed); i++ {
 		if c := s.ends.doomed[i]; c.state == stateDoomed {
 			s.env.cut(c.conn)
-			if c.state != stateDead { // the connection was gone before gnet told us
+			if c.state != stateDead { // the connection was gone, and gnet did not call closed
 				s.die(c)
 			}
 		}
@@ -211,7 +210,7 @@ func (s *shard) sweep() {
 	s.ends.doomed = s.ends.doomed[:0]
 	for i := 0; i < len(s.ends.dead); i++ {
 		c := s.ends.dead[i]
-		s.ends.dead[i] = nil // first: should a burial panic, nobody is buried twice
+		s.ends.dead[i] = nil // before bury: if that panics, no client is buried twice
 		if c != nil {
 			s.bury(c)
 		}
@@ -219,8 +218,7 @@ func (s *shard) sweep() {
 	s.ends.dead = s.ends.dead[:0]
 }
 
-// bury takes a dead client out of everything. This is what the original's onClose does, for the same reason: else the
-// tables grow for ever.
+// bury takes a dead client out of all tables, as the original's onClose does; else they would grow for ever.
 func (s *shard) bury(c *client) {
 	s.forget(c)
 	s.unseat(c.source())
@@ -255,5 +253,5 @@ func (s *shard) bury(c *client) {
 // clientsKeptMin is the capacity below which the table of clients is not made smaller.
 const clientsKeptMin = 1024
 
-// closesPerTurn bounds closeSlice, and how many of who is late a turn ends.
+// closesPerTurn bounds the clients that closeSlice closes in a turn, and those that a turn ends because they are late.
 const closesPerTurn = 256

@@ -4,20 +4,20 @@ import "ringcast/loop/order"
 
 // group is one loop's part of a group: its own members, as one audience or several.
 //
-// What a message touches is the inline audience, a cache line by itself. Groups of several loops lie side by side in memory,
-// as loops take turns on the processors; where they shared lines, the first look at a group cost twice as much with 8 loops
+// A message touches the inline audience, which is a cache line of its own. Groups of several loops lie side by side in memory, as
+// loops take turns on the processors; where they shared cache lines, the first access to a group cost twice as much with 8 loops
 // on 2 cores. 128 bytes are a size class of Go's allocator, whose objects lie at multiples of their size.
 //
 // Owner: the loop.
 type group struct {
-	inline audience // the first; it stays when it has become empty, and then serves another form
+	inline audience // its first; it stays when it has become empty, and may then be of another form
 
 	name      string
 	headcount *order.Headcount // nil: the home does not know of this loop's members, and sends nothing
 	home      uint8
 	owed      bool     // in the shard's list of groups whose homes may have to be told
-	asked     int32    // opJoins that the home has not answered
-	further   *further // its other audiences, seldom any; each has members
+	asked     int32    // OpJoins that the home has not answered
+	further   *further // its other audiences, each with members; seldom any
 	_         [24]byte
 }
 
@@ -27,7 +27,7 @@ type further struct {
 	next *further
 }
 
-// GroupName is for the homes, which know groups by it.
+// GroupName is the name by which homes know the group.
 func (g *group) GroupName() string { return g.name }
 
 // add makes c a member, of the audience of its form.
@@ -45,10 +45,10 @@ func (g *group) add(c *client) (pos uint32) {
 	return uint32(len(a.members) - 1)
 }
 
-// remove takes the member c out, which stands at pos in its audience. at is the place of that membership among its own.
+// remove takes out the member c, which is at pos in its audience. at is the place of that membership among c's own.
 func (g *group) remove(c *client, pos uint32, at int) { g.audience(c.form()).remove(g, pos, at) }
 
-// audience is the members of a form, nil where there are none.
+// audience is the members of a form; nil: there are none.
 func (g *group) audience(f form) *audience {
 	if g.inline.form == f && g.inline.members != nil {
 		return &g.inline
@@ -64,12 +64,12 @@ func (g *group) audience(f form) *audience {
 // empty says whether there is no member.
 func (g *group) empty() bool { return g.inline.members == nil && !g.inline.further }
 
-// audience is those of a group's members on one loop that hear the same bytes: they are of one form. They lie in a dense
-// slice because a pass walks all of them; each knows its place, so leaving does not search them.
+// audience is the members of a group on one loop that are sent the same bytes: they are of one form. They are in a dense slice
+// because a pass walks all of them. Each knows its place, so one that leaves is not searched for.
 //
-// A pass (pass.go) may take many turns, and between them members come and go: who joins lands behind its end and gets the
-// next batch, who leaves moves one member of each region behind its hole across a border, so nobody misses or repeats a
-// batch.
+// A pass (pass.go) may take many turns, and between them members join and leave. One that joins is added after the pass's end and
+// gets the next batch. For one that leaves, the last member of its region fills the gap, the last of the next region fills that
+// one's place, and so on, so no member misses a batch or gets it twice.
 //
 //	members   [ served │ to serve │ joined since ]
 //	           0      cur        end            len
@@ -80,8 +80,8 @@ type audience struct {
 	waiting []*message // gathered for the next pass, oldest first
 	pass    *pass      // under way; nil: none
 	form    form
-	further bool // of an inline one: its group has others
-	queued  bool // in the shard's list of those that wait for a pass, perhaps from a time when there were other members
+	further bool // inline audience only: the group has others
+	queued  bool // in the shard's queue for a pass; it may have become empty since, and have got other members
 }
 
 // remove takes the member at pos out of the slice, through both borders of a pass.
@@ -113,9 +113,9 @@ func (a *audience) remove(g *group, pos uint32, at int) {
 // membersKeptMin is the capacity below which a shrinking audience keeps its slice.
 const membersKeptMin = 64
 
-// move searches the moved client's own groups, of which most have one, rather than have every entry say which of them
-// this is: that would double the members slice. It looks first where the leaving client had the group: those who are in
-// many are mostly in the same, and joined them in the same order. (BenchmarkBury)
+// move moves a member to another place, and notes that with the client. It searches the client's memberships, of which most have
+// one, because an index in each entry would double the size of the slice. It looks first at hint, the place at which the leaving
+// client has the group: clients with many groups often have the same, joined in the same order (BenchmarkBury).
 func (a *audience) move(g *group, from, to, hint int) {
 	if from == to {
 		return

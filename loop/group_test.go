@@ -3,6 +3,7 @@ package loop
 import (
 	"math/rand/v2"
 	"testing"
+	"unsafe"
 )
 
 // Removal moves members through the borders of a pass. Whatever is removed and added in whatever order while a pass
@@ -57,43 +58,12 @@ func TestRemovalDuringAPassServesTheRestOnce(t *testing.T) {
 	}
 }
 
-// messageOf is a message whose plain frame is text, without a header.
-func messageOf(text string) *message {
-	m := &message{}
-	m.Frame = []byte(text)
-	return m
-}
-
-func TestBatchIsCutAtAFrameBorder(t *testing.T) {
-	s, g := fakeHub(1).shards[0], &group{}
-	g.add(&client{})
-	s.bounds.batchBytes = 7
-	for _, text := range []string{"aaa", "bbb", "ccccccccc", "d"} {
-		s.passes.gather(g, messageOf(text))
+// See the comment of group.
+func TestAGroupsInlineAudienceIsACacheLine(t *testing.T) {
+	if got := unsafe.Sizeof(audience{}); got != 64 {
+		t.Errorf("an audience has %d bytes, want 64", got)
 	}
-	for _, want := range []string{"aaabbb", "ccccccccc", "d"} {
-		if !s.begin(&g.inline) || string(g.inline.pass.batch) != want {
-			t.Fatalf("batch: got %q, want %q", g.inline.pass.batch, want)
-		}
-		s.passes.end(&g.inline, 1<<20)
-	}
-	if s.passes.gathered != 0 {
-		t.Errorf("nothing waits, but %d bytes are counted", s.passes.gathered)
-	}
-}
-
-func TestASingleFrameIsSentWithoutACopy(t *testing.T) {
-	s, g, m := fakeHub(1).shards[0], &group{}, messageOf("frame")
-	g.add(&client{})
-	spare := make([]byte, 0, 100)
-	s.passes.spare = spare
-	s.passes.gather(g, m)
-	s.begin(&g.inline)
-	if &g.inline.pass.batch[0] != &m.Frame[0] {
-		t.Error("got a copy, want the shared frame itself")
-	}
-	s.passes.end(&g.inline, 1<<20)
-	if cap(s.passes.spare) != cap(spare) || &s.passes.spare[:1][0] != &spare[:1][0] {
-		t.Error("the spare buffer is another one: a shared frame was given back, which the next batch would overwrite, or the buffer was thrown away")
+	if got := unsafe.Sizeof(group{}); got != 128 {
+		t.Errorf("a group has %d bytes, want 128", got)
 	}
 }

@@ -17,8 +17,8 @@ import (
 	"ringcast/wsproto"
 )
 
-// handler is where gnet calls us, and the env of every shard, where we call gnet. Each event is led to the shard that
-// owns the connection; nothing is decided here.
+// handler has the callbacks of gnet, and makes the env of every shard, through which shards call gnet. Each event goes to
+// the shard that owns the connection; nothing is decided here.
 //
 // Owner: each callback runs on the loop of its connection.
 type handler struct {
@@ -38,14 +38,14 @@ func newHandler(h *Hub, log *slog.Logger) *handler {
 	return &handler{hub: h, log: log, booted: make(chan struct{}), loops: newLoops(h.shards)}
 }
 
-// OnBoot is gnet's word that the listener is up; no loop exists yet.
+// OnBoot is called by gnet when the listener is up; no loop exists yet.
 func (h *handler) OnBoot(engine gnet.Engine) gnet.Action {
 	h.engine = engine
 	close(h.booted)
 	return gnet.None
 }
 
-// OnOpen takes a connection. One that may not come in is answered before it has asked, and closed.
+// OnOpen takes a new connection. One that is not admitted is answered before it has sent anything, and closed.
 func (h *handler) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
 	if _, ok := c.Context().(*kickEnd); ok {
 		return nil, gnet.None
@@ -83,7 +83,7 @@ func peerOf(c gnet.Conn) netip.Addr {
 	return netip.Addr{}
 }
 
-// OnTraffic hands the bytes over, all of them: what gnet keeps would grow without bound.
+// OnTraffic gives a client's bytes to its shard, all of them: what gnet kept would grow without bound.
 func (h *handler) OnTraffic(c gnet.Conn) gnet.Action {
 	switch ctx := c.Context().(type) {
 	case *client:
@@ -98,7 +98,7 @@ func (h *handler) OnTraffic(c gnet.Conn) gnet.Action {
 	return gnet.None
 }
 
-// OnClose hears that a connection is gone, whoever ended it.
+// OnClose is called when a connection is gone, whichever side ended it.
 func (h *handler) OnClose(c gnet.Conn, _ error) gnet.Action {
 	switch ctx := c.Context().(type) {
 	case *client:
@@ -124,7 +124,7 @@ func (h *handler) env(i int, portable bool) env {
 		now:  func() int64 { return int64(time.Since(start)) },
 		wake: func() { h.loops.execute(i, wake) },
 		kick: func() {
-			if !h.loops.kick(i) { // never seen; a kick that is lost would be the end of the loop
+			if !h.loops.kick(i) { // never seen; but if a kick were lost the loop would not go on
 				h.loops.execute(i, kicked)
 			}
 		},
@@ -160,8 +160,8 @@ func (h *handler) env(i int, portable bool) env {
 	return r
 }
 
-// engineStop asks the engine to end. gnet's Stop looks only every 500 ms whether it has; who wants to know waits for
-// Run to return instead.
+// engineStop asks the engine to end. gnet's Stop checks only every 500 ms whether it has, so callers wait for Run to return
+// instead.
 func (h *handler) engineStop() {
 	go func() { _ = h.engine.Stop(context.Background()) }()
 }
@@ -178,13 +178,13 @@ func (h *handler) Infof(format string, args ...any) {
 	h.log.Debug("gnet: " + fmt.Sprintf(format, args...))
 }
 
-// Warnf is part of gnet's logger. gnet warns of every event that comes for a connection which has ended in the same turn:
-// what clients can cause at their own speed is for debugging, not for the operator's log.
+// Warnf is part of gnet's logger. gnet warns of every event for a connection that has ended in the same turn. Clients can cause
+// these as fast as they like, so they are logged at level debug.
 func (h *handler) Warnf(format string, args ...any) {
 	h.log.Debug("gnet: " + fmt.Sprintf(format, args...))
 }
 
-// Errorf is part of gnet's logger, and the one place where a failed accept shows.
+// Errorf is part of gnet's logger, and the only place where a failed accept can be seen.
 func (h *handler) Errorf(format string, args ...any) {
 	if isAcceptFailure(format) {
 		h.hub.failedAccepts.note(h.log, fmt.Sprint(args...))

@@ -6,11 +6,11 @@ import (
 	"ringcast/wsproto"
 )
 
-// This file is a connection's time before it is a WebSocket: its request head, what stands before that behind a proxy, and
-// the answer, be it the upgrade, a page or a refusal.
+// This file is the handshake: a connection's request head, with a PROXY protocol header before it from some proxies, and the
+// answer: the upgrade, a page, or a refusal.
 
-// handshake reads the request head and returns the bytes behind it, which are the first frames. What is not complete is
-// kept in c.extra.
+// handshake reads the request head and returns the bytes after it, which are the first frames. An incomplete head is kept in
+// c.extra.
 func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 	data, kept := p, c.extra != nil && c.extra.head != nil
 	if kept {
@@ -44,7 +44,7 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 		}
 	}
 	if n == 0 {
-		if len(data) == 0 { // a PROXY protocol header, whole, and nothing behind it
+		if len(data) == 0 { // a whole PROXY protocol header, and nothing after it
 			s.dropInput(c)
 			return nil
 		}
@@ -66,7 +66,7 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 	return data[n:]
 }
 
-// mayUpgrade judges a handshake that is complete and right; one that may not go on has been answered.
+// mayUpgrade says whether a correct handshake is accepted; false: it was answered with a refusal.
 func (s *shard) mayUpgrade(c *client, req *wsproto.Request) bool {
 	switch rate := s.bounds.HandshakesPerSecond; {
 	case s.hub.stopping.Load():
@@ -84,7 +84,7 @@ func (s *shard) mayUpgrade(c *client, req *wsproto.Request) bool {
 	return false
 }
 
-// upgrade makes a connection a client.
+// upgrade accepts a handshake: frames follow.
 func (s *shard) upgrade(c *client, req *wsproto.Request) {
 	count(&s.count.Handshakes, handshakeOK)
 	s.become(c, stateOpen)
@@ -92,7 +92,7 @@ func (s *shard) upgrade(c *client, req *wsproto.Request) {
 	s.count.Pending.Add(-1)
 	s.count.Clients.Add(1)
 	s.replyTo(c, wsproto.AppendUpgrade(s.outFor(c), req))
-	s.replies.out = s.dialect(c).Answer(s.replies.out, dialect.Outcome{What: dialect.Greeting}) // no reply of its own: it may be nothing
+	s.replies.out = s.dialect(c).Answer(s.replies.out, dialect.Outcome{What: dialect.Greeting}) // not counted as a reply: most dialects have none
 }
 
 // turnAway refuses a connection whose request has been read.
@@ -102,7 +102,7 @@ func (s *shard) turnAway(c *client, why turnedAway, r *wsproto.Rejection) {
 	s.answerRejection(c, r.After(door.RetryAfter()))
 }
 
-// reject answers a head that is wrong.
+// reject answers a malformed head.
 func (s *shard) reject(c *client, err error) {
 	count(&s.count.Handshakes, handshakeBad)
 	s.answerRejection(c, rejectionOf(err))
@@ -113,7 +113,7 @@ func (s *shard) answerRejection(c *client, r *wsproto.Rejection) {
 	s.answerHTTP(c, r.AppendTo(nil))
 }
 
-// rejectionOf is what the peer is told of a bad request head.
+// rejectionOf is the answer to a malformed head.
 func rejectionOf(err error) *wsproto.Rejection {
 	if r, ok := err.(*wsproto.Rejection); ok {
 		return r
@@ -141,21 +141,19 @@ func (s *shard) route(req *wsproto.Request) []byte {
 	}
 }
 
-// Handshakes that are not finished.
-
-// tooManyHandshakes says whether more handshakes are unfinished than this loop's share of the bound. They may never be more than half
-// of all connections: who only connects would keep everybody out until the handshake's time is over.
+// tooManyHandshakes says whether more handshakes are under way than this loop's share of the bound. They may not be more
+// than half of all connections: else clients that only connect would keep all others out until their time is over.
 //
-// Then the oldest are ended (deadlines), so whoever sends its request soon gets in, however many others there are that
-// send none. Soon is evictTicks: in a storm a loop has opened thousands of connections before it reads the first request,
-// and a client that is far away or busy has not sent it yet; for so long there may be more of them than the bound.
+// If there are too many the oldest are ended (endLate), so a client that sends its request soon is admitted, however many
+// others send none. Soon means within evictTicks: in a storm a loop opens thousands of connections before it reads the first
+// request, and a client that is far away or busy has not sent one yet. For so long there may be more of them than the bound.
 func (s *shard) tooManyHandshakes() bool {
 	most := min(int64(s.bounds.HandshakesMax), s.hub.clientsMax.Load()/2)
-	return s.unfinished > max(1, int(most)/len(s.hub.shards))
+	return s.handshaking > max(1, int(most)/len(s.hub.shards))
 }
 
-// mayEvict says whether a handshake that began at this tick is old enough to be ended for others.
+// mayEvict says whether a handshake that began at this tick is old enough to be ended because there are too many.
 func (s *shard) mayEvict(since uint32) bool { return int32(s.tick-since) >= evictTicks }
 
-// evictTicks is the age from which an unfinished handshake may be ended to make room: one to two seconds.
+// evictTicks is the age from which a handshake may be ended because there are too many: one to two seconds.
 const evictTicks = 6

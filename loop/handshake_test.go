@@ -45,9 +45,9 @@ func TestTheOldestOfTooManyUnfinishedHandshakesMakesRoom(t *testing.T) {
 	}
 	st.ticks(evictTicks)
 	total := st.hub.Snapshot().Total()
-	if st.hub.shards[0].unfinished != 4 || st.hub.shards[1].unfinished != 4 || total.Pending != 8 || total.Handshakes["evicted"] != 1+100+96 {
-		t.Errorf("got %d and %d unfinished, %d connections, %v, want 4, 4, 8 and 197 evicted",
-			st.hub.shards[0].unfinished, st.hub.shards[1].unfinished, total.Pending, total.Handshakes)
+	if st.hub.shards[0].handshaking != 4 || st.hub.shards[1].handshaking != 4 || total.Pending != 8 || total.Handshakes["evicted"] != 1+100+96 {
+		t.Errorf("got %d and %d under way, %d connections, %v, want 4, 4, 8 and 197 evicted",
+			st.hub.shards[0].handshaking, st.hub.shards[1].handshaking, total.Pending, total.Handshakes)
 	}
 }
 
@@ -84,10 +84,10 @@ func TestClientsThatAreLateTogetherAreEndedInSlices(t *testing.T) {
 	for before := clients; before > 0; turns++ {
 		s.kicked = false
 		s.woken()
-		if before-s.unfinished > closesPerTurn || before == s.unfinished {
-			t.Fatalf("turn %d ended %d handshakes, want 1 to %d", turns, before-s.unfinished, closesPerTurn)
+		if before-s.handshaking > closesPerTurn || before == s.handshaking {
+			t.Fatalf("turn %d ended %d handshakes, want 1 to %d", turns, before-s.handshaking, closesPerTurn)
 		}
-		before = s.unfinished
+		before = s.handshaking
 	}
 	if turns != 4 {
 		t.Errorf("turns: got %d, want 4", turns)

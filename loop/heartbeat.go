@@ -2,27 +2,27 @@ package loop
 
 import "ringcast/dialect"
 
-// heartbeat is when each of a shard's clients was last heard of. It is a dense array so that a scan of a million clients
-// costs a millisecond and no timer wheel is needed; the scan takes a slice of it each tick.
+// heartbeat is the tick at which each of a shard's clients last sent anything. It is a dense array, so that a scan of a million
+// clients costs a millisecond and no timer wheel is needed; each tick scans a slice of it.
 //
 // Owner: the loop.
 type heartbeat struct {
-	lastSeen []uint32 // beside shard.clients: tick of the last sign of life << 1 | a ping is out
-	from     int      // where the scan goes on
+	lastSeen []uint32 // by slot, as shard.clients: tick of the last bytes << 1 | a ping was sent since
+	from     int      // the slot at which the scan goes on
 }
 
 const (
 	heartbeatSlices = 5     // ticks in which the whole table is scanned once
-	pingsPerTickMax = 2_000 // per loop: a million clients that connected together are no burst of pings
+	pingsPerTickMax = 2_000 // per loop, so that a million clients that connected together are not pinged in one burst
 )
 
 // add makes room for a new client at the end.
 func (h *heartbeat) add(tick uint32) { h.lastSeen = append(h.lastSeen, tick<<1) }
 
-// heard notes a sign of life.
+// heard notes that a client has sent something.
 func (h *heartbeat) heard(slot, tick uint32) { h.lastSeen[slot] = tick << 1 }
 
-// drop moves the last client into a place.
+// drop moves the last client to the slot of one that has gone.
 func (h *heartbeat) drop(slot uint32) {
 	last := len(h.lastSeen) - 1
 	h.lastSeen[slot] = h.lastSeen[last]
@@ -32,7 +32,7 @@ func (h *heartbeat) drop(slot uint32) {
 	}
 }
 
-// next is the place that is to be looked at next.
+// next is the slot to look at next.
 func (h *heartbeat) next() (slot int) {
 	if h.from >= len(h.lastSeen) {
 		h.from = 0
@@ -41,16 +41,16 @@ func (h *heartbeat) next() (slot int) {
 	return h.from - 1
 }
 
-// silence is for how many ticks a client has not been heard of, and whether a ping is out.
+// silence is the ticks since a client has sent anything, and whether it was pinged since.
 func (h *heartbeat) silence(slot int, tick uint32) (ticks uint32, pinged bool) {
 	seen := h.lastSeen[slot]
 	return (tick - seen>>1) & (1<<31 - 1), seen&1 != 0
 }
 
-// pinged notes that a ping is out.
+// pinged notes that a client was pinged.
 func (h *heartbeat) pinged(slot int) { h.lastSeen[slot] |= 1 }
 
-// pingSilent pings clients that were silent for the interval and closes those that were silent for two.
+// pingSilent pings clients that were silent for the heartbeat's interval, and closes those that were silent for two.
 func (s *shard) pingSilent() {
 	interval := s.bounds.heartbeatTicks
 	if interval == 0 || len(s.clients) == 0 {

@@ -7,10 +7,10 @@ import (
 	"sync/atomic"
 )
 
-// histogram counts values by powers of two: bucket k takes what is above 2^(k-1) and at most 2^k. Two atomic additions a
-// value, no allocation, no lock; a reader may see a value's count before its share of the sum.
+// histogram counts values by powers of two: bucket k those above 2^(k-1) and up to 2^k. A value costs two atomic additions, no
+// allocation and no lock; a reader may see a value's count before its part of the sum.
 //
-// Owner: as of counters.
+// Owner: as for counters.
 type histogram struct {
 	sum     atomic.Uint64
 	buckets [histogramBuckets]atomic.Uint64
@@ -19,30 +19,31 @@ type histogram struct {
 // histogramBuckets: the last one takes everything above 2^38, which is four minutes of nanoseconds.
 const histogramBuckets = 40
 
-// observe counts a value. A negative one, such as the difference of two loops' readings of the clock, is as good as none.
+// observe counts a value. A negative one, which the difference of two loops' readings of the clock may be, counts as 1.
 func (h *histogram) observe(v int64) {
 	v = max(v, 1)
 	h.buckets[min(bits.Len64(uint64(v-1)), histogramBuckets-1)].Add(1)
 	h.sum.Add(uint64(v))
 }
 
-// sampled picks one in eight of the numbers 0, 1, 2… That is how often what happens with every message is timed, because
-// two readings of the clock cost as much as ten deliveries. Not simply every eighth: what comes in turns would then be
-// timed always or never. The multiples of the golden ratio, whose uppermost bits these are, fall into step with nothing.
+// sampled is true for one in eight of the numbers 0, 1, 2… So often is timed what happens for every message, because two readings
+// of the clock cost as much as ten deliveries. It is not every eighth: events that alternate would then be timed always or never.
+// The number is multiplied by the golden ratio (Knuth's multiplicative hash), and the upper three bits decide.
 func sampled(n uint64) bool { return n*0x9E3779B97F4A7C15>>61 == 0 }
 
-// Histogram is how often values of each size have occurred.
+// Histogram is the distribution of values by size, since the start.
 type Histogram struct {
 	Count   uint64             // values
 	Sum     float64            // of all values
-	Buckets map[float64]uint64 // by upper bound: how many values are at most that large; what is larger is in Count alone
+	Buckets map[float64]uint64 // by upper bound: the number of values up to it; larger values than the last are in Count alone
 }
 
-// distributions is the table of them, as figures is of the counters: H is a histogram that a loop counts in, or a Histogram
-// that was read off those of all loops. All are samples: one in eight of what they are of, picked without regard to its size.
+// distributions is the table of histograms, as figures is of counters. H is a loop's histogram, or the Histogram that was
+// read from those of all loops. All of them count a sample, one in eight of what they measure, chosen independently of the
+// value.
 //
 //	prom, help  as in figures
-//	unit        of what a loop counts, in that of the metric
+//	unit        of a loop's values, in units of the metric
 //	buckets     the lowest and the highest that are shown, as powers of two
 type distributions[H any] struct {
 	Batches   H `prom:"ringcast_fanout_batch_messages" unit:"1" buckets:"0 14" help:"Messages that a pass sent to each member at once. A sample: one pass in eight."`

@@ -12,18 +12,18 @@ import (
 	"ringcast/loop/order"
 )
 
-// The lanes' items and ends, of this package's groups and clients. Port and Feed are for goroutines that are no loop.
+// The types of package order with this package's groups and clients. Port and Feed are for goroutines that are no loop.
 type (
 	request     = order.Request[*group, *client]
 	delivery    = order.Delivery[*group, *client]
 	message     = order.Message
 	form        = order.Form
-	Port        = order.Port[*group, *client] // the way in
-	Feed        = order.Feed[*group, *client] // the way out
-	Publication = order.Publication           // what a feed hears
+	Port        = order.Port[*group, *client] // to publish by
+	Feed        = order.Feed[*group, *client] // to receive all accepted publishes
+	Publication = order.Publication           // what a feed receives
 )
 
-// Errors of ports and feeds, see order.
+// Errors of ports and feeds, see package order.
 var (
 	ErrBusy         = order.ErrBusy
 	ErrStopping     = order.ErrStopping
@@ -34,13 +34,13 @@ var (
 	ErrFeedTaken    = order.ErrFeedTaken
 )
 
-// NewPort makes a port, see order.Homes.NewPort.
+// NewPort opens a port, which the caller closes; see order.Homes.NewPort. Any goroutine.
 func (h *Hub) NewPort() (*Port, error) { return h.homes.NewPort() }
 
-// NewFeed makes the hub's feed, see order.Homes.NewFeed.
+// NewFeed opens the hub's feed, from which the caller takes until it closes it; see order.Homes.NewFeed. Any goroutine.
 func (h *Hub) NewFeed() (*Feed, error) { return h.homes.NewFeed() }
 
-// formOf is that of a client that asks for a path.
+// formOf is the form of a client that requests a path.
 func (h *Hub) formOf(path string) form {
 	for f := len(h.dialects) - 1; f > 0; f-- {
 		if h.dialects[f].Serves(path) {
@@ -50,8 +50,8 @@ func (h *Hub) formOf(path string) form {
 	return order.PlainForm
 }
 
-// Hub is the table of shards and the homes beside them: what a group message passes through between two sockets. It
-// knows no sockets itself; Server gives it some, the simulation gives it others.
+// Hub is all shards, the homes and lanes between them, and what shards share. It knows no sockets: Server gives it real ones, and
+// the simulation its own.
 type Hub struct {
 	// Immutable after start.
 	shards   []*shard
@@ -60,7 +60,7 @@ type Hub struct {
 	local    string          // listening address, for ClientInfo
 	dialects []dialect.Entry // by form
 
-	// Any goroutine.
+	// Any goroutine (atomic, or with locks of their own), but for memory and started.
 	bounds        atomic.Pointer[bounds] // loops have copies of the pointer, see Apply
 	clock         atomic.Uint32          // ticks since the start
 	connections   atomic.Int64           // admitted and not gone
@@ -70,20 +70,20 @@ type Hub struct {
 	handshakes    door.Pace
 	failedAccepts acceptFailures
 	ending
-	pressure    atomic.Uint32 // of memory: a pressure
-	outboxesMax atomic.Int64  // what outboxes may be at this moment
+	pressure    atomic.Uint32 // on memory, one of the levels in memory.go
+	outboxesMax atomic.Int64  // bound on all outboxes together at this moment, bytes
 	memory      memory
 	started     time.Time
 
-	// Any goroutine: sums that change with every write to a slow client, and every piece of a message. What stands above is
-	// looked at with every publish and turn.
+	// Any goroutine (atomic): sums that change with every write to a slow client and with every part of a message. They are cache
+	// lines apart from the fields above, which every publish and turn read.
 	_        [order.CacheLine]byte
-	outboxes atomic.Int64 // bytes that wait for all clients
+	outboxes atomic.Int64 // bytes in all outboxes
 	partials partialSums
 	_        [order.CacheLine]byte
 }
 
-// newHub makes loops shards and all their lanes. The shards' rims are the caller's to fill.
+// newHub makes a hub of so many loops. The caller sets the env of each shard.
 func newHub(loops int, b bounds, page []byte, more ...dialect.Entry) *Hub {
 	h := &Hub{shards: make([]*shard, loops), page: page, failedAccepts: newAcceptFailures(), ending: newEnding(), started: time.Now()}
 	h.dialects = append(slices.Clip(dialect.Table), more...)
@@ -99,14 +99,14 @@ func newHub(loops int, b bounds, page []byte, more ...dialect.Entry) *Hub {
 	return h
 }
 
-// wake wakes a loop by its bell, unless that is under way already.
+// wake wakes a loop, unless a wake-up is under way already. Any goroutine.
 func (h *Hub) wake(loop int) {
 	if s := h.shards[loop]; s.lanes.MustWake() && !h.deaf.Load() {
 		s.env.wake()
 	}
 }
 
-// What the homes and ports need of the hub.
+// The next four functions are for order.Env.
 
 // groupBounds is how many members a group may have, and how many groups there may be.
 func (h *Hub) groupBounds(group string) (membersMax, groupsMax int) {
@@ -114,7 +114,7 @@ func (h *Hub) groupBounds(group string) (membersMax, groupsMax int) {
 	return b.kindOf(group).MembersMax, b.GroupsMax
 }
 
-// admitPublish says whether a port may publish now.
+// admitPublish is nil if a port may publish now.
 func (h *Hub) admitPublish(home int) error {
 	switch {
 	case h.stopping.Load():
@@ -126,7 +126,7 @@ func (h *Hub) admitPublish(home int) error {
 	return nil
 }
 
-// portBusy hears that a port was refused at a full lane.
+// portBusy counts a publish of a port that a full lane refused.
 func (h *Hub) portBusy(home int) { h.refusePublish(home, refusedBusy) }
 
 func (h *Hub) refusePublish(home int, why refusal) {
@@ -134,7 +134,7 @@ func (h *Hub) refusePublish(home int, why refusal) {
 	h.shards[home].count.RefusedPublishes.Add(1)
 }
 
-// accepts says whether a port's publish is fit to be sent.
+// accepts is nil if a port's publish has a valid group and message.
 func (h *Hub) accepts(group string, message []byte) error {
 	b := h.bounds.Load()
 	switch {
@@ -146,7 +146,7 @@ func (h *Hub) accepts(group string, message []byte) error {
 	return nil
 }
 
-// beat moves the clock on by a tick and wakes the loops for whose clients time means something.
+// beat advances the clock by a tick and wakes the loops that have clients.
 func (h *Hub) beat() {
 	h.clock.Add(1)
 	for i, s := range h.shards {
@@ -156,7 +156,8 @@ func (h *Hub) beat() {
 	}
 }
 
-// each runs f on every loop and waits for all, or for ctx, or for the end of the loops.
+// each calls f on every loop and waits for all of them. The error is ctx's, or ErrStopping when the loops have ended; some
+// loops may then not have called f, or call it later.
 func (h *Hub) each(ctx context.Context, f func(*shard)) error {
 	done := make(chan struct{}, len(h.shards))
 	for i, s := range h.shards {
@@ -178,7 +179,7 @@ func (h *Hub) each(ctx context.Context, f func(*shard)) error {
 	return nil
 }
 
-// Snapshot reads all counters. Any goroutine, at any time; it disturbs no loop.
+// Snapshot reads all counters, one by one. Any goroutine, at any time; no loop waits for it.
 func (h *Hub) Snapshot() Snapshot {
 	snap := Snapshot{
 		Started:      h.started,
@@ -199,8 +200,8 @@ func (h *Hub) Snapshot() Snapshot {
 	return snap
 }
 
-// Clients lists every connection, loop by loop. Each loop makes its part in one go, so on a server with very many clients
-// this holds up each loop for a moment; it is meant for an operator, not for a monitor.
+// Clients lists every connection, loop by loop. Each loop makes its part of the list in one callback, so with very many clients
+// every loop is busy for a moment: it is meant for an operator, not for monitoring. Errors are ctx's, and ErrStopping.
 func (h *Hub) Clients(ctx context.Context) ([]ClientInfo, error) {
 	rows := make([][]ClientInfo, len(h.shards))
 	err := h.each(ctx, func(s *shard) { rows[s.index] = s.list() })

@@ -5,13 +5,13 @@ import (
 	"ringcast/loop/order"
 )
 
-// This file is how clients come into groups and out of them.
+// This file is how clients join and leave groups.
 
-// join makes c a member: at once where this loop has the group's headcount, and somebody is on it. Else the home decides, and
-// knows from then on that this loop has members; c becomes one when its word comes down, and is answered then: once the
-// client has the answer, nothing that is accepted anywhere can miss it. Not a moment sooner, for a client that is refused
-// must not have heard what members hear. It is soon enough for what c publishes behind its add_group: that goes up the
-// same lane, is put in order by the same home, and comes down behind its word.
+// join makes c a member: at once if this loop has the group's headcount and the group has members. Else the home decides, and
+// knows from then on that this loop has members. c becomes a member when the home's answer has come down, and is answered
+// then: from its answer on c gets every message that is accepted. It does not become one sooner, as a client that is refused
+// must not have been sent what members are. What c publishes after its add_group is sent to it all the same: it goes up the
+// same lane, is put in order by the same home, and comes down after the answer.
 func (s *shard) join(c *client, name, id []byte) dialect.ErrorCode {
 	g := s.groups.Get(string(name))
 	if g != nil {
@@ -27,11 +27,11 @@ func (s *shard) join(c *client, name, id []byte) dialect.ErrorCode {
 		g.home = uint8(s.hub.homes.Of(g.name))
 		s.groups.Put(g.name, g)
 	}
-	there := order.AskHome
+	place := order.AskHome
 	if g.headcount != nil {
-		there = g.headcount.Take(s.bounds.kindOf(g.name).MembersMax)
+		place = g.headcount.Take(s.bounds.kindOf(g.name).MembersMax)
 	}
-	switch there {
+	switch place {
 	case order.GroupFull:
 		count(&s.count.RefusedBy, refusedMembers)
 		return dialect.ErrGroupFull
@@ -50,7 +50,7 @@ func (s *shard) join(c *client, name, id []byte) dialect.ErrorCode {
 	return ""
 }
 
-// mayJoinMore holds c to its bound on groups. Those that it has left while they were asked for do not count.
+// mayJoinMore checks c's bound on groups. Memberships that it has left before the home's answer do not count.
 func (s *shard) mayJoinMore(c *client) bool {
 	if n := c.groupCount(); n < s.bounds.GroupsPerClient || n-c.renouncedCount() < s.bounds.GroupsPerClient {
 		return true
@@ -59,8 +59,8 @@ func (s *shard) mayJoinMore(c *client) bool {
 	return false
 }
 
-// joinAgain is an add_group of one who is a member, or has asked to be. The home is asked once: what one client says
-// again and again must not take places that others want. Its word then answers all.
+// joinAgain is an add_group of a client that is a member, or has asked to be. The home is asked once, so that a client that
+// repeats its add_group takes one place. The home's answer then answers all repeats.
 func (s *shard) joinAgain(c *client, at int, id []byte) dialect.ErrorCode {
 	m := c.membership(at)
 	if m.standing == standingMember {
@@ -85,7 +85,7 @@ func (s *shard) joinAgain(c *client, at int, id []byte) dialect.ErrorCode {
 	return ""
 }
 
-// decided takes the home's word on an add_group.
+// decided acts on the home's answer to an add_group.
 func (s *shard) decided(d *delivery) {
 	g, c := d.Local, d.Client
 	g.asked--
@@ -99,7 +99,7 @@ func (s *shard) decided(d *delivery) {
 	default:
 		code, why = dialect.ErrGroupFull, refusedMembers
 	}
-	at, wanted, silent := c.memberOf(g), false, false // nowhere: it died meanwhile
+	at, wanted, silent := c.memberOf(g), false, false // at is -1 if c is dead
 	if at >= 0 {
 		m := c.membership(at)
 		wanted, silent = m.standing == standingAsked, m.silent
@@ -108,7 +108,7 @@ func (s *shard) decided(d *delivery) {
 	case code == "" && wanted:
 		s.enlist(c, at)
 	case code == "":
-		s.hub.homes.Census.GiveBack(g.headcount) // it left meanwhile, or died
+		s.hub.homes.Census.GiveBack(g.headcount) // it has left meanwhile, or is dead
 		fallthrough
 	default:
 		if at >= 0 {
@@ -123,7 +123,7 @@ func (s *shard) decided(d *delivery) {
 	}
 }
 
-// enlist makes one whose place is taken a member.
+// enlist makes a client for which a place was taken a member.
 func (s *shard) enlist(c *client, at int) {
 	if c.membership(at).group.empty() {
 		s.count.Groups.Add(1)
@@ -132,7 +132,7 @@ func (s *shard) enlist(c *client, at int) {
 	s.count.Members.Add(1)
 }
 
-// answerJoin tells a client the home's word.
+// answerJoin answers an add_group that was decided.
 func (s *shard) answerJoin(c *client, id string, why refusal, code dialect.ErrorCode) {
 	if code != "" {
 		count(&s.count.RefusedBy, why)
@@ -146,14 +146,14 @@ func (s *shard) answerJoin(c *client, id string, why refusal, code dialect.Error
 	}
 }
 
-// answerOK tells a client that its command was carried out, if it has given an id.
+// answerOK answers a command that was carried out, if it has an id.
 func (s *shard) answerOK(c *client, verb dialect.Verb, id []byte) {
 	if id != nil {
 		s.answer(c, dialect.Outcome{What: dialect.OK, Verb: verb, ID: id})
 	}
 }
 
-// repeat is an add_group that came while an earlier one of the same client and group was not decided.
+// repeat is an add_group that came before an earlier one of the same client and group was decided.
 type repeat struct {
 	group *group
 	id    string
@@ -164,7 +164,7 @@ func (r *repeat) bytes() int { return repeatBytes + len(r.id) }
 
 const repeatBytes = 24
 
-// answerRepeats tells a client the home's word again, as often as it has asked.
+// answerRepeats answers the repeats of an add_group that was decided.
 func (s *shard) answerRepeats(c *client, g *group, why refusal, code dialect.ErrorCode) {
 	if c.extra == nil || len(c.extra.repeats) == 0 {
 		return
@@ -184,8 +184,8 @@ func (s *shard) answerRepeats(c *client, g *group, why refusal, code dialect.Err
 	c.shed()
 }
 
-// quit takes c out of a group at once: whatever was gathered for the group goes to the others only. Leaving a group
-// that one is not in is fine.
+// quit takes c out of a group at once: what was gathered for the group is sent to the others only. It is no error to leave a
+// group that one is not in.
 func (s *shard) quit(c *client, name, id []byte) dialect.ErrorCode {
 	if g := s.groups.Get(string(name)); g != nil {
 		if at := c.memberOf(g); at >= 0 {
@@ -205,9 +205,9 @@ func (s *shard) part(c *client, at int) {
 	member := c.membership(at).standing == standingMember
 	g := c.withdraw(at)
 	if !member {
-		return // the home's word will find nobody
+		return // decided will give its place back
 	}
-	s.letAudiencesGo(g)
+	s.dropEmptyAudiences(g)
 	s.hub.homes.Census.GiveBack(g.headcount)
 	s.count.Members.Add(-1)
 	if g.empty() {
@@ -228,9 +228,9 @@ func (s *shard) forget(c *client) {
 	}
 }
 
-// letAudiencesGo is called when a member has left: an audience without members has nobody to send to. It may stay in the
-// queue of passes for a while, where it does no harm.
-func (s *shard) letAudiencesGo(g *group) {
+// dropEmptyAudiences is called when a member has left: what was gathered for an audience without members is dropped. The audience
+// may stay in the queue of passes for a while, where it does no harm.
+func (s *shard) dropEmptyAudiences(g *group) {
 	if g.inline.members == nil {
 		s.passes.drop(&g.inline, 2*s.bounds.batchBytes)
 	}

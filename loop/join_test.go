@@ -164,7 +164,7 @@ func TestAllRepeatsOfARefusedJoinAreRefused(t *testing.T) {
 	st.nothingLeft(t)
 }
 
-func TestRepeatsAreBoundedAsParkingIs(t *testing.T) {
+func TestRepeatsAreBoundedWithTheBacklog(t *testing.T) {
 	st := newStage(2, func(b *bounds) { b.backlogBytes = 300 })
 	asking, silent := st.enter(0), st.enter(0)
 	letGo := st.hold(1)
@@ -176,7 +176,7 @@ func TestRepeatsAreBoundedAsParkingIs(t *testing.T) {
 		silent.say(`{"cmd":"add_group","group_id":"1g"}`) // keeps nothing, and needs no bound
 	}
 	if got := st.hub.shards[0].backlog.bytes; got > 300 {
-		t.Errorf("parked: got %d bytes, want at most 300", got)
+		t.Errorf("backlog: got %d bytes, want at most 300", got)
 	}
 	letGo()
 	st.settle()
@@ -185,7 +185,7 @@ func TestRepeatsAreBoundedAsParkingIs(t *testing.T) {
 	st.nothingLeft(t)
 }
 
-func TestAClientThatEndsBeforeTheHomesWordGivesItsPlaceBack(t *testing.T) {
+func TestAClientThatEndsBeforeTheHomesAnswerGivesItsPlaceBack(t *testing.T) {
 	st := newStage(2, func(b *bounds) { b.MembersMax, b.GroupsMax = 1, 1 })
 	c := st.enter(0)
 	letGo := st.hold(1)
@@ -209,7 +209,7 @@ func TestAGroupIsNotGivenUpWhileSomebodyWaitsToJoinIt(t *testing.T) {
 	fleeting.say(`{"cmd":"leave_group","group_id":"1g"}`)
 	letGo()
 	letGo = st.hold(1)
-	lasting.say(`{"cmd":"add_group","group_id":"1g","id":1}`) // and the word on the first comes down
+	lasting.say(`{"cmd":"add_group","group_id":"1g","id":1}`) // and the answer to the first comes down
 	letGo()
 	st.settle()
 	lasting.heard(t, `{"id":1,"ok":true}`)
@@ -283,7 +283,7 @@ func TestBoundsOnGroupsChangeUnderWay(t *testing.T) {
 	st.nothingLeft(t)
 }
 
-func TestAGroupThatWasLeftBeforeTheHomesWordCountsNoMore(t *testing.T) {
+func TestAGroupThatWasLeftBeforeTheHomesAnswerCountsNoMore(t *testing.T) {
 	st := newStage(2, func(b *bounds) { b.GroupsPerClient = 1 })
 	c := st.enter(0)
 	letGo := st.hold(1)

@@ -7,9 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// setKeepAlive has the kernel find out about peers that are gone without a word, for a socket and all that are accepted
-// from it: after idle it probes, and untaken is how long bytes, or probes, may go unanswered before it gives up the
-// connection. Negative: off.
+// setKeepAlive has the kernel detect peers that are gone without a FIN or RST, for a listening socket and all connections
+// that are accepted from it. idle is the time without traffic after which it probes (TCP keepalive, RFC 1122 §4.2.3.6);
+// untaken is how long bytes or probes may go unacknowledged before it ends the connection (TCP_USER_TIMEOUT, RFC 5482). 0 or
+// negative: off.
 func setKeepAlive(fd int, idle, untaken time.Duration) error {
 	set := func(what string, level, option, value int) error {
 		if err := unix.SetsockoptInt(fd, level, option, value); err != nil {
@@ -18,7 +19,7 @@ func setKeepAlive(fd int, idle, untaken time.Duration) error {
 		return nil
 	}
 	if idle > 0 {
-		// What the kernel takes ends at 32,767 s, nine hours.
+		// The kernel's bound on the idle time is 32,767 s, nine hours.
 		seconds := min(max(int(idle/time.Second), 1), keepIdleMax)
 		for _, o := range []struct {
 			what          string
@@ -43,5 +44,5 @@ func setKeepAlive(fd int, idle, untaken time.Duration) error {
 
 const (
 	keepIdleMax = 32_767
-	keepProbes  = 4 // they take as long again as the idle time
+	keepProbes  = 4 // together they take as long again as the idle time
 )

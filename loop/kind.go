@@ -2,14 +2,14 @@ package loop
 
 import "strings"
 
-// Kind is what an operator says of the groups whose names match a pattern.
+// Kind is the bounds of the groups whose names match a pattern.
 type Kind struct {
-	Match      string // the whole name, UTF-8; * stands for any run of characters, also none, and nothing else is special
-	MembersMax int    // members of one group of this kind, in place of Limits.MembersMax; 0: no bound
+	Match      string // matches whole names, UTF-8; * matches any run of characters, also an empty one, and nothing else is special
+	MembersMax int    // bound on the members of each such group, in place of Limits.MembersMax; 0: none
 }
 
-// kindOf is the first kind that matches a group's name, or that of all other groups. It looks at one pattern after the
-// other, some tens of nanoseconds each; joins ask, messages do not.
+// kindOf is the first kind that matches a group's name, or else that of all other groups. Each pattern costs some tens of
+// nanoseconds. It is called for joins, not for messages.
 func (b *bounds) kindOf(group string) Kind {
 	for i := range b.Kinds {
 		if matches(b.Kinds[i].Match, group) {
@@ -19,8 +19,8 @@ func (b *bounds) kindOf(group string) Kind {
 	return Kind{MembersMax: b.MembersMax}
 }
 
-// matches says whether a pattern matches a whole name. Each * takes as little as the rest allows, so there is never more
-// than one place to go back to, and the cost is at most that of searching each piece once.
+// matches says whether a pattern matches a whole name. Each piece between two * is searched once, from where the piece before it
+// ended, so there is no backtracking.
 func matches(pattern, name string) bool {
 	head, rest, any := strings.Cut(pattern, "*")
 	if !any {

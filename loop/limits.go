@@ -14,8 +14,8 @@ import (
 	"ringcast/loop/door"
 )
 
-// Limits is every bound that an operator may change while the server runs. A bound is one line here: what happens at it stands
-// beside it, and its tags say
+// Limits is every bound that an operator may change while the server runs. A bound is one line here. Its comment says what
+// happens at it, and its tags say
 //
 //	default  what zero means, with its unit; without this tag zero is off
 //	min      the least that it may be. Where there is none a negative value is off
@@ -37,33 +37,33 @@ type Limits struct {
 	MembersMax int    `min:"0"` // members of one group that no kind matches; over it: error group_full
 	Kinds      []Kind // of groups, by the pattern of their names; the first that matches counts, and what it says is complete
 
-	// Who may come in.
+	// Connections that are admitted.
 	ClientsMax          int            `min:"0"`                  // connections; 0: as many as descriptors allow, which no value exceeds; over it: 503
-	ClientsPerAddress   int            `min:"0"`                  // connections from one IPv4 address or IPv6 /64; over it: 503, or 429 where a proxy names the address. A trusted proxy's own is not counted
+	ClientsPerAddress   int            `min:"0"`                  // connections from one IPv4 address or IPv6 /64; over it: 503, or 429 where a proxy names the address. A trusted proxy's own address is not counted
 	HandshakeBytesMax   int            `default:"8 KiB" min:"1"`  // a request head; over it: 431
 	HandshakeTimeout    time.Duration  `default:"10s" min:"0"`    // for a request head to be complete; over it: 408
-	HandshakesMax       int            `default:"100000" min:"1"` // unfinished handshakes; never more than half of the connections; over it the oldest is answered 408 and cut
-	HandshakesPerSecond int            `min:"0"`                  // finished handshakes; over it: 503 with Retry-After
+	HandshakesMax       int            `default:"100000" min:"1"` // handshakes under way; never more than half of the connections; over it the oldest is answered 408 and cut
+	HandshakesPerSecond int            `min:"0"`                  // handshakes a second; over it: 503 with Retry-After
 	AllowedOrigins      []string       // such as https://example.org or https://*.example.org; none: all; others: 403
-	TrustedProxies      []netip.Prefix // whose word on a client's address counts
+	TrustedProxies      []netip.Prefix // proxies that are believed when they name a client's address
 	ProxyProtocol       bool           // trusted proxies begin with a PROXY protocol header; without one: 400
 
 	// Memory.
-	OutboxBytesMax    int   `default:"1 MiB" min:"1"` // most bytes that wait for one client; over it: see DropSlow
-	OutboxesBytesMax  int64 `min:"0" share:"1/4 1/2"` // most bytes that wait for all clients; over it the largest outboxes are cut off
-	DropSlow          bool  // a slow client that uses ids loses messages, and is told how many, rather than its connection (4008)
-	FragmentsBytesMax int64 `min:"0" share:"1/8 1/4"` // all unfinished messages together, bytes; over it: close 1013
-	MemoryMax         int64 `min:"0"`                 // of the process, bytes. Near it clients and publishes are refused, then the largest outboxes cut off
+	OutboxBytesMax    int   `default:"1 MiB" min:"1"` // bytes that wait for one client; over it: see DropSlow
+	OutboxesBytesMax  int64 `min:"0" share:"1/4 1/2"` // bytes that wait for all clients; over it the clients with the largest outboxes are cut off
+	DropSlow          bool  // a slow client that uses ids loses messages, and is told how many, and not its connection (4008)
+	FragmentsBytesMax int64 `min:"0" share:"1/8 1/4"` // partial messages and request heads of all clients, bytes; over it: close 1013
+	MemoryMax         int64 `min:"0"`                 // memory of the process, bytes. Near it clients and publishes are refused, then the largest outboxes are cut off
 
 	// Time.
 	Heartbeat time.Duration `default:"60s"`   // ping after this idle time, close 1001 after twice of it
 	SlowTurn  time.Duration `default:"100ms"` // a callback of a loop that takes longer is logged with its stack
 }
 
-// GroupBytesMax bounds Limits.GroupBytesMax: the parser reads no longer names.
+// GroupBytesMax bounds Limits.GroupBytesMax, in bytes: dialects read no longer names.
 const GroupBytesMax = dialect.GroupBytesMax
 
-// fill puts defaults in place of zeros and holds shares of the memory limit to what they may be.
+// fill puts defaults in place of zeros, and bounds shares of the memory limit. The error names the first limit that is wrong.
 func (l *Limits) fill() error {
 	v := reflect.ValueOf(l).Elem()
 	for i := range v.NumField() {
@@ -118,9 +118,8 @@ func (l *Limits) share(text string) (usual, most int64) {
 	return l.MemoryMax / a, l.MemoryMax / b
 }
 
-// bounds is every limit that a hub works within: what an operator may change, what follows from it in the units of shards, and
-// what no operator may change. What happens at each is said where it is checked. Immutable: a change of limits is another
-// bounds.
+// bounds is every bound of a hub: those that an operator may change, what follows from them in the units of shards, and
+// fixed ones. What happens at each is said where it is checked. Immutable: a change of limits makes another bounds.
 type bounds struct {
 	Limits // filled
 
@@ -133,16 +132,16 @@ type bounds struct {
 	slowTurnNanos  int64  // 0: never
 
 	// Fixed.
-	laneSlots    int    // items in a lane: 256 slots keep all lanes of 8 loops under 3 MB; with 4,096 the prototype put its GC off
-	laneBytes    int    // bytes in a lane that holds more than one item
+	laneSlots    int    // items in a lane: with 256 all lanes of 8 loops are under 3 MB; with 4,096 a prototype collected garbage too seldom
+	laneBytes    int    // bytes in a lane that has more than one item
 	backlogBytes int    // bytes in the backlog of a loop
 	gatherBytes  int    // bytes gathered on a loop before it stops draining down lanes
-	batchBytes   int    // bytes sent to a member at once
+	batchBytes   int    // bytes sent to a member at once, unless one message is larger
 	passNanos    int64  // a turn's budget for passes
-	closeTicks   uint32 // for the peer to end after our last word
+	closeTicks   uint32 // for the peer to end after our last bytes
 }
 
-// bounds is what shards work with. The limits are filled.
+// bounds is the bounds that follow from limits, which are filled.
 func (l *Limits) bounds() *bounds {
 	origins, _ := door.ReadOrigins(l.AllowedOrigins)
 	return &bounds{
@@ -175,7 +174,7 @@ func (b *bounds) outboxesMax() int64 {
 // tickPeriod is the resolution of handshake, message, close and heartbeat timeouts.
 const tickPeriod = 200 * time.Millisecond
 
-// ticks rounds a duration up to ticks, and adds one because the first is already under way.
+// ticks rounds a duration up to ticks, and adds one because the current tick has begun already.
 func ticks(d time.Duration) uint32 { return uint32((d+tickPeriod-1)/tickPeriod) + 1 }
 
 func ticksOrOff(d time.Duration) uint32 {
@@ -185,9 +184,9 @@ func ticksOrOff(d time.Duration) uint32 {
 	return ticks(d)
 }
 
-// Apply has the server work within other limits from now on, and returns when every loop does. What is over a new limit
-// already stays: nobody loses a group or a connection by it, but nobody gets one either. An error means that nothing was
-// changed, or, of ctx, that some loops have yet to.
+// Apply changes the server's limits, and returns when every loop has them. What exceeds a new limit already is kept: no
+// client loses a group or a connection by it, but none gets another either. An error that names a limit means that nothing
+// was changed; ctx's error, or ErrStopping, that some loops may not have the new limits yet. Any goroutine.
 func (s *Server) Apply(ctx context.Context, l Limits) error {
 	if err := l.fill(); err != nil {
 		return err
@@ -203,7 +202,7 @@ func (h *Hub) apply(ctx context.Context, b *bounds) error {
 	return h.each(ctx, func(s *shard) { s.adopt(b) })
 }
 
-// adopt goes over to other bounds.
+// adopt changes the shard's bounds.
 func (s *shard) adopt(b *bounds) {
 	s.bounds = b
 	s.backlog.bytesMax = b.backlogBytes

@@ -72,3 +72,14 @@ func TestALimitBeyondItsOwnLimitIsAnErrorThatNamesIt(t *testing.T) {
 		t.Error("names of groups longer than the parser reads: got no error")
 	}
 }
+
+func TestTicksRoundUp(t *testing.T) {
+	for _, c := range []struct {
+		d    time.Duration
+		want uint32
+	}{{tickPeriod, 2}, {tickPeriod + 1, 3}, {10 * time.Second, 51}} {
+		if got := ticks(c.d); got != c.want {
+			t.Errorf("ticks(%v): got %d, want %d", c.d, got, c.want)
+		}
+	}
+}

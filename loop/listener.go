@@ -9,12 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// listener is our own hold on the listening socket, beside gnet's. Accepted connections inherit its settings, and it
-// reaches the kernel's accept queue.
+// listener is a descriptor of our own of gnet's listening socket. By it the server sets options, which accepted connections
+// inherit, and accepts connections itself.
 //
-// Owner: any goroutine; the address does not change once the server has started.
+// Owner: any goroutine; fd has a lock, and addr is immutable once the server has started.
 type listener struct {
-	addr *net.TCPAddr // where it really listens
+	addr *net.TCPAddr // with the real port where 0 was asked for
 
 	mu sync.Mutex
 	fd int // -1: none
@@ -40,8 +40,8 @@ func (l *listener) adopt(fd int) error {
 	return nil
 }
 
-// keepAlive has the kernel look after connections, by settings that those accepted from now on inherit. gnet's own option
-// for it would hide why listening failed. A connection that was made before goes without; the heartbeat finds its end too.
+// keepAlive has the kernel probe connections, by options that those accepted from now on inherit. gnet's own option for it would
+// hide why listening failed. Connections that were accepted before do without; the heartbeat detects their end too.
 func (l *listener) keepAlive(idle, untaken time.Duration) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -64,10 +64,10 @@ func (l *listener) dial() (net.Conn, error) {
 	return net.DialTimeout("tcp", to.String(), dialTimeout)
 }
 
-// dialTimeout: the way to oneself is short; it takes time only when the accept queue is full.
+// dialTimeout is ample for a connection to the own host; one takes long only when the accept queue is full.
 const dialTimeout = 500 * time.Millisecond
 
-// accept takes one connection off the accept queue, past gnet. It does not wait for one.
+// accept accepts one connection, instead of gnet. It does not wait for one.
 func (l *listener) accept() (fd int, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -75,7 +75,7 @@ func (l *listener) accept() (fd int, err error) {
 	return fd, err
 }
 
-// close lets go of the socket, without which its port would stay taken.
+// close closes the descriptor; else the port would stay in use.
 func (l *listener) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -1,21 +1,21 @@
 package loop
 
-// membership is the client's side of its place among a group's members. A client's memberships have places without
-// holes, 0 being client.inline: most clients are in one group, and are to cost no second allocation.
+// membership is one of a client's groups. A client's memberships have the places 0, 1, 2… without gaps. 0 is client.inline: most
+// clients are in one group, which so costs no further allocation.
 type membership struct {
 	group    *group
 	pos      uint32 // standingMember: place in its audience of the group
 	standing standing
-	silent   bool // standingAsked: by an add_group without an id, too: who is refused is closed
+	silent   bool // standingAsked: an add_group for it had no id, so a refusal closes the client
 }
 
-// standing is how far a membership has come.
+// standing is the state of a membership.
 type standing uint8
 
 const (
 	standingMember    standing = iota // among the group's members
 	standingAsked                     // the home has been asked for a place, and has not answered
-	standingRenounced                 // likewise, and the client has left since
+	standingRenounced                 // likewise, and the client has left since it asked
 )
 
 // groupCount is the number of c's memberships.
@@ -30,7 +30,7 @@ func (c *client) groupCount() int {
 	}
 }
 
-// renouncedCount is how many of them the client itself counts no more.
+// renouncedCount is the number of those that the client has left before the home's answer.
 func (c *client) renouncedCount() (n int) {
 	for at := range c.groupCount() {
 		if c.membership(at).standing == standingRenounced {
@@ -48,7 +48,7 @@ func (c *client) membership(at int) *membership {
 	return &c.extra.further[at-1]
 }
 
-// memberOf finds the place of c's membership in g, -1 when there is none. Linear: a client has few groups, at most
+// memberOf is the place of c's membership in g; -1: there is none. It searches all, as most clients have few, at most
 // bounds.GroupsPerClient.
 func (c *client) memberOf(g *group) int {
 	if c.inline.group == g {
@@ -64,7 +64,7 @@ func (c *client) memberOf(g *group) int {
 	return -1
 }
 
-// ask notes that c wants to be a member of g, behind its other memberships.
+// ask adds a membership in g for which c has asked, after its others.
 func (c *client) ask(g *group, silent bool) (at int) {
 	at = c.groupCount()
 	m := membership{group: g, standing: standingAsked, silent: silent}
@@ -77,13 +77,13 @@ func (c *client) ask(g *group, silent bool) (at int) {
 	return at
 }
 
-// confirm makes c, which has asked for the membership at a place, one of the group's members.
+// confirm makes c a member of the group whose membership, for which it has asked, is at a place.
 func (c *client) confirm(at int) {
 	m := c.membership(at)
 	*m = membership{group: m.group, pos: m.group.add(c)}
 }
 
-// withdraw ends the membership at a place, into which the last one moves, and returns its group.
+// withdraw ends the membership at a place, to which the last one moves, and returns its group.
 func (c *client) withdraw(at int) *group {
 	m := *c.membership(at)
 	if m.standing == standingMember {

@@ -8,32 +8,34 @@ import (
 	"time"
 )
 
-// This file keeps the process within its memory limit, which Go's collector alone cannot do: what is alive is alive. Each
-// tick the hub looks at what it has by its own books, which are of this moment, and at what the last collection found
-// alive, which misses nothing. The larger of the two counts. From four fifths of the limit on, newcomers and publishes
-// are refused, which keeps what is there going; from nine tenths on, the largest outboxes are cut off until it is back
-// at four fifths.
+// This file keeps the process within its memory limit, which Go's collector alone cannot do, as it frees nothing that is in use.
+// Each tick the hub compares two figures: the sum of its own counters, which is of this moment, and the bytes that the last
+// collection found in use, which miss nothing. The larger counts. From four fifths of the limit on, new connections and publishes
+// are refused, so that memory is left for the clients that are there. From nine tenths on, the largest outboxes are cut off until
+// it is back at four fifths.
 
-// memory is the hub's account. Owner: the goroutine that calls weigh, except where a line says otherwise.
+// memory is what the hub knows of the process's memory.
+//
+// Owner: the goroutine that calls weigh, except where a line says otherwise.
 type memory struct {
-	used      atomic.Int64 // as of the last tick; any goroutine reads
-	cycles    uint64       // collections when the heap was last looked at
-	trusted   uint64       // the collection from which on it is without what was cut off
-	collected time.Time    // end of the last collection that was asked for here
-	rest      time.Duration
+	used      atomic.Int64  // as of the last tick; any goroutine reads
+	cycles    uint64        // number of collections at the last tick
+	trusted   uint64        // the first collection after which the heap is without what was cut off
+	collected time.Time     // end of the last collection that weigh asked for
+	rest      time.Duration // least time from then to the next
 }
 
 // The levels of pressure.
 const (
 	pressureNone   uint32 = iota
-	pressureRefuse        // no newcomers, no publishes
+	pressureRefuse        // no new connections, no publishes
 	pressureCut           // and the largest outboxes are cut off
 )
 
 var pressureNames = []string{"none", "refuse", "cut"}
 
-// pressureOf is the level at so much used of a limit. It falls later than it rises: at the border it would change with
-// every message.
+// pressureOf is the level at so many bytes used of a limit. It falls later than it rises, as at a border it would else
+// change with every message.
 func pressureOf(before uint32, used, limit int64) uint32 {
 	refuse, cut := limit/10*8, limit/10*9
 	switch {
@@ -46,11 +48,11 @@ func pressureOf(before uint32, used, limit int64) uint32 {
 	}
 }
 
-// heap is what Go's runtime says of itself.
+// heap is what Go's runtime reports.
 type heap struct {
-	live   int64 // bytes of objects that the last collection found alive
-	beside int64 // bytes that are no heap: stacks, the runtime's own
-	cycles uint64
+	live   int64  // bytes of objects that the last collection found in use
+	beside int64  // bytes outside the heap: stacks, the runtime's own
+	cycles uint64 // number of collections
 }
 
 func readHeap() heap {
@@ -67,7 +69,7 @@ func readHeap() heap {
 	return h
 }
 
-// weigh looks how much memory is used and sets the pressure. One goroutine calls it, each tick. collect empties pools too,
+// weigh determines how much memory is used and sets the pressure. One goroutine calls it, each tick. collect empties pools too,
 // and may take long.
 func (h *Hub) weigh(read func() heap, collect func()) {
 	m, b, before := &h.memory, h.bounds.Load(), h.pressure.Load()
@@ -80,7 +82,8 @@ func (h *Hub) weigh(read func() heap, collect func()) {
 	}
 	now := read()
 	own := h.owned() + now.beside
-	// What was alive at an old collection may be gone, and while everybody is refused nothing brings about another.
+	// What an old collection found in use may be free by now, and while all is refused nothing is allocated that would start
+	// another.
 	stale := now.cycles == m.cycles || now.cycles < m.trusted
 	if stale && now.live+now.beside >= limit/4*3 && now.live+now.beside > own && time.Since(m.collected) >= m.rest {
 		began := time.Now()
@@ -93,7 +96,7 @@ func (h *Hub) weigh(read func() heap, collect func()) {
 	used := max(own, now.live+now.beside)
 	level := pressureOf(before, used, limit)
 	if level == pressureCut && stale && pressureOf(before, own, limit) < pressureCut {
-		level = pressureRefuse // nobody is cut off for what may be gone
+		level = pressureRefuse // no client is cut off for memory that may be free by now
 	}
 	if level == pressureCut {
 		m.trusted = now.cycles + 2 // buffers of gnet's go into pools, which it takes two collections to empty
@@ -109,13 +112,13 @@ func (h *Hub) weigh(read func() heap, collect func()) {
 	}
 }
 
-// owned is what the hub holds by its own books. The messages that loops have gathered are the same ones, or nearly: the most
-// counts, once.
+// owned is the memory that the hub knows of. Loops mostly share the messages that they have gathered, so of all loops only the
+// largest sum of these counts.
 func (h *Hub) owned() int64 {
 	sum := idleBytes + h.homes.Bytes() + h.connections.Load()*clientBytes + h.outboxes.Load() + h.partials.bytes.Load()
 	var gathered int64
 	for _, s := range h.shards {
-		sum += s.count.parkedBytes.Load()
+		sum += s.count.backlogBytes.Load()
 		gathered = max(gathered, s.count.gatheredBytes.Load())
 	}
 	return sum + gathered
@@ -124,11 +127,11 @@ func (h *Hub) owned() int64 {
 const (
 	// clientBytes is what a client in one group takes, as measured: resident memory of a server with a million of them.
 	clientBytes = 600
-	// idleBytes is the heap of a server that has none, beside its lanes.
+	// idleBytes is the heap of a server without clients, apart from its lanes.
 	idleBytes = 2 << 20
 )
 
-// keepMemory weighs at each tick, on a goroutine of its own: the clock must not wait for a collection.
+// keepMemory calls weigh each tick, on a goroutine of its own, because the clock must not wait for a collection.
 func (s *Server) keepMemory() {
 	ticker := time.NewTicker(tickPeriod)
 	defer ticker.Stop()
@@ -147,14 +150,14 @@ func (s *Server) keepMemory() {
 	}
 }
 
-// collect has everything collected that can be, pools included.
+// collect frees all that can be freed. Two collections empty sync.Pools.
 func collect() {
 	runtime.GC()
 	runtime.GC()
 }
 
-// limitGo tells Go's collector of the limit. It is the process's: of several servers in one the last word counts. Without
-// a limit of ours GOMEMLIMIT holds.
+// limitGo sets the limit of Go's collector. There is one for the process: with several servers in it the last call counts.
+// Without a memory limit it is GOMEMLIMIT's.
 func limitGo(memoryMax int64) {
 	if memoryMax == 0 {
 		memoryMax = goLimit

@@ -126,7 +126,7 @@ func TestNobodyIsCutOffForGarbage(t *testing.T) {
 	}
 }
 
-func TestTheBooksHoldWhatWaitsInLanes(t *testing.T) {
+func TestWhatWaitsInLanesCountsAsMemory(t *testing.T) {
 	w := newWeighing(nil)
 	c := w.enter(0)
 	before := w.hub.owned()

@@ -7,8 +7,8 @@ import (
 	"ringcast/dialect"
 )
 
-// This file is the way out. A message goes straight to the kernel while a client keeps up. What the kernel does not
-// take waits in the client's outbox, which is gnet's outbound buffer, and whatever comes next waits behind it.
+// This file sends to clients. Bytes go to the kernel directly while a client is not slow. What the kernel does not take
+// waits in the client's outbox, which is gnet's outbound buffer, and whatever comes next waits there after it.
 
 // sent is the outcome of one non-blocking send.
 type sent struct {
@@ -16,11 +16,11 @@ type sent struct {
 	errno syscall.Errno // 0, EAGAIN: the kernel's buffer is full; else the connection is broken
 }
 
-// push gives bytes to an open client: to the kernel if the outbox is empty, to the outbox else. messages is how many of a
-// group they are, 0 for replies. It may doom the client and others, never more than that, so it is safe while members
-// are walked.
+// push sends bytes to an open client: to the kernel if its outbox is empty, else to the outbox. messages is the number of a
+// group's messages that they are, 0 for replies. It may doom the client and others, and no more than that, so it is safe
+// while a pass walks over members.
 //
-// In the prototype the raw send cost some 20 % less than conn.Write at one message a send and 45 % less at 16: no lookup of what is
+// In a prototype the raw send cost some 20 % less than conn.Write at one message a send and 45 % less at 16: no lookup of what is
 // queued, no interface calls, no entry into the runtime's scheduler around the system call.
 func (s *shard) push(c *client, p []byte, messages int) {
 	c.bytesOut += uint64(len(p))
@@ -38,10 +38,10 @@ func (s *shard) push(c *client, p []byte, messages int) {
 	}
 }
 
-// queue writes through gnet, which keeps what the kernel does not take. An empty outbox takes a batch of any size, a
-// batch being bounded itself; that of a slow client takes what its bound allows, and then the client is closed, or, where
-// the operator wants that, loses whole deliveries until half of its outbox has gone, and is told how many messages they
-// were. A message of which the kernel has taken the front is never dropped: its client was not slow.
+// queue writes through gnet, which keeps what the kernel does not take. An empty outbox takes a batch of any size, as batches are
+// bounded themselves. That of a slow client takes what its bound allows; beyond it the client is closed. With DropSlow it loses
+// whole deliveries instead until half of its outbox has gone, and is told how many messages they were. A message of which the
+// kernel has taken a part is never dropped, as its client was not slow.
 func (s *shard) queue(c *client, p []byte, messages int) {
 	waiting, gap := c.conn.OutboundBuffered(), s.slow.hasGap(c)
 	room := s.bounds.OutboxBytesMax - waiting
@@ -66,7 +66,8 @@ func (s *shard) queue(c *client, p []byte, messages int) {
 	s.write(c, p)
 }
 
-// write is conn.Write, whose failure has called closed by the time it returns.
+// write writes with conn.Write, which has called closed when it returns an error. It keeps the client's entry among the slow ones
+// right.
 func (s *shard) write(c *client, p []byte) {
 	for whole := !c.slow && s.env.send == nil; len(p) > 0; {
 		n := len(p)
@@ -87,14 +88,15 @@ func (s *shard) write(c *client, p []byte) {
 	switch waiting := c.conn.OutboundBuffered(); {
 	case waiting > 0 || s.slow.hasGap(c):
 		s.slow.put(c, waiting)
-		s.makeRoom(c)
+		s.relieveAfter(c)
 	case c.slow:
 		s.slow.drop(c)
 	}
 }
 
-// portion is how much of p to queue at once. gnet's buffers are powers of two, so that half of one would be empty after
-// a message of a little more than a megabyte; an outbox should cost what it counts. The first 64 KiB are a ring.
+// portion is how many bytes of p to queue at once. gnet's buffers are powers of two in size, so after one write of a little
+// more than a megabyte nearly half of a buffer would be empty; an outbox should take the memory that it counts. gnet's first
+// buffer, up to 64 KiB, is a ring.
 func portion(p []byte, slow bool) int {
 	if len(p) <= portionBytesMin {
 		return len(p)
@@ -106,5 +108,5 @@ func portion(p []byte, slow bool) int {
 	return n
 }
 
-// portionBytesMin is the size up to which bytes are queued as they are.
+// portionBytesMin is the size up to which bytes are queued in one portion.
 const portionBytesMin = 4 << 10

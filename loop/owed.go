@@ -2,16 +2,16 @@ package loop
 
 import "ringcast/loop/order"
 
-// owed is what a shard has yet to tell the homes, and what they cannot refuse to hear: that it has no members of a group any
-// more. Each group stands in it once, whatever has become of it meanwhile, so it needs no bound but the number of groups; and
-// it goes into up lanes that have room and never into the backlog, so however much a burial leaves behind, nobody's request
-// is refused for it.
+// owed is the groups without members of which a shard has yet to tell the homes. Unlike a client's request that cannot be
+// refused. Each group is in the list once, however often its members come and go, so the number of groups bounds it. They
+// are told when up lanes have room, and never go into the backlog, so clients' requests are not refused because a client
+// with many groups has gone.
 //
 // Owner: the loop.
 type owed struct{ groups []*group }
 
-// giveUpIfEmpty notes a group without members. The turn tells its home, not this moment: who leaves and joins again in one
-// breath should not make it a new group.
+// giveUpIfEmpty notes a group that may have no members. The turn then tells its home, and not this function: a client that leaves
+// and joins again at once should not end the group.
 func (s *shard) giveUpIfEmpty(g *group) {
 	if g.empty() && !g.owed {
 		g.owed = true
@@ -19,8 +19,8 @@ func (s *shard) giveUpIfEmpty(g *group) {
 	}
 }
 
-// payOwed tells the homes as far as there is room, and forgets the groups, unless somebody waits to become a member: then the
-// home's word will bring the group here again. A home whose lane is full holds up the groups of no other.
+// payOwed tells the homes as far as lanes have room, and deletes the groups. A group for which a client has asked stays: it
+// is noted again with the home's answer if need be. A home whose lane is full does not delay the groups of other homes.
 func (s *shard) payOwed() (moved bool) {
 	var full uint64 // bit per home
 	kept := 0
@@ -41,7 +41,7 @@ func (s *shard) payOwed() (moved bool) {
 	clear(s.owed.groups[kept:])
 	s.owed.groups = s.owed.groups[:kept]
 	if kept == 0 && cap(s.owed.groups) > owedKeptMax {
-		s.owed.groups = nil // the list of a bad day
+		s.owed.groups = nil // free the memory of a long list
 	}
 	return moved
 }
@@ -49,8 +49,8 @@ func (s *shard) payOwed() (moved bool) {
 // owedKeptMax is the capacity up to which an empty list is kept.
 const owedKeptMax = 1024
 
-// sayLeft tells a group's home that no member is left here, behind what waits in the backlog, or says that there is no room.
-// Either way this loop is woken when there is.
+// sayLeft tells a group's home that this loop has no members any more. False: requests to that home wait in the backlog, or
+// its lane has no room; this loop is woken when it has.
 func (s *shard) sayLeft(g *group) bool {
 	home := int(g.home)
 	return !s.backlog.waits(home) && s.lanes.Offer(home, request{Op: order.OpLeave, Local: g})

@@ -8,11 +8,11 @@ import (
 	"ringcast/wsproto"
 )
 
-// This file is about partial input, what clients have begun to say and not finished: request heads, and messages of which
-// a reader has the front. Each is bounded by itself; here they are bounded in sum, and in time.
+// This file is about partial input: request heads and messages of which clients have sent a part. Each is bounded by itself, in
+// package wsproto; here they are bounded in sum and in time.
 
-// partials is a shard's list of clients with partial input. Who stands in it has its place in extra.partial, counted from
-// 1, and what the list counts is in the hub's sums.
+// partials is a shard's list of clients with partial input. Each has its place in extra.partial, counted from 1. The hub's sums
+// include the list.
 //
 // Owner: the loop.
 type partials struct {
@@ -31,11 +31,11 @@ type partial struct {
 // partialSums is the partial input on all loops together. Any goroutine.
 type partialSums struct {
 	clients atomic.Int64
-	bytes   atomic.Int64 // that hold it
+	bytes   atomic.Int64 // memory that it takes
 }
 
-// put notes how many bytes a client's partial input takes by now. It began at this tick if the client was not in the list
-// before, or if another message has begun since.
+// put notes how many bytes a client's partial input takes now. It began at this tick if the client was not in the list before, or
+// if another message has begun since, as began says. grown: it takes more than before.
 func (p *partials) put(c *client, bytes int, began bool, tick uint32) (grown bool) {
 	x := c.extra
 	if x.partial == 0 {
@@ -73,23 +73,23 @@ func (p *partials) drop(c *client) {
 	p.list[last] = partial{}
 	p.list = p.list[:last]
 	if last == 0 {
-		p.list = nil // the list of a bad day
+		p.list = nil // free the memory of a long list
 	}
 	x.partial = 0
 	p.sums.clients.Add(-1)
 }
 
-// refuses says whether a client whose partial input has grown to so many bytes is refused under a bound on the sum. When
-// all clients together hold too much, the one that grows is; not so if it holds less than half of the average, else a few
-// large ones would keep all small ones out. But the average grows with each of these, so they alone would come to any sum
-// if there are only enough of them: at one and a half times the bound everybody who grows is refused.
+// refuses says whether a client whose partial input has grown to so many bytes is refused; most bounds the sum, 0: it has no
+// bound. If the sum exceeds it, a client that grows is refused, but not if it has less than half of the average: else a few
+// with much would keep out all with little. Many with little could still make any sum, so at one and a half times the bound
+// every client that grows is refused.
 func (p *partialSums) refuses(bytes int, most int64) bool {
 	all := p.bytes.Load()
 	return most > 0 && all > most && (all > most+most/2 || int64(bytes) >= all/(2*p.clients.Load()))
 }
 
-// keepPartial notes that so many bytes hold a client's partial input, which began in this callback or before, and refuses
-// the client if that is too much.
+// keepPartial notes that a client's partial input takes so many bytes, and refuses the client if all partial input together
+// is too much. began: it began in this callback.
 func (s *shard) keepPartial(c *client, bytes int, began bool) {
 	if !s.partials.put(c, bytes, began, s.tick) || !s.hub.partials.refuses(bytes, s.bounds.FragmentsBytesMax) {
 		return
@@ -104,7 +104,7 @@ func (s *shard) keepPartial(c *client, bytes int, began bool) {
 	s.giveUpOn(c, dialect.CausePartialMemory)
 }
 
-// dropInput lets go of a client's partial input.
+// dropInput drops a client's partial input.
 func (s *shard) dropInput(c *client) {
 	if c.extra != nil {
 		s.partials.drop(c)
@@ -113,7 +113,7 @@ func (s *shard) dropInput(c *client) {
 	}
 }
 
-// giveUpOn closes a client in the middle of its message. Its reader stays, and swallows the rest.
+// giveUpOn closes a client in the middle of its message. Its reader stays, and discards the rest of the message.
 func (s *shard) giveUpOn(c *client, why dialect.Cause) {
 	s.close(c, why)
 	if r := c.reader(); r != nil {
@@ -122,13 +122,13 @@ func (s *shard) giveUpOn(c *client, why dialect.Cause) {
 	}
 }
 
-// partialBytesOf is what a reader with a part of a message takes.
+// partialBytesOf is the memory of a reader with a part of a message, in bytes.
 func partialBytesOf(r *wsproto.Reader) int { return readerBytes + r.Held() }
 
 const readerBytes = int(unsafe.Sizeof(wsproto.Reader{}))
 
-// endLatePartials closes clients whose messages take too long. The time runs from a message's first byte; what comes
-// between its fragments does not stop it. So it takes a client that says something, if little, to hold memory for longer.
+// endLatePartials closes clients whose messages take too long, from a message's first byte to its last. Control frames
+// between its fragments do not extend the time.
 func (s *shard) endLatePartials() {
 	most, ends := s.bounds.messageTicks, 0
 	if most == 0 {

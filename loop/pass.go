@@ -6,8 +6,7 @@ import (
 	"ringcast/loop/order"
 )
 
-// pass is one walk over an audience: what it sends to each member, and how far it has come. Who joins during it lands
-// behind end.
+// pass is one walk over the members of an audience, see there: what it sends to each, and how far it has come.
 type pass struct {
 	cur, end int
 	batch    []byte
@@ -16,11 +15,13 @@ type pass struct {
 	begunAt  int64 // if it is timed, else 0
 }
 
-// passes is what a loop is about to send to its groups. Owner: the loop.
+// passes is what a loop is about to send to its groups' members.
+//
+// Owner: the loop.
 type passes struct {
 	queue       []*audience // wait for a pass, oldest first
 	gathered    int         // bytes in the waiting lists of all audiences, as of waitingBytes
-	undelivered int         // members that missed the batch of the pass under way
+	undelivered int         // members that were not sent the batch of the pass under way, but will be told of a gap
 	sends       uint32      // since the clock was last read
 	deadline    int64       // end of this turn's budget, 0: not set yet
 
@@ -29,7 +30,7 @@ type passes struct {
 	idle  []*pass
 }
 
-// gather puts a message with those that the next pass over each audience of a group will send.
+// gather adds a message to those that the next pass over each audience of a group sends.
 func (ps *passes) gather(g *group, m *message) {
 	if g.inline.members != nil {
 		ps.add(&g.inline, m)
@@ -50,19 +51,19 @@ func (ps *passes) add(a *audience, m *message) {
 	}
 }
 
-// waitingBytes is what a waiting message counts: itself and its place in the list. Not the form that it is going to be sent
-// in, for that may not exist yet.
+// waitingBytes is what a waiting message counts, in bytes: itself and its place in the list, but not the form in which it is
+// sent, as that may not be made yet.
 func waitingBytes(m *message) int { return m.Bytes() + int(unsafe.Sizeof(m)) }
 
-// begin starts a pass over all members of now, with as many of the waiting messages as the bound allows, joined into one
-// contiguous buffer so that each member costs one send however many messages there are. A single frame is sent as it
-// is, without a copy. False: the first message is in the hands of another loop, which makes its form. There may be no pass
-// after it all the same, when these members hear of none of the messages.
+// begin begins a pass over the present members, with as many of the waiting messages as the bound allows, joined into one
+// buffer, so that each member costs one send however many messages there are. A single frame is sent as it is, without a
+// copy. False: another loop is making the first message's form. It may be true without a pass, if the members are not sent
+// any of the messages.
 //
-// One buffer beat a vector of frames by 10 to 40 % a send in the prototype, and it is built once for all members.
+// In a prototype one buffer was 10 to 40 % faster a send than a vector of frames; and it is built once for all members.
 func (s *shard) begin(a *audience) (ready bool) {
 	ps, d := &s.passes, s.dialects[a.form]
-	s.culprit = nil // should the dialect panic, no client is to blame; the message is lost to this form, see order.Message
+	s.culprit = nil // if the dialect panics no client is closed; the message is lost to this form, see order.Message
 	var batch []byte
 	n, messages, owned := 0, 0, false
 	for n < len(a.waiting) {
@@ -99,7 +100,7 @@ func (s *shard) begin(a *audience) (ready bool) {
 	return n > 0
 }
 
-// drop forgets what was to be sent to an audience whose last member has gone.
+// drop drops what was to be sent to an audience that has no members any more.
 func (ps *passes) drop(a *audience, spareBytesMax int) {
 	for _, m := range a.waiting {
 		ps.gathered -= waitingBytes(m)
@@ -123,7 +124,7 @@ func (ps *passes) end(a *audience, spareBytesMax int) {
 	a.pass = nil
 }
 
-// passesKeptMax bounds the stock of idle passes: seldom more than a few are under way at a time.
+// passesKeptMax bounds the idle passes that are kept. Seldom are more than a few under way at a time.
 const passesKeptMax = 64
 
 func (ps *passes) newPass() *pass {
@@ -136,19 +137,19 @@ func (ps *passes) newPass() *pass {
 	return p
 }
 
-// takeSpare hands one batch buffer from pass to pass.
+// takeSpare is the buffer of an earlier batch, if one was kept.
 func (ps *passes) takeSpare() []byte {
 	spare := ps.spare
 	ps.spare = nil
 	return spare
 }
 
-// runPasses sends what has gathered, audience by audience, until the turn's budget is used up; then it kicks, so that the
-// loop looks at its sockets before it goes on, and yields the processor. It reports whether it did anything.
+// runPasses sends what has gathered, audience by audience, until the turn's budget is used up. Then it kicks, so that the loop
+// looks at its sockets before it goes on, and yields the processor. It reports whether it did anything.
 //
-// While a kick is under way other callbacks start no pass: each would spend a budget of its own, and the sockets would
-// wait for all of them. The budget is 1 ms because a pass over 10,000 members takes 50: in the prototype the ping of
-// an unrelated client waited for 131 to 248 ms at p99 without a budget, and for 24 to 25 with it and the yield.
+// While a kick is under way other callbacks begin no passes: each would have a budget of its own, and the sockets would wait for
+// all of them. The budget is 1 ms because a pass over 10,000 members takes 50. In a prototype the ping of an unrelated client
+// waited for 131 to 248 ms at p99 without a budget, and for 24 to 25 with it and the yield.
 func (s *shard) runPasses() (any bool) {
 	ps := &s.passes
 	if s.resting || len(ps.queue) == 0 {
@@ -162,7 +163,7 @@ func (s *shard) runPasses() (any bool) {
 		done++
 		finished := s.pass(a)
 		if len(a.waiting) > 0 || a.pass != nil {
-			ps.queue = append(ps.queue, a) // behind the others: a large group does not hold up small ones
+			ps.queue = append(ps.queue, a) // after the others, so that a large group does not delay small ones
 		} else {
 			a.queued = false
 		}
@@ -196,13 +197,13 @@ func (s *shard) spent() bool {
 	return s.passes.sends%sendsPerClock == 0 && s.env.now() >= s.passes.deadline
 }
 
-// sendsPerClock: a send costs microseconds, reading the clock tens of nanoseconds, so the budget is overrun by little and
-// the clock costs next to nothing.
+// sendsPerClock is how many sends there are to a reading of the clock. A send costs microseconds and a reading tens of
+// nanoseconds, so the budget is exceeded by little and the clock costs next to nothing.
 const sendsPerClock = 8
 
-// pass sends the batch to an audience's members, from the cursor on; false when it has to go on later, because the budget
-// has ended it or another loop is at work on its first message. It allocates nothing, and sends to nobody who joined after
-// the batch was begun or has left since.
+// pass sends a batch to an audience's members, from where the last turn stopped. False: it has to go on later, because the
+// budget is used up or another loop is making the first message's form. It allocates nothing, and sends to no client that
+// has joined since the pass began or has left.
 func (s *shard) pass(a *audience) (finished bool) {
 	if a.pass == nil {
 		if len(a.waiting) == 0 {
@@ -235,7 +236,7 @@ func (s *shard) pass(a *audience) (finished bool) {
 		}
 		s.push(c, p.batch, p.messages)
 		served++
-		if p.cur < p.end && s.spent() { // in this order: a clock reading must not be thrown away
+		if p.cur < p.end && s.spent() { // in this order: a reading of the clock that says true must not be lost
 			finished = false
 			break
 		}

@@ -6,31 +6,32 @@ import (
 	"ringcast/dialect"
 )
 
-// This file holds clients to what they may send in a second. Off by default, and then it costs a branch.
+// This file bounds what a client may send in a second. It is off by default, and then costs a branch.
 //
-// What one second's worth exceeds is refused where it can be: a command with an id is not carried out and is told so. One
-// without cannot be told, and nothing is dropped silently, so it is still carried out, for a grace of a further second's
-// worth; beyond that the client is closed. Bytes cannot be refused one by one, nor pings.
+// A client may be ahead of its rate by one second's worth. Beyond that a command with an id is refused, and answered. One without
+// an id cannot be answered, and nothing is dropped silently, so it is carried out for a further second's worth; beyond that the
+// client is closed. Bytes and pings cannot be refused one by one either.
 
 const (
-	burstNanos = int64(time.Second)     // what a client may be ahead of its rate
-	graceNanos = 2 * int64(time.Second) // ahead by more than this it is closed
+	burstNanos = int64(time.Second)     // what a client may be ahead of its rate without consequences
+	graceNanos = 2 * int64(time.Second) // a client that is ahead by more is closed
 )
 
-// rate is what each client may send in a second, of commands or of bytes. For each stands the moment at which all that
-// it has sent would be due, had it come at the rate's even pace; how far ahead of now that is, is how far the client is
-// over (the generic cell rate algorithm). One number a client, no timer, and nothing to be done for who is silent.
+// rate is a bound on what each client may send in a second, of commands or of bytes. For each client it has the time at which all
+// that it has sent would be due, had it come at an even pace; a client is ahead by as much as that is after now (the generic cell
+// rate algorithm). That is one number a client and no timer, and nothing is to be done for a silent client.
 type rate struct {
 	perSecond int64   // 0: any number
-	due       []int64 // beside shard.clients, in nanoseconds of env.now; nil while there is no bound
+	due       []int64 // by slot, as shard.clients, in nanoseconds of env.now; nil while there is no bound
 }
 
-// after is the moment due when a client has sent n more. n times a second in nanoseconds must fit an int64: reads do by far.
+// after is a client's due time when it has sent n more. n times the nanoseconds of a second must fit an int64, as the length of a
+// read does by far.
 func (r *rate) after(slot uint32, n int, from int64) int64 {
 	return max(r.due[slot], from) + int64(n)*int64(time.Second)/r.perSecond
 }
 
-// adopt goes over to another bound. Who was ahead stays so.
+// adopt changes the bound. A client that is ahead stays ahead by the same time.
 func (r *rate) adopt(perSecond, clients int) {
 	r.perSecond = int64(perSecond)
 	if perSecond == 0 {
@@ -47,7 +48,7 @@ func (r *rate) add() {
 	}
 }
 
-// drop moves the last client into a place.
+// drop moves the last client to the slot of one that has gone.
 func (r *rate) drop(slot uint32) {
 	if r.perSecond == 0 {
 		return
@@ -60,26 +61,28 @@ func (r *rate) drop(slot uint32) {
 	}
 }
 
-// rates is a shard's. Owner: the loop.
+// rates is a shard's rates.
+//
+// Owner: the loop.
 type rates struct {
 	on       bool
 	commands rate // pings and pongs are commands too
 	bytes    rate // of frames; request heads have bounds of their own
 
-	// A server that stood still finds all at once what came meanwhile, and must not take it for a burst: see tick.
+	// A server that stood still reads at once what came meanwhile, and must not take it for a burst: see tick.
 	tickAt    int64 // env.now at the last tick
 	since     int64 // when the last standstill began
-	forgiving int64 // until when it counts
+	forgiving int64 // until then it is considered
 }
 
 const (
-	// standstillMin is how long a loop with clients has to miss its ticks, in nanoseconds, to have stood still.
+	// standstillMin is the time in nanoseconds for which a loop with clients has seen no tick if it stood still.
 	standstillMin = int64(5 * tickPeriod / 2)
-	// forgivenMax is how long, in nanoseconds, what had come before may take to be read.
+	// forgivenMax bounds the time, in nanoseconds, in which what came during a standstill may be read.
 	forgivenMax = int64(10 * time.Second)
 )
 
-// adopt goes over to other bounds.
+// adopt changes the bounds.
 func (r *rates) adopt(b *bounds, clients int) {
 	r.commands.adopt(b.CommandsPerSecond, clients)
 	r.bytes.adopt(b.BytesPerSecond, clients)
@@ -96,12 +99,13 @@ func (r *rates) drop(slot uint32) {
 	r.bytes.drop(slot)
 }
 
-// start is for a loop that the clock has not woken, because it had no clients.
+// start is called when a loop gets its first client: the clock does not wake loops without clients.
 func (r *rates) start(now int64) { r.tickAt = now }
 
-// tick notes that the loop runs, and how long it has not. SIGSTOP, a swapping machine or a turn that took too long: what
-// comes late then is no client's doing. For as long as the standstill took, at most forgivenMax, each client is judged as
-// if now had not passed its beginning: it may send what it could have sent meanwhile, and no more.
+// tick notes that the loop runs, and whether it stood still before: by SIGSTOP, on a machine that swaps, or in a turn that
+// took too long. What it then reads late is not the clients' fault. So for as long as the standstill took, at most
+// forgivenMax, each client is judged as if what it sends had come from the standstill's beginning on: it may send what it
+// could have sent meanwhile.
 func (r *rates) tick(now int64) {
 	if stood := now - r.tickAt; stood > standstillMin {
 		r.since, r.forgiving = r.tickAt, now+min(stood, forgivenMax)
@@ -109,7 +113,7 @@ func (r *rates) tick(now int64) {
 	r.tickAt = now
 }
 
-// from is the earliest moment from which what comes now counts.
+// from is the time from which what comes now is due.
 func (r *rates) from(now int64) int64 {
 	if now-r.tickAt > standstillMin {
 		r.tick(now)
@@ -120,7 +124,7 @@ func (r *rates) from(now int64) int64 {
 	return now
 }
 
-// chargeBytes counts bytes that c has sent, whatever becomes of them, and closes it when they are beyond the grace.
+// chargeBytes counts bytes that c has sent, and closes it when it is ahead by more than graceNanos.
 func (s *shard) chargeBytes(c *client, n int) {
 	if s.rates.bytes.perSecond == 0 || c.state != stateOpen {
 		return
@@ -134,8 +138,8 @@ func (s *shard) chargeBytes(c *client, n int) {
 	}
 }
 
-// mayCommand charges c with a command, or says that it is refused; then it is not charged. Over the rate an answerable one
-// is refused, any other one beyond the grace.
+// mayCommand counts a command of c; false: it is refused, and not counted. A command that can be answered is refused if c is
+// ahead by more than burstNanos, any other if by more than graceNanos.
 func (s *shard) mayCommand(c *client, answerable bool) bool {
 	now, bound := s.env.now(), graceNanos
 	if answerable {

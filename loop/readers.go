@@ -2,27 +2,27 @@ package loop
 
 import "ringcast/wsproto"
 
-// readers is a shard's stock of readers that hold nothing of any client. A client has one of its own only while a message
-// of it is partial; then it keeps the shared one, and another takes that one's place.
+// readers is a shard's stock of idle readers. A client has a reader of its own only while a message of it is partial: it
+// then keeps the shared one, and another takes that one's place.
 //
 // Owner: the loop.
 type readers struct {
 	shared       *wsproto.Reader // serves every client without partial input; idle between callbacks
 	stock        []*wsproto.Reader
-	messageBytes int // the bound that the stock and the shared one have had from their beginning
+	messageBytes int // the bound on a message with which the stock and the shared one were made
 }
 
-// readersKeptMax bounds the stock.
+// readersKeptMax bounds the readers in stock; more are left to the collector.
 const readersKeptMax = 64
 
-// adopt goes over to another bound. Idle readers are made anew; one that has a part of a message finishes it.
+// adopt changes the bound on a message, by making new readers. One that has a part of a message finishes it under the old bound.
 func (r *readers) adopt(messageBytes int) {
 	r.messageBytes = messageBytes
 	r.stock = nil
 	r.replace()
 }
 
-// replace puts another reader in the place of the shared one.
+// replace makes another idle reader the shared one.
 func (r *readers) replace() {
 	if n := len(r.stock); n > 0 {
 		r.shared = r.stock[n-1]
@@ -32,7 +32,7 @@ func (r *readers) replace() {
 	r.shared = wsproto.NewReader(r.messageBytes)
 }
 
-// put takes a reader back from a client. Not one of an earlier bound: it would serve others by that.
+// put takes back a client's reader, unless it has an earlier bound, which would then apply to other clients.
 func (r *readers) put(reader *wsproto.Reader) {
 	if len(r.stock) < readersKeptMax && reader.MessageBytesMax() == r.messageBytes {
 		reader.Reset()

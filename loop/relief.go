@@ -8,11 +8,12 @@ import (
 	"ringcast/wsproto"
 )
 
-// This file is about the bound on all outboxes together. A loop's share of it is what is left to it in any case; loops that
-// hold more give the excess back, the largest outboxes first, to within an eighth of their size. Who is cut off for it is
-// not waited for: the Close frame would have to wait behind what is to be freed, in a socket that takes nothing.
+// This file is about the bound on all outboxes together. Each loop has an equal share of it, which it may always use; when
+// the sum exceeds the bound, loops above their share cut off clients, those with the largest outboxes first, as told apart
+// to an eighth of their size. These are cut at once: a Close frame would have to wait after the bytes that are to be freed,
+// for a socket that takes nothing.
 
-// relief is a shard's part in it. What a shard adds to its own sum it adds to the hub's, so the hub's is all of theirs.
+// relief is a shard's part in it. What a shard adds to its own sum it adds to the hub's too, which so is the sum over all loops.
 //
 // Owner: the loop, except where a line says otherwise.
 type relief struct {
@@ -21,27 +22,27 @@ type relief struct {
 	done     bool         // this turn has cut off clients already
 }
 
-// outboxesOver says whether more waits for all clients than may. Any goroutine.
+// outboxesOver says whether all outboxes together exceed their bound. Any goroutine.
 func (h *Hub) outboxesOver() bool { return h.outboxes.Load() > h.outboxesMax.Load() }
 
-// add keeps the sums right when an outbox has grown, or shrunk.
+// add adds the change of an outbox to the sums.
 func (r *relief) add(bytes int64) {
 	r.outboxes.Add(bytes)
 	r.hub.outboxes.Add(bytes)
 }
 
-// share is what all outboxes of a loop may hold whatever others do.
+// share is the bytes that the outboxes of a loop may always have together.
 func (r *relief) share() int64 { return r.hub.outboxesMax.Load() / int64(len(r.hub.shards)) }
 
-// target is what a loop above its share comes down to: an eighth less than its part of the bound, which is its share, or
-// the part of the bound that it holds now of all, whichever is more. With less than that it would be done again for every
-// few writes, each time at the price of two walks over all slow clients.
+// target is the sum to which a loop above its share reduces its outboxes: an eighth less than its share, or than the same
+// part of the bound as it has now of all outboxes, whichever is more. The eighth is so that it is not done again after a few
+// writes, as it costs two walks over all slow clients.
 func (r *relief) target() int64 {
 	part := float64(r.hub.outboxesMax.Load()) * float64(r.outboxes.Load()) / float64(r.hub.outboxes.Load())
 	return max(r.share(), int64(part)) / 8 * 7
 }
 
-// passOn wakes the loops above their shares. It is for a loop that is below its own.
+// passOn wakes the loops above their shares. A loop that is not calls it.
 func (r *relief) passOn() {
 	share := r.share()
 	for i, other := range r.hub.shards {
@@ -51,9 +52,10 @@ func (r *relief) passOn() {
 	}
 }
 
-// makeRoom is called behind a write that had to wait. The loop cuts off the largest, once a turn; when that was not
-// enough the client that was written to goes too, unless its outbox is smaller than the average of this loop.
-func (s *shard) makeRoom(c *client) {
+// relieveAfter is called after a write to c that had to wait. If all outboxes exceed their bound the loop cuts off the
+// largest, once a turn; and then, if it is still above its share, c too, unless c's outbox is smaller than the average of
+// this loop.
+func (s *shard) relieveAfter(c *client) {
 	if !s.hub.outboxesOver() {
 		return
 	}
@@ -67,8 +69,8 @@ func (s *shard) makeRoom(c *client) {
 	}
 }
 
-// relieve cuts off clients with the largest outboxes, until this loop holds no more than its target, or has the loops
-// above their shares do so.
+// relieve cuts off clients with the largest outboxes until this loop is at its target; or, if it is not above its share, has the
+// loops do so that are.
 func (s *shard) relieve() {
 	if s.relief.done {
 		return
@@ -81,14 +83,14 @@ func (s *shard) relieve() {
 	target := s.relief.target()
 	least := s.slow.leastClass(s.relief.outboxes.Load() - target)
 	cuts := 0
-	for _, more := range []bool{true, false} { // first those above the class in which it ends, then as many of it as are needed
+	for _, more := range []bool{true, false} { // first all above the class least, then as many of that class as are needed
 		for i := len(s.slow.list) - 1; i >= 0 && cuts < cutsPerTurn && s.relief.outboxes.Load() > target; i-- {
 			entry := &s.slow.list[i]
 			if class := sizeClass(entry.bytes); class < least || class > least != more {
 				continue
 			}
 			if s.slow.resize(entry, entry.client.conn.OutboundBuffered()); sizeClass(entry.bytes) >= least {
-				s.cutOff(entry.client) // and the last, which was passed already, is in its place
+				s.cutOff(entry.client) // its place in the list gets the last entry, which was looked at already
 				cuts++
 			}
 		}
@@ -98,10 +100,10 @@ func (s *shard) relieve() {
 	}
 }
 
-// cutsPerTurn bounds relieve: an end of a connection costs some system calls.
+// cutsPerTurn bounds the clients that relieve cuts off in a turn, as each costs some system calls.
 const cutsPerTurn = 256
 
-// leastClass is the class in which it ends when the largest outboxes go until so many bytes are free.
+// leastClass is the smallest size class of which clients have to be cut off, the largest first, to free so many bytes.
 func (l *slowClients) leastClass(bytes int64) int {
 	var sums [sizeClasses]int64
 	for i := range l.list {
@@ -115,7 +117,7 @@ func (l *slowClients) leastClass(bytes int64) int {
 	return least
 }
 
-// sizeClass orders outboxes by size: eight classes for each power of two.
+// sizeClass is the class of an outbox of so many bytes: larger outboxes have larger classes, eight for each power of two.
 func sizeClass(bytes int) int {
 	if bytes < 8 {
 		return bytes
@@ -126,13 +128,13 @@ func sizeClass(bytes int) int {
 
 const sizeClasses = 8*60 + 16
 
-// cutOff ends a client at once. It is told: gnet tries once more to write what is left, and if the socket takes all of that
-// by now, then this too. A panic over it is its own, not that of whose turn it is: that one would be closed, and this one
-// be cut off again by the next turn, and panic again.
+// cutOff ends a client at once. Its Close frame reaches it only if the socket now takes all that waits: gnet tries to write
+// that once more. A panic in here closes this client, and not the one for which the turn works: else the next turn would cut
+// this one off again, and panic again.
 func (s *shard) cutOff(c *client) {
 	culprit := s.culprit
 	s.culprit = c
-	if c.state == stateOpen { // who is being closed was counted
+	if c.state == stateOpen { // one that is closing was counted before
 		s.count.SlowClosed.Add(1)
 		code, reason := s.dialect(c).Close(dialect.CauseSlowest)
 		count(&s.count.Closes, closeKindOf(code))

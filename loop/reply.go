@@ -2,8 +2,8 @@ package loop
 
 import "ringcast/dialect"
 
-// replies is what a shard has to say to one client and has not sent yet: what one callback says to one client goes out in
-// one send.
+// replies is the frames for one client that a shard has not sent yet, so that the replies of one callback to a client go out
+// in one send.
 //
 // Owner: the loop.
 type replies struct {
@@ -11,10 +11,10 @@ type replies struct {
 	to  *client // nil: out is empty
 }
 
-// replyBytesMax is how much is gathered for one client before it is sent; a client may pipeline without end.
+// replyBytesMax is how many bytes are gathered for one client before they are sent: a client may pipeline any number of commands.
 const replyBytesMax = 32 << 10
 
-// take empties it. What it returns may be overwritten by the next reply.
+// take empties it. The next reply overwrites what it returns.
 func (r *replies) take() (to *client, out []byte) {
 	to, out = r.to, r.out
 	r.to, r.out = nil, out[:0]
@@ -24,14 +24,14 @@ func (r *replies) take() (to *client, out []byte) {
 	return to, out
 }
 
-// drop forgets what is for a client.
+// drop drops what is for a client.
 func (r *replies) drop(c *client) {
 	if r.to == c {
 		r.to, r.out = nil, r.out[:0]
 	}
 }
 
-// outFor is the buffer to append replies for c to; hand the result to replyTo.
+// outFor is the buffer to which the caller appends a reply to c, and which it then gives to replyTo.
 func (s *shard) outFor(c *client) []byte {
 	if s.replies.to != c || len(s.replies.out) > replyBytesMax {
 		s.flushReplies()
@@ -44,15 +44,14 @@ func (s *shard) replyTo(c *client, out []byte) {
 	s.count.Replies.Add(1)
 }
 
-// answer tells an open client of an outcome, in its own dialect. It is the one way by which clients are told anything but
-// messages, pongs and closes.
+// answer tells an open client of an outcome, in its dialect. Only messages, pongs and Close frames are sent in other ways.
 func (s *shard) answer(c *client, o dialect.Outcome) {
 	if c.state == stateOpen {
 		s.replyTo(c, s.dialect(c).Answer(s.outFor(c), o))
 	}
 }
 
-// dialect is what c speaks.
+// dialect is the value of c's dialect.
 func (s *shard) dialect(c *client) dialect.Dialect { return s.dialects[c.form()] }
 
 // flushReplies sends what has gathered.

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// rawSend is sendto without the runtime's bookkeeping around system calls: it never blocks (MSG_DONTWAIT), so the
-// scheduler need not know of it, and at one message a send that saved a fifth of the cost in the prototype. p must not be empty.
+// rawSend is sendto without the runtime's bookkeeping around system calls. It never blocks (MSG_DONTWAIT), so the scheduler need
+// not know of it; in a prototype that saved a fifth of the cost at one message a send. p must not be empty.
 var rawSend = func(fd int, p []byte) sent {
 	n, _, errno := syscall.RawSyscall6(syscall.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))),
 		uintptr(len(p)), syscall.MSG_DONTWAIT|syscall.MSG_NOSIGNAL, 0, 0)
@@ -18,14 +18,14 @@ var rawSend = func(fd int, p []byte) sent {
 	return sent{n: int(n)}
 }
 
-// limitUnsent bounds what the kernel takes for a peer beyond what that has room for; connections inherit it from their
-// listener. Without, the kernel's buffer of a client that does not read grows to tcp_wmem's third number: 4 MB of its
-// memory each were measured, and with this bound 0.2 MB, up to 1.5 MB for one that read fast before. The rest waits in
-// the outbox, where it counts. A fixed SO_SNDBUF does the same for the slow, but is also all that may be on its way to
-// one that keeps up over a long distance.
+// limitUnsent bounds the bytes that the kernel takes for a peer beyond what it has sent already (TCP_NOTSENT_LOWAT);
+// connections inherit it from their listener. Without it, the kernel's buffer of a client that does not read grows to
+// tcp_wmem's third number: 4 MB of the kernel's memory for each client were measured, and with it 0.2 MB, or up to 1.5 MB
+// for one that read fast before. The rest waits in the outbox, where it counts. A fixed SO_SNDBUF does the same for slow
+// clients, but also bounds what may be in flight to one that reads fast over a long distance.
 func limitUnsent(fd int) error {
 	return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsentBytesMax)
 }
 
-// unsentBytesMax leaves room for most batches to go in one call.
+// unsentBytesMax is enough for most batches to go in one call.
 const unsentBytesMax = 128 << 10

@@ -23,14 +23,16 @@ type Config struct {
 	TCPUserTimeout time.Duration // time after which the kernel gives up a peer that takes no bytes. Default 150 s; negative: off
 	PortableSend   bool          // send through gnet's Conn.Write only, as on systems without the fast path
 
-	Dialects []dialect.Entry // spoken beside those of dialect.Table, with which they may be dialect.FormsMax at most; the last that serves a path has it
+	Dialects []dialect.Entry // spoken beside those of dialect.Table and after them in order; with them at most dialect.FormsMax
 	Limits
 }
 
-// LoopsMax bounds Config.Loops: a bell has one 64-bit word of bits for them.
+// LoopsMax bounds Config.Loops: package order has 64-bit sets of them.
 const LoopsMax = 64
 
-// Server is a hub behind a listener: gnet's engine with one shard on each of its loops.
+// Server is a hub with a listener: gnet's engine with a shard on each of its loops.
+//
+// Owner: any goroutine.
 type Server struct {
 	hub      *Hub
 	handler  *handler
@@ -38,7 +40,7 @@ type Server struct {
 	log      *slog.Logger
 	stop     sync.Once
 	done     chan struct{} // closed when the engine has ended
-	err      error         // why, if nobody asked; set before done is closed
+	err      error         // why, if Stop was not called; set before done is closed
 }
 
 func (cfg *Config) fill() error {
@@ -63,7 +65,8 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// Start listens, starts the loops and returns when all of them serve. The caller ends the server with Stop.
+// Start listens, starts the loops and returns when all of them serve clients. The caller ends the server with Stop. The
+// error says which setting is wrong, or why the server cannot listen or start.
 func Start(cfg Config) (*Server, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
@@ -110,8 +113,8 @@ func Start(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// gnetAddress writes host:port the way gnet wants it. tcp4 where it applies: its address objects are smaller, and a
-// server has one per client.
+// gnetAddress is host:port in gnet's form, with tcp4 where possible: its address objects are smaller, and there is one for each
+// client.
 func gnetAddress(listen string) (string, error) {
 	addr, err := net.ResolveTCPAddr("tcp", listen)
 	if err != nil {
@@ -127,7 +130,7 @@ func gnetAddress(listen string) (string, error) {
 	}
 }
 
-// keepTime counts ticks.
+// keepTime advances the hub's clock until the server has ended.
 func (s *Server) keepTime() {
 	ticker := time.NewTicker(tickPeriod)
 	defer ticker.Stop()
@@ -141,16 +144,16 @@ func (s *Server) keepTime() {
 	}
 }
 
-// Addr is the address that the server listens on, with the real port where 0 was asked for.
+// Addr is the address on which the server listens, with the real port if 0 was configured.
 func (s *Server) Addr() net.Addr { return s.listener.addr }
 
 // Hub is the server's hub, for ports, snapshots and lists of clients.
 func (s *Server) Hub() *Hub { return s.hub }
 
-// Done is closed when the engine has ended, asked or not; Err then says which.
+// Done is closed when the engine has ended, by Stop or by itself; Err then says which.
 func (s *Server) Done() <-chan struct{} { return s.done }
 
-// Err is nil before Done, and after it when Stop ended the server; else it says why the engine ended by itself.
+// Err says why the engine ended by itself. It is nil before Done is closed, and if Stop ended the server.
 func (s *Server) Err() error {
 	select {
 	case <-s.done:

@@ -213,7 +213,7 @@ func within(t testing.TB) context.Context {
 	return ctx
 }
 
-func TestPortsTakeTheSameRoadAsClients(t *testing.T) {
+func TestPortsPublishInTheOrderOfClients(t *testing.T) {
 	const members, senders, each = 64, 6, 1000
 	s := startServer(t, Config{Loops: 8})
 	peers := joinAll(t, s, members)

@@ -13,8 +13,8 @@ import (
 
 // shard is what one loop owns: its clients and its members of every group.
 //
-// Nothing is acted upon at once: a callback appends (a request to a lane, a reply to the out buffer, a client to the
-// doomed) and ends with a turn, which does what has gathered (turn.go).
+// Nothing is acted upon at once: a callback appends (a request to a lane, a reply to the replies, a client to the doomed)
+// and ends with a turn, which does what has gathered (turn.go).
 //
 // Owner: the loop's goroutine, except where a paragraph says otherwise.
 type shard struct {
@@ -23,23 +23,23 @@ type shard struct {
 	hub      *Hub
 	env      env
 	lanes    *order.Lanes[*group, *client]
-	takeDown func(delivery) bool // deliver, made once
+	takeDown func(delivery) bool // the method deliver; a func value made once allocates once
 
-	// Any goroutine, in part; what is the loop's alone is said there.
+	// In part any goroutine; each type says which.
 	count    counters
 	calls    callList
 	callback callback
 	relief   relief
 
-	// Loop only: whom it serves.
-	bounds     *bounds
-	dialects   []dialect.Dialect // by form
-	clients    []*client
-	heartbeat  heartbeat // beside clients
-	rates      rates     // beside clients, where there is a bound
-	groups     shrink.Map[string, *group]
-	serial     uint32 // of the last client
-	unfinished int    // clients in the handshake
+	// Loop only: clients and groups.
+	bounds      *bounds
+	dialects    []dialect.Dialect // by form
+	clients     []*client
+	heartbeat   heartbeat // by slot, as clients
+	rates       rates     // likewise, while there is a bound
+	groups      shrink.Map[string, *group]
+	serial      uint32 // of the last client
+	handshaking int    // clients in the handshake
 
 	// Loop only: work that has gathered.
 	passes   passes
@@ -59,14 +59,14 @@ type shard struct {
 	// Loop only: time.
 	tick      uint32
 	deadlines deadlines
-	accepted  uint64 // publishes that clients sent, of which a sample is timed
+	accepted  uint64 // number of its clients' publishes, of which a sample is timed
 
 	// Loop only: memory kept for the next use.
 	readers readers
-	culprit *client // whom a panic would be blamed on
+	culprit *client // the client that a panic closes, nil: none
 }
 
-// env is where a shard touches the world. The server fills it with sockets and clocks, the simulation with its own.
+// env is what a shard needs of sockets, clock and log. The server has the real ones, the simulation its own.
 type env struct {
 	now   func() int64             // monotonic nanoseconds
 	wake  func()                   // any goroutine: have the loop call woken soon
@@ -74,14 +74,16 @@ type env struct {
 	yield func()                   // let other loops have the processor
 	send  func(int, []byte) sent   // non-blocking send to a descriptor; nil: use conn.Write only
 	cut   func(conn)               // close now; calls shard.closed before it returns
-	shut  func(fd int)             // end our direction of the stream
+	shut  func(fd int)             // shut our direction of the stream down
 	names func(conn) (l, r string) // local and remote address
-	panic func(any)                // a panic was caught; called while its stack can still be printed
+	panic func(any)                // report a panic; called while its stack can still be printed
 
-	ended func(c *client, code wsproto.StatusCode, reason string) // for the log: we end this client; nil: nobody reads it
+	ended func(c *client, code wsproto.StatusCode, reason string) // log that the server closes this client; nil: it is not logged
 }
 
-// callList is a list of functions that other goroutines want run on the loop. Any goroutine.
+// callList is functions that other goroutines want called on the loop.
+//
+// Owner: any goroutine; it has a lock.
 type callList struct {
 	mu    sync.Mutex
 	calls []func(*shard)
@@ -122,10 +124,11 @@ func newShard(h *Hub, index int) *shard {
 	return s
 }
 
-// The callbacks, each one entry from outside. Each recovers from panics: whatever panics below closes the client that
-// was being served, is counted and logged, and the loop lives on.
+// The callbacks follow. Each recovers from panics: a panic closes the client that was being served, is counted and logged,
+// and the loop goes on.
 
-// opened takes a new connection; the client it returns stands for it in all later calls. nil after a panic: not taken.
+// opened takes a new connection, which was admitted. The client that it returns stands for it in all later calls; nil: there
+// was a panic, and the connection was not taken.
 func (s *shard) opened(conn conn) (c *client) {
 	s.beginCallback(nil)
 	defer s.endCallback()
@@ -143,15 +146,15 @@ func (s *shard) opened(conn conn) (c *client) {
 	s.culprit = c
 	s.count.Accepted.Add(1)
 	s.count.Pending.Add(1)
-	s.unfinished++
+	s.handshaking++
 	s.deadlines.add(c, s.tick, s.bounds.handshakeTicks)
 	return c
 }
 
-// traffic takes bytes that a client sent. p is only borrowed, and is overwritten.
+// traffic takes bytes that a client sent. p is borrowed until it returns, and is overwritten.
 //
-// A loop that had been asleep acts on them at once. One that is busy goes on reading and acts by a kick, when it has seen
-// all sockets that were ready (deferral.go).
+// A loop that was asleep acts on them at once. One that is busy goes on reading and acts after a kick, when it has read all
+// sockets that were ready (deferral.go).
 func (s *shard) traffic(c *client, p []byte) {
 	s.beginCallback(c)
 	defer s.endCallback()
@@ -162,27 +165,28 @@ func (s *shard) traffic(c *client, p []byte) {
 		mangle(p)
 	}
 	switch {
-	case !busy || s.backlog.bytes > 0: // lanes are full: who only goes on reading would have to refuse
+	case !busy || s.backlog.bytes > 0: // a lane is full: a loop that went on reading would have to refuse requests
 		s.turn()
 	case !s.kicked:
 		s.deferral.begin(now)
 		s.kick()
 	case s.deferral.over(now):
 		s.act(s.deferral.on)
-		s.deferral.on, s.deferral.since = s.deferral.on && len(s.passes.queue) == 0, now // passes that are left are the kick's
+		s.deferral.on, s.deferral.since = s.deferral.on && len(s.passes.queue) == 0, now // the kick is for passes if some are left
 	}
 	s.deferral.heardAt = s.env.now()
 }
 
-// woken answers the bell: somebody put something into a lane or the call list, or the clock has moved.
+// woken is called after env.wake: there is something in a lane or in the call list, or the clock has advanced.
 func (s *shard) woken() {
 	s.beginCallback(nil)
 	defer s.endCallback()
-	s.lanes.Answer()
+	s.lanes.Woken()
 	s.turn()
 }
 
-// kickedAwake goes on with what waits until the sockets were looked at: a pass that ran out of budget, for the most.
+// kickedAwake is called after a kick. It goes on with what was left until the sockets were looked at, most often a pass
+// whose budget was used up.
 func (s *shard) kickedAwake() {
 	s.beginCallback(nil)
 	defer s.endCallback()
@@ -190,12 +194,12 @@ func (s *shard) kickedAwake() {
 	s.turn()
 }
 
-// survive closes the client that was being served when something of ours panicked, and sees to it that what the broken
-// turn has left is done: which lanes had been taken off the bell is not known any more, so all are looked at.
+// survive is called after a panic in a callback. It closes the client that was being served, and has the next turn do what
+// this one has left, see order.Lanes.Survive.
 func (s *shard) survive(p any) {
 	s.count.Panics.Add(1)
 	s.env.panic(p)
-	s.passes.undelivered = 0 // of a pass that has lost its count
+	s.passes.undelivered = 0 // that pass is not counted
 	s.lanes.Survive()
 	if c := s.culprit; c != nil && c.state != stateDead {
 		s.condemn(c)
@@ -203,7 +207,7 @@ func (s *shard) survive(p any) {
 	s.kick()
 }
 
-// condemn closes a client that something of ours panicked over; cut without a word if even that panics.
+// condemn closes the client for which something has panicked, with 1011; or it cuts it, if the close panics too.
 func (s *shard) condemn(c *client) {
 	defer func() {
 		if recover() != nil {
@@ -216,7 +220,7 @@ func (s *shard) condemn(c *client) {
 	s.close(c, dialect.CauseInternal)
 }
 
-// mangle overwrites bytes that were only borrowed, so that who kept them is found out.
+// mangle overwrites bytes that were borrowed, so that tests fail if any were kept.
 func mangle(p []byte) {
 	for i := range p {
 		p[i] = 0xDB

@@ -6,20 +6,19 @@ import (
 	"ringcast/dialect"
 )
 
-// This file is about slow clients, whose outboxes hold bytes or who are to be told of a gap: what waits for each, and what
-// becomes of messages that one of them has no room for.
+// This file is about slow clients: those whose outboxes have bytes, or that are to be told of a gap. It knows how much waits for
+// each, and drops messages for which one has no room.
 //
-// What waits is known as of the last write to a client or the last look at it: gnet does not tell when it has written
-// some of it. So every slow client is looked at once in a while, and once more before it is cut off.
+// How much waits is known from the last write to a client or the last look at it, as gnet does not tell when it has written some
+// of it. So every slow client is looked at now and then, and once more before it is cut off.
 
-// slowClients is a shard's list of slow clients. Who stands in it has its place in extra.slow, counted from 1, and what
-// the list counts is in the sums of relief. client.slow is true for all of them, and in the middle of a write that had to
-// wait also for one that will be put here behind it.
+// slowClients is a shard's list of slow clients. Each has its place in extra.slow, counted from 1. The sums of relief include the
+// list. client.slow is true for all of them, and during a write that has to wait also for the client that is put here after it.
 //
 // Owner: the loop.
 type slowClients struct {
 	list   []slowClient
-	from   int           // the next look is at the place below
+	from   int           // the next look is at the place before this one
 	relief *relief       // of the shard
 	count  *atomic.Int64 // gauge: how many they are
 }
@@ -28,10 +27,10 @@ type slowClients struct {
 type slowClient struct {
 	client *client
 	bytes  int    // in its outbox, when it was last looked at
-	missed uint64 // messages dropped since it was last told of some
+	missed uint64 // messages dropped since it was last told of a gap
 }
 
-// put notes how much waits for a slow client.
+// put notes how many bytes wait for a client, and adds it to the list if need be.
 func (l *slowClients) put(c *client, bytes int) {
 	c.slow = true
 	x := c.more()
@@ -43,7 +42,7 @@ func (l *slowClients) put(c *client, bytes int) {
 	l.resize(&l.list[x.slow-1], bytes)
 }
 
-// resize keeps the sums right.
+// resize changes the bytes of an entry, and the sums.
 func (l *slowClients) resize(entry *slowClient, bytes int) {
 	if more := int64(bytes - entry.bytes); more != 0 {
 		entry.bytes = bytes
@@ -51,7 +50,7 @@ func (l *slowClients) resize(entry *slowClient, bytes int) {
 	}
 }
 
-// drop takes a client that is slow no more off the list, if it is in it.
+// drop takes a client that is not slow any more off the list, if it is there.
 func (l *slowClients) drop(c *client) {
 	c.slow = false
 	x := c.extra
@@ -65,14 +64,14 @@ func (l *slowClients) drop(c *client) {
 	l.list[last] = slowClient{}
 	l.list = l.list[:last]
 	if last == 0 {
-		l.list = nil // the list of a bad day
+		l.list = nil // free the memory of a long list
 	}
 	x.slow = 0
 	l.count.Add(-1)
 	c.shed()
 }
 
-// of is a client's entry, nil when it is not slow.
+// of is a client's entry; nil: it is not in the list.
 func (l *slowClients) of(c *client) *slowClient {
 	if c.extra == nil || c.extra.slow == 0 {
 		return nil
@@ -80,14 +79,14 @@ func (l *slowClients) of(c *client) *slowClient {
 	return &l.list[c.extra.slow-1]
 }
 
-// hasGap says whether a client has missed messages and was not told yet.
+// hasGap says whether a client has missed messages and was not told of them yet.
 func (l *slowClients) hasGap(c *client) bool {
 	entry := l.of(c)
 	return entry != nil && entry.missed > 0
 }
 
-// next is the client that is to be looked at next, of a list that is not empty. Downwards: one that is dropped over its
-// look is replaced by the last, which was looked at before.
+// next is the client to look at next; the list must not be empty. It goes downwards, because one that is dropped when it is
+// looked at is replaced by the last, which was looked at before.
 func (l *slowClients) next() *client {
 	if l.from == 0 || l.from > len(l.list) {
 		l.from = len(l.list)
@@ -96,8 +95,8 @@ func (l *slowClients) next() *client {
 	return l.list[l.from].client
 }
 
-// stillSlow looks how much is left of an outbox, tells a client that is at its last half what it has missed, and says
-// whether it is slow after that.
+// stillSlow looks how much waits for a client, tells it of its gap if at least half of its outbox is free, and says whether it is
+// slow after that.
 func (s *shard) stillSlow(c *client) bool {
 	if !c.slow {
 		return false
@@ -114,12 +113,12 @@ func (s *shard) stillSlow(c *client) bool {
 	return c.slow
 }
 
-// mayMiss says whether a client loses messages for which there is no room, rather than its connection.
+// mayMiss says whether messages for which a client has no room are dropped; if not, it is closed.
 func (s *shard) mayMiss(c *client) bool {
 	return s.bounds.DropSlow && c.is(markAsks) && c.state == stateOpen
 }
 
-// miss drops a delivery of some messages to a client whose outbox has no room for it.
+// miss drops a batch of so many messages for a client whose outbox has no room for it.
 func (s *shard) miss(c *client, p []byte, messages int) {
 	s.slow.put(c, c.conn.OutboundBuffered())
 	s.slow.of(c).missed += uint64(messages)
@@ -128,7 +127,7 @@ func (s *shard) miss(c *client, p []byte, messages int) {
 	s.passes.undelivered++
 }
 
-// tellGap sends a client the number of messages that it has missed, in their place: behind what it got before them. It
+// tellGap sends a client the number of messages that it has missed, in their place: after what it was sent before them. It
 // may doom the client, or find its connection broken.
 func (s *shard) tellGap(c *client) {
 	p := s.takeGap(c, nil)
@@ -137,7 +136,7 @@ func (s *shard) tellGap(c *client) {
 	s.write(c, p)
 }
 
-// takeGap appends the frame that tells of what a client has missed, if it has.
+// takeGap appends the frame that tells a client of its gap, if it has one, and ends the gap.
 func (s *shard) takeGap(c *client, to []byte) []byte {
 	if entry := s.slow.of(c); entry != nil && entry.missed > 0 {
 		to = s.dialect(c).Answer(to, dialect.Outcome{What: dialect.Gap, Number: entry.missed})
@@ -147,7 +146,7 @@ func (s *shard) takeGap(c *client, to []byte) []byte {
 	return to
 }
 
-// lookAtSlow looks at slow clients, some in each tick.
+// lookAtSlow looks at some of the slow clients, each tick.
 func (s *shard) lookAtSlow() {
 	for n := min(len(s.slow.list), looksPerTickMax); n > 0 && len(s.slow.list) > 0; n-- {
 		if c := s.slow.next(); c.state <= stateClosing {
@@ -158,5 +157,5 @@ func (s *shard) lookAtSlow() {
 	s.culprit = nil
 }
 
-// looksPerTickMax bounds lookAtSlow: a look costs a cache miss or two.
+// looksPerTickMax bounds the clients that lookAtSlow looks at, as each costs a cache miss or two.
 const looksPerTickMax = 4096

@@ -121,7 +121,7 @@ func TestCutsInATurnAreBounded(t *testing.T) {
 		before = len(s.clients)
 	}
 	if all := st.hub.outboxes.Load(); all != 0 {
-		t.Errorf("%d bytes left in the books, want 0", all)
+		t.Errorf("%d bytes are still counted, want 0", all)
 	}
 }
 

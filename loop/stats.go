@@ -7,22 +7,22 @@ import (
 	"time"
 )
 
-// figures is the table of what a loop counts. A line is a counter everywhere: the loop counts by it, a Snapshot has it, it
-// is a key of status --json and a metric. What is wanted beside the loops finds the lines by reflection when somebody asks;
-// a loop only adds to a field.
+// figures is the table of what a loop counts. A line is a counter everywhere: a field in which the loop counts, a field of a
+// Snapshot, a key of status --json and a metric. A loop only adds to a field; all else finds the lines by reflection, when it is
+// asked for.
 //
 // The types say what a field is:
 //
 //	G  gauge: goes up and down; a metric by loop
 //	C  counter: only grows, since the start; a metric summed over the loops
 //	T  tally: a counter for each kind; a metric with a label
-//	g  gauge that the loop does not count: Hub.Snapshot reads it where it lives
-//	c  counter that the loop does not count: likewise, or by the tag sum
+//	g  gauge that the loop does not count: Hub.Snapshot reads it elsewhere
+//	c  counter that the loop does not count: likewise, or as the tag sum says
 //
 // and the tags the rest:
 //
 //	json   key in status --json
-//	prom   name of the metric. Of several fields with one name the first has the metric's help. "-": none, since others say it
+//	prom   name of the metric. Of several fields with one name the first has the metric's help. "-": none, as others have it
 //	help   what is counted, for an operator
 //	label  of a tally: the label that has the kind. Else, as label=value: what tells this field from the others of its metric
 //	kinds  of a tally: its enumeration
@@ -73,34 +73,35 @@ type figures[G, C, T, g, c any] struct {
 	Closes           T `json:"closes" prom:"ringcast_closes_total" label:"code" kinds:"closeKind" help:"Close frames that the server began, by close code."`
 }
 
-// counters are the figures and distributions of one loop as it counts them. Owner: the loop writes, where nothing else
-// stands beside a field, any goroutine reads; every field is atomic for that reason alone, nothing is ever read in order to
-// decide. Distributions come first: of what a loop writes they change least, and other loops write what stands before.
+// counters are the figures and distributions of one loop as it counts them. No decision depends on them. Distributions come
+// first: of what the loop writes they change least, and other loops write what is before them in a shard.
+//
+// Owner: the loop writes, unless a field's comment says otherwise, and any goroutine reads, so every field is atomic.
 type counters struct {
 	distributions[histogram]
 
-	// Gauges of the last turn, for the memory limit only.
-	parkedBytes   atomic.Int64
+	// Gauges of the last turn, in bytes, for the memory limit only.
+	backlogBytes  atomic.Int64
 	gatheredBytes atomic.Int64
 
 	figures[atomic.Int64, atomic.Uint64, tally, elsewhere, elsewhere]
 }
 
-// elsewhere stands in counters for what the loop does not count.
+// elsewhere is the type of the fields of counters that the loop does not count.
 type elsewhere struct{}
 
-// show sets a gauge, whose store costs more than a look.
+// show sets a gauge, if it has changed: an atomic store costs more than a load.
 func show(gauge *atomic.Int64, n int) {
 	if gauge.Load() != int64(n) {
 		gauge.Store(int64(n))
 	}
 }
 
-// LoopStats is one loop's row of a Snapshot, or the sum of all of them. Gauges (int64) are of the moment, the rest counts
-// since the start, a tally by the names of its kinds. The tags json, prom, label, per and help say how each is shown.
+// LoopStats is one loop's row of a Snapshot, or the sum of all of them. Gauges (int64) are of the moment; the others count
+// since the start, tallies by the names of their kinds. The tags json, prom, label, per and help say how each is shown.
 type LoopStats figures[int64, uint64, map[string]uint64, int64, uint64]
 
-// read copies the counters; fields are read one by one, so a row is not one instant.
+// read copies the counters, field by field, so a row is not of one instant.
 func (c *counters) read() (row LoopStats) {
 	from, to := reflect.ValueOf(&c.figures).Elem(), reflect.ValueOf(&row).Elem()
 	for i := range tags {
@@ -121,7 +122,7 @@ func (c *counters) read() (row LoopStats) {
 	return row
 }
 
-// tags are what read has to know of each field. A tag takes longer to look up than the rest of a snapshot.
+// tags is what read needs of each field's tags. It is read once, because that takes longer than the rest of a snapshot.
 var tags = func() (all []fieldTags) {
 	t := reflect.TypeFor[LoopStats]()
 	for i := range t.NumField() {
@@ -137,11 +138,11 @@ var tags = func() (all []fieldTags) {
 
 type fieldTags struct {
 	kinds *kinds
-	sum   []int // where the tally is that this is the sum of; nil: it is none
-	of    []string
+	sum   []int    // index of the tally that this is the sum of; nil: it is no sum
+	of    []string // the kinds that it sums; none: all
 }
 
-// sum adds up the counts of some kinds, or of all when none is named.
+// sum is the sum of the counts of some kinds, or of all if none is named.
 func sum(by map[string]uint64, kinds []string) (n uint64) {
 	if len(kinds) == 0 {
 		for _, more := range by {
@@ -154,7 +155,7 @@ func sum(by map[string]uint64, kinds []string) (n uint64) {
 	return n
 }
 
-// add sums a row into t.
+// add adds a row to t.
 func (t *LoopStats) add(r LoopStats) {
 	to, from := reflect.ValueOf(t).Elem(), reflect.ValueOf(r)
 	for i := range to.NumField() {
@@ -178,7 +179,8 @@ func addTo(sum *map[string]uint64, by map[string]uint64) {
 	}
 }
 
-// Snapshot is the state of a hub at about one moment. Its tags are those of figures; what has prom is one value of the server.
+// Snapshot is the state of a hub at about one moment. Its tags are those of figures; a field with prom is one value for the
+// server.
 type Snapshot struct {
 	Started      time.Time   `json:"started"`                                                                                                                             // when the server began to serve
 	ClientsMax   int         `json:"clients_max" prom:"ringcast_connections_max" help:"Connections that there may be at one time; beyond it newcomers are answered 503."` // --clients-max, or what descriptors allow
@@ -192,7 +194,7 @@ type Snapshot struct {
 	MemoryPressure string `json:"memory_pressure"`                                                                                                                                                         // none; refuse: no clients and no publishes; cut: the largest outboxes go too
 }
 
-// Total is the sum over all loops. A group with members on several loops is one group: Groups is the number of homes.
+// Total is the sum over all loops. As a group may have members on several loops, Groups is the number of groups at all homes.
 func (s Snapshot) Total() LoopStats {
 	var t LoopStats
 	for _, r := range s.Loops {

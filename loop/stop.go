@@ -13,44 +13,44 @@ import (
 
 // This file is the end of a server. Stop goes through these steps:
 //
-//	refuse   stopping is set. Newcomers are answered 503 when they connect (admission.go) or when their request is complete
-//	         (handshake.go); publishes get error stopping, or close 1001 without an id; a port's caller gets ErrStopping,
-//	         and what a port had begun is finished
-//	settle   what was accepted goes out: until lanes, backlogs and passes are empty, for half of the time that there is
-//	close    every client is told, 1001 or in the handshake 503, a slice per turn, and the last to go leaves a token in
-//	         drained; who has not taken its last bytes when the time is over is cut with the engine
-//	deafen   no loop is woken any more, as gnet closes what wakes them before it says so
-//	end      the engine is told to end. Its goroutine comes back to Server.ended, which closes descriptors and ended: who
-//	         waits for a loop gets ErrStopping
+//	refuse   stopping is set. New connections are answered 503, when they connect (admission.go) or when their request is
+//	         complete (handshake.go); publishes get error stopping, or close 1001 without an id; a port's caller gets
+//	         ErrStopping, and offers that a port had begun are finished
+//	settle   what was accepted is sent, until lanes, backlogs and passes are empty, for at most half of the time
+//	close    every client is closed with 1001, or in the handshake answered 503, some in each turn. The last that goes puts a
+//	         token into drained; clients that have not taken their last bytes when the time is over are cut with the engine
+//	deafen   no loop is woken any more, as gnet closes the descriptors for that before it says so
+//	end      the engine is told to end. gnet.Run returns to Server.ended, which closes descriptors and the channel ended:
+//	         callers that wait for a loop get ErrStopping
 //
-// An engine that ends by itself begins at the last step. A stop that is late only shortens what it waits for.
+// An engine that ends by itself begins at the last step. When Stop's time is over the steps are gone through without waiting.
 
-// ending is how far the end of a hub has come; see above.
+// ending is which of these steps a hub has reached.
 //
-// Owner: any goroutine.
+// Owner: any goroutine (atomic).
 type ending struct {
 	stopping atomic.Bool
-	drained  chan struct{} // gets a token when the last connection goes
-	deaf     atomic.Bool
+	drained  chan struct{} // gets a token when the last connection has gone
+	deaf     atomic.Bool   // no loop is woken any more
 	ended    chan struct{} // closed when no loop runs any more
 }
 
 func newEnding() ending { return ending{drained: make(chan struct{}, 1), ended: make(chan struct{})} }
 
-// Stop ends the server in good order: nothing new is accepted, what was accepted goes out, every client is closed with
-// 1001 and given until ctx is done to take its last bytes, then the engine ends. A second call waits for the first. The
-// error is ctx's when clients had to be cut.
+// Stop ends the server: nothing is accepted any more, what was accepted is sent, every client is closed with 1001 and has
+// until ctx is done to take its last bytes, then the engine ends. A second call waits for the first. The error is ctx's if
+// clients had to be cut. Any goroutine that is no loop.
 func (s *Server) Stop(ctx context.Context) error {
 	var err error
 	s.stop.Do(func() {
 		s.hub.refuseAll()
 		patience, cancel := halfOf(ctx)
-		_ = s.hub.settleDown(patience) // in vain only if loops are overloaded; clients are told all the same
+		_ = s.hub.settleDown(patience) // an error only if loops are overloaded; clients are closed all the same
 		cancel()
 		if err = s.hub.closeAll(ctx); s.hub.connections.Load() == 0 {
-			err = nil // all had gone, whatever became of ctx
+			err = nil // all have gone, even if ctx has ended since
 		}
-		s.hub.deaf.Store(true) // gnet closes its eventfds before it says so; nobody may write to them then
+		s.hub.deaf.Store(true) // gnet closes its eventfds before it says so; they must not be written then
 		s.handler.engineStop()
 	})
 	<-s.done
@@ -65,10 +65,10 @@ func halfOf(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithCancel(ctx)
 }
 
-// errEnded is what there is to say of an engine that ends without an error and without having been asked.
+// errEnded is Server.Err's error for an engine that ends without an error and without Stop.
 var errEnded = errors.New("the event engine ended by itself")
 
-// ended notes that gnet.Run has returned, which nobody may miss.
+// ended is called when gnet.Run has returned: it frees what is left, and tells all that wait.
 func (s *Server) ended(err error) {
 	if err == nil && !s.hub.stopping.Load() {
 		err = errEnded
@@ -84,15 +84,15 @@ func (s *Server) ended(err error) {
 	close(s.done)
 }
 
-// refuseAll begins a stop: no connection and no publish is accepted any more. When it returns that holds for every port;
-// a loop may still be in a callback that had begun.
+// refuseAll begins a stop: no connection and no publish is accepted any more. When it returns that is so for every port; a
+// loop may still be in a callback that began before.
 func (h *Hub) refuseAll() {
 	h.stopping.Store(true)
-	h.homes.Quiesce() // whoever publishes now began before the store above
+	h.homes.Quiesce() // an offer of a port that is under way may have begun before the store above
 }
 
-// settleDown waits until everything that was accepted has gone out to sockets: nothing in lanes, no backlog,
-// nothing gathered, and nothing moved between two looks. New publishes must be refused by now.
+// settleDown waits until everything that was accepted has been sent: lanes and backlogs are empty, nothing is gathered, and
+// nothing has moved between two looks. New publishes must be refused by now. The error is ctx's, or ErrStopping.
 func (h *Hub) settleDown(ctx context.Context) error {
 	var before uint64
 	for quietLooks := 0; quietLooks < 2; {
@@ -122,7 +122,7 @@ func (h *Hub) settleDown(ctx context.Context) error {
 	return nil
 }
 
-// closeAll tells every client that the server stops, and waits until the last has gone.
+// closeAll closes every client because the server stops, and waits until the last has gone. The error is ctx's, or ErrStopping.
 func (h *Hub) closeAll(ctx context.Context) error {
 	err := h.each(ctx, (*shard).beginStop)
 	for err == nil && h.connections.Load() > 0 {
@@ -137,19 +137,18 @@ func (h *Hub) closeAll(ctx context.Context) error {
 	return err
 }
 
-// shardStop is how far a shard is with closing its clients.
+// shardStop is how far a shard has come with closing its clients.
 //
 // Owner: the loop.
 type shardStop struct {
 	begun bool
-	left  int // clients below this place are still to be closed
+	left  int // clients in slots below this one are still to be closed
 }
 
-// beginStop has all clients closed that the shard has now; newcomers are refused already.
+// beginStop has turns close all present clients; new connections are refused already.
 func (s *shard) beginStop() { s.stop = shardStop{begun: true, left: len(s.clients)} }
 
-// closeSlice closes the next clients of a server that stops: not all at once, so that what is accepted can still go
-// out between the slices.
+// closeSlice closes the next closesPerTurn clients of a server that stops, so that the loop can send between the slices.
 func (s *shard) closeSlice() {
 	for n := 0; n < closesPerTurn && s.stop.left > 0; n++ {
 		s.stop.left--
@@ -160,7 +159,7 @@ func (s *shard) closeSlice() {
 		case stateOpen:
 			s.close(c, dialect.CauseStopping)
 		case stateHandshake:
-			// No waiting for its end: what it has sent was read, and a browser's spare connection never says a word.
+			// It is not waited for: what it has sent was read, and a browser's spare connection never sends anything.
 			s.answerHTTP(c, wsproto.RejectStopping.After(door.RetryAfter()).AppendTo(nil))
 			s.doom(c)
 		}

@@ -68,8 +68,8 @@ func TestNothingStaysBehindWhenLoopsMeetInFullLanes(t *testing.T) {
 		case <-done:
 		case <-time.After(patience):
 			state := h.homes.Home(0)
-			t.Fatalf("round %d: something was never answered; home 0: idle %v, called %v, %d items on the way to it, to the loops %d %d %d", round,
-				state.Idle(), state.Called(), state.Waiting(), h.homes.Depth(0), h.homes.Depth(1), h.homes.Depth(2))
+			t.Fatalf("round %d: something was never answered; home 0: idle %v, %d items on the way to it, to the loops %d %d %d", round,
+				state.Idle(), state.Waiting(), h.homes.Depth(0), h.homes.Depth(1), h.homes.Depth(2))
 		}
 		if round == rounds {
 			return

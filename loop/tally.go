@@ -7,16 +7,17 @@ import (
 	"ringcast/wsproto"
 )
 
-// tally counts things of several kinds, each kind by itself. What the kinds are its line in figures says.
-// Owner: as of counters.
+// tally counts things of several kinds, each kind by itself. Its line in figures names the enumeration of its kinds.
+//
+// Owner: as for counters.
 type tally struct{ of [tallyKindsMax]atomic.Uint64 }
 
-// tallyKindsMax is room for the largest enumeration below.
+// tallyKindsMax bounds the values of each enumeration below.
 const tallyKindsMax = 12
 
 func count[K ~uint8](t *tally, kind K) { t.of[kind].Add(1) }
 
-// read gives the counts by name, kinds that never happened included.
+// read is the counts by name, kinds that never happened included.
 func (t *tally) read(names kinds) map[string]uint64 {
 	by := make(map[string]uint64, len(names))
 	for kind, name := range names {
@@ -25,11 +26,11 @@ func (t *tally) read(names kinds) map[string]uint64 {
 	return by
 }
 
-// kinds are the names of an enumeration's values, which are its indexes.
+// kinds is the names of an enumeration's values; a value is an index of it.
 type kinds []string
 
-// kind is one more value of an enumeration, and its name as operators see it. These are variables and no constants so that
-// a value and its name are one line, and cannot part.
+// kind adds a value to an enumeration, with its name as operators see it. Values are variables and not constants so that a
+// value and its name are one line.
 func kind[K ~uint8](of *kinds, name string) K {
 	*of = append(*of, name)
 	if len(*of) > tallyKindsMax {
@@ -38,7 +39,7 @@ func kind[K ~uint8](of *kinds, name string) K {
 	return K(len(*of) - 1)
 }
 
-// enumerations are what the tag kinds of figures may name.
+// enumerations is what the tag kinds of figures may name.
 var enumerations = map[string]*kinds{
 	"refusal": &refusalNames, "turnedAway": &turnedAwayNames, "outcome": &outcomeNames, "closeKind": &closeNames,
 }
@@ -49,7 +50,7 @@ type refusal uint8
 var refusalNames kinds
 
 var (
-	refusedBusy            = kind[refusal](&refusalNames, "busy")            // a lane and its parking are full
+	refusedBusy            = kind[refusal](&refusalNames, "busy")            // a lane is full, and so is the backlog
 	refusedMemory          = kind[refusal](&refusalNames, "memory")          // the memory limit is near
 	refusedStopping        = kind[refusal](&refusalNames, "stopping")        // the server stops
 	refusedRate            = kind[refusal](&refusalNames, "rate_limited")    // the client is over its rate
@@ -82,13 +83,13 @@ var (
 	handshakeHTTP    = kind[outcome](&outcomeNames, "http")    // plain HTTP that was answered: the page, the health check
 	handshakeBad     = kind[outcome](&outcomeNames, "bad")     // answered with 4xx
 	handshakeTimeout = kind[outcome](&outcomeNames, "timeout") // not complete in time
-	handshakeEvicted = kind[outcome](&outcomeNames, "evicted") // the oldest of too many unfinished ones
+	handshakeEvicted = kind[outcome](&outcomeNames, "evicted") // the oldest of too many
 	handshakeOrigin  = kind[outcome](&outcomeNames, "origin")  // of an origin that is not allowed
 	handshakeAway    = kind[outcome](&outcomeNames, "refused") // refused, see turnedAway
-	handshakeGone    = kind[outcome](&outcomeNames, "gone")    // the peer went before it was complete
+	handshakeGone    = kind[outcome](&outcomeNames, "gone")    // the peer ended the connection before it was complete
 )
 
-// closeKind is a close code that this server sends by its own will: an index of closeCodes, or what comes after them.
+// closeKind is a close code that the server sends first, as an index of closeCodes; one past its end is any other code.
 type closeKind uint8
 
 var closeCodes = []wsproto.StatusCode{
@@ -97,7 +98,7 @@ var closeCodes = []wsproto.StatusCode{
 	wsproto.CloseSlowClient,
 }
 
-// closeNames are the codes as text, and one more for whatever is not among them.
+// closeNames is the codes as text, and one more for any other code.
 var closeNames = func() (names kinds) {
 	for _, code := range closeCodes {
 		kind[closeKind](&names, strconv.Itoa(int(code)))

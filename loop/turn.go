@@ -6,19 +6,19 @@ import (
 	"ringcast/loop/order"
 )
 
-// turn does what has gathered, in one order:
+// turn does what has gathered, in this order:
 //
-//	sweep    cut the doomed, bury the dead
-//	work     host homes (up lanes), drain down lanes (gather), the backlog; tell homes of groups without members
-//	wake     wake the loops that were given something
-//	passes   send what has gathered, within the budget
+//	sweep    cut doomed clients, bury dead ones
+//	work     host homes, drain down lanes (gather), send the backlog, tell homes of groups without members
+//	wake     wake the loops that were sent something
+//	passes   send what was gathered, within the budget
 //
-// So a client is never closed while a members slice is walked, and a message that comes during a pass joins the next
-// batch instead of making a pass of its own. A pass may doom clients, so the order is gone through until there is
-// nothing left to do, or only passes that wait for a kick.
+// So no member is removed while a pass walks over the members, and a message that comes during a pass is sent with the next
+// batch and not by a pass of its own. A pass may doom clients, so the steps are repeated until there is nothing left to do,
+// or only passes that wait for a kick.
 func (s *shard) turn() { s.act(!s.kicked) }
 
-// act is a turn, which may be forbidden to make passes because a kick is under way that will.
+// act is a turn. mayPass is false if a kick is under way, whose turn makes the passes.
 func (s *shard) act(mayPass bool) {
 	s.resting, s.relief.done = !mayPass, false
 	s.advance()
@@ -36,19 +36,19 @@ func (s *shard) act(mayPass bool) {
 		s.sweep()
 		s.work()
 		s.lanes.WakeOthers()
-		s.flushReplies() // after WakeOthers: they begin while this loop writes
+		s.flushReplies() // after WakeOthers, so that other loops begin while this one writes
 		if !s.runPasses() && !s.ends.waiting() {
 			break
 		}
 	}
 	assert.That(!s.ends.waiting(), "shard: a turn ended with clients unburied")
-	show(&s.count.parkedBytes, s.backlog.bytes)
+	show(&s.count.backlogBytes, s.backlog.bytes)
 	show(&s.count.gatheredBytes, s.passes.gathered)
 }
 
-// advance looks at the clock and, once per tick, does what is due because time passes. Time is a number of ticks that the
-// hub counts; a server that was stopped by SIGSTOP for an hour has aged by nothing, so its clients are not all dead when
-// it goes on.
+// advance looks at the clock and, once per tick, does what is due because time has passed. Time is the number of ticks that
+// the hub has counted: for a server that was stopped by SIGSTOP for an hour none has passed, so not all of its clients time
+// out when it goes on.
 func (s *shard) advance() {
 	now := s.hub.clock.Load()
 	if now == s.tick {
@@ -67,9 +67,9 @@ func (s *shard) advance() {
 	s.pingSilent()
 }
 
-// work drains every lane that was noted, and the backlog, until nothing moves. What moves here makes at most three more
-// steps on this loop (backlog or owed → up → down → owed), so it ends; should other loops keep it busy, it breaks off and a
-// kick goes on.
+// work serves homes, lanes, backlog and owed until nothing moves. Each item moves at most three times more on this loop
+// (backlog or owed → up → down → owed), so that ends; if other loops keep it busy, it stops after some rounds and goes on
+// after a kick.
 func (s *shard) work() {
 	for round := 0; ; round++ {
 		moved := s.host()
@@ -89,10 +89,10 @@ func (s *shard) work() {
 // workRoundsMax bounds the rounds of one work call.
 const workRoundsMax = 8
 
-// host serves the homes that were given something.
+// host serves homes, see order.Lanes.Host.
 func (s *shard) host() (moved bool) {
 	culprit := s.culprit
-	s.culprit = nil // what a home panics over may be of any client, on any loop
+	s.culprit = nil // a home serves requests of any client on any loop
 	moved, busy := s.lanes.Host()
 	s.culprit = culprit
 	if busy {
@@ -101,13 +101,14 @@ func (s *shard) host() (moved bool) {
 	return moved
 }
 
-// drainDown gathers messages for their groups' next pass and sends answers. It stops while too much has gathered: then
-// homes run out of room, and senders are refused, before memory grows. Passes go on meanwhile, they need no lane.
+// drainDown gathers messages for their groups' next pass, and answers clients. It stops while too much is gathered: then
+// down lanes become full, then up lanes, then requests are refused, so memory does not grow. Passes go on meanwhile, as they
+// need no lane.
 func (s *shard) drainDown() (moved bool) {
 	return s.mayGather() && s.lanes.Drain(s.takeDown)
 }
 
-// mayGather says whether there is room for more.
+// mayGather says whether more messages may be gathered.
 func (s *shard) mayGather() bool { return s.passes.gathered < s.bounds.gatherBytes }
 
 // deliver acts on one item of a down lane, and says whether there may be another.
@@ -128,7 +129,7 @@ func (s *shard) deliver(d delivery) (more bool) {
 	return s.mayGather()
 }
 
-// kick asks for another turn after the loop has looked at its sockets, once.
+// kick has the loop take another turn after it has looked at its sockets; one kick is under way at a time.
 func (s *shard) kick() {
 	if !s.kicked {
 		s.kicked = true

@@ -10,18 +10,18 @@ import (
 	"time"
 )
 
-// watchdog looks at the loops from beside. A loop that is busy with one callback for long serves nobody else meanwhile, and
-// nothing else would say where it is: the watchdog counts that and logs the loop's stack.
+// watchdog finds loops that are busy with one callback for too long. Such a loop serves no other client meanwhile, and
+// nothing else would show where it is: the watchdog counts these callbacks and logs the loop's stack.
 //
-// It costs the loops no reading of the clock: a shard counts the steps of its callbacks, and a count that stays the same
-// odd number between two looks is one callback. So with four looks per threshold what is over one and a half of it is
-// seen for certain, and what is below it never.
+// It costs the loops no reading of the clock: a shard counts the beginnings and ends of its callbacks, and if the count is
+// the same odd number at two looks, it is in one callback. With four looks per threshold a callback of one and a half
+// thresholds is always found, and one below the threshold never.
 //
 // Owner: one goroutine.
 type watchdog struct {
 	hub        *Hub
 	log        *slog.Logger
-	goroutines []atomic.Int64 // of each loop, for its stack; the loop writes, 0: it has not yet
+	goroutines []atomic.Int64 // the number of each loop's goroutine, for its stack; the loop writes it, 0: not yet
 	watched    []watched      // of each loop
 	logged     time.Time
 }
@@ -35,14 +35,14 @@ type watched struct {
 
 const (
 	looksPerSlowTurn = 4
-	// slowTurnLogPeriod bounds how often a stack is taken, which stops all goroutines for a moment. Others are only counted.
+	// slowTurnLogPeriod bounds how often a stack is taken, which stops all goroutines for a moment. Further ones are only counted.
 	slowTurnLogPeriod = time.Second
-	// watchdogIdle is how often a watchdog that is off looks whether it still is.
+	// watchdogIdle is how often a watchdog that is off checks whether it was switched on.
 	watchdogIdle  = time.Second
 	stackBytesMax = 1 << 20
 )
 
-// learn has each loop say which goroutine it is. It does not wait for that: a loop may be busy already.
+// learn has each loop store the number of its goroutine. It does not wait for that, as a loop may be busy already.
 func (w *watchdog) learn() {
 	for i, s := range w.hub.shards {
 		s.calls.add(func(s *shard) { w.goroutines[s.index].Store(goroutineID()) })
@@ -50,7 +50,7 @@ func (w *watchdog) learn() {
 	}
 }
 
-// keepWatch runs the server's watchdog. The period follows the threshold, which may be changed at any time.
+// keepWatch runs the server's watchdog until the server has ended. The threshold may change at any time.
 func (s *Server) keepWatch(w *watchdog) {
 	last := time.Now()
 	for {
@@ -78,9 +78,9 @@ func newWatchdog(h *Hub, log *slog.Logger) *watchdog {
 	return &watchdog{hub: h, log: log, goroutines: make([]atomic.Int64, len(h.shards)), watched: make([]watched, len(h.shards))}
 }
 
-// look finds the loops whose callback has gone over the threshold since the last look, which was elapsed ago, and counts
-// them. A watchdog that comes late was itself kept from running, so the loops may have been too, by SIGSTOP, by the
-// collector, by other programs: time beyond two periods does not count against them.
+// look finds and counts the loops whose callback has exceeded the threshold since the last look, which was elapsed ago. A
+// watchdog that is late was kept from running itself, by SIGSTOP, the collector or other programs, and the loops may have
+// been too: so time beyond two periods does not count.
 func (w *watchdog) look(elapsed, threshold time.Duration) (slow []int) {
 	step := min(elapsed, 2*threshold/looksPerSlowTurn)
 	for i, s := range w.hub.shards {
@@ -99,7 +99,7 @@ func (w *watchdog) look(elapsed, threshold time.Duration) (slow []int) {
 	return slow
 }
 
-// tell logs where a loop is.
+// tell logs a loop's stack.
 func (w *watchdog) tell(loop int, now time.Time, threshold time.Duration) {
 	if now.Sub(w.logged) < slowTurnLogPeriod {
 		return
@@ -115,15 +115,15 @@ func (w *watchdog) tell(loop int, now time.Time, threshold time.Duration) {
 		"slow_turns", s.count.SlowTurns.Load(), "stack", stack)
 }
 
-// goroutineID is the number of the calling goroutine, which Go tells nobody but in the first line of a stack. Here it is
-// for that line's sake.
+// goroutineID is the number of the calling goroutine, which Go shows only in the first line of a stack. It serves to find
+// that line.
 func goroutineID() (id int64) {
 	var line [64]byte
 	_, _ = fmt.Sscanf(string(line[:runtime.Stack(line[:], false)]), "goroutine %d ", &id)
 	return id
 }
 
-// stackOf is the stack of one goroutine, cut out of all of them.
+// stackOf is the stack of one goroutine, cut out of the stacks of all.
 func stackOf(id int64) string {
 	begin := "goroutine " + strconv.FormatInt(id, 10) + " "
 	all := make([]byte, stackBytesMax)

@@ -5,7 +5,7 @@ package assert
 // On is true in builds with the tag invariants or with the race detector.
 const On = true
 
-// That panics when a promise that the program makes to itself is broken. what says which, and begins with whose it is.
+// That panics if ok is false. what says which invariant is broken, and begins with the name of its owner.
 func That(ok bool, what string) {
 	if !ok {
 		panic("ringcast invariant: " + what)

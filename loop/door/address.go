@@ -10,24 +10,25 @@ import (
 	"ringcast/loop/shrink"
 )
 
-// Addresses counts the connections of each address, on all loops. It is touched once when a client takes its seat and once
-// when that is given back, never for a message; so locks will do, in stripes so that loops seldom meet at one. An address
-// without connections has no entry.
+// Addresses counts the connections of each address, on all loops. It is used once when a connection is counted and once when it
+// has gone, never for a message; so locks will do, in stripes so that loops seldom contend for one. An address without
+// connections has no entry.
 //
-// Owner: each stripe, whoever holds its lock.
+// Owner: any goroutine; each stripe has a lock.
 type Addresses struct {
-	seed    maphash.Seed // else one who owns many networks could have all of his in one stripe
+	seed    maphash.Seed // without one, an attacker with many networks could choose those that share a stripe
 	stripes [addressStripes]struct {
 		mu    sync.Mutex
 		taken shrink.Map[Address, uint32]
 	}
 }
 
-// addressStripes is several times as many as there may be loops.
+// addressStripes is several times the most loops.
 const addressStripes = 256
 
-// Address is what a bound counts as one: an IPv4 address, or the upper half of an IPv6 one, because a /64 is what one
-// household or machine is given and may pick from at will. IPv4 stands where IPv6 has only reserved networks.
+// Address is what the bound counts as one address: an IPv4 address, or the upper 64 bits of an IPv6 address, because one
+// household or machine is assigned a /64 and may use any address of it. IPv4 addresses
+// have values that as IPv6 networks are reserved.
 type Address uint64
 
 // AddressOf is the Address that a is counted under. An IPv4 address in an IPv6 one is the IPv4 address.
@@ -43,8 +44,8 @@ func AddressOf(a netip.Addr) Address {
 // NewAddresses is a table without entries.
 func NewAddresses() *Addresses { return &Addresses{seed: maphash.MakeSeed()} }
 
-// Seats is how many connections each address has, of those that were counted. It goes through the whole table, so it is
-// for whoever looks at it seldom; stripes are read one after another, not at one moment.
+// Seats is the number of counted connections of each address. It copies the whole table, stripe by stripe, so it is slow and not
+// of one moment.
 func (t *Addresses) Seats() map[Address]int {
 	seats := map[Address]int{}
 	for i := range t.stripes {
@@ -58,7 +59,7 @@ func (t *Addresses) Seats() map[Address]int {
 	return seats
 }
 
-// take counts a connection from a, or refuses it when a has most already.
+// take counts a connection from a; false: a has most already, and it is not counted.
 func (t *Addresses) take(a Address, most int) bool {
 	s := &t.stripes[maphash.Comparable(t.seed, a)%addressStripes]
 	s.mu.Lock()

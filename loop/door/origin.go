@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// Origins is whose pages may connect; none: everybody's. Immutable.
+// Origins is the list of origins whose pages may connect; an empty one allows all. Immutable.
 type Origins []origin
 
-// ReadOrigins reads what an operator allows: origins such as https://example.org, or https://*.example.org for all
-// subdomains of one, or null for pages that are nobody's. The error names the first that is none.
+// ReadOrigins reads the origins that an operator allows: such as https://example.org (RFC 6454), or https://*.example.org for all
+// its subdomains, or null for pages without an origin. The error names the first text that is none of these.
 func ReadOrigins(texts []string) (origins Origins, err error) {
 	for _, text := range texts {
 		plain := strings.Replace(text, "://*.", "://", 1)
@@ -23,8 +23,8 @@ func ReadOrigins(texts []string) (origins Origins, err error) {
 	return origins, nil
 }
 
-// Allow says whether a page of an origin may connect, by the value of its request's Origin field. Who sends none is no
-// browser, and could send what it likes.
+// Allow says whether a page may connect, by the value of its request's Origin field (RFC 6455 §10.2). A request without one is
+// allowed: it is not from a browser, and its client could send any origin.
 func (all Origins) Allow(text string) bool {
 	if len(all) == 0 || text == "" {
 		return true
@@ -51,10 +51,10 @@ type origin struct {
 	subdomains         bool   // host stands for everything that ends with it and a dot before
 }
 
-// originNull is what browsers send for pages that are nobody's: from a file, or in a sandbox.
+// originNull is what browsers send for pages without an origin: from a file, or in a sandbox.
 var originNull = origin{scheme: "null"}
 
-// readOrigin reads an origin as browsers send it (RFC 6454 §6.2), and no more than that.
+// readOrigin reads an origin in the form that browsers send (RFC 6454 §6.2), and refuses anything else, such as a path.
 func readOrigin(text string) (o origin, ok bool) {
 	if text == "null" {
 		return originNull, true
@@ -80,7 +80,7 @@ func readOrigin(text string) (o origin, ok bool) {
 	return o, madeOf(o.host, "-._")
 }
 
-// madeOf says whether text is some letters and digits in lower case, and others.
+// madeOf says whether text is not empty and has only lower-case letters, digits and the characters of others.
 func madeOf(text, others string) bool {
 	for _, c := range []byte(text) {
 		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || strings.IndexByte(others, c) >= 0) {

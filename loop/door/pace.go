@@ -6,13 +6,14 @@ import (
 	"time"
 )
 
-// Pace lets so many through in a second, on all loops together. It is a bucket that runs full at that rate and holds
-// paceBurst of it, or one; all that is kept is when it will be full. The zero value is an empty one.
+// Pace allows so many events a second, on all loops together. It is a token bucket of paceBurst's worth of events, at least one.
+// All that it keeps is the time at which the bucket will be full. The zero value is a full bucket.
 //
-// Owner: any goroutine.
-type Pace struct{ full atomic.Int64 } // nanoseconds on the callers' clocks, which agree within microseconds
+// Owner: any goroutine (atomic).
+type Pace struct{ full atomic.Int64 } // nanoseconds on the callers' clock
 
-// Allow lets one more through at now, in nanoseconds, or says that perSecond, 1 or more, have been let through already.
+// Allow says whether an event may happen at now, and counts it if so. now is in nanoseconds of one monotonic clock, and
+// perSecond, at least 1, is the rate.
 func (p *Pace) Allow(now int64, perSecond int) bool {
 	each := int64(time.Second) / int64(perSecond)
 	for {
@@ -27,12 +28,12 @@ func (p *Pace) Allow(now int64, perSecond int) bool {
 	}
 }
 
-// paceBurst, in nanoseconds: small, so that a storm is spread evenly; large enough that a few who come at one moment on
-// a calm day all get in.
+// paceBurst, in nanoseconds: small, so that a storm is spread evenly; large enough for a few events at one moment when there is
+// none.
 const paceBurst = int64(100 * time.Millisecond)
 
-// RetryAfter is the seconds, 1 to RetrySecondsMax, after which one of many who were refused in one moment is to try again:
-// each another number, else they would all be back in one moment.
+// RetryAfter is a random number of seconds, 1 to RetrySecondsMax, after which a refused client is to try again. It is random
+// because many clients that were refused at one moment would else all come back at one moment.
 func RetryAfter() int { return 1 + rand.IntN(RetrySecondsMax) }
 
 // RetrySecondsMax bounds RetryAfter.

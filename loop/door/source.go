@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// AddressRules is what an operator says of addresses. Immutable while in use.
+// AddressRules is what an operator configures about addresses. Immutable while in use.
 type AddressRules struct {
-	PerAddress    int            // connections from one Address; 0: any number, and none is counted
-	Proxies       []netip.Prefix // whose word on a client's address counts
-	ProxyProtocol bool           // they begin with a PROXY protocol header
+	PerAddress    int            // bound on the connections from one Address; 0: no bound, and none is counted
+	Proxies       []netip.Prefix // trusted proxies, which name the client that they forward
+	ProxyProtocol bool           // their connections begin with a PROXY protocol header
 }
 
 // trusts says whether an address is a trusted proxy's.
@@ -23,21 +23,22 @@ func (r *AddressRules) trusts(a netip.Addr) bool {
 	return false
 }
 
-// Source is where a connection comes from, where that is more than the address of its socket: its seat is counted, or its
-// peer is a trusted proxy, which names somebody else. Most connections have none: nil is good for every method that reads,
-// and for Forwarded and Leave.
+// Source is where a connection comes from, if that is more than its socket's address: it is counted under an address, or its
+// peer is a trusted proxy, which names the client. Most connections have none: nil is allowed for its own methods and for
+// Forwarded and Leave.
 //
-// Owner: whoever owns the connection.
+// Owner: that of the connection.
 type Source struct {
-	named   netip.AddrPort // by the proxy's word, port 0 if that word has none; zero: nobody was named
-	address Address        // under which its seat is counted
-	seated  bool           // its seat is counted
+	named   netip.AddrPort // the client that a proxy has named, with port 0 if it named none; zero: it has named no client
+	address Address        // the one that the connection is counted under
+	seated  bool           // it is counted
 	trusted bool           // the peer is a trusted proxy
 	awaits  bool           // the proxy has yet to send its PROXY protocol header
 	told    bool           // it has sent it
 }
 
-// Named is the client by a trusted proxy's word, with port 0 if that word has none. The zero AddrPort: nobody was named.
+// Named is the client's address as a trusted proxy has named it, with port 0 if the proxy named no port. The zero AddrPort: none
+// was named.
 func (s *Source) Named() netip.AddrPort {
 	if s == nil {
 		return netip.AddrPort{}
@@ -59,9 +60,9 @@ func (s *Source) Seat() (Address, bool) {
 	return s.address, true
 }
 
-// Arrive judges a new connection by its peer's address: false when that has as many connections as it may. A trusted
-// proxy's address stands for all who are behind it, so it is never counted: they are, when the proxy has named them. The
-// caller gives the Source to Leave, once, when the connection has gone; after false there is nothing to give back.
+// Arrive counts a new connection under its peer's address; false: that has as many connections as it may. A trusted proxy's
+// address is not counted, since it stands for many clients: each is counted when the proxy has named it. The caller gives the
+// Source to Leave when the connection has gone; after false it need not.
 func (t *Addresses) Arrive(peer netip.Addr, r *AddressRules) (*Source, bool) {
 	if r.PerAddress == 0 && len(r.Proxies) == 0 || !peer.IsValid() {
 		return nil, true
@@ -76,16 +77,16 @@ func (t *Addresses) Arrive(peer netip.Addr, r *AddressRules) (*Source, bool) {
 	return s, t.seat(s, peer, r)
 }
 
-// Proxied notes whom a PROXY protocol header says that the proxy speaks for; the zero AddrPort: nobody. False when that
-// address has as many connections as it may.
+// Proxied counts a connection under the client address of its PROXY protocol header; the zero AddrPort: the header has none.
+// False: that address has as many connections as it may. s is one whose AwaitsProxy is true.
 func (t *Addresses) Proxied(s *Source, client netip.AddrPort, r *AddressRules) bool {
 	s.awaits, s.told = false, true
 	return t.name(s, client, r)
 }
 
-// Forwarded notes whom an HTTP proxy says that it speaks for, by the value of its X-Forwarded-For; false when that address
-// has as many connections as it may. The word of a peer that is no trusted proxy is not heard. Behind a PROXY protocol
-// header it counts only if that has named a trusted proxy: else the client wrote it itself.
+// Forwarded counts a connection under the client address in list, the value of a request's X-Forwarded-For field. False: that
+// address has as many connections as it may. The field is ignored, and the answer true, if the peer is no trusted proxy; also
+// if a PROXY protocol header has named a client that is none, as then the client wrote the field.
 func (t *Addresses) Forwarded(s *Source, list string, r *AddressRules) bool {
 	if !s.Trusted() || s.told && !(s.named.IsValid() && r.trusts(s.named.Addr())) {
 		return true
@@ -96,7 +97,7 @@ func (t *Addresses) Forwarded(s *Source, list string, r *AddressRules) bool {
 	return true
 }
 
-// Leave gives the seat back, if there is one.
+// Leave ends the count of a connection, if it is counted. A second Leave does nothing.
 func (t *Addresses) Leave(s *Source) {
 	if s != nil && s.seated {
 		s.seated = false
@@ -104,7 +105,8 @@ func (t *Addresses) Leave(s *Source) {
 	}
 }
 
-// name notes whom a trusted proxy speaks for, and counts its seat. Nobody, or one of the proxies themselves, is not counted.
+// name notes the client that a trusted proxy has named, and counts the connection under its address, unless there is none or
+// it is a trusted proxy's.
 func (t *Addresses) name(s *Source, client netip.AddrPort, r *AddressRules) bool {
 	s.named = client
 	if !client.IsValid() || r.trusts(client.Addr()) {
@@ -113,7 +115,7 @@ func (t *Addresses) name(s *Source, client netip.AddrPort, r *AddressRules) bool
 	return t.seat(s, client.Addr(), r)
 }
 
-// seat counts a connection under its address, and refuses it when that has as many as it may.
+// seat counts a connection under an address; false: that has as many as it may.
 func (t *Addresses) seat(s *Source, a netip.Addr, r *AddressRules) bool {
 	if r.PerAddress > 0 && !s.seated {
 		s.address = AddressOf(a)
@@ -123,10 +125,10 @@ func (t *Addresses) seat(s *Source, a netip.Addr, r *AddressRules) bool {
 	return true
 }
 
-// forwarded is the client in an X-Forwarded-For that a trusted proxy sent: each proxy has added the address of its peer
-// on the right, so the first from there that is no trusted proxy's is the last that somebody trusted has seen; what
-// stands left of it anybody may have written. Where all are trusted it is the leftmost. The zero AddrPort where there is
-// none, or what would have to be trusted cannot be read.
+// forwarded is the client in an X-Forwarded-For field that a trusted proxy sent. Each proxy has added its peer's address on the
+// right. So, from the right, the first address that is no trusted proxy's is the client, seen by a trusted proxy; whatever is
+// left of it the client may have written. If all are trusted it is the leftmost. The zero AddrPort: there is none, or it
+// cannot be read.
 func (r *AddressRules) forwarded(list string) (client netip.AddrPort) {
 	for more := true; more; {
 		var element string
@@ -146,7 +148,7 @@ func (r *AddressRules) forwarded(list string) (client netip.AddrPort) {
 	return client
 }
 
-// forwardedAddress reads an element of X-Forwarded-For; some proxies write a port behind the address.
+// forwardedAddress reads an element of X-Forwarded-For; some proxies write a port after the address.
 func forwardedAddress(text string) (netip.AddrPort, bool) {
 	if a, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(text, "["), "]")); err == nil && a.Zone() == "" {
 		return netip.AddrPortFrom(a.Unmap(), 0), true

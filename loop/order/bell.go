@@ -2,38 +2,39 @@ package order
 
 import "sync/atomic"
 
-// bell is how other goroutines get a loop's attention: first they put something into a lane, then they note in which,
-// then they wake the loop. At most one wake-up is under way to a loop, however many wake it: waking an idle loop is the
-// dearest single step on the way of a message (about 15 µs in the prototype), the rest is memory.
+// bell tells a consumer, a loop or a feed, that its lanes have items. A producer first puts an item into a lane, then sets the
+// lane's bit, then wakes the consumer if mustWake says so. At most one wake-up is under way to a consumer, however many
+// producers there are: waking a sleeping loop is the most expensive step of a message (about 15 µs in a prototype), the
+// rest is memory.
 //
-// Any goroutine.
+// Owner: any goroutine (atomic).
 type bell struct {
-	down atomic.Uint64 // bit per home whose down lane to this loop has items
+	down atomic.Uint64 // bit per home whose lane to this consumer has items
 	_    [CacheLine - 8]byte
 
-	waking atomic.Bool // a wake-up is under way and has not begun its turn
+	waking atomic.Bool // a wake-up was sent, and the consumer has not begun to act on it
 }
 
-// note sets the bit of a producer.
-func note(word *atomic.Uint64, bit int) {
-	if m := uint64(1) << bit; word.Load()&m == 0 {
-		word.Or(m)
+// note sets the bit of a producer. Most often it is set already, and then a load is all it costs.
+func note(bits *atomic.Uint64, bit int) {
+	if m := uint64(1) << bit; bits.Load()&m == 0 {
+		bits.Or(m)
 	}
 }
 
-// take empties a word. The cheap load first: most turns find nothing.
-func take(word *atomic.Uint64) uint64 {
-	if word.Load() == 0 {
+// take returns the bits that are set and clears them. The cheap load comes first, as most turns find nothing.
+func take(bits *atomic.Uint64) uint64 {
+	if bits.Load() == 0 {
 		return 0
 	}
-	return word.Swap(0)
+	return bits.Swap(0)
 }
 
-// mustWake reports whether the caller has to send the wake-up. Call after note: the loop clears waking before it takes
-// the bits, so either it sees the bit or the caller sees waking clear.
+// mustWake reports whether the caller has to send the wake-up. It is called after note: the consumer clears waking before it
+// takes the bits, so either it sees the bit or the caller sees waking clear.
 func (b *bell) mustWake() bool {
 	return !b.waking.Load() && b.waking.CompareAndSwap(false, true)
 }
 
-// answer is the loop's side: it is awake, who wakes it next must wake it again.
-func (b *bell) answer() { b.waking.Store(false) }
+// woken is called by the consumer before it takes the bits. From then on a producer sends a wake-up again.
+func (b *bell) woken() { b.waking.Store(false) }

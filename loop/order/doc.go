@@ -1,12 +1,15 @@
-// Package order is who is next: the lanes between loops, the homes that put each group's messages in order, and the ways
-// in and out for those who are no loop.
+// Package order puts the messages of each group in one order. It has the lanes between loops, the homes that number messages
+// and distribute them, and the ports and the feed, which are the lanes of goroutines that are no loop.
 //
-//	loop ──► up lane ──► ┌──────┐ ──► down lane ──► loop
-//	loop ──► up lane ──► │ home │ ──► down lane ──► loop
+//	loop ──► up lane ──► ┌──────┐ ──► down lane ───► loop
+//	loop ──► up lane ──► │ home │ ──► down lane ───► loop
 //	Port ──► up lane ──► └──────┘ ──► feed's lane ─► Feed
 //
-// The rule of the package: it knows no client, no socket, no gnet and no metrics. What a loop hands in of its own (G, its
-// part of a group; C, whoever waits for an answer) is handed back to that loop and never looked into. Everything mutable has
-// one owner: a ring's slots the producer or the consumer, a home the loop that holds it, a loop's Lanes that loop, a port's
-// lane whoever holds its lock. What others may touch are atomics, each made for it.
+// There is a home for each loop, and a lane in each direction between every loop and every home. A loop calls, in each of its
+// turns, Offer for what its clients ask, Host to serve homes, Drain to take what homes have sent it, and WakeOthers.
+//
+// The rule of the package: it knows no client, no socket, no gnet and no metrics. Two types are the loop's own: G, its part of
+// a group, and C, a client that waits for an answer. They are handed back to the loop that they came from, and are never looked
+// into. Everything mutable has one owner: a ring's slot the producer or the consumer, a home the loop that holds it, Lanes
+// their loop, a port's lanes the goroutine that has the lane's lock. The rest are atomics.
 package order

@@ -7,52 +7,53 @@ import (
 	"unsafe"
 )
 
-// Feed hears of every publish that is accepted, from clients and ports alike, each group's in the order that its members
-// see: for a bus that carries groups to other programs. It is a port too; what is published through it with a token comes
-// out of it with that token, so that its owner knows its own again.
+// Feed receives every publish that is accepted, from clients and ports alike, each group's in the order that its members
+// see. It is for a bus that carries groups to other programs. It is a Port too: what is published through it with a token comes
+// out of it with that token, by which its owner recognizes its own messages.
 //
 //	home ──► feed's lane from that home ──► Take
 //
-// These are down lanes in the sense of lane.go: serving one never needs room in any lane, as long as whoever calls Take
-// waits for none between two calls. A home that finds one full leaves the request where it is, so a feed that is not
-// taken from holds up every publish; a feed that is closed none.
+// The feed's lanes are down lanes in the sense of lane.go: serving one must never need room in any lane. So the goroutine
+// that calls Take must not wait for room between two calls. A home that finds a lane of the feed full leaves the request in
+// its up lane, so a feed from which nobody takes blocks every publish on the server; a closed feed blocks none.
 //
-// One goroutine calls Take; the port's methods and Close are any goroutine's.
+// One goroutine calls Take and Collect; any goroutine may call Close and the port's methods.
 type Feed[G Part, C comparable] struct {
 	*Port[G, C]
 
 	lanes []*lane[heard] // from each home
-	bell  bell           // whose word has a bit per home whose lane has items
-	awake chan struct{}  // the wake-up; capacity 1
+	bell  bell
+	awake chan struct{} // the wake-up; capacity 1
 
-	// Take only.
-	left uint64 // bit per home whose lane was not taken from to its end
-	next int    // the home whose lane comes first
+	// The goroutine that calls Take only.
+	left uint64 // bit per home whose lane was not drained to its end
+	next int    // the home whose lane is drained first
 }
 
-// Publication is one accepted publish, as a feed hears it.
+// Publication is one accepted publish, as a feed receives it.
 type Publication struct {
 	Group   string
-	Message []byte // what members receive; shared with them, so it must not be written
-	Seq     uint64 // its number in the group, 0 where nobody on this server is in the group
-	Token   any    // as given to PublishWait, nil for what came another way
+	Message []byte // the payload that members receive; shared with them, so the caller must not write it
+	Seq     uint64 // its number in the group, from 1; 0 when the group has no members on this server
+	Token   any    // as given to PublishWait; nil if it was published without one, or by a client
 }
 
-// heard is what lies in a feed's lanes.
+// heard is one item of a feed's lane.
 type heard struct {
 	message *Message
 	token   any
 }
 
-// bytes is what it counts against its lane's bound.
+// bytes is what the item counts against its lane's bound.
 func (h *heard) bytes() int { return heardBytes + h.message.Bytes() }
 
 const heardBytes = int(unsafe.Sizeof(heard{}))
 
-// ErrFeedTaken says that there is a feed already. One is enough: each more would be one more that can hold up all publishes.
+// ErrFeedTaken is NewFeed's error when there is a feed already. A second one would be another that can block all publishes.
 var ErrFeedTaken = errors.New("the hub has a feed already")
 
-// NewFeed makes the feed, which hears of what is accepted from now on. It has to be taken from until it is closed.
+// NewFeed opens the feed, which receives what is accepted from now on. The caller takes from it until it calls Close. The error
+// is ErrFeedTaken, or ErrTooManyPorts as the feed needs a port.
 func (hs *Homes[G, C]) NewFeed() (*Feed[G, C], error) {
 	if hs.feed.Load() != nil {
 		return nil, ErrFeedTaken
@@ -72,20 +73,21 @@ func (hs *Homes[G, C]) NewFeed() (*Feed[G, C], error) {
 	return t, nil
 }
 
-// Close ends the feed and its port: what it has not given out yet is forgotten, and no publish waits for it any more.
+// Close closes the feed and its port. What Take has not returned yet is dropped, and no publish waits for the feed any more. A
+// second Close does nothing.
 func (t *Feed[G, C]) Close() {
 	t.Port.Close()
 	if !t.all.feed.CompareAndSwap(t, nil) {
 		return
 	}
 	for i, h := range t.all.homes {
-		h.drained.Store(true) // a request may wait for room in a lane that there is no more
+		h.roomMade.Store(true) // a request may wait for room in a lane of the feed
 		t.all.env.Wake(i)
 	}
 }
 
-// Take appends what was published to into, and waits while there is nothing. The error is ctx's, or ErrStopping when the
-// loops have ended.
+// Take appends publications to into, at most 256 of them, and waits while there is none. The error is ctx's, or ErrStopping
+// when the loops have ended; then nothing was appended.
 func (t *Feed[G, C]) Take(ctx context.Context, into []Publication) ([]Publication, error) {
 	for {
 		if got := t.Collect(into, takeMax); len(got) > len(into) {
@@ -100,7 +102,7 @@ func (t *Feed[G, C]) Take(ctx context.Context, into []Publication) ([]Publicatio
 		case <-t.all.env.Ended:
 			err = ErrStopping
 		}
-		// The last may have come after the look above and before the end: where both are there, select takes either.
+		// Publications may have come before the end, and after the Collect above: of two ready cases select takes either.
 		if got := t.Collect(into, takeMax); len(got) > len(into) {
 			return got, nil
 		}
@@ -111,16 +113,16 @@ func (t *Feed[G, C]) Take(ctx context.Context, into []Publication) ([]Publicatio
 // takeMax bounds the publications that one Take returns.
 const takeMax = 256
 
-// Awake has a token when something may have come since the last look.
+// Awake gets a token when something may have come since the last Collect.
 func (t *Feed[G, C]) Awake() <-chan struct{} { return t.awake }
 
-// Collect appends at most max of what lies in the lanes, and does not wait. What is left is for the next call, which nobody
-// is woken for. Called by the goroutine that calls Take.
+// Collect appends at most max publications to into, and does not wait for any. If it returns max of them there may be more, for
+// which Awake gets no token: the caller calls again.
 func (t *Feed[G, C]) Collect(into []Publication, max int) []Publication {
-	t.bell.answer()
+	t.bell.woken()
 	todo := take(&t.bell.down) | t.left
 	t.left = 0
-	// Another home comes first each time: one that fills its lane as fast as it is emptied would leave the others nothing.
+	// Start at another home each time: one that fills its lane as fast as it is emptied would leave the others nothing.
 	t.next = (t.next + 1) % len(t.lanes)
 	for todo = bits.RotateLeft64(todo, -t.next); todo != 0; todo &= todo - 1 {
 		from := (bits.TrailingZeros64(todo) + t.next) % 64
@@ -136,16 +138,16 @@ func (t *Feed[G, C]) Collect(into []Publication, max int) []Publication {
 			drained, max = drained+1, max-1
 		}
 		if drained > 0 && lane.takeAwaited() {
-			t.all.homes[from].drained.Store(true)
+			t.all.homes[from].roomMade.Store(true)
 			t.all.env.Wake(from)
 		}
 	}
 	return into
 }
 
-// The home's side. A home without a feed has none of this.
+// The rest is called by the loop that holds a home.
 
-// hearing is what the feed is to hear of r.
+// hearing is what the feed receives of r.
 func hearing[G Part, C comparable](r *Request[G, C]) heard {
 	h := heard{message: r.Message}
 	if r.via != nil {
@@ -154,19 +156,19 @@ func hearing[G Part, C comparable](r *Request[G, C]) heard {
 	return h
 }
 
-// fits asks for room in a home's lane to the feed, and asks to be called when there is none.
+// fits says whether a home's lane to the feed has room for p. If not, the home is called when it has.
 func (t *Feed[G, C]) fits(home int, p *heard) bool {
 	return t.lanes[home].fits(p.bytes()) || t.lanes[home].await(p.bytes())
 }
 
-// hear hands over a publish for which there is room, and wakes who takes.
+// hear sends a publication that fits, and wakes the goroutine that takes.
 func (t *Feed[G, C]) hear(home int, p heard) {
 	t.lanes[home].send(p, p.bytes())
 	note(&t.bell.down, home)
 	if t.bell.mustWake() {
 		select {
 		case t.awake <- struct{}{}:
-		default: // one of before is still there, and does as well
+		default: // an earlier token is still there, and wakes it as well
 		}
 	}
 }

@@ -6,32 +6,34 @@ import (
 	"ringcast/loop/assert"
 )
 
-// Headcount is the number of a group's members on all loops. It stands at the home with the group; each loop with members
-// gets a pointer to it with the home's word, and from then on counts there itself. So a bound on members is exact, and only
-// the first of a loop have to wait for the home.
+// Headcount is the number of a group's members on all loops. The home keeps it with the group. Each loop with members gets a
+// pointer to it with the home's answer to its OpJoin, and from then on counts in it directly. So a bound on members is exact,
+// and only the first members on a loop wait for the home.
 //
-// A place is taken before its member is there (it may still be on the way to its loop), and given back after it has gone:
-// members never exceed places.
+// A place is taken before its client becomes a member (the home's answer may be on its way), and given back after the member
+// has left: there are never more members than places.
 //
-// Only the home takes the first place: a group must have been counted in the census by then, and two loops that begin one
-// group at the same time would each see the other's part only.
+// Only the home takes a group's first place, since the group has to be counted in the census with it.
+//
+// Owner: any goroutine (atomic).
 type Headcount struct{ members atomic.Int64 }
 
-// Members is how many places are taken at about this moment.
+// Members is the number of places that are taken at about this moment. Any goroutine.
 func (h *Headcount) Members() int { return int(h.members.Load()) }
 
-// Taken is what became of an attempt to take a place.
+// Taken is the outcome of Take.
 type Taken uint8
 
 // The outcomes of Take.
 const (
-	Took      Taken = iota
-	GroupFull       // there are as many members as there may be
-	AskHome         // nobody is in the group at this moment: only its home may take the first place
+	Took      Taken = iota // the caller has a place, and owes Census.GiveBack
+	GroupFull              // there are as many members as there may be
+	AskHome                // the group has no members at this moment: only its home may take the first place
 )
 
-// Take takes a place in a group that has members; membersMax 0 is no bound. Any goroutine. Compare-and-swap, not add and
-// take back: whoever looks in between would be refused a place that is free.
+// Take takes a place in a group that has members, of at most membersMax; 0 is no bound. Any goroutine.
+//
+// It compares and swaps: with an addition that is taken back at the bound, another loop could be refused a place that is free.
 func (h *Headcount) Take(membersMax int) Taken {
 	for {
 		members := h.members.Load()
@@ -46,22 +48,24 @@ func (h *Headcount) Take(membersMax int) Taken {
 	}
 }
 
-// Census is the number of groups with members, on all loops. Any goroutine.
+// Census is the number of groups with members, on all loops.
+//
+// Owner: any goroutine (atomic).
 type Census struct{ groups atomic.Int64 }
 
-// Groups is that number at about this moment.
+// Groups is that number at about this moment. Any goroutine.
 func (n *Census) Groups() int { return int(n.groups.Load()) }
 
-// Refusal is why a home refuses a place.
+// Refusal is why a home refuses a client a place in a group.
 type Refusal uint8
 
 // The refusals.
 const (
 	RefusedMembers Refusal = iota // the group has as many members as it may
-	RefusedGroups                 // there are as many groups as there may be
+	RefusedGroups                 // the group has no members, and there are as many groups with members as there may be
 )
 
-// take takes a place in a group, the first one too, or says what is full. For the group's home alone.
+// take takes a place in a group, also the first one, or says which bound is reached. Only the group's home may call it.
 func (n *Census) take(h *Headcount, membersMax, groupsMax int) (why Refusal, ok bool) {
 	switch h.Take(membersMax) {
 	case Took:
@@ -72,11 +76,11 @@ func (n *Census) take(h *Headcount, membersMax, groupsMax int) (why Refusal, ok 
 	if !n.begin(groupsMax) {
 		return RefusedGroups, false
 	}
-	h.members.Store(1) // nobody else moves it away from 0
+	h.members.Store(1) // only the home changes it from 0
 	return 0, true
 }
 
-// begin counts one more group.
+// begin counts one more group; false: there are groupsMax.
 func (n *Census) begin(groupsMax int) bool {
 	for {
 		groups := n.groups.Load()
@@ -89,7 +93,7 @@ func (n *Census) begin(groupsMax int) bool {
 	}
 }
 
-// GiveBack gives a place back. Any goroutine.
+// GiveBack gives a place back that Take or an OpJoined gave; the group ends for the census with its last place. Any goroutine.
 func (n *Census) GiveBack(h *Headcount) {
 	left := h.members.Add(-1)
 	assert.That(left >= 0, "headcount: more places of a group were given back than were taken")

@@ -8,16 +8,16 @@ import (
 	"ringcast/loop/shrink"
 )
 
-// Home puts the messages of its groups in order: it numbers each and hands it to every loop that has members. A group
-// has exactly one home, chosen by a hash of its name, so all members everywhere see one order, as they did when one
-// Channel server process carried everything.
+// Home puts the messages of its groups in order: it numbers each and sends it to every loop that has members. A group has
+// exactly one home, chosen by a hash of its name, so all members everywhere see one order, as they did in the original,
+// where one Channel server process carried all messages.
 //
-// A home has no thread. The loop that has something for it hosts it: takes hold of it, serves what there is, lets go
-// (Lanes.Host). So a message goes from its sender's loop to the members' loops with one wake-up each, and the home costs
-// none; when it always ran on one loop, that loop had to be woken too, the dearest step of a message between two clients.
-// What is held is passed over, never waited for: whoever holds it looks again after letting go.
+// A home has no goroutine. A loop that has a request for it hosts it (Lanes.Host): holds it, serves what lies in its up lanes,
+// lets go. So a message goes from its sender's loop to the members' loops with one wake-up each, and the home costs none. When
+// each home ran on one loop, that loop had to be woken too, the most expensive step of a message between two clients. A loop
+// never waits for a home that another loop holds: the other one looks at the up lanes again after letting go.
 //
-// Owner: the loop that holds it. It leaves in toWake whom to wake.
+// Owner: the loop that holds it.
 type Home[G Part, C comparable] struct {
 	// Immutable after start.
 	index int
@@ -25,49 +25,52 @@ type Home[G Part, C comparable] struct {
 	up    []*lane[Request[G, C]]  // from each loop, this home being the only consumer
 	down  []*lane[Delivery[G, C]] // to each loop, this home being the only producer
 
-	// Any goroutine: what there is to do. Set it, then host the home or wake a loop that will.
+	// Any goroutine (atomic): what there is to do. Who sets it then hosts the home, or wakes a loop that does.
 	fresh     atomic.Uint64 // bit per loop whose up lane to this home has items
 	freshPort atomic.Uint64 // bit per port, likewise
-	drained   atomic.Bool   // a down lane, or the feed's, that was full has room again
+	roomMade  atomic.Bool   // a down lane, or the feed's, that was full has room again
 	_         [CacheLine]byte
 
-	// Any goroutine: who holds it owns what follows.
+	// Any goroutine (atomic).
 	held atomic.Bool
 
+	// The loop that has set held only.
 	groups      shrink.Map[string, *homeGroup[G]]
-	serving     *lane[Request[G, C]] // whose front is being served, for DropServing
+	serving     *lane[Request[G, C]] // whose front is being served, for dropServing
 	stalled     uint64               // bit per loop whose up lane's front waits for room in a down lane
 	stalledPort uint64
 	next        int    // loop whose lane is served first
-	toWake      uint64 // bit per loop that was given something, or waits for room that was made
+	toWake      uint64 // bit per loop that was sent something, or whose up lane has room again that it waits for
 	groupCount  atomic.Int64
 	published   atomic.Uint64
 	_           [CacheLine]byte
 }
 
-// Groups is the number of groups that the home knows. Any goroutine.
+// Groups is the number of groups with members that the home knows of. Any goroutine.
 func (h *Home[G, C]) Groups() int64 { return h.groupCount.Load() }
 
-// Published is the number of publishes that it has put in order. Any goroutine.
+// Published is the number of publishes that the home has put in order since the start. Any goroutine.
 func (h *Home[G, C]) Published() uint64 { return h.published.Load() }
 
-// TryHold takes hold of the home, unless somebody has it.
-func (h *Home[G, C]) TryHold() bool { return h.held.CompareAndSwap(false, true) }
+// tryHold holds the home; false: another loop does.
+func (h *Home[G, C]) tryHold() bool { return h.held.CompareAndSwap(false, true) }
 
-// LetGo is the opposite. Whoever lets go looks at Called once more: what came meanwhile was left to it.
-func (h *Home[G, C]) LetGo() { h.held.Store(false) }
+// letGo is the opposite. Its caller then looks at called once more: what came while it held the home was left to it.
+func (h *Home[G, C]) letGo() { h.held.Store(false) }
 
-// Called says whether there is something to do. Any goroutine.
-func (h *Home[G, C]) Called() bool { return h.fresh.Load()|h.freshPort.Load() != 0 || h.drained.Load() }
+// called says whether there is something to do. Any goroutine.
+func (h *Home[G, C]) called() bool {
+	return h.fresh.Load()|h.freshPort.Load() != 0 || h.roomMade.Load()
+}
 
-// Work serves every up lane that has something, once, and reports whether anything was done.
-func (h *Home[G, C]) Work() (moved bool) {
+// serve serves every up lane that has requests, once, and reports whether any was done.
+func (h *Home[G, C]) serve() (moved bool) {
 	todo, ports := take(&h.fresh), take(&h.freshPort)
-	if h.drained.Load() && h.drained.Swap(false) {
+	if h.roomMade.Load() && h.roomMade.Swap(false) {
 		todo, ports = todo|h.stalled, ports|h.stalledPort
 		h.stalled, h.stalledPort = 0, 0
 	}
-	// Another loop comes first each time: where room is scarce, the first would take all of it.
+	// Start at another loop each time: where down lanes are nearly full, the first one served takes what room there is.
 	h.next = (h.next + 1) % len(h.up)
 	for todo = bits.RotateLeft64(todo, -h.next); todo != 0; todo &= todo - 1 {
 		from := (bits.TrailingZeros64(todo) + h.next) % 64
@@ -102,28 +105,28 @@ func (h *Home[G, C]) takeWake() uint64 {
 	return toWake
 }
 
-// homeGroup is a group that some loop has members of, or will hear that it may have.
+// homeGroup is a group with members, or with clients to whom the answer that they may be members is on its way.
 type homeGroup[G Part] struct {
 	headcount Headcount     // loops have pointers to it
-	offset    uint64        // number of the last message; counts since the group's first member joined
+	offset    uint64        // number of the last message, from 1 since the group's first member joined
 	locals    []localRef[G] // one per loop with members
 }
 
-// localRef leads back to a loop's own part of a group.
+// localRef is a loop with members, and its own part of the group.
 type localRef[G Part] struct {
 	loop int
 	part G
 }
 
-// drain serves what an up lane held at the time of the call, in order. stalled: the front request found no room in a
-// down lane and stays where it is, nothing lost and nothing overtaken; the home is called when that down lane has been
-// drained. awaited: the lane's producer waits for the room just made.
+// drain serves the requests that lie in an up lane at the time of the call, in order. stalled: the front request found no room
+// in a down lane and stays where it is, so nothing is lost or overtaken; the home is called when that lane has room. awaited:
+// the up lane's producer waits for the room that was made.
 func (h *Home[G, C]) drain(up *lane[Request[G, C]], origin int) (served int, stalled, awaited bool) {
 	for n := up.len(); served < n; served++ {
 		r := up.front()
 		bytes := r.Bytes()
 		h.serving = up
-		if !h.serve(r, origin) {
+		if !h.do(r, origin) {
 			stalled = true
 			break
 		}
@@ -134,9 +137,9 @@ func (h *Home[G, C]) drain(up *lane[Request[G, C]], origin int) (served int, sta
 	return served, stalled, up.takeAwaited()
 }
 
-// DropServing drops the request in whose service something panicked: served again it would panic again, for ever. Which
-// lanes had been taken off the words is not known any more, so all are to be looked at.
-func (h *Home[G, C]) DropServing() {
+// dropServing drops the request over which something panicked: served again it would panic again, for ever. Which bits
+// serve had taken is not known any more, so all up lanes are to be looked at.
+func (h *Home[G, C]) dropServing() {
 	if up := h.serving; up != nil {
 		h.serving = nil
 		up.done(up.front().Bytes())
@@ -147,12 +150,13 @@ func (h *Home[G, C]) DropServing() {
 			h.stalledPort |= 1 << i
 		}
 	}
-	h.drained.Store(true)
+	h.roomMade.Store(true)
 }
 
-// serve does one request, whole or not at all. origin is the loop it came from, portOrigin for a port's.
-func (h *Home[G, C]) serve(r *Request[G, C], origin int) bool {
-	assert.That(h.held.Load(), "home: served by who does not hold it")
+// do does one request, whole or not at all; false: there is no room for it. origin is the loop that it came from, portOrigin
+// for a port's.
+func (h *Home[G, C]) do(r *Request[G, C], origin int) bool {
+	assert.That(h.held.Load(), "home: served by a loop that does not hold it")
 	switch r.Op {
 	case OpPublish:
 		return h.publish(r, origin)
@@ -172,9 +176,10 @@ func (h *Home[G, C]) publish(r *Request[G, C], origin int) bool {
 	message := Delivery[G, C]{Op: OpMessage, At: r.At, Message: r.Message}
 	answer := Delivery[G, C]{Op: OpMessage, Message: r.Message, Client: r.Client, ID: r.ID}
 	var nobody C
-	answers := r.Client != nobody // cleared when the answer travels with the message
+	answers := r.Client != nobody // cleared when the answer is sent with the message
 
-	// Room everywhere first, so that no loop gets a message that another is refused.
+	// All lanes must have room before the first send, so that no loop gets a message that another does not. Each is asked, so
+	// that each that is full calls the home when it has room.
 	roomy, travels := true, false
 	if hg != nil {
 		for _, l := range hg.locals {
@@ -207,7 +212,7 @@ func (h *Home[G, C]) publish(r *Request[G, C], origin int) bool {
 			h.send(l.loop, d)
 		}
 	}
-	offset := r.Message.Offset // the message is shared from here on
+	offset := r.Message.Offset
 	if answers {
 		h.send(origin, answer)
 	}
@@ -221,8 +226,8 @@ func (h *Home[G, C]) publish(r *Request[G, C], origin int) bool {
 	return true
 }
 
-// join takes a place for a client, learns that its loop has members now, and tells it so; or it refuses. A loop asks
-// several times when further clients join before the first answer is there.
+// join takes a place in a group for a client, notes that its loop has members, and answers; or it refuses. A loop asks
+// several times when further clients join before it has the first answer.
 func (h *Home[G, C]) join(r *Request[G, C], origin int) bool {
 	name, d := r.Local.GroupName(), Delivery[G, C]{Op: OpJoined, Local: r.Local, Client: r.Client, ID: r.ID}
 	if !h.fits(origin, d.Bytes()) {
@@ -258,8 +263,7 @@ func (h *Home[G, C]) join(r *Request[G, C], origin int) bool {
 	return true
 }
 
-// leave forgets a loop's members, and the group when it was the last loop: a group without members is no group, which
-// is what keeps the tables from growing for ever.
+// leave takes a loop off a group's list, and deletes the group with its last loop, so that the table does not grow for ever.
 func (h *Home[G, C]) leave(r *Request[G, C], origin int) {
 	name := r.Local.GroupName()
 	hg := h.groups.Get(name)
@@ -283,12 +287,12 @@ func (h *Home[G, C]) leave(r *Request[G, C], origin int) {
 	}
 }
 
-// fits asks for room towards a loop, and asks to be called when there is none.
+// fits says whether the down lane to a loop has room. If not, the home is called when it has.
 func (h *Home[G, C]) fits(loop, bytes int) bool {
 	return h.down[loop].fits(bytes) || h.down[loop].await(bytes)
 }
 
-// send hands a delivery to a loop that has room.
+// send puts a delivery that fits into the down lane to a loop.
 func (h *Home[G, C]) send(loop int, d Delivery[G, C]) {
 	h.down[loop].send(d, d.Bytes())
 	note(&h.all.lanes[loop].bell.down, h.index)

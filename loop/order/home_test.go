@@ -2,9 +2,7 @@ package order
 
 import (
 	"fmt"
-	"runtime"
 	"testing"
-	"time"
 )
 
 // part is a loop's part of a group, of which there is nothing but the name.
@@ -77,85 +75,29 @@ func TestAHomeServesAnotherLoopFirstEachTime(t *testing.T) {
 	}
 }
 
+// While a home's requests are served another loop sends one more each time, as one that runs beside would.
 func TestALoopLetsGoOfAHomeThatOthersKeepBusy(t *testing.T) {
-	if runtime.GOMAXPROCS(0) < 2 {
-		t.Skip("there is nobody else to keep it busy on one CPU")
+	const requests = 10 * hostRoundsMax
+	hs := newTable(2, 256)
+	l, other, busy := hs.Lanes(0), hs.Lanes(1), hs.Home(1)
+	group, sent := part("1g"), 0
+	send := func() {
+		if sent++; !other.Offer(1, Request[*part, *int]{Op: OpJoin, Local: &group}) {
+			t.Fatal("the up lane is full, want room")
+		}
 	}
-	hs := newTable(2, 2)
-	l, busy := hs.Lanes(0), hs.Home(1)
-	over := make(chan struct{})
-	defer close(over)
-	go func() {
-		for {
-			select {
-			case <-over:
-				return
-			default:
-				note(&busy.fresh, 1)
-			}
+	hs.env.Bounds = func(string) (int, int) { // asked for each join that is served
+		if sent < requests {
+			send()
 		}
-	}()
-	for deadline := time.Now().Add(time.Minute); ; {
-		l.ToHost(1)
-		if _, left := l.Host(); left {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the loop has not broken off, or the home was never busy for long enough")
-		}
+		return 0, 0
+	}
+	send()
+	l.ToHost(1)
+	if _, left := l.Host(); !left || sent != 2+hostRoundsMax {
+		t.Fatalf("got left %v after %d requests, want it to break off after %d rounds", left, sent-1, hostRoundsMax+1)
 	}
 	if l.toHost != 1<<1 || busy.held.Load() {
 		t.Errorf("after it has broken off: got homes to host %b and held %v, want the busy one noted and free", l.toHost, busy.held.Load())
-	}
-}
-
-// A port that is closed refuses, lets go of who waits, and leaves what it has accepted in the lanes; its place is free when
-// that has been put in order.
-func TestAPortThatIsClosedGivesItsPlaceBack(t *testing.T) {
-	hs := newTable(1, 2)
-	var ports []*Port[*part, *int]
-	for range PortsMax {
-		p, err := hs.NewPort()
-		if err != nil {
-			t.Fatal(err)
-		}
-		ports = append(ports, p)
-	}
-	if _, err := hs.NewPort(); err != ErrTooManyPorts {
-		t.Fatalf("one port more: got %v, want ErrTooManyPorts", err)
-	}
-	p := ports[5]
-	for range 2 {
-		if err := p.Publish("0g", nil); err != nil {
-			t.Fatal(err)
-		}
-	}
-	waits := make(chan error)
-	go func() { waits <- p.PublishWait(t.Context(), "0g", nil, nil) }()
-	p.Close()
-	p.Close()
-	if err := <-waits; err != ErrClosed {
-		t.Errorf("who waits for room: got %v, want ErrClosed", err)
-	}
-	if err := p.Publish("0g", nil); err != ErrClosed {
-		t.Errorf("after the end: got %v, want ErrClosed", err)
-	}
-	if _, err := hs.NewPort(); err != ErrTooManyPorts {
-		t.Errorf("with something in its lane: got %v, want ErrTooManyPorts", err)
-	}
-	hs.Lanes(0).Host()
-	if got := hs.Home(0).Published(); got != 2 {
-		t.Errorf("what was accepted: got %d in order, want 2", got)
-	}
-	again, err := hs.NewPort()
-	if err != nil || again.bit != p.bit {
-		t.Fatalf("got bit %d (%v), want %d", again.bit, err, p.bit)
-	}
-	if err := again.Publish("0g", nil); err != nil {
-		t.Error(err)
-	}
-	hs.Lanes(0).Host()
-	if got := hs.Home(0).Published(); got != 3 {
-		t.Errorf("got %d in order, want 3", got)
 	}
 }

@@ -5,17 +5,17 @@ import (
 	"sync/atomic"
 )
 
-// Homes is the table of homes, with the lanes between them and the loops: what everybody shares. There is one home for
-// each loop, though no loop owns one for long.
+// Homes is the table of all homes, with the lanes between them and the loops. There are as many homes as loops; see Home for its
+// owner.
 type Homes[G Part, C comparable] struct {
 	// Immutable after start.
-	Hash   func(group string) uint64 // chooses homes; New sets it, a test may set another before the first use
+	Hash   func(group string) uint64 // chooses a group's home; New sets it, and a test may set another before the first use
 	env    Env
 	homes  []*Home[G, C]
 	lanes  []*Lanes[G, C]
 	config Config
 
-	// Any goroutine.
+	// Any goroutine (atomic).
 	_      [CacheLine]byte
 	Census Census
 	_      [CacheLine]byte
@@ -23,24 +23,24 @@ type Homes[G Part, C comparable] struct {
 	feed   atomic.Pointer[Feed[G, C]] // nil: none
 }
 
-// Config is the shape of a table.
+// Config is the size of a table. New does not check it.
 type Config struct {
-	Loops     int // 1 to 64: a bell has one word of bits for them
-	LaneSlots int // items in a lane, a power of two
-	LaneBytes int // bytes in a lane that holds more than one item
+	Loops     int // number of loops, 1 to 64, as there is a 64-bit set of them in many places
+	LaneSlots int // bound on the items of a lane, a power of two
+	LaneBytes int // bound on the bytes of a lane; a single larger item is taken by a lane that is empty
 }
 
-// Env is what a table needs of the world around it. Every function may be called by any goroutine.
+// Env is what a table needs of the program around it. Every function may be called by any goroutine, and must not block.
 type Env struct {
-	Wake    func(loop int)                                 // have a loop look at its lanes soon
-	Bounds  func(group string) (membersMax, groupsMax int) // of a group's members, and of groups with members; 0: none
-	Admit   func(home int) error                           // whether a port may publish now; the error is returned to who wanted to, and counted by who gives it
-	Busy    func(home int)                                 // a port was refused because the lane to a home is full
-	Accepts func(group string, message []byte) error       // whether a port's publish is fit to be sent
+	Wake    func(loop int)                                 // have a loop call Host and Drain soon
+	Bounds  func(group string) (membersMax, groupsMax int) // on a group's members, and on groups with members; 0: none
+	Admit   func(home int) error                           // why no port may publish now; Publish returns it. nil: it may
+	Busy    func(home int)                                 // a port was refused because its lane to a home is full
+	Accepts func(group string, message []byte) error       // why this may not be published, such as ErrBadMessage; Publish returns it. nil: it may
 	Ended   <-chan struct{}                                // closed when no loop runs any more
 }
 
-// New makes a table, with the lanes of every loop.
+// New makes a table, with the lanes between every loop and every home. The caller has each loop serve its Lanes.
 func New[G Part, C comparable](c Config, env Env) *Homes[G, C] {
 	hs := &Homes[G, C]{Hash: newHash(), env: env, config: c}
 	for i := range c.Loops {
@@ -57,24 +57,24 @@ func New[G Part, C comparable](c Config, env Env) *Homes[G, C] {
 	return hs
 }
 
-// newHash is the hash that chooses homes. It is different in each process: else a client could work out names that
-// all fall to one home.
+// newHash is the hash that chooses homes. It is seeded for each process: else a client could choose names that all have one
+// home.
 func newHash() func(string) uint64 {
 	seed := maphash.MakeSeed()
 	return func(group string) uint64 { return maphash.String(seed, group) }
 }
 
-// Of is the index of a group's home.
+// Of is the index of a group's home. Any goroutine.
 func (hs *Homes[G, C]) Of(group string) int { return int(hs.Hash(group) % uint64(len(hs.homes))) }
 
-// Home is the one with an index.
+// Home is the home of an index, from 0.
 func (hs *Homes[G, C]) Home(index int) *Home[G, C] { return hs.homes[index] }
 
-// Lanes is a loop's ends of its lanes.
+// Lanes is a loop's ends of its lanes. Only that loop may call its methods, but for MustWake.
 func (hs *Homes[G, C]) Lanes(loop int) *Lanes[G, C] { return hs.lanes[loop] }
 
-// Depth is the number of items that wait on the way to a loop, and in the ports' and the feed's lanes of the home with its
-// index, at about this moment. Any goroutine.
+// Depth is the number of items that wait in the down lanes to a loop, in the up lanes of loops and ports to the home of the same
+// index, and in that home's lane to the feed, at about this moment. Any goroutine.
 func (hs *Homes[G, C]) Depth(loop int) (items int) {
 	for _, l := range hs.lanes {
 		items += l.up[loop].len()
@@ -93,8 +93,8 @@ func (hs *Homes[G, C]) Depth(loop int) (items int) {
 	return items
 }
 
-// Bytes is what the lanes hold at about this moment, their slots included. The messages in the down lanes of a home are the
-// same ones, or nearly: of each home the fullest of them counts, once. Any goroutine.
+// Bytes is the memory of the lanes at about this moment, slots included, in bytes. The down lanes of a home mostly share their
+// messages, so of each home only the fullest down lane counts. Any goroutine.
 func (hs *Homes[G, C]) Bytes() int64 {
 	loops := int64(len(hs.homes))
 	sum := loops * loops * int64(hs.config.LaneSlots) * int64(requestBytes+deliveryBytes)
@@ -114,43 +114,11 @@ func (hs *Homes[G, C]) Bytes() int64 {
 	return sum
 }
 
-// Quiesce returns when no port's publish is under way that began before the call.
+// Quiesce returns when no offer of a port is under way that began before the call. Any goroutine that is no loop.
 func (hs *Homes[G, C]) Quiesce() {
 	for i := range hs.ports {
 		if p := hs.ports[i].Load(); p != nil {
 			p.quiesce()
-		}
-	}
-}
-
-// Each gives every group that a home knows, with its headcount and the parts of the loops with members. For checks: the
-// caller holds the home.
-func (h *Home[G, C]) Each(f func(group string, count *Headcount, parts []G)) {
-	for name, hg := range h.groups.All() {
-		var parts []G
-		for _, l := range hg.locals {
-			parts = append(parts, l.part)
-		}
-		f(name, &hg.headcount, parts)
-	}
-}
-
-// Waiting is the number of requests in the up lanes. For checks.
-func (h *Home[G, C]) Waiting() (n int) {
-	for _, up := range h.up {
-		n += up.len()
-	}
-	return n
-}
-
-// Idle says whether nothing waits for room. For checks: nobody holds the home.
-func (h *Home[G, C]) Idle() bool { return h.stalled == 0 && h.stalledPort == 0 && !h.held.Load() }
-
-// EachWaiting gives every delivery that waits for the loop, in each lane the oldest first. For checks: no home is held.
-func (l *Lanes[G, C]) EachWaiting(f func(*Delivery[G, C])) {
-	for _, down := range l.down {
-		for i := range down.len() {
-			f(&down.slots[(down.head.Load()+uint64(i))&down.mask])
 		}
 	}
 }

@@ -2,27 +2,27 @@ package order
 
 import "unsafe"
 
-// Part is a loop's own part of a group: what its home hands back with every message for that loop, which saves the loop
-// a look into its table.
+// Part is a loop's own part of a group. The home sends it back with every message for that loop, which saves the loop a look
+// into its table. A nil or zero Part stands for none.
 type Part interface {
 	comparable
-	GroupName() string // never changes
+	GroupName() string // must never change
 }
 
-// Request is one item of an up lane.
+// Request is one item of an up lane. Whoever sends it must not change what it points to any more.
 type Request[G Part, C comparable] struct {
 	Op      RequestOp
-	At      Stamp    // OpPublish of a client, one of the sample: when it was accepted
+	At      Stamp    // OpPublish: when it was accepted, if its time in the lanes is to be measured; else 0
 	Message *Message // OpPublish
-	Local   G        // OpJoin, OpLeave: the sender's own part of the group
-	Client  C        // who joins, or waits for the answer, on the sender's loop; zero: nobody
+	Local   G        // OpJoin, OpLeave: the sending loop's part of the group
+	Client  C        // OpJoin: the client that joins. OpPublish: the client that gets an answer; zero: none does
 	ID      string   // the client's command id
-	via     *via     // OpPublish from a port, if there is more to it, else nil
+	via     *via     // OpPublish through a port with a token or a wait for the number; else nil
 }
 
 // via is what a publish through a port may have beside its message.
 type via struct {
-	result chan<- uint64 // takes the number, nil: nobody waits for it; never blocks (capacity 1)
+	result chan<- uint64 // gets the message's number; its capacity is 1, so a send never blocks. nil: no caller waits for it
 	token  any           // for the feed
 }
 
@@ -31,13 +31,12 @@ type RequestOp uint8
 
 // The requests.
 const (
-	OpPublish RequestOp = iota // number this message and pass it on to every loop with members
-	OpJoin                     // a client of this loop wants to be a member; say whether it may
-	OpLeave                    // this loop has no members any more
+	OpPublish RequestOp = iota // number Message and send it to every loop with members
+	OpJoin                     // Client wants to be a member: answer OpJoined or OpRefused
+	OpLeave                    // this loop has no members of Local's group any more; not answered
 )
 
-// Bytes is what the request counts against the bounds of lanes and backlogs: its payload, and its slot's own size so that
-// small requests are not free.
+// Bytes is what the request counts against the bounds of lanes and backlogs: its slot, its id and its message.
 func (r *Request[G, C]) Bytes() int {
 	bytes := requestBytes + len(r.ID)
 	if r.Message != nil {
@@ -49,26 +48,26 @@ func (r *Request[G, C]) Bytes() int {
 // Delivery is one item of a down lane.
 type Delivery[G Part, C comparable] struct {
 	Op        DeliveryOp
-	Why       Refusal    // OpRefused
+	Why       Refusal    // OpRefused: which bound was reached
 	At        Stamp      // as in the request
-	Message   *Message   // OpMessage: shared by all loops
-	Local     G          // the receiving loop's part of the group, which came up with its OpJoin; OpMessage: zero when only the answer is wanted
-	Client    C          // who joins, or waits for the answer; zero: nobody
+	Message   *Message   // OpMessage: shared by all loops, so nobody writes it
+	Local     G          // the receiving loop's part of the group, as in its OpJoin; OpMessage: zero when it is only an answer
+	Client    C          // the client to answer; OpMessage: zero when there is none
 	ID        string     // as in the request
-	Headcount *Headcount // OpJoined
+	Headcount *Headcount // OpJoined: the group's, in which this loop counts from now on
 }
 
-// DeliveryOp is what a home tells a loop.
+// DeliveryOp is what a home sends to a loop.
 type DeliveryOp uint8
 
 // The deliveries.
 const (
-	OpMessage DeliveryOp = iota // a numbered message for Local's members, an answer for Client, or both
-	OpJoined                    // Client has a place in the group, and the home knows of this loop's members
-	OpRefused                   // it has none
+	OpMessage DeliveryOp = iota // a numbered message for Local's members, the answer to Client's publish, or both
+	OpJoined                    // Client has a place in the group, for which the loop owes Census.GiveBack; and the home knows that this loop has members
+	OpRefused                   // Client has no place, see Why
 )
 
-// Bytes is what the delivery counts against the lane's bound.
+// Bytes is what the delivery counts against the lane's bound: its slot, its id and its message.
 func (d *Delivery[G, C]) Bytes() int {
 	bytes := deliveryBytes + len(d.ID)
 	if d.Message != nil {
@@ -77,22 +76,23 @@ func (d *Delivery[G, C]) Bytes() int {
 	return bytes
 }
 
-// The sizes of the slots, for any G and C that are pointers.
+// The sizes of the slots in bytes, for any G and C that are pointers.
 const (
 	requestBytes  = int(unsafe.Sizeof(Request[anyPart, *int]{}))
 	deliveryBytes = int(unsafe.Sizeof(Delivery[anyPart, *int]{}))
 )
 
-type anyPart uintptr
+type anyPart struct{ _ *int }
 
 func (anyPart) GroupName() string { return "" }
 
-// Stamp is a time on its way through the lanes, in units of 1,024 ns; 0 is none. 32 bits cost the items nothing, since they
-// lie in padding, and come round after 73 minutes, longer than anything waits.
+// Stamp is a time in units of 1,024 ns; 0 is none. Its 32 bits cost the items of lanes nothing, since they lie in padding. They
+// wrap around after 73 minutes, which is longer than an item waits.
 type Stamp uint32
 
-// StampOf is the stamp of a time in nanoseconds.
+// StampOf is the stamp of a time in nanoseconds, never 0.
 func StampOf(nanos int64) Stamp { return max(Stamp(nanos>>10), 1) }
 
-// Until is the time from the stamp to now, nanoseconds.
+// Until is the time in nanoseconds from the stamp to now, which is in nanoseconds of the same clock. It is negative when now is
+// before the stamp.
 func (t Stamp) Until(now int64) int64 { return int64(int32(StampOf(now)-t)) << 10 }

@@ -6,32 +6,33 @@ import (
 	"ringcast/loop/assert"
 )
 
-// A lane carries items between two loops, in order, bounded in slots and in bytes. Every ordered pair of loops has two:
+// lane is a queue from one producer to one consumer, bounded in items and in bytes. Every loop and every home have two between
+// them:
 //
-//	up     sender's loop ──► home     publishes, and which loops have members
-//	down   home ──► member's loop     numbered messages, and answers
+//	up     loop ──► home     publishes, joins, leaves
+//	down   home ──► loop     numbered messages, and answers
 //
-// Why two, and why nothing can wait in a circle: a home that finds no room in a down lane takes nothing more from the
-// up lane that it was serving, and only from that one. Down lanes end in sockets. Serving one never needs room in any
-// lane, so each down lane drains as long as its loop runs, so each home gets its room, so each up lane drains. Whoever
-// adds a step that pushes into a lane while serving a down lane breaks this argument, and with it the server.
+// Why there are two, and why no loops can wait for each other in a circle: a home that finds no room in a down lane takes
+// nothing more from the up lane that it was serving, and from that one only. What comes down a down lane goes to sockets;
+// serving one never needs room in any lane. So each down lane drains as long as its loop runs, so each home gets room in it,
+// so each up lane drains. A step that sends into a lane while it serves a down lane would break this argument, and the server
+// could stop for ever.
 //
-// Full is an answer, not a wait: the up lane's producer keeps the item back and then refuses it, the down lane's
-// producer leaves the request where it is (home.go). Both say so with await, and the consumer wakes them when it has made
-// room.
+// A producer does not wait at a full lane. A loop keeps the request in its backlog, or refuses it; a port refuses it; a home
+// leaves it in its up lane (home.go). With await each of them has the consumer wake it when there is room.
 type lane[T any] struct {
 	ring[T]
 
 	// Immutable.
 	bytesMax uint64
 
-	// Producer only.
-	bytesIn atomic.Uint64 // atomic for whoever asks what waits
+	// Written by the producer, read by any goroutine.
+	bytesIn atomic.Uint64
 
-	// Written by the consumer, read by the producer.
+	// Written by the consumer, read by any goroutine.
 	bytesOut atomic.Uint64
 
-	// Set by the producer that found the lane full, cleared by the consumer that wakes it.
+	// Set by the producer that found the lane full, cleared by the consumer that then wakes it.
 	awaited atomic.Bool
 }
 
@@ -41,8 +42,8 @@ func newLane[T any](slots, bytesMax int) *lane[T] {
 	return l
 }
 
-// fits says whether an item of this many bytes can be pushed now. An empty lane takes an item of any size, else one
-// message above the bound would wait for ever. Producer only.
+// fits says whether an item of so many bytes can be sent now. An empty lane takes an item of any size, else a message larger
+// than the bound would wait for ever. Producer only.
 func (l *lane[T]) fits(bytes int) bool {
 	if !l.room() {
 		return false
@@ -51,35 +52,35 @@ func (l *lane[T]) fits(bytes int) bool {
 	return waiting == 0 || waiting+uint64(bytes) <= l.bytesMax
 }
 
-// send pushes an item that fits. Producer only.
+// send appends an item that fits. Producer only.
 func (l *lane[T]) send(v T, bytes int) {
 	l.bytesIn.Store(l.bytesIn.Load() + uint64(bytes))
 	ok := l.push(v)
 	assert.That(ok, "lane: send without asking fits")
 }
 
-// waiting is how many bytes lie in the lane at about this moment. Any goroutine.
+// waiting is the bytes in the lane at about this moment. Any goroutine.
 func (l *lane[T]) waiting() int64 {
 	out := l.bytesOut.Load() // this one first: the other may grow meanwhile, so the difference is never negative
 	return int64(l.bytesIn.Load() - out)
 }
 
-// done releases the front item and its bytes. Consumer only.
+// done drops the front item, which has so many bytes. Consumer only.
 func (l *lane[T]) done(bytes int) {
 	l.bytesOut.Add(uint64(bytes))
 	l.pop()
 }
 
-// await notes that the producer wants to know when there is room, and reports whether there is room already. The note
-// stays even then: it may be that of an earlier request which did not fit, and one word too many costs a look. The order
-// matters: first the note, then the look. The consumer does it the other way round (first makes room, then looks for
-// the note), so one of the two sees the other and no wake-up is lost.
+// await notes that the producer wants to know when there is room, and reports whether an item of so many bytes fits already. The
+// note stays even then, as it may be that of an earlier item; a wake-up too many costs little. The producer first sets the
+// note, then looks for room; the consumer first makes room, then looks for the note. So one of the two sees what the other
+// did, and no wake-up is lost. Producer only.
 func (l *lane[T]) await(bytes int) (fits bool) {
 	l.awaited.Store(true)
 	return l.fits(bytes)
 }
 
-// takeAwaited tells the consumer, after it made room, whether the producer must be woken.
+// takeAwaited says whether the consumer, which has made room, must wake the producer. Consumer only.
 func (l *lane[T]) takeAwaited() bool {
 	return l.awaited.Load() && l.awaited.Swap(false)
 }

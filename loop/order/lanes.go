@@ -2,7 +2,7 @@ package order
 
 import "math/bits"
 
-// Lanes is one loop's ends of its lanes: what it sends up, what comes down, and the homes that it hosts.
+// Lanes is one loop's ends of its lanes, and what it has to do with homes.
 //
 // Owner: the loop, except for the bell.
 type Lanes[G Part, C comparable] struct {
@@ -17,13 +17,14 @@ type Lanes[G Part, C comparable] struct {
 	_    [CacheLine]byte
 
 	// Loop only.
-	toHost uint64      // bit per home that was given something by this loop
-	toWake uint64      // bit per loop to wake at the end of work
+	toHost uint64      // bit per home to which this loop has sent a request, or whose down lane it has made room in
+	toWake uint64      // bit per loop for WakeOthers
 	left   uint64      // bit per down lane that was not drained to its end
 	hosted *Home[G, C] // the home that this loop holds, nil: none
 }
 
-// Offer puts a request into the up lane to a home. False: it has no room; the loop is woken when it has.
+// Offer sends a request to a home, which the next Host serves. False: the lane has no room, nothing was sent, and the loop is
+// woken when there is. The caller offers again then, or refuses what was asked; it keeps requests to one home in order.
 func (l *Lanes[G, C]) Offer(home int, r Request[G, C]) bool {
 	bytes, lane := r.Bytes(), l.up[home]
 	if !lane.fits(bytes) && !lane.await(bytes) {
@@ -35,12 +36,12 @@ func (l *Lanes[G, C]) Offer(home int, r Request[G, C]) bool {
 	return true
 }
 
-// Host serves the homes that this loop has given something, and the one with its index, which is where ports ring. busy:
-// other loops have kept one of them busy for so long that the rest is left to a later call.
+// Host serves the homes that this loop has sent something to, and the home of its own index, for which ports wake this loop.
+// moved: something was done. busy: other loops kept one of the homes busy, which is left to a later call that the caller owes.
 func (l *Lanes[G, C]) Host() (moved, busy bool) {
 	todo := l.toHost
 	l.toHost = 0
-	if l.all.homes[l.index].Called() {
+	if l.all.homes[l.index].called() {
 		todo |= 1 << l.index
 	}
 	for ; todo != 0; todo &= todo - 1 {
@@ -54,34 +55,34 @@ func (l *Lanes[G, C]) Host() (moved, busy bool) {
 	return moved, busy
 }
 
-// host serves a home on this loop, unless another loop does so at this moment; that one looks again after it has let
-// go, so nothing stays behind. The order of the two looks is what loses nothing: note, then try to hold; let go, then look.
+// host serves a home on this loop, unless another loop does at this moment. That one looks for requests again after it has let
+// go, so none is left lying: a loop first notes its request, then tries to hold; the other first lets go, then looks.
 func (l *Lanes[G, C]) host(index int) (moved, busy bool) {
 	h := l.all.homes[index]
-	for round := 0; h.Called() && h.TryHold(); round++ {
+	for round := 0; h.called() && h.tryHold(); round++ {
 		l.hosted = h
-		moved = h.Work() || moved
+		moved = h.serve() || moved
 		l.toWake |= h.takeWake()
 		l.letGo()
 		if round == hostRoundsMax { // other loops keep it busy, and this one has clients of its own
-			return moved, h.Called()
+			return moved, h.called()
 		}
 	}
 	return moved, false
 }
 
-// hostRoundsMax bounds the rounds for which a loop serves one home while others bring it more.
+// hostRoundsMax bounds the rounds for which a loop serves one home while other loops send it more.
 const hostRoundsMax = 8
 
 func (l *Lanes[G, C]) letGo() {
 	h := l.hosted
 	l.hosted = nil
-	h.LetGo()
+	h.letGo()
 }
 
-// Drain takes what has come down off its lanes and hands it to deliver, each item once even if deliver panics. It stops
-// when deliver wants no more; the rest stays for the next call. Serving a down lane never needs room in any lane: deliver
-// must not Offer.
+// Drain takes what lies in the down lanes and calls deliver with each item, once even if deliver panics. It stops when deliver
+// returns false; the rest is left to the next call, which the caller owes. deliver must not call Offer, see lane. moved:
+// deliver was called.
 func (l *Lanes[G, C]) Drain(deliver func(Delivery[G, C]) (more bool)) (moved bool) {
 	todo, more := take(&l.bell.down)|l.left, true
 	l.left = 0
@@ -103,7 +104,7 @@ func (l *Lanes[G, C]) Drain(deliver func(Delivery[G, C]) (more bool)) (moved boo
 			drained++
 		}
 		if drained > 0 && lane.takeAwaited() {
-			l.all.homes[from].drained.Store(true)
+			l.all.homes[from].roomMade.Store(true)
 			l.toHost |= 1 << from
 		}
 		moved = moved || drained > 0
@@ -111,7 +112,8 @@ func (l *Lanes[G, C]) Drain(deliver func(Delivery[G, C]) (more bool)) (moved boo
 	return moved
 }
 
-// WakeOthers wakes the loops that were given something. This one needs no bell: it works until nothing moves.
+// WakeOthers wakes the loops that homes on this loop have sent something, or that wait for room in an up lane. This loop is not
+// woken: its caller repeats Host and Drain until nothing moves.
 func (l *Lanes[G, C]) WakeOthers() {
 	todo := l.toWake &^ (1 << l.index)
 	l.toWake = 0
@@ -120,28 +122,22 @@ func (l *Lanes[G, C]) WakeOthers() {
 	}
 }
 
-// Survive is called after a panic in Host or Drain: what was being served is dropped, and which lanes had been taken off the
-// bell is not known any more, so all are looked at in the next calls.
+// Survive is called after a panic in Host or Drain. It drops the request that was being served. Which bits of the bell had been
+// taken is not known any more, so the next Host and Drain, which the caller owes, look at all lanes.
 func (l *Lanes[G, C]) Survive() {
 	if l.hosted != nil {
-		l.hosted.DropServing()
+		l.hosted.dropServing()
 		l.letGo()
 	}
 	l.left = uint64(1)<<len(l.all.homes) - 1 // also right for 64
 	l.toHost = l.left
 	for _, h := range l.all.homes { // a home's note that it waits for room may be among what was lost
-		h.drained.Store(true)
+		h.roomMade.Store(true)
 	}
 }
 
-// MustWake says whether the loop has to be woken by whoever has noted something for it. Any goroutine.
+// MustWake says whether a caller that wants the loop woken has to send the wake-up; false: one is under way. Any goroutine.
 func (l *Lanes[G, C]) MustWake() bool { return l.bell.mustWake() }
 
-// Answer is said by the loop when it has been woken.
-func (l *Lanes[G, C]) Answer() { l.bell.answer() }
-
-// ToHost notes a home that this loop is to host. For checks.
-func (l *Lanes[G, C]) ToHost(home int) { l.toHost |= 1 << home }
-
-// Idle says whether the loop has nothing to host and nothing left to drain. For checks.
-func (l *Lanes[G, C]) Idle() bool { return l.toHost == 0 && l.left == 0 }
+// Woken is called by the loop when a wake-up has come, before it calls Host and Drain.
+func (l *Lanes[G, C]) Woken() { l.bell.woken() }

@@ -8,34 +8,35 @@ import (
 	"ringcast/wsproto"
 )
 
-// Message is what somebody said to a group, on its way through the lanes and to the sockets. It is kept as a text frame,
-// which is its plain form: what plain clients are sent, built once, in the sender's copy. Other forms are made by whoever
-// needs one first, and shared by all loops.
+// Message is a group's message on its way through the lanes and to the sockets. It is kept as a text frame, its plain form, which
+// is built when the sender's message is copied and is what plain clients are sent. Other forms are made when a loop first needs
+// one, and all loops share them.
 //
-// Its size is that of a cache line; what only few messages have belongs behind a pointer.
+// It has the size of a cache line. What only few messages have belongs in a pointer's target.
 //
-// Owner: the sender until it is in a lane, then the group's home, which writes the offset; from then on nobody writes it
-// but for forms.
+// Owner: the sender until it is in a lane, then the group's home, which writes the offset. From then on nobody writes it, except
+// for forms (atomic).
 type Message struct {
 	dialect.Message
-	forms atomic.Pointer[forms] // nil: nobody has needed one but the plain
+	forms atomic.Pointer[forms] // nil: no loop has needed one but the plain form
 }
 
-// Form is how one kind of client hears a message: the index of its dialect in the table of those that are spoken.
+// Form is one encoding of messages: the index of a dialect in the table of those that the server speaks.
 type Form uint8
 
-// PlainForm is the form that every message has from the beginning.
+// PlainForm is the form that every message has from its beginning, dialect.Message.Frame.
 const PlainForm Form = 0
 
-// forms are a message's forms but for the plain one. nil: not made; a pointer to claimed: somebody is at it.
+// forms are a message's forms but for the plain one. nil: not made; &claimed: a loop is making it.
 type forms [dialect.FormsMax - 1]atomic.Pointer[[]byte]
 
-// claimed is what a form points to while it is being made, and no form is what it is when that has failed, so that nobody
-// waits for it for ever.
+// claimed is what a form points to while a loop makes it. noForm is an empty form: what it points to when that has panicked, so
+// that no loop waits for it for ever.
 var claimed, noForm []byte
 
-// In is the message in a form, made by d if nobody has made it yet. ready is false while another loop is making it: the
-// work is done once, so there is nothing to do but to look again. It is empty where clients of this form hear nothing.
+// In is the message in a form, which d, the caller's value of that form's dialect, encodes if no loop has done so yet. ready is
+// false while another loop encodes it: the caller asks again later. It is empty where clients of this form are sent nothing. The
+// caller must not write it. Any goroutine, of a message that has its offset.
 func (m *Message) In(f Form, d dialect.Dialect) (p []byte, ready bool) {
 	if f == PlainForm {
 		return m.Frame, true
@@ -43,8 +44,8 @@ func (m *Message) In(f Form, d dialect.Dialect) (p []byte, ready bool) {
 	return m.shared(f, d)
 }
 
-// shared is In for the forms that are made when they are needed. Claiming first matters: where all who come made the form
-// and one of them won, a form of 50 µs was made 1.7 times a message on two cores.
+// shared is In for the forms that are made when they are needed. A loop claims a form before it makes it: when each loop made it
+// and the first won, a form of 50 µs was made 1.7 times a message on two cores.
 func (m *Message) shared(f Form, d dialect.Dialect) (p []byte, ready bool) {
 	all := m.forms.Load()
 	if all == nil {
@@ -58,20 +59,20 @@ func (m *Message) shared(f Form, d dialect.Dialect) (p []byte, ready bool) {
 		}
 	}
 	made := &noForm
-	defer func() { slot.Store(made) }() // also when d panics: the message is lost to these clients, and to them only
+	defer func() { slot.Store(made) }() // also when d panics: the message is lost to the clients of this form, and to no others
 	frame := d.Encode(&m.Message)
 	made = &frame
 	return frame, true
 }
 
-// Bytes is what the message counts against bounds of lanes and backlogs. It does not depend on forms: it is asked when an
-// item is put into a lane and again when it is taken out.
+// Bytes is what the message counts against the bounds of lanes and backlogs. Forms do not count: Bytes is called when an item is
+// put into a lane and again when it is taken out, and must be the same.
 func (m *Message) Bytes() int { return messageBytes + len(m.Frame) + len(m.Group) }
 
 const messageBytes = int(unsafe.Sizeof(Message{}))
 
-// NewMessage copies a message, and the id of the command, out of borrowed memory. The frame is encoded in the same stroke,
-// and all bytes are one allocation:
+// NewMessage makes a message of a payload, and a copy of the command's id. It keeps none of its arguments. json: the payload is
+// the text of a JSON value. The frame is encoded in the same step, so that all bytes are one allocation:
 //
 //	[ frame header | payload | group | id ]
 func NewMessage(group, payload, id []byte, json bool) (m *Message, idCopy string) {
@@ -88,8 +89,8 @@ func NewMessage(group, payload, id []byte, json bool) (m *Message, idCopy string
 	return m, borrowString(memory[frameBytes+len(group):])
 }
 
-// borrowString is a string over bytes that nobody will write again.
+// borrowString is a string that shares the memory of p, which nobody may write any more.
 func borrowString(p []byte) string { return unsafe.String(unsafe.SliceData(p), len(p)) }
 
-// borrowBytes is a view of a string that nobody may write through.
+// borrowBytes shares the memory of a string. Nobody may write it.
 func borrowBytes(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }

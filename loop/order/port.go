@@ -7,30 +7,29 @@ import (
 	"sync/atomic"
 )
 
-// Port is the way into the lanes for a goroutine that is no loop: an HTTP handler, a bus. It has up lanes of its own,
-// so what comes through a port takes the same road as a client's publish, and is put in the same order. A port is safe
-// for use by many goroutines; what one goroutine publishes to a group stays in its order. Those who publish to groups of
-// different homes do not meet.
+// Port is by what a goroutine that is no loop publishes, such as an HTTP handler or a bus. It has up lanes of its own, so its
+// messages are put in order as those of clients are. What one goroutine publishes to a group stays in its order.
+//
+// Owner: any goroutine may call every method. Each lane has a lock, so publishes to groups of different homes do not contend.
 type Port[G Part, C comparable] struct {
 	all    *Homes[G, C]
 	bit    int
 	up     []portLane[G, C] // by home
-	closed atomic.Bool      // changes with all locks held
-	gone   chan struct{}    // closed with the port
+	closed atomic.Bool      // written with all lanes locked
+	gone   chan struct{}    // closed when closed is set
 }
 
 // portLane is a port's lane to one home.
 type portLane[G Part, C comparable] struct {
 	mu   sync.Mutex
-	lane *lane[Request[G, C]] // whoever holds mu is the producer
-	room chan struct{}        // room was made, and somebody waits for it; capacity 1
+	lane *lane[Request[G, C]] // its producer is the goroutine that has locked mu
+	room chan struct{}        // gets a token when room was made that a publish waits for; capacity 1
 }
 
-// PortsMax bounds the open ports of a table; a home has one word of bits for them.
+// PortsMax bounds the open ports of a table: a home has a 64-bit set of them. Beyond it NewPort returns ErrTooManyPorts.
 const PortsMax = 64
 
-// Errors of a port's methods. Nothing was accepted when one is returned, with the one exception of a context's error
-// from PublishSeq.
+// Errors of a port's methods. Nothing was accepted when one is returned, except by PublishSeq, which says so.
 var (
 	ErrBusy         = errors.New("busy: the lane to the group's home is full, or memory is short; try again")
 	ErrStopping     = errors.New("the server is stopping or has stopped")
@@ -40,8 +39,9 @@ var (
 	ErrClosed       = errors.New("the port is closed")
 )
 
-// NewPort makes a port. There are at most 64 open ones; they cost some 25 KB a loop, so make one per role (the HTTP side, a
-// bus), not one per request. The place of one that is closed is free when its lanes have been emptied.
+// NewPort opens a port; the caller closes it. There are at most PortsMax, and each costs some 25 KB a loop, so a program has one
+// for each part of it that publishes (the HTTP side, a bus), not one for each request. A closed port makes room for another when
+// its lanes are empty. The error is ErrTooManyPorts.
 func (hs *Homes[G, C]) NewPort() (*Port[G, C], error) {
 	p := &Port[G, C]{all: hs, up: make([]portLane[G, C], len(hs.homes)), gone: make(chan struct{})}
 	for i := range p.up {
@@ -57,7 +57,7 @@ func (hs *Homes[G, C]) NewPort() (*Port[G, C], error) {
 	return nil, ErrTooManyPorts
 }
 
-// over says whether a port is closed and nothing lies in its lanes: no home will look into them again.
+// over says whether a port is closed and its lanes are empty: no home will look into them again.
 func (p *Port[G, C]) over() bool {
 	if !p.closed.Load() {
 		return false
@@ -70,8 +70,8 @@ func (p *Port[G, C]) over() bool {
 	return true
 }
 
-// Close ends the port. What was accepted is still put in order; whoever waits for room gets ErrClosed, as does everybody
-// from now on. A second Close does nothing.
+// Close closes the port. What was accepted is still put in order. Publishes that wait for room return ErrClosed, as do all from
+// now on. A second Close does nothing.
 func (p *Port[G, C]) Close() {
 	for i := range p.up {
 		p.up[i].mu.Lock()
@@ -84,15 +84,16 @@ func (p *Port[G, C]) Close() {
 	}
 }
 
-// Publish sends message to every member of group and returns once it is accepted: from then on it is in the group's
-// order and reaches every member that keeps up. ErrBusy is an answer for the caller's own client (HTTP 503), not a
-// fault. Neither argument is kept.
+// Publish sends message to every member of group. It returns without waiting, nil when the message was accepted: from then on it
+// is in the group's order and reaches every member that is not slow. ErrBusy says that the lane is full or memory short, which
+// the caller passes on to its own client (HTTP 503); other errors are those of Env.Admit and Env.Accepts, and ErrClosed. Neither
+// argument is kept.
 func (p *Port[G, C]) Publish(group string, message []byte) error {
 	return p.publish(group, message, nil)
 }
 
-// PublishWait is Publish for who would rather wait than be told that a lane is full: it returns once there was room, or
-// with ctx's error; with ErrBusy only where memory is short. token comes out of the feed with the message; nil: none.
+// PublishWait is Publish that waits for room where the lane is full. It returns ErrBusy only where memory is short, ctx's error
+// when that ends first, and ErrStopping when the loops have ended. token comes out of the feed with the message; nil: none.
 func (p *Port[G, C]) PublishWait(ctx context.Context, group string, message []byte, token any) error {
 	w, err := p.Waiter(group, message, token)
 	if err != nil {
@@ -103,7 +104,7 @@ func (p *Port[G, C]) PublishWait(ctx context.Context, group string, message []by
 		return err
 	}
 	lane := &p.up[w.home]
-	defer lane.roomMade() // there was one wake-up, and more may wait
+	defer lane.roomMade() // one token was given, and more publishes may wait
 	for !sent && err == nil {
 		select {
 		case <-lane.room:
@@ -119,14 +120,17 @@ func (p *Port[G, C]) PublishWait(ctx context.Context, group string, message []by
 	return err
 }
 
-// Waiter is a publish that waits for room, for who has other things to wait for too.
+// Waiter is a publish that may have to wait for room, for a caller that waits for other things too. After each token of Room the
+// caller calls Offer, until it was sent.
+//
+// Owner: one goroutine.
 type Waiter[G Part, C comparable] struct {
 	port    *Port[G, C]
 	home    int
 	request Request[G, C]
 }
 
-// Waiter makes a publish that nobody has offered yet. Errors and arguments are those of PublishWait.
+// Waiter makes a publish, which its caller then offers. The error is that of Env.Accepts; arguments are those of PublishWait.
 func (p *Port[G, C]) Waiter(group string, message []byte, token any) (*Waiter[G, C], error) {
 	r, err := p.request(group, message)
 	if err != nil {
@@ -138,15 +142,15 @@ func (p *Port[G, C]) Waiter(group string, message []byte, token any) (*Waiter[G,
 	return &Waiter[G, C]{port: p, home: p.all.Of(group), request: r}, nil
 }
 
-// Room has a token when there may be room again, for one of those who wait.
+// Room gets a token when there may be room again. All waiters of a port and home share it, so each token is for one of them.
 func (w *Waiter[G, C]) Room() <-chan struct{} { return w.port.up[w.home].room }
 
-// Offer sends the publish if there is room.
+// Offer sends the publish if there is room; if not, Room gets a token when there is. Errors are those of Publish.
 func (w *Waiter[G, C]) Offer() (sent bool, err error) { return w.port.offer(w.home, &w.request, true) }
 
-// PublishSeq is Publish that waits for the message's number in the group: 1 for the first since the group's first
-// member joined, 0 when the group has no members anywhere. A context's error means that the message was accepted and
-// only its number is unknown.
+// PublishSeq is Publish that waits for the message's number in the group: 1 for the first since the group's first member joined,
+// 0 when the group has no members. A context's error, or ErrStopping after the wait began, means that the message was accepted
+// and its number is not known.
 func (p *Port[G, C]) PublishSeq(ctx context.Context, group string, message []byte) (uint64, error) {
 	result := make(chan uint64, 1)
 	if err := p.publish(group, message, &via{result: result}); err != nil {
@@ -177,7 +181,7 @@ func (p *Port[G, C]) publish(group string, message []byte, via *via) error {
 	return err
 }
 
-// request is a publish that is fit to be sent.
+// request is the request of a publish, or the error of Env.Accepts.
 func (p *Port[G, C]) request(group string, message []byte) (r Request[G, C], err error) {
 	if err := p.all.env.Accepts(group, message); err != nil {
 		return r, err
@@ -187,7 +191,7 @@ func (p *Port[G, C]) request(group string, message []byte) (r Request[G, C], err
 	return r, nil
 }
 
-// offer sends r if there is room. waits: if not, room is given a token when there is.
+// offer sends r if there is room. waits: if not, room gets a token when there is.
 func (p *Port[G, C]) offer(home int, r *Request[G, C], waits bool) (sent bool, err error) {
 	bytes, l := r.Bytes(), &p.up[home]
 	l.mu.Lock()
@@ -207,7 +211,7 @@ func (p *Port[G, C]) offer(home int, r *Request[G, C], waits bool) (sent bool, e
 	return true, nil
 }
 
-// roomMade wakes one of those who wait for room in the lane; it wakes the next. Any goroutine.
+// roomMade wakes one of the publishes that wait for room in the lane; that one wakes the next. Any goroutine.
 func (l *portLane[G, C]) roomMade() {
 	select {
 	case l.room <- struct{}{}:
@@ -215,10 +219,10 @@ func (l *portLane[G, C]) roomMade() {
 	}
 }
 
-// quiesce returns when no publish is under way that began before the call.
+// quiesce returns when no offer is under way that began before the call.
 func (p *Port[G, C]) quiesce() {
 	for i := range p.up {
 		p.up[i].mu.Lock()
-		p.up[i].mu.Unlock() //lint:ignore SA2001 whoever held it is through
+		p.up[i].mu.Unlock() //lint:ignore SA2001 an offer that had locked it is over
 	}
 }

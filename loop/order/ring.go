@@ -6,19 +6,20 @@ import (
 	"ringcast/loop/assert"
 )
 
-// CacheLine, in bytes, keeps what two cores write apart. 128 rather than 64: x86 prefetches lines in pairs.
+// CacheLine is the distance in bytes between variables that two cores write. It is 128 and not 64 because x86 prefetches cache
+// lines in pairs.
 const CacheLine = 128
 
 // ring is a bounded queue for one producer goroutine and one consumer goroutine, without locks.
 //
-//	slots   [ . . . F F F F F . . ]      F: full, owned by the consumer. The rest is owned by the producer.
+//	slots   [ . . . F F F F F . . ]      F: an item, owned by the consumer; the rest is owned by the producer
 //	              ▲         ▲
 //	            head       tail          both only grow; slot = position & mask
 //
 // A slot passes to the consumer when tail is stored, and back to the producer when head is stored. Go's atomics are
-// sequentially consistent, so what was written to a slot before the store is seen after the load. Each side keeps a
-// copy of the other's position and reloads it only when the copy says full or empty: without the copies every push and
-// pop would fetch a cache line that the other core has just written.
+// sequentially consistent, so what was written to a slot before the store is seen after the load. Each side keeps a copy of
+// the other's position and loads it again only when the copy says full or empty: without the copies every push and pop would
+// fetch a cache line that the other core has just written.
 type ring[T any] struct {
 	// Immutable.
 	slots []T
@@ -43,7 +44,7 @@ func (r *ring[T]) init(slots int) {
 	r.mask = uint64(slots - 1)
 }
 
-// room says whether a push would succeed now. Producer only: nobody else can take the room away.
+// room says whether a push would succeed. It stays so until the producer pushes. Producer only.
 func (r *ring[T]) room() bool {
 	tail := r.tail.Load()
 	if tail-r.headSeen <= r.mask {
@@ -64,7 +65,7 @@ func (r *ring[T]) push(v T) bool {
 	return true
 }
 
-// front is the oldest item, still in the ring, or nil when there is none. Consumer only; valid until pop.
+// front is the oldest item, which stays in the ring until pop; nil: there is none. Consumer only.
 func (r *ring[T]) front() *T {
 	head := r.head.Load()
 	if head == r.tailSeen {
@@ -76,8 +77,8 @@ func (r *ring[T]) front() *T {
 	return &r.slots[head&r.mask]
 }
 
-// pop drops the front. Consumer only, after front has returned an item. The slot is cleared first: a ring must not keep
-// a megabyte message alive until its slot is used again.
+// pop drops the item that front has returned. It clears the slot: else the ring would keep a message of a megabyte in memory
+// until the slot is used again. Consumer only.
 func (r *ring[T]) pop() {
 	head := r.head.Load()
 	assert.That(head != r.tail.Load(), "ring: pop of an empty ring")
@@ -86,7 +87,7 @@ func (r *ring[T]) pop() {
 	r.head.Store(head + 1)
 }
 
-// len is the number of items at some moment during the call. Any goroutine.
+// len is the number of items at a moment during the call. Any goroutine.
 func (r *ring[T]) len() int {
 	head := r.head.Load() // head first: tail may grow meanwhile, so the difference is never negative
 	return int(r.tail.Load() - head)

@@ -1,18 +1,18 @@
-// Package shrink has a map that gives memory back. Go's maps keep the size of their best day: a server that once held a
-// million groups would hold their table for ever.
+// Package shrink has a map that gives memory back. Go's maps never shrink: a server that once had a million groups would keep
+// the memory of their table for ever.
 //
-// It knows nothing of what it keeps.
+// The rule of the package: it knows nothing of what it keeps.
 package shrink
 
-// Map is a map that moves to a smaller one as it empties. The zero value is an empty map, ready for use.
+// Map is a map whose entries move to a smaller one as it empties. The zero value is an empty map, ready for use.
 //
-// Owner: that of what it belongs to; not for use by several goroutines at once.
+// Owner: that of what it belongs to; one goroutine at a time.
 type Map[K comparable, V any] struct {
 	m    map[K]V
 	peak int // the most entries since m was made
 }
 
-// Get is the value of key, zero where there is none. Of a string(bytes) it allocates nothing.
+// Get is the value of key, zero where there is none. With string(bytes) as the key it allocates nothing.
 func (m *Map[K, V]) Get(key K) V { return m.m[key] }
 
 // Len is the number of entries.
@@ -30,8 +30,8 @@ func (m *Map[K, V]) Put(key K, v V) {
 	m.peak = max(m.peak, len(m.m))
 }
 
-// Delete takes an entry out, if there is one. When three quarters of the best day have gone the rest moves to a smaller
-// map; each entry that moves stands for three that were deleted, so the cost of a Delete stays constant.
+// Delete takes an entry out, if there is one. When there are only a quarter as many as at the peak, they move to a smaller map.
+// Three were deleted for each that moves, so the cost of a Delete is constant on average.
 func (m *Map[K, V]) Delete(key K) {
 	delete(m.m, key)
 	if m.peak < keptMin || len(m.m) > m.peak/4 {

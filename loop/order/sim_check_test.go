@@ -1,0 +1,137 @@
+package order
+
+import (
+	"strconv"
+	"strings"
+)
+
+// deliver judges what has come down to a loop.
+func (s *sim) deliver(loop int, d *Delivery[*simPart, *simAsk]) {
+	if d.Client != nil {
+		d.Client.answers++
+		s.must(d.Client.loop == loop && d.Client.answers == 1, "loop %d: answer %d to a client of loop %d", loop, d.Client.answers, d.Client.loop)
+	}
+	p := d.Local
+	switch d.Op {
+	case OpJoined:
+		p.asked--
+		p.members++
+		s.must(p.headcount == nil || p.headcount == d.Headcount, "loop %d: group %s has two headcounts", loop, p.name)
+		p.headcount = d.Headcount
+	case OpRefused:
+		p.asked--
+		p.own = nil
+		s.must(s.membersMax+s.groupsMax > 0, "loop %d: refused without a bound", loop)
+	case OpMessage:
+		m := s.messageOf(string(d.Message.Payload()))
+		s.must(m.accepted && m.group == d.Message.Group, "loop %d: message %d was refused, or is of group %s", loop, m.index, m.group)
+		if d.Client != nil {
+			s.must(d.Client.message == m && d.ID == "7", "loop %d: message %d answers another", loop, m.index)
+		}
+		m.seq = d.Message.Offset
+		if p != nil && p.headcount != nil {
+			s.hear(loop, p, m)
+		}
+	}
+}
+
+// hear judges a message for members: numbers are dense at each loop, and the same for all.
+func (s *sim) hear(loop int, p *simPart, m *simMessage) {
+	s.must(m.seq > 0 && (p.last == 0 || m.seq == p.last+1), "loop %d, group %s: number %d behind %d", loop, p.name, m.seq, p.last)
+	p.last, p.seen[m.index] = m.seq, true
+	order := s.orders[p.headcount]
+	for uint64(len(order)) < m.seq {
+		order = append(order, nil)
+	}
+	was := order[m.seq-1]
+	s.must(was == nil || was == m, "group %s: number %d is that of two messages", p.name, m.seq)
+	order[m.seq-1], s.orders[p.headcount] = m, order
+}
+
+func (s *sim) messageOf(payload string) *simMessage {
+	index, _, _ := strings.Cut(payload, " ")
+	n, err := strconv.Atoi(index)
+	s.must(err == nil && n < len(s.sent), "garbled message %q", payload)
+	return s.sent[n]
+}
+
+// settle lets everything that is under way arrive: when nothing moves any more, no lane holds anything.
+func (s *sim) settle() {
+	for home, held := range s.held {
+		if held != nil {
+			s.letGo(home)
+		}
+	}
+	for quiet := 0; quiet < 2; quiet++ {
+		for i, l := range s.loops {
+			if l.woken {
+				quiet = 0
+				s.turn(i, 1<<20)
+			}
+		}
+		if s.feed != nil {
+			s.takeFromFeed(1 << 20)
+		}
+	}
+	for i, l := range s.loops {
+		s.must(s.hs.Depth(i) == 0 && s.hs.Home(i).Idle() && l.lanes.Idle(), "loop %d: %d items are left, home idle %v, loop idle %v",
+			i, s.hs.Depth(i), s.hs.Home(i).Idle(), l.lanes.Idle())
+	}
+}
+
+// checkMessages judges all messages, at rest.
+func (s *sim) checkMessages() {
+	var accepted, published uint64
+	for i := range s.loops {
+		published += s.hs.Home(i).Published()
+	}
+	for _, m := range s.sent {
+		if m.accepted {
+			accepted++
+			s.must(m.ask == nil || m.ask.answers == 1, "message %d was accepted and not answered", m.index)
+			s.must(s.feed == nil || m.taken == 1, "message %d came out of the feed %d times", m.index, m.taken)
+		}
+		if m.numbers != nil && m.accepted {
+			s.must(len(m.numbers) == 1, "message %d: its number was not said", m.index)
+			n := <-m.numbers
+			s.must(n == m.seq, "message %d: its publisher was told number %d, others %d", m.index, n, m.seq)
+		}
+	}
+	s.must(accepted == published, "%d messages accepted, %d put in order", accepted, published)
+	for _, order := range s.orders {
+		for i, m := range order {
+			s.must(m != nil, "nobody has heard number %d", i+1)
+		}
+	}
+	for loop, l := range s.loops {
+		for _, p := range l.parts {
+			if p == nil || p.members == 0 {
+				continue
+			}
+			s.must(p.last == 0 || int(p.last) == len(s.orders[p.headcount]), "loop %d, group %s: heard up to %d of %d",
+				loop, p.name, p.last, len(s.orders[p.headcount]))
+			for _, m := range p.own {
+				s.must(p.seen[m.index], "loop %d, group %s: its own message %d is missing", loop, p.name, m.index)
+			}
+		}
+	}
+}
+
+// takeFromFeed takes if the feed has said that there is something.
+func (s *sim) takeFromFeed(max int) {
+	select {
+	case <-s.feed.Awake():
+	default:
+		if !s.feedMore {
+			return
+		}
+	}
+	got := s.feed.Collect(nil, max)
+	s.feedMore = len(got) == max
+	for _, p := range got {
+		m := s.messageOf(string(p.Message))
+		m.taken++
+		s.must(m.taken == 1 && (p.Token == any(m)) == (m.numbers != nil), "feed: message %d, taken %d times, with token %v", m.index, m.taken, p.Token)
+		m.seq = p.Seq
+	}
+}

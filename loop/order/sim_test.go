@@ -1,0 +1,273 @@
+package order
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"testing"
+)
+
+// The simulation runs a table of homes in one goroutine, without clients and sockets: loops that do as package loop does with
+// their lanes, ports, a feed. A seed chooses who does what when, which homes are held by a loop that is in the middle of serving
+// them, and how far a lane is drained. Wake-ups are flags, so one that is lost leaves something in a lane.
+
+var simSeed = flag.Uint64("sim.seed", 0, "replay the simulation of this seed alone")
+
+func TestGroupsKeepOneOrderInSimulatedTables(t *testing.T) {
+	for _, shape := range []simShape{
+		{name: "one-loop", loops: 1, slots: 2, bytes: 1 << 20, groups: 2, seeds: 150},
+		{name: "few-slots", loops: 3, slots: 2, bytes: 1 << 20, groups: 3, ports: 2, seeds: 300},
+		{name: "few-bytes", loops: 3, slots: 64, bytes: 500, groups: 3, ports: 1, feed: true, seeds: 300},
+		{name: "bounds", loops: 4, slots: 4, bytes: 2000, groups: 5, ports: 1, feed: true, membersMax: 3, groupsMax: 3, seeds: 300},
+		{name: "most-loops", loops: 64, slots: 1, bytes: 1 << 20, groups: 100, ports: 2, feed: true, seeds: 3},
+	} {
+		t.Run(shape.name, func(t *testing.T) {
+			for seed := uint64(1); seed <= uint64(shape.seeds); seed++ {
+				if *simSeed == 0 || *simSeed == seed {
+					newSim(t, shape, seed).run()
+				}
+			}
+		})
+	}
+}
+
+type simShape struct {
+	name                  string
+	loops, slots, bytes   int
+	groups, ports         int
+	feed                  bool
+	membersMax, groupsMax int
+	seeds                 int
+}
+
+// sim is one simulated table.
+type sim struct {
+	simShape
+	t        *testing.T
+	rng      *rand.Rand
+	seed     uint64
+	step     int
+	hs       *Homes[*simPart, *simAsk]
+	loops    []*simLoop
+	ports    []*Port[*simPart, *simAsk]
+	feed     *Feed[*simPart, *simAsk]
+	feedMore bool          // the feed may hold more, for which no token comes
+	held     []func() bool // by home that is in the middle of being served
+	sent     []*simMessage
+	orders   map[*Headcount][]*simMessage // of a group, from its first member to its last: its messages by number - 1
+}
+
+// simLoop is a loop with members.
+type simLoop struct {
+	lanes *Lanes[*simPart, *simAsk]
+	woken bool
+	parts []*simPart // by group, nil: none
+}
+
+// simPart is a loop's part of a group.
+type simPart struct {
+	name           string
+	members, asked int
+	headcount      *Headcount
+	last           uint64        // number of the last message that came, 0: none has
+	seen           map[int]bool  // messages that came
+	own            []*simMessage // accepted from this loop behind an add_group
+}
+
+func (p *simPart) GroupName() string { return p.name }
+
+// simAsk waits for an answer.
+type simAsk struct {
+	loop    int
+	message *simMessage // of a publish; nil: a join
+	answers int
+}
+
+type simMessage struct {
+	index    int
+	group    string
+	accepted bool
+	seq      uint64 // as the order says; 0: the group had no members
+	taken    int    // how often it came out of the feed
+	numbers  chan uint64
+	ask      *simAsk
+}
+
+func newSim(t *testing.T, shape simShape, seed uint64) *sim {
+	s := &sim{simShape: shape, t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, uint64(shape.slots))),
+		held: make([]func() bool, shape.loops), orders: map[*Headcount][]*simMessage{}}
+	s.hs = New[*simPart, *simAsk](Config{Loops: shape.loops, LaneSlots: shape.slots, LaneBytes: shape.bytes}, Env{
+		Wake:    func(loop int) { s.loops[loop].woken = s.hs.Lanes(loop).MustWake() || s.loops[loop].woken },
+		Bounds:  func(string) (int, int) { return shape.membersMax, shape.groupsMax },
+		Admit:   func(int) error { return nil },
+		Busy:    func(int) {},
+		Accepts: func(string, []byte) error { return nil },
+	})
+	s.hs.Hash = func(group string) uint64 { n, _ := strconv.ParseUint(group, 10, 64); return n }
+	for i := range shape.loops {
+		s.loops = append(s.loops, &simLoop{lanes: s.hs.Lanes(i), parts: make([]*simPart, shape.groups)})
+	}
+	for range shape.ports {
+		port, err := s.hs.NewPort()
+		s.must(err == nil, "port: %v", err)
+		s.ports = append(s.ports, port)
+	}
+	if shape.feed {
+		s.feed, _ = s.hs.NewFeed()
+	}
+	return s
+}
+
+func (s *sim) must(ok bool, format string, args ...any) {
+	if !ok {
+		s.t.Helper()
+		s.t.Fatalf("seed %d, step %d: %s\nreplay: go test ./loop/order -run 'Simulated/%s' -sim.seed %d",
+			s.seed, s.step, fmt.Sprintf(format, args...), s.name, s.seed)
+	}
+}
+
+func (s *sim) run() {
+	for s.step = range 600 {
+		s.event()
+		for h := range s.orders {
+			s.must(s.membersMax == 0 || h.Members() <= s.membersMax, "%d members, bound %d", h.Members(), s.membersMax)
+		}
+		s.must(s.groupsMax == 0 || s.hs.Census.Groups() <= s.groupsMax, "%d groups, bound %d", s.hs.Census.Groups(), s.groupsMax)
+	}
+	s.settle()
+	s.checkMessages()
+	for _, l := range s.loops {
+		for _, p := range l.parts {
+			for p != nil && p.members > 0 {
+				s.leave(p)
+			}
+		}
+		l.woken = true
+	}
+	s.settle()
+	for i := range s.loops {
+		s.must(s.hs.Home(i).Groups() == 0, "home %d knows %d groups without members", i, s.hs.Home(i).Groups())
+	}
+	s.must(s.hs.Census.Groups() == 0, "%d groups are counted, none has members", s.hs.Census.Groups())
+}
+
+// event is one thing that happens somewhere.
+func (s *sim) event() {
+	loop, group := s.rng.IntN(len(s.loops)), s.rng.IntN(s.groups)
+	l := s.loops[loop]
+	switch n := s.rng.IntN(100); {
+	case n < 15:
+		s.join(loop, group)
+	case n < 25:
+		if p := l.parts[group]; p != nil && p.members > 0 {
+			s.leave(p)
+			l.woken = true
+		}
+	case n < 50:
+		s.publish(loop, group)
+	case n < 60 && len(s.ports) > 0:
+		s.publishByPort(s.ports[s.rng.IntN(len(s.ports))], group)
+	case n < 63:
+		if home := s.rng.IntN(len(s.loops)); s.held[home] == nil {
+			s.held[home], _ = s.hs.Home(home).Hold()
+		} else {
+			s.letGo(home)
+		}
+	case n < 70 && s.feed != nil:
+		s.takeFromFeed(1 + s.rng.IntN(4))
+	default:
+		if l.woken {
+			s.turn(loop, s.rng.IntN(5))
+		}
+	}
+}
+
+// turn is a loop's; it takes a few deliveries and leaves the others lying.
+func (s *sim) turn(loop, deliveries int) {
+	l := s.loops[loop]
+	l.woken = false
+	l.lanes.Woken()
+	moved, busy := l.lanes.Host()
+	drained := deliveries > 0 && l.lanes.Drain(func(d Delivery[*simPart, *simAsk]) bool {
+		s.deliver(loop, &d)
+		deliveries--
+		return deliveries > 0
+	})
+	for group, p := range l.parts { // what package loop calls owed
+		if p == nil || p.members > 0 || p.asked > 0 {
+			continue
+		}
+		if p.headcount == nil || l.lanes.Offer(s.hs.Of(p.name), Request[*simPart, *simAsk]{Op: OpLeave, Local: p}) {
+			l.parts[group], moved = nil, true
+		}
+	}
+	l.lanes.WakeOthers()
+	l.woken = l.woken || moved || busy || drained || deliveries == 0
+}
+
+func (s *sim) join(loop, group int) {
+	p := s.loops[loop].parts[group]
+	if p == nil {
+		p = &simPart{name: strconv.Itoa(group), seen: map[int]bool{}}
+		s.loops[loop].parts[group] = p
+	}
+	if p.headcount != nil {
+		switch p.headcount.Take(s.membersMax) {
+		case Took:
+			p.members++
+			return
+		case GroupFull:
+			return
+		}
+	}
+	ask := &simAsk{loop: loop}
+	if s.loops[loop].lanes.Offer(s.hs.Of(p.name), Request[*simPart, *simAsk]{Op: OpJoin, Local: p, Client: ask}) {
+		p.asked++
+	}
+	s.loops[loop].woken = true
+}
+
+func (s *sim) leave(p *simPart) {
+	p.members--
+	s.hs.Census.GiveBack(p.headcount)
+}
+
+func (s *sim) newMessage(group int) (*simMessage, []byte) {
+	m := &simMessage{index: len(s.sent), group: strconv.Itoa(group)}
+	s.sent = append(s.sent, m)
+	return m, fmt.Appendf(nil, "%d %0*d", m.index, s.rng.IntN(80), 0)
+}
+
+func (s *sim) publish(loop, group int) {
+	m, payload := s.newMessage(group)
+	r := Request[*simPart, *simAsk]{Op: OpPublish}
+	r.Message, r.ID = NewMessage([]byte(m.group), payload, []byte("7"), false)
+	if s.rng.IntN(3) > 0 {
+		m.ask = &simAsk{loop: loop, message: m}
+		r.Client = m.ask
+	}
+	m.accepted = s.loops[loop].lanes.Offer(s.hs.Of(m.group), r)
+	s.loops[loop].woken = true
+	if p := s.loops[loop].parts[group]; p != nil && m.accepted && (p.members > 0 || p.asked > 0) {
+		p.own = append(p.own, m)
+	}
+}
+
+func (s *sim) publishByPort(p *Port[*simPart, *simAsk], group int) {
+	m, payload := s.newMessage(group)
+	m.numbers = make(chan uint64, 1)
+	err := p.publish(m.group, payload, &via{token: m, result: m.numbers})
+	m.accepted = err == nil
+	s.must(err == nil || err == ErrBusy, "port: %v", err)
+}
+
+func (s *sim) letGo(home int) {
+	called := s.held[home]()
+	s.held[home] = nil
+	if called { // the loop that held it looks again
+		host := s.loops[s.rng.IntN(len(s.loops))]
+		host.lanes.ToHost(home)
+		host.woken = true
+	}
+}

@@ -1,0 +1,57 @@
+package loop
+
+import "testing"
+
+// simSum shows that the worlds together did what they are meant to: a simulation that never fills a lane tests little.
+type simSum struct {
+	refused, slow, deliveries, shared, evicted, away uint64
+	gaps, dropped, exact, fragments, late            uint64
+	tapped, waited                                   uint64
+	refusedBy                                        map[string]uint64
+}
+
+func (s *simSum) add(w *world) {
+	t := w.hub.Snapshot().Total()
+	s.refused += t.Refused
+	addTo(&s.refusedBy, t.RefusedBy)
+	s.slow += t.SlowClosed
+	s.deliveries += t.Deliveries
+	s.shared += t.Published
+	s.tapped += w.feed.taken()
+	if w.patient != nil {
+		s.waited += uint64(w.patient.waits)
+	}
+	s.evicted += t.Handshakes["evicted"]
+	s.away += t.RefusedClientsBy["address"] + w.awayAtOnce
+	s.gaps += t.SlowGaps
+	s.dropped += t.SlowDropped
+	s.exact += w.exactGaps
+	s.fragments += t.FragmentsClosed
+	s.late += t.MessageTimeouts
+}
+
+func (s *simSum) check(t *testing.T) {
+	t.Logf("deliveries %d, publishes %d, refused %v, slow clients closed %d, handshakes evicted %d, refused by address %d",
+		s.deliveries, s.shared, s.refusedBy, s.slow, s.evicted, s.away)
+	t.Logf("gaps %d for %d messages, %d of them counted by all clients; closed for partial messages: %d large, %d late",
+		s.gaps, s.dropped, s.exact, s.fragments, s.late)
+	t.Logf("feeds heard %d, waits for room %d", s.tapped, s.waited)
+	if s.tapped == 0 || s.waited == 0 {
+		t.Errorf("the worlds were too quiet: feeds heard %d, waits for room %d", s.tapped, s.waited)
+	}
+	if s.evicted == 0 || s.away == 0 {
+		t.Errorf("the worlds were too roomy: handshakes evicted %d, refused by address %d", s.evicted, s.away)
+	}
+	if s.gaps == 0 || s.exact == 0 || s.fragments == 0 || s.late == 0 {
+		t.Error("the worlds were too kind to slow clients and partial messages")
+	}
+	if s.refused == 0 || s.slow == 0 || s.deliveries < s.shared {
+		t.Errorf("the worlds were too quiet: refused %d, slow %d, deliveries %d, publishes %d",
+			s.refused, s.slow, s.deliveries, s.shared)
+	}
+	for _, why := range []refusal{refusedBusy, refusedRate, refusedGroupsPerClient, refusedGroups, refusedMembers} {
+		if name := refusalNames[why]; s.refusedBy[name] == 0 {
+			t.Errorf("the worlds were too quiet: nothing was refused by %s", name)
+		}
+	}
+}
