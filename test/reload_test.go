@@ -283,7 +283,7 @@ func terminal(t *testing.T) (ours, theirs *os.File) {
 func TestAnUnknownVariableIsReportedAtTheStart(t *testing.T) {
 	t.Parallel()
 	s := startWith(t, starting{env: []string{"RINGCAST_LOPS=2"}})
-	if want := "RINGCAST_LOPS is set and is no setting; did you mean RINGCAST_LOOPS?"; !strings.Contains(s.out.String(), want) {
+	if want := "RINGCAST_LOPS is set but is not a setting; did you mean RINGCAST_LOOPS?"; !strings.Contains(s.out.String(), want) {
 		t.Errorf("start: got %q, want %q in it", s.out.String(), want)
 	}
 	equal(t, "loops", len(s.status().Loops), 8)

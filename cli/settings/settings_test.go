@@ -220,8 +220,8 @@ func TestWrongValuesAreNamedWithFlagAndMend(t *testing.T) {
 		{"outbox-max", "2GiB", "from 1KiB to 1GiB"},
 		{"handshake-timeout", "1ms", "from 100ms to 10m"},
 		{"stop-timeout", "-1s", "from 0s to 1h"},
-		{"log-level", "loud", "write debug, info, warn or error"},
-		{"log-format", "xml", "write text or json"},
+		{"log-level", "loud", "must be debug, info, warn or error"},
+		{"log-format", "xml", "must be text or json"},
 		{"config", "/no/such/file", "name a file that can be read"},
 	} {
 		_, err := parse(t, "--"+c.flag+"="+c.value)
