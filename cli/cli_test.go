@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 			f := newFakeServer()
 			serve = f.serve
 		}
-		os.Exit(run(&rim{args: os.Args[1:], stdout: os.Stdout, stderr: os.Stderr, signals: osSignals, serve: serve}))
+		os.Exit(run(&env{args: os.Args[1:], stdout: os.Stdout, stderr: os.Stderr, signals: osSignals, serve: serve}))
 	}
 	// Settings of whoever runs the tests must not reach what is tested.
 	for _, kv := range os.Environ() {
@@ -127,7 +127,7 @@ type verb struct {
 // begin runs the program beside the test, with f as its server.
 func begin(f *fakeServer, args ...string) *verb {
 	v := &verb{asked: make(chan os.Signal, 2), reload: make(chan os.Signal, 1), exited: make(chan int, 1)}
-	r := &rim{
+	r := &env{
 		args: args, stdout: &v.out, stderr: &v.err, serve: f.serve,
 		signals: func(bool) (<-chan os.Signal, <-chan os.Signal, func()) { return v.asked, v.reload, func() {} },
 	}

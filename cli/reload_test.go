@@ -287,7 +287,7 @@ func TestFilesAreRelativeToWhereTheProgramWasStarted(t *testing.T) {
 	rewrite(t, filepath.Join(dir.path, "c.json"), `{"groups-max": 1}`)
 	t.Chdir(t.TempDir())
 	v := &verb{asked: make(chan os.Signal, 2), exited: make(chan int, 1)}
-	r := &rim{args: []string{"start", "--run-dir", ".", "--config", "c.json"}, dir: dir.path, stdout: &v.out, stderr: &v.err, serve: f.serve,
+	r := &env{args: []string{"start", "--run-dir", ".", "--config", "c.json"}, dir: dir.path, stdout: &v.out, stderr: &v.err, serve: f.serve,
 		signals: func(bool) (<-chan os.Signal, <-chan os.Signal, func()) { return v.asked, nil, func() {} }}
 	go func() { v.exited <- run(r) }()
 	eventually(t, "the server has printed its banner", func() bool { return strings.Contains(v.out.String(), "Start success.") })

@@ -65,7 +65,7 @@ func TestDefaultRunDirThatOthersCouldHavePlantedIsRefused(t *testing.T) {
 		t.Errorf("own directory: got %v, want no error", err)
 	}
 	os.Chmod(path, 0o720)
-	if _, err := defaultDir(t); err == nil || !strings.Contains(err.Error(), "can be written by others (mode 0720); chmod it to 0700") {
+	if _, err := defaultDir(t); err == nil || !strings.Contains(err.Error(), "can be written by other users (mode 0720); chmod it to 0700") {
 		t.Errorf("group-writable: got %v, want it refused with the mend", err)
 	}
 	if status, _, _ := do(t, "stop"); status != statusUsage {

@@ -504,7 +504,7 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 		_ = s.cmd.Process.Signal(syscall.SIGTERM) // fails once it has ended
 	}
 	equal(t, "exit status: not an orderly end", s.exit(), 1)
-	if !strings.Contains(s.out.String(), "asked twice") {
+	if !strings.Contains(s.out.String(), "second stop signal") {
 		t.Errorf("log: got %q, want that it was asked twice", s.out.String())
 	}
 }
