@@ -4,6 +4,7 @@ import (
 	"net"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"ringcast/bus"
 )
@@ -31,6 +32,7 @@ type channelFlags struct {
 const (
 	channelBytesMin, channelBytesTop = 1 << 10, 1 << 30
 	channelCountTop                  = 10_000_000
+	channelTimeMin, channelTimeTop   = time.Second, 24 * time.Hour
 )
 
 // channel is the configuration of the bus; its zero value: no bus.
@@ -42,7 +44,7 @@ func (f *channelFlags) channel(c *checker) bus.Config {
 		Bridge:           f.ChannelName,
 		FrameBytesMax:    c.size("channel-frame-max", f.ChannelFrameMax, channelBytesMin, channelBytesTop),
 		FramesBytesMax:   c.size("channel-frames-max", f.ChannelFramesMax, channelBytesMin, channelBytesTop),
-		FrameTimeout:     c.duration("channel-frame-timeout", f.ChannelFrameTimeout, messageTimeoutMin, messageTimeoutTop),
+		FrameTimeout:     c.duration("channel-frame-timeout", f.ChannelFrameTimeout, channelTimeMin, channelTimeTop),
 		ClientsMax:       c.count("channel-clients-max", f.ChannelClientsMax, "", 1, channelCountTop),
 		SubscriptionsMax: c.count("channel-subscriptions-max", f.ChannelSubscriptionsMax, "", 1, channelCountTop),
 		QueueJobsMax:     c.count("channel-queue-max", f.ChannelQueueMax, "", 1, channelCountTop),

@@ -97,13 +97,7 @@ func (c *checker) durationOr(flag, value string, least, most time.Duration, or s
 }
 
 func (c *checker) size(flag, value string, least, most int) int {
-	n, err := parseSize(value)
-	if err != nil {
-		c.wrong(flag, value, "is not a size; write bytes or a number with KiB, MiB or GiB, such as 64KiB")
-	} else if n < int64(least) || n > int64(most) {
-		c.wrong(flag, value, "is out of bounds; write a size from %s to %s", SizeText(int64(least)), SizeText(int64(most)))
-	}
-	return int(n)
+	return int(c.sizeOr(flag, value, "", int64(least), int64(most)))
 }
 
 func (c *checker) level(flag, value string) slog.Level {
@@ -126,7 +120,7 @@ func (c *checker) oneOf(flag, value string, choices ...string) string {
 	return value
 }
 
-// count is a whole number, 0 where the word for none stands.
+// count is a whole number, 0 where the word for none stands, if there is one.
 func (c *checker) count(flag, value, none string, least, most int) int {
 	n, mend := readCount(value, none, least, most)
 	if mend != "" {
@@ -151,16 +145,20 @@ func readCount(text, none string, least, most int) (n int, mend string) {
 	return n, mend
 }
 
-// sizeOr is a size, 0 where the word for none stands.
+// sizeOr is a size, 0 where the word for none stands, if there is one.
 func (c *checker) sizeOr(flag, value, none string, least, most int64) int64 {
-	if value == none {
-		return 0
+	or := ""
+	if none != "" {
+		if value == none {
+			return 0
+		}
+		or = ", or " + none
 	}
 	n, err := parseSize(value)
 	if err != nil {
-		c.wrong(flag, value, "is not a size; write bytes or a number with KiB, MiB or GiB, such as 64KiB, or %s", none)
+		c.wrong(flag, value, "is not a size; write bytes or a number with KiB, MiB or GiB, such as 64KiB%s", or)
 	} else if n < least || n > most {
-		c.wrong(flag, value, "is out of bounds; write a size from %s to %s, or %s", SizeText(least), SizeText(most), none)
+		c.wrong(flag, value, "is out of bounds; write a size from %s to %s%s", SizeText(least), SizeText(most), or)
 	}
 	return n
 }

@@ -21,6 +21,7 @@ type fileTexts struct {
 const (
 	kindsMax        = 1_000
 	patternBytesMax = 1_024
+	membersTop      = 1_000_000_000 // that of --members-max
 )
 
 const matchKey, membersMaxKey = "match", "members-max"
@@ -97,7 +98,7 @@ func readKind(entry []byte, flags loop.Kind) (loop.Kind, error) {
 	if value, said := values[membersMaxKey]; said {
 		text, mend := string(value), ""
 		_ = json.Unmarshal(value, &text) // a string is allowed too; anything else stays as it is and is not a number
-		if kind.MembersMax, mend = readCount(text, "off", 1, countTop); mend != "" {
+		if kind.MembersMax, mend = readCount(text, "off", 1, membersTop); mend != "" {
 			return kind, fmt.Errorf("(%q) has members-max %.100s, which %s", kind.Match, value, mend)
 		}
 	}
