@@ -112,7 +112,7 @@ const indexPage = `<!doctype html><title>ringcast admin</title>
 <ul>
 <li><a href="/metrics">/metrics</a>: for Prometheus
 <li><a href="/healthz">/healthz</a>: 200 while the process serves
-<li><a href="/readyz">/readyz</a>: 503, and why, while it should get no new clients
+<li><a href="/readyz">/readyz</a>: 503 with the reason while it should get no new clients
 <li><a href="/dashboard.json">/dashboard.json</a>: for Grafana, to import
 <li><a href="/debug/pprof/">/debug/pprof/</a>: profiles, for go tool pprof
 </ul>

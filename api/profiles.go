@@ -25,8 +25,8 @@ func profiles(addr net.Addr, everywhere bool) http.Handler {
 		case !everywhere && !loopback(addr):
 			plain(w, http.StatusForbidden, "profiles are served on a loopback address only; start with --admin-pprof to have them here\n")
 		case !everywhere && !isAddress(r.Host):
-			plain(w, http.StatusForbidden, "profiles are asked for by address or as localhost, such as 127.0.0.1:1235; "+
-				"start with --admin-pprof to have them by other names\n")
+			plain(w, http.StatusForbidden, "profiles are only served under an IP address or localhost, such as 127.0.0.1:1235; "+
+				"start with --admin-pprof to have them under other names\n")
 		case site != "" && site != "same-origin" && site != "none":
 			plain(w, http.StatusForbidden, "profiles are not for pages of other sites\n")
 		default:

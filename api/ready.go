@@ -59,7 +59,7 @@ func full(s loop.Snapshot, _ time.Time) string {
 
 func cannotAccept(s loop.Snapshot, now time.Time) string {
 	if !s.AcceptFailed.IsZero() && now.Sub(s.AcceptFailed) < acceptTrouble {
-		return fmt.Sprintf("connections could not be accepted at %s; look for the limit of open files",
+		return fmt.Sprintf("connections could not be accepted at %s; check the limit of open files",
 			s.AcceptFailed.Format(time.TimeOnly))
 	}
 	return ""

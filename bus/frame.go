@@ -34,10 +34,10 @@ func readFrame(r *bufio.Reader, buf []byte, bytesMax int, begin func(bodyBytes i
 	}
 	total := int64(binary.BigEndian.Uint32(head[:]))
 	if total < frameHeadBytes {
-		return nil, badFramef("a frame of %d bytes, shorter than its own head", total)
+		return nil, badFramef("a frame of %d bytes, shorter than its own header", total)
 	}
 	if total > int64(bytesMax) {
-		return nil, badFramef("a frame of %d bytes, where %d are the most", total, bytesMax)
+		return nil, badFramef("a frame of %d bytes, more than the %d allowed", total, bytesMax)
 	}
 	if begin != nil {
 		if err := begin(int(total) - frameHeadBytes); err != nil {

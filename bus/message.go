@@ -51,13 +51,13 @@ func nameOf(v value) (name, error) {
 	switch v.kind {
 	case kindString:
 		if len(v.text) > nameBytesMax {
-			return name{}, badFramef("a channel's name of %d bytes, where %d are the most", len(v.text), nameBytesMax)
+			return name{}, badFramef("a channel's name of %d bytes, more than the %d allowed", len(v.text), nameBytesMax)
 		}
 		return name{v.text, v.raw}, nil
 	case kindInt:
 		return name{strconv.AppendInt(nil, v.num, 10), v.raw}, nil
 	default:
-		return name{}, badFrame{"a channel's name that is neither string nor integer"}
+		return name{}, badFrame{"a channel's name that is neither a string nor an integer"}
 	}
 }
 
@@ -108,10 +108,10 @@ func readMessage(body []byte, channelsMax int) (m message, err error) {
 
 func namesOf(v value, most int) (names []name, err error) {
 	if v.kind != kindArray {
-		return nil, badFrame{"channels that are no array"}
+		return nil, badFrame{"channels that are not an array"}
 	}
 	if v.num > int64(most) {
-		return nil, badFramef("%d channels in one frame, where %d are the most", v.num, most)
+		return nil, badFramef("%d channels in one frame, more than the %d allowed", v.num, most)
 	}
 	names = make([]name, 0, min(v.num, 16)) // not nil: an empty list is not the same as no list
 	v.each(func(_, of value) bool {

@@ -186,7 +186,7 @@ func (p *peer) isLeaving() bool {
 func (p *peer) frame(body []byte) (err error) {
 	s := p.server
 	defer s.count.survive(s.log, func() {
-		p.fail(closedPanic, "a fault of the server's")
+		p.fail(closedPanic, "an internal error of the server")
 		err = io.ErrClosedPipe
 	})
 	if len(body) == 0 {
@@ -458,7 +458,7 @@ func (p *peer) put(x *parcel) bool {
 		would = p.out.put(x) // relieve may have closed this very peer
 	}
 	if would == placedFull {
-		p.fail(closedOutbound, "too slow: more waits for it than may")
+		p.fail(closedOutbound, "too slow: --channel-outbound-max is reached")
 	}
 	return would == placedIn
 }

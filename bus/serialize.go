@@ -146,7 +146,7 @@ func (s *scanner) head() (v value, err error) {
 		v.num, err = s.entries()
 	case 'O', 'C', 'E', 'R', 'r':
 		if s.lowest == 0 {
-			return v, badFrame{"an object or a reference where there can be none"}
+			return v, badFrame{"an object or a reference where none is allowed"}
 		}
 		v.kind, err = s.unusual(letter)
 	default:
@@ -202,7 +202,7 @@ func (s *scanner) entries() (int64, error) {
 		return 0, err
 	}
 	if len(s.open) >= depthMax {
-		return 0, badFramef("more than %d arrays in one another", depthMax)
+		return 0, badFramef("arrays nested deeper than %d", depthMax)
 	}
 	s.open = append(s.open, int(n))
 	return n, s.want('{')

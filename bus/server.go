@@ -162,7 +162,7 @@ func (s *server) relieve(x *parcel) {
 		if slowest == nil {
 			return // it has been written in the meantime
 		}
-		slowest.fail(closedOutbounds, "more waits for all clients than may, and most of it for this one")
+		slowest.fail(closedOutbounds, "--channel-outbounds-max is reached, and the most bytes wait for this client")
 		slowest.cut() // even if another goroutine is about to fail it
 	}
 }

@@ -103,7 +103,7 @@ func channelText(n *bus.Stats) string {
 		row = append(row, text)
 	}
 	if n.Mode == "client" {
-		state := "away"
+		state := "disconnected"
 		if n.Connected {
 			state = "connected"
 		}
