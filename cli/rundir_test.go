@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// defaultDir gives the run dir that nobody named.
+// defaultDir returns the default run dir.
 func defaultDir(t *testing.T) (runDir, error) {
 	t.Helper()
 	dir, _, err := parseIn(t)
@@ -83,7 +83,7 @@ func TestDefaultRunDirThatOthersCouldHavePlantedIsRefused(t *testing.T) {
 	if _, err := defaultDir(t); err == nil || !strings.Contains(err.Error(), "is not a directory") {
 		t.Errorf("a link: got %v, want it refused", err)
 	}
-	// The operator's own choice is the operator's business.
+	// A directory that the operator has named is not checked.
 	named := t.TempDir()
 	os.Chmod(named, 0o777)
 	if err := (runDir{path: named}).check(); err != nil {

@@ -32,7 +32,7 @@ func serving(t *testing.T, f *fakeServer, dir runDir, flags ...string) *verb {
 	return v
 }
 
-// left fails when something of a server is left in its run dir.
+// left fails if a server has left anything in its run dir.
 func left(t *testing.T, dir runDir) {
 	t.Helper()
 	for _, path := range []string{dir.pidFile(), dir.socket()} {

@@ -147,7 +147,7 @@ func TestALongChangeIsToldShort(t *testing.T) {
 	}
 }
 
-// Whatever the file holds, it is refused as a mistake or makes kinds that the loops can rely on.
+// Any content of the file is either refused as a mistake or gives kinds that the loops can rely on.
 func FuzzConfigFile(f *testing.F) {
 	for _, text := range []string{`{"groups": [{"match": "chat:*", "members-max": 100}, {"match": "**"}]}`, `{"groups": null}`,
 		`{"allowed-origins": ["null"], "loops": 4, "daemon": true}`, "null", `{"groups": [{"match": "\ud800"}]}`} {

@@ -15,7 +15,7 @@ import (
 	"ringcast/loop"
 )
 
-// world is a Source made up: an environment, and one config file.
+// world is an invented Source: an environment, and one config file.
 type world struct {
 	environ []string
 	config  string // the text of every file
@@ -65,7 +65,7 @@ func parseConfig(text string, args ...string) (Settings, error) {
 	return world{config: text}.parse(append([]string{"--config", configName}, args...)...)
 }
 
-// refused wants a mistake of the operator, told with all of wants.
+// refused checks that err is a UsageError with all of wants in its text.
 func refused(t *testing.T, what string, err error, wants ...string) {
 	t.Helper()
 	var wrong *UsageError
