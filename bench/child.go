@@ -129,8 +129,7 @@ func self() (string, error) {
 	return name, nil
 }
 
-// pids are the processes of the child's group: it may have forked workers, which count too. None when
-// it has ended.
+// pids are the processes of the child's group: it may have forked workers, which count too. None when it has ended.
 func (c *child) pids() []int {
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat") // the pattern is right, so there is no error
 	var pids []int

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tally is what a progress line shows. Its rate is the growth of rated; done moves the bar. p99 is in
-// nanoseconds, 0 where there is none.
+// tally is what a progress line shows. Its rate is the growth of rated; done moves the bar. p99 is in nanoseconds, 0
+// where there is none.
 type tally struct{ done, rated, errors, p99 int64 }
 
 const (

@@ -12,9 +12,10 @@ import (
 )
 
 // sleepers are members that stop reading once they have joined. While the others are served they only look whether the
-// server has ended their connection. If the server sends its close only when their window opens, that cannot be
-// seen, so afterwards they wake up and read everything: the last message before the end shows when the server closed them,
-// the close frame why. To be cut off is no fault; to receive something other than what was published is. Owner: their generator's thread during a phase.
+// server has ended their connection. If the server sends its close only when their window opens, that cannot be seen, so
+// afterwards they wake up and read everything: the last message before the end shows when the server closed them, the close
+// frame why. To be cut off is no fault; to receive something other than what was published is. Owner: their generator's
+// thread during a phase.
 type sleepers struct {
 	client.Idle
 	g       *client.Generator

@@ -16,7 +16,8 @@ import (
 
 // Groups is what the bus needs of the server: a loop.Feed.
 type Groups interface {
-	// PublishWait publishes to a group, once there is room; loop.ErrBusy if memory is short. Take returns the token with the message.
+	// PublishWait publishes to a group, once there is room; loop.ErrBusy if memory is short. Take returns the token with the
+	// message.
 	PublishWait(ctx context.Context, group string, message []byte, token any) error
 	// Take appends the messages published to any group, by any publisher, and waits while there are none.
 	Take(ctx context.Context, into []loop.Publication) ([]loop.Publication, error)

@@ -14,8 +14,8 @@ import (
 	"ringcast/cli/settings"
 )
 
-// A Go program cannot fork: the child would not have its threads. So -d runs the program a second time, detached, with the same
-// arguments, and a pipe over which the child reports that it listens or why it does not:
+// A Go program cannot fork: the child would not have its threads. So -d runs the program a second time, detached, with
+// the same arguments, and a pipe over which the child reports that it listens or why it does not:
 //
 //	parent ── exec, setsid, pipe as descriptor 3 ──► child
 //	parent ◄───────────── report ─────────────────── child, once it listens

@@ -393,11 +393,11 @@ func TestChannelFlagsThatMakeNoSenseAreRefused(t *testing.T) {
 	for args, want := range map[string]string{
 		"--channel=2206":           "HOST:PORT",
 		"--channel=unix:here.sock": "unix:/PATH",
-		"--channel=127.0.0.1:0 --channel-connect=127.0.0.1:1": "circles",
-		"--channel-connect=127.0.0.1:0":                       "names no server",
+		"--channel=127.0.0.1:0 --channel-connect=127.0.0.1:1": "loop forever",
+		"--channel-connect=127.0.0.1:0":                       "does not name a server",
 		"--channel-allow=127.0.0.1":                           "--channel, which is off",
 		"--channel=unix:/x --channel-allow=127.0.0.1":         "unix socket",
-		"--channel=127.0.0.1:0 --channel-name=":               "no name",
+		"--channel=127.0.0.1:0 --channel-name=":               "must be a name",
 		"--channel=127.0.0.1:0 --channel-queue-max=0":         "--channel-queue-max",
 		"--channel=127.0.0.1:0 --channel-frame-max=1":         "--channel-frame-max",
 	} {

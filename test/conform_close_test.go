@@ -44,8 +44,8 @@ func closeCases() (cases []conformCase) {
 		conformCase{id: "7.1 256 KiB, close, ping, in one write", send: together(textFrame(large), closeFrame(1000, ""), pingFrame("too late")), back: []event{textBack(large)}, code: 1000, said: true},
 	)
 	good := []int{1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011,
-		// Not in the RFC, but in IANA's registry, to which §11.7 allows additions: service restart, try again later, bad gateway. Case
-		// lists that are older call them invalid, or leave them out as Autobahn's does.
+		// Not in the RFC, but in IANA's registry, to which §11.7 allows additions: service restart, try again later, bad
+		// gateway. Case lists that are older call them invalid, or leave them out as Autobahn's does.
 		1012, 1013, 1014,
 		3000, 3999, 4000, 4999}
 	for _, code := range good {

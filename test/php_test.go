@@ -108,8 +108,8 @@ func listens(addr string) func() error {
 	}
 }
 
-// phpMember is a WebSocket client of Workerman that is in a group. The original answers nothing; a message
-// that comes back from a group of its own was sent after the join.
+// phpMember is a WebSocket client of Workerman that is in a group. The original answers nothing; a message that comes
+// back from a group of its own was sent after the join.
 func phpMember(t testing.TB, addr, group string, number int) *client {
 	t.Helper()
 	c, err := open(addr, dialing{})

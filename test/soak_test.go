@@ -279,8 +279,8 @@ func (k *soak) watch(t *testing.T, b *bystanders) (samples []sample) {
 	return samples
 }
 
-// measure is one thing that must not grow. If the load alone makes it go up and down, the least of a
-// window is used: the heap between two collections is mostly garbage.
+// measure is one thing that must not grow. If the load alone makes it go up and down, the least of a window is used: the
+// heap between two collections is mostly garbage.
 type measure struct {
 	name   string
 	of     func(status) float64

@@ -35,8 +35,8 @@ var imports = []struct {
 	why  string
 }{
 	{".", []string{"cli"}, "main only passes its arguments to cli: code of its own could not be tested"},
-	{"cli", []string{"api", "bus", "cli/settings", "loop"}, "cli composes the parts; bytes on the wire are the business of loop, " +
-		"which is the only user of wsproto"},
+	{"cli", []string{"api", "bus", "cli/settings", "loop"}, "cli composes the parts; bytes on the wire are the business " +
+		"of loop and the packages under it"},
 	{"cli/settings", []string{"bus", "loop"}, "settings are made for the parts, in their own option types, and start none of them"},
 	{"api", []string{"loop"}, "the admin address is one user of the hub among others: it knows neither the others nor the operator's settings"},
 	{"bus", []string{"loop"}, "the bus is one user of the hub among others: it knows neither the others nor the operator's settings"},

@@ -10,8 +10,8 @@
 // The rule of the package: it is pure. Nothing here opens a socket, starts a goroutine,
 // reads a clock or writes a log. Bytes come in as arguments, events and bytes go out as
 // results, and every result depends on the bytes alone: however a peer's bytes are split,
-// the same events come out in the same order. That is what the fuzz targets
-// check, and what lets a simulation run the server without a network.
+// the same events come out in the same order. That is what the fuzz targets check, and what
+// lets a simulation run the server without a network.
 //
 // Before the request a trusted proxy may name the client's address, which ReadProxy reads.
 //

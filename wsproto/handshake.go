@@ -37,12 +37,11 @@ const websocketVersion = "13"
 // ReadRequest reads one HTTP/1.1 request head from the front of p, which may hold less
 // than one head, or more.
 //
-// n == 0 without an error: the head is incomplete; call again with the whole buffer when
-// it has grown. n > 0: the head is n bytes, its empty line included, and p[n:] are the
-// first frames. If req.Upgrade is true, answer with AppendUpgrade; if not, it is plain
-// HTTP without anything of WebSocket, to be routed by Method and Path (the caller ignores
-// its body, if any). An error is a *Rejection: answer with AppendTo, then
-// close.
+// n == 0 without an error: the head is incomplete; call again with the whole buffer when it
+// has grown. n > 0: the head is n bytes, its empty line included, and p[n:] are the first
+// frames. If req.Upgrade is true, answer with AppendUpgrade; if not, it is plain HTTP
+// without anything of WebSocket, to be routed by Method and Path (the caller ignores its
+// body, if any). An error is a *Rejection: answer with AppendTo, then close.
 //
 // Bytes are checked from left to right and each as soon as it arrives: junk is refused at
 // its first byte, and the result does not depend on how the bytes were split. A head of

@@ -170,7 +170,8 @@ func TestHandshakesAreJudgedByTheRFC(t *testing.T) {
 	}
 }
 
-// checkPrefixes reads p as it would arrive: the first result of a prefix must be that of the whole.
+// checkPrefixes reads p as it would arrive: the first result of a prefix must be that of
+// the whole.
 func checkPrefixes(t testing.TB, p []byte) {
 	t.Helper()
 	whole := showHandshake(ReadRequest(p, testHeadBytes))

@@ -114,7 +114,8 @@ func TestProxyHeadersOfEveryFamily(t *testing.T) {
 	}
 }
 
-// checkProxyPrefixes reads p as it would arrive: the first result of a prefix must be that of the whole.
+// checkProxyPrefixes reads p as it would arrive: the first result of a prefix must be that
+// of the whole.
 func checkProxyPrefixes(t testing.TB, p []byte) {
 	t.Helper()
 	whole := showProxy(ReadProxy(p))
@@ -128,7 +129,8 @@ func checkProxyPrefixes(t testing.TB, p []byte) {
 	}
 }
 
-// An invalid header is refused at the first byte that shows it: a peer without PROXY may never send more.
+// An invalid header is refused at the first byte that shows it: a peer without PROXY may
+// never send more.
 func TestWhatIsNoProxyHeaderIsRefusedAtItsFirstWrongByte(t *testing.T) {
 	for _, p := range []string{"G", "PO", "PROXY\t", "\r\n\r\nG", "\x16"} {
 		if got := showProxy(ReadProxy([]byte(p))); got != rejectNoProxy.Reason {
@@ -165,7 +167,8 @@ func FuzzProxy(f *testing.F) {
 		if n == 0 {
 			return
 		}
-		// Nothing after the header matters, and a header written from what was read means the same.
+		// Nothing after the header matters, and a header written from what was read means
+		// the same.
 		if got, want := showProxy(ReadProxy(p[:n])), showProxy(client, n, nil); got != want {
 			t.Fatalf("%q: got %q without what follows, want %q", p[:n], got, want)
 		}

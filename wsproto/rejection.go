@@ -53,8 +53,7 @@ func RejectOrigin(origin string) *Rejection {
 	return &Rejection{Status: 403, Reason: "pages of the origin " + quote(origin) + " may not connect to this server"}
 }
 
-// After is the rejection with a Retry-After header of so many seconds (RFC
-// 9110 §10.2.3).
+// After is the rejection with a Retry-After header of so many seconds (RFC 9110 §10.2.3).
 func (r *Rejection) After(seconds int) *Rejection {
 	later := *r
 	later.Header += "Retry-After: " + strconv.Itoa(seconds) + "\r\n"

@@ -82,8 +82,8 @@ func readSigns(b []byte, bad *byte) uint64 {
 	return v
 }
 
-// Filling is the constant rest of each message of a run. It is compared on every delivery, so that bytes of
-// another message, or of none, are noticed.
+// Filling is the constant rest of each message of a run. It is compared on every delivery, so that bytes of another
+// message, or of none, are noticed.
 func Filling(size int) []byte {
 	b := make([]byte, size-StampBytes)
 	for i := range b {

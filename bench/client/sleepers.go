@@ -6,7 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Sleepers are the connections of a generator while they are not read: they are only checked for an end by the server. Owner: the generator's thread during a phase.
+// Sleepers are the connections of a generator while they are not read: they are only checked for an end by the server.
+// Owner: the generator's thread during a phase.
 type Sleepers struct {
 	g   *Generator
 	fds []unix.PollFd // by place; negative once the end of the connection was seen

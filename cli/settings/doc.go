@@ -5,9 +5,9 @@
 //	environment ─┼─► Parse ──► Flags.Settings ───┤
 //	config file ─┘   (kong)                      └─► UsageError
 //
-// The rule of the package: it reads nothing from the machine by itself. The environment, the config file, the machine's memory and CPUs
-// are handed in with a Source; nothing is started, opened, written or logged here, so the same Source always gives the
-// same settings. Whether an address is free or a directory can be written is checked by the code that uses it.
+// The rule of the package: it reads nothing from the machine by itself. The environment, the config file, the machine's
+// memory and CPUs are handed in with a Source; nothing is started, opened, written or logged here, so the same Source always
+// gives the same settings. Whether an address is free or a directory can be written is checked by the code that uses it.
 //
 // A flag takes precedence over its environment variable, which takes precedence over the config file.
 package settings
