@@ -1,4 +1,4 @@
-# Everything that is done with this tree, one command each. CI (.ci/run) calls the same commands.
+# Every task of this project, one command each. CI (.ci/run) calls the same commands.
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME   ?= 20s
@@ -6,22 +6,22 @@ SOAK       ?= 20m
 
 .PHONY: help start test race conformance faults soak fuzz lint bench browser ci
 
-help: ## say what there is (the default)
+help: ## list the commands (the default)
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-start: ## run the server in the foreground, as a newcomer does
+start: ## run the server in the foreground
 	go run . start
 
 test: ## all tests
 	go test ./...
 
-race: ## all tests under the race detector, with our own assertions
+race: ## all tests under the race detector, with assertions
 	go test -race -tags invariants ./...
 
-conformance: ## RFC 6455 case by case, with the largest messages too
+conformance: ## RFC 6455 case by case, up to the largest messages
 	CONFORMANCE=full go test -count=1 -run 'Conformance|OpeningHandshake' ./test
 
-faults: ## the faults at full size, one after another; as root those of the network too
+faults: ## the faults at full size, one after another; as root also those of the network
 	FAULTS=full go test -count=1 -timeout 30m -v -run TestFault ./test
 
 soak: ## a server under every kind of client for SOAK (20m); fails on drift
@@ -37,13 +37,13 @@ lint: ## formatting, vet, staticcheck
 	@out=$$(gofmt -l .); test -z "$$out" || { echo "gofmt would change:"; echo "$$out"; exit 1; }
 	go vet ./...
 	go vet -tags invariants ./...
-	GOOS=darwin go vet . ./cli ./loop ./bus ./api ./dialect ./wsproto # what stands in files for other systems
+	GOOS=darwin go vet . ./cli ./loop ./bus ./api ./dialect ./wsproto # files for other systems
 	go run $(STATICCHECK) ./...
 
-browser: ## the tests in a real browser; fails where there is none
+browser: ## the tests in a real browser; fails without one
 	RINGCAST_BROWSER=require go test -count=1 -run Browser ./test
 
-bench: ## Go benchmarks of the parts; the server is measured by `go run ./bench`
+bench: ## Go benchmarks of packages; the whole server is measured by `go run ./bench`
 	go test -run '^$$' -bench . ./loop ./dialect ./wsproto
 
 ci: ## what CI does

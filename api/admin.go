@@ -13,18 +13,18 @@ import (
 	"ringcast/loop"
 )
 
-// Hub is what the admin side asks of a loop.Hub.
+// Hub is what the admin address needs of a loop.Hub.
 type Hub interface {
 	Snapshot() loop.Snapshot
 	Histograms() loop.Histograms
 }
 
-// Config is what Serve needs to know.
+// Config is what Serve needs.
 type Config struct {
 	Hub     Hub
 	Version string       // for ringcast_build_info
 	Pprof   bool         // profiles also beyond loopback
-	Log     *slog.Logger // of what the HTTP server has to complain about
+	Log     *slog.Logger // for errors of the HTTP server
 
 	More []prometheus.Collector // metrics beside the hub's
 }
@@ -34,15 +34,15 @@ type Admin struct {
 	addr   net.Addr
 	http   *http.Server
 	ready  *readiness
-	closed chan struct{} // closed when nothing is accepted any more
+	closed chan struct{} // closed when no more connections are accepted
 }
 
-// Bounds of the admin address. Its users are few and ours, so the bounds are against mistakes more than against malice.
+// Bounds of the admin address. Its users are few and trusted, so the bounds are against mistakes more than against attacks.
 const (
-	connectionsMax      = 16 // the descriptors come out of the server's reserve; who comes then waits in the kernel's queue
+	connectionsMax      = 16 // the descriptors come from the server's reserve; further connections wait in the kernel's queue
 	requestHeadBytesMax = 8 << 10
 	headTimeout         = 5 * time.Second
-	requestTimeout      = 10 * time.Second // to be read whole; nothing here takes a body
+	requestTimeout      = 10 * time.Second // for the whole request; nothing here has a body
 	responseTimeout     = 30 * time.Second // profiles that run for longer set their own
 	idleTimeout         = 90 * time.Second // Prometheus keeps its connection from one scrape to the next, mostly 15 to 60 s later
 )
@@ -57,7 +57,7 @@ func Serve(listener net.Listener, cfg Config) *Admin {
 		ReadTimeout:       requestTimeout,
 		WriteTimeout:      responseTimeout,
 		IdleTimeout:       idleTimeout,
-		ErrorLog:          slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug), // what peers can cause at their own speed
+		ErrorLog:          slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug), // peers can cause these as fast as they like
 	}
 	go func() {
 		defer close(a.closed)
@@ -71,11 +71,11 @@ func Serve(listener net.Listener, cfg Config) *Admin {
 // Addr is the address with its real port.
 func (a *Admin) Addr() net.Addr { return a.addr }
 
-// Unready has /readyz say 503 and why from now on: before a stop begins, so that who asks never hears "ready" from a
-// server that refuses.
+// Unready makes /readyz answer 503 with the reason from now on. Call it before a stop begins, so that /readyz never answers
+// 200 while the server refuses clients.
 func (a *Admin) Unready(why string) { a.ready.off.Store(&why) }
 
-// Close ends the admin side: answers that are under way go out until ctx is done, the rest is cut.
+// Close ends the admin address: answers that are under way are sent until ctx is done, the rest is closed.
 func (a *Admin) Close(ctx context.Context) {
 	if a.http.Shutdown(ctx) != nil {
 		a.http.Close()
@@ -112,7 +112,7 @@ const indexPage = `<!doctype html><title>ringcast admin</title>
 <ul>
 <li><a href="/metrics">/metrics</a>: for Prometheus
 <li><a href="/healthz">/healthz</a>: 200 while the process serves
-<li><a href="/readyz">/readyz</a>: 503, and why, while it should get no new clients
+<li><a href="/readyz">/readyz</a>: 503 with the reason while it should get no new clients
 <li><a href="/dashboard.json">/dashboard.json</a>: for Grafana, to import
 <li><a href="/debug/pprof/">/debug/pprof/</a>: profiles, for go tool pprof
 </ul>

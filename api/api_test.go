@@ -22,7 +22,7 @@ import (
 	"ringcast/loop"
 )
 
-// fakeHub answers what the test says.
+// fakeHub answers as the test sets it.
 type fakeHub struct {
 	snap  loop.Snapshot
 	hists loop.Histograms
@@ -163,7 +163,7 @@ func TestMetricsKeepToPrometheusConventions(t *testing.T) {
 	}
 }
 
-// What is labelled with a group's name or a client's address grows without end.
+// A metric labelled with a group's name or a client's address would grow without bound.
 func TestMetricsAreLabelledByWhatCanBeCounted(t *testing.T) {
 	families, err := registry(config(someHub())).Gather()
 	if err != nil {
@@ -343,7 +343,7 @@ func TestConnectionsBeyondTheBoundWaitTheirTurn(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		// Answered: so it has been accepted, and with keep-alive it keeps its place.
+		// It was answered, so it has been accepted, and with keep-alive it keeps its place.
 		io.WriteString(c, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
 		answer(t, c, 10*time.Second)
 		idle = append(idle, c)
@@ -362,7 +362,7 @@ func TestConnectionsBeyondTheBoundWaitTheirTurn(t *testing.T) {
 	answer(t, late, 10*time.Second)
 }
 
-// slowHub keeps whoever asks for its histograms waiting.
+// slowHub makes requests for its histograms wait.
 type slowHub struct {
 	*fakeHub
 	asked, goOn chan struct{}

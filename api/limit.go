@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// limited is a listener that accepts so many connections at a time and leaves the rest in the kernel's queue.
+// limited is a listener that accepts a bounded number of connections at a time and leaves the rest in the kernel's queue.
 type limited struct {
 	net.Listener
 	room chan struct{}
@@ -39,7 +39,7 @@ func (l *limited) Close() error {
 	return l.Listener.Close()
 }
 
-// counted gives its place back when it is closed.
+// counted releases its place when it is closed.
 type counted struct {
 	net.Conn
 	leave func()

@@ -16,20 +16,21 @@ import (
 	"ringcast/loop"
 )
 
-// Metrics are read off the hub's own counters when somebody asks: nothing of Prometheus runs in a loop. They are labelled by
-// loop and by what the program can enumerate, never by group or client, of which there is no end.
+// Metrics are read from the hub's own counters at each scrape: nothing of Prometheus runs in a loop. They are labelled by
+// loop and by what the program can enumerate, never by group or client, whose number is unbounded.
 
-// scrapesMax bounds the scrapes under way at once; who comes then gets 503.
+// scrapesMax bounds the scrapes under way at once; further ones get 503.
 const scrapesMax = 4
 
 func metricsHandler(cfg Config) http.Handler {
 	return promhttp.HandlerFor(registry(cfg), promhttp.HandlerOpts{
-		ErrorLog:            slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug), // a scraper that hangs up, for the most
+		ErrorLog:            slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug), // mostly scrapers that hang up
 		MaxRequestsInFlight: scrapesMax,
 	})
 }
 
-// registry has ours, the Go runtime's and the process's. The runtime's are read without stopping the world.
+// registry has the metrics of ringcast, of the Go runtime and of the process. Those of the runtime are read without stopping
+// the world.
 func registry(cfg Config) *prometheus.Registry {
 	r := prometheus.NewRegistry()
 	build := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -42,17 +43,17 @@ func registry(cfg Config) *prometheus.Registry {
 	return r
 }
 
-// figure is a field that is a metric, or one of the fields of a metric that a label tells apart.
+// figure is a field that is a metric, or one of the fields that are one metric with different labels.
 type figure struct {
 	field   int
 	desc    *prometheus.Desc
 	kind    prometheus.ValueType
 	perLoop bool
-	label   string // the value of the label; "": there is none, or the field has its counts by it
+	label   string // the value of the label; "": there is none, or the field is a map by label
 }
 
-// The metrics are what the tags of package loop make of its fields, see loop.LoopStats. Those of a loop are signed where
-// they go up and down, and then have a value for each loop; the others count, and have the sum.
+// The metrics follow from the tags on the fields of package loop, see loop.LoopStats. Fields of a loop that are signed go up
+// and down, and have a value for each loop; the others count, and have the sum.
 var (
 	ofServer = figuresOf(reflect.TypeFor[loop.Snapshot](), false)
 	ofLoops  = figuresOf(reflect.TypeFor[loop.LoopStats](), true)
@@ -87,7 +88,7 @@ func figuresOf(t reflect.Type, loops bool) (all []figure) {
 	return all
 }
 
-// hubCollector makes metrics of a hub's counters.
+// hubCollector turns a hub's counters into metrics.
 type hubCollector struct{ hub Hub }
 
 // Describe is part of prometheus.Collector.

@@ -8,9 +8,10 @@ import (
 	"strings"
 )
 
-// profiles serves net/http/pprof: what the program does, and parts of its memory. Whoever can ask can also slow the server
-// down. So it is for this machine alone, unless the operator has said otherwise; and for no web page, which can have the
-// operator's browser ask, and with a name of its own that leads to 127.0.0.1 (DNS rebinding) also read the answer.
+// profiles serves net/http/pprof, which shows what the program does and parts of its memory, and a request can also slow the
+// server down. So it is for this machine only, unless the operator has set otherwise. And it is not for web pages: a page can
+// make the operator's browser send a request, and with a host name that resolves to 127.0.0.1 (DNS rebinding) also read the
+// answer.
 func profiles(addr net.Addr, everywhere bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
@@ -24,8 +25,8 @@ func profiles(addr net.Addr, everywhere bool) http.Handler {
 		case !everywhere && !loopback(addr):
 			plain(w, http.StatusForbidden, "profiles are served on a loopback address only; start with --admin-pprof to have them here\n")
 		case !everywhere && !isAddress(r.Host):
-			plain(w, http.StatusForbidden, "profiles are asked for by address or as localhost, such as 127.0.0.1:1235; "+
-				"start with --admin-pprof to have them by other names\n")
+			plain(w, http.StatusForbidden, "profiles are only served under an IP address or localhost, such as 127.0.0.1:1235; "+
+				"start with --admin-pprof to have them under other names\n")
 		case site != "" && site != "same-origin" && site != "none":
 			plain(w, http.StatusForbidden, "profiles are not for pages of other sites\n")
 		default:
@@ -34,13 +35,13 @@ func profiles(addr net.Addr, everywhere bool) http.Handler {
 	})
 }
 
-// loopback says whether only this machine reaches an address.
+// loopback says whether an address can only be reached from this machine.
 func loopback(addr net.Addr) bool {
 	tcp, ok := addr.(*net.TCPAddr)
 	return ok && tcp.IP.IsLoopback()
 }
 
-// isAddress says whether a Host header names an IP address or localhost, and not what a stranger's DNS may resolve.
+// isAddress says whether a Host header has an IP address or localhost, and not a name that somebody else's DNS resolves.
 func isAddress(hostport string) bool {
 	host, _, err := net.SplitHostPort(hostport)
 	if err != nil {

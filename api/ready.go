@@ -13,14 +13,14 @@ import (
 type readiness struct {
 	hub Hub
 	now func() time.Time
-	off atomic.Pointer[string] // why the operator's side has switched it off
+	off atomic.Pointer[string] // why it was set unready
 }
 
-// acceptTrouble is for how long a failed accept keeps a server from being ready: several accepts are tried in that time, so
-// it ends when they succeed, and a balancer that asks every few seconds sees it.
+// acceptTrouble is how long a server is not ready after a failed accept. Accept is tried several times in that time, so the
+// state ends once one succeeds; and a load balancer that asks every few seconds notices it.
 const acceptTrouble = 10 * time.Second
 
-// ServeHTTP says 200, or 503 and why.
+// ServeHTTP answers 200, or 503 with the reason.
 func (d *readiness) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	if why := d.trouble(); why != "" {
 		plain(w, http.StatusServiceUnavailable, "not ready: "+why+"\n")
@@ -59,7 +59,7 @@ func full(s loop.Snapshot, _ time.Time) string {
 
 func cannotAccept(s loop.Snapshot, now time.Time) string {
 	if !s.AcceptFailed.IsZero() && now.Sub(s.AcceptFailed) < acceptTrouble {
-		return fmt.Sprintf("connections could not be accepted at %s; look for the limit of open files",
+		return fmt.Sprintf("connections could not be accepted at %s; check the limit of open files",
 			s.AcceptFailed.Format(time.TimeOnly))
 	}
 	return ""

@@ -6,7 +6,7 @@ import (
 	"ringcast/bench/client"
 )
 
-// ackBox is where a crew finds what the members of helpers have. Only runs with helpers have one, for each thread. Any
+// ackBox passes the acknowledgements of helpers to a crew. Runs with helpers have one per thread, others none. Any
 // goroutine.
 type ackBox struct {
 	crew *client.Generator // is woken
@@ -22,7 +22,7 @@ type ackFrom struct {
 	cut     bool
 }
 
-// leave lays down what a helper said, and rings.
+// leave stores what a helper acknowledged, and wakes the crew.
 func (b *ackBox) leave(a ackFrom) {
 	b.mu.Lock()
 	b.acks = append(b.acks, a)

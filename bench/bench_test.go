@@ -121,7 +121,7 @@ func TestFanoutFindsNothingWrongWithACorrectServer(t *testing.T) {
 	}
 }
 
-// Each server is wrong in one way, at message 20, for member 3 alone.
+// Each server has one fault, at message 20, for member 3 only.
 func TestFanoutNamesExactlyWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	at := func(m *groupMember, heard int) bool { return m.place == 3 && m.heard == heard }
@@ -221,8 +221,8 @@ func TestFanoutCountsEveryLossOfAServerThatDropsOneInAThousand(t *testing.T) {
 
 func TestFanoutSeesThatOneMemberHadTwoPublishersInAnotherOrder(t *testing.T) {
 	t.Parallel()
-	// Whoever joined first hears everything first and so writes the log that the others are compared with. It must be
-	// named like any other, and alone.
+	// The member that joined first receives everything first and so writes the log that the others are compared with. It
+	// must be reported like any other, and alone.
 	for _, place := range []int{0, 1, 7} {
 		t.Run(fmt.Sprint("member ", place), func(t *testing.T) {
 			t.Parallel()
@@ -237,7 +237,7 @@ func TestFanoutSeesThatOneMemberHadTwoPublishersInAnotherOrder(t *testing.T) {
 				}
 				first, _ := check.ReadStamp([]byte(m.held))
 				second, _ := check.ReadStamp([]byte(text))
-				if first.Publisher == second.Publisher { // to swap these would be another fault: try again
+				if first.Publisher == second.Publisher { // swapping these would be another fault: try again
 					held := m.held
 					m.held = ""
 					return []string{held, text}
@@ -295,7 +295,7 @@ func TestConnectCountsFailuresByCause(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	go func() { // a server that has no room
+	go func() { // a server that is full
 		for {
 			c, err := listener.Accept()
 			if err != nil {

@@ -11,14 +11,14 @@ import (
 	"ringcast/bench/report"
 )
 
-// bystanders are clients in no group that ping at fixed times. Their pongs say how long a client that has nothing to do
-// with a broadcast waits for it. They have a generator of their own: on that of the members they would wait for the
-// bench's own reading. Owner: that generator's thread during a phase.
+// bystanders are clients in no group that ping at fixed times. Their pongs show how long a broadcast delays a client that
+// is not part of it. They have a generator of their own: on that of the members they would wait for the bench's own
+// reading. Owner: that generator's thread during a phase.
 type bystanders struct {
 	client.Idle
 	g       *client.Generator
 	next    int64 // due time of the next ping
-	turn    int   // whose it is
+	turn    int   // which bystander is next
 	latency *hdrhistogram.Histogram
 	pings   int64
 	pongs   int64
@@ -28,7 +28,7 @@ type bystanders struct {
 
 const (
 	bystanderEvery = 50 * time.Millisecond // between two pings of one client
-	pongTime       = 2 * time.Second       // what the last pings get to be answered
+	pongTime       = 2 * time.Second       // how long the last pings may take to be answered
 )
 
 func newBystanders(g *client.Generator) *bystanders {
@@ -70,7 +70,7 @@ func (b *bystanders) Cut(_ *client.Conn, cause string, _ bool) {
 	b.faults.Add(check.Cut, 1, "a bystander was cut off: %s", cause)
 }
 
-// depart hands over what went wrong. Pings without a pong would be left out of the latency, so they are a fault.
+// depart returns the faults. Pings without a pong would be missing from the latency, so they are a fault.
 func (b *bystanders) depart(m *measurement) {
 	if b == nil {
 		return
@@ -81,7 +81,7 @@ func (b *bystanders) depart(m *measurement) {
 	m.also.Merge(&b.faults)
 }
 
-// report adds what was measured to f. Of nobody it is nothing.
+// report adds what was measured to f, nothing if there were no bystanders.
 func (b *bystanders) report(f *report.Fanout) {
 	if b == nil {
 		return

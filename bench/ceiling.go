@@ -9,7 +9,7 @@ import (
 	"ringcast/bench/report"
 )
 
-// ceilingVerb measures the machine against itself: a load on a server that does the least there is to do.
+// ceilingVerb measures the machine itself: a load on a server that does only the necessary work.
 type ceilingVerb struct {
 	Threads int    `default:"1" help:"Generator threads. A group lives on one of them."`
 	JSON    string `name:"json" placeholder:"FILE" help:"Write the result with machine, flags and histograms to FILE."`
@@ -25,11 +25,11 @@ func (v *ceilingVerb) Run(e *env) error {
 	if v.Serve != "" {
 		addr, err := netip.ParseAddrPort(v.Listen)
 		if err != nil || !addr.Addr().Is4() || !addr.Addr().IsLoopback() {
-			return fmt.Errorf("--listen %q: want an address of 127.0.0.0/8 and a port; this server trusts everybody", v.Listen)
+			return fmt.Errorf("--listen %q: want an address of 127.0.0.0/8 and a port; this server has no access control", v.Listen)
 		}
 		go func() {
 			<-e.ctx.Done()
-			e.exit(exitFine) // the server itself sleeps in the kernel and hears nothing
+			e.exit(exitFine) // the server itself sleeps in the kernel and cannot be told to stop
 		}()
 		return ceiling.Serve(addr, ceilingForms[v.Serve], func(at netip.AddrPort) { fmt.Fprintln(e.stdout, "listening", at) })
 	}
@@ -51,7 +51,7 @@ func (v *ceilingVerb) Run(e *env) error {
 	return e.end(v.JSON, runs...)
 }
 
-// underCeiling starts a ceiling of the form and has it measured.
+// underCeiling starts a ceiling in this form and measures it.
 func (e *env) underCeiling(form string, c *common, measure func(*common) (*report.Run, error)) (*report.Run, error) {
 	addr, _, err := freeAddr()
 	if err != nil {
@@ -70,14 +70,14 @@ func (e *env) underCeiling(form string, c *common, measure func(*common) (*repor
 	return measure(under)
 }
 
-// ceilingFlag is of the verbs that put the ceiling beside what they measure.
+// ceilingFlag is for the verbs that measure the ceiling beside the server.
 type ceilingFlag struct {
 	NoCeiling bool `help:"Do not measure the ceiling, the least that a server can do on this machine, beside it."`
 }
 
-// withCeiling measures a server and then the ceiling, in this form and with the same load, and ends the verb. There is no
-// ceiling beside a server elsewhere or one that failed, for more clients than its one process may hold, or where it is
-// unwanted.
+// withCeiling measures a server and then the ceiling, in this form and with the same load, and ends the verb. No ceiling is
+// measured if the server is on another machine or failed, if there are more clients than one process may hold, or with
+// --no-ceiling.
 func (f ceilingFlag) withCeiling(e *env, c *common, clients int, form, file string, measure func(*common) (*report.Run, error)) error {
 	r, err := measure(c)
 	if err != nil {
@@ -98,7 +98,8 @@ func (f ceilingFlag) withCeiling(e *env, c *common, clients int, form, file stri
 	return e.end(file, append(runs, beside)...)
 }
 
-// form is that of the ceiling which is the least for this load: with one message in flight there is nothing to gather.
+// form is the form of the ceiling that costs the least under this load: with one message in flight there is nothing to
+// gather.
 func (l *load) form() string {
 	if l.Window == 1 {
 		return "message"

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// child is a server that the bench started itself. It is ended with the bench, however that ends.
+// child is a server that the bench started itself. It ends with the bench, however that ends.
 type child struct {
 	cmd  *exec.Cmd
 	said *tail
@@ -27,11 +27,11 @@ const (
 	childStopTime  = 10 * time.Second // from SIGTERM until it is killed
 	childLookEvery = 20 * time.Millisecond
 	listeningWord  = "listening" // in what a server prints when it is ready
-	tailBytes      = 4 << 10     // kept of what it says, for the message when it fails
+	tailBytes      = 4 << 10     // of its output that is kept, for the message if it fails
 )
 
-// startChild runs a command that is to listen on addr, and returns when it does and has said so: one that forks listens
-// before its workers are there. Call it on the main goroutine: it is locked to its thread, and a child is killed when the
+// startChild runs a command that is to listen on addr, and returns when it does and has printed so: a server that forks
+// listens before its workers run. Call it on the main goroutine: it is locked to its thread, and a child is killed when the
 // thread that started it ends.
 func startChild(ctx context.Context, addr, dir string, command ...string) (*child, error) {
 	c := &child{cmd: exec.Command(command[0], command[1:]...), said: &tail{}, gone: make(chan struct{})}
@@ -86,8 +86,8 @@ func (c *child) stop() {
 	<-c.gone
 }
 
-// freeAddr is a loopback address that nobody listens on at this moment. Not every peer can take port 0 and say what it
-// got; should somebody else take it meanwhile, the peer fails to start and says so.
+// freeAddr is a loopback address on which nobody listens at this moment. Not every peer can listen on port 0 and print the
+// port that it got; if another program takes the address meanwhile, the peer fails to start and says so.
 func freeAddr() (string, int, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -97,7 +97,7 @@ func freeAddr() (string, int, error) {
 	return l.Addr().String(), l.Addr().(*net.TCPAddr).Port, nil
 }
 
-// tail keeps the end of what a process says.
+// tail keeps the end of a process's output.
 type tail struct {
 	mu   sync.Mutex
 	kept []byte
@@ -129,8 +129,7 @@ func self() (string, error) {
 	return name, nil
 }
 
-// pids are the processes of the child's group: it may have forked workers, and what one of them does counts. None when
-// it has ended.
+// pids are the processes of the child's group: it may have forked workers, which count too. None when it has ended.
 func (c *child) pids() []int {
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat") // the pattern is right, so there is no error
 	var pids []int
@@ -139,7 +138,7 @@ func (c *child) pids() []int {
 		if err != nil {
 			continue // it has ended meanwhile
 		}
-		// Behind the name in parentheses: state, parent, group (proc(5), fields 3 to 5).
+		// After the name in parentheses: state, parent, group (proc(5), fields 3 to 5).
 		fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
 		if len(fields) > 2 && string(fields[2]) == strconv.Itoa(c.cmd.Process.Pid) {
 			if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(name))); err == nil {

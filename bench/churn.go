@@ -8,7 +8,7 @@ import (
 	"ringcast/bench/report"
 )
 
-// churnVerb is fanout while other clients come, join, leave and break off.
+// churnVerb is fanout while other clients connect, join, leave and disconnect.
 type churnVerb struct {
 	common
 	load
@@ -16,16 +16,16 @@ type churnVerb struct {
 	ceilingFlag
 }
 
-// turnover is how many come and go beside the members, and for how long.
+// turnover is how many short-lived clients there are beside the members, and how long they stay.
 type turnover struct {
-	Lives  float64       `default:"200" help:"Clients a second that come for a short time, by the clock alone."`
-	Places int           `default:"500" help:"At most so many of them at a time; who finds no place free does not come, and is counted."`
-	Stay   time.Duration `default:"500ms" help:"Longest time that one stays in its group; each draws its own."`
-	Seed   uint64        `default:"1" help:"Of what each of them does: the same seed, the same lives."`
+	Lives  float64       `default:"200" help:"Short-lived clients that connect per second, on time whatever the server does."`
+	Places int           `default:"500" help:"Most of them at a time; a client beyond that does not connect, and is counted."`
+	Stay   time.Duration `default:"500ms" help:"Longest time that one stays in its group; each stays for a random time up to it."`
+	Seed   uint64        `default:"1" help:"Seed of what each of them does; the same seed gives the same sequence."`
 }
 
 const (
-	livesMax  = 100_000 // a second; a machine gives out before
+	livesMax  = 100_000 // a second; more than any machine can do
 	placesMax = 20_000  // all of them are looked at every lifeTick
 )
 
@@ -54,7 +54,7 @@ func (v *churnVerb) Run(e *env) error {
 	if err := v.turnover.check(&v.load); err != nil {
 		return err
 	}
-	v.common.processes = 1 // who comes and goes is led and checked in one
+	v.common.processes = 1 // one process runs and checks the short-lived clients
 	return v.withCeiling(e, &v.common, v.clients(), v.form(), v.JSON, func(c *common) (*report.Run, error) {
 		r, err := e.fanoutWith("churn", c, &v.load, newLives(&v.load, &v.turnover, c.JoinProof))
 		if err == nil {
@@ -64,7 +64,7 @@ func (v *churnVerb) Run(e *env) error {
 	})
 }
 
-// depart hands over what the lives found wrong; they are all over by now.
+// depart returns the faults that the lives have found; all lives have ended by now.
 func (l *lives) depart(m *measurement) error {
 	m.also.Merge(&l.faults)
 	return nil
@@ -72,7 +72,7 @@ func (l *lives) depart(m *measurement) error {
 
 func (l *lives) report(r *report.Run, m *measurement) {
 	c := l.counts
-	r.Fanout.ServerMicros, r.Fanout.Allocations = 0, -1 // joins and what the lives heard are in it
+	r.Fanout.ServerMicros, r.Fanout.Allocations = 0, -1 // these would include joins and the deliveries to lives
 	c.PerSecond = float64(c.Connects) / max(time.Duration(l.lastBirth-l.start).Seconds(), float64(lifeTick)/1e9)
 	r.Churn, r.Causes = &c, l.g.Causes()
 	if after := l.session.memory(); after != nil && r.Memory != nil {

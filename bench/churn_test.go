@@ -12,7 +12,7 @@ import (
 	"ringcast/bench/check"
 )
 
-// churn runs seven members and a publisher, numbers 0 to 7, and many short lives behind them.
+// churn runs seven members and a publisher, numbers 0 to 7, and many short lives after them.
 func churnArgs(t *testing.T, s *groupServer, more ...string) []string {
 	return append([]string{"churn", "--url", s.serve(t), "--members", "7", "--lives", "200", "--stay", "100ms", "--time", "500ms", "--no-ceiling"}, more...)
 }
@@ -30,7 +30,7 @@ func TestTheCeilingBesideChurnPassesTheCheckInBothForms(t *testing.T) {
 
 func isLife(m *groupMember) bool { return m.place > 7 }
 
-// abandoned waits until the server has seen the end of every connection: one that the bench forgot would stay.
+// abandoned waits until the server has seen the end of every connection: one that the bench did not close would stay.
 func abandoned(t *testing.T, s *groupServer) {
 	t.Helper()
 	deadline := time.Now().Add(30 * time.Second)
@@ -84,8 +84,8 @@ func TestChurnFindsNothingWrongWithACorrectServer(t *testing.T) {
 	}
 }
 
-// Each server is wrong in one way to many of the lives, tried times in all. Some of those end before they can notice;
-// one that leaves later has noticed for certain, as the answer to its leave comes behind.
+// Each server has one kind of fault, for many of the lives, tried times in all. Some of those end before they can notice;
+// one that leaves later has noticed for certain, as the answer to its leave comes after the fault.
 func TestChurnCountsWhatIsWrongWithShortLives(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -110,7 +110,7 @@ func TestChurnCountsWhatIsWrongWithShortLives(t *testing.T) {
 		}, check.Doubled, "again, after its #"},
 		{"swaps two", func(m *groupMember, text string, try func()) []string {
 			given, _ := check.ReadStamp([]byte(text))
-			if m.heard == 3 && given.Sequence < 80 { // of the last ones of the run none may follow, which would be another fault
+			if m.heard == 3 && given.Sequence < 80 { // after the last ones of the run none may follow, which would be another fault
 				m.held = text
 				return nil
 			}
@@ -157,7 +157,7 @@ func TestChurnCountsWhatIsWrongWithShortLives(t *testing.T) {
 				return c.spoil(m, text, func() { tried++; m.mark = m.heard + 1 })
 			}
 			s.left = func(m *groupMember) {
-				if m.mark > 0 && m.heard > m.mark { // another one came behind it
+				if m.mark > 0 && m.heard > m.mark { // another one came after it
 					certain++
 				}
 			}
@@ -215,7 +215,7 @@ func TestChurnSeesThatTheFirstMessageAfterAJoinIsMissing(t *testing.T) {
 		}
 	}}
 	s.spoil = func(m *groupMember, text string) []string {
-		if isLife(m) && m.place%3 == 0 && m.heard == 0 { // the others have to hear it, else nobody knows of it
+		if isLife(m) && m.place%3 == 0 && m.heard == 0 { // the others have to receive it, otherwise it is not known
 			tried++
 			m.mark = 1
 			return nil
@@ -225,7 +225,7 @@ func TestChurnSeesThatTheFirstMessageAfterAJoinIsMissing(t *testing.T) {
 	status, out, _, runs := benchAll(t, churnArgs(t, s, "--rate", "200")...)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// A message that was sent before the answer to the join had been read is not claimed, so only a part must be found.
+	// A message that was sent before the answer to the join had been read is not expected, so only a part must be found.
 	if n := runs[0].Counts["lost"]; status != exitFaulty || len(runs[0].Counts) != 1 || n > tried || left < 4 || n < left/3 {
 		t.Fatalf("got status %d, faults %v, want %d to %d lost\n%s", status, runs[0].Counts, left/3, tried, out)
 	}
@@ -317,7 +317,7 @@ func TestALifeThatFindsNoPlaceIsCountedAndNotBegun(t *testing.T) {
 	t.Parallel()
 	s := &groupServer{}
 	most, at := 0, 0
-	s.refuse = func() bool { // counts, and refuses nobody
+	s.refuse = func() bool { // counts, and refuses no client
 		at++
 		most = max(most, s.open)
 		return false
@@ -331,7 +331,7 @@ func TestALifeThatFindsNoPlaceIsCountedAndNotBegun(t *testing.T) {
 	if due := c.Connects + c.Behind; status != exitFine || c.Behind == 0 || due < 95 || due > 1+uint64(200*took.Seconds()) {
 		t.Fatalf("got status %d, %+v, want 200 lives due in each second of %v, some without a place\n%s%s", status, c, took, out, errs)
 	}
-	// The server may learn late of those that broke off.
+	// The server may notice late that clients have disconnected.
 	if most > 8+2*3 {
 		t.Errorf("the server saw %d clients at once, want 8 and 3", most)
 	}

@@ -10,14 +10,14 @@ import (
 	"ringcast/bench/report"
 )
 
-// compareVerb measures servers side by side: every load on every server, in rounds, so that what the machine does
-// besides hits all of them alike.
+// compareVerb measures servers side by side: every load on every server, in rounds, so that other work of the machine
+// affects all of them alike.
 type compareVerb struct {
-	With   []string      `default:"gws,nbio,gorilla,gobwas,ws,bun,ceiling" help:"What to put beside ringcast: ${peers}."`
+	With   []string      `default:"gws,nbio,gorilla,gobwas,ws,bun,ceiling" help:"Servers to compare with ringcast: ${peers}."`
 	Loads  []string      `default:"all" help:"all, or some of: ${suite}."`
 	Rounds int           `default:"3" help:"How often each is measured."`
 	Time   time.Duration `default:"3s" help:"How long to publish."`
-	JSON   string        `name:"json" placeholder:"FILE" help:"Write all runs to FILE, for the verb report. Default: a file in the system's folder for temporary files."`
+	JSON   string        `name:"json" placeholder:"FILE" help:"Write all runs to FILE, for the verb report. Default: a file in the system's temporary directory."`
 }
 
 const (
@@ -37,7 +37,7 @@ func (v *compareVerb) Run(e *env) error {
 	}
 	scratch, err := os.MkdirTemp("", "ringcast-bench-")
 	if err != nil {
-		return fmt.Errorf("a folder for programs: %w", err)
+		return fmt.Errorf("a directory for programs: %w", err)
 	}
 	defer os.RemoveAll(scratch)
 	fmt.Fprintln(e.stderr, "making the servers")
@@ -64,7 +64,7 @@ func (v *compareVerb) Run(e *env) error {
 	for round := range v.Rounds {
 		for _, load := range loads {
 			for i := range servers {
-				// Another one begins each round: what comes behind a heavy load may find a hotter machine.
+				// Each round begins with another server: after a heavy load the machine may be hotter.
 				server := servers[(i+round)%len(servers)]
 				if !server.fits(load) {
 					continue
@@ -96,7 +96,7 @@ func (v *compareVerb) Run(e *env) error {
 	return nil
 }
 
-// examine has every server pass the check once, before any is measured: what is wrong need not be fast.
+// examine checks every server once, before any is measured: a faulty server is not worth measuring.
 func (e *env) examine(servers []contender) error {
 	l := &load{Members: 60, Groups: 6, Joins: 2, Publishers: 6, Size: suiteSize, Window: 4, Time: 300 * time.Millisecond}
 	if err := l.check(1); err != nil {
@@ -110,7 +110,7 @@ func (e *env) examine(servers []contender) error {
 			return err
 		}
 		if !r.Fine {
-			fmt.Fprintf(e.stderr, "%s does not deliver what it should: %s %v\n", server.name, r.Verdict, r.Counts)
+			fmt.Fprintf(e.stderr, "%s failed the check: %s %v\n", server.name, r.Verdict, r.Counts)
 			err = errFaulty
 		}
 		wrong = errors.Join(wrong, err)

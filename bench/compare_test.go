@@ -15,7 +15,7 @@ import (
 	"ringcast/bench/report"
 )
 
-// serveDropper is a server of the test program's own: it loses one message of twenty.
+// serveDropper is a server in the test program: it loses one message in twenty.
 func serveDropper(addr string) {
 	s := &groupServer{groups: map[string][]*groupMember{}, spoil: func(m *groupMember, text string) []string {
 		if m.heard%20 == 19 {
@@ -73,7 +73,7 @@ func TestCompareRefusesAServerThatLosesMessages(t *testing.T) {
 	var stderr bytes.Buffer
 	e := &env{ctx: context.Background(), stdout: io.Discard, stderr: &stderr, started: time.Now()}
 	err = e.examine([]contender{{"dropper", "", func(addr string, _ int) []string { return []string{program, "dropper", addr} }, nil}})
-	if !errors.Is(err, errFaulty) || !strings.Contains(stderr.String(), "dropper does not deliver what it should") || !strings.Contains(stderr.String(), "lost") {
+	if !errors.Is(err, errFaulty) || !strings.Contains(stderr.String(), "dropper failed the check") || !strings.Contains(stderr.String(), "lost") {
 		t.Errorf("got %v and %s, want the loss named", err, &stderr)
 	}
 }

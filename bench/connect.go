@@ -16,10 +16,10 @@ type connectVerb struct {
 	processesFlag
 }
 
-// crowd is clients that come, join and stay.
+// crowd is clients that connect, join and stay.
 type crowd struct {
 	Clients int           `short:"n" name:"clients" required:"" help:"Clients to open."`
-	From    int           `help:"Measure the memory from so many clients on: what a server sets up once is not in it then."`
+	From    int           `help:"Measure the memory from this number of clients on, which leaves out what a server allocates once."`
 	Groups  int           `default:"1" help:"Groups that they join, one each."`
 	Hold    time.Duration `default:"5s" help:"How long to hold them, answering pings."`
 }
@@ -62,7 +62,7 @@ func (v *connectVerb) Run(e *env) error {
 	return v.withCeiling(e, &v.common, v.Clients, "message", v.JSON, func(c *common) (*report.Run, error) { return e.connect(c, &v.crowd) })
 }
 
-// connect brings a crowd to a server once.
+// connect connects a crowd to a server once.
 func (e *env) connect(c *common, v *crowd) (*report.Run, error) {
 	share, err := c.share(v.crowding())
 	if err != nil {
@@ -85,7 +85,7 @@ func (e *env) connect(c *common, v *crowd) (*report.Run, error) {
 
 	r := e.newRun("connect", s, map[string]any{"clients": v.Clients, "groups": v.Groups, "from": v.From, "hold": v.Hold.String(), "processes": share.processes,
 		"threads": c.Threads, "join-proof": c.JoinProof})
-	if _, err := f.open(); err != nil { // of nobody it is over at once
+	if _, err := f.open(); err != nil { // without clients it returns at once
 		return nil, err
 	}
 	first := f.joined()

@@ -33,29 +33,29 @@ type crew struct {
 	spare   []*publisher // the list of the turn before, for its memory
 	buf     []byte       // what is about to be written
 	closing bool         // nothing new becomes due
-	stalled bool         // the closed loop got no delivery for quietMax
+	stalled bool         // the closed loop had no delivery for quietMax
 	overrun bool         // deliveries were still coming at drainMax
 
 	published, expected, delivered uint64
 	started, ended, active         int64 // ended: last delivery; active: last delivery or publish
 	latency, lateness              *hdrhistogram.Histogram
-	acksLate                       *hdrhistogram.Histogram // from a helper's word to its effect here
+	acksLate                       *hdrhistogram.Histogram // from a helper's acknowledgement to its effect here
 	faults                         check.Faults
 }
 
 const (
-	// quietMax: a delivery that has not come so long after the last one does not come, unless --patience says otherwise.
+	// quietMax: a delivery that has not come for so long after the last one counts as lost, unless --patience says otherwise.
 	quietMax = 2 * time.Second
 	// drainMax bounds the time after the last publish in which deliveries may keep coming.
 	drainMax = 30 * time.Second
 	// lingerTime is how long members listen after the last expected delivery, since a doubled one comes after it.
 	lingerTime = 200 * time.Millisecond
-	showEvery  = 500 * time.Millisecond // how often the progress line gets a new p99, which takes a walk over the histogram
+	showEvery  = 500 * time.Millisecond // how often the progress line gets a new p99, which costs a walk over the histogram
 	// messagesMax bounds a run's memory: the log of a group has an entry per message.
 	messagesMax = 16 << 20
 
-	latencyMax = int64(time.Minute) // what is later is recorded as this
-	// Three digits from a microsecond up: below that the reading of the clock itself shows.
+	latencyMax = int64(time.Minute) // a longer latency is recorded as this
+	// Three digits from a microsecond up: below that reading the clock itself matters.
 	latencyUnit   = int64(time.Microsecond)
 	latencyDigits = 3
 )
@@ -109,7 +109,7 @@ func (c *crew) publish(start int64) client.Step {
 	}
 }
 
-// show gives the progress line what it shows.
+// show updates what the progress line shows.
 func (c *crew) show(now int64) {
 	c.shown.delivered.Store(int64(c.delivered))
 	if now >= c.nextShow {
@@ -120,7 +120,7 @@ func (c *crew) show(now int64) {
 	}
 }
 
-// takeAcks moves the windows by what the helpers' members have.
+// takeAcks moves the windows by what helpers have acknowledged.
 func (c *crew) takeAcks(now int64) {
 	for _, a := range c.acks.take() {
 		c.active = now
@@ -136,14 +136,14 @@ func (c *crew) takeAcks(now int64) {
 	}
 }
 
-// over says whether the phase has come to its end, good or bad.
+// over says whether the phase has ended, successfully or not.
 func (c *crew) over(now, end int64) bool {
 	quiet := now-c.active > int64(c.plan.Patience)
 	switch {
 	case c.closing && c.delivered == c.expected && !c.unsent():
 		return true
 	case !c.closing:
-		c.stalled = quiet && c.plan.Window > 0 // a closed loop that waits for what is lost would wait for ever
+		c.stalled = quiet && c.plan.Window > 0 // otherwise a closed loop would wait forever for what is lost
 		return c.stalled
 	case now-end > int64(max(drainMax, c.plan.Patience)):
 		c.overrun = true
@@ -152,7 +152,7 @@ func (c *crew) over(now, end int64) bool {
 	return quiet
 }
 
-// unsent: messages of an open loop that were due, but the server does not take them from the socket.
+// unsent: messages of an open loop that were due but that the socket has not accepted, since the server does not read.
 func (c *crew) unsent() bool {
 	if c.plan.Window > 0 || c.published >= c.most {
 		return false
@@ -172,8 +172,8 @@ func (c *crew) mark(p *publisher) {
 	}
 }
 
-// send publishes what p may, all in one write. While the socket holds bytes back nothing is added: their due times
-// go on all the same.
+// send publishes what p may, all in one write. While bytes wait for the socket nothing is added; messages become due all the
+// same.
 func (c *crew) send(p *publisher) {
 	if p.conn.Waiting() {
 		p.held = true
@@ -217,7 +217,7 @@ func (c *crew) send(p *publisher) {
 	}
 }
 
-// Heard checks one delivery and takes its latency.
+// Heard checks one delivery and records its latency.
 func (c *crew) Heard(m *client.Conn, text []byte, now int64) {
 	s, ok := check.ReadStamp(text)
 	if !ok || len(text) != c.plan.Size && !s.IsProbe() {
@@ -278,7 +278,7 @@ func (c *crew) Cut(m *client.Conn, cause string, stillOpened bool) {
 	}
 }
 
-// isMember says whether what a publisher sends is for m at all.
+// isMember says whether a publisher's messages are for m at all.
 func (c *crew) isMember(m *client.Conn, publisher uint32) bool {
 	_, yes := c.plan.placeIn(c.publishers[publisher].group, m, c.threads)
 	return yes
@@ -291,8 +291,8 @@ func (c *crew) name(m *client.Conn) string {
 	return check.MemberName(int(m.Group), int(m.Member))
 }
 
-// finish closes the books: what has not come by now is lost. Of a publisher that was cut off nobody knows what the
-// server had accepted, so only what at least one member saw counts as published.
+// finish ends the check: what has not come by now is lost. It is unknown what the server accepted from a publisher that was
+// cut off, so only what at least one member saw counts as published.
 func (c *crew) finish() (missedByCut uint64) {
 	byGroup := map[int][]*publisher{}
 	for _, p := range c.publishers {

@@ -30,7 +30,7 @@ func (v *fanoutVerb) Run(e *env) error {
 	return v.withCeiling(e, &v.common, v.clients(), v.form(), v.JSON, func(c *common) (*report.Run, error) { return e.fanout(c, &v.load) })
 }
 
-// startDelay is from the start of the phase to the first due time: threads have to be there.
+// startDelay is from the start of the phase to the first due time: the threads have to be running by then.
 const startDelay = 5 * time.Millisecond
 
 // fanout runs a load against a server once.
@@ -38,18 +38,18 @@ func (e *env) fanout(c *common, l *load) (*report.Run, error) {
 	return e.fanoutWith("fanout", c, l, nil)
 }
 
-// guests are clients beside those of the load, in the same groups, on a generator of their own. A load with guests is
-// for one process.
+// guests are clients beside those of the load, in the same groups, on a generator of their own. A load with guests runs
+// in one process.
 type guests interface {
 	beside
 	clients() int                           // at most at a time
-	seats(thread int) []client.Seat         // of those who come in with the others
+	seats(thread int) []client.Seat         // of those that connect with the others
 	arrive(g *client.Generator, s *session) // before the opening
 	depart(m *measurement) error            // after the measured phase, while the members still listen
 	report(r *report.Run, m *measurement)   // after that on the members
 }
 
-// fanoutWith runs a load while guests, if there are any, do what they do.
+// fanoutWith runs a load beside guests, if there are any.
 func (e *env) fanoutWith(verb string, c *common, l *load, with guests) (*report.Run, error) {
 	share, err := c.share(l.crowding())
 	if err != nil {
@@ -123,7 +123,7 @@ func (e *env) fanoutWith(verb string, c *common, l *load, with guests) (*report.
 	return r, nil
 }
 
-// openFleet brings all clients in and shows how that goes.
+// openFleet connects all clients and shows the progress.
 func (e *env) openFleet(f *fleet) error {
 	bar := e.progress("opening", int64(f.here.Size()), f.openingTally)
 	defer bar.stop()
@@ -131,15 +131,15 @@ func (e *env) openFleet(f *fleet) error {
 	return err
 }
 
-// measurement is the measured phase of a load: who takes part, and what each consumed.
+// measurement is the measured phase of a load: its parts, and what each consumed.
 type measurement struct {
 	env        *env
 	session    *session
 	load       *load
 	fleet      *fleet
 	crews      []*crew
-	beside     []beside     // who plays on generators of their own meanwhile
-	also       check.Faults // what those found wrong
+	beside     []beside     // plays on generators of their own meanwhile
+	also       check.Faults // the faults that they found
 	publishing atomic.Int32 // crews that are not done
 
 	uses        []report.Thread
@@ -148,7 +148,7 @@ type measurement struct {
 	allocations int64 // of the server's heap; negative: unknown
 
 	// With helpers only.
-	drained    atomic.Bool   // their members have everything, or will not get it
+	drained    atomic.Bool   // their members have received everything, or will not
 	drainEnded chan struct{} // closed when drainHelpers has set what follows
 	helperUses []report.Thread
 	books      []*books
@@ -201,7 +201,7 @@ func (m *measurement) run() error {
 	return err
 }
 
-// over says that nobody waits for a delivery any more.
+// over says that no crew waits for a delivery any more.
 func (m *measurement) over() bool {
 	return m.publishing.Load() == 0 && (m.fleet.team == nil || m.drained.Load())
 }

@@ -17,19 +17,19 @@ func readPercentiles(h *hdrhistogram.Histogram) report.Percentiles {
 func encodeHistogram(h *hdrhistogram.Histogram) string {
 	text, err := h.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
 	if err != nil {
-		return "" // the percentiles are there without it
+		return "" // the percentiles do not need it
 	}
 	return string(text)
 }
 
-// cpuCoarse: below so many ticks of 10 ms the cost per delivery is a guess.
+// cpuCoarse: below this number of ticks of 10 ms the cost per delivery is too inexact.
 const cpuCoarse = 30 * clockTick
 
-// lateShare: when the bench's own lateness is so much of the 99th percentile, that figure is about the bench. So is the
+// lateShare: if the bench's own lateness is this share of the 99th percentile, that figure is about the bench. So is the
 // rate of a closed loop when the acks of helpers, for which its windows wait, are so late on average.
 const lateShare = 0.25
 
-// report puts the crews' books together.
+// report merges the results of the crews.
 func (m *measurement) report(r *report.Run) error {
 	f := &report.Fanout{ServerUser: m.cpu.user, ServerSystem: m.cpu.system}
 	latency, lateness, acksLate := newHistogram(), newHistogram(), newHistogram()
@@ -84,7 +84,7 @@ func (m *measurement) report(r *report.Run) error {
 	f.LatencyVoid = r.RateVoid || float64(f.Lateness.P99) > lateShare*float64(f.Latency.P99)
 	if acksLate.TotalCount() > 0 {
 		f.AcksLate = readPercentiles(acksLate)
-		if share := acksLate.Mean() / latency.Mean(); share > lateShare && !r.RateVoid { // the latency does not hold it
+		if share := acksLate.Mean() / latency.Mean(); share > lateShare && !r.RateVoid { // it is not part of the latency
 			r.RateVoid = true
 			r.Limit = fmt.Sprintf("the bench: its helpers' acks took %.0f %% of the mean latency on top. The rate is void: use --rate, or one process", 100*share)
 		}

@@ -28,13 +28,13 @@ func probeOf(proof string) *client.Probe {
 // fleet is all clients of a run: those of this process, and those that its helpers hold. Owner: the verb's goroutine.
 type fleet struct {
 	here  *client.Fleet
-	share share     // which clients are here; none said: all
+	share share     // which clients are in this process; zero value: all
 	team  *team     // the other processes; nil in a run of one process, and in a helper
 	shown []shown   // by thread
 	acks  []*ackBox // by thread; nil without helpers
 }
 
-// shown is what a crew tells the progress line. Any goroutine.
+// shown is what a crew reports to the progress line. Any goroutine.
 type shown struct {
 	delivered atomic.Int64
 	p99       atomic.Int64 // of the latency so far, in nanoseconds
@@ -71,7 +71,8 @@ func (f *fleet) phase(steps func(*client.Generator) client.Step) ([]report.Threa
 	return uses, err
 }
 
-// open brings all clients that are not there yet to ready. Clients that fail are counted by cause, they are no error of this function.
+// open makes all clients that have not begun ready. Clients that fail are counted by cause; they are no error of this
+// function.
 func (f *fleet) open() ([]report.Thread, error) {
 	f.team.tell(told{Do: doOpen})
 	uses, err := f.phase((*client.Generator).Open)
@@ -82,7 +83,7 @@ func (f *fleet) open() ([]report.Thread, error) {
 	return append(uses, more...), err
 }
 
-// hold keeps the clients for so long and answers pings.
+// hold keeps the clients for a time and answers pings.
 func (f *fleet) hold(d time.Duration) error {
 	until := client.Clock() + int64(d)
 	_, err := f.phase(func(*client.Generator) client.Step {
@@ -130,7 +131,7 @@ func (f *fleet) delivered() (n int64) {
 	return n
 }
 
-// p99 is the worst of the crews', in nanoseconds; 0 while nothing was measured.
+// p99 is the highest of all crews, in nanoseconds; 0 while nothing was measured.
 func (f *fleet) p99() (worst int64) {
 	for i := range f.shown {
 		worst = max(worst, f.shown[i].p99.Load())

@@ -16,16 +16,17 @@ import (
 	"ringcast/bench/report"
 )
 
-// helperVerb is a further process of a run: it holds a share of the members for the bench that started it, and tells
-// that one what they heard. See talk for what they say to each other.
+// helperVerb is a further process of a run: it holds a share of the members for the bench that started it, and reports what
+// they received. See talk for the messages between the two.
 type helperVerb struct{}
 
-// helper is a further process at work, seen from inside; how the one that started it sees it is team. Owner: the verb's goroutine; while it listens, its threads read the atomics.
+// helper is the state of a further process itself; team is its counterpart in the process that started it. Owner: the verb's
+// goroutine; while it listens, its threads read the atomics.
 type helper struct {
 	errand  *errand
 	fleet   *fleet
 	crews   []*crew       // none without a load
-	later   []client.Seat // of a crowd: who is brought in when the others are there
+	later   []client.Seat // of a crowd: clients that connect after the others
 	speaker *speaker
 	lines   <-chan told
 	ctx     context.Context
@@ -44,7 +45,7 @@ func (v *helperVerb) Run(e *env) error {
 	defer end()
 	lines := make(chan told)
 	go func() {
-		defer end() // the bench is gone, or wants no more
+		defer end() // the bench has ended, or has finished with this helper
 		in := json.NewDecoder(os.Stdin)
 		for {
 			var t told
@@ -122,7 +123,7 @@ func (h *helper) run() error {
 	}
 	found := h.close(last.Sent)
 	h.speaker.say(func() any { return said{Do: doBooks, Tally: h.tally(), Books: found} })
-	<-h.ctx.Done() // the connections stay until all processes are through
+	<-h.ctx.Done() // the connections stay until all processes are done
 	return nil
 }
 
@@ -151,7 +152,7 @@ func (h *helper) sit() error {
 	return h.fleet.join(share)
 }
 
-// open waits until it is told to, and brings in who has a seat.
+// open waits until it is told to, and connects the clients that have a seat.
 func (h *helper) open() ([]report.Thread, error) {
 	if _, err := h.next(doOpen); err != nil {
 		return nil, err
@@ -166,7 +167,7 @@ func (h *helper) opened(uses []report.Thread) {
 	})
 }
 
-// tell says how far this process is, until it ends.
+// tell reports the progress of this process, until it ends.
 func (h *helper) tell() {
 	ticker := time.NewTicker(tallyEvery)
 	defer ticker.Stop()
@@ -185,7 +186,7 @@ func (h *helper) tally() *helperTally {
 	return &helperTally{f.joined(), f.failed(), f.delivered(), f.p99()}
 }
 
-// listen hears what comes for the members, and what the bench says of publishing, until that one wants to settle.
+// listen receives messages for the members, and what the bench says about publishing, until the bench sends settle.
 func (h *helper) listen() (told, error) {
 	h.uses = make([]report.Thread, len(h.crews))
 	h.waiting.Store(int32(len(h.crews)))
@@ -225,7 +226,7 @@ func (h *helper) listen() (told, error) {
 	if err != nil {
 		return told{}, err
 	}
-	t := <-settle // enough says that it is there
+	t := <-settle // enough says that it has arrived
 	if t.Do != doSettle {
 		return t, fmt.Errorf("it was told to %s where it expected to %s", t.Do, doSettle)
 	}
@@ -237,7 +238,7 @@ func (h *helper) follow(at int, c *crew) client.Step {
 	var before report.Thread
 	var cutSaid, expecting, over bool
 	return func(now int64) (int64, bool) {
-		wake, start := now+int64(client.TurnMax), h.start.Load() // what is new rings the bell
+		wake, start := now+int64(client.TurnMax), h.start.Load() // the bell rings for changes
 		if h.enough.Load() || start == 0 {
 			return wake, h.enough.Load()
 		}
@@ -265,8 +266,8 @@ func (h *helper) follow(at int, c *crew) client.Step {
 	}
 }
 
-// help makes c the crew of a process that publishes nothing: what may come is known only roughly until the end, and
-// exactly then. See early and expect.
+// help makes c the crew of a process that publishes nothing: the number of messages is known only roughly until the end,
+// and exactly then. See early and expect.
 func (c *crew) help() {
 	c.helps = true
 	for _, p := range c.schedule.own {
@@ -286,7 +287,7 @@ func (c *crew) early(p *publisher, sequence uint32, now int64) bool {
 	return c.started > 0 && c.schedule.due(p.number, sequence) > now
 }
 
-// expect takes how many messages there were of each stream: from here on c waits for the rest of them.
+// expect sets how many messages there were of each stream: from here on c waits for the rest of them.
 func (c *crew) expect(sent []uint32, now int64) {
 	c.closing, c.active = true, now
 	for _, p := range c.schedule.own {
@@ -294,7 +295,7 @@ func (c *crew) expect(sent []uint32, now int64) {
 	}
 }
 
-// moved takes the streams of which all members here have more than when it was last called.
+// moved returns the streams of which all members here have more than at its last call.
 func (c *crew) moved() []ack {
 	acks := make([]ack, len(c.todo))
 	for i, p := range c.todo {
@@ -318,7 +319,7 @@ func (h *helper) seen(streams []int) []uint32 {
 	return all
 }
 
-// close closes the crews' books, with how many messages of each stream count.
+// close ends the check of the crews, with how many messages of each stream count.
 func (h *helper) close(sent []uint32) *books {
 	b := &books{Pings: h.fleet.pings(), Causes: h.fleet.causes()}
 	latency := newHistogram()
@@ -339,7 +340,7 @@ func (h *helper) close(sent []uint32) *books {
 	return b
 }
 
-// read adds b to what other books say.
+// read adds b to other results.
 func (b *books) read(latency *hdrhistogram.Histogram, wrong *check.Faults) error {
 	more, err := hdrhistogram.Decode([]byte(b.Latency))
 	if err != nil || len(b.Counts) != int(check.Kinds) || len(b.Examples) != int(check.Kinds) {

@@ -100,7 +100,7 @@ func TestTheFirstClientsAreInBeforeTheRestInAllProcesses(t *testing.T) {
 	}
 }
 
-// With one group, members 4 to 7 of 12 are with helper 1. Each server is wrong once, at message 20.
+// With one group, members 4 to 7 of 12 are with helper 1. Each server has one fault, at message 20.
 func TestWhatIsWrongWithAHelpersMemberIsNamedExactly(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -142,7 +142,7 @@ func TestWhatIsWrongWithAHelpersMemberIsNamedExactly(t *testing.T) {
 	}
 }
 
-// What is due but was held back can only be told from what was sent when all is over.
+// Messages that were due but not sent can only be told from sent ones at the end.
 func TestAHelperLearnsAtTheEndWhatWasNeverSent(t *testing.T) {
 	t.Parallel()
 	s := &groupServer{spoil: func(m *groupMember, text string) []string {
@@ -153,7 +153,7 @@ func TestAHelperLearnsAtTheEndWhatWasNeverSent(t *testing.T) {
 		beyond := check.AppendStamp(nil, check.Stamp{Publisher: 0, Sequence: 10, Due: given.Due})
 		return []string{text, string(beyond) + text[check.StampBytes:]}
 	}}
-	// The tenth is the last. The window would allow the next, so the helper takes it for one.
+	// The tenth is the last. The window would allow one more, so the helper accepts it as one.
 	status, out, errs, r := bench(t, "fanout", "--url", s.serve(t), "--members", "12", "--processes", "3", "--window", "2", "--messages", "10")
 	if status != exitFaulty || len(r.Counts) != 1 || r.Counts["foreign"] != 1 || r.Examples["foreign"][0] != "group 0 member 5 got publisher 0's #10, which was never sent" {
 		t.Fatalf("got status %d and %v %v\n%s%s", status, r.Counts, r.Examples, out, errs)
@@ -200,7 +200,7 @@ func TestWhatAnyMemberSawOfAPublisherThatIsGoneCountsInAllProcesses(t *testing.T
 
 func TestAWholeProcessOutOfOrderIsSeen(t *testing.T) {
 	t.Parallel()
-	// All members of helper 1, which has 3 to 7, get the same two messages the wrong way round: they agree with each other.
+	// All members of helper 1, which has 3 to 7, get the same two messages in the wrong order: they agree with each other.
 	done := map[int]bool{}
 	s := &groupServer{spoil: func(m *groupMember, text string) []string {
 		if m.place < 3 || m.place > 7 || m.heard < 20 || done[m.place] {
@@ -213,7 +213,7 @@ func TestAWholeProcessOutOfOrderIsSeen(t *testing.T) {
 		m.held = ""
 		first, _ := check.ReadStamp([]byte(held))
 		second, _ := check.ReadStamp([]byte(text))
-		if first.Publisher == second.Publisher { // to swap these would be another fault: all try the next two
+		if first.Publisher == second.Publisher { // swapping these would be another fault: all try the next two
 			return []string{held, text}
 		}
 		done[m.place] = true
@@ -334,7 +334,7 @@ func TestProcessesAreAsFewAsTheLimitAllows(t *testing.T) {
 		{crowding{50_000, 49_999, 1, 0}, 0, 20_000, 3, ""},
 		{crowding{50_000, 49_999, 1, 0}, 5, 20_000, 5, ""},
 		{crowding{50_000, 50_000, 1, 0}, 1, 20_000, 1, ""}, // needDescriptors refuses it
-		{crowding{1000, 100, 1, 0}, 0, 500, 1, ""},         // likewise: who publishes stays
+		{crowding{1000, 100, 1, 0}, 0, 500, 1, ""},         // likewise: publishers stay
 		{crowding{4_000_000, 4_000_000, 1, 0}, 0, 1024, 0, "ulimit -n"},
 		{crowding{10, 10, 1, 0}, 33, 1024, 0, "--processes must be"},
 		{crowding{10, 10, 1, 9}, 3, 1024, 0, "no use"},

@@ -11,16 +11,16 @@ import (
 	"ringcast/bench/report"
 )
 
-// lives are the clients of churn that come and go. Each has a place for as long as it lives:
+// lives are the short-lived clients of churn. Each has a place while it lives:
 //
 //	arriving ─► joining ─► staying ─► owed ─► leaving ─► left ─► closing ─► (free)
 //	   │                                └──────── or not ──┴─┬────▲
 //	   └ half a request, then a reset                        └ or a reset
 //
-// What is checked: a life hears unaltered messages of its own group, of each publisher an unbroken row of numbers; the
-// row begins no later than with the first message that was sent after the join was answered (which others in the group
-// must have heard, else nobody knows of it), and goes on to the last one that another life of the group had heard when
-// the stay was over; after the answer to a leave there is silence. Owner: its generator's thread during a phase.
+// What is checked: a life receives unaltered messages of its own group, of each publisher an unbroken row of numbers; the
+// row begins no later than with the first message that was sent after the join was answered (provided that others in the
+// group received it, since otherwise it is not known), and goes on to the last one that another life of the group had
+// received when the stay was over; after the answer to a leave nothing may come. Owner: its generator's thread during a phase.
 type lives struct {
 	client.Idle
 	g       *client.Generator
@@ -40,21 +40,21 @@ type lives struct {
 	counts report.Churn
 
 	start, lastBirth, nextTick int64
-	failing                    bool // the connection that is being cut is given up by the bench
+	failing                    bool // the bench itself gives up the connection that is being cut
 }
 
-// life is one short visit.
+// life is one short-lived client.
 type life struct {
 	fate
 	number   uint64
 	group    int
 	stage    stage
-	until    int64 // when the stage is over, well or badly
+	until    int64 // when the stage ends at the latest
 	joinedAt int64 // when the join was proved; 0: not yet
 	heardAt  int64 // the last message, or the end of the stay
 	endedAt  int64 // the end of the stay
 	left     bool  // its leave was answered
-	missing  int   // publishers of whom it is owed something
+	missing  int   // publishers with messages that it still has to receive
 	rows     []row // by place of the publisher in the group
 }
 
@@ -72,15 +72,15 @@ const (
 	stageArriving
 	stageJoining
 	stageStaying
-	stageOwed // its time is over, but it has not heard all that is its due
+	stageOwed // its time is over, but it has not received everything that it must
 	stageLeaving
-	stageLeft // listens for what must not come
+	stageLeft // watches for messages that must not come
 	stageClosing
 )
 
-// fate is what a life will do, drawn before it begins.
+// fate is what a life will do, chosen at random before it begins.
 type fate struct {
-	half   bool // breaks off in the middle of its request
+	half   bool // disconnects in the middle of its request
 	leaves bool // by leave_group, before it ends
 	breaks bool // ends with a reset, not with a close frame
 	stay   time.Duration
@@ -89,20 +89,20 @@ type fate struct {
 const (
 	leaveOneIn = 2
 	breakOneIn = 2
-	halfOneIn  = 4 // of those who break off
+	halfOneIn  = 4 // of those that disconnect
 
-	// lifeTick is how often each place is looked at: times of a life are no finer.
+	// lifeTick is how often each place is checked, and so the resolution of a life's times.
 	lifeTick = 2 * time.Millisecond
-	// halfTime is the longest that half a request stands open.
+	// halfTime is the longest time that half a request is left open.
 	halfTime = 20 * time.Millisecond
-	// silenceTime is how long one listens after its leave was answered.
+	// silenceTime is how long a life watches after its leave was answered.
 	silenceTime = 50 * time.Millisecond
 )
 
 func newLives(l *load, t *turnover, proof string) *lives {
 	v := &lives{load: l, plan: t, proof: proof, fill: check.Filling(l.Size), random: rand.New(rand.NewPCG(t.Seed, 0)),
 		all: make([]life, t.Places), news: check.NewNews(l.streams())}
-	// The row of each publisher is all that a passing client can vouch for.
+	// For a short-lived client only the row of each publisher can be checked.
 	v.ledger = check.NewRows(t.Places, l.places(), func(place int) string { return v.name(&v.all[place]) }, &v.faults)
 	for i := range v.all {
 		v.all[i].rows = make([]row, l.places())
@@ -111,7 +111,7 @@ func newLives(l *load, t *turnover, proof string) *lives {
 	return v
 }
 
-// places is the number of publishers that the largest group has.
+// places is the number of publishers in the group that has the most.
 func (l *load) places() int { return evenShare(l.streams(), l.Groups, 0) }
 
 func (l *lives) clients() int                 { return l.plan.Places }
@@ -120,7 +120,7 @@ func (l *lives) generator() *client.Generator { return l.g }
 
 func (l *lives) arrive(g *client.Generator, s *session) { l.g, l.session = g, s }
 
-// step bears lives by the clock alone and leads each through its stages.
+// step begins lives by the clock alone and takes each through its stages.
 func (l *lives) step(start int64, over func() bool) client.Step {
 	l.g.Reserve(l.plan.Places)
 	l.start, l.lastBirth, l.nextTick = start, start, start
@@ -141,7 +141,7 @@ func (l *lives) step(start int64, over func() bool) client.Step {
 	}
 }
 
-// bear begins what is due and returns when the next is.
+// bear begins the lives that are due and returns when the next one is.
 func (l *lives) bear(now int64) int64 {
 	for born := 0; ; l.due++ {
 		due := l.start + int64(float64(l.due)*1e9/l.plan.Lives)
@@ -152,7 +152,7 @@ func (l *lives) bear(now int64) int64 {
 			l.counts.Behind++
 			continue
 		case born == client.BeginMax:
-			return now // after what the others heard meanwhile
+			return now // after what the others have received meanwhile is handled
 		case !l.g.CanBegin():
 			return now + int64(lifeTick)
 		}
@@ -184,16 +184,16 @@ func drawFate(r *rand.Rand, stayMax time.Duration) fate {
 func (l *lives) Opened(c *client.Conn, now int64) {
 	v := &l.all[c.At]
 	v.stage, v.until = stageJoining, now+int64(client.Timeout)
-	if l.proof == proofProbe { // a probe would go to all members: here the first message is the proof
+	if l.proof == proofProbe { // a probe would go to all members, so here the first message is the proof
 		v.stage, v.until = stageStaying, now+int64(v.stay)
 	}
 	l.g.SendText(c, client.JoinCommand(l.session.groupName(v.group), int(c.Number), l.proof == proofReply))
 }
 
-// look takes a life on whose stage is over.
+// look moves a life to its next stage when a stage is over.
 func (l *lives) look(place int, now int64) {
 	v, c := &l.all[place], l.g.Conn(place)
-	if c.Dead() { // nobody cut it, so it is the end that it asked for
+	if c.Dead() { // it was not cut, so it is the end that it asked for
 		l.counts.Closes++
 		l.bury(place)
 		return
@@ -238,10 +238,10 @@ func (l *lives) look(place int, now int64) {
 	}
 }
 
-// leaveID is far from any client's number: the answer to a join must not pass for that to a leave.
+// leaveID is far from any client's number: the answer to a join must not be taken for that to a leave.
 const leaveID = 1 << 40
 
-// part ends a life in the way that it drew.
+// part ends a life in the way chosen for it.
 func (l *lives) part(place int, now int64) {
 	v, c := &l.all[place], l.g.Conn(place)
 	if v.breaks {
@@ -258,7 +258,7 @@ func (l *lives) breakOff(place int) {
 	l.bury(place)
 }
 
-// bury closes the books of a life and frees its place.
+// bury ends the check of a life and frees its place.
 func (l *lives) bury(place int) {
 	v := &l.all[place]
 	for pub := range v.rows {
@@ -273,7 +273,7 @@ func (l *lives) bury(place int) {
 	l.free = append(l.free, place)
 }
 
-// of is the news of the publisher that has the place pub in a life's group.
+// of is the news of publisher number pub in a life's group.
 func (l *lives) of(v *life, pub int) *check.News {
 	if stream := pub*l.load.Groups + v.group; stream < len(l.news) {
 		return &l.news[stream]
@@ -281,7 +281,7 @@ func (l *lives) of(v *life, pub int) *check.News {
 	return &check.News{} // this group has fewer publishers than others
 }
 
-// expect notes what others of its group have heard and a life has not. It is owed that: it stays until it has it.
+// expect notes what others in its group have received and a life has not. The life stays until it has received that.
 func (l *lives) expect(v *life, place int) {
 	for pub := range v.rows {
 		k, n := &v.rows[pub], l.of(v, pub)
@@ -292,7 +292,7 @@ func (l *lives) expect(v *life, place int) {
 	}
 }
 
-// miss counts as lost what a life is still owed.
+// miss counts as lost what a life still has to receive.
 func (l *lives) miss(v *life, place int) {
 	for pub := range v.rows {
 		k := &v.rows[pub]
@@ -310,7 +310,7 @@ func (l *lives) miss(v *life, place int) {
 	v.missing = 0
 }
 
-// Heard checks one message, or takes the reply that a life waits for.
+// Heard checks one message, or handles the reply that a life waits for.
 func (l *lives) Heard(c *client.Conn, text []byte, now int64) {
 	v := &l.all[c.At]
 	s, ok := check.ReadStamp(text)
@@ -381,7 +381,7 @@ func (l *lives) replied(v *life, c *client.Conn, text []byte, now int64) {
 	v.joinedAt, v.stage, v.until = now, stageStaying, now+int64(v.stay)
 }
 
-// giveUp cuts a life that did not get what it asked for.
+// giveUp cuts a life whose request was not answered.
 func (l *lives) giveUp(c *client.Conn, cause string) {
 	l.failing = true
 	l.g.Cut(c, cause)

@@ -11,19 +11,19 @@ import (
 	"ringcast/bench/client"
 )
 
-// load is who publishes how much to whom: the flags that fanout, churn, slow, ceiling and compare have in common.
+// load is which clients publish how much to which groups: the flags that fanout, churn, slow, ceiling and compare share.
 type load struct {
 	Members          int           `default:"1000" help:"Clients that are members, spread evenly over the groups."`
 	Groups           int           `default:"1" help:"Groups."`
 	Joins            int           `default:"1" help:"Groups that each member joins."`
 	Publishers       int           `help:"Publishing connections in all, spread evenly over the groups; one that has several groups writes to them in turn. Default: one for each group."`
 	MemberPublishers bool          `help:"The publishers are members themselves, on the same connections."`
-	Bystanders       int           `help:"Clients in no group, on a thread of their own, that ping all the while: how long others wait for a broadcast."`
+	Bystanders       int           `help:"Clients in no group, on a thread of their own, that ping all the time: they show how long a broadcast delays others."`
 	Size             int           `default:"${size}" help:"Bytes of a message text."`
-	Rate             float64       `xor:"pace" help:"Open loop: messages a second of all publishers together, on time whatever the server does."`
-	Window           int           `xor:"pace" help:"Closed loop: messages of each group and publisher in flight; one lands when all members have it. Default: ${window}."`
-	Messages         int           `help:"Stop after so many messages. Default: when the time is over."`
-	Patience         time.Duration `help:"How long without any delivery until what is missing counts as lost, and without an answer until a client that connects or joins is given up, there 10s at least. Default: 2s; more where a machine stands still now and then."`
+	Rate             float64       `xor:"pace" help:"Open loop: messages per second of all publishers together, on time whatever the server does."`
+	Window           int           `xor:"pace" help:"Closed loop: messages of each group and publisher in flight; a message is in flight until all members have it. Default: ${window}."`
+	Messages         int           `help:"Stop after this number of messages. Default: when the time is over."`
+	Patience         time.Duration `help:"Time without any delivery after which missing messages count as lost, and time without an answer after which a client that connects or joins is given up (at least 10s). Default: 2s; use more on a machine that stalls now and then."`
 	Time             time.Duration `default:"${time}" help:"How long to publish."`
 }
 
@@ -37,7 +37,7 @@ const (
 	bystandersMax = 1000
 )
 
-// check fills what was left to be chosen and refuses what makes no sense.
+// check fills in defaults that depend on other flags and refuses what makes no sense.
 func (l *load) check(threads int) error {
 	if l.Publishers == 0 {
 		l.Publishers = l.Groups
@@ -105,9 +105,9 @@ func (l *load) publisherAt(stream int) int {
 	return l.Members + stream%l.Publishers
 }
 
-// seats: client n < Members is member n/Groups of group n%Groups, and of the Joins-1 groups behind it. A whole group,
+// seats: client n < Members is member n/Groups of group n%Groups, and of the Joins-1 groups after it. A whole group,
 // its publishers included, is on one thread: acknowledging and comparing members then needs no lock and no atomic, and
-// a rate that one thread cannot take is reported as such. Bystanders have the thread behind the others.
+// a rate that one thread cannot take is reported as such. Bystanders have the thread after the others.
 func (l *load) seats(threads int) []client.Seat {
 	seats := make([]client.Seat, 0, l.clients())
 	for n := range l.Members {
@@ -126,7 +126,7 @@ func (l *load) seats(threads int) []client.Seat {
 // groupOf is the group of a client's join number j, given its first group. Joins stay on one thread.
 func (l *load) groupOf(first, j, threads int) int { return (first + j*threads) % l.Groups }
 
-// placeIn is the place of a client among all members of a group: those who came with their first join stand first.
+// placeIn is the place of a client among all members of a group: those for which it is the first join come first.
 // It returns false when the client does not join the group.
 func (l *load) placeIn(group int, c *client.Conn, threads int) (int, bool) {
 	if c.Member == client.NotMember {
@@ -178,7 +178,7 @@ func (l *load) crews(f *fleet, groupName func(int) string, threads int) []*crew 
 		c.cutMembers[group] = make([]bool, members)
 	}
 	l.leaveElsewhere(f, crews, threads)
-	connOf := make([]*client.Conn, f.here.Size()) // guests included, who publish nothing; nil for those in other processes
+	connOf := make([]*client.Conn, f.here.Size()) // including guests, which publish nothing; nil for those in other processes
 	for _, g := range generators {
 		for i := range g.Len() {
 			connOf[g.Conn(i).Number] = g.Conn(i)
@@ -227,7 +227,7 @@ func (l *load) leaveElsewhere(f *fleet, crews []*crew, threads int) {
 // holders are the helpers that have members of a group, by process.
 type holders []bool
 
-// holders says by group where the members are. It is for the process that publishes, and of use to a closed loop.
+// holders says by group where the members are. It is for the process that publishes, and used in a closed loop.
 func (l *load) holders(s share, threads int) []holders {
 	all := make([]holders, l.Groups)
 	if s.processes < 2 || s.process > 0 || l.Window == 0 {
@@ -244,7 +244,7 @@ func (l *load) holders(s share, threads int) []holders {
 	return all
 }
 
-// floors are where a stream begins; nil when nobody elsewhere acknowledges it.
+// floors are the start of a stream; nil if no other process acknowledges it.
 func (h holders) floors() []uint32 {
 	if h == nil {
 		return nil
@@ -258,7 +258,7 @@ func (h holders) floors() []uint32 {
 	return floors
 }
 
-// evenShare is how many of n things go to place i of so many, dealt one by one.
+// evenShare is how many of n things go to place i of so many, if dealt out one by one.
 func evenShare(n, places, i int) int { return (n - i + places - 1) / places }
 
 // flags is the load as a result file has it.

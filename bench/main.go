@@ -15,7 +15,7 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// Exit statuses. A script must be able to tell a server that is wrong from a bench that could not run.
+// Exit statuses. A script must be able to tell a faulty server from a bench that could not run.
 const (
 	exitFine    = 0
 	exitFaulty  = 1 // the run took place and the server failed the check
@@ -36,14 +36,14 @@ var errInterrupted = errors.New("interrupted: no verdict")
 type common struct {
 	URL         string `default:"ws://127.0.0.1:1234/" help:"Server to measure (ws:// only)."`
 	AllowRemote bool   `help:"Allow a target outside loopback. Only measure machines that you may load."`
-	PID         []int  `name:"pid" help:"Processes of the server, for CPU and memory. Default: whoever holds the listening socket; name those too that work without holding it, such as a Channel server."`
+	PID         []int  `name:"pid" help:"Processes of the server, for CPU and memory. Default: those that hold the listening socket; name others that work for the server too, such as a Channel server."`
 	Threads     int    `default:"1" help:"Generator threads. A group lives on one of them."`
-	JoinProof   string `enum:"reply,probe" default:"reply" help:"How a join is proved: reply = the answer to its id; probe = a message that comes back, for servers that answer no ids."`
+	JoinProof   string `enum:"reply,probe" default:"reply" help:"How a join is proved: reply = the answer to its id; probe = a message that comes back, for servers that do not answer ids."`
 	Status      string `placeholder:"SOCKET" help:"The server's status socket, for heap and allocations (GET /status over HTTP). Default: ringcast's, if it is the one measured."`
 	JSON        string `name:"json" placeholder:"FILE" help:"Write the result with machine, flags and histograms to FILE."`
 
 	name      string // of the server in results; empty: the URL
-	child     *child // the server, where the bench has started it; nil: somebody else has
+	child     *child // the server, if the bench has started it; else nil
 	processes int    // asked for; 0: as few as possible
 }
 
@@ -56,17 +56,17 @@ func (c *common) check() error {
 
 type commandLine struct {
 	Connect connectVerb `cmd:"" help:"Open and join clients, hold them; handshakes per second and server memory per client."`
-	Ceiling ceilingVerb `cmd:"" help:"Measure the machine itself: a load on a server that does the least there is to do."`
-	Compare compareVerb `cmd:"" help:"Start ringcast and other servers in turn, put the same loads on each, print a table."`
+	Ceiling ceilingVerb `cmd:"" help:"Measure the machine itself: a load on a server that does only the necessary work."`
+	Compare compareVerb `cmd:"" help:"Start ringcast and other servers in turn, run the same loads on each, print a table."`
 	Fanout  fanoutVerb  `cmd:"" help:"Publish to groups and check every delivery; rate, latency, server CPU per delivery."`
-	Churn   churnVerb   `cmd:"" help:"The same while other clients come, join, leave and break off all the time; both are checked."`
+	Churn   churnVerb   `cmd:"" help:"The same while other clients connect, join, leave and disconnect all the time; both are checked."`
 	//lint:ignore SA5008 kong reads every set tag, each is a variable of the help
 	Slow   slowVerb   `cmd:"" set:"size=4096" set:"window=16" set:"time=5s" help:"The same while some members have stopped reading; who is cut off, and what it costs the server and the others."`
-	Report reportVerb `cmd:"" help:"Say what is in result files: tables, CSV, pictures, and what two of them differ in."`
-	Helper helperVerb `cmd:"" hidden:"" help:"A further process of a bench that needs several: not for people."`
+	Report reportVerb `cmd:"" help:"Show result files: tables, CSV, pictures, and the differences between two of them."`
+	Helper helperVerb `cmd:"" hidden:"" help:"A further process of a bench that needs several; started by the bench only."`
 }
 
-// env is what a verb gets from outside.
+// env is what a verb uses of the world outside.
 type env struct {
 	ctx            context.Context
 	stdout, stderr io.Writer

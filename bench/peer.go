@@ -14,14 +14,14 @@ import (
 	"ringcast/bench/report"
 )
 
-// peer is a server that compare can start: how it is made from its sources, and how it is called. Sources are folders
-// of bench/peers; each is a module or package of its own, so that what it needs is not what ringcast needs.
+// peer is a server that compare can start: how it is built from its sources, and how it is run. Sources are directories
+// in bench/peers; each is a module or package of its own, so that its dependencies are not those of ringcast.
 type peer struct {
 	name  string
-	forms []string // what --form takes: usual is how its manual has it, batch gathers what waits for a client into one write
+	forms []string // values of --form: usual follows its manual, batch gathers what waits for a client into one write
 	needs []string // programs that have to be installed
 	make  []string
-	made  string   // what make writes last, in the folder; where it is, make has been run. Empty: run it each time
+	made  string   // the last file that make writes, in its directory; if it exists, make has been run. Empty: run make each time
 	start []string // {bin} is where make may put a program; port and form are added
 }
 
@@ -39,7 +39,7 @@ var peers = []peer{
 		[]string{"php", "-d", "opcache.enable_cli=1", "-d", "opcache.jit_buffer_size=64M", "-d", "opcache.jit=tracing", "server.php", "start"}},
 }
 
-// contender is one row of a comparison: a server in one form, ready to be started again and again.
+// contender is one row of a comparison: a server in one form, which can be started repeatedly.
 type contender struct {
 	name   string
 	dir    string
@@ -47,8 +47,8 @@ type contender struct {
 	status func(port int) string // its status socket; nil: it has none
 }
 
-// fits says whether it is worth measuring the contender under a load: the ceiling has the form that is the least for it,
-// and beside many messages in flight also the other, to show what gathering gives.
+// fits says whether it is worth measuring the contender under a load: the ceiling in the form that costs the least under it,
+// and with many messages in flight also in the other form, to show what gathering saves.
 func (c contender) fits(load named) bool {
 	switch c.name {
 	case report.CeilingPrefix + " turn":
@@ -59,8 +59,8 @@ func (c contender) fits(load named) bool {
 	return true
 }
 
-// contenders makes everything that --with names, ringcast first. What cannot be made ends the comparison before it
-// begins, with what to do about it.
+// contenders builds everything that --with names, ringcast first. If one cannot be built, the comparison ends before it
+// begins, with a hint what to do about it.
 func contenders(ctx context.Context, with []string, scratch string) ([]contender, error) {
 	for _, name := range with {
 		if name != report.CeilingPrefix && findPeer(name) < 0 {
@@ -130,7 +130,7 @@ func (p peer) contenders(ctx context.Context, dir, scratch string) ([]contender,
 	}
 	if !p.isMade(dir) {
 		if err := execute(ctx, dir, fill(p.make)...); err != nil {
-			return nil, fmt.Errorf("%s cannot be made (leave it out of --with to go on without it): %w", p.name, err)
+			return nil, fmt.Errorf("%s cannot be built (leave it out of --with to go on without it): %w", p.name, err)
 		}
 	}
 	var all []contender
@@ -176,7 +176,7 @@ func peerNames() string {
 	return strings.Join(names, ", ")
 }
 
-// execute runs a command to its end; what it said is in the error.
+// execute runs a command to its end; its output is in the error.
 func execute(ctx context.Context, dir string, command ...string) error {
 	c := exec.CommandContext(ctx, command[0], command[1:]...)
 	c.Dir = dir
@@ -186,11 +186,11 @@ func execute(ctx context.Context, dir string, command ...string) error {
 	return nil
 }
 
-// findRoot is the folder of the project's go.mod, at or above the working folder.
+// findRoot is the directory of the project's go.mod, at or above the working directory.
 func findRoot() (string, error) {
 	at, err := os.Getwd()
 	if err != nil {
-		return "", fmt.Errorf("the working folder: %w", err)
+		return "", fmt.Errorf("the working directory: %w", err)
 	}
 	for {
 		if text, err := os.ReadFile(filepath.Join(at, "go.mod")); err == nil && strings.HasPrefix(string(text), "module ringcast\n") {
@@ -198,7 +198,7 @@ func findRoot() (string, error) {
 		}
 		up := filepath.Dir(at)
 		if up == at {
-			return "", errors.New("compare builds the servers from their sources: run it inside the project's folder")
+			return "", errors.New("compare builds the servers from their sources: run it inside the project's directory")
 		}
 		at = up
 	}

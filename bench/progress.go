@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tally is what a progress line shows. rated is what its rate is the growth of; done moves the bar. p99 is in
-// nanoseconds, 0 where there is none.
+// tally is what a progress line shows. Its rate is the growth of rated; done moves the bar. p99 is in nanoseconds, 0
+// where there is none.
 type tally struct{ done, rated, errors, p99 int64 }
 
 const (
@@ -20,7 +20,7 @@ const (
 	lineEvery = 2 * time.Second // a log must not fill with progress
 )
 
-// progress shows how a phase goes on, on stderr so that results can be piped. Its goroutine only reads atomics through
+// progress shows the progress of a phase, on stderr so that results can be piped. Its goroutine only reads atomics through
 // the sample function.
 type progress struct {
 	once  sync.Once
@@ -67,7 +67,7 @@ func (p *progress) stop() {
 
 func lines(w io.Writer, label string, total int64) func(tally, float64, bool) {
 	return func(t tally, rate float64, last bool) {
-		if !last { // a phase shorter than a line's time needs none, the result follows at once
+		if !last { // a phase shorter than lineEvery needs none, the result follows at once
 			fmt.Fprintf(w, "%s: %d %%, %s\n", label, 100*min(t.done, total)/max(total, 1), t.text(rate))
 		}
 	}
@@ -78,7 +78,7 @@ func bar(w io.Writer, label string, total int64) func(tally, float64, bool) {
 		progressbar.OptionClearOnFinish(), progressbar.OptionSetPredictTime(false))
 	return func(t tally, rate float64, last bool) {
 		b.Describe(label + ": " + t.text(rate))
-		_ = b.Set64(min(t.done, total)) // display only: a terminal that takes no bytes must not end a run
+		_ = b.Set64(min(t.done, total)) // display only: an error of the terminal must not end a run
 		if last {
 			_ = b.Finish()
 		}

@@ -17,17 +17,17 @@ type publisher struct {
 	sequence uint32 // of the next message
 	allowed  uint32 // messages below this number may be sent now
 	queued   bool   // it is in its crew's list of publishers that have something to do
-	held     bool   // the socket took no more when it wanted to send: lateness from then on is the server's
+	held     bool   // the socket was full when it wanted to send: lateness from then on is the server's
 	gone     bool   // its connection was cut off
 
 	elsewhere uint32 // once gone: one more than the highest number that a member in another process got
 
-	// Closed loop only. A message is acknowledged when every member of the group has it. One designated member as an
-	// echo would be cheaper, but a server that happens to serve that member first would look faster than it is, and
-	// what waits for all the others would have no bound: the window would no longer say what is in flight.
+	// Closed loop only. A message is acknowledged when every member of the group has it. Waiting for one designated
+	// member would be cheaper, but a server that happens to serve that member first would look faster than it is, and
+	// what waits for the others would have no bound: the window would no longer limit what is in flight.
 	window uint32
 	floor  uint32   // all messages below are acknowledged by the members in this process
-	floors []uint32 // likewise by process, none where no member is; nil in a run of one process
+	floors []uint32 // the same by process, noFloor without members; nil in a run of one process
 	needed uint32   // members of the group in this process
 	got    []uint32 // deliveries of message n, at n modulo the length (a power of two)
 }
@@ -42,7 +42,7 @@ func (p *publisher) openWindow(window, members int) {
 	}
 }
 
-// noFloor is where nobody has to acknowledge anything.
+// noFloor is the floor of a process without members, which has nothing to acknowledge.
 const noFloor = 1<<32 - 1
 
 // acknowledge notes one more member that has the message, and reports whether that allows further ones.
@@ -71,13 +71,13 @@ func (p *publisher) advance() bool {
 }
 
 // schedule is an open loop: message n of the whole run is due n/rate after the start, publishers take turns. Its due
-// times depend on nothing that the server does, and a message that is sent late keeps its due time in its stamp.
+// times do not depend on the server, and a message that is sent late keeps its due time in its stamp.
 type schedule struct {
 	start, end int64
 	rate       float64 // messages a second of all publishers of the run
 	publishers int     // of the run
 	own        []*publisher
-	turn       int    // whose message is the next, in own
+	turn       int    // the publisher of the next message, in own
 	round      uint32 // its sequence number
 }
 

@@ -9,9 +9,9 @@ import (
 	"ringcast/bench/report"
 )
 
-// reportVerb reads result files and says what is in them. It needs no server: it measures nothing.
+// reportVerb reads result files and shows their contents. It measures nothing and needs no server.
 type reportVerb struct {
-	Files    []string `arg:"" name:"file" help:"Result files (--json). Those of one machine and tree are put together."`
+	Files    []string `arg:"" name:"file" help:"Result files (--json). Those of the same machine and tree are merged."`
 	Format   string   `enum:"text,markdown,csv,json" default:"text" help:"text, markdown: tables with the medians of the rounds. csv, json: every run."`
 	Pictures string   `placeholder:"DIR" help:"Also draw latency, server CPU, deliveries and memory into DIR, as SVG and PNG."`
 	Against  string   `placeholder:"FILE" help:"Compare FILE, the earlier result, with the given ones, and say what differs by more than noise."`
@@ -80,7 +80,7 @@ func (v *reportVerb) compare(e *env, c *report.Comparison) error {
 	return err
 }
 
-// drawInto writes the pictures and names them on stderr, since stdout may be on its way into a file.
+// drawInto writes the pictures and names them on stderr, since stdout may be redirected into a file.
 func drawInto(dir string, f *report.File, e *env) error {
 	pictures, err := report.Pictures(f)
 	if err != nil {

@@ -28,8 +28,8 @@ func (e *env) newFile(runs ...*report.Run) *report.File {
 		Commit: commit(), Runs: runs}
 }
 
-// end prints the runs, writes the file if one is wanted, and turns the first run's verdict into the verb's error: what
-// runs beside it is a yardstick, not what was asked about.
+// end prints the runs, writes the file if one is wanted, and turns the first run's verdict into the verb's error: the
+// other runs are only a yardstick.
 func (e *env) end(file string, runs ...*report.Run) error {
 	f := e.newFile(runs...)
 	fmt.Fprint(e.stdout, report.Text(f))
@@ -44,8 +44,8 @@ func (e *env) end(file string, runs ...*report.Run) error {
 	return nil
 }
 
-// commit is the version of the tree that the bench was built from: as the build noted it, or, since `go run` notes none,
-// as git has it where the bench is run.
+// commit is the version of the tree that the bench was built from: as recorded by the build, or, since `go run` records
+// none, as git has it in the working directory.
 func commit() string {
 	if noted := builtFrom(); noted != "" {
 		return noted
@@ -105,7 +105,7 @@ func readMachineKind() report.Machine {
 	return m
 }
 
-// noteLimit works out who was saturated over a phase.
+// noteLimit determines what was saturated over a phase.
 func noteLimit(r *report.Run, s *session, uses []report.Thread, cpu cpuTime, machine float64) {
 	var wall time.Duration // of the whole phase, as cpu and machine are
 	busy := make([]float64, len(uses))

@@ -20,14 +20,14 @@ import (
 	"ringcast/bench/check"
 )
 
-// groupServer is a small correct server of the seed protocol, with one place where a test may spoil it. It is slow and
-// simple on purpose: one lock puts everything in order.
+// groupServer is a small correct server of the seed protocol, in which a test can insert a fault. It is slow and simple on
+// purpose: one lock orders everything.
 type groupServer struct {
 	mu      sync.Mutex
 	groups  map[string][]*groupMember
 	spoil   func(m *groupMember, text string) []string // what member m gets in place of text; nil: the text
-	silent  bool                                       // answers no ids, as the original
-	mute    bool                                       // answers no pings
+	silent  bool                                       // does not answer ids, like the original
+	mute    bool                                       // does not answer pings
 	hangsUp bool                                       // ends a connection that pings
 	pings   bool                                       // pings each client after its join and wants the pong
 	pongs   int
@@ -35,7 +35,7 @@ type groupServer struct {
 	refuse func() bool                   // whether a request is answered 503
 	shirk  func(cmd string, id int) bool // a command that is answered but not done
 	reject func(cmd string) bool         // one that is answered with an error
-	left   func(m *groupMember)          // hears of a member before the answer to its leave
+	left   func(m *groupMember)          // called with a member before its leave is answered
 	outbox int                           // texts that may wait for a member, beyond which it is closed with 4008; 0: all others wait
 	drops  bool                          // what is beyond outbox is dropped instead
 	open   int                           // connections
@@ -48,18 +48,18 @@ const serverSendBytes = 128 << 10
 type groupMember struct {
 	conn  net.Conn
 	place int
-	heard int    // texts sent to it, before spoiling
-	held  string // for a spoiler that gives something back later
-	mark  int    // heard when it was spoiled
+	heard int    // texts sent to it, before faults
+	held  string // for a fault that sends something later
+	mark  int    // heard when the fault was inserted
 	queue chan []byte
 	over  bool // nothing goes into queue any more
 }
 
-// write serves the queue, with a close frame behind it where it was too short.
+// write serves the queue, and then sends a close frame if the queue was too short.
 func (m *groupMember) write() {
 	var err error
 	for frames := range m.queue {
-		if err == nil { // else the client is gone, and the rest goes nowhere
+		if err == nil { // otherwise the client is gone, and the rest is dropped
 			_, err = m.conn.Write(frames)
 		}
 	}
@@ -67,7 +67,7 @@ func (m *groupMember) write() {
 	m.conn.Close()
 }
 
-// give sends frames to a member in one write, or puts them into its queue.
+// give sends frames to a member in one write, or queues them.
 func (s *groupServer) give(m *groupMember, frames []byte) {
 	switch {
 	case m.queue == nil:
@@ -108,7 +108,7 @@ func (s *groupServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	if tcp, ok := conn.(*net.TCPConn); ok { // else the kernel would take megabytes for one that does not read
+	if tcp, ok := conn.(*net.TCPConn); ok { // otherwise the kernel would buffer megabytes for one that does not read
 		tcp.SetWriteBuffer(serverSendBytes)
 	}
 	s.mu.Lock()
@@ -126,7 +126,7 @@ func (s *groupServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		frame = ws.UnmaskFrameInPlace(frame)
 		if frame.Header.OpCode == ws.OpClose || frame.Header.OpCode == ws.OpPing && s.hangsUp {
-			if !s.silent { // a server may also end the connection without a word
+			if !s.silent { // a server may also end the connection without an answer
 				s.mu.Lock()
 				ws.WriteFrame(conn, ws.NewCloseFrame(frame.Payload))
 				s.mu.Unlock()

@@ -9,18 +9,18 @@ import (
 	"ringcast/bench/report"
 )
 
-// session is what a verb knows of its server before it sends clients.
+// session is what a verb knows about its server before it opens clients.
 type session struct {
 	name      string // the server, as results call it
 	target    client.Target
 	victim    *victim // nil: the server's processes cannot be seen
 	blindness error   // why not
-	status    *status // nil: no status socket that is the server's
-	run       string  // makes the groups of this run nobody else's
+	status    *status // nil: the server has no status socket
+	run       string  // makes the names of this run's groups unique
 }
 
-// start checks everything that can be checked before the first client is opened: flags, limits, whether anybody
-// listens. The caller ends the session.
+// start checks everything that can be checked before the first client is opened: flags, limits, whether a server listens.
+// The caller ends the session.
 func (c *common) start(clients int) (*session, error) {
 	t, err := parseTarget(c.URL, c.AllowRemote)
 	if err != nil {
@@ -83,7 +83,7 @@ func (s *session) memory() *report.Memory {
 	return m
 }
 
-// grown is the memory since before was read, shared out among so many clients.
+// grown is the growth of memory since before was read, divided by the number of clients.
 func (s *session) grown(before *report.Memory, clients int64) *report.Memory {
 	after := s.memory()
 	if before == nil || after == nil {
@@ -96,7 +96,7 @@ func (s *session) grown(before *report.Memory, clients int64) *report.Memory {
 	return after
 }
 
-// allocations is the number of heap objects that the server has allocated so far; negative when it does not say.
+// allocations is the number of heap objects that the server has allocated so far; negative if it is unknown.
 func (s *session) allocations() int64 {
 	if heap := s.status.read(); heap != nil {
 		return heap.Allocations

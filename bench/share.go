@@ -9,15 +9,15 @@ import (
 	"ringcast/bench/client"
 )
 
-// share is the part of the clients that one process holds. The first process, which the operator started, keeps those
-// that publish or stand by, so that one clock and one hand paces a load; its helpers hold members only.
+// share is the part of the clients that one process holds. The first process, which the operator started, keeps publishers
+// and bystanders, so that one process and one clock paces a load; its helpers hold members only.
 type share struct {
 	processes int
 	process   int   // this one: 0 is the operator's
 	holders   []int // by client: the process that has it
 }
 
-// processesFlag is of the verbs that can spread their clients over processes.
+// processesFlag is for the verbs that can spread their clients over processes.
 type processesFlag struct {
 	Processes int `placeholder:"N" help:"Processes that hold the clients. Default: as few as the limit of open files allows."`
 }
@@ -28,8 +28,8 @@ const (
 	helperDescriptors = 4
 )
 
-// crowding is what decides who goes where: clients of which the first `members` join groups, round robin. The first
-// `publishing` of them have to stay in the operator's process, and so do all behind the members.
+// crowding is what decides which process holds which clients: the first `members` of them join groups, round robin. The
+// first `publishing` of them have to stay in the operator's process, and so do all after the members.
 type crowding struct{ clients, members, groups, publishing int }
 
 func (l *load) crowding() crowding {
@@ -44,7 +44,7 @@ func (v *crowd) crowding() crowding { return crowding{v.Clients, v.Clients, v.Gr
 
 func (d crowding) staying() int { return d.publishing + d.clients - d.members }
 
-// share decides over how many processes the clients go: so many as were asked for, or as few as the limit allows.
+// share spreads the clients over processes: as many as were asked for, or as few as the limit allows.
 func (c *common) share(d crowding) (share, error) {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
@@ -65,7 +65,7 @@ func (d crowding) processes(asked int, limit uint64) (int, error) {
 	case asked > 1 && d.members-d.publishing < asked-1:
 		return 0, fmt.Errorf("--processes %d: there are only %d members that do not publish, and a helper without clients is of no use", asked, d.members-d.publishing)
 	case asked > 0:
-		return asked, nil // whether it fits, NeedDescriptors says
+		return asked, nil // NeedDescriptors checks whether it fits
 	}
 	for n := 1; n <= processesMax; n++ {
 		most := max((d.clients+n-1)/n, d.staying())
@@ -74,13 +74,13 @@ func (d crowding) processes(asked int, limit uint64) (int, error) {
 		}
 	}
 	if d.staying() > d.clients/2 {
-		return 1, nil // NeedDescriptors refuses that, with what to do; more processes would not help those that publish
+		return 1, nil // NeedDescriptors refuses that, with a hint; more processes would not help publishers
 	}
 	return 0, fmt.Errorf("%d clients need %d file descriptors: more than %d processes with %d each have. Raise the hard limit "+
 		"(as root: `ulimit -n`, or LimitNOFILE= / limits.conf)", d.clients, d.clients+client.DescriptorReserve, processesMax, limit)
 }
 
-// share deals the clients evenly, group by group: but for one group at each border, a group's members are in one
+// share distributes the clients evenly, group by group: except for one group at each border, a group's members are in one
 // process, where they can all be compared.
 func (d crowding) share(processes, process int) share {
 	s := share{processes, process, make([]int, d.clients)}

@@ -12,10 +12,10 @@ import (
 )
 
 // sleepers are members that stop reading once they have joined. While the others are served they only look whether the
-// server has ended their connection. A server that waits for their window to open before it says so cannot be seen
-// doing it, so afterwards they wake, read all there is, and find out from that: the last message before the end
-// says when the server gave them up, the close frame why. To be cut off is no fault; to be given something else than
-// what was published is. Owner: their generator's thread during a phase.
+// server has ended their connection. If the server sends its close only when their window opens, that cannot be seen, so
+// afterwards they wake up and read everything: the last message before the end shows when the server closed them, the close
+// frame why. To be cut off is no fault; to receive something other than what was published is. Owner: their generator's
+// thread during a phase.
 type sleepers struct {
 	client.Idle
 	g       *client.Generator
@@ -31,13 +31,13 @@ type sleepers struct {
 	active  int64   // when any of them last got something
 	start   int64
 	nextRSS int64
-	ledger  *check.Ledger // by place and stream; what it finds lost was passed over by the server
+	ledger  *check.Ledger // by place and stream; what it counts as lost was skipped by the server
 	faults  check.Faults
 	found   report.Slow
 }
 
 const (
-	// slowReceiveBytes is the receive buffer of a sleeper: the least of what the kernel would buffer in the server's stead.
+	// slowReceiveBytes is the receive buffer of a sleeper: small, so that the kernel buffers as little as possible.
 	slowReceiveBytes = 4 << 10
 	// glanceTime is how often ended connections are looked for.
 	glanceTime = 10 * time.Millisecond
@@ -52,7 +52,7 @@ const (
 func newSleepers(count int, l *load, threads int) *sleepers {
 	s := &sleepers{count: count, load: l, threads: threads, fill: check.Filling(l.Size), endedAt: make([]int64, count), lastDue: make([]int64, count)}
 	s.found = report.Slow{Members: count, Ends: map[string]int{}}
-	// Rows alone: their place in the order of all is not asked about.
+	// Rows only: the order between publishers is not checked.
 	s.ledger = check.NewRows(count, l.streams(), func(place int) string { return fmt.Sprintf("slow member %d", place) }, &s.faults)
 	return s
 }
@@ -74,7 +74,7 @@ func (s *sleepers) arrive(g *client.Generator, session *session) {
 	g.SetReceiveBuffer(slowReceiveBytes)
 }
 
-// step looks, and does not read.
+// step checks for ended connections, and does not read.
 func (s *sleepers) step(start int64, over func() bool) client.Step {
 	s.start = start
 	s.asleep = s.g.Sleep()
@@ -101,8 +101,8 @@ func (s *sleepers) rss() int64 {
 	return size
 }
 
-// wake has the sleepers read until nothing comes any more. The members' books are closed by then: what a server could
-// deliver to them only because the sleepers read again, it owes to the sleepers.
+// wake makes the sleepers read until nothing comes any more. The check of the members has ended by then: what a server can
+// deliver to them only because the sleepers read again came too late.
 func (s *sleepers) wake(m *measurement) error {
 	for _, c := range m.crews {
 		c.g.SetPlay(client.Idle{})
@@ -131,7 +131,7 @@ func (s *sleepers) wake(m *measurement) error {
 	return err
 }
 
-// Heard checks what a sleeper finds when it wakes.
+// Heard checks what a sleeper receives after it wakes up.
 func (s *sleepers) Heard(c *client.Conn, text []byte, now int64) {
 	given, ok := check.ReadStamp(text)
 	s.active = now
@@ -157,14 +157,14 @@ func (s *sleepers) Cut(c *client.Conn, cause string, stillOpened bool) {
 	s.active = client.Clock()
 	s.found.Ends[cause]++
 	at := s.endedAt[c.At]
-	if at == 0 { // the news of it stood behind what was waiting
+	if at == 0 { // the end came after what was waiting
 		at = s.lastDue[c.At]
 	}
 	s.found.CutOff++
 	s.found.CutAfter = max(s.found.CutAfter, at-s.start)
 }
 
-// reckon counts what sleepers were not given: between two messages, or up to the end though nobody cut them off.
+// reckon counts what sleepers were not given: between two messages, or up to the end although they were not cut off.
 func (s *sleepers) reckon(publishers []*publisher) {
 	for i := range s.g.Len() {
 		c := s.g.Conn(i)

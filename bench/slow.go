@@ -18,7 +18,7 @@ type slowVerb struct {
 
 const (
 	slowMax    = 10_000 // all of them are looked at every glanceTime
-	slowWindow = 16     // the help has it from the tag of this verb
+	slowWindow = 16     // the help takes it from the tag of this verb
 )
 
 // Run is called by kong.
@@ -38,7 +38,7 @@ func (v *slowVerb) Run(e *env) error {
 	case v.Slow*v.streams() > check.CellsMax:
 		return fmt.Errorf("the check needs a cell for each of --slow and publisher, %d at most", check.CellsMax)
 	}
-	v.common.processes = 1 // those who read nothing are looked after in one
+	v.common.processes = 1 // one process handles those that read nothing
 	return v.withCeiling(e, &v.common, v.clients(), v.form(), v.JSON, func(c *common) (*report.Run, error) {
 		r, err := e.fanoutWith("slow", c, &v.load, newSleepers(v.Slow, &v.load, c.Threads))
 		if err == nil {
@@ -50,13 +50,13 @@ func (v *slowVerb) Run(e *env) error {
 
 func (s *sleepers) report(r *report.Run, m *measurement) {
 	r.Slow = &s.found
-	r.Fanout.ServerMicros, r.Fanout.Allocations = 0, -1 // what the slow ones were sent is in it
+	r.Fanout.ServerMicros, r.Fanout.Allocations = 0, -1 // these would include what was sent to the slow ones
 	if r.Fine {
 		r.Verdict += ", whatever the slow ones did"
 	}
 }
 
-// depart wakes the sleepers, to see what they were left with, and then sends them home.
+// depart wakes the sleepers, to check what was sent to them, and then closes them.
 func (s *sleepers) depart(m *measurement) error {
 	bar := m.env.progress("reading again", int64(s.g.Len()), func() tally { return tally{done: s.g.Failed()} })
 	defer bar.stop()
@@ -74,5 +74,5 @@ func (s *sleepers) depart(m *measurement) error {
 	return nil
 }
 
-// settleTime is what a server gets to give memory back.
+// settleTime is how long a server may take to release memory.
 const settleTime = time.Second

@@ -13,10 +13,10 @@ import (
 )
 
 // status asks a server for its own figures, over HTTP on a unix socket: GET /status answers a JSON object. Only two of
-// its fields matter here, and a server that has them can be any.
+// its fields are used, so any server may offer them.
 type status struct{ client http.Client }
 
-// ownFigures are what only the server can know.
+// ownFigures are figures that only the server knows.
 type ownFigures struct {
 	PID         int   `json:"pid"`
 	HeapBytes   int64 `json:"heap_bytes"`
@@ -25,8 +25,8 @@ type ownFigures struct {
 
 const statusTimeout = 5 * time.Second
 
-// openStatus connects to a status socket. Without a path it looks where ringcast puts its own, and takes it only when it
-// is of the very process that is measured; nil then means that there is none. A path that was given has to answer.
+// openStatus connects to a status socket. Without a path it tries the path of ringcast's own, and uses it only if it
+// belongs to the process that is measured; nil then means that there is none. A path that was given has to answer.
 func openStatus(path string, v *victim) (*status, error) {
 	given := path != ""
 	if !given {
@@ -45,7 +45,7 @@ func openStatus(path string, v *victim) (*status, error) {
 	switch {
 	case f == nil && given:
 		s.close()
-		return nil, fmt.Errorf("--status %s: nobody answers GET /status there", path)
+		return nil, fmt.Errorf("--status %s: GET /status is not answered there", path)
 	case f == nil || !given && (v == nil || !slices.Contains(v.pids, f.PID)):
 		s.close()
 		return nil, nil

@@ -16,7 +16,7 @@ type named struct {
 	crowd *crowd
 }
 
-// suite is what servers of this kind are asked for in practice, each with one thing that it is hard in.
+// suite is typical loads for servers of this kind, each of which is hard in one respect.
 var suite = map[string]named{
 	"wide-1":   {title: "10,000 members, 1 in flight", load: &load{Members: 10_000, Window: 1}},
 	"wide-64":  {title: "10,000 members, 64 in flight", load: &load{Members: 10_000, Window: 64}},
@@ -35,8 +35,8 @@ var suiteOrder = []string{"wide-1", "wide-64", "room-1", "room-64", "room-50", "
 
 const suiteSize = 64 // bytes of a text: a price, a position, a line of chat
 
-// choose returns the loads with these names, in the suite's order, each publishing for so long; the name all stands for
-// all of them.
+// choose returns the loads with these names, in the suite's order, each publishing for the given time; all stands for all of
+// them.
 func choose(names []string, publish time.Duration) ([]named, error) {
 	if slices.Contains(names, "all") {
 		names = suiteOrder
@@ -74,8 +74,8 @@ func suiteHelp() string {
 	return strings.TrimSuffix(b.String(), "; ")
 }
 
-// gathers says whether there is anything to gather for a server that sends once a turn: with one message in flight its
-// two ways are the same, and the better of two measurements would be luck.
+// gathers says whether a server that sends once per turn has anything to gather: with one message in flight its two forms
+// are the same, and the better of two measurements would be chance.
 func (n named) gathers() bool { return n.load != nil && n.load.form() == "turn" }
 
 // run is a load on a server, once.

@@ -10,15 +10,15 @@ import (
 	"ringcast/bench/report"
 )
 
-// The bench and its helpers talk in JSON over a helper's stdin and stdout, one value a line, and never over the network
+// The bench and its helpers exchange JSON over a helper's stdin and stdout, one value per line, and never over the network
 // that is measured:
 //
 //	bench                                helper
 //	errand: target, load, which share ─►
 //	                                  ◄─ ready: it has a seat for each of its clients
 //	open                              ─►
-//	                                  ◄─ tally: how far it is, a few times a second from here to the end
-//	                                  ◄─ opened: who joined, and why others did not
+//	                                  ◄─ tally: its progress, a few times a second from here to the end
+//	                                  ◄─ opened: which clients joined, and why others did not
 //	publish: when it begins           ─►
 //	                                  ◄─ acks: closed loop, up to where all members here have everything
 //	published: how many of each stream ─►
@@ -47,7 +47,7 @@ const (
 	doBooks     = "books"
 )
 
-// told is what a helper hears.
+// told is a message to a helper.
 type told struct {
 	Do      string   `json:"do"`
 	Errand  *errand  `json:"errand,omitempty"`
@@ -56,7 +56,7 @@ type told struct {
 	Streams []int    `json:"streams,omitempty"` // settle
 }
 
-// errand is all that a helper must know to take its share. Seats and groups follow from it, in each process alike.
+// errand is all that a helper must know to open its share. Seats and groups follow from it, in each process alike.
 type errand struct {
 	Processes int           `json:"processes"`
 	Process   int           `json:"process"`
@@ -76,7 +76,7 @@ func (a *errand) crowding() crowding {
 	return a.Crowd.crowding()
 }
 
-// said is what a helper answers.
+// said is a message from a helper.
 type said struct {
 	Do      string          `json:"do"`
 	Tally   *helperTally    `json:"tally,omitempty"`
@@ -105,7 +105,7 @@ type ack struct {
 	Floor  uint32 `json:"f"`
 }
 
-// books are a helper's findings, over all of its threads.
+// books are a helper's results, over all of its threads.
 type books struct {
 	Delivered   uint64
 	MissedByCut uint64
@@ -119,8 +119,8 @@ type books struct {
 	Causes      map[string]int
 }
 
-// speaker writes values from several threads, each a line. What fill reads is read under the lock, so that a later
-// value never says less than an earlier one.
+// speaker writes values from several threads, each a line. fill runs under the lock, so that a later value never has
+// less than an earlier one.
 type speaker struct {
 	mu  sync.Mutex
 	out *json.Encoder
@@ -128,7 +128,7 @@ type speaker struct {
 
 func newSpeaker(w io.Writer) *speaker { return &speaker{out: json.NewEncoder(w)} }
 
-// say drops what cannot be written: the other side is gone then, and both sides see that by reading.
+// say drops what cannot be written: the other side has ended then, and a read notices that.
 func (s *speaker) say(fill func() any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

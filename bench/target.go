@@ -14,17 +14,17 @@ import (
 	"ringcast/bench/client"
 )
 
-const dialTimeout = 3 * time.Second // one look whether anybody listens, before thousands of clients are sent
+const dialTimeout = 3 * time.Second // one check that a server listens, before thousands of clients are opened
 
 // parseTarget reads a ws:// URL and resolves it once. A target outside loopback needs allowRemote: a load generator
-// aimed at the wrong machine by a slip of the hand is an attack.
+// aimed at the wrong machine by mistake is an attack.
 func parseTarget(raw string, allowRemote bool) (client.Target, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
 		return client.Target{}, fmt.Errorf("--url: %w", err)
 	}
 	if u.Scheme != "ws" || u.Hostname() == "" {
-		return client.Target{}, fmt.Errorf("--url %q: want ws://host:port/path (TLS is not spoken here)", raw)
+		return client.Target{}, fmt.Errorf("--url %q: want ws://host:port/path (TLS is not supported)", raw)
 	}
 	port := 80
 	if text := u.Port(); text != "" {
@@ -51,7 +51,7 @@ func parseTarget(raw string, allowRemote bool) (client.Target, error) {
 	return t, nil
 }
 
-// reach dials once, so that a missing server is one clear sentence and not ten thousand failures.
+// reach dials once, so that a missing server is reported once and not as ten thousand failures.
 func reach(t client.Target) error {
 	c, err := net.DialTimeout("tcp", t.Addr.String(), dialTimeout)
 	if errors.Is(err, unix.ECONNREFUSED) {

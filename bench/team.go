@@ -16,21 +16,21 @@ import (
 	"ringcast/bench/report"
 )
 
-// team is the further processes of a run, as the operator's process sees them. nil when there are none, and then all
-// methods do nothing. Owner: the verb's goroutine, but for what is marked.
+// team is the further processes of a run, in the operator's process. nil if there are none; then all methods do nothing.
+// Owner: the verb's goroutine, except for what is marked.
 type team struct {
 	all  []*helperProcess
-	done <-chan struct{} // the operator has had enough
+	done <-chan struct{} // closed when the operator interrupts the run
 	halt func()          // ends the phases of this process
 
 	// Any goroutine.
 	once    sync.Once
 	failed  chan struct{} // closed when cause is set
 	cause   error
-	closing atomic.Bool // from here on their end is no failure
+	closing atomic.Bool // from here on their end is no error
 }
 
-// helperProcess is one of them; what it does itself is helper. Its listener hands over what it answers.
+// helperProcess is one of them; helper is its counterpart in that process. Its listener passes on what it answers.
 type helperProcess struct {
 	process int // 1 is the first
 	cmd     *exec.Cmd
@@ -38,7 +38,7 @@ type helperProcess struct {
 	speaker *speaker
 	out     *os.File
 	stderr  *tail
-	answers chan said     // room for one: each is waited for before more is asked
+	answers chan said     // capacity 1: each answer is awaited before the next question
 	gone    chan struct{} // closed when the process has ended
 
 	joined, failed, delivered, p99 atomic.Int64 // any goroutine, for the progress line
@@ -49,13 +49,13 @@ type helperProcess struct {
 
 const (
 	tallyEvery = 200 * time.Millisecond
-	// helperSilence: a helper tells every tallyEvery how far it is. One that says nothing for so long hangs.
+	// helperSilence: a helper reports its progress every tallyEvery. One that is silent for this long hangs.
 	helperSilence = 20 * time.Second
-	// helperStopTime is what a helper gets to end its connections politely before it is killed.
+	// helperStopTime is how long a helper may take to close its connections before it is killed.
 	helperStopTime = 10 * time.Second
 )
 
-// spread leaves the clients of other processes to helpers, and tells each its errand.
+// spread starts helpers for the clients of other processes, and sends each its errand.
 func (f *fleet) spread(ctx context.Context, s share, e errand) error {
 	if s.processes == 1 {
 		return nil
@@ -85,13 +85,13 @@ func (f *fleet) spread(ctx context.Context, s share, e errand) error {
 	return err
 }
 
-// errand is what helpers have to know; spread adds which of them they are.
+// errand is what helpers have to know; spread adds the number of each.
 func (c *common) errand(s *session, l *load, v *crowd) errand {
 	return errand{Target: s.target, Run: s.run, Proof: c.JoinProof, Threads: c.Threads, Load: l, Crowd: v}
 }
 
-// startHelper runs this program again. The process group of its own keeps the operator's ^C from it: it ends with its
-// stdin, and should this process be killed, with the thread that started it (see startChild).
+// startHelper runs this program again. Its own process group keeps the operator's ^C from it: it ends with its stdin, and if
+// this process is killed, with the thread that started it (see startChild).
 func startHelper(program string, process int) (*helperProcess, error) {
 	h := &helperProcess{process: process, cmd: exec.Command(program, "helper"), stderr: &tail{}, answers: make(chan said, 1), gone: make(chan struct{})}
 	h.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -101,7 +101,7 @@ func startHelper(program string, process int) (*helperProcess, error) {
 	if err != nil {
 		return fail(err)
 	}
-	out, theirs, err := os.Pipe() // and not StdoutPipe, which knows no deadlines
+	out, theirs, err := os.Pipe() // not StdoutPipe, which has no deadlines
 	if err != nil {
 		in.Close()
 		return fail(err)
@@ -118,12 +118,12 @@ func startHelper(program string, process int) (*helperProcess, error) {
 	return h, nil
 }
 
-// listen hears a helper until it ends.
+// listen receives from a helper until it ends.
 func (t *team) listen(h *helperProcess, acks []*ackBox) {
 	defer close(h.gone)
 	err := t.hear(h, acks)
-	_ = h.cmd.Process.Kill() // who can no longer be heard is of no use; an error means that it is gone
-	_ = h.cmd.Wait()         // what it wrote to stderr says more than its status
+	_ = h.cmd.Process.Kill() // without its answers it is of no use; an error means that it is gone
+	_ = h.cmd.Wait()         // its stderr says more than its status
 	h.out.Close()
 	if !t.closing.Load() {
 		t.fail(fmt.Errorf("helper %d (pid %d) ended in the middle: %w; %s", h.process, h.cmd.Process.Pid, err, h.stderr))
@@ -154,13 +154,13 @@ func (t *team) hear(h *helperProcess, acks []*ackBox) error {
 			select {
 			case h.answers <- s:
 			default:
-				return fmt.Errorf("it said %q, which nobody had asked", s.Do)
+				return fmt.Errorf("it said %q without being asked", s.Do)
 			}
 		}
 	}
 }
 
-// fail ends the run: without one of its processes it proves nothing.
+// fail ends the run: without one of its processes the result means nothing.
 func (t *team) fail(err error) {
 	t.once.Do(func() {
 		t.cause = err
@@ -189,7 +189,7 @@ func (t *team) failure() error {
 	}
 }
 
-// tell says the same to all. One that no longer hears it is noticed by its silence.
+// tell sends the same to all. One that no longer receives it is noticed by its silence.
 func (t *team) tell(what told) {
 	if t == nil {
 		return
@@ -224,7 +224,7 @@ func (t *team) wait(do string) ([]said, error) {
 	return answers, nil
 }
 
-// opened waits until all helpers are through with the opening.
+// opened waits until all helpers have finished the opening.
 func (t *team) opened() ([]report.Thread, error) {
 	answers, err := t.wait(doOpened)
 	for i, s := range answers {
@@ -240,7 +240,7 @@ func threadsOf(answers []said) (all []report.Thread) {
 	return all
 }
 
-// books ends the listening of all helpers and takes what they found. sent is how many messages of each stream count;
+// books ends the listening of all helpers and collects their results. sent is how many messages of each stream count;
 // it is called with what the helpers have seen of the streams whose publishers were cut off.
 func (t *team) books(cut []int, sent func(seen []uint32) []uint32) ([]*books, error) {
 	if t == nil {
@@ -269,7 +269,7 @@ func (t *team) books(cut []int, sent func(seen []uint32) []uint32) ([]*books, er
 	return all, nil
 }
 
-// close ends all helpers: politely, as long as that takes no longer than helperStopTime.
+// close ends all helpers: with close frames, unless that takes longer than helperStopTime.
 func (t *team) close() {
 	if t == nil {
 		return
@@ -311,7 +311,7 @@ func (m *measurement) drainHelpers() {
 	}
 }
 
-// settle takes the helpers' books of a load. What counts of a publisher that was cut off is what any member saw.
+// settle collects the helpers' results of a load. Of a publisher that was cut off only messages that a member saw count.
 func (m *measurement) settle() error {
 	if m.fleet.team == nil {
 		return nil

@@ -15,7 +15,7 @@ import (
 )
 
 // readThread reads the calling thread's times. /proc/thread-self/schedstat has them in nanoseconds: on a core, and
-// waiting for one. Kernels without it have the first of the two through getrusage.
+// waiting for one. On kernels without it getrusage gives the first of the two.
 func readThread() report.Thread {
 	u := report.Thread{At: client.Clock()}
 	if text, err := os.ReadFile("/proc/thread-self/schedstat"); err == nil {
@@ -43,7 +43,7 @@ func readMachine() machineUse {
 	var u machineUse
 	for i, field := range strings.Fields(line) {
 		v, err := strconv.ParseInt(field, 10, 64)
-		if err != nil || i > 8 { // the label; guest times, which user time holds already
+		if err != nil || i > 8 { // the label; guest times, which are part of user time already
 			continue
 		}
 		u.all += v
@@ -64,11 +64,11 @@ func (u machineUse) since(before machineUse) float64 {
 // saturated is the share above which a part counts as the limit of what was measured.
 const saturated = 0.95
 
-// limit says who was saturated, and whether that makes the rate void. threads is each generator's busy share, server
+// limit says what was saturated, and whether that makes the rate void. threads is each generator's busy share, server
 // the cores that the server used (negative: unknown), machine the busy share of all cores.
 //
-// Only a saturated generator voids a rate: it then measured itself. When all cores are busy without that, the rate is
-// what the machine had for both, and only the cost per delivery can be compared.
+// Only a saturated generator voids a rate: it then measured itself. When all cores are busy without that, the
+// machine limited both, and only the cost per delivery can be compared.
 func limit(threads []float64, server, machine float64) (sentence string, void bool) {
 	for i, busy := range threads {
 		if busy > saturated {

@@ -18,10 +18,10 @@ import (
 )
 
 // victim is the server's processes as /proc shows them. There may be several: a forking server's workers share one
-// listening socket. nil when the server is on another machine or its processes may not be looked at.
+// listening socket. nil if the server is on another machine or its processes cannot be seen.
 type victim struct {
 	pids []int
-	more func() []int // looks again before each reading: a server may have forked; nil: the pids stay
+	more func() []int // finds the pids again before each reading: a server may have forked; nil: the pids stay the same
 }
 
 // cpuTime is what processes have consumed; /proc counts it in ticks of 10 ms.
@@ -32,7 +32,8 @@ const clockTick = 10 * time.Millisecond // USER_HZ is 100 on every Linux that Go
 func (a cpuTime) since(b cpuTime) cpuTime { return cpuTime{a.user - b.user, a.system - b.system} }
 func (a cpuTime) total() time.Duration    { return a.user + a.system }
 
-// findVictim finds who listens on the target: the socket's inode from /proc/net, then its holders from /proc/PID/fd.
+// findVictim finds the processes that listen on the target: the socket's inode from /proc/net, then its holders from
+// /proc/PID/fd.
 func findVictim(t client.Target, pids []int) (*victim, error) {
 	if len(pids) > 0 {
 		v := &victim{pids: pids}
@@ -100,7 +101,7 @@ func procAddr(s string) (netip.AddrPort, bool) {
 	return netip.AddrPortFrom(ip.Unmap(), uint16(number)), ok
 }
 
-// look brings the pids up to date.
+// look updates the pids.
 func (v *victim) look() {
 	if v.more != nil {
 		if pids := v.more(); len(pids) > 0 {
@@ -119,7 +120,7 @@ func (v *victim) cpu() (cpuTime, error) {
 			return sum, fmt.Errorf("the server's process is gone: %w", err)
 		}
 		// The name may hold spaces and parentheses, so fields are counted from the last ')': utime and stime are
-		// fields 14 and 15 of proc(5), the 12th and 13th behind it.
+		// fields 14 and 15 of proc(5), the 12th and 13th after it.
 		fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 		user, err1 := strconv.ParseInt(string(fields[11]), 10, 64)
 		system, err2 := strconv.ParseInt(string(fields[12]), 10, 64)

@@ -16,32 +16,33 @@ import (
 
 // Groups is what the bus needs of the server: a loop.Feed.
 type Groups interface {
-	// PublishWait publishes to a group, once there is room; loop.ErrBusy where memory is short. The token comes out of Take with the message.
+	// PublishWait publishes to a group, once there is room; loop.ErrBusy if memory is short. Take returns the token with the
+	// message.
 	PublishWait(ctx context.Context, group string, message []byte, token any) error
-	// Take appends what was published to any group, by anybody, and waits while there is nothing.
+	// Take appends the messages published to any group, by any publisher, and waits while there are none.
 	Take(ctx context.Context, into []loop.Publication) ([]loop.Publication, error)
-	// Close ends the interest in what Take gives.
+	// Close ends the feed: Take is called no more.
 	Close()
 }
 
-// Config is what Start needs to know: one of Listen and Connect, and bounds, of which zero means the default.
+// Config is what Start needs: one of Listen and Connect, and bounds, of which zero means the default.
 type Config struct {
 	Listen  string         // be a Channel server on host:port or unix:/path
 	Connect string         // be a client of the Channel server on host:port or unix:/path
-	Allow   []netip.Prefix // who may connect to Listen; none: everybody. A unix socket has its file's permissions instead
+	Allow   []netip.Prefix // addresses that may connect to Listen; none: all. A unix socket has its file's permissions instead
 	Bridge  string         // the channel whose events are group messages. Default send_to_group
 	Log     *slog.Logger   // default: discards
 
 	FrameBytesMax    int           // largest frame. Default 10 MiB, as in PHP; over it: closed
-	FramesBytesMax   int           // large frames of all clients that are read or acted on, at least one. Default 64 MiB; over it: they wait for each other
-	FrameTimeout     time.Duration // for a frame to be complete, from its head, that waiting included. Default 2 min; over it: closed
-	ClientsMax       int           // Channel clients. Default 1,024; over it: not let in
+	FramesBytesMax   int           // large frames of all clients that are being read or acted on; one is always allowed. Default 64 MiB; over it: they wait for each other
+	FrameTimeout     time.Duration // for a frame to be complete, from its header, including that wait. Default 2 min; over it: closed
+	ClientsMax       int           // Channel clients. Default 1,024; over it: refused
 	SubscriptionsMax int           // channels and queues of one client, and names in one frame. Default 10,000; over it: closed
 	QueueJobsMax     int           // jobs in one queue. Default 100,000; over it: the client that enqueues is closed
-	QueueBytesMax    int           // jobs in all queues, bytes. Default 64 MiB; over it: likewise
+	QueueBytesMax    int           // jobs in all queues, bytes. Default 64 MiB; over it: the client that enqueues is closed
 	OutboundBytesMax int           // bytes that wait for one client. Default 16 MiB; over it: closed
-	OutboundsMax     int           // bytes that wait for all clients, a frame for many once; at least as much as for one. Default 128 MiB; over it: who has most waiting is closed
-	BufferBytesMax   int           // client mode: bytes that wait for the server, also while it is away. Default 16 MiB; over it: refused
+	OutboundsMax     int           // bytes that wait for all clients, a frame for many once; at least as much as for one. Default 128 MiB; over it: the client with the most bytes waiting is closed
+	BufferBytesMax   int           // client mode: bytes that wait for the server, also while it is disconnected. Default 16 MiB; over it: refused
 
 	landMax time.Duration // see peer.settle; tests shorten it
 }
@@ -49,7 +50,7 @@ type Config struct {
 // BridgeDefault is the channel of the original.
 const BridgeDefault = "send_to_group"
 
-// landMaxDefault is longer than the way through the groups takes on the slowest of machines.
+// landMaxDefault is longer than a message takes through the groups on the slowest machine.
 const landMaxDefault = 10 * time.Second
 
 func (cfg *Config) fill() error {
@@ -57,7 +58,7 @@ func (cfg *Config) fill() error {
 		return errors.New("a bus is a Channel server or a client of one: name one address")
 	}
 	if len(cfg.Bridge) > nameBytesMax {
-		return fmt.Errorf("the bridge's channel: a name of %d bytes, where %d are the most", len(cfg.Bridge), nameBytesMax)
+		return fmt.Errorf("the bridge's channel: a name of %d bytes, more than the %d allowed", len(cfg.Bridge), nameBytesMax)
 	}
 	if cfg.Bridge == "" {
 		cfg.Bridge = BridgeDefault
@@ -104,17 +105,17 @@ type Bus struct {
 	silent chan struct{}      // closed when hear has ended
 }
 
-// end is the other side of the bridge.
+// end is the side of the bridge that speaks the Channel protocol.
 type end interface {
 	addr() string
-	// hear takes what was published to a group. It waits for nobody.
+	// hear takes a message that was published to a group. It must not block.
 	hear(p *loop.Publication)
 	stats() Stats
 	close(ctx context.Context) error
 }
 
-// Start begins to listen, or to connect. It has the groups to itself until Close, which closes them; after an error they
-// are closed too. A Channel server that cannot be reached is no error: it is tried again until Close.
+// Start begins to listen, or to connect. It owns groups until Close, which closes them; after an error they are closed too.
+// A Channel server that cannot be reached is no error: connecting is tried again until Close.
 func Start(cfg Config, groups Groups) (*Bus, error) {
 	if err := cfg.fill(); err != nil {
 		groups.Close()
@@ -147,8 +148,8 @@ func (b *Bus) Stats() Stats {
 	return s
 }
 
-// Close takes nothing new, writes what was accepted and closes every connection; ctx bounds the writing, and its error
-// says that not all of it was taken. Call it when the hub has stopped, so that the last messages come here too.
+// Close accepts nothing new, writes what was accepted and closes every connection; ctx bounds the writing, and its error
+// says that not everything was written. Call it when the hub has stopped, so that the last messages are written too.
 func (b *Bus) Close(ctx context.Context) error {
 	b.stop()
 	<-b.silent
@@ -156,7 +157,7 @@ func (b *Bus) Close(ctx context.Context) error {
 	return b.end.close(ctx)
 }
 
-// hear hands on what was published, for as long as the bus lives: as long as it does not, no publish goes through.
+// hear passes on what was published, until the bus is closed. While it is blocked, no publish is accepted.
 func (b *Bus) hear(ctx context.Context) {
 	defer close(b.silent)
 	var batch []loop.Publication
@@ -178,7 +179,7 @@ func (b *Bus) hearOne(p *loop.Publication) {
 	b.end.hear(p)
 }
 
-// survive ends a panic: it is counted, logged with its stack, and then what it says is done.
+// survive recovers from a panic: it is counted, logged with its stack, and then is called.
 func (c *counters) survive(log *slog.Logger, then func()) {
 	if p := recover(); p != nil {
 		c.panics.Add(1)
@@ -187,7 +188,7 @@ func (c *counters) survive(log *slog.Logger, then func()) {
 	}
 }
 
-// network splits an address into what package net wants.
+// network splits an address into a network and an address for package net.
 func network(address string) (network, where string) {
 	if path, unix := strings.CutPrefix(address, "unix:"); unix {
 		return "unix", strings.TrimPrefix(path, "//")

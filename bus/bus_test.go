@@ -21,7 +21,7 @@ import (
 // patience bounds every wait for something that must happen.
 const patience = 20 * time.Second
 
-// fakeGroups stands in for the hub's feed: what is published comes out again, in order.
+// fakeGroups replaces the hub's feed: what is published comes out again, in order.
 type fakeGroups struct {
 	wake chan struct{}
 
@@ -182,7 +182,7 @@ func (c *phpClient) hear(bodies ...string) {
 	}
 }
 
-// hearNothing looks behind what may have been said to the client: its own event comes next.
+// hearNothing checks that nothing was sent to the client: its own event comes next.
 func (c *phpClient) hearNothing() {
 	c.t.Helper()
 	c.say(verb("subscribe", "own"), verb("publish", "own", "s:3:\"end\";"), verb("unsubscribe", "own"))
@@ -219,7 +219,7 @@ func job(queue, data string) string {
 
 func about(group, text string) string { return string(groupData(group, []byte(text), "")) }
 
-// The bytes of a PHP client and a PHP server, as they were caught on the wire.
+// The bytes of a PHP client and a PHP server, as recorded on the wire.
 func TestCapturedTrafficIsAnsweredAsTheOriginalDid(t *testing.T) {
 	subscribe := `00000053 613a323a7b733a343a2274797065223b733a393a22737562736372696265223b733a383a226368616e6e656c73223b613a313a7b693a303b733a31333a2273656e645f746f5f67726f7570223b7d7d`
 	b := startBus(t, Config{})

@@ -4,11 +4,11 @@ import "slices"
 
 // channel is a name with subscribers. Under the server's lock.
 type channel struct {
-	subscribers []*peer // in the order in which they came
+	subscribers []*peer // in the order of their subscriptions
 	next        int     // whose turn it is in publishLoop
 }
 
-// subscribe is idempotent: on its first connection PHP's client says it twice. false: the client has as many as it may.
+// subscribe is idempotent: on its first connection PHP's client sends it twice. false: the client has reached its bound.
 func (s *server) subscribe(p *peer, n name) bool {
 	if _, already := p.subscribed[string(n.key)]; already {
 		return true
@@ -45,7 +45,7 @@ func (s *server) unsubscribe(p *peer, key string) {
 	}
 }
 
-// publish gives an event to every subscriber. A channel without any is none: the event is dropped.
+// publish gives an event to every subscriber. A channel without subscribers does not exist: the event is dropped.
 func (s *server) publish(key, frame []byte) {
 	if c := s.channels[string(key)]; c != nil {
 		x := &parcel{frame: frame}
@@ -55,7 +55,7 @@ func (s *server) publish(key, frame []byte) {
 	}
 }
 
-// publishLoop gives an event to one subscriber, to each in turn. One that takes nothing any more has its turn passed on.
+// publishLoop gives an event to one subscriber, to each in turn. A subscriber that is closed is skipped.
 func (s *server) publishLoop(key, frame []byte) {
 	c := s.channels[string(key)]
 	if c == nil {

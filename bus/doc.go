@@ -1,8 +1,8 @@
 // Package bus joins ringcast's groups with the processes of a Workerman system: it speaks the protocol of Workerman's
-// Channel (port 2206), as its server or as a client of one. Its rule: it is one way in among others. What it brings goes
-// through a port of the hub and takes the road of every publish, what it carries away it hears from the hub's feed; of
-// loops, clients and WebSockets it knows nothing. Whatever comes off the wire is bounded before memory is taken for it,
-// and is read, never brought to life.
+// Channel (port 2206), as its server or as a client of one. Its rule: it is one publisher among others. Its messages
+// enter through a port of the hub like every publish, and it receives messages from the hub's feed; it knows nothing of
+// loops, clients and WebSockets. Everything read from the wire is bounded before memory is allocated for it, and is only
+// parsed, never turned into objects.
 //
 //	PHP workers ◄─► peers ─┐ server, or                ┌── port ──►┐
 //	                       ├─────────────── bridge ────┤           │ groups

@@ -8,25 +8,25 @@ import (
 	"slices"
 )
 
-// A frame is its own total length in four bytes, big-endian, and a body. An empty body is a ping, which nobody answers.
+// A frame is its own total length in four bytes, big-endian, and a body. An empty body is a ping, which is not answered.
 
 const frameHeadBytes = 4
 
-// FrameBytesMaxDefault is the largest frame that Workerman takes unless it is told otherwise; a longer one ends the link.
+// FrameBytesMaxDefault is the largest frame that Workerman accepts by default; a longer one ends the link.
 const FrameBytesMaxDefault = 10 << 20
 
 var ping = []byte{0, 0, 0, frameHeadBytes}
 
-// badFrame is a peer's fault: what it sent cannot be read on.
+// badFrame is a peer's fault: after what it sent, reading cannot go on.
 type badFrame struct{ text string }
 
 func (e badFrame) Error() string { return e.text }
 
 func badFramef(format string, args ...any) error { return badFrame{fmt.Sprintf(format, args...)} }
 
-// readFrame reads one frame and gives its body, which is in buf's memory if there is room in it. Memory is taken as bytes
-// come in, not as the head announces them. A stream that ends between two frames gives io.EOF. begin hears how long the
-// body will be, before any memory is taken for it, and may end the reading; nil: nobody asks.
+// readFrame reads one frame and returns its body, which is in buf's memory if there is room in it. Memory is allocated as
+// bytes arrive, not as the header announces them. A stream that ends between two frames gives io.EOF. begin, unless it is
+// nil, is called with the length of the body before any memory is allocated for it, and may end the reading.
 func readFrame(r *bufio.Reader, buf []byte, bytesMax int, begin func(bodyBytes int) error) (body []byte, err error) {
 	var head [frameHeadBytes]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
@@ -34,10 +34,10 @@ func readFrame(r *bufio.Reader, buf []byte, bytesMax int, begin func(bodyBytes i
 	}
 	total := int64(binary.BigEndian.Uint32(head[:]))
 	if total < frameHeadBytes {
-		return nil, badFramef("a frame of %d bytes, shorter than its own head", total)
+		return nil, badFramef("a frame of %d bytes, shorter than its own header", total)
 	}
 	if total > int64(bytesMax) {
-		return nil, badFramef("a frame of %d bytes, where %d are the most", total, bytesMax)
+		return nil, badFramef("a frame of %d bytes, more than the %d allowed", total, bytesMax)
 	}
 	if begin != nil {
 		if err := begin(int(total) - frameHeadBytes); err != nil {
@@ -62,7 +62,7 @@ func readFrame(r *bufio.Reader, buf []byte, bytesMax int, begin func(bodyBytes i
 	return body, nil
 }
 
-// growBytesMin is what is taken for a body before any of it has come.
+// growBytesMin is what is allocated for a body before any of it has arrived.
 const growBytesMin = 4 << 10
 
 func cutShort(err error) error {

@@ -5,11 +5,11 @@ import (
 	"strconv"
 )
 
-// jsonText is a value as JSON, which PHP's json_encode would have written the same but for its escapes. false: there is
-// no such text, for objects, references, numbers that are none, and what is deeper than json_encode goes.
+// jsonText is a value as JSON, the same as from PHP's json_encode except for its escapes. false: the value cannot be
+// encoded, as objects, references, INF and NAN, and what is nested deeper than json_encode allows.
 //
-// Two walks, each in time of the text's length: whether an array is a list is known at its end, and has to be written at
-// its beginning.
+// Two passes, each linear in the length of the text: whether an array is a list is known at its end, but is needed for its
+// first byte.
 func jsonText(v value) (text []byte, ok bool) {
 	w := jsonWriter{s: scanner{p: v.raw}}
 	if !w.look(0) {
@@ -23,14 +23,14 @@ func jsonText(v value) (text []byte, ok bool) {
 // jsonDepthMax is that of PHP's json_encode.
 const jsonDepthMax = 512
 
-// jsonWriter reads values that have been read before, so that what they can hold is known.
+// jsonWriter reads values that have been checked before, so their contents are valid.
 type jsonWriter struct {
 	s     scanner
 	lists []bool // of each array, in order of their beginnings: its keys count from 0
 	out   []byte
 }
 
-// look finds out which arrays are lists.
+// look determines which arrays are lists.
 func (w *jsonWriter) look(depth int) bool {
 	v, err := w.s.head()
 	if err != nil || depth > jsonDepthMax {
@@ -108,7 +108,7 @@ func (w *jsonWriter) array(entries int64) bool {
 	return w.s.closing() == nil
 }
 
-// appendJSONString escapes what must be. That the bytes are UTF-8 is looked at where the message is published.
+// appendJSONString escapes what must be escaped. UTF-8 is checked where the message is published.
 func appendJSONString(dst, text []byte) []byte {
 	const hex = "0123456789abcdef"
 	dst = append(dst, '"')

@@ -2,16 +2,16 @@ package bus
 
 import "strconv"
 
-// message is the body of a frame: what one side of a Channel link says to the other. Its slices are the body's memory.
+// message is the body of a frame: what one side of a Channel link sends to the other. Its slices are the body's memory.
 type message struct {
 	verb     string
-	channels []name // of what a client says
-	channel  name   // of what a server says
+	channels []name // of a client's message
+	channel  name   // of a server's message
 	data     value  // whose raw is nil where there is none
 
 	slot    int  // of data, as references count
 	refs    bool // data has references
-	customs bool // data has objects that PHP serialized by code of their own
+	customs bool // data has objects with a serialization of their own (C:)
 }
 
 // The verbs of a client, and then those of a server.
@@ -36,13 +36,13 @@ var verbs = map[string]string{
 }
 
 // name names a channel or a queue. In PHP it is an array key, so 123 and "123" are one name; raw keeps which of them was
-// said, because that is what the other side is to be given.
+// sent, because it is sent on in the same form.
 type name struct {
 	key []byte // the same for the same name
 	raw []byte
 }
 
-// nameBytesMax bounds a name: what a client may be subscribed to is bounded in number, so this bounds what it costs.
+// nameBytesMax bounds a name: the subscriptions of a client are bounded in number, so this bounds their memory.
 const nameBytesMax = 1024
 
 func stringName(text string) name { return name{[]byte(text), appendString(nil, []byte(text))} }
@@ -51,18 +51,18 @@ func nameOf(v value) (name, error) {
 	switch v.kind {
 	case kindString:
 		if len(v.text) > nameBytesMax {
-			return name{}, badFramef("a channel's name of %d bytes, where %d are the most", len(v.text), nameBytesMax)
+			return name{}, badFramef("a channel's name of %d bytes, more than the %d allowed", len(v.text), nameBytesMax)
 		}
 		return name{v.text, v.raw}, nil
 	case kindInt:
 		return name{strconv.AppendInt(nil, v.num, 10), v.raw}, nil
 	default:
-		return name{}, badFrame{"a channel's name that is neither string nor integer"}
+		return name{}, badFrame{"a channel's name that is neither a string nor an integer"}
 	}
 }
 
-// readMessage reads a body. What it does not know it passes over, as PHP's side does; what serialize() cannot have made is
-// an error, and so is an object or a reference anywhere but in data.
+// readMessage reads a body. Unknown fields are skipped, as in PHP; what serialize() cannot have written is an error, and so
+// is an object or a reference anywhere but in data.
 func readMessage(body []byte, channelsMax int) (m message, err error) {
 	s := scanner{p: body}
 	entries, err := s.array()
@@ -108,12 +108,12 @@ func readMessage(body []byte, channelsMax int) (m message, err error) {
 
 func namesOf(v value, most int) (names []name, err error) {
 	if v.kind != kindArray {
-		return nil, badFrame{"channels that are no array"}
+		return nil, badFrame{"channels that are not an array"}
 	}
 	if v.num > int64(most) {
-		return nil, badFramef("%d channels in one frame, where %d are the most", v.num, most)
+		return nil, badFramef("%d channels in one frame, more than the %d allowed", v.num, most)
 	}
-	names = make([]name, 0, min(v.num, 16)) // not nil: none is not the same as none said
+	names = make([]name, 0, min(v.num, 16)) // not nil: an empty list is not the same as no list
 	v.each(func(_, of value) bool {
 		var n name
 		n, err = nameOf(of)
@@ -123,12 +123,12 @@ func namesOf(v value, most int) (names []name, err error) {
 	return names, err
 }
 
-// serverSlot is data's slot in what a server says: behind the array, the type and the channel.
+// serverSlot is data's slot in a server's message: after the array, the type and the channel.
 const serverSlot = 4
 
-// carried is data as it is to stand in an event, in the body's memory where nothing has to be changed. References name
-// their target by its place in the whole text, so they move with data; those inside of objects with a serialization of
-// their own cannot be seen, and ok is false when they might be there.
+// carried is data as it is written into an event, in the body's memory if nothing has to be changed. References name their
+// target by its place in the whole text, so their numbers change with the place of data; those inside objects with a
+// serialization of their own cannot be found, and ok is false if there might be any.
 func (m *message) carried() (data []byte, ok bool) {
 	if !m.refs || m.slot == serverSlot {
 		return m.data.raw, true
@@ -139,7 +139,7 @@ func (m *message) carried() (data []byte, ok bool) {
 	return renumber(m.data.raw, serverSlot-m.slot), true
 }
 
-// eventFrame is what a server says: verb is verbEvent or verbQueue.
+// eventFrame is a server's message: verb is verbEvent or verbQueue.
 func eventFrame(verb string, channel name, data []byte) []byte {
 	f := newFrame(len(`a:3:{s:4:"type";s:5:"event";s:7:"channel";s:4:"data";}`) + len(channel.raw) + len(data))
 	f = append(f, `a:3:{s:4:"type";s:5:"`...)
@@ -151,7 +151,7 @@ func eventFrame(verb string, channel name, data []byte) []byte {
 	return sealFrame(append(f, '}'))
 }
 
-// subscribeFrame and publishFrame are what a client says.
+// subscribeFrame and publishFrame are a client's messages.
 func subscribeFrame(channel name) []byte {
 	f := newFrame(64 + len(channel.raw))
 	f = append(f, `a:2:{s:4:"type";s:9:"subscribe";s:8:"channels";a:1:{i:0;`...)
@@ -175,12 +175,12 @@ type groupMessage struct {
 	mark  string // of the ringcast that published it, empty where none did
 }
 
-// markKey names the entry by which a ringcast that is a client of a Channel server knows its own events again. PHP's
-// side does not look at it.
+// markKey names the entry by which a ringcast that is a client of a Channel server recognizes its own events. PHP ignores
+// it.
 const markKey = "ringcast"
 
 // readGroupMessage looks for {group_id, message} in data. A group is a string or an integer, which is the same group; a
-// message that is no string is taken as its JSON text, as a browser's would be. Anything else is not for groups.
+// message that is not a string is published as its JSON text, as a browser's would be. Anything else is not for groups.
 func readGroupMessage(data value) (g groupMessage, ok bool) {
 	if data.kind != kindArray {
 		return g, false
@@ -212,9 +212,9 @@ func readGroupMessage(data value) (g groupMessage, ok bool) {
 	return g, named && spoken
 }
 
-// groupData is a group's message as PHP's side expects it. The group is always a string: that is what it is in the
-// messages of browsers, {"group_id":"123"}, from which the workers of the original take it, and as an array's key PHP
-// makes an integer of it by itself. mark is left out where it is empty.
+// groupData is a group's message as PHP's side expects it. The group is always a string, as in the messages of
+// browsers, {"group_id":"123"}, from which the workers of the original take it; used as an array's key PHP turns it into an
+// integer by itself. mark is left out where it is empty.
 func groupData(group string, text []byte, mark string) []byte {
 	data := make([]byte, 0, 96+len(group)+len(text)+len(mark))
 	if mark == "" {

@@ -2,9 +2,9 @@ package bus
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// A Bus is a prometheus.Collector: its metrics are read off Stats when somebody asks. They are there only where the bus is.
+// A Bus is a prometheus.Collector: its metrics are read from Stats at each scrape. They exist only if there is a bus.
 
-// metric is one metric: how it is called and what it is in a Stats. Exactly one of the last three is set.
+// metric is one metric: its name and its field of Stats. Exactly one of the last three is set.
 type metric struct {
 	name, help string
 

@@ -6,17 +6,17 @@ import (
 	"sync/atomic"
 )
 
-// parcel is a frame on its way into outboxes. One that waits in many takes its memory once, and is counted once in what
-// all of them hold. Any goroutine; nobody writes the frame.
+// parcel is a frame that waits in outboxes. One that waits in many needs its memory once, and is counted once in the sum of
+// all outboxes. Any goroutine; the frame is immutable.
 type parcel struct {
 	frame    []byte
-	outboxes atomic.Int32 // it waits in
+	outboxes atomic.Int32 // in which it waits
 }
 
-// bytes is what a parcel counts in one outbox: its frame and its place in the list.
+// bytes is what a parcel counts for in one outbox: its frame and its place in the list.
 func (x *parcel) bytes() int { return frameBytes(x.frame) }
 
-// more is what one outbox more that it waits in takes of memory.
+// more is the memory that it needs if it waits in one more outbox.
 func (x *parcel) more() int {
 	if x.outboxes.Load() > 0 {
 		return placeBytes
@@ -36,18 +36,18 @@ func (x *parcel) leave(all *atomic.Int64) {
 	}
 }
 
-// frameBytes is what a frame counts where it waits.
+// frameBytes is what a waiting frame counts for.
 func frameBytes(frame []byte) int { return len(frame) + placeBytes }
 
 // placeBytes is a place in a list, and a parcel.
 const placeBytes = 48
 
-// outbox is what waits to be written to one connection, bounded in bytes. Any goroutine puts, one writes. What is being
-// written still counts, and is still there should the write fail.
+// outbox holds what waits to be written to one connection, bounded in bytes. Any goroutine puts, one writes. What is being
+// written still counts, and is still there if the write fails.
 type outbox struct {
 	bytesMax int
-	all      *atomic.Int64 // what this outbox and others that are bounded with it hold
-	ready    chan struct{} // something was put, or the end has come; capacity 1
+	all      *atomic.Int64 // bytes in this outbox and in those that share its bound
+	ready    chan struct{} // something was put, or the outbox was ended; capacity 1
 
 	mu      sync.Mutex
 	parcels []*parcel // from first on
@@ -60,7 +60,7 @@ func newOutbox(bytesMax int, all *atomic.Int64) *outbox {
 	return &outbox{bytesMax: bytesMax, all: all, ready: make(chan struct{}, 1)}
 }
 
-// placed is what became of a frame.
+// placed is the result of put.
 type placed uint8
 
 const (
@@ -69,7 +69,7 @@ const (
 	placedEnded
 )
 
-// put appends a frame. An empty outbox takes one of any size.
+// put appends a frame. An empty outbox accepts one of any size.
 func (o *outbox) put(x *parcel) placed {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -83,7 +83,7 @@ func (o *outbox) put(x *parcel) placed {
 	return would
 }
 
-// would says what put would do now.
+// would returns what put would return now.
 func (o *outbox) would(x *parcel) placed {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -107,7 +107,7 @@ func (o *outbox) wake() {
 	}
 }
 
-// end has put take nothing more. drop: what waits is forgotten too.
+// end makes put refuse everything. drop: what waits is dropped too.
 func (o *outbox) end(drop bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -121,12 +121,12 @@ func (o *outbox) end(drop bool) {
 	o.wake()
 }
 
-// writeBatchMax bounds the frames that one system call takes.
+// writeBatchMax bounds the frames of one system call.
 const writeBatchMax = 256
 
-// flush writes what waits, and returns when nothing does. A frame is done when all of it has been written: of one that
-// was written in part the other side makes nothing, so it stays. done is told how many are, before they stop waiting:
-// where there is always more, flush does not return. nil: nobody asks.
+// flush writes what waits, and returns when nothing does. A frame is done when all of it has been written: one that was
+// written in part is of no use to the other side, so it stays. done, unless it is nil, is called with the number of frames
+// that are done, before they leave the outbox: while there is always more, flush does not return.
 func (o *outbox) flush(conn net.Conn, done func(frames int)) error {
 	for {
 		batch := o.front()
@@ -153,7 +153,7 @@ func (o *outbox) front() [][]byte {
 	return batch
 }
 
-// drop takes out the frames that n bytes cover.
+// drop removes the frames that n bytes cover.
 func (o *outbox) drop(n int64, done func(frames int)) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -180,7 +180,7 @@ func (o *outbox) drop(n int64, done func(frames int)) {
 	}
 }
 
-// parcelsKeptMax is the capacity above which an empty outbox gives its list back.
+// parcelsKeptMax is the capacity above which an empty outbox releases its list.
 const parcelsKeptMax = 1024
 
 // waiting is how many bytes wait.
@@ -190,7 +190,7 @@ func (o *outbox) waiting() int {
 	return o.bytes
 }
 
-// over says that the end has come and nothing waits.
+// over says that the outbox was ended and nothing waits.
 func (o *outbox) over() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()

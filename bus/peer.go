@@ -20,28 +20,28 @@ type peer struct {
 	conn   net.Conn
 	where  string
 	out    *outbox
-	ctx    context.Context // ends when the peer is cut off
+	ctx    context.Context // ends when the peer is closed
 	cancel context.CancelFunc
 	failed atomic.Bool
 
 	clock   sync.Mutex // of what follows, and of the connection's deadline
-	leaving bool       // it reads no more
-	timed   bool       // the deadline is its frame's
+	leaving bool       // reading has ended
+	timed   bool       // the deadline is that of its frame
 
 	// The reading goroutine's.
-	large int  // bytes that its frame has of the server's frames
-	late  bool // its frame has been given a moment more
+	large int  // bytes that its frame has acquired of the server's frames
+	late  bool // its frame has been given extra time
 
 	// Under the server's lock.
 	subscribed map[string]struct{}
 	watched    map[string]*queue
 	inFlight   int           // events on their way through the groups
 	flying     int           // their bytes
-	wave       int           // which of those that set out count: the ones before are waited for no more
-	landed     chan struct{} // closed when there is none any more; nil: nobody waits for it
+	wave       int           // only events of this wave count: earlier ones are waited for no longer
+	landed     chan struct{} // closed when none is left; nil: nobody waits for that
 }
 
-// bridged is what the groups carry beside a peer's message: the event that its subscribers are to see.
+// bridged is the token of a peer's message on its way through the groups: the event for the subscribers.
 type bridged struct {
 	from  *peer
 	frame []byte
@@ -55,7 +55,7 @@ func newPeer(s *server, conn net.Conn) *peer {
 	return p
 }
 
-// read acts on what the peer says until it ends, and takes it out of everything then.
+// read acts on the peer's frames until the connection ends, and then removes the peer everywhere.
 func (p *peer) read() {
 	defer p.server.serving.Done()
 	err := p.readFrames()
@@ -103,8 +103,8 @@ func (p *peer) readFrames() error {
 	}
 }
 
-// await waits until the rest of a frame may be read, and sees to it that reading ends in time. All of a large frame is
-// counted from its head on, so that frames which have begun can always be completed, and until it has been acted on.
+// await waits until the rest of a frame may be read, and sets the deadline for reading it. All of a large frame is counted
+// from its header on, so that a frame which has begun can always be completed, and until it has been acted on.
 func (p *peer) await(bodyBytes int) error {
 	s := p.server
 	until := time.Now().Add(s.cfg.FrameTimeout)
@@ -127,13 +127,13 @@ func (p *peer) await(bodyBytes int) error {
 	defer p.clock.Unlock()
 	if !p.leaving {
 		p.timed = true
-		_ = p.conn.SetReadDeadline(until) // it fails where reading will
+		_ = p.conn.SetReadDeadline(until) // if it fails, so will the read
 	}
 	return nil
 }
 
-// patient reads a peer's connection. A frame whose time is over is given a moment once: its bytes may lie in the kernel,
-// because this process was stopped for a while, or had no processor.
+// patient reads a peer's connection. A frame whose time is over is given extra time once: its bytes may be in the kernel
+// already, because this process was stopped for a while, or got no CPU.
 type patient struct{ *peer }
 
 func (p patient) Read(b []byte) (int, error) {
@@ -144,10 +144,10 @@ func (p patient) Read(b []byte) (int, error) {
 	return p.conn.Read(b)
 }
 
-// lateMax is that moment.
+// lateMax is that extra time.
 const lateMax = time.Second
 
-// prolong gives the moment, unless the peer leaves.
+// prolong gives the extra time, unless the peer is leaving.
 func (p *peer) prolong() bool {
 	p.clock.Lock()
 	defer p.clock.Unlock()
@@ -158,7 +158,7 @@ func (p *peer) prolong() bool {
 	return p.conn.SetReadDeadline(time.Now().Add(lateMax)) == nil
 }
 
-// arrived ends the time that await has set.
+// arrived removes the deadline that await has set.
 func (p *peer) arrived() {
 	p.clock.Lock()
 	defer p.clock.Unlock()
@@ -168,9 +168,9 @@ func (p *peer) arrived() {
 	p.timed = false
 }
 
-// release gives back what await has taken of the server's frames.
+// release returns what await has acquired of the server's frames.
 func (p *peer) release() {
-	if p.large > 0 { // the semaphore's lock is everybody's
+	if p.large > 0 { // otherwise leave the semaphore's lock to the others
 		p.server.frames.Release(int64(p.large))
 		p.large = 0
 	}
@@ -182,11 +182,11 @@ func (p *peer) isLeaving() bool {
 	return p.leaving
 }
 
-// frame does what one frame asks for. What is no verb is ignored, as the original does.
+// frame does what one frame asks for. Unknown verbs are ignored, as in the original.
 func (p *peer) frame(body []byte) (err error) {
 	s := p.server
 	defer s.count.survive(s.log, func() {
-		p.fail(closedPanic, "a fault of the server's")
+		p.fail(closedPanic, "an internal error of the server")
 		err = io.ErrClosedPipe
 	})
 	if len(body) == 0 {
@@ -211,7 +211,7 @@ func (p *peer) frame(body []byte) (err error) {
 	return s.do(p, &m)
 }
 
-// needs is what a client says, and what belongs to it.
+// needs has the known verbs of clients and the fields that each must have.
 var needs = map[string]struct{ known, channels, data bool }{
 	verbSubscribe: {true, true, false}, verbUnsubscribe: {true, true, false},
 	verbPublish: {true, true, true}, verbPublishLoop: {true, true, true},
@@ -219,8 +219,8 @@ var needs = map[string]struct{ known, channels, data bool }{
 	verbReserve: {true, false, false},
 }
 
-// publish gives events of the bridge's channel to the groups, out of which they come back in the groups' order, and all
-// others to their subscribers at once.
+// publish gives events of the bridge's channel to the groups, from which they come back in the groups' order, and all others
+// to their subscribers at once.
 func (p *peer) publish(m *message) error {
 	s := p.server
 	data, ok := p.carried(m)
@@ -258,13 +258,13 @@ func (s *server) publishNow(n name, data []byte) {
 	}
 }
 
-// carried is m's data, if it can be carried. References may grow longer on the way, and a frame of ours over the bound
-// would end the links of all who are to receive it.
+// carried is m's data, if it can be carried. References may become longer, and a frame over the bound would end the links of
+// all its receivers.
 func (p *peer) carried(m *message) (data []byte, ok bool) {
 	s := p.server
 	if data, ok = m.carried(); !ok {
 		s.count.refused[refusedReferences].Add(uint64(len(m.channels)))
-		s.log.Warn("refused: data with references beside objects that PHP serialized in its old way (C:)", "remote", p.where)
+		s.log.Warn("an event was refused: its data has references beside objects in PHP's old serialization (C:)", "remote", p.where)
 		return nil, false
 	}
 	if len(data) > len(m.data.raw) && len(data)+eventBytesMax > s.cfg.FrameBytesMax {
@@ -274,10 +274,10 @@ func (p *peer) carried(m *message) (data []byte, ok bool) {
 	return data, true
 }
 
-// eventBytesMax is the most that an event has beside its data.
+// eventBytesMax bounds what an event has beside its data.
 const eventBytesMax = nameBytesMax + 100
 
-// toGroup publishes an event to its group. done is false when it is not about a group, or about none that can be.
+// toGroup publishes an event to its group. done is false if it is not about a group, or if its group cannot exist.
 func (p *peer) toGroup(m *message, n name, data []byte) (done bool, err error) {
 	s := p.server
 	g, is := readGroupMessage(m.data)
@@ -307,7 +307,7 @@ func (p *peer) toGroup(m *message, n name, data []byte) (done bool, err error) {
 		said.settled()
 		s.count.refused[refusedGroup].Add(1)
 		return false, nil
-	case errors.Is(err, loop.ErrBusy): // nobody has it, neither here nor there
+	case errors.Is(err, loop.ErrBusy): // it was delivered neither here nor there
 		said.settled()
 		s.count.refused[refusedMemory].Add(1)
 		return true, nil
@@ -315,20 +315,20 @@ func (p *peer) toGroup(m *message, n name, data []byte) (done bool, err error) {
 		said.settled()
 		s.count.refused[refusedCutOff].Add(1)
 		return false, io.ErrClosedPipe
-	default: // the server stops; that the connection ends in a moment is how the peer is told, and till then it may receive
+	default: // the server stops: the peer's connection will be closed soon, and until then it may receive
 		said.settled()
 		s.count.refused[refusedStopping].Add(1)
 		return true, nil
 	}
 }
 
-// settled notes that an event has come back from the groups, or never went there.
+// settled counts an event that has come back from the groups, or never went there.
 func (said *bridged) settled() {
 	p := said.from
 	p.server.mu.Lock()
 	defer p.server.mu.Unlock()
 	if said.wave != p.wave {
-		return // it is late, and would be taken for one of those that are waited for now
+		return // it is of an earlier wave and must not be counted in the current one
 	}
 	p.inFlight, p.flying = p.inFlight-1, p.flying-frameBytes(said.frame)
 	if p.inFlight == 0 && p.landed != nil {
@@ -337,8 +337,8 @@ func (said *bridged) settled() {
 	}
 }
 
-// settle waits until what the peer said before has come back from the groups, so that whatever else it says does not
-// overtake it.
+// settle waits until the peer's earlier events have come back from the groups, so that its other commands do not overtake
+// them.
 func (p *peer) settle() error {
 	s := p.server
 	s.mu.Lock()
@@ -351,7 +351,7 @@ func (p *peer) settle() error {
 	s.mu.Unlock()
 	select {
 	case <-landed:
-	case <-time.After(s.cfg.landMax): // a panic in a loop has dropped one; then order is not to be had
+	case <-time.After(s.cfg.landMax): // a panic in a loop has dropped one; then the order cannot be kept
 		s.mu.Lock()
 		p.inFlight, p.flying, p.landed, p.wave = 0, 0, nil, p.wave+1
 		s.mu.Unlock()
@@ -361,7 +361,7 @@ func (p *peer) settle() error {
 	return nil
 }
 
-// do is everything but publish.
+// do does everything but publish.
 func (s *server) do(p *peer, m *message) error {
 	data, ok := p.carried(m)
 	if !ok {
@@ -421,7 +421,7 @@ func (s *server) doOne(p *peer, verb string, n name, data []byte) error {
 	return nil
 }
 
-// forget takes a peer out of everything.
+// forget removes a peer from all channels and queues.
 func (s *server) forget(p *peer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -433,7 +433,8 @@ func (s *server) forget(p *peer) {
 	}
 }
 
-// event and job put a frame into the peer's outbox. One that has no room is cut off: events are not lost behind its back.
+// event and job put a frame into the peer's outbox. A peer whose outbox has no room is closed, so that it does not lose
+// events without noticing.
 func (p *peer) event(x *parcel) bool {
 	if !p.put(x) {
 		return false
@@ -454,15 +455,15 @@ func (p *peer) put(x *parcel) bool {
 	would := p.out.would(x)
 	if would == placedIn {
 		p.server.relieve(x)
-		would = p.out.put(x) // relieve may have cut off this very peer
+		would = p.out.put(x) // relieve may have closed this very peer
 	}
 	if would == placedFull {
-		p.fail(closedOutbound, "too slow: more waits for it than may")
+		p.fail(closedOutbound, "too slow: --channel-outbound-max is reached")
 	}
 	return would == placedIn
 }
 
-// write writes what is put into the outbox, until it is ended.
+// write writes what is put into the outbox, until the outbox is ended.
 func (p *peer) write() {
 	s := p.server
 	defer s.serving.Done()
@@ -479,27 +480,27 @@ func (p *peer) write() {
 	}
 }
 
-// fail cuts a peer off for a reason, once.
+// fail closes a peer for a reason, once.
 func (p *peer) fail(why closing, text string) {
 	if p.failed.Swap(true) {
 		return
 	}
-	p.cut() // before the log, which may take its time
+	p.cut() // before the log, which may block
 	p.server.count.closed[why].Add(1)
-	p.server.log.Warn("a Channel client was cut off", "remote", p.where, "why", text)
+	p.server.log.Warn("a Channel client was closed", "remote", p.where, "why", text)
 }
 
-// cut closes the connection and drops what waits for it. It waits for nobody.
+// cut closes the connection and drops what waits for it. It does not block.
 func (p *peer) cut() {
 	p.cancel()
 	p.out.end(true)
 	p.conn.Close()
 }
 
-// leave has the peer stop reading; what waits for it is still written.
+// leave makes the peer stop reading; what waits for it is still written.
 func (p *peer) leave() {
 	p.clock.Lock()
 	defer p.clock.Unlock()
 	p.leaving = true
-	_ = p.conn.SetReadDeadline(time.Now()) // of a connection that is closed nothing is read either
+	_ = p.conn.SetReadDeadline(time.Now()) // if it fails the connection is closed, which ends reading too
 }

@@ -2,22 +2,22 @@ package bus
 
 import "slices"
 
-// queue is a name with jobs or watchers. A job goes to a watcher that has said reserve and not been given a job from this
-// queue since: as in the original, one reserve is good for one job of each queue that its sender watches at the time.
-// Nothing is acknowledged; what was given to a client that goes is gone. Under the server's lock.
+// queue is a name with jobs or watchers. A job goes to a watcher that has sent reserve and has not been given a job from
+// this queue since: as in the original, one reserve allows one job of each queue that its sender watches at the time.
+// Nothing is acknowledged; a job that was given to a client which then disconnects is lost. Under the server's lock.
 type queue struct {
 	name     name
 	jobs     [][]byte // serialized data, from first on
 	first    int
 	watchers map[*peer]struct{}
-	ready    []*peer // who reserved, in that order
+	ready    []*peer // watchers that have sent reserve, in that order
 }
 
-// jobBytes is what a job counts: itself and its place.
+// jobBytes is what a job counts for: its data and its place in the list.
 func jobBytes(data []byte) int { return len(data) + 24 }
 
-// bytes is what a queue counts as long as jobs wait in it: a job is small where each has a queue of its own, and no
-// client's subscription stands for such a queue.
+// bytes is what a queue counts for while jobs wait in it: many small jobs may each have a queue of their own, and such a
+// queue is not bounded by the subscriptions of a client.
 func (q *queue) bytes() int { return queueBytes + len(q.name.key)*2 + len(q.name.raw) }
 
 // queueBytes is the queue, its maps and its places in them, about.
@@ -33,7 +33,7 @@ func (s *server) queue(n name) *queue {
 	return q
 }
 
-// watch is idempotent. false: the client has as many subscriptions as it may.
+// watch is idempotent. false: the client has reached its bound on subscriptions.
 func (s *server) watch(p *peer, n name) bool {
 	if _, already := p.watched[string(n.key)]; already {
 		return true
@@ -98,10 +98,10 @@ func (s *server) reserve(p *peer) {
 	}
 }
 
-// jobsKeptMax is the capacity above which an empty queue gives its list back.
+// jobsKeptMax is the capacity above which an empty queue releases its list.
 const jobsKeptMax = 1024
 
-// dispatch gives waiting jobs to those who are ready. A job stays while nobody takes it.
+// dispatch gives waiting jobs to watchers that are ready. The others stay in the queue.
 func (s *server) dispatch(q *queue) {
 	for q.waiting() > 0 && len(q.ready) > 0 {
 		p, data := q.ready[0], q.jobs[q.first]

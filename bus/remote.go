@@ -18,14 +18,14 @@ import (
 	"ringcast/loop"
 )
 
-// remote is a Channel server of others, as a client of it sees it. What is published to groups here goes there as events
-// of the bridge's channel, what comes from there goes to the groups here.
+// remote is the client of another Channel server. Messages of groups here are sent there as events of the bridge's channel,
+// and events from there are published to the groups here.
 //
-// A Channel server sends an event to all subscribers, its publisher among them. So each event carries a mark, and what
-// comes back with the own mark is not published again: it only says that the server has sent the event round. When the
-// connection breaks, those that have not come back may be lost. They are counted and not sent again, for they may also
-// have arrived, and nothing is to be delivered twice. Events that a ringcast did not publish through this server have
-// another mark or none, so any number of ringcasts may hang on one server.
+// A Channel server sends an event to all subscribers, its publisher among them. So each event carries a mark, and an
+// event that comes back with our own mark is not published again: it only says that the server has distributed it. When the
+// connection breaks, those that have not come back may be lost. They are counted and not sent again, for they may also have
+// arrived, and nothing is to be delivered twice. Events of other publishers have another mark or none, so any number of
+// ringcasts may use one Channel server.
 type remote struct {
 	// Immutable.
 	cfg    Config
@@ -34,14 +34,14 @@ type remote struct {
 	groups Groups
 	count  *counters
 	log    *slog.Logger
-	out    *outbox // what waits for the server, also while it is away
+	out    *outbox // what waits for the server, also while it is disconnected
 	stop   context.CancelFunc
 	done   chan struct{} // closed when run has ended
 
 	// Any goroutine.
 	connected atomic.Bool
-	unechoed  atomic.Int64 // events written and not come back
-	full      atomic.Bool  // events are being refused, and it was logged
+	unechoed  atomic.Int64 // events written that have not come back
+	full      atomic.Bool  // events are being refused, and that has been logged
 }
 
 func newRemote(cfg Config, groups Groups, count *counters) *remote {
@@ -57,7 +57,7 @@ func newRemote(cfg Config, groups Groups, count *counters) *remote {
 
 func (r *remote) addr() string { return r.cfg.Connect }
 
-// hear takes what was published to a group to the server, unless it came from there.
+// hear sends a message that was published to a group to the server, unless it came from there.
 func (r *remote) hear(p *loop.Publication) {
 	if p.Token != nil {
 		return
@@ -77,13 +77,13 @@ func (r *remote) hear(p *loop.Publication) {
 	}
 }
 
-// Pauses between two attempts to connect. With the longest, a server that is back has its events within 2 s.
+// Pauses between two attempts to connect. With the longest, a server that is up again receives events within 2 s.
 const (
 	pauseMin = 100 * time.Millisecond
 	pauseMax = 1500 * time.Millisecond
 )
 
-// run connects again and again.
+// run connects, and reconnects whenever the connection ends.
 func (r *remote) run(ctx context.Context) {
 	defer close(r.done)
 	pause, away, before := pauseMin, false, false
@@ -101,13 +101,13 @@ func (r *remote) run(ctx context.Context) {
 		}
 		if !away {
 			away = true
-			r.log.Warn("the Channel server is away; trying again", "addr", r.cfg.Connect, "err", err)
+			r.log.Warn("no connection to the Channel server; trying again", "addr", r.cfg.Connect, "err", err)
 		}
 		if time.Since(began) > pauseMax {
 			pause = pauseMin
 		}
 		select {
-		case <-time.After(pause/2 + mathrand.N(pause/2)): // else all clients of a server that comes back come at once
+		case <-time.After(pause/2 + mathrand.N(pause/2)): // otherwise all clients of a restarted server would connect at once
 		case <-ctx.Done():
 		}
 		pause = min(2*pause, pauseMax)
@@ -116,7 +116,7 @@ func (r *remote) run(ctx context.Context) {
 
 const (
 	dialTimeout = 5 * time.Second
-	untakenMax  = 30 * time.Second // longer than a Channel server that works is ever busy
+	untakenMax  = 30 * time.Second // longer than a working Channel server is ever busy
 )
 
 func (r *remote) dial(ctx context.Context) (net.Conn, error) {
@@ -126,14 +126,14 @@ func (r *remote) dial(ctx context.Context) (net.Conn, error) {
 	return dialer.DialContext(ctx, kind, where)
 }
 
-// connect is one connection from its beginning to its end, of which the error says the reason.
+// connect serves one connection until it ends; the error says why.
 func (r *remote) connect(ctx context.Context, ready func()) error {
 	conn, err := r.dial(ctx)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { conn.Close() })() // nothing else ends a read or a write that waits
+	defer context.AfterFunc(ctx, func() { conn.Close() })() // nothing else ends a blocked read or write
 	if _, err := conn.Write(subscribeFrame(r.bridge)); err != nil {
 		return err
 	}
@@ -155,7 +155,7 @@ func (r *remote) connect(ctx context.Context, ready func()) error {
 	return err
 }
 
-// pingPeriod is that of PHP's client. Nobody answers a ping; it keeps whatever stands between from forgetting the link.
+// pingPeriod is that of PHP's client. A ping is not answered; it keeps firewalls in between from dropping an idle connection.
 const pingPeriod = 55 * time.Second
 
 // write writes what is put into the outbox, until ctx is done. A failure closes the connection, which ends read.
@@ -202,7 +202,7 @@ func (r *remote) read(ctx context.Context, conn net.Conn) error {
 	}
 }
 
-// frame publishes one event to its group. The token tells hear where it came from.
+// frame publishes one event to its group. By the token hear knows that it came from the server.
 func (r *remote) frame(ctx context.Context, body []byte) (err error) {
 	defer r.count.survive(r.log, func() { err = io.ErrClosedPipe })
 	if len(body) == 0 {
@@ -210,7 +210,7 @@ func (r *remote) frame(ctx context.Context, body []byte) (err error) {
 	}
 	m, err := readMessage(body, r.cfg.SubscriptionsMax)
 	if err != nil {
-		return fmt.Errorf("what came from it is no frame: %w", err)
+		return fmt.Errorf("it sent an invalid frame: %w", err)
 	}
 	if m.verb != verbEvent || string(m.channel.key) != r.cfg.Bridge {
 		r.count.refused[refusedUnknown].Add(1)
@@ -232,7 +232,7 @@ func (r *remote) frame(ctx context.Context, body []byte) (err error) {
 		r.count.refused[refusedMemory].Add(1)
 	case err != nil:
 		r.count.refused[refusedStopping].Add(1)
-		return ctx.Err() // nil where the server stops: the echoes of what it has published still matter
+		return ctx.Err() // nil while the server stops: the echoes of its own events still count
 	default:
 		r.count.published.Add(1)
 	}
@@ -245,11 +245,11 @@ func (r *remote) stats() Stats {
 	return st
 }
 
-// echoWait bounds how long close waits for the server to send round what was written last.
+// echoWait bounds how long close waits for the server to distribute what was written last.
 const echoWait = time.Second
 
-// await looks every millisecond whether something is so, until it is, or the connection or ctx ends. Only close waits so:
-// what it waits for is counted by goroutines that have better to do than to tell it.
+// await polls a condition every millisecond, until it holds, or the connection or ctx ends. Only close waits like this: the
+// goroutines that count what it waits for should not spend time on notifying it.
 func (r *remote) await(ctx context.Context, so func() bool) {
 	again := time.NewTicker(time.Millisecond)
 	defer again.Stop()

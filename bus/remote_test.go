@@ -27,7 +27,7 @@ func listenAsServer(t *testing.T) *channelServer {
 	return &channelServer{t, l}
 }
 
-// accept takes the next connection and what a client says first.
+// accept accepts the next connection and reads what a client sends first.
 func (s *channelServer) accept() *phpClient {
 	s.t.Helper()
 	s.listener.(*net.TCPListener).SetDeadline(time.Now().Add(patience))
@@ -127,7 +127,7 @@ func TestAFrameThatWasCutIsSentAgainWhole(t *testing.T) {
 	s := listenAsServer(t)
 	b := startBus(t, Config{Connect: s.listener.Addr().String()})
 	c := s.accept()
-	big := strings.Repeat("x", 9<<20) // more than sockets take
+	big := strings.Repeat("x", 9<<20) // more than socket buffers hold
 	b.publish(big, "behind it")
 	if _, err := c.in.Peek(1000); err != nil {
 		t.Fatal(err)
@@ -149,7 +149,7 @@ func TestWhatWasWrittenCountsThoughMoreWaits(t *testing.T) {
 	s := listenAsServer(t)
 	s.listener.Close()
 	b := startBus(t, Config{Connect: s.listener.Addr().String(), BufferBytesMax: 64 << 20})
-	const events, size, read = 3 * writeBatchMax, 64 << 10, writeBatchMax + 50 // far more than sockets take
+	const events, size, read = 3 * writeBatchMax, 64 << 10, writeBatchMax + 50 // far more than socket buffers hold
 	text := strings.Repeat("x", size)
 	for range events {
 		b.publish(text)

@@ -6,9 +6,9 @@ import (
 	"strconv"
 )
 
-// This file reads the text that PHP's serialize() makes. It reads where the values lie and makes nothing of them, least of
-// all objects: the original hands bytes from the network to unserialize(), which lets a peer choose what classes come to
-// life.
+// This file reads the text that PHP's serialize() makes. It finds where the values are and constructs nothing, least of all
+// objects: the original passes bytes from the network to unserialize(), which lets a peer choose the classes that are
+// instantiated.
 //
 //	N;   b:0;   i:5;   d:0.5;   s:<bytes>:"…";   a:<entries>:{key value …}
 //	O:<bytes>:"class":<entries>:{key value …}   C:<bytes>:"class":<bytes>:{…}   E:<bytes>:"Class:Case";   R:<slot>;   r:<slot>;
@@ -27,7 +27,7 @@ const (
 	kindReference // R, r
 )
 
-// value is one value where it lies. Its slices are the text's memory.
+// value is one value in place. Its slices are the text's memory.
 type value struct {
 	kind kind
 	raw  []byte // the whole of it, as serialized
@@ -35,13 +35,13 @@ type value struct {
 	num  int64  // an int; a bool as 0 or 1; how many entries an array has
 }
 
-// depthMax bounds arrays in arrays; it is also what PHP's unserialize takes.
+// depthMax bounds the nesting of arrays; PHP's unserialize has the same bound.
 const depthMax = 4096
 
-// entryBytesMin is the shortest entry, i:0;N; and bounds what a count may announce.
+// entryBytesMin is the shortest entry, i:0;N; and so bounds the count of entries that a text can have.
 const entryBytesMin = 6
 
-// scanner reads values off a serialized text, in order, in time and memory bounded by the text alone.
+// scanner reads the values of a serialized text, in order, in time and memory bounded by the length of the text.
 type scanner struct {
 	p  []byte
 	at int
@@ -50,8 +50,8 @@ type scanner struct {
 	slot    int // of the last value
 	lowest  int // references to slots below this one are errors; 0: so are all references, and objects
 	refs    bool
-	customs bool                        // a C:, whose inside may have references that nobody can see
-	moved   func(from, to int, ref int) // called for each reference with where its number lies; nil: nobody
+	customs bool                        // a C:, which may contain references that cannot be found
+	moved   func(from, to int, ref int) // called for each reference with the place of its number; may be nil
 	open    []int                       // entries still to come, of each array and object that is open
 }
 
@@ -83,7 +83,7 @@ func (s *scanner) value() (value, error) {
 	return v, nil
 }
 
-// key reads an array's key: an integer or a string, which is no value and has no slot.
+// key reads an array's key: an integer or a string, which does not count as a value and has no slot.
 func (s *scanner) key() (value, error) {
 	if s.at < len(s.p) && (s.p[s.at] == 'i' || s.p[s.at] == 's') {
 		s.slot--
@@ -92,7 +92,7 @@ func (s *scanner) key() (value, error) {
 	return value{}, errSyntax
 }
 
-// array reads an array's head; its entries are the caller's to read with key and value, and closing ends it.
+// array reads an array's head; the caller reads its entries with key and value, and ends it with closing.
 func (s *scanner) array() (entries int, err error) {
 	v, err := s.head()
 	if err == nil && v.kind != kindArray {
@@ -146,7 +146,7 @@ func (s *scanner) head() (v value, err error) {
 		v.num, err = s.entries()
 	case 'O', 'C', 'E', 'R', 'r':
 		if s.lowest == 0 {
-			return v, badFrame{"an object or a reference where there can be none"}
+			return v, badFrame{"an object or a reference where none is allowed"}
 		}
 		v.kind, err = s.unusual(letter)
 	default:
@@ -155,7 +155,7 @@ func (s *scanner) head() (v value, err error) {
 	return v, err
 }
 
-// unusual reads the rest of what only occurs in published data.
+// unusual reads the rest of a value of a kind that only occurs in published data.
 func (s *scanner) unusual(letter byte) (kind, error) {
 	switch letter {
 	case 'R', 'r':
@@ -202,7 +202,7 @@ func (s *scanner) entries() (int64, error) {
 		return 0, err
 	}
 	if len(s.open) >= depthMax {
-		return 0, badFramef("more than %d arrays in one another", depthMax)
+		return 0, badFramef("arrays nested deeper than %d", depthMax)
 	}
 	s.open = append(s.open, int(n))
 	return n, s.want('{')
@@ -314,7 +314,7 @@ func isDigit(b byte) bool { return '0' <= b && b <= '9' }
 
 // each calls f with every entry of an array that has been read; false from f ends it.
 func (v value) each(f func(key, of value) bool) {
-	s := scanner{p: v.text, lowest: 1, slot: math.MaxInt32} // what was right where it lay is right
+	s := scanner{p: v.text, lowest: 1, slot: math.MaxInt32} // it has been checked before, in place
 	for range v.num {
 		key, err := s.key()
 		if err != nil {

@@ -104,7 +104,7 @@ func TestValuesAsJSON(t *testing.T) {
 	}
 }
 
-// What the real serialize and unserialize say, where there is a php: what it makes is read, and what is made here of it
+// A comparison with the real serialize and unserialize, if there is a php: what it writes is read, and what is written here
 // means the same to it.
 func TestPHPUnderstandsTheSame(t *testing.T) {
 	php, err := exec.LookPath("php")
@@ -146,8 +146,8 @@ func TestPHPUnderstandsTheSame(t *testing.T) {
 	}
 }
 
-// FuzzFrame holds a stream of frames against its rules: what is read is what was framed, a body is never longer than its
-// bound, and memory is not taken for what did not come.
+// FuzzFrame checks a stream of frames against its rules: what is read is what was framed, a body is never longer than its
+// bound, and no memory is allocated for what did not arrive.
 func FuzzFrame(f *testing.F) {
 	for _, stream := range []string{"", "\x00", "\x00\x00\x00\x00", "\x00\x00\x00\x03", "\x00\x00\x00\x04", "\xff\xff\xff\xff", "\x00\x00\x00\x08abcd\x00\x00\x00\x05x",
 		"\x00\x00\x00\x10abc"} {
@@ -174,8 +174,8 @@ func FuzzFrame(f *testing.F) {
 	})
 }
 
-// FuzzValue holds the reader of serialized text against itself: what it takes it takes again where it was moved to, and
-// JSON out of it is JSON.
+// FuzzValue checks the reader of serialized text against itself: what it accepts it accepts again after a move, and its JSON
+// is valid JSON.
 func FuzzValue(f *testing.F) {
 	for _, data := range []string{`N;`, `a:2:{i:0;i:1;i:1;R:6;}`, `O:1:"A":1:{s:1:"a";r:5;}`, `C:1:"A":2:{xx}`, `d:1.5;`, `E:3:"A:B";`,
 		`a:2:{s:8:"group_id";i:5;s:7:"message";a:1:{i:0;s:1:"x";}}`, `a:1:{i:1;a:1:{i:0;b:1;}}`} {

@@ -18,8 +18,8 @@ import (
 	"ringcast/loop"
 )
 
-// server is a Channel server: what its clients publish to a channel reaches the channel's subscribers, what they enqueue
-// one of the queue's watchers. Per client two goroutines, one that reads and acts and one that writes.
+// server is a Channel server: what its clients publish to a channel goes to the channel's subscribers, what they enqueue
+// to one of the queue's watchers. Each client has two goroutines, one that reads and acts and one that writes.
 type server struct {
 	// Immutable.
 	cfg      Config
@@ -29,12 +29,12 @@ type server struct {
 	log      *slog.Logger
 	listener net.Listener
 
-	accepting chan struct{}       // closed when no connection is taken any more
+	accepting chan struct{}       // closed when no more connections are accepted
 	serving   sync.WaitGroup      // goroutines of peers
 	outbounds atomic.Int64        // bytes that the outboxes of all peers hold
-	frames    *semaphore.Weighted // bytes of large frames, from their head until they have been acted on
+	frames    *semaphore.Weighted // bytes of large frames, from their header until they have been acted on
 
-	mu            sync.Mutex // of all that follows, and of what peers, channels and queues say is under it
+	mu            sync.Mutex // of all that follows, and of the fields of peers, channels and queues that say so
 	ending        bool
 	peers         map[*peer]struct{}
 	channels      map[string]*channel
@@ -58,7 +58,7 @@ func newServer(cfg Config, groups Groups, count *counters) (*server, error) {
 	return s, nil
 }
 
-// listen takes the address. A socket file that nobody listens on is what a process left that had no time to take it away.
+// listen opens the address. A socket file on which nobody listens was left by a process that could not remove it.
 func listen(address string) (net.Listener, error) {
 	kind, where := network(address)
 	listener, err := net.Listen(kind, where)
@@ -84,8 +84,8 @@ func listen(address string) (net.Listener, error) {
 
 func (s *server) addr() string { return addrText(s.listener.Addr()) }
 
-// accept takes connections until the listener is closed. A failure, of which being out of descriptors is the common one,
-// ends nothing.
+// accept accepts connections until the listener is closed. It goes on after an error, the common one being that there are no
+// descriptors left.
 func (s *server) accept() {
 	defer close(s.accepting)
 	for {
@@ -104,13 +104,13 @@ func (s *server) accept() {
 	}
 }
 
-// acceptRetry is short for who waits, and long enough not to keep a processor busy.
+// acceptRetry is short for a client that waits, and long enough not to keep a CPU busy.
 const acceptRetry = 50 * time.Millisecond
 
 func (s *server) admit(conn net.Conn) {
 	if !s.allowed(conn.RemoteAddr()) {
 		s.count.away[awayAddress].Add(1)
-		s.log.Warn("a Channel client was turned away: its address is not among --channel-allow", "remote", conn.RemoteAddr().String())
+		s.log.Warn("a Channel client was refused: its address is not in --channel-allow", "remote", conn.RemoteAddr().String())
 		conn.Close()
 		return
 	}
@@ -129,7 +129,7 @@ func (s *server) admit(conn net.Conn) {
 		conn.Close()
 	case full:
 		s.count.away[awayClients].Add(1)
-		s.log.Warn("a Channel client was turned away: there are as many as there may be", "remote", p.where, "most", s.cfg.ClientsMax)
+		s.log.Warn("a Channel client was refused: --channel-clients-max is reached", "remote", p.where, "most", s.cfg.ClientsMax)
 		conn.Close()
 	}
 }
@@ -148,8 +148,8 @@ func (s *server) allowed(remote net.Addr) bool {
 	return false
 }
 
-// relieve makes room for a parcel in one outbox more: while all outboxes together hold too much for it, it cuts off who
-// has most waiting. Under the lock.
+// relieve makes room for a parcel in one more outbox: while all outboxes together hold too much for it, it closes the client
+// with the most bytes waiting. Under the lock.
 func (s *server) relieve(x *parcel) {
 	for s.outbounds.Load() > 0 && s.outbounds.Load()+int64(x.more()) > int64(s.cfg.OutboundsMax) {
 		var slowest *peer
@@ -160,15 +160,15 @@ func (s *server) relieve(x *parcel) {
 			}
 		}
 		if slowest == nil {
-			return // what waited a moment ago has been written
+			return // it has been written in the meantime
 		}
-		slowest.fail(closedOutbounds, "more waits for all clients than may, and most of it for this one")
-		slowest.cut() // also one that another goroutine is about to fail
+		slowest.fail(closedOutbounds, "--channel-outbounds-max is reached, and the most bytes wait for this client")
+		slowest.cut() // even if another goroutine is about to fail it
 	}
 }
 
-// hear takes what was published to a group to the subscribers of the bridge: what a peer said as it said it, everything
-// else as the workers of the original would have.
+// hear sends a message of a group to the subscribers of the bridge: the event of a peer as the peer sent it, everything else
+// in the form in which the workers of the original send it.
 func (s *server) hear(p *loop.Publication) {
 	said, is := p.Token.(*bridged)
 	if is {
@@ -185,7 +185,7 @@ func (s *server) hear(p *loop.Publication) {
 	}
 	frame := eventFrame(verbEvent, s.bridge, groupData(p.Group, p.Message, ""))
 	if len(frame) > s.cfg.FrameBytesMax {
-		s.count.refused[refusedTooBig].Add(1) // PHP's side would take it for an attack, and its link would end
+		s.count.refused[refusedTooBig].Add(1) // PHP would take it for an attack and end its link
 		return
 	}
 	s.publish(s.bridge.key, frame)
@@ -204,7 +204,7 @@ func (s *server) stats() Stats {
 	return st
 }
 
-// close has every peer stop reading, writes what waits for it, and cuts those that do not take it before ctx is done.
+// close makes every peer stop reading, writes what waits for it, and closes those that have not received it when ctx is done.
 func (s *server) close(ctx context.Context) error {
 	s.mu.Lock()
 	s.ending = true
@@ -223,7 +223,7 @@ func (s *server) close(ctx context.Context) error {
 	case <-ctx.Done():
 		s.each((*peer).cut)
 		<-gone
-		return fmt.Errorf("some Channel clients had not taken what was for them: %w", ctx.Err())
+		return fmt.Errorf("some Channel clients had not received everything: %w", ctx.Err())
 	}
 }
 
@@ -235,7 +235,7 @@ func (s *server) each(f func(*peer)) {
 	}
 }
 
-// Exposed says whether others than this machine's own processes can reach a server's address, such as Addr gives.
+// Exposed says whether other machines can reach a server's address, as returned by Addr.
 func Exposed(address string) bool {
 	kind, where := network(address)
 	if kind == "unix" {

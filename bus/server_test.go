@@ -77,7 +77,7 @@ func TestPublishLoopPassesOverWhoTakesNothingAnyMore(t *testing.T) {
 	first, second := b.subscriber("turns"), b.subscriber("turns")
 	srv := b.end.(*server)
 	srv.mu.Lock()
-	srv.channels["turns"].subscribers[0].cut() // and not yet taken out of everything
+	srv.channels["turns"].subscribers[0].cut() // and not yet removed everywhere
 	srv.publishLoop([]byte("turns"), eventFrame(verbEvent, stringName("turns"), []byte("i:1;")))
 	srv.mu.Unlock()
 	second.hear(event("turns", "i:1;"))
@@ -98,7 +98,7 @@ func TestAJobWaitsForWhoReservedAndGoesToOne(t *testing.T) {
 	producer, one, two := b.dial(), b.dial(), b.dial()
 	producer.say(verb("enqueue", "q", "i:0;"), verb("enqueue", "q", "i:1;"), verb("enqueue", "q", "i:2;"))
 	b.eventually("jobs wait", func(s Stats) bool { return s.Jobs == 3 && s.JobBytes > 0 && s.Queues == 1 })
-	one.say(reserve, verb("watch", "q")) // a reserve is good for what is watched at the time
+	one.say(reserve, verb("watch", "q")) // a reserve counts for the queues that are watched at the time
 	one.hearNothing()
 	one.say(reserve)
 	one.hear(job("q", "i:0;"))
@@ -108,7 +108,7 @@ func TestAJobWaitsForWhoReservedAndGoesToOne(t *testing.T) {
 	two.hear(job("q", "i:2;"))
 	producer.say(verb("enqueue", "p", "i:3;")) // another queue, another job, as in the original
 	two.hear(job("p", "i:3;"))
-	one.say(reserve, reserve) // and for one job: it is not said twice while it stands
+	one.say(reserve, reserve) // and for one job: a second reserve adds nothing while one is open
 	one.hearNothing()
 	producer.say(verb("enqueue", "q", "i:4;"), verb("enqueue", "q", "i:5;"))
 	one.hear(job("q", "i:4;"))
@@ -287,7 +287,7 @@ func TestEachBoundClosesAndCounts(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			b := startBus(t, test.cfg)
 			c, other := b.dial(), b.subscriber("fine")
-			go func() { // may be cut off while it says it, and does not read
+			go func() { // may be closed while it writes, and does not read
 				for _, text := range test.say {
 					c.conn.Write([]byte(text))
 				}
@@ -308,7 +308,7 @@ func TestAFrameThatIsNotCompleteInTimeClosesItsClient(t *testing.T) {
 	b := startBus(t, Config{FrameTimeout: time.Nanosecond})
 	large := fmt.Sprintf(`s:%d:"%s";`, 20_000, strings.Repeat("x", 20_000)) // more than is read at once
 	early, late := b.subscriber("c"), b.dial()
-	early.say(verb("publish", "c", large)) // its time is over at once, but all of it is there
+	early.say(verb("publish", "c", large)) // its time is over at once, but all of it has arrived
 	early.hear(event("c", large))
 	late.say(verb("publish", "c", large)[:10])
 	b.eventually("cut off", func(s Stats) bool { return s.Closed["frame_timeout"] == 1 && s.Clients == 1 })
@@ -464,7 +464,7 @@ func TestRoomIsMadeOnlyForWhatIsTakenAndByWhoeverIsFailingAlready(t *testing.T) 
 	if a.put(huge) || !a.failed.Load() || other.failed.Load() {
 		t.Error("a parcel that has no room in its outbox: want its client, and nobody else, cut off")
 	}
-	other.failed.Store(true) // as if another goroutine had begun to fail it
+	other.failed.Store(true) // as if another goroutine had begun to close it
 	srv.relieve(huge)
 	if got := other.out.waiting(); got != 0 {
 		t.Errorf("waiting for the client that was failing: got %d bytes, want 0", got)
@@ -570,7 +570,7 @@ func TestCloseWritesWhatWaitsAndCutsWhoDoesNotTakeIt(t *testing.T) {
 			}
 			n++
 		}
-		cancel() // deaf has had its time
+		cancel() // the time for deaf is over
 		heard <- n
 	}()
 	err = b.Close(ctx)

@@ -2,18 +2,18 @@ package bus
 
 import "sync/atomic"
 
-// Stats is the state of the bus at about one moment. Gauges are of the moment, the rest counts since the start.
+// Stats is the state of the bus at about one moment. Gauges are values of that moment, the others count since the start.
 type Stats struct {
 	Mode   string `json:"mode"`   // "server" or "client"
-	Addr   string `json:"addr"`   // where the server listens, or which Channel server the client is one of
+	Addr   string `json:"addr"`   // where the server listens, or the Channel server that the client connects to
 	Bridge string `json:"bridge"` // the channel whose events are group messages
 
 	// Both sides. An event is a frame for one channel and one receiver.
 	EventsIn  uint64            `json:"events_in"` // events that came from Channel clients, or from the Channel server
 	EventsOut uint64            `json:"events_out"`
 	Published uint64            `json:"published"` // events that became messages of groups
-	Refused   map[string]uint64 `json:"refused"`   // events and jobs that were not taken, by reason
-	BytesIn   uint64            `json:"bytes_in"`  // frames, heads included
+	Refused   map[string]uint64 `json:"refused"`   // events and jobs that were refused, by reason
+	BytesIn   uint64            `json:"bytes_in"`  // frames, headers included
 	Panics    uint64            `json:"panics"`    // faults of ours; the client that was being served was closed
 
 	// The server.
@@ -26,44 +26,44 @@ type Stats struct {
 	WaitingBytes   int               `json:"waiting_bytes"` // gauge: bytes that wait for receivers; in client mode the buffer
 	JobsIn         uint64            `json:"jobs_in"`
 	JobsOut        uint64            `json:"jobs_out"`
-	Closed         map[string]uint64 `json:"closed"`          // clients that the server cut off, by reason
-	RefusedClients map[string]uint64 `json:"refused_clients"` // connections that were not let in, by reason
+	Closed         map[string]uint64 `json:"closed"`          // clients that the server closed, by reason
+	RefusedClients map[string]uint64 `json:"refused_clients"` // connections that were refused, by reason
 	AcceptErrors   uint64            `json:"accept_errors"`
 	FrameWaits     uint64            `json:"frame_waits"` // large frames that had to wait for others to be complete
 
 	// The client.
 	Connected  bool   `json:"connected"`  // gauge
 	Reconnects uint64 `json:"reconnects"` // connections after the first
-	Lost       uint64 `json:"lost"`       // events written to a connection that broke before the server had sent them round
+	Lost       uint64 `json:"lost"`       // events written to a connection that broke before the server had distributed them
 }
 
-// refusal is why an event or a job was not taken.
+// refusal is why an event or a job was refused.
 type refusal uint8
 
 const (
-	refusedGroup      refusal = iota // for no group: a name or a text that cannot be one; Channel clients have it all the same
-	refusedReferences                // references beside objects of an old kind: cannot be carried
-	refusedTooBig                    // over the frame bound on its way out
+	refusedGroup      refusal = iota // for no group: an invalid name or text; Channel clients receive it all the same
+	refusedReferences                // references beside objects in PHP's old serialization: cannot be carried
+	refusedTooBig                    // its outgoing frame would be over the bound
 	refusedQueue                     // the queue is full
 	refusedBuffer                    // client mode: the buffer is full
 	refusedStopping                  // the server stops
-	refusedMemory                    // its memory limit is near
-	refusedCutOff                    // its sender was cut off meanwhile
+	refusedMemory                    // the memory limit is near
+	refusedCutOff                    // its sender was closed meanwhile
 	refusedUnknown                   // a frame of a type that does not exist
 	refusals
 )
 
 var refusalNames = [refusals]string{"group", "references", "too_big", "queue", "buffer", "stopping", "memory", "cut_off", "unknown"}
 
-// closing is why a Channel client was cut off.
+// closing is why a Channel client was closed.
 type closing uint8
 
 const (
-	closedBadFrame      closing = iota // it sent what is no frame, or what PHP does not serialize
+	closedBadFrame      closing = iota // it sent an invalid frame, or what PHP's serialize does not write
 	closedSubscriptions                // it wanted more subscriptions than it may have
 	closedQueue                        // it enqueued to a queue that is full
-	closedOutbound                     // it did not take what was for it
-	closedOutbounds                    // all together did not take what was for them, and most of it was for this one
+	closedOutbound                     // too many bytes waited for it
+	closedOutbounds                    // too many bytes waited for all clients, and the most of them for this one
 	closedFrameTimeout                 // its frame was not complete in time
 	closedPanic                        // a fault of ours
 	closings
@@ -71,18 +71,18 @@ const (
 
 var closingNames = [closings]string{"bad_frame", "subscriptions", "queue", "outbound", "outbounds", "frame_timeout", "panic"}
 
-// turnedAway is why a connection was not let in.
+// turnedAway is why a connection was refused.
 type turnedAway uint8
 
 const (
 	awayAddress turnedAway = iota // its address is not allowed
-	awayClients                   // as many clients as there may be
+	awayClients                   // the bound on clients was reached
 	turnedAways
 )
 
 var turnedAwayNames = [turnedAways]string{"address", "clients"}
 
-// counters are any goroutine's.
+// counters may be changed by any goroutine.
 type counters struct {
 	eventsIn, eventsOut, published, bytesIn, jobsIn, jobsOut, acceptErrors, frameWaits, reconnects, lost, panics atomic.Uint64
 

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// setUntaken bounds how long the Channel server may leave bytes untaken. The kernel's probes are for links without a word;
-// one with unanswered bytes, as after a cable was pulled, it would keep for a quarter of an hour.
+// setUntaken bounds how long the Channel server may leave bytes unacknowledged. The kernel's keepalive probes are for idle
+// connections; one with unacknowledged bytes, as after a cable was pulled, it would keep for a quarter of an hour.
 func setUntaken(network, _ string, conn syscall.RawConn) error {
 	if !strings.HasPrefix(network, "tcp") {
 		return nil

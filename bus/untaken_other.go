@@ -4,5 +4,5 @@ package bus
 
 import "syscall"
 
-// setUntaken does nothing where the kernel has no such bound; there a link is given up when the kernel does so.
+// setUntaken does nothing where the kernel has no such bound; there a connection ends when the kernel gives it up.
 func setUntaken(string, string, syscall.RawConn) error { return nil }

@@ -13,8 +13,8 @@ import (
 	"ringcast/bus"
 )
 
-// admin is the admin address of a server; nil where it is off. It is taken before the loops start, so that one which
-// cannot be had costs no client anything, and answers until the last client has gone.
+// admin is the admin address of a server; nil where it is off. It is opened before the loops start, so that a failure
+// affects no client, and it answers until the last client has gone.
 type admin struct {
 	listener net.Listener
 	api      *api.Admin // nil until serve
@@ -30,14 +30,14 @@ func openAdmin(addr string) (*admin, error) {
 	}
 	network := "tcp"
 	if host, _, err := net.SplitHostPort(addr); err == nil && net.ParseIP(host).To4() != nil {
-		network = "tcp4" // with tcp, 0.0.0.0 would be all IPv6 addresses too
+		network = "tcp4" // with tcp, 0.0.0.0 would listen on IPv6 too
 	}
 	l, err := net.Listen(network, addr)
 	switch {
 	case err == nil:
 		return &admin{listener: l}, nil
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("--admin %q: another program has this port, maybe another ringcast; name another port, or off", addr)
+		return nil, fmt.Errorf("--admin %q: another program has this port, perhaps another ringcast; name another port, or off", addr)
 	case errors.Is(err, syscall.EACCES):
 		return nil, fmt.Errorf("--admin %q: no permission for this port; name one from 1024 on", addr)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
@@ -65,7 +65,7 @@ func (a *admin) addr() string {
 	return a.listener.Addr().String()
 }
 
-// unready has it say that no new clients should come.
+// unready makes /readyz answer that no new clients should be sent here.
 func (a *admin) unready(why string) {
 	if a != nil {
 		a.api.Unready(why)

@@ -9,8 +9,8 @@ import (
 // bannerWidth fits the narrowest terminal in use.
 const bannerWidth = 72
 
-// clientsHint is the number of clients below which the banner tells how to get room for more: the ports of one client
-// machine, the size from which on people come to ringcast.
+// clientsHint is the number of clients below which the banner says how to get room for more: the ports of one client
+// machine.
 const clientsHint = 65_536
 
 // banner is what an operator sees once the server listens.
@@ -63,7 +63,7 @@ func (b *banner) text() string {
 	return out.String()
 }
 
-// pageURL is where a browser on this machine finds the demo page. A listener on every address is reached by loopback.
+// pageURL is where a browser on this machine finds the demo page. A listener on all addresses is reached over loopback.
 func pageURL(listen net.Addr) string {
 	host, port, err := net.SplitHostPort(listen.String())
 	if err != nil {

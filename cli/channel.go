@@ -18,15 +18,15 @@ func openChannel(cfg bus.Config, h hub, log *slog.Logger) (*bus.Bus, error) {
 	if cfg.Listen == "" && cfg.Connect == "" {
 		return nil, nil
 	}
-	tap, err := h.NewFeed()
+	feed, err := h.NewFeed()
 	if err != nil {
 		return nil, err
 	}
 	cfg.Log = log
-	channel, err := bus.Start(cfg, tap)
+	channel, err := bus.Start(cfg, feed)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("--channel %q: another program has this address, perhaps the Channel server that this one is to replace; end it or name another", cfg.Listen)
+		return nil, fmt.Errorf("--channel %q: another program has this address, perhaps the Channel server that this one is to replace; stop it or name another address", cfg.Listen)
 	case err != nil:
 		return nil, fmt.Errorf("--channel %q: %w", cfg.Listen, err)
 	}
@@ -36,32 +36,32 @@ func openChannel(cfg bus.Config, h hub, log *slog.Logger) (*bus.Bus, error) {
 	return channel, nil
 }
 
-// channelWarning is what an operator has to know who listens beyond this machine.
+// channelWarning is for an operator whose Channel port is reachable from other machines.
 func channelWarning(cfg bus.Config, channel *bus.Bus) string {
 	if channel == nil || cfg.Listen == "" || !bus.Exposed(channel.Addr()) {
 		return ""
 	}
 	if len(cfg.Allow) > 0 {
-		return "The Channel port is open to other machines and has no authentication: whoever is in --channel-allow can publish to every group."
+		return "The Channel port is open to other machines and has no authentication: every address in --channel-allow can publish to every group."
 	}
-	return "The Channel port is open to other machines and has no authentication: whoever reaches it can publish to every group; name who may with --channel-allow."
+	return "The Channel port is open to other machines and has no authentication: whoever reaches it can publish to every group; restrict it with --channel-allow."
 }
 
-// channelPatience is how long Channel clients are given at a stop to take what is for them. They are programs nearby.
+// channelPatience is how long a stop waits for Channel clients to receive what is queued. They are on a near network.
 const channelPatience = time.Second
 
-// closeChannel ends the bus after the loops have ended, and hands on how that was.
+// closeChannel ends the bus after the loops have ended, and returns the loops' error.
 func closeChannel(channel *bus.Bus, ended error, log *slog.Logger) error {
 	if channel == nil {
 		return ended
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), channelPatience)
 	defer cancel()
-	if ended != nil { // at once, then
+	if ended != nil { // do not wait
 		cancel()
 	}
 	if err := channel.Close(ctx); err != nil && ended == nil {
-		log.Warn("the Channel link was closed before all was written", "err", err)
+		log.Warn("the Channel link was closed before everything was written", "err", err)
 	}
 	return ended
 }
@@ -103,7 +103,7 @@ func channelText(n *bus.Stats) string {
 		row = append(row, text)
 	}
 	if n.Mode == "client" {
-		state := "away"
+		state := "disconnected"
 		if n.Connected {
 			state = "connected"
 		}

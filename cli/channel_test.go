@@ -17,7 +17,7 @@ func TestChannelIsShownAsServerAndAsClient(t *testing.T) {
 	n = &bus.Stats{Mode: "client", Addr: "192.0.2.1:2206", Connected: true, Reconnects: 5, Lost: 6, EventsIn: 10, EventsOut: 80, Published: 7}
 	golden(t, "channel-client.txt", b.text()+channelText(n))
 	n.Connected = false
-	has(t, "a server that is away", channelText(n), "away")
+	has(t, "a server that is away", channelText(n), "disconnected")
 	if got := channelText(nil); got != "" {
 		t.Errorf("without a Channel link: got %q, want nothing", got)
 	}

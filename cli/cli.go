@@ -29,7 +29,7 @@ const (
 // Main runs the program with the arguments that follow its name and returns its exit status.
 func Main(args []string, stdout, stderr io.Writer) int {
 	dir, _ := os.Getwd() // without one, names of files are taken as they are
-	return run(&rim{
+	return run(&env{
 		args:    args,
 		dir:     dir,
 		stdout:  stdout,
@@ -51,16 +51,16 @@ type grammar struct {
 	settings.Globals
 
 	Start       startVerb       `cmd:"" help:"Start the server, in the foreground or (-d) in the background."`
-	Stop        stopVerb        `cmd:"" help:"Stop the running server gracefully and wait until it has gone."`
+	Stop        stopVerb        `cmd:"" help:"Stop the running server gracefully and wait until it has ended."`
 	Restart     restartVerb     `cmd:"" help:"Stop the server if one runs, then start with the flags given here."`
-	Reload      reloadVerb      `cmd:"" help:"Have the running server read its config file anew and open its log file anew."`
-	Status      statusVerb      `cmd:"" help:"Show how the running server is: a global part, a row per loop, a summary."`
+	Reload      reloadVerb      `cmd:"" help:"Have the running server read its config file again and reopen its log file."`
+	Status      statusVerb      `cmd:"" help:"Show the running server's state: the process, a row per event loop, and totals."`
 	Connections connectionsVerb `cmd:"" help:"List the running server's connections."`
 	Version     versionVerb     `cmd:"" help:"Show the version."`
 }
 
-// rim is what the verbs touch of the world outside, handed in so that tests can stand in for it.
-type rim struct {
+// env is what the verbs use of the world outside, passed in so that tests can replace it.
+type env struct {
 	stdout, stderr io.Writer
 
 	args []string // as Main got them; a process in the background is started with the same, and a reload reads them again
@@ -68,16 +68,16 @@ type rim struct {
 
 	// signals delivers the signals that ask a server to end, and those that ask it to reload, until stop is called.
 	signals func(background bool) (asked, reload <-chan os.Signal, stop func())
-	// serve starts a server; loop.Start but for tests.
+	// serve starts a server; loop.Start, except in tests.
 	serve func(loop.Config) (server, hub, error)
 }
 
-// run is Main with the world handed in.
-func run(r *rim) int {
+// run is Main with its environment passed in.
+func run(r *env) int {
 	var g grammar
 	var exited *int
 	ctx, err := r.parse(&g, kong.Writers(r.stdout, r.stderr),
-		kong.Exit(func(status int) { exited = &status })) // kong prints help in mid-parse and counts on not coming back
+		kong.Exit(func(status int) { exited = &status })) // kong prints help while it parses and expects this not to return
 	var wrong *settings.UsageError
 	switch {
 	case exited != nil:
@@ -92,7 +92,7 @@ func run(r *rim) int {
 	return r.exit(ctx.Command(), ctx.Run(r, &g.Globals))
 }
 
-// customary turns what people type out of habit into what the grammar has.
+// customary turns what people type by habit into what the grammar has.
 func customary(args []string) []string {
 	switch {
 	case len(args) == 0:
@@ -106,7 +106,7 @@ func customary(args []string) []string {
 }
 
 // parse reads the arguments, the environment and the config file into g.
-func (r *rim) parse(g *grammar, more ...kong.Option) (*kong.Context, error) {
+func (r *env) parse(g *grammar, more ...kong.Option) (*kong.Context, error) {
 	source := settings.Source{
 		Environ:   os.Environ(),
 		Open:      r.open,
@@ -123,7 +123,7 @@ func (r *rim) parse(g *grammar, more ...kong.Option) (*kong.Context, error) {
 }
 
 // settings checks what was set for a start, and finds its run dir.
-func (r *rim) settings(f *settings.Flags, g *settings.Globals) (runDir, settings.Settings, error) {
+func (r *env) settings(f *settings.Flags, g *settings.Globals) (runDir, settings.Settings, error) {
 	dir, err := r.runDir(g)
 	if err != nil {
 		return dir, settings.Settings{}, err
@@ -133,7 +133,7 @@ func (r *rim) settings(f *settings.Flags, g *settings.Globals) (runDir, settings
 }
 
 // open opens a file by the name that the operator gave it.
-func (r *rim) open(name string) (io.ReadCloser, error) {
+func (r *env) open(name string) (io.ReadCloser, error) {
 	if !strings.HasPrefix(name, "~/") {
 		name = r.abs(name)
 	}
@@ -141,15 +141,15 @@ func (r *rim) open(name string) (io.ReadCloser, error) {
 }
 
 // abs makes a name of a file independent of where it is used.
-func (r *rim) abs(path string) string {
+func (r *env) abs(path string) string {
 	if filepath.IsAbs(path) {
 		return path
 	}
 	return filepath.Join(r.dir, path)
 }
 
-// exit says what went wrong, once, and turns it into the exit status.
-func (r *rim) exit(verb string, err error) int {
+// exit prints what went wrong, once, and turns it into the exit status.
+func (r *env) exit(verb string, err error) int {
 	var wrong *settings.UsageError
 	var told toldError
 	switch {
@@ -166,18 +166,19 @@ func (r *rim) exit(verb string, err error) int {
 	}
 }
 
-// toldError is a failure that has been logged or printed already and only needs its exit status.
+// toldError is a failure that has been logged or printed already and only sets the exit status.
 type toldError struct{ error }
 
-// osSignals delivers SIGINT and SIGTERM, which ask for the end, and what asks for a reload: SIGUSR1, because that is what
-// the original's operators send, and SIGHUP, because that is what everybody sends to a daemon.
+// osSignals delivers SIGINT and SIGTERM, which ask for a stop, and the signals that ask for a reload: SIGUSR1, because
+// operators of the original send it, and SIGHUP, which is the custom for daemons.
 //
-// But SIGHUP is also what the kernel says when a terminal has gone. A server in the foreground of a terminal then ends:
-// nobody could reach its Ctrl-C any more, and whoever closed the window expects it gone; nohup asks for the contrary. So
-// the meaning hangs on whether there is a controlling terminal to lose. In the background there is none (-d makes a
-// session of its own), nor under systemd, nor in a container without -t.
+// But the kernel also sends SIGHUP when a terminal is closed. A server in the foreground of a terminal then stops: nobody
+// could press its Ctrl-C any more, and the person who closed the window expects it to end; nohup asks for the contrary. So
+// the meaning depends on whether there is a controlling terminal. In the background there is none (-d starts a session of
+// its own), nor under systemd, nor in a container without -t.
 //
-// SIGUSR2 is the original's graceful reload of code, which is a restart here; its default would be to kill.
+// SIGUSR2 reloads the code of the original gracefully, which is a restart here. It is ignored, because by default it would
+// end the process.
 func osSignals(background bool) (<-chan os.Signal, <-chan os.Signal, func()) {
 	asked, reload := make(chan os.Signal, 2), make(chan os.Signal, 1)
 	signal.Notify(asked, syscall.SIGINT, syscall.SIGTERM)
@@ -195,7 +196,7 @@ func osSignals(background bool) (<-chan os.Signal, <-chan os.Signal, func()) {
 	}
 }
 
-// hasTerminal says whether this process has a controlling terminal; /dev/tty can be opened by no other (tty(4)).
+// hasTerminal says whether this process has a controlling terminal: without one /dev/tty cannot be opened (tty(4)).
 func hasTerminal() bool {
 	f, err := os.OpenFile("/dev/tty", os.O_RDONLY|syscall.O_NOCTTY, 0)
 	if err != nil {
@@ -206,7 +207,7 @@ func hasTerminal() bool {
 }
 
 // untilAsked gives a context that ends with the first signal that asks the verb to end.
-func (r *rim) untilAsked() (context.Context, context.CancelFunc) {
+func (r *env) untilAsked() (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
 	asked, hungUp, stop := r.signals(false)
 	go func() {
@@ -214,7 +215,7 @@ func (r *rim) untilAsked() (context.Context, context.CancelFunc) {
 		select {
 		case <-asked:
 			cancel()
-		case <-hungUp: // there is nothing to reload in a verb that only looks
+		case <-hungUp: // this verb has nothing to reload
 			cancel()
 		case <-ctx.Done():
 		}

@@ -31,19 +31,19 @@ func TestMain(m *testing.M) {
 			f := newFakeServer()
 			serve = f.serve
 		}
-		os.Exit(run(&rim{args: os.Args[1:], stdout: os.Stdout, stderr: os.Stderr, signals: osSignals, serve: serve}))
+		os.Exit(run(&env{args: os.Args[1:], stdout: os.Stdout, stderr: os.Stderr, signals: osSignals, serve: serve}))
 	}
-	// Settings of whoever runs the tests must not reach what is tested.
+	// The environment of the tests must not reach what is tested.
 	for _, kv := range os.Environ() {
 		if name, _, _ := strings.Cut(kv, "="); strings.HasPrefix(name, "RINGCAST_") {
 			os.Unsetenv(name)
 		}
 	}
-	os.Setenv("RINGCAST_ADMIN", "off") // its default port is one, and servers under test are many
+	os.Setenv("RINGCAST_ADMIN", "off") // there is only one default port, but many servers under test
 	os.Exit(m.Run())
 }
 
-// fakeServer stands in for loop.Server and loop.Hub.
+// fakeServer replaces loop.Server and loop.Hub.
 type fakeServer struct {
 	cfg     loop.Config
 	clients []loop.ClientInfo
@@ -89,7 +89,7 @@ func (f *fakeServer) Stop(ctx context.Context) error {
 	return nil
 }
 
-// end makes the server end unasked.
+// end makes the server end without being asked to.
 func (f *fakeServer) end(err error) {
 	f.mu.Lock()
 	f.err = err
@@ -127,7 +127,7 @@ type verb struct {
 // begin runs the program beside the test, with f as its server.
 func begin(f *fakeServer, args ...string) *verb {
 	v := &verb{asked: make(chan os.Signal, 2), reload: make(chan os.Signal, 1), exited: make(chan int, 1)}
-	r := &rim{
+	r := &env{
 		args: args, stdout: &v.out, stderr: &v.err, serve: f.serve,
 		signals: func(bool) (<-chan os.Signal, <-chan os.Signal, func()) { return v.asked, v.reload, func() {} },
 	}

@@ -15,16 +15,16 @@ import (
 
 // connectionsVerb lists the running server's connections.
 type connectionsVerb struct {
-	JSON bool `name:"json" help:"Print a JSON array, one connection a line."`
+	JSON bool `name:"json" help:"Print a JSON array, one connection per line."`
 }
 
 // Help is the longer text of connections --help.
 func (*connectionsVerb) Help() string {
-	return "Send-Q: bytes that wait for the client. Bytes-R, Bytes-W: received from and written to it."
+	return "Send-Q: bytes that wait for the client. Bytes-R, Bytes-W: bytes received from and written to it."
 }
 
 // Run is called by kong.
-func (v *connectionsVerb) Run(r *rim, g *settings.Globals) error {
+func (v *connectionsVerb) Run(r *env, g *settings.Globals) error {
 	dir, err := r.runDir(g)
 	if err != nil {
 		return err
@@ -41,13 +41,13 @@ func (v *connectionsVerb) Run(r *rim, g *settings.Globals) error {
 	defer body.Close()
 	var clients []loop.ClientInfo
 	if err := json.NewDecoder(body).Decode(&clients); err != nil {
-		return fmt.Errorf("the server's answer is not understood: %w", err)
+		return fmt.Errorf("cannot read the server's answer: %w", err)
 	}
 	_, err = io.WriteString(r.stdout, connectionsText(clients))
 	return err
 }
 
-// connectionsText is a row per connection, by loop and then in the order of their coming, and their number.
+// connectionsText is a row per connection, by loop and then in the order of their arrival, and their number.
 func connectionsText(clients []loop.ClientInfo) string {
 	slices.SortFunc(clients, func(a, b loop.ClientInfo) int {
 		return cmp.Or(cmp.Compare(a.Loop, b.Loop), cmp.Compare(a.ID, b.ID))

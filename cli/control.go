@@ -20,32 +20,32 @@ import (
 	"ringcast/loop"
 )
 
-// control answers the other verbs over a unix socket in the run dir: GET /status and GET /connections, as JSON; POST
-// /reload alone changes something, and says what.
+// control answers the other verbs over a unix socket in the run dir: GET /status and GET /connections, as JSON; only POST
+// /reload changes anything, and its answer says what.
 //
-// HTTP because curl --unix-socket then is a second client for free. Who may connect is who may write the socket, its
-// owner. Stopping is not asked for here but by a signal, which works when this does not.
+// It speaks HTTP because curl --unix-socket is then a second client for free. Only those who may write to the socket can
+// connect, which is its owner. A stop is not asked for here but by a signal, which works even when this does not.
 type control struct {
 	http   *http.Server
-	closed chan struct{} // closed when the last request was served
+	closed chan struct{} // closed when the last request has been served
 }
 
-// The control socket's patience. A listing of a million connections takes seconds to write; a stuck reader must not
-// hold its copy for ever.
+// Timeouts of the control socket. A list of a million connections takes seconds to write; a stuck reader must not hold its
+// copy forever.
 const (
 	controlHeaderTimeout = 5 * time.Second
 	controlWriteTimeout  = 60 * time.Second
 	clientsTimeout       = 20 * time.Second
 )
 
-// openControl listens on the run dir's socket. The caller holds the lock, so a socket that is there is a dead server's.
+// openControl listens on the run dir's socket. The caller holds the lock, so an existing socket is that of a dead server.
 func openControl(dir runDir, state func() Status, h hub, reload reloadFunc, log *slog.Logger) (*control, error) {
 	path := dir.socket()
 	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSocket != 0 {
 		os.Remove(path)
 	}
-	// The mask makes the socket be born with mode 0600. A chmod afterwards would leave an instant in which others can
-	// connect, if the run dir lets them in. The mask is the whole process's, and nothing else makes files at this time.
+	// With this mask the socket is created with mode 0600. A chmod afterwards would leave a moment in which others could
+	// connect, if the run dir lets them in. The mask is that of the whole process, and nothing else creates files now.
 	mask := syscall.Umask(0o177)
 	listener, err := net.Listen("unix", path)
 	syscall.Umask(mask)
@@ -64,7 +64,7 @@ func openControl(dir runDir, state func() Status, h hub, reload reloadFunc, log 
 	go func() {
 		defer close(c.closed)
 		if err := c.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			log.Error("the control socket has failed; status, connections and reload no longer answer", "err", err)
+			log.Error("the control socket has failed; the verbs status, connections and reload no longer work", "err", err)
 		}
 	}()
 	return c, nil
@@ -79,14 +79,14 @@ func (c *control) close() {
 // reloadFunc is reloader.reload.
 type reloadFunc func(context.Context) (reloaded, error)
 
-// controlHandler serves the two questions and the wish.
+// controlHandler serves the three requests.
 func controlHandler(state func() Status, h hub, reload reloadFunc) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		out := json.NewEncoder(w)
 		out.SetIndent("", "  ")
-		// An error here means that the asker has gone, and it is the only one who would care.
+		// An error here means that the client has gone, and nobody else needs to know.
 		_ = out.Encode(state())
 	})
 	mux.HandleFunc("GET /connections", func(w http.ResponseWriter, r *http.Request) {
@@ -101,7 +101,7 @@ func controlHandler(state func() Status, h hub, reload reloadFunc) http.Handler 
 		writeClients(w, clients)
 	})
 	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, _ *http.Request) {
-		// Not the request's context: whoever has asked and gone still wanted all loops to have the same limits.
+		// Not the request's context: all loops must get the same limits even if the client has gone.
 		done, err := reload(context.Background())
 		var wrong *settings.UsageError
 		switch {
@@ -137,10 +137,10 @@ func writeClients(w io.Writer, clients []loop.ClientInfo) {
 	io.WriteString(w, "\n]\n")
 }
 
-// errSilent is that nobody listens on the control socket.
+// errSilent says that nobody listens on the control socket.
 var errSilent = errors.New("the control socket does not answer")
 
-// errHungUp is that whoever listens there ended the connection without an answer.
+// errHungUp says that the server ended the connection without an answer.
 var errHungUp = errors.New("the control socket hangs up")
 
 // askControl asks the running server and gives the body of its answer, to be closed by the caller.
@@ -176,14 +176,14 @@ func askControl(ctx context.Context, dir runDir, method, path string) (io.ReadCl
 		return nil, errSilent
 	case errors.Is(err, context.DeadlineExceeded):
 		return nil, fmt.Errorf("the server with run dir %s (pid %s) has not answered in time; it or its machine is overloaded, ask again", dir.path, pidText(dir))
-	case answered.Load() && ctx.Err() == nil: // net/http has many words for it
+	case answered.Load() && ctx.Err() == nil: // net/http has many errors for it
 		return nil, errHungUp
 	default:
 		return nil, err
 	}
 }
 
-// ask asks the server of a run dir; an error says in the operator's words why there is no answer.
+// ask asks the server of a run dir; an error tells the operator why there is no answer.
 func ask(ctx context.Context, dir runDir, method, path string) (io.ReadCloser, error) {
 	body, err := askControl(ctx, dir, method, path)
 	if !errors.Is(err, errSilent) && !errors.Is(err, errHungUp) {

@@ -14,8 +14,8 @@ import (
 	"ringcast/cli/settings"
 )
 
-// A Go program cannot fork: its threads stay behind. So -d runs the program a second time, detached, with the same
-// arguments, and a pipe by which the child says that it listens or why it does not:
+// A Go program cannot fork: the child would not have its threads. So -d runs the program a second time, detached, with
+// the same arguments, and a pipe over which the child reports that it listens or why it does not:
 //
 //	parent ── exec, setsid, pipe as descriptor 3 ──► child
 //	parent ◄───────────── report ─────────────────── child, once it listens
@@ -27,7 +27,7 @@ const readyEnv = "RINGCAST_READY_FD"
 // detachTimeout bounds the wait for a child that neither listens nor ends.
 const detachTimeout = 30 * time.Second
 
-// report is what the child says over the pipe, once.
+// report is what the child sends over the pipe, once.
 type report struct {
 	Banner string `json:"banner,omitempty"`
 	Error  string `json:"error,omitempty"`
@@ -35,14 +35,14 @@ type report struct {
 }
 
 // detach starts the child and waits for its report.
-func (r *rim) detach(dir runDir, s settings.Settings) error {
+func (r *env) detach(dir runDir, s settings.Settings) error {
 	if err := dir.make(); err != nil {
 		return err
 	}
 	for _, text := range settings.UnknownVariables(os.Environ()) {
-		fmt.Fprintln(r.stderr, "ringcast:", text) // the child has it in its log, where nobody looks now
+		fmt.Fprintln(r.stderr, "ringcast:", text) // the child has it in its log only, which nobody reads now
 	}
-	// The child's standard error too ends in the log: a crash's stack must not be lost.
+	// The child's standard error goes to the log too: the stack of a crash must not be lost.
 	log, err := openAppend(s.LogFile)
 	if err != nil {
 		return err
@@ -67,7 +67,7 @@ func (r *rim) detach(dir runDir, s settings.Settings) error {
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	}
 	err = child.Start()
-	theirs.Close() // the child's death must be the pipe's end
+	theirs.Close() // so that the pipe ends when the child does
 	if err != nil {
 		return fmt.Errorf("cannot start a process in the background: %w", err)
 	}
@@ -78,7 +78,7 @@ func (r *rim) detach(dir runDir, s settings.Settings) error {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			child.Process.Kill()
 			child.Wait()
-			return fmt.Errorf("the process in the background did not listen within %s and was ended; its log is %s",
+			return fmt.Errorf("the process in the background did not listen within %s and was killed; its log is %s",
 				settings.DurationText(detachTimeout), s.LogFile)
 		}
 		return fmt.Errorf("the process in the background ended before it listened (%v); its log is %s", child.Wait(), s.LogFile)
@@ -94,8 +94,8 @@ func (r *rim) detach(dir runDir, s settings.Settings) error {
 	return child.Process.Release()
 }
 
-// serveInBackground is the child's side.
-func (r *rim) serveInBackground(dir runDir, s settings.Settings, pipe io.WriteCloser) error {
+// serveInBackground is the part of the child.
+func (r *env) serveInBackground(dir runDir, s settings.Settings, pipe io.WriteCloser) error {
 	listening := false
 	err := r.serveUntilAsked(dir, s, func(b banner) {
 		listening = true
@@ -128,8 +128,8 @@ func parentPipe() io.WriteCloser {
 	return os.NewFile(uintptr(fd), "report")
 }
 
-// executable is the file of this program. A binary that was replaced or removed meanwhile, as that of go run may be, is
-// still to be had through /proc; by its own name it is preferred, because that name is what ps and top show.
+// executable is the file of this program. A binary that has been replaced or removed meanwhile, as that of go run may be, is
+// still available through /proc; its own path is preferred, because ps and top show that name.
 func executable() (string, error) {
 	path, err := os.Executable()
 	if err != nil {

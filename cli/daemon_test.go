@@ -13,7 +13,7 @@ import (
 
 // These tests run real processes: the test binary, which TestMain turns into the program with a fake server inside.
 
-// ended ends what a failed test leaves behind; never by a pid that the kernel has not just vouched for.
+// ended ends what a failed test leaves running; it only uses a pid that the kernel has just confirmed.
 func ended(t *testing.T, dir runDir) {
 	t.Cleanup(func() {
 		if held, _ := alive(dir); held {
@@ -134,8 +134,8 @@ func TestKilledServerIsReplaced(t *testing.T) {
 	}
 }
 
-// The number in the pid file is not who is signalled: here it names the test's parent, while the lock is held by, and
-// the socket belongs to, this process.
+// The pid in the pid file is not the one that is signalled: here it is that of the test's parent, while this process holds
+// the lock and the socket.
 func TestHolderIsWhoTheKernelSaysAndNotThePidFile(t *testing.T) {
 	dir := shortDir(t)
 	l, err := takeLock(dir, silent)

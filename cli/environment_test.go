@@ -18,7 +18,7 @@ func TestAVariableThatIsNoSettingIsReportedWithTheNearest(t *testing.T) {
 			v := serving(t, newFakeServer(), dir)
 			v.asked <- os.Interrupt
 			v.exit(t)
-			has(t, "log", v.err.String(), "level=WARN", name+" is set and is no setting; did you mean "+nearest+"?")
+			has(t, "log", v.err.String(), "level=WARN", name+" is set but is not a setting; did you mean "+nearest+"?")
 			if strings.Contains(v.err.String(), "RINGCAST_HEARTBEAT") {
 				t.Errorf("log: got %q, want no complaint about a setting", v.err.String())
 			}
@@ -35,7 +35,7 @@ func TestADaemonsParentReportsSuchAVariableToo(t *testing.T) {
 	if status != 0 {
 		t.Fatalf("start -d: got exit status %d: %s", status, stderr)
 	}
-	has(t, "standard error", stderr, "RINGCAST_LOOP is set and is no setting; did you mean RINGCAST_LOOPS?")
+	has(t, "standard error", stderr, "RINGCAST_LOOP is set but is not a setting; did you mean RINGCAST_LOOPS?")
 	if strings.Contains(stderr, readyEnv) {
 		t.Errorf("standard error: got %q, want our own variable not reported", stderr)
 	}

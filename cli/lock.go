@@ -15,22 +15,22 @@ import (
 
 // lock is the proof that one server has a run dir: an flock on the pid file, held as long as the server lives.
 //
-// The kernel drops the lock however the process ends, so a number left behind by a crash or kill -9 is known to be
-// stale, even when another program has that pid today. The number in the file only says whom to signal, and only while
+// The kernel drops the lock however the process ends, so a pid left in the file by a crash or kill -9 is known to be
+// stale, even if another program has that pid now. The number in the file only says whom to signal, and only while
 // the lock is held.
 type lock struct {
 	dir  runDir
 	file *os.File
 }
 
-// lockPatience is how long a start tries before it believes that the lock is taken: a stop that looks whether somebody
-// holds the lock takes it for an instant.
+// lockPatience is how long a start tries before it concludes that the lock is taken: a stop that checks whether the lock is
+// held takes it for a moment.
 const lockPatience = 300 * time.Millisecond
 
-// pause is the time between two looks at something that is about to change.
+// pause is the time between two checks of something that is about to change.
 const pause = 20 * time.Millisecond
 
-// errLocked is that somebody else holds the lock.
+// errLocked says that another process holds the lock.
 var errLocked = errors.New("locked")
 
 // takeLock locks the run dir for this process and writes its pid. When another server has it, the error says which and
@@ -57,7 +57,7 @@ func takeLock(dir runDir, log *slog.Logger) (*lock, error) {
 	}
 }
 
-// write puts our pid into the file, and says so when a dead server's was there.
+// write puts our pid into the file, and logs it if that of a dead server was there.
 func (l *lock) write(log *slog.Logger) error {
 	old, err := io.ReadAll(io.LimitReader(l.file, 64))
 	if err != nil {
@@ -73,14 +73,14 @@ func (l *lock) write(log *slog.Logger) error {
 	return err
 }
 
-// release removes the pid file and lets the lock go, in this order: whoever locks the file in between sees that it has
-// lost its name and looks again.
+// release removes the pid file and then releases the lock, in this order: a process that locks the file in between sees that
+// it has lost its name and tries again.
 func (l *lock) release() {
 	os.Remove(l.dir.pidFile())
 	l.file.Close()
 }
 
-// flock opens and locks the file without waiting. Because release removes the file, the lock only counts when the file
+// flock opens and locks the file without waiting. Because release removes the file, the lock only counts if the file
 // still has its name afterwards.
 func flock(path string, flags, how int) (*os.File, error) {
 	for {

@@ -49,7 +49,7 @@ func TestLockIsHeldOnce(t *testing.T) {
 	again.release()
 }
 
-// A pid file can outlive its server, and its number can be a living stranger's: here the test's own parent's.
+// A pid file can outlive its server, and its pid can be that of another running program: here the test's own parent.
 func TestStalePidFileIsReplacedAndItsProcessLeftAlone(t *testing.T) {
 	dir := shortDir(t)
 	stale := strconv.Itoa(os.Getppid())

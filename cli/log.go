@@ -15,7 +15,7 @@ import (
 )
 
 // logFile is where the log goes: the file asked for, or standard error. The file is only appended to, so that it can be
-// copied and truncated by a log rotation under a running server; and it can be opened anew, for one that renames it.
+// copied and truncated by a log rotation under a running server; and it can be reopened, for one that renames it.
 type logFile struct {
 	path string // empty: standard error
 
@@ -36,7 +36,7 @@ func openLog(path string, stderr io.Writer) (*logFile, error) {
 	return &logFile{path: path, to: f, file: f}, nil
 }
 
-// openAppend opens a log file. It is closed to others: addresses of clients stand in it.
+// openAppend opens a log file. Other users cannot read it: it has addresses of clients.
 func openAppend(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {
@@ -49,14 +49,14 @@ func openAppend(path string) (*os.File, error) {
 	return f, nil
 }
 
-// Write is for loggers. A line is in the old file or in the new one, never in neither.
+// Write is for loggers. A line goes to the old file or to the new one and is never lost.
 func (l *logFile) Write(line []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.to.Write(line)
 }
 
-// reopen opens the file under its name anew. With an error the old one goes on.
+// reopen opens the file by its name again. After an error the old file stays in use.
 func (l *logFile) reopen() error {
 	if l.path == "" {
 		return nil
@@ -67,10 +67,10 @@ func (l *logFile) reopen() error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	// In the background standard output and error are the log too, for what no logger writes: a crash's stack.
+	// In the background standard output and error are the log too, for what no logger writes: the stack of a crash.
 	for _, standard := range []*os.File{os.Stdout, os.Stderr} {
 		if sameFile(standard, l.file) {
-			_ = unix.Dup2(int(f.Fd()), int(standard.Fd())) // if in vain, such a stack ends in the old file
+			_ = unix.Dup2(int(f.Fd()), int(standard.Fd())) // if it fails, such a stack goes to the old file
 		}
 	}
 	l.file.Close()

@@ -11,8 +11,8 @@ import (
 	"syscall"
 )
 
-// machine is what the kernel and the Go runtime say of this process at one moment. Where there is no /proc, its part
-// stays zero: a status with gaps is better than none.
+// machine is what the kernel and the Go runtime report about this process at one moment. Where there is no /proc, the fields
+// read from it stay zero: a status with gaps is better than none.
 type machine struct {
 	CPUs            int        `json:"cpus"`             // CPUs that Go code may use at once
 	LoadAverage     [3]float64 `json:"load_average"`     // the machine's, over 1, 5 and 15 minutes
@@ -49,7 +49,7 @@ func readMachine() machine {
 		m.DescriptorsMax = uint64(limit.Cur)
 	}
 
-	// runtime/metrics and not ReadMemStats, which stops the world: status must not be felt by clients.
+	// runtime/metrics and not ReadMemStats, which stops the world: a status must not delay clients.
 	samples := []metrics.Sample{
 		{Name: "/memory/classes/heap/objects:bytes"},
 		{Name: "/gc/heap/allocs:objects"},
@@ -65,8 +65,8 @@ func readMachine() machine {
 	return m
 }
 
-// memoryAuto is the memory limit where the operator names none: GOMEMLIMIT if that is set, else four fifths of what the
-// container or the machine has. The rest is the kernel's: a socket costs it more than it costs us.
+// memoryAuto is the memory limit if the operator sets none: GOMEMLIMIT if that is set, else four fifths of the memory of the
+// container or the machine. The rest is for the kernel, which needs more memory per socket than this process does.
 func memoryAuto() int64 {
 	if goLimit != math.MaxInt64 {
 		return goLimit
@@ -85,7 +85,7 @@ func memoryAuto() int64 {
 	return least / 5 * 4
 }
 
-// goLimit is GOMEMLIMIT: read before the server sets a limit of its own, for whoever asks again later.
+// goLimit is GOMEMLIMIT: read before the server sets a limit of its own, because a reload needs it again.
 var goLimit = debug.SetMemoryLimit(-1)
 
 // kernelText names the kernel, such as Linux 6.1.0.

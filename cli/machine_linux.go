@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// memoryOfMachine is what the machine has, in bytes; the largest number where that is unknown.
+// memoryOfMachine is the machine's memory in bytes; the largest number where that is unknown.
 func memoryOfMachine() int64 {
 	var info syscall.Sysinfo_t
 	if err := syscall.Sysinfo(&info); err != nil {
@@ -28,7 +28,7 @@ func countDescriptors() int {
 }
 
 // countDescriptorsByName goes through the names. With a million of them that takes seconds, and would take 100 MB if they
-// were kept, so it looks at the entries as the kernel writes them (getdents64(2)): inode and offset of 8 bytes each, the
+// were kept, so it reads the entries as the kernel writes them (getdents64(2)): inode and offset of 8 bytes each, the
 // entry's length in 2, a type in 1, the name.
 func countDescriptorsByName() int {
 	const lengthAt, nameAt = 16, 19
@@ -37,7 +37,7 @@ func countDescriptorsByName() int {
 		return 0
 	}
 	defer d.Close()
-	open := -1 // the one that reads is not of interest
+	open := -1 // the descriptor of the directory itself does not count
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := syscall.ReadDirent(int(d.Fd()), buf)

@@ -6,7 +6,7 @@ import (
 )
 
 func TestDescriptorsAreCountedByNameAsTheKernelCountsThem(t *testing.T) {
-	const more = 3000 // more than one look at the directory brings
+	const more = 3000 // more than one read of the directory returns
 	before := countDescriptorsByName()
 	for range more {
 		f, err := os.Open(os.DevNull)

@@ -5,8 +5,8 @@ import (
 	"syscall"
 )
 
-// listenerPID asks the kernel who listens on the control socket (SO_PEERCRED, unix(7)). It needs no answer from the
-// server, so it also finds one that hangs.
+// listenerPID asks the kernel which process listens on the control socket (SO_PEERCRED, unix(7)). It needs no answer from
+// the server, so it also finds one that hangs.
 func listenerPID(dir runDir) (int, error) {
 	conn, err := net.Dial("unix", dir.socket())
 	if err != nil {

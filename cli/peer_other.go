@@ -9,8 +9,7 @@ import (
 	"time"
 )
 
-// listenerPID asks the server itself. Only Linux lets the kernel be asked in a way that the syscall package knows; see
-// peer_linux.go for what that is worth.
+// listenerPID asks the server itself. Package syscall can ask the kernel on Linux only, which is better, see peer_linux.go.
 func listenerPID(dir runDir) (int, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()

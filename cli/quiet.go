@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// quiet is a log handler that lets through at most ten records of one text a second, and then says how many it has left
-// out: a fault that repeats itself ten thousand times a second must not fill the disk, nor hold up the loop that logs it.
-// Debug is let through whole: who asks for it wants all of it.
+// quiet is a log handler that lets through at most ten records of one text a second, and then logs how many it has left
+// out: an error that repeats ten thousand times a second must not fill the disk, nor slow down the loop that logs it.
+// All debug records are let through: an operator who asks for them wants all of them.
 type quiet struct {
 	next slog.Handler // with the attributes and groups of this logger
 	*quieter
@@ -19,13 +19,13 @@ type quiet struct {
 type quieter struct {
 	root  slog.Handler
 	now   func() time.Time
-	after func(time.Duration, func()) // calls a function after a time; time.AfterFunc but for tests
+	after func(time.Duration, func()) // calls a function after a time; time.AfterFunc, except in tests
 
 	mu     sync.Mutex
 	spells map[string]*spell // by text
 }
 
-// spell is a second of one text, from its first record on.
+// spell is one second of records with the same text, from the first on.
 type spell struct {
 	ends    time.Time
 	records int
@@ -35,7 +35,7 @@ type spell struct {
 const (
 	spellTime       = time.Second
 	spellRecordsMax = 10
-	spellsMax       = 256 // texts that are told apart at a time; others beyond that are counted as one
+	spellsMax       = 256 // texts that are counted separately at a time; beyond that all others are counted as one
 )
 
 // otherTexts is the key of texts beyond spellsMax.
@@ -66,7 +66,7 @@ func (q *quiet) Handle(ctx context.Context, r slog.Record) error {
 	return q.next.Handle(ctx, r)
 }
 
-// mayPass counts a record, and has the end of the first spell that leaves one out say so.
+// mayPass counts a record; the first that a spell leaves out has the spell's end logged.
 func (q *quieter) mayPass(text string, level slog.Level) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -97,7 +97,7 @@ func (q *quieter) mayPass(text string, level slog.Level) bool {
 
 func (s *spell) leftOut() int { return max(0, s.records-spellRecordsMax) }
 
-// over says whether a spell may be replaced; one that has left something out goes on until it has said so.
+// over says whether a spell may be replaced; one that has left records out goes on until that is logged.
 func (s *spell) over(now time.Time) bool { return s.leftOut() == 0 && !now.Before(s.ends) }
 
 // forget drops the spells that are over.
@@ -109,21 +109,21 @@ func (q *quieter) forget(now time.Time) {
 	}
 }
 
-// end says what a spell has left out.
+// end logs how many records a spell has left out.
 func (q *quieter) end(text string, s *spell) {
 	q.mu.Lock()
 	if q.spells[text] != s {
 		q.mu.Unlock()
-		return // it has been told
+		return // it has been logged
 	}
 	delete(q.spells, text)
 	q.mu.Unlock()
-	r := slog.NewRecord(q.now(), s.level, "more of one message than the log takes; the others were left out", 0)
+	r := slog.NewRecord(q.now(), s.level, "a message was repeated too often; its other records were left out", 0)
 	r.AddAttrs(slog.String("message", text), slog.Int("left_out", s.leftOut()))
 	_ = q.root.Handle(context.Background(), r)
 }
 
-// flush ends all spells now: nothing that was left out goes untold when the log is closed.
+// flush ends all spells now, so that what they left out is logged before the log is closed.
 func (q *quieter) flush() {
 	q.mu.Lock()
 	left := map[string]*spell{}

@@ -39,7 +39,7 @@ func (l *quietLog) pass(d time.Duration) {
 	}
 }
 
-// takes gives what was logged since, and forgets it.
+// takes returns what was logged since, and clears it.
 func (l *quietLog) takes() (lines []string) {
 	lines = strings.Split(strings.TrimSpace(l.out.String()), "\n")
 	l.out.Reset()
@@ -111,7 +111,7 @@ func TestTextsThatAreNeverTheSameAreLimitedTogether(t *testing.T) {
 	l.pass(2 * time.Second)
 	has(t, "summary", strings.Join(l.takes(), "\n"), fmt.Sprint("left_out=", 100_000-spellsMax-spellRecordsMax))
 	for range 3 {
-		l.Error("an old friend") // the texts of then are forgotten
+		l.Error("an old friend") // the earlier texts have been dropped
 	}
 	if lines := l.takes(); len(lines) != 3 {
 		t.Errorf("later: got %q, want 3 lines", lines)

@@ -19,21 +19,22 @@ import (
 	"ringcast/loop"
 )
 
-// reloadVerb has the running server read its settings anew.
+// reloadVerb has the running server read its settings again.
 type reloadVerb struct{}
 
 // Help is the longer text of reload --help.
 func (*reloadVerb) Help() string {
-	return "The server reads again what it was started with: its own flags and environment, and the config file as that is " +
-		"now. Limits, --log-level and --stop-timeout change at once, for all clients; what needs a restart is named; a " +
-		"mistake changes nothing. The log file is opened anew. SIGHUP and SIGUSR1 do the same; the outcome is in the log then."
+	return "The server reads again what it was started with: its own flags and environment, and the config file as it is " +
+		"now. Limits, --log-level and --stop-timeout change at once, for all clients. A setting that needs a restart is " +
+		"reported; if any setting is wrong, nothing changes. The log file is reopened. SIGHUP and SIGUSR1 do the same; the " +
+		"outcome is then in the log."
 }
 
-// reloadTimeout bounds the wait for loops to take up other limits.
+// reloadTimeout bounds the wait for loops to adopt new limits.
 const reloadTimeout = 10 * time.Second
 
 // Run is called by kong.
-func (*reloadVerb) Run(r *rim, g *settings.Globals) error {
+func (*reloadVerb) Run(r *env, g *settings.Globals) error {
 	dir, err := r.runDir(g)
 	if err != nil {
 		return err
@@ -47,7 +48,7 @@ func (*reloadVerb) Run(r *rim, g *settings.Globals) error {
 	defer body.Close()
 	var done reloaded
 	if err := json.NewDecoder(body).Decode(&done); err != nil {
-		return fmt.Errorf("the server's answer is not understood: %w", err)
+		return fmt.Errorf("cannot read the server's answer: %w", err)
 	}
 	_, err = io.WriteString(r.stdout, done.text())
 	return err
@@ -56,7 +57,7 @@ func (*reloadVerb) Run(r *rim, g *settings.Globals) error {
 // reloaded is the answer to POST /reload on the control socket.
 type reloaded struct {
 	Changed      []settings.Change `json:"changed"`
-	NeedsRestart []string          `json:"needs_restart"` // settings that differ too, and that a running server cannot change
+	NeedsRestart []string          `json:"needs_restart"` // other settings that differ, which a running server cannot change
 }
 
 func (d *reloaded) text() string {
@@ -73,9 +74,9 @@ func (d *reloaded) text() string {
 	return b.String()
 }
 
-// reloader changes what can be changed of a running server. Any goroutine.
+// reloader changes the settings of a running server that can change. Any goroutine.
 type reloader struct {
-	read  func() (settings.Settings, error) // what the server was started with, anew
+	read  func() (settings.Settings, error) // reads what the server was started with again
 	apply func(context.Context, loop.Limits) error
 	file  *logFile
 	level *slog.LevelVar
@@ -89,7 +90,7 @@ type reloader struct {
 	done, failed atomic.Uint64
 }
 
-// Reloads is how often a server was told to reload.
+// Reloads counts the reloads that a server was asked for.
 type Reloads struct {
 	Done   uint64 `json:"done"`
 	Failed uint64 `json:"failed"` // mistakes in the settings, a log file that cannot be opened, loops that took too long
@@ -108,9 +109,9 @@ func (l *reloader) metrics() []prometheus.Collector {
 	return []prometheus.Collector{counter("done", &l.done), counter("failed", &l.failed)}
 }
 
-// reload opens the log file anew and takes up other settings. With an error of the operator's (settings.UsageError) all
-// settings are as they were; with another one some loops may have limits that others have yet to take up, and the next
-// reload does it again.
+// reload reopens the log file and adopts new settings. After a mistake of the operator (settings.UsageError) all settings
+// are as they were; after another error some loops may have limits that others have yet to adopt, and the next reload tries
+// again.
 func (l *reloader) reload(ctx context.Context) (done reloaded, err error) {
 	l.turn.Lock()
 	defer l.turn.Unlock()
@@ -136,7 +137,7 @@ func (l *reloader) reload(ctx context.Context) (done reloaded, err error) {
 		within, cancel := context.WithTimeout(ctx, reloadTimeout)
 		defer cancel()
 		if err := l.apply(within, next.Loop.Limits); err != nil {
-			return reloaded{}, fmt.Errorf("the loops have not taken up the limits: %w; try again", err)
+			return reloaded{}, fmt.Errorf("the event loops have not adopted the limits: %w; try again", err)
 		}
 		l.mu.Lock()
 		l.now = next
@@ -146,7 +147,7 @@ func (l *reloader) reload(ctx context.Context) (done reloaded, err error) {
 	return done, nil
 }
 
-// tell logs what a reload has done, before the level rises or after it has fallen.
+// tell logs what a reload has done, at the lower one of the old and the new level.
 func (l *reloader) tell(level slog.Level, next *settings.Settings, done reloaded) {
 	l.level.Set(min(level, next.LogLevel))
 	changed := make([]string, 0, len(done.Changed))
@@ -191,8 +192,8 @@ func (l *reloader) onSignals(asked <-chan os.Signal) (stop func()) {
 	}
 }
 
-// again reads what this process was started with: the same arguments and environment, the config file as it is now.
-func (r *rim) again() (settings.Settings, error) {
+// again reads what this process was started with: the same arguments and environment, and the config file as it is now.
+func (r *env) again() (settings.Settings, error) {
 	var g grammar
 	ctx, err := r.parse(&g)
 	if err != nil {

@@ -226,7 +226,7 @@ func TestLogLevelCanBeChanged(t *testing.T) {
 	has(t, "log at level debug", v.err.String(), "closely looked at")
 	rewrite(t, config, `{"log-level": "error"}`)
 	do(t, "reload", "--run-dir", dir.path)
-	has(t, "log", v.err.String(), "log-level: debug → error") // the reload itself is told by the level that was
+	has(t, "log", v.err.String(), "log-level: debug → error") // the reload itself is logged at the old level
 	f.cfg.Log.Warn("not looked at")
 	if strings.Contains(v.err.String(), "not looked at") {
 		t.Errorf("log at level error: got a warning in %q, want none", v.err.String())
@@ -281,13 +281,13 @@ func TestALogFileThatCannotBeOpenedAnewGoesOn(t *testing.T) {
 	v.exit(t)
 }
 
-// The program does not change its directory, but whoever uses it may have moved or removed the one it was started in.
+// The program does not change its directory, but the one it was started in may have been moved or removed.
 func TestFilesAreRelativeToWhereTheProgramWasStarted(t *testing.T) {
 	dir, f := shortDir(t), newFakeServer()
 	rewrite(t, filepath.Join(dir.path, "c.json"), `{"groups-max": 1}`)
 	t.Chdir(t.TempDir())
 	v := &verb{asked: make(chan os.Signal, 2), exited: make(chan int, 1)}
-	r := &rim{args: []string{"start", "--run-dir", ".", "--config", "c.json"}, dir: dir.path, stdout: &v.out, stderr: &v.err, serve: f.serve,
+	r := &env{args: []string{"start", "--run-dir", ".", "--config", "c.json"}, dir: dir.path, stdout: &v.out, stderr: &v.err, serve: f.serve,
 		signals: func(bool) (<-chan os.Signal, <-chan os.Signal, func()) { return v.asked, nil, func() {} }}
 	go func() { v.exited <- run(r) }()
 	eventually(t, "the server has printed its banner", func() bool { return strings.Contains(v.out.String(), "Start success.") })
@@ -299,7 +299,7 @@ func TestFilesAreRelativeToWhereTheProgramWasStarted(t *testing.T) {
 	v.exit(t)
 }
 
-// The stack of a crash goes to standard error, which the daemon's parent has pointed to the log file.
+// The stack of a crash goes to standard error, which the daemon's parent has redirected to the log file.
 func TestADaemonsStandardErrorFollowsTheLogFile(t *testing.T) {
 	t.Setenv(childEnv, "serve")
 	dir := shortDir(t)

@@ -12,12 +12,12 @@ import (
 	"ringcast/cli/settings"
 )
 
-// runDir is the directory by which a server is known to the other verbs: it holds the pid file, which is also the lock,
+// runDir is the directory by which the other verbs find a server: it holds the pid file, which is also the lock,
 // and the control socket.
 type runDir struct {
 	path string
-	// ours is set when nobody named the directory. A default name can be guessed, and the one in the shared temporary
-	// directory can be made by anybody first, so such a directory has to prove that it is ours.
+	// ours is set when the operator did not name the directory. A default name can be guessed, and any user could create the
+	// one in the shared temporary directory first, so it is checked that such a directory is ours.
 	ours bool
 }
 
@@ -32,8 +32,8 @@ func (d runDir) flag() string {
 	return " --run-dir " + d.path
 }
 
-// runDir is the directory asked for, or the default one. It is not made yet: verbs that only look must not make it.
-func (r *rim) runDir(g *settings.Globals) (runDir, error) {
+// runDir is the directory that was asked for, or the default. It is not created here: verbs that only read must not do so.
+func (r *env) runDir(g *settings.Globals) (runDir, error) {
 	dir := runDir{path: g.RunDir}
 	if dir.path == "" {
 		dir.ours = true
@@ -50,31 +50,31 @@ func (r *rim) runDir(g *settings.Globals) (runDir, error) {
 	return dir, dir.check()
 }
 
-// tmpRunDir is the default when the session has no directory of its own.
+// tmpRunDir is the default if the session has no directory of its own.
 func tmpRunDir() string {
 	return filepath.Join(os.TempDir(), "ringcast-"+strconv.Itoa(os.Getuid()))
 }
 
-// make creates the directory, closed to others.
+// make creates the directory, with no access for other users.
 func (d runDir) make() error {
 	if err := os.MkdirAll(d.path, 0o700); err != nil {
-		return settings.Usagef("--run-dir %q cannot be made: %v; name one that can", d.path, err)
+		return settings.Usagef("--run-dir %q cannot be created: %v; name another", d.path, err)
 	}
-	return d.check() // somebody may have been faster
+	return d.check() // another user may have created it
 }
 
-// check refuses what stands in the directory's place and must not be used. That it does not exist is no fault.
+// check refuses a directory that must not be used, or what is no directory. That it does not exist is no error.
 func (d runDir) check() error {
 	look := os.Stat
 	if d.ours {
-		look = os.Lstat // a link would have its target checked, and be pointed elsewhere afterwards
+		look = os.Lstat // with Stat the target of a link would be checked, and the link could be changed afterwards
 	}
 	info, err := look(d.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
-		return settings.Usagef("--run-dir %q cannot be looked at: %v; name another", d.path, err)
+		return settings.Usagef("--run-dir %q cannot be inspected: %v; name another", d.path, err)
 	}
 	if !info.IsDir() {
 		return settings.Usagef("--run-dir %q is not a directory; name one", d.path)
@@ -86,7 +86,7 @@ func (d runDir) check() error {
 		return settings.Usagef("--run-dir %q (the default) belongs to user %d, not to you; name another", d.path, owner.Uid)
 	}
 	if mode := info.Mode().Perm(); mode&0o022 != 0 {
-		return settings.Usagef("--run-dir %q (the default) can be written by others (mode %04o); chmod it to 0700 or name another",
+		return settings.Usagef("--run-dir %q (the default) can be written by other users (mode %04o); chmod it to 0700 or name another",
 			d.path, mode)
 	}
 	return nil
@@ -94,6 +94,6 @@ func (d runDir) check() error {
 
 // notRunning is the answer of the verbs that need a server.
 func (d runDir) notRunning() error {
-	return fmt.Errorf("no server is running with run dir %s; a server started with another --run-dir is found by naming "+
-		"the same one", d.path)
+	return fmt.Errorf("no server is running with run dir %s; to find a server that was started with another --run-dir, "+
+		"name the same one", d.path)
 }

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// defaultDir gives the run dir that nobody named.
+// defaultDir returns the default run dir.
 func defaultDir(t *testing.T) (runDir, error) {
 	t.Helper()
 	dir, _, err := parseIn(t)
@@ -65,7 +65,7 @@ func TestDefaultRunDirThatOthersCouldHavePlantedIsRefused(t *testing.T) {
 		t.Errorf("own directory: got %v, want no error", err)
 	}
 	os.Chmod(path, 0o720)
-	if _, err := defaultDir(t); err == nil || !strings.Contains(err.Error(), "can be written by others (mode 0720); chmod it to 0700") {
+	if _, err := defaultDir(t); err == nil || !strings.Contains(err.Error(), "can be written by other users (mode 0720); chmod it to 0700") {
 		t.Errorf("group-writable: got %v, want it refused with the mend", err)
 	}
 	if status, _, _ := do(t, "stop"); status != statusUsage {
@@ -83,7 +83,7 @@ func TestDefaultRunDirThatOthersCouldHavePlantedIsRefused(t *testing.T) {
 	if _, err := defaultDir(t); err == nil || !strings.Contains(err.Error(), "is not a directory") {
 		t.Errorf("a link: got %v, want it refused", err)
 	}
-	// The operator's own choice is the operator's business.
+	// A directory that the operator has named is not checked.
 	named := t.TempDir()
 	os.Chmod(named, 0o777)
 	if err := (runDir{path: named}).check(); err != nil {

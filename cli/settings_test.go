@@ -21,7 +21,7 @@ func parse(t *testing.T, args ...string) (settings.Settings, error) {
 func parseIn(t *testing.T, args ...string) (runDir, settings.Settings, error) {
 	t.Helper()
 	var g grammar
-	r := &rim{args: append([]string{"start"}, args...)}
+	r := &env{args: append([]string{"start"}, args...)}
 	if _, err := r.parse(&g); err != nil {
 		return runDir{}, settings.Settings{}, err
 	}

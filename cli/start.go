@@ -20,7 +20,7 @@ import (
 type startVerb struct{ settings.Flags }
 
 // Run is called by kong.
-func (v *startVerb) Run(r *rim, g *settings.Globals) error {
+func (v *startVerb) Run(r *env, g *settings.Globals) error {
 	dir, s, err := r.settings(&v.Flags, g)
 	if err != nil {
 		return err
@@ -32,8 +32,8 @@ func (v *startVerb) Run(r *rim, g *settings.Globals) error {
 type server interface {
 	Addr() net.Addr
 	Stop(ctx context.Context) error // closes every client and waits for what is queued until ctx is done
-	Done() <-chan struct{}          // closed when the loops have ended, asked or not
-	Err() error                     // why they ended unasked
+	Done() <-chan struct{}          // closed when the loops have ended, for whatever reason
+	Err() error                     // why they ended without being asked to
 
 	Apply(ctx context.Context, l loop.Limits) error // has all loops work within other limits
 }
@@ -46,8 +46,8 @@ type hub interface {
 	NewFeed() (*loop.Feed, error) // for the Channel link
 }
 
-// start serves in the foreground, or sees to it that a process in the background does.
-func (r *rim) start(dir runDir, s settings.Settings) error {
+// start serves in the foreground, or starts a process in the background that does.
+func (r *env) start(dir runDir, s settings.Settings) error {
 	if report := parentPipe(); report != nil {
 		return r.serveInBackground(dir, s, report)
 	}
@@ -62,9 +62,9 @@ func (r *rim) start(dir runDir, s settings.Settings) error {
 
 // serveUntilAsked is the composition root: it puts the parts together, calls ready once clients can connect, and returns
 // when the server has ended. Parts are taken down in the opposite order by the defers: the lock goes last, so that
-// whoever waits for it finds the port and the socket free.
-func (r *rim) serveUntilAsked(dir runDir, s settings.Settings, ready func(banner)) error {
-	// From here on a signal is answered by an orderly end, also in mid-start.
+// a process that waits for it finds the port and the socket free.
+func (r *env) serveUntilAsked(dir runDir, s settings.Settings, ready func(banner)) error {
+	// From here on a signal leads to an orderly end, even during the start.
 	asked, reload, quiet := r.signals(s.Daemon)
 	defer quiet()
 	if err := dir.make(); err != nil {
@@ -133,13 +133,13 @@ func (r *rim) serveUntilAsked(dir runDir, s settings.Settings, ready func(banner
 	return closeChannel(channel, endOf(srv, h, adm, asked, func() time.Duration { return again.inForce().StopTimeout }, log), log)
 }
 
-// warnings are what an operator should see at every start, however little is logged.
+// warnings are what an operator should see at every start, whatever the log level.
 func warnings(s *settings.Settings, channel *bus.Bus) (texts []string) {
 	if openToEveryPage(s.Loop.Listen, s.Loop.AllowedOrigins) {
-		texts = append(texts, "Pages of every site may connect, from other machines too; name whose may with --allowed-origins.")
+		texts = append(texts, "Pages of any site may connect, also from other machines; restrict them with --allowed-origins.")
 	}
 	if s.Admin != "" && !isLoopback(s.Admin) {
-		texts = append(texts, "--admin has no password, and other machines reach it: let nobody who should not.")
+		texts = append(texts, "--admin has no password and is reachable from other machines; restrict access to it.")
 	}
 	if warning := channelWarning(s.Channel, channel); warning != "" {
 		texts = append(texts, warning)
@@ -147,28 +147,28 @@ func warnings(s *settings.Settings, channel *bus.Bus) (texts []string) {
 	return texts
 }
 
-// warn logs what is no mistake but hardly meant.
+// warn logs settings that are valid but probably not intended.
 func warn(log *slog.Logger, s *settings.Settings) {
 	for _, w := range s.Warnings() {
 		log.Warn(w.Text, w.Attrs...)
 	}
 }
 
-// openToEveryPage says whether pages of everybody may connect, from other machines. A WebSocket is not held by the same
-// origin policy: a browser tells the server whose page asks, and it is the server that has to look.
+// openToEveryPage says whether the pages of any site may connect, from other machines. The same-origin policy does not apply
+// to WebSockets: a browser sends the page's origin, and it is up to the server to check it.
 func openToEveryPage(listen string, origins []string) bool {
 	return len(origins) == 0 && !isLoopback(listen)
 }
 
-// isLoopback says whether an address that has been checked can be reached from this machine alone.
+// isLoopback says whether an address that has been checked can only be reached from this machine.
 func isLoopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	ip := net.ParseIP(host)
 	return err != nil || host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// endOf waits for the server's end and brings it about when asked. What goes wrong here is logged, because the log is
-// where somebody looks for the end of a server.
+// endOf waits for the server's end, and stops the server when asked. Errors here are logged, because the log is where an
+// operator looks for the reason why a server has ended.
 func endOf(srv server, h hub, adm *admin, asked <-chan os.Signal, stopTimeout func() time.Duration, log *slog.Logger) error {
 	var timeout time.Duration
 	select {
@@ -177,11 +177,11 @@ func endOf(srv server, h hub, adm *admin, asked <-chan os.Signal, stopTimeout fu
 		if err == nil {
 			err = errors.New("the event loops have ended")
 		}
-		log.Error("the server has ended unasked", "err", err)
+		log.Error("the server ended unexpectedly", "err", err)
 		return toldError{err}
 	case sig := <-asked:
 		timeout = stopTimeout()
-		adm.unready("the server is stopping") // before it refuses anybody; the address answers until the last client has gone
+		adm.unready("the server is stopping") // before it refuses any client; the admin address answers until the last client has gone
 		log.Info("stopping", "signal", sig.String(), "clients", h.Snapshot().Total().Clients,
 			"timeout", timeout.String())
 	}
@@ -198,7 +198,7 @@ func endOf(srv server, h hub, adm *admin, asked <-chan os.Signal, stopTimeout fu
 				return toldError{err}
 			}
 			if err != nil {
-				log.Warn("stopped; some clients had not taken what was queued for them", "timeout", timeout.String())
+				log.Warn("stopped; some clients had not received everything that was queued for them", "timeout", timeout.String())
 			} else {
 				log.Info("stopped")
 			}
@@ -207,17 +207,17 @@ func endOf(srv server, h hub, adm *admin, asked <-chan os.Signal, stopTimeout fu
 			if time.Since(first) < echoTime {
 				continue
 			}
-			log.Warn("asked twice; ended at once, clients may have lost what was queued for them", "signal", sig.String())
-			return toldError{errors.New("asked twice")}
+			log.Warn("second stop signal; ending at once, queued messages may be lost", "signal", sig.String())
+			return toldError{errors.New("second stop signal")}
 		}
 	}
 }
 
-// echoTime: some supervisors signal a process and then its group, so one wish arrives twice. A person who asks again has
-// waited longer.
+// echoTime: some supervisors signal a process and then its group, so that one request arrives twice. A person who asks again
+// does so later.
 const echoTime = 300 * time.Millisecond
 
-// ignoreTimeout: that the time given to slow clients has run out is an end as announced, not a failure.
+// ignoreTimeout: a stop after the time given to slow clients has run out is not a failure.
 func ignoreTimeout(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return nil
@@ -225,11 +225,11 @@ func ignoreTimeout(err error) error {
 	return err
 }
 
-// listenError puts the two common reasons into the operator's words.
+// listenError gives an operator the common reasons and what to do about them.
 func listenError(listen string, err error) error {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("--listen %q: another program has this port; end it or name another port", listen)
+		return fmt.Errorf("--listen %q: another program has this port; stop it or name another port", listen)
 	case errors.Is(err, syscall.EACCES):
 		return fmt.Errorf("--listen %q: no permission for this port; name one from 1024 on", listen)
 	case errors.Is(err, syscall.EMFILE):

@@ -32,7 +32,7 @@ func serving(t *testing.T, f *fakeServer, dir runDir, flags ...string) *verb {
 	return v
 }
 
-// left fails when something of a server is left in its run dir.
+// left fails if a server has left anything in its run dir.
 func left(t *testing.T, dir runDir) {
 	t.Helper()
 	for _, path := range []string{dir.pidFile(), dir.socket()} {
@@ -92,7 +92,7 @@ func TestClientsThatStaySlowDoNotMakeAStopFail(t *testing.T) {
 	if status := v.exit(t); status != 0 {
 		t.Errorf("exit status: got %d, want 0", status)
 	}
-	has(t, "log", v.err.String(), "level=WARN", "had not taken what was queued")
+	has(t, "log", v.err.String(), "level=WARN", "had not received everything that was queued")
 }
 
 func TestAnOpenDoorForEveryPageIsWarnedOf(t *testing.T) {
@@ -138,7 +138,7 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 	if status := v.exit(t); status != statusFailed {
 		t.Errorf("exit status: got %d, want %d", status, statusFailed)
 	}
-	has(t, "log", v.err.String(), "asked twice")
+	has(t, "log", v.err.String(), "second stop signal")
 	left(t, dir)
 }
 
@@ -164,7 +164,7 @@ func TestServerThatEndsUnaskedIsAFailureWithItsReason(t *testing.T) {
 	if status := v.exit(t); status != statusFailed {
 		t.Errorf("exit status: got %d, want %d", status, statusFailed)
 	}
-	has(t, "log", v.err.String(), "level=ERROR", "ended unasked", "the moon fell down")
+	has(t, "log", v.err.String(), "level=ERROR", "ended unexpectedly", "the moon fell down")
 	if n := strings.Count(v.err.String(), "the moon"); n != 1 {
 		t.Errorf("reason: got it %d times, want once", n)
 	}
@@ -198,7 +198,7 @@ func TestStartThatFailsLeavesNothing(t *testing.T) {
 	} {
 		dir := shortDir(t)
 		v := &verb{exited: make(chan int, 1)}
-		r := &rim{args: []string{"start", "--run-dir", dir.path}, stdout: &v.out, stderr: &v.err,
+		r := &env{args: []string{"start", "--run-dir", dir.path}, stdout: &v.out, stderr: &v.err,
 			signals: func(bool) (<-chan os.Signal, <-chan os.Signal, func()) { return nil, nil, func() {} },
 			serve:   func(loop.Config) (server, hub, error) { return nil, nil, c.err }}
 		if status := run(r); status != statusFailed || v.out.String() != "" {

@@ -18,25 +18,25 @@ import (
 	"ringcast/loop"
 )
 
-// statusVerb shows how the running server is.
+// statusVerb shows the running server's state.
 type statusVerb struct {
-	JSON  bool `name:"json" help:"Print the server's answer as it is; with --watch one line of JSON each second."`
+	JSON  bool `name:"json" help:"Print JSON; with --watch one line each second."`
 	Watch bool `name:"watch" help:"Repeat each second, with rates, until interrupted."`
 }
 
 // Help is the longer text of status --help.
 func (*statusVerb) Help() string {
-	return "members: memberships. homes: groups that the loop puts in order. lanes: items on their way to the loop. " +
-		"errors: wrong commands, protocol errors and bad handshakes. refused: commands not accepted because the loop " +
-		"was behind. slow: clients closed because they did not keep up. The lines refused, away (connections turned away) " +
-		"and closes have the reasons and close codes that were."
+	return "members: memberships. homes: groups whose messages the loop orders. lanes: items queued for the loop. " +
+		"errors: wrong commands, protocol errors and bad handshakes. refused: commands refused, for reasons see the line " +
+		"'refused'. slow: clients closed for being too slow. The lines 'refused', 'away' (refused connections) and " +
+		"'closes' (close codes) show what has happened since the start."
 }
 
 // askTimeout bounds one question to the server.
 const askTimeout = 10 * time.Second
 
 // Run is called by kong.
-func (v *statusVerb) Run(r *rim, g *settings.Globals) error {
+func (v *statusVerb) Run(r *env, g *settings.Globals) error {
 	dir, err := r.runDir(g)
 	if err != nil {
 		return err
@@ -62,7 +62,7 @@ type Status struct {
 	Kernel             string  `json:"kernel"`
 	PID                int     `json:"pid"`
 	Listen             string  `json:"listen"`          // host:port, the port as taken
-	Admin              string  `json:"admin,omitempty"` // likewise; none: it is off
+	Admin              string  `json:"admin,omitempty"` // likewise; absent: off
 	UptimeSeconds      float64 `json:"uptime_seconds"`
 	StopTimeoutSeconds float64 `json:"stop_timeout_seconds"` // how long a stop waits for slow clients
 	machine
@@ -100,13 +100,13 @@ func readStatus(ctx context.Context, dir runDir) (*Status, error) {
 	defer body.Close()
 	s := &Status{}
 	if err := json.NewDecoder(body).Decode(s); err != nil {
-		return nil, fmt.Errorf("the server's answer is not understood: %w", err)
+		return nil, fmt.Errorf("cannot read the server's answer: %w", err)
 	}
 	return s, nil
 }
 
-// copyAnswer prints an answer of the control socket as it is.
-func (r *rim) copyAnswer(dir runDir, path string, timeout time.Duration) error {
+// copyAnswer prints an answer of the control socket unchanged.
+func (r *env) copyAnswer(dir runDir, path string, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	body, err := ask(ctx, dir, http.MethodGet, path)
@@ -118,7 +118,7 @@ func (r *rim) copyAnswer(dir runDir, path string, timeout time.Duration) error {
 	return err
 }
 
-// statusText is the whole picture: the global part, a row per loop, the sum.
+// statusText is the whole text: the part about the process, a row per loop, the sum.
 func statusText(s *Status) string {
 	t := loopsTable(s)
 	return globalText(s) + tablePart("LOOPS", t) + channelText(s.Channel)
@@ -155,7 +155,7 @@ func globalText(s *Status) string {
 	fmt.Fprintf(&b, "lost     %s closed slow    %s closed by heartbeat    %s turned away    %s accept errors\n", countText(n.SlowClosed),
 		countText(n.HeartbeatClosed), countText(n.RefusedClients), countText(s.AcceptErrors))
 	if n.Slow+n.OutboxBytes+n.FragmentBytes > 0 || n.SlowDropped+n.FragmentsClosed+n.MessageTimeouts > 0 {
-		fmt.Fprintf(&b, "slow     %s behind by %s    %s messages missed    unfinished %s    %s closed for that, %s for taking too long\n",
+		fmt.Fprintf(&b, "slow     %s clients, %s waiting    %s messages missed    partial %s    %s closed for memory, %s for time\n",
 			countText(n.Slow), settings.SizeText(n.OutboxBytes), countText(n.SlowDropped), settings.SizeText(n.FragmentBytes), countText(n.FragmentsClosed),
 			countText(n.MessageTimeouts))
 	}
@@ -165,7 +165,7 @@ func globalText(s *Status) string {
 	return b.String()
 }
 
-// kindsText is a line of the kinds that have happened, nothing when none has.
+// kindsText is a line of the kinds that have occurred, empty if none has.
 func kindsText(label string, by map[string]uint64) string {
 	var kinds []string
 	for _, kind := range slices.Sorted(maps.Keys(by)) {

@@ -22,7 +22,7 @@ type stopVerb struct{}
 type restartVerb struct{ settings.Flags }
 
 // Run is called by kong.
-func (*stopVerb) Run(r *rim, g *settings.Globals) error {
+func (*stopVerb) Run(r *env, g *settings.Globals) error {
 	dir, err := r.runDir(g)
 	if err != nil {
 		return err
@@ -37,8 +37,8 @@ func (*stopVerb) Run(r *rim, g *settings.Globals) error {
 	return r.stop(dir)
 }
 
-// Run is called by kong. The flags are checked before anything is stopped: a slip of the finger must not cost a server.
-func (v *restartVerb) Run(r *rim, g *settings.Globals) error {
+// Run is called by kong. The flags are checked before anything is stopped: a typing mistake must not end a server.
+func (v *restartVerb) Run(r *env, g *settings.Globals) error {
 	dir, s, err := r.settings(&v.Flags, g)
 	if err != nil {
 		return err
@@ -58,11 +58,11 @@ func (v *restartVerb) Run(r *rim, g *settings.Globals) error {
 	return r.start(dir, s)
 }
 
-// canListen tries the addresses that the running server does not have, before that server is stopped for them.
+// canListen tries those addresses that the running server does not have, before that server is stopped.
 func canListen(dir runDir, s *settings.Settings) error {
 	now, err := statusOf(dir)
 	if err != nil {
-		return nil // it does not say; the start will
+		return nil // without a status there is nothing to compare; the start will tell
 	}
 	theirs := []string{port(now.Listen), port(now.Admin)}
 	if !slices.Contains(theirs, port(s.Loop.Listen)) {
@@ -89,30 +89,30 @@ func port(addr string) string {
 }
 
 const (
-	// stopMargin is what a server may take beyond its own stop timeout: to close, to write its log, to be scheduled.
+	// stopMargin is the time that a server may take beyond its own stop timeout: to close, to write its log, to be scheduled.
 	stopMargin = 5 * time.Second
-	// holderPatience bounds the search for the holder of the lock, who may just be starting or ending.
+	// holderPatience bounds the search for the process that holds the lock, which may just be starting or ending.
 	holderPatience = 2 * time.Second
-	// stopTimeoutGuess stands in when the server does not say its own; start's default.
+	// stopTimeoutGuess is used if the server does not answer with its own; it is the default of start.
 	stopTimeoutGuess = 10 * time.Second
 )
 
 // stop asks the holder of the run dir's lock to end and waits until it has.
-func (r *rim) stop(dir runDir) error {
+func (r *env) stop(dir runDir) error {
 	pid, err := holder(dir)
 	if err != nil {
 		return err
 	}
 	if pid == 0 {
-		fmt.Fprintln(r.stdout, "The server has just ended by itself.")
+		fmt.Fprintln(r.stdout, "The server has just ended on its own.")
 		return nil
 	}
 	timeout := stopTimeoutOf(dir)
-	fmt.Fprintf(r.stdout, "Stopping ringcast (pid %d); its clients have up to %s to take what is queued.\n", pid, settings.DurationText(timeout))
+	fmt.Fprintf(r.stdout, "Stopping ringcast (pid %d); its clients have up to %s to receive what is queued.\n", pid, settings.DurationText(timeout))
 	switch err := syscall.Kill(pid, syscall.SIGTERM); {
 	case errors.Is(err, syscall.EPERM):
 		return fmt.Errorf("not allowed to signal pid %d; run as the user who started it", pid)
-	case err != nil && !errors.Is(err, syscall.ESRCH): // ESRCH: it was faster, as wished
+	case err != nil && !errors.Is(err, syscall.ESRCH): // ESRCH: it has ended already
 		return fmt.Errorf("signal to pid %d: %w", pid, err)
 	}
 	deadline := time.Now().Add(timeout + stopMargin)
@@ -121,23 +121,23 @@ func (r *rim) stop(dir runDir) error {
 		if err != nil {
 			return err
 		}
-		// Another pid under the lock: a supervisor has started the next one already.
+		// Another pid holds the lock: a supervisor has started the next server already.
 		if now, err := readPID(dir); !held || (err == nil && now != pid) {
 			fmt.Fprintln(r.stdout, "Stopped.")
 			return nil
 		}
 		time.Sleep(pause)
 	}
-	return fmt.Errorf("pid %d still runs after %s; kill -9 %d ends it at once", pid, settings.DurationText(timeout+stopMargin), pid)
+	return fmt.Errorf("pid %d is still running after %s; kill -9 %d ends it at once", pid, settings.DurationText(timeout+stopMargin), pid)
 }
 
-// holder is the pid of the process that holds the run dir's lock, or 0 when nobody does any more.
+// holder is the pid of the process that holds the run dir's lock, or 0 when none does any more.
 //
-// The number in the pid file is not enough: between taking the lock and writing, a new server holds the lock over a dead
-// one's number, and in a container the number may be another namespace's. The kernel knows better: it remembers who
-// listens on the control socket, and gives the pid as this process has to use it. Only when nobody listens, for example
-// because something cleaned up the socket, the file is taken at its word if it says the same for a long while, all of it
-// under a held lock.
+// The pid file alone is not enough: between taking the lock and writing its pid, a new server holds the lock while the file
+// has the pid of a dead one, and in a container the pid may be of another namespace. The kernel knows which process listens
+// on the control socket, and gives its pid in the namespace of the caller. Only if no process listens, for example because
+// something removed the socket, the file is trusted, provided that it has the same pid for as long as holderPatience while
+// the lock is held.
 func holder(dir runDir) (int, error) {
 	first, _ := readPID(dir)
 	deadline := time.Now().Add(holderPatience)
@@ -164,7 +164,7 @@ func holder(dir runDir) (int, error) {
 			if last == first {
 				return last, nil
 			}
-			return 0, fmt.Errorf("the server with run dir %s keeps changing; try again", dir.path)
+			return 0, fmt.Errorf("the pid of the server with run dir %s keeps changing; try again", dir.path)
 		}
 		time.Sleep(pause)
 	}
@@ -179,7 +179,7 @@ func stopTimeoutOf(dir runDir) time.Duration {
 	return time.Duration(s.StopTimeoutSeconds * float64(time.Second))
 }
 
-// statusOf asks the running server how it is.
+// statusOf asks the running server for its status.
 func statusOf(dir runDir) (s Status, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()

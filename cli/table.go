@@ -72,7 +72,7 @@ func (t *table) line(b *strings.Builder, cells []string, widths []int) {
 	b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
 }
 
-// titled is a line with a title in its midst, the head of a part: ---- ringcast ----.
+// titled is a line with a title in the middle, the head of a part: ---- ringcast ----.
 func titled(title string, width int) string {
 	left := max(0, width-len(title)-2) / 2
 	right := max(0, width-len(title)-2-left)

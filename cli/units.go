@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// uptimeText says how long something has run, in the two or three units that matter: 3d 4h 5m, 4m 10s.
+// uptimeText says how long something has run, in the two or three largest units: 3d 4h 5m, 4m 10s.
 func uptimeText(d time.Duration) string {
 	s := int64(d / time.Second)
 	switch {

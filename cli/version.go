@@ -13,7 +13,7 @@ const Version = "0.1.0"
 type versionVerb struct{}
 
 // Run is called by kong.
-func (*versionVerb) Run(r *rim) error {
+func (*versionVerb) Run(r *env) error {
 	fmt.Fprintf(r.stdout, "ringcast %s\n%s %s/%s\n", versionText(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return nil
 }

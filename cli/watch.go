@@ -10,11 +10,11 @@ import (
 	"ringcast/loop"
 )
 
-// watchEvery is the time between two looks of status --watch.
+// watchEvery is the time between two readings of status --watch.
 const watchEvery = time.Second
 
-// watch prints the status each second until a signal asks it to end, or the server goes.
-func (r *rim) watch(dir runDir, asJSON bool) error {
+// watch prints the status each second until a signal asks it to end, or the server ends.
+func (r *env) watch(dir runDir, asJSON bool) error {
 	ctx, cancel := r.untilAsked()
 	defer cancel()
 	terminal := isTerminal(r.stdout)
@@ -49,8 +49,8 @@ func (r *rim) watch(dir runDir, asJSON bool) error {
 	}
 }
 
-// watchText is one block: the status with two more columns, and on a terminal what puts it in place of the last one.
-// The old text is overwritten line by line and not cleared first, which would flicker.
+// watchText is one block: the status with two more columns, and on a terminal the escape sequences that replace the
+// last block. The old text is overwritten line by line; clearing it first would flicker.
 func watchText(now, before *Status, terminal bool) string {
 	t := loopsTable(now)
 	withRates(t, now, before)
@@ -62,8 +62,8 @@ func watchText(now, before *Status, terminal bool) string {
 	return home + strings.ReplaceAll(text, "\n", clearLine) + clearBelow
 }
 
-// withRates adds what happened per second since the last look, by the server's own clock: the way of the answer to us
-// does not enter. The first look, and the first after a restart, has nothing to compare with.
+// withRates adds the rates per second since the last reading, by the server's own clock, so that the time which the answer
+// takes does not matter. The first reading, and the first after a restart, has nothing to compare with.
 func withRates(t *table, now, before *Status) {
 	t.columns = append(t.columns, column{"in/s", true}, column{"deliveries/s", true})
 	seconds := 0.0

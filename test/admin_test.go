@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// startAdmin starts a server with an admin address and gives its URL.
+// startAdmin starts a server with an admin address and returns its URL.
 func startAdmin(t *testing.T, args ...string) (s *server, url string) {
 	t.Helper()
 	s = start(t, append([]string{"--admin", "127.0.0.1:0"}, args...)...)
@@ -35,7 +35,7 @@ func ask(url, host string) (code int, body string, err error) {
 	return res.StatusCode, string(b), err
 }
 
-// scrape reads the metrics: each series' value by its name and labels as they stand in the text.
+// scrape reads the metrics: the value of each series by its name and labels, as written in the text.
 func scrape(t *testing.T, url string) map[string]float64 {
 	t.Helper()
 	code, text, err := ask(url+"/metrics", "")
@@ -57,7 +57,7 @@ func TestMetricsMoveWhenTrafficFlows(t *testing.T) {
 	before := scrape(t, url)
 	equal(t, "deliveries before", before["ringcast_deliveries_total"], 0)
 	const members, messages = 3, 40
-	group := "a name that is nobody's business"
+	group := "a private name"
 	var all []*client
 	for range members {
 		all = append(all, member(t, s, group))
@@ -160,7 +160,7 @@ func TestATakenAdminPortIsToldPlainly(t *testing.T) {
 	if r.exit != 1 || !strings.Contains(r.stderr, "--admin "+quote(addr)) || !strings.Contains(r.stderr, "another port, or off") {
 		t.Errorf("start on a taken admin port: got exit %d with %q, want 1, the flag, the address and what to do", r.exit, r.all())
 	}
-	s := startWith(t, starting{dir: dir}) // and nothing is left that would be in the way
+	s := startWith(t, starting{dir: dir}) // and nothing is left that would prevent a start
 	if r := run("restart", "-d", "--listen", s.addr, "--admin", addr, "--run-dir", dir); r.exit != 1 || !strings.Contains(r.all(), "--admin") {
 		t.Errorf("restart onto a taken admin port: got exit %d with %q, want 1 and the flag", r.exit, r.all())
 	}
@@ -170,7 +170,7 @@ func TestATakenAdminPortIsToldPlainly(t *testing.T) {
 func TestASlowTurnIsLoggedAndCounted(t *testing.T) {
 	t.Parallel()
 	s, url := startAdmin(t, "--loops", "1", "--slow-turn", "1ms")
-	// A million bytes of commands in one message's time: somewhere in it a callback takes longer than a millisecond.
+	// A million bytes of commands at once: some callback takes longer than a millisecond for them.
 	c := member(t, s, "g")
 	go c.discard()
 	commands := make([]string, 2000)

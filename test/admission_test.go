@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// Who may come in.
+// Admission of connections.
 
-// admissions is what the status says of connections that were not let in.
+// admissions is what the status says about connections that were refused.
 type admissions struct {
 	Total struct {
 		Refused    map[string]uint64 `json:"refused_clients_by"`
@@ -26,8 +26,8 @@ func (s *server) admissions() (a admissions) {
 	return a
 }
 
-// refused opens a client that is to be refused with a status, and gives the words. One that is refused before it has
-// asked may find the connection reset instead, for its request was never read.
+// refused opens a client that is to be refused with a status, and returns the body. One that is refused before its request
+// may see a reset instead, because the request was never read.
 func refused(t *testing.T, s *server, d dialing, status int) (body string) {
 	t.Helper()
 	c, err := open(s.addr, d)
@@ -44,7 +44,7 @@ func refused(t *testing.T, s *server, d dialing, status int) (body string) {
 	return ""
 }
 
-// remotes is where the clients come from that `ringcast connections` lists, without ports, and how many from each.
+// remotes is the addresses of the clients that `ringcast connections` lists, without ports, and how many clients each has.
 func (s *server) remotes() map[string]int {
 	s.t.Helper()
 	var list []struct {
@@ -62,7 +62,7 @@ func (s *server) remotes() map[string]int {
 	return from
 }
 
-// forwarded is how a client comes in through an HTTP proxy at 127.0.0.9.
+// forwarded is how a client connects through an HTTP proxy at 127.0.0.9.
 func forwarded(list string) dialing {
 	return dialing{from: "127.0.0.9", header: "X-Forwarded-For: " + list + "\r\n"}
 }
@@ -98,7 +98,7 @@ func TestOneAddressHasSoManyConnectionsAndNoMore(t *testing.T) {
 	for range 3 {
 		dial(t, s, dialing{from: "127.0.0.3"})
 	}
-	// A client that breaks off, one that says goodbye, one that breaks the protocol: each gives its seat back, once.
+	// A client that disconnects, one that sends a Close, one that breaks the protocol: each releases its place, once.
 	in[0].die()
 	must(t, in[1].closeWith(1000, ""))
 	in[1].hangUp()
@@ -133,7 +133,7 @@ func TestBehindATrustedHTTPProxyTheForwardedAddressCounts(t *testing.T) {
 	for range 3 { // a proxy itself is not counted
 		dial(t, s, forwarded("nonsense"))
 	}
-	dial(t, s, dialing{from: "127.0.0.4", header: "X-Forwarded-For: 192.0.2.77\r\n"}) // not trusted, not believed
+	dial(t, s, dialing{from: "127.0.0.4", header: "X-Forwarded-For: 192.0.2.77\r\n"}) // not trusted, so its header is ignored
 	want := map[string]int{"192.0.2.1": 2, "2001:db8:0:1::5": 1, "2001:db8:0:1:9::6": 1, "127.0.0.9": 3, "127.0.0.4": 1}
 	s.eventually("connections shows where clients come from", func() error {
 		if got := s.remotes(); fmt.Sprint(got) != fmt.Sprint(want) {
@@ -169,7 +169,7 @@ func TestATrustedProxyNamesItsClientsByThePROXYProtocol(t *testing.T) {
 		must(t, c.join("g"))
 	}
 	for header, status := range map[string]int{
-		"PROXY TCP4 192.0.2.1 10.0.0.1 4097 80\r\n": 429, // a second of this address
+		"PROXY TCP4 192.0.2.1 10.0.0.1 4097 80\r\n": 429, // a second one from this address
 		"":                                       400,
 		"PROXY TCP4 192.0.2.3 10.0.0.1 4097\r\n": 400,
 	} {
@@ -179,7 +179,7 @@ func TestATrustedProxyNamesItsClientsByThePROXYProtocol(t *testing.T) {
 			t.Errorf("%q: got %v, want %d", header, err, status)
 		}
 	}
-	dial(t, s, dialing{from: "127.0.0.5"}) // direct: not asked for a header
+	dial(t, s, dialing{from: "127.0.0.5"}) // direct: needs no header
 	want := map[string]int{"192.0.2.1": 1, "192.0.2.2": 1, "2001:db8::5": 1, "127.0.0.9": 2, "127.0.0.5": 1}
 	s.eventually("connections shows where clients come from", func() error {
 		if got := s.remotes(); fmt.Sprint(got) != fmt.Sprint(want) {
@@ -204,7 +204,7 @@ func TestPagesOfOtherOriginsMayNotConnect(t *testing.T) {
 	equal(t, "handshakes of another origin", s.admissions().Total.Handshakes["origin"], 4)
 }
 
-// Who sends nothing holds a place only until others want it: the oldest goes.
+// A client that sends nothing keeps its place only until others need it: the oldest is closed.
 func TestWhoFinishesItsHandshakeGetsInHoweverManyDoNot(t *testing.T) {
 	t.Parallel()
 	s := start(t, "--handshakes-max", "8", "--loops", "2", "--handshake-timeout", "10m")

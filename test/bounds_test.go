@@ -15,10 +15,10 @@ import (
 
 // noBounds are settings that a reload can change and that are no row of the table, each with its reason.
 var noBounds = map[string]string{
-	"trusted-proxies": "says whose word counts",
-	"proxy-protocol":  "says how the address of a client is told",
+	"trusted-proxies": "says which proxies are trusted",
+	"proxy-protocol":  "says how a proxy names the address of a client",
 	"slow-client":     "says what happens at a bound, that of --outbox-max",
-	"log-level":       "says what is told",
+	"log-level":       "says what is logged",
 }
 
 // bound is a row of one of the tables.
@@ -141,7 +141,7 @@ func TestEveryCounterInTheTableOfBoundsIsShownToAnOperator(t *testing.T) {
 	}
 }
 
-// keysOf gathers the keys of a JSON value, by themselves and behind their parent's.
+// keysOf gathers the keys of a JSON value, by themselves and after that of their parent.
 func keysOf(value any, parent string, into map[string]bool) {
 	switch value := value.(type) {
 	case map[string]any:
@@ -172,7 +172,7 @@ func TestEveryBoundHasATest(t *testing.T) {
 	for _, b := range boundsTable(t) {
 		tests := listed(b.test)
 		if len(tests) == 0 {
-			t.Errorf("bound %q: got no test, want one: a bound that is not tested is a wish", b.name)
+			t.Errorf("bound %q: got no test, want one: each bound must be tested", b.name)
 		}
 		for _, name := range tests {
 			if !exists[name] {

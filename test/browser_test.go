@@ -16,7 +16,7 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// consoleLines are the lines that the original's documentation has people type into a browser's console.
+// consoleLines are the lines that the original's documentation tells users to type into a browser's console.
 const consoleLines = `ws = new WebSocket('ws://127.0.0.1:1234');
 ws.onmessage = function(data){console.log(data.data)};
 ws.onopen = function() {
@@ -26,10 +26,10 @@ ws.onopen = function() {
 
 const consoleMessage = "這個是消息"
 
-// pollEvery is how often a condition in the page is looked at.
+// pollEvery is how often a condition in the page is checked.
 const pollEvery = 50 * time.Millisecond
 
-// browser starts a headless Chromium with nothing in it and gives a tab. Without a browser in the PATH the test is
+// browser starts a headless Chromium with an empty profile and returns a tab. Without a browser in the PATH the test is
 // skipped, unless RINGCAST_BROWSER=require.
 func browser(t *testing.T) context.Context {
 	t.Helper()
@@ -86,14 +86,14 @@ func until(t *testing.T, ctx context.Context, condition string) {
 func TestConsoleLinesOfTheOriginalPrintTheMessage(t *testing.T) {
 	t.Parallel()
 	ctx := browser(t)
-	// Typed on a page of the server's own and on somebody else's. Not on about:blank: a current Chromium lets a page that
-	// comes from no loopback address connect to one only after asking its user, whoever listens there.
+	// Typed on a page of the server's own and on one of another site. Not on about:blank: a current Chromium asks its user
+	// before a page that is not from a loopback address may connect to one.
 	elsewhere := httptest.NewServer(http.NotFoundHandler())
 	defer elsewhere.Close()
 	listen := "127.0.0.1:0"
 	if free, err := net.Listen("tcp", "127.0.0.1:1234"); err == nil {
 		free.Close()
-		listen = "127.0.0.1:1234" // the very lines
+		listen = "127.0.0.1:1234" // the lines as documented
 	} else {
 		t.Logf("port 1234 is taken (%v): the lines run with another port in its place", err)
 	}
@@ -132,8 +132,8 @@ func TestDemoPageJoinsSendsShowsLeavesAndReconnects(t *testing.T) {
 	problems, stop := context.WithCancel(ctx)
 	defer stop()
 	messages := chromedp.Console(problems)
-	// Presses and typing are done inside the page: events of a real mouse and keyboard wait without end while Chromium shows
-	// a list of suggestions over a page that nobody sees.
+	// Clicks and typing are done inside the page: events of a real mouse and keyboard wait forever while headless Chromium
+	// shows a list of suggestions over the page.
 	click := func(selector string) {
 		do(t, ctx, "click "+selector, chromedp.Evaluate[chromedp.Void](`{ const e = document.querySelector(`+quote(selector)+`);
 			if (e.disabled || !e.checkVisibility()) throw new Error("nobody could press it");
@@ -168,7 +168,7 @@ func TestDemoPageJoinsSendsShowsLeavesAndReconnects(t *testing.T) {
 		return nil
 	})
 
-	// What the page sends reaches it and everybody else.
+	// What the page sends reaches it and all other members.
 	m := member(t, s, "news")
 	fill("#send-group", "news")
 	fill("#message", "hello <i>組</i>")
@@ -222,7 +222,7 @@ func TestDemoPageJoinsSendsShowsLeavesAndReconnects(t *testing.T) {
 	click("#send")
 	until(t, ctx, shown(".msg", "welcome back")+" === 1")
 
-	// In all this the page made no error of its own.
+	// The page itself has caused no error.
 	do(t, ctx, "mark the end", chromedp.Evaluate[chromedp.Void](`console.log("the end")`))
 	for entry, err := range messages {
 		if err != nil || entry.Text == "the end" {
@@ -246,7 +246,7 @@ func TestDemoPageReconnectsByItselfWhenTheServerComesBack(t *testing.T) {
 	must(t, s.cmd.Process.Signal(os.Interrupt))
 	equal(t, "exit status", s.exit(), 0)
 	until(t, ctx, "!"+is("open"))
-	// By itself: nobody presses anything.
+	// By itself, without a click.
 	again := startWith(t, starting{args: []string{"--listen", s.addr}})
 	until(t, ctx, is("open"))
 	equal(t, "clients", again.status().Total.Clients, 1)

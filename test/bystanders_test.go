@@ -9,18 +9,18 @@ import (
 	"time"
 )
 
-// bystanders are healthy members, in groups that are published to all the while. Whatever is done to the server beside
-// them, they lose nothing: each sender waits for its answer, numbers what was accepted from 0, and each member of its
-// group must get these numbers, all of them, in their order.
+// bystanders are healthy members, in groups that are published to all the time. Whatever else is done to the server, they
+// lose nothing: each sender waits for its answer, numbers what was accepted from 0, and each member of its group must get
+// all of these numbers, in order.
 type bystanders struct {
 	t        *testing.T
 	s        *server
 	padding  string
 	rooms    []*room
-	over     chan struct{} // closed when the senders shall end
+	over     chan struct{} // closed when the senders are to end
 	running  sync.WaitGroup
 	refused  atomic.Int64 // publishes that were answered with an error, and tried again
-	doomed   atomic.Bool  // the connections are about to end, which is no failure then; what was heard before must be right
+	doomed   atomic.Bool  // the connections are about to end, which is then no failure; what was received before must be right
 	failures chan error   // the first of each goroutine
 }
 
@@ -29,7 +29,7 @@ type room struct {
 	group    string
 	sender   *client
 	members  []*client
-	accepted atomic.Int64   // texts that the server has accepted; the last word is one of them
+	accepted atomic.Int64   // texts that the server has accepted, the final one included
 	heard    []atomic.Int64 // texts that each member has had
 }
 
@@ -37,21 +37,21 @@ type room struct {
 type gathering struct {
 	groups, members int // members in all groups together
 	pace            time.Duration
-	name            string // tells them from others of the same test
-	padding         string // behind the number in each text
+	name            string // distinguishes them from others of the same test
+	padding         string // after the number in each text
 	dialing         dialing
 	senders         dialing
 }
 
 // few is a healthy group beside which a single attack is seen; many is enough to be on every loop, with groups on every
-// home. Their traffic is no load of its own.
+// home. Their traffic is too small to be a load.
 var (
 	few  = gathering{groups: 1, members: 8, pace: time.Millisecond}
 	many = gathering{groups: 10, members: 200, pace: 20 * time.Millisecond}
 )
 
-// besides runs an attack beside healthy members. Whatever it does, they lose nothing, the process lives on and nothing
-// in it has panicked.
+// besides runs an attack beside healthy members. Whatever it does, they lose nothing, the process goes on and nothing in it
+// has panicked.
 func besides(t *testing.T, s *server, attack func(t *testing.T)) {
 	t.Helper()
 	besidesOf(t, s, few, func(*bystanders) { attack(t) })
@@ -61,7 +61,7 @@ func besidesOf(t *testing.T, s *server, g gathering, attack func(b *bystanders))
 	t.Helper()
 	b := gather(t, s, g)
 	func() {
-		defer b.dismiss() // also when the attack ends the test
+		defer b.dismiss() // even if the attack ends the test
 		attack(b)
 	}()
 	equal(t, "panics", s.status().Total.Panics, 0)
@@ -82,7 +82,7 @@ func gather(t *testing.T, s *server, g gathering) *bystanders {
 		}
 		b.rooms = append(b.rooms, r)
 	}
-	for _, r := range b.rooms { // only now: nobody was ever unread while others came
+	for _, r := range b.rooms { // only now: no member is left unread while others join
 		for i := range r.members {
 			b.running.Go(func() { b.note(b.listen(r, i)) })
 		}
@@ -103,7 +103,7 @@ func (b *bystanders) note(err error) {
 
 func (b *bystanders) text(n int64) string { return strconv.FormatInt(n, 10) + b.padding }
 
-// send publishes until the gathering is over, and then the last word. What is refused was not sent; it is tried again.
+// send publishes until the gathering is over, and then a final text. What is refused was not sent; it is tried again.
 func (b *bystanders) send(r *room, pace time.Duration) error {
 	again := time.NewTicker(pace)
 	defer again.Stop()
@@ -127,7 +127,7 @@ func (b *bystanders) send(r *room, pace time.Duration) error {
 		case answer.Error != nil:
 			b.refused.Add(1)
 			if over {
-				<-again.C // b.over is ready for ever
+				<-again.C // b.over stays ready
 			}
 		default:
 			r.accepted.Add(1)
@@ -138,7 +138,7 @@ func (b *bystanders) send(r *room, pace time.Duration) error {
 	}
 }
 
-// listen holds what a member gets against the senders' numbers, up to the last word.
+// listen compares what a member receives with the senders' numbers, up to the final text.
 func (b *bystanders) listen(r *room, i int) error {
 	for n := int64(0); ; n++ {
 		text, err := r.members[i].next()
@@ -159,7 +159,7 @@ func (b *bystanders) listen(r *room, i int) error {
 	}
 }
 
-// dismiss has every sender say the last word and waits until every member has had it.
+// dismiss makes every sender send its final text and waits until every member has received it.
 func (b *bystanders) dismiss() {
 	b.t.Helper()
 	close(b.over)
@@ -176,7 +176,7 @@ func (b *bystanders) dismiss() {
 	}
 }
 
-// end waits for the ends of all senders and members and reports what failed.
+// end waits until all senders and members have ended and reports what failed.
 func (b *bystanders) end() {
 	b.t.Helper()
 	b.running.Wait()
@@ -192,10 +192,10 @@ func (b *bystanders) end() {
 	}
 }
 
-// failuresShown: what hits one bystander often hits all.
+// failuresShown: a failure of one bystander is often one of all.
 const failuresShown = 10
 
-// goOn waits until every member has had a text that was accepted after the call.
+// goOn waits until every member has received a text that was accepted after the call.
 func (b *bystanders) goOn() {
 	b.t.Helper()
 	marks := make([]int64, len(b.rooms))
@@ -204,7 +204,7 @@ func (b *bystanders) goOn() {
 	}
 	b.s.eventually("the healthy publish and hear", func() error {
 		if err := b.failed(); err != nil {
-			b.t.Fatal(err) // it would be waited for in vain
+			b.t.Fatal(err) // otherwise the wait would not end
 		}
 		for i, r := range b.rooms {
 			for at := range r.heard {
@@ -217,7 +217,7 @@ func (b *bystanders) goOn() {
 	})
 }
 
-// failed gives a failure that has been noted, if there is one.
+// failed returns a failure that has been noted, if there is one.
 func (b *bystanders) failed() error {
 	select {
 	case err := <-b.failures:
@@ -228,7 +228,7 @@ func (b *bystanders) failed() error {
 	}
 }
 
-// alone waits until the server knows nobody but the bystanders.
+// alone waits until the bystanders are the server's only clients.
 func (b *bystanders) alone() {
 	b.t.Helper()
 	b.s.eventually("the tables hold nobody but the healthy", func() error {

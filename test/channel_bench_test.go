@@ -7,7 +7,7 @@ import (
 )
 
 // BenchmarkChannelEventsIntoAGroupOfTen has one Channel client publish as fast as it can into a group of ten WebSocket
-// clients, and looks at every delivery. events/s are events from the first that was said to the last that all ten have.
+// clients, and checks every delivery. events/s are counted from the first that was sent to the last that all ten have.
 func BenchmarkChannelEventsIntoAGroupOfTen(b *testing.B) {
 	s := start(b, "--channel", "127.0.0.1:0")
 	const members = 10

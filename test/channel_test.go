@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// channelStatus is the part of the status that is about the Channel link.
+// channelStatus is the part of the status about the Channel link.
 type channelStatus struct {
 	Mode          string            `json:"mode"`
 	Addr          string            `json:"addr"`
@@ -120,7 +120,7 @@ func (c *channelClient) expectEvent(t testing.TB, channel string, data any) {
 	equal(t, "event", got, php([]any{"type", "event", "channel", channel, "data", data}))
 }
 
-// expectCut reads to the end that the server makes.
+// expectCut reads until the server ends the connection.
 func (c *channelClient) expectCut(t testing.TB, what string) {
 	t.Helper()
 	c.conn.SetReadDeadline(time.Now().Add(patience))
@@ -129,7 +129,7 @@ func (c *channelClient) expectCut(t testing.TB, what string) {
 	}
 }
 
-// subscriber is a Channel client that is subscribed to the bridge, so that nothing published from now on passes it by.
+// subscriber is a Channel client that is subscribed to the bridge, so that it receives everything published from now on.
 func subscriber(t testing.TB, s *server) *channelClient {
 	t.Helper()
 	before := s.channel().Subscriptions
@@ -194,7 +194,7 @@ func TestChannelAndWebSocketClientsShareGroupsAndOneOrder(t *testing.T) {
 	slices.Sort(seen)
 	equal(t, "different messages", len(slices.Compact(seen)), 2*senders*each)
 
-	// Nothing was doubled: what is said now is what comes next.
+	// Nothing was doubled: what is sent now is what comes next.
 	for _, c := range subscribers {
 		c.say(t, said("publish", "other", "x"))
 	}
@@ -220,15 +220,15 @@ func TestChannelGroupsAndMessagesKeepTheirTypes(t *testing.T) {
 	publish([]any{"group_id", "123", "message", 5})
 	publish([]any{"message", []any{0, "a", 1, nil}, "group_id", "123"})
 	publish([]any{"message", []any{"k", "v\"\n"}, "group_id", "123"})
-	publish([]any{"group_id", "123"})                               // no message: for subscribers alone
+	publish([]any{"group_id", "123"})                               // no message: for subscribers only
 	publish([]any{"group_id", nil, "message", "x"})                 // no group
-	publish([]any{"group_id", "", "message", "x"})                  // a name that cannot be one
+	publish([]any{"group_id", "", "message", "x"})                  // an invalid name
 	publish([]any{"group_id", "123", "message", "\xff"})            // no UTF-8
 	publish([]any{0, "group_id", 1, "message"})                     // values, not keys
 	publish([]any{"group_id", "123", "message", "這個是消息", "x", nil}) // the end
 	m.expect(t, "by number", "5", `["a",null]`, `{"k":"v\"\u000a"}`, "這個是消息")
 
-	// Out of a browser a group is a string, however it was written there.
+	// From a browser a group is a string, however it was written there.
 	must(t, m.text(`{"cmd":"send_to_group","group_id":123,"message":7}`))
 	c.expectEvent(t, "send_to_group", groupEvent("123", "7"))
 	m.expect(t, "7")
@@ -263,7 +263,7 @@ func TestAHostileChannelClientDisturbsNobody(t *testing.T) {
 		"no data":              said("publish", "c", nil),
 	} {
 		h := dialChannel(t, s)
-		io.WriteString(h.conn, frames) // may be cut off while it says it
+		io.WriteString(h.conn, frames) // may be closed while it writes
 		h.expectCut(t, what)
 	}
 	half := dialChannel(t, s)
@@ -271,7 +271,7 @@ func TestAHostileChannelClientDisturbsNobody(t *testing.T) {
 	half.conn.(*net.TCPConn).CloseWrite()
 	half.expectCut(t, "half a frame")
 
-	// What only is of no use cuts nobody off.
+	// What is merely useless does not close the client.
 	odd := dialChannel(t, s)
 	odd.say(t, "\x00\x00\x00\x04", channelFrame(`a:1:{s:4:"type";s:5:"hello";}`), channelFrame(`a:0:{}`),
 		channelFrame(`a:2:{s:4:"type";i:1;i:7;N;}`), said("publish", "send_to_group", groupEvent("g", "all well")))
@@ -287,8 +287,8 @@ func TestChannelBeyondLoopbackIsWarnedOf(t *testing.T) {
 	t.Parallel()
 	const warning = "has no authentication"
 	for args, want := range map[string]string{
-		"--channel=0.0.0.0:0":                            "name who may with --channel-allow",
-		"--channel=0.0.0.0:0 --channel-allow=127.0.0.2":  "whoever is in --channel-allow",
+		"--channel=0.0.0.0:0":                            "restrict it with --channel-allow",
+		"--channel=0.0.0.0:0 --channel-allow=127.0.0.2":  "every address in --channel-allow",
 		"--channel=127.0.0.1:0":                          "",
 		"--channel=unix:" + shortSocket(t, "quiet.sock"): "",
 	} {
@@ -393,11 +393,11 @@ func TestChannelFlagsThatMakeNoSenseAreRefused(t *testing.T) {
 	for args, want := range map[string]string{
 		"--channel=2206":           "HOST:PORT",
 		"--channel=unix:here.sock": "unix:/PATH",
-		"--channel=127.0.0.1:0 --channel-connect=127.0.0.1:1": "circles",
-		"--channel-connect=127.0.0.1:0":                       "names no server",
+		"--channel=127.0.0.1:0 --channel-connect=127.0.0.1:1": "loop forever",
+		"--channel-connect=127.0.0.1:0":                       "does not name a server",
 		"--channel-allow=127.0.0.1":                           "--channel, which is off",
 		"--channel=unix:/x --channel-allow=127.0.0.1":         "unix socket",
-		"--channel=127.0.0.1:0 --channel-name=":               "no name",
+		"--channel=127.0.0.1:0 --channel-name=":               "must be a name",
 		"--channel=127.0.0.1:0 --channel-queue-max=0":         "--channel-queue-max",
 		"--channel=127.0.0.1:0 --channel-frame-max=1":         "--channel-frame-max",
 	} {
@@ -507,7 +507,7 @@ func TestAChannelLinkComesBackAndCountsWhatIsLost(t *testing.T) {
 	})
 }
 
-// freeAddr is a loopback address that was free a moment ago, for servers that have to come back to it.
+// freeAddr is a loopback address that was free a moment ago, for servers that are restarted on it.
 func freeAddr(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -20,28 +20,28 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// patience bounds every wait for something that must happen. It is no measure of speed: it is long enough for a busy
-// machine under the race detector, and a test that fails by it hangs for a reason.
+// patience bounds every wait for something that must happen. It does not measure speed: it is long enough for a busy
+// machine under the race detector, so a test that exceeds it hangs because of a fault.
 const patience = 30 * time.Second
 
 // frameBytesMax is more than any frame a server under test has reason to send.
 const frameBytesMax = 32 << 20
 
-// slowBytes is the receive buffer of clients that do not read: small, else the kernel holds megabytes for them; not so
-// small that taking what waits, when a test does, goes by single packets.
+// slowBytes is the receive buffer of clients that do not read: small, since otherwise the kernel holds megabytes for them;
+// not so small that a test which reads later gets single packets.
 const slowBytes = 32 << 10
 
-// client is a WebSocket client on a bare socket, so that a test can also send what no library would. Its methods return
+// client is a WebSocket client on a plain socket, so that a test can also send what no library would. Its methods return
 // errors and may be used from any goroutine, one that reads and one that writes at a time; those that take a testing.TB
 // end the test and belong to the test's goroutine.
 //
-// Every frame it reads is held against the rule for servers: final, no reserved bit, unmasked, text or control. So each
+// Every frame it reads is checked against the rules for servers: final, no reserved bit, unmasked, text or control. So each
 // test of this package is also a test of that line of the protocol.
 type client struct {
 	conn    *net.TCPConn
 	in      *bufio.Reader
 	silent  bool     // reader's: pings stay unanswered, as from a peer that is gone
-	binary  bool     // reader's: binary messages may come, as they do from the echo alone
+	binary  bool     // reader's: binary messages may come, as from the echo only
 	early   []string // reader's: texts that came while something else was waited for
 	idsUsed int      // writer's
 }
@@ -53,7 +53,7 @@ type event struct {
 	code int    // a close frame's code, 0 when it carries none
 }
 
-// closedError is what reading gives once a close frame has come.
+// closedError is the error of reading after a close frame has come.
 type closedError struct {
 	code   int
 	reason string
@@ -81,15 +81,15 @@ func (r reply) code() string {
 	return r.Error.Code
 }
 
-// dialing is how a client comes in; its zero value asks for nothing special.
+// dialing is how a client connects; its zero value is the ordinary way.
 type dialing struct {
 	from      string // local address without port
 	path      string
 	host      string
 	header    string // further header lines, each with CRLF
 	readBytes int    // receive buffer of the socket
-	small     bool   // one of thousands: what it reads goes through little memory
-	inside    *netns // where the socket is made, nil for the network of the tests
+	small     bool   // one of thousands: it reads with a small buffer
+	inside    *netns // where the socket is made, nil for the namespace of the tests
 }
 
 // connect opens a TCP connection to a loopback address; nothing is sent.
@@ -145,7 +145,7 @@ func (c *client) handshake(addr string, d dialing) error {
 	return c.upgraded(key)
 }
 
-// refusedError is an HTTP answer where an upgrade was asked for.
+// refusedError is an HTTP answer other than 101 to a handshake.
 type refusedError struct {
 	status int
 	body   string
@@ -197,7 +197,7 @@ func open(addr string, d dialing) (*client, error) {
 	return c, nil
 }
 
-// dial gives an upgraded client that is closed with the test.
+// dial returns an upgraded client that is closed with the test.
 func dial(t testing.TB, s *server, d ...dialing) *client {
 	t.Helper()
 	c, err := open(s.addr, append(d, dialing{})[0])
@@ -208,7 +208,7 @@ func dial(t testing.TB, s *server, d ...dialing) *client {
 	return c
 }
 
-// bare gives a connected client that has sent nothing, closed with the test.
+// bare returns a connected client that has sent nothing, closed with the test.
 func bare(t testing.TB, s *server) *client {
 	t.Helper()
 	c, err := connect(s.addr, dialing{})
@@ -256,7 +256,7 @@ func (c *client) closeWith(code int, reason string) error {
 	return c.raw(frameBytes(ws.OpClose, true, ws.NewCloseFrameBody(ws.StatusCode(code), reason)))
 }
 
-// hangUp ends the connection in the ordinary way, die with a reset and no word.
+// hangUp ends the connection with a FIN, die with a reset, both without a close frame.
 func (c *client) hangUp() { c.conn.Close() }
 func (c *client) die()    { c.conn.SetLinger(0); c.conn.Close() }
 
@@ -265,7 +265,7 @@ func quote(s string) string {
 	var b bytes.Buffer
 	out := json.NewEncoder(&b)
 	out.SetEscapeHTML(false)
-	out.Encode(s) // a string always has a JSON text
+	out.Encode(s) // a string can always be encoded
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
@@ -438,8 +438,8 @@ func (c *client) publish(group, message string) (uint64, error) {
 	return *r.Seq, nil
 }
 
-// beforePong pings and gives the texts that come before the pong. A loop answers in order, so whatever the server has
-// to say at once to what was sent before is among them.
+// beforePong pings and returns the texts that come before the pong. A loop answers in order, so all immediate answers to
+// what was sent before are among them.
 func (c *client) beforePong() ([]string, error) {
 	if err := c.frame(ws.OpPing, true, "barrier"); err != nil {
 		return nil, err
@@ -470,14 +470,14 @@ func (c *client) closeCode() (int, error) {
 		}
 		if e.op == ws.OpClose {
 			if e.code != 0 {
-				c.closeWith(e.code, "") // the server may be gone already; its end is what counts
+				c.closeWith(e.code, "") // the server may have ended already; only its end matters
 			}
 			return e.code, c.end()
 		}
 	}
 }
 
-// end waits for the server to end the connection, by FIN or reset, with nothing more to say.
+// end waits for the server to end the connection, by FIN or reset, without sending anything more.
 func (c *client) end() error {
 	n, err := c.discard()
 	if err == nil && n > 0 {
@@ -497,7 +497,7 @@ func (c *client) discard() (int64, error) {
 	return n, nil
 }
 
-// What ends the test.
+// Methods that end the test.
 
 func must(t testing.TB, err error) {
 	t.Helper()
@@ -520,7 +520,7 @@ func equalTexts(t testing.TB, what string, got, want []string) {
 	}
 }
 
-// brief keeps a failure readable when a message is a megabyte or there are thousands of them.
+// brief keeps a failure readable if a message has a megabyte or there are thousands of them.
 func brief(texts []string) string {
 	var b strings.Builder
 	for i, s := range texts {
@@ -536,7 +536,7 @@ func brief(texts []string) string {
 	return "[" + strings.TrimSpace(b.String()) + "]"
 }
 
-// member gives a client that has joined a group.
+// member returns a client that has joined a group.
 func member(t testing.TB, s *server, group string) *client {
 	t.Helper()
 	c := dial(t, s)
@@ -551,7 +551,7 @@ func (c *client) expect(t testing.TB, texts ...string) {
 	equalTexts(t, "texts received", got, texts)
 }
 
-// expectNothing says that what was sent so far got no answer.
+// expectNothing checks that what was sent so far got no answer.
 func (c *client) expectNothing(t testing.TB) {
 	t.Helper()
 	got, err := c.beforePong()
@@ -568,7 +568,7 @@ func (c *client) expectClose(t testing.TB, code int) {
 	equal(t, "close code", got, code)
 }
 
-// expectError sends a command with an id and wants it answered with an error code.
+// expectError sends a command with an id and checks that it is answered with an error code.
 func (c *client) expectError(t testing.TB, command, code string) {
 	t.Helper()
 	r, err := c.ask(command)

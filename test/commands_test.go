@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// What one client may ask for, as options of the server.
+// Bounds on what one client may ask for, as options of the server.
 
 func TestGroupNameMaxIsAnOption(t *testing.T) {
 	t.Parallel()
@@ -32,7 +32,7 @@ func TestGroupBoundsAreOptions(t *testing.T) {
 	late.expectError(t, joinCommand("full"), "group_full")
 	must(t, silent.commands(joinCommand("full")))
 	silent.expectClose(t, 1008)
-	must(t, members[0].join("full")) // a member is no further one
+	must(t, members[0].join("full")) // a member does not count twice
 	must(t, members[0].join("a"))
 	members[0].expectError(t, joinCommand("b"), "too_many_groups")
 	must(t, members[1].join("b"))
@@ -62,7 +62,7 @@ func TestGroupBoundsAreOptions(t *testing.T) {
 	})
 }
 
-// All at once from all loops: as many get in as may.
+// All at once from all loops: no more get in than allowed.
 func TestAsManyJoinAtOnceAsMay(t *testing.T) {
 	t.Parallel()
 	const clients, bound = 200, 50
@@ -71,7 +71,7 @@ func TestAsManyJoinAtOnceAsMay(t *testing.T) {
 	for i := range all {
 		all[i] = dial(t, s)
 	}
-	for _, c := range all { // three times in one breath, which takes one place
+	for _, c := range all { // three times in one write, which takes one place
 		must(t, c.commands(withID("1", joinCommand("g")), withID("2", joinCommand("g")), withID("3", joinCommand("g"))))
 	}
 	in := 0
@@ -94,7 +94,7 @@ func TestAsManyJoinAtOnceAsMay(t *testing.T) {
 	equal(t, "members", s.status().Total.Members, bound)
 }
 
-// A rate so low, and so much over it, that nothing depends on how fast the machine is.
+// A rate so low, and exceeded by so much, that nothing depends on the speed of the machine.
 func TestCommandRateIsAnOption(t *testing.T) {
 	t.Parallel()
 	s := start(t, "--command-rate", "1")

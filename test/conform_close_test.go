@@ -7,7 +7,7 @@ import (
 )
 
 // Group 7: the end of a connection (RFC 6455 §5.5.1, §7). A Close frame is answered by one of the same code; nothing
-// behind it is read, and nothing is said behind the answer.
+// after it is read, and nothing is sent after the answer.
 func closeCases() (cases []conformCase) {
 	type frames = [][]byte
 	large := patterned(256 << 10)
@@ -39,13 +39,13 @@ func closeCases() (cases []conformCase) {
 	cases = append(cases,
 		// Not even the rest of a message that had begun is read.
 		conformCase{id: "7.1 close within a message of 256 KiB", send: frames{firstFrame(ws.OpText, large), closeFrame(1000, ""), lastFrame("too late")}, code: 1000, said: true},
-		// What was said before is answered whole, however long it takes.
+		// What was sent before is answered completely, however long it takes.
 		conformCase{id: "7.1 256 KiB, close, ping, a write per frame", send: frames{textFrame(large), closeFrame(1000, ""), pingFrame("too late")}, back: []event{textBack(large)}, code: 1000, said: true},
 		conformCase{id: "7.1 256 KiB, close, ping, in one write", send: together(textFrame(large), closeFrame(1000, ""), pingFrame("too late")), back: []event{textBack(large)}, code: 1000, said: true},
 	)
 	good := []int{1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011,
-		// Not in the RFC, but in IANA's registry, which §11.7 lets grow: service restart, try again later, bad gateway. Case
-		// lists that are older call them invalid, or leave them out as Autobahn's does.
+		// Not in the RFC, but in IANA's registry, to which §11.7 allows additions: service restart, try again later, bad
+		// gateway. Case lists that are older call them invalid, or leave them out as Autobahn's does.
 		1012, 1013, 1014,
 		3000, 3999, 4000, 4999}
 	for _, code := range good {

@@ -9,7 +9,7 @@ import (
 
 // Framing as such: lengths, control frames, reserved bits and opcodes, fragments (RFC 6455 §5).
 
-// Group 1: every form of the length, and its borders (§5.2).
+// Group 1: every form of the length, and its limits (§5.2).
 func framingCases() (cases []conformCase) {
 	add := func(id string, frame []byte, size int, back event) {
 		send := together(frame)
@@ -95,7 +95,7 @@ func reservedBitCases() (cases []conformCase) {
 	return cases
 }
 
-// Group 4: opcodes that nobody has given a meaning (§5.2).
+// Group 4: reserved opcodes (§5.2).
 func opcodeCases() (cases []conformCase) {
 	for _, op := range []ws.OpCode{3, 4, 5, 6, 7, 11, 12, 13, 14, 15} {
 		number := fmt.Sprintf("4.1 opcode %d", op)
@@ -155,7 +155,7 @@ func fragmentCases() (cases []conformCase) {
 	return cases
 }
 
-// Group 10: a message as a client sends it that cuts what is large by itself.
+// Group 10: a message from a client that fragments large messages by itself.
 func autoFragmentCases() (cases []conformCase) {
 	s := strings.Repeat("長い", 65536/6) + "1234"
 	for _, c := range []conformCase{

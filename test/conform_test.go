@@ -16,7 +16,7 @@ import (
 )
 
 // RFC 6455 through a real socket, case by case, against the echo (test/echo): the server's own loops, readers and close
-// handling, with the message sent back in place of being read as a command. The numbers of the groups are those of the
+// handling, with the message sent back instead of being read as a command. The numbers of the groups are those of the
 // public Autobahn case list, so that a finding of one can be looked up in the other; the cases are our own. Groups 12 and
 // 13 are about compression, which this server declines (TestOpeningHandshake…); 8 and 11 do not exist.
 //
@@ -29,8 +29,8 @@ type conformCase struct {
 	id   string   // number, and what it is about
 	send [][]byte // a write each
 	back []event  // messages and pongs, in order
-	// code is of the server's Close frame, behind which nothing comes but the end of the connection. codeNone is a Close
-	// frame without a code. 0: the server has no reason to close, so the test does, and finds that nothing else has come.
+	// code is that of the server's Close frame, after which only the end of the connection comes. codeNone is a Close frame
+	// without a code. 0: the server has no reason to close, so the test does, and checks that nothing else has come.
 	code int
 	said bool // send has a Close frame: the server's is an answer and is not answered
 }
@@ -105,10 +105,10 @@ func startEcho(t *testing.T) *server {
 	return s
 }
 
-// conformFully says whether to run what takes long as well.
+// conformFully says whether to run the long cases as well.
 func conformFully() bool { return os.Getenv("CONFORMANCE") == "full" }
 
-// converse goes through one case on a connection of its own.
+// converse runs one case on a connection of its own.
 func (c *conformCase) converse(addr string) error {
 	client, err := open(addr, dialing{})
 	if err != nil {
@@ -116,8 +116,8 @@ func (c *conformCase) converse(addr string) error {
 	}
 	defer client.hangUp()
 	client.binary = true
-	// Sending goes on while the answers come: what is larger than the buffers between us would get stuck else. Its errors
-	// are no news: a server that closes need not take the rest, and one that should not have shows by what it says.
+	// Sending goes on while the answers come: otherwise what is larger than the buffers in between would block. Its errors
+	// are ignored: a server that closes need not read the rest, and if it should not have closed, its answers show that.
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)
@@ -155,7 +155,7 @@ func (c *conformCase) converse(addr string) error {
 		return fmt.Errorf("at the end: got %s, want %s", got, want)
 	}
 	if c.code != 0 && !c.said {
-		client.closeWith(want.code, "") // the server may be gone already; its end is what counts
+		client.closeWith(want.code, "") // the server may have ended already; only its end matters
 	}
 	return client.end()
 }
@@ -208,13 +208,13 @@ func fragments(op ws.OpCode, s string, size int) (frames [][]byte) {
 	return append(frames, frameBytes(op, true, []byte(s)))
 }
 
-// together sends frames in one write, chopped in writes of size bytes, whatever frames they belong to.
+// together sends frames in one write, chopped in writes of size bytes, regardless of the frames' boundaries.
 func together(frames ...[]byte) [][]byte { return [][]byte{bytes.Join(frames, nil)} }
 func chopped(size int, frames ...[]byte) [][]byte {
 	return slices.Collect(slices.Chunk(bytes.Join(frames, nil), size))
 }
 
-// allBut is a frame of which the last n bytes are held back: what is wrong with it must be noticed without them.
+// allBut is a frame without its last n bytes: what is wrong with it must be noticed without them.
 func allBut(frame []byte, n int) []byte { return frame[:len(frame)-n] }
 
 // What comes back.
@@ -223,7 +223,7 @@ func textBack(s string) event   { return event{op: ws.OpText, text: s} }
 func binaryBack(s string) event { return event{op: ws.OpBinary, text: s} }
 func pongBack(s string) event   { return event{op: ws.OpPong, text: s} }
 
-// deliveries are the ways in which the same frames can arrive; whatever the way, the same must come back.
+// deliveries are the ways in which the same frames can arrive; the same must come back each time.
 var deliveries = []struct {
 	name string
 	cut  func(frames [][]byte) [][]byte
@@ -243,8 +243,8 @@ func eachDelivery(c conformCase) (cases []conformCase) {
 	return cases
 }
 
-// patterned gives n bytes of ASCII that do not repeat with a period of a power of two: a piece that goes missing or comes
-// twice shows.
+// patterned gives n bytes of ASCII that do not repeat with a period of a power of two: a piece that is missing or comes
+// twice is noticed.
 func patterned(n int) string {
 	var b strings.Builder
 	for i := 0; b.Len() < n; i++ {
@@ -253,7 +253,7 @@ func patterned(n int) string {
 	return b.String()[:n]
 }
 
-// What the runner finds wrong must be found: each of these conversations is described wrongly in one way.
+// The runner itself must find faults: each of these cases is described wrongly in one way.
 func TestConformanceNoticesWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	s := startEcho(t)

@@ -8,8 +8,8 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// Group 6: text is UTF-8 (RFC 6455 §5.6, §8.1), as RFC 3629 has it: up to U+10FFFF, shortest form, no surrogates. What is
-// wrong is noticed as soon as it is there, not at the end of the message; who waits for the end keeps garbage until then.
+// Group 6: text is UTF-8 (RFC 6455 §5.6, §8.1), as RFC 3629 has it: up to U+10FFFF, shortest form, no surrogates. Errors
+// are noticed as soon as they arrive, not at the end of the message, until which a server would have to keep garbage.
 func textCases() (cases []conformCase) {
 	cases = append(cases,
 		conformCase{id: "6.1 empty text", send: together(textFrame("")), back: []event{textBack("")}},
@@ -57,7 +57,7 @@ var validTexts = []struct{ id, text string }{
 	{"6.23 byte order mark, which is a rune as any", "\ufeffmarked"},
 }
 
-// invalidTexts are sequences of bytes that no bytes behind them can mend; some begin well.
+// invalidTexts are sequences of bytes that no further bytes can make valid; some begin validly.
 func invalidTexts() (texts []struct{ id, text string }) {
 	add := func(id, text string) { texts = append(texts, struct{ id, text string }{id, text}) }
 	for _, c := range []struct{ id, text string }{
@@ -127,7 +127,7 @@ func span(a, z byte) string {
 	return string(b)
 }
 
-// validText comes whole, in fragments of one byte, and byte by byte: the server must not mind where a rune is cut.
+// validText comes whole, in fragments of one byte, and byte by byte: the result must not depend on where a rune is split.
 func validText(id, s string) []conformCase {
 	back := []event{textBack(s)}
 	return []conformCase{
@@ -138,8 +138,8 @@ func validText(id, s string) []conformCase {
 	}
 }
 
-// invalidText comes whole, and in ways in which the end of the message never comes: the fault is to be told all the same.
-// As a binary it is nobody's business.
+// invalidText comes whole, and in ways in which the end of the message never comes: the fault must be reported all the same.
+// In a binary message it is no fault.
 func invalidText(id, s string) []conformCase {
 	const behind = "never sent"
 	announced := allBut(textFrame(s+behind), len(behind))
@@ -155,7 +155,7 @@ func invalidText(id, s string) []conformCase {
 	}
 }
 
-// prefixes are all fronts of a text: good where a rune has ended, else an unfinished rune at the end of the message.
+// prefixes are all fronts of a text: valid where a rune has ended, else a partial rune at the end of the message.
 func prefixes(id, s string) (cases []conformCase) {
 	for n := 1; n <= len(s); n++ {
 		if front := s[:n]; utf8.ValidString(front) {

@@ -15,7 +15,7 @@ import (
 	"unicode"
 )
 
-// The documents for users, held against the program and against each other.
+// The documents for users, compared with the program and with each other.
 
 // documents are all documents, by their paths from the root.
 func documents(t *testing.T) []string {
@@ -64,7 +64,7 @@ func optionRows(t *testing.T) map[string]optionRow {
 	return rows
 }
 
-// The tables of options in docs/operating.md are held against start --help and a running server: each option has one row
+// The tables of options in docs/operating.md are compared with start --help and a running server: each option has one row
 // with its default, and a reload changes those, and only those, of which the row says so.
 func TestReadmeHasEveryOptionOfStartWithItsDefault(t *testing.T) {
 	t.Parallel()
@@ -217,7 +217,7 @@ func TestProtocolDocumentHasEveryCloseCode(t *testing.T) {
 	must(t, json.Unmarshal([]byte(run("status", "--json", "--run-dir", start(t).dir).stdout), &status))
 	var want []string
 	for code := range status.Total.Closes {
-		if code != "1000" && code != "other" { // 1000 answers a client's own; others are a bug
+		if code != "1000" && code != "other" { // 1000 answers that of a client; others are a bug
 			want = append(want, code)
 		}
 	}
@@ -237,7 +237,7 @@ var (
 func withoutBlocks(text string) string { return codeBlock.ReplaceAllString(text, "") }
 
 // anchors are the fragments by which a document's headings are reached, made as GitHub makes them: small letters, spaces
-// to hyphens, punctuation gone, and a number behind one that is there already.
+// to hyphens, punctuation gone, and a number appended to a repeated one.
 func anchors(text string) map[string]bool {
 	made := map[string]bool{}
 	for _, m := range heading.FindAllStringSubmatch(withoutBlocks(text), -1) {

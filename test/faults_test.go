@@ -12,8 +12,7 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// Faults are made small in an everyday run, so that it ends soon, and as large as they are meant with FAULTS=full, one
-// after another.
+// Faults are small in an everyday run, so that it ends soon, and of full size with FAULTS=full, one after another.
 
 // fault begins a test of a fault.
 func fault(t *testing.T) {
@@ -27,7 +26,7 @@ func fault(t *testing.T) {
 	}
 }
 
-// size is how much of something a fault takes.
+// size is the size of a fault: small, or full.
 func size[T any](small, full T) T {
 	if os.Getenv("FAULTS") == "full" {
 		return full
@@ -41,7 +40,7 @@ func TestFaultKilledServerStartsAgainInItsRunDirAndIsUsedAgain(t *testing.T) {
 	t.Cleanup(func() { run("stop", "--run-dir", dir) })
 	listen, last := "127.0.0.1:0", 0
 	for round := range size(2, 6) {
-		// At once: what the dead one has left in the run dir and on its port must be in nobody's way.
+		// At once: what the dead server has left in the run dir and on its port must not prevent a start.
 		r := run("start", "-d", "--listen", listen, "--run-dir", dir)
 		if r.exit != 0 {
 			t.Fatalf("start %d: got exit %d with %s, want 0", round, r.exit, r.all())
@@ -59,7 +58,7 @@ func TestFaultKilledServerStartsAgainInItsRunDirAndIsUsedAgain(t *testing.T) {
 		b.goOn()
 		b.doomed.Store(true)
 		must(t, syscall.Kill(st.PID, syscall.SIGKILL))
-		b.end() // up to it each has had all numbers in order
+		b.end() // until then each has received all numbers in order
 		gone(t, st.PID)
 	}
 	for _, name := range must1(t, filepath.Glob)(filepath.Join(dir, "*.log")) {
@@ -83,7 +82,7 @@ func TestFaultPausedServerClosesNobodyForItsOwnPause(t *testing.T) {
 
 		must(t, syscall.Kill(s.pid, syscall.SIGSTOP))
 		t.Cleanup(func() { syscall.Kill(s.pid, syscall.SIGCONT) })
-		// The pause itself is what is tested: longer than the patience of the heartbeat, twice a second, and of the handshake.
+		// The pause itself is tested: longer than the timeouts of the handshake and of the heartbeat, here twice a second.
 		pause := time.After(size(3*time.Second, 20*time.Second))
 		var sent []string
 		for i := range 200 {
@@ -92,7 +91,7 @@ func TestFaultPausedServerClosesNobodyForItsOwnPause(t *testing.T) {
 		}
 		late := make([]*client, size(50, 500))
 		keys := make([]string, len(late))
-		for i := range late { // the kernel lets them in; they say all that they have to say
+		for i := range late { // the kernel accepts them; they send everything at once
 			c := bare(t, s)
 			keys[i] = newKey()
 			hello := "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: " + keys[i] +

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// The opening handshake by the letter of RFC 6455 §4.2, and the first frames behind it, at the ordinary server.
+// The opening handshake by the letter of RFC 6455 §4.2, and the first frames after it, with the ordinary server.
 // What is answered to requests that mean something else is in http_test.go.
 
 // opening is a correct request, line by line; a test changes what it is about.
@@ -27,7 +27,7 @@ func correctOpening() opening {
 	}}
 }
 
-// with changes the header of a name, takes it out if now is empty, or adds it.
+// with changes the header of a name, removes it if now is empty, or adds it.
 func (o opening) with(name string, now ...string) opening {
 	var headers []string
 	for _, h := range o.headers {
@@ -85,7 +85,7 @@ func TestOpeningHandshakeIsAnsweredByTheLetter(t *testing.T) {
 			t.Errorf("%s: got %s %s, want 101", name, res.Proto, res.Status)
 			continue
 		}
-		// §4.2.2, step 5: these and no others. A subprotocol or extension that was not agreed on is one that is not named.
+		// §4.2.2, step 5: these and no others. A subprotocol or extension is declined by not naming it.
 		want := map[string]string{"Upgrade": "websocket", "Connection": "Upgrade", "Sec-Websocket-Accept": rfcAccept}
 		for header, values := range res.Header {
 			if len(values) != 1 || !strings.EqualFold(values[0], want[header]) {

@@ -38,7 +38,7 @@ func TestHostileCommandsHarmNobody(t *testing.T) {
 			c := dial(t, s)
 			must(t, c.text(text))
 			must(t, c.frame(ws.OpBinary, true, text))
-			if _, err := c.beforePong(); err != nil { // none of these breaks the protocol of frames
+			if _, err := c.beforePong(); err != nil { // none of these breaks the framing
 				t.Errorf("after %.60q: got %v, want the connection open", text, err)
 			}
 		}
@@ -49,7 +49,7 @@ func TestHostileFramesHarmNobody(t *testing.T) {
 	t.Parallel()
 	s := shared(t)
 	besides(t, s, func(t *testing.T) {
-		// All first bytes there are, with and without mask, then junk.
+		// All possible first bytes, with and without mask, then junk.
 		junk := strings.Repeat("\xff\x00\xc1{", 64)
 		for b := range 256 {
 			for _, second := range []byte{0xFE, 0x7E, 0x80, 0x05} {
@@ -75,9 +75,9 @@ func TestTenMegabyteFramesHarmNobody(t *testing.T) {
 				head := []byte{0x81, 0xFF, 0, 0, 0, 0, 0, 0xA0, 0, 0, 0, 0, 0, 0}
 				err := c.raw(head)
 				for n := 0; n < 10<<20 && err == nil; n += len(chunk) {
-					err = c.raw(chunk) // an error is the server's cut, which is its right
+					err = c.raw(chunk) // an error means that the server has closed, which it may
 				}
-				// What tells the client may be lost in the reset of a connection with unread input. A pong must not come.
+				// The close frame may be lost in the reset of a connection with unread input. A pong must not come.
 				c.frame(ws.OpPing, true, "x")
 				for {
 					e, err := c.read()
@@ -91,7 +91,7 @@ func TestTenMegabyteFramesHarmNobody(t *testing.T) {
 				}
 			})
 		}
-		// Many that announce much and send nothing must not cost what they announce.
+		// Many clients that announce much and send nothing must not cost the memory that they announce.
 		for range 100 {
 			c := dial(t, s)
 			must(t, c.raw([]byte{0x81, 0xFF, 0, 0, 0, 0, 0, 0x0F, 0xFF, 0xFF, 0, 0, 0, 0}))
@@ -123,7 +123,7 @@ func TestHeaderFloodsHarmNobody(t *testing.T) {
 			for range 5 {
 				c := bare(t, s)
 				wg.Go(func() {
-					c.raw([]byte(head)) // may be cut in the middle
+					c.raw([]byte(head)) // may be closed in the middle
 					c.conn.CloseWrite()
 					if _, err := c.discard(); err != nil {
 						t.Errorf("%s: %v", name, err)
@@ -209,7 +209,7 @@ func TestRandomGarbageHarmsNobody(t *testing.T) {
 						b = frameBytes([]ws.OpCode{ws.OpText, ws.OpBinary}[rnd.IntN(2)], rnd.IntN(2) == 0, b)
 					}
 					if c.raw(b) != nil {
-						break // cut, as it should be
+						break // closed, as it should be
 					}
 				}
 				if rnd.IntN(2) == 0 {
@@ -240,7 +240,7 @@ func TestFragmentFloodHarmsNobody(t *testing.T) {
 		for range 100_000 {
 			b = append(b, 0x00, 0x80, 0, 0, 0, 0)
 		}
-		c.raw(b) // the server may put up with it or cut it
+		c.raw(b) // the server may accept or close it
 	})
 }
 
@@ -265,9 +265,9 @@ func TestPingFloodHarmsNobody(t *testing.T) {
 			}
 		}
 		must(t, <-sent)
-		// One that floods and never reads may not fill the server.
+		// One that floods and never reads must not fill the server.
 		deaf := dial(t, s, dialing{readBytes: slowBytes})
-		deaf.conn.SetWriteDeadline(time.Now().Add(2 * time.Second)) // it may well get stuck, which is its own affair
+		deaf.conn.SetWriteDeadline(time.Now().Add(2 * time.Second)) // the write may block, which does not matter
 		for range 20 {
 			if _, err := deaf.conn.Write(b); err != nil {
 				break
@@ -335,7 +335,7 @@ func TestGroupFloodHarmsNobody(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	besides(t, s, func(t *testing.T) {
-		const groups = 50_000 // far over what one client may be in
+		const groups = 50_000 // far more than one client may join
 		c := dial(t, s)
 		sent := make(chan error, 1)
 		go func() {

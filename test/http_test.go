@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// answer reads one HTTP answer, wants its status and the connection's end behind it, and gives the body.
+// answer reads one HTTP answer, checks its status and that the connection ends after it, and returns the body.
 func answer(t testing.TB, c *client, status int) string {
 	t.Helper()
 	res, body := respond(t, c, "GET")
@@ -56,7 +56,7 @@ func TestRootAnswersWithTheDemoPage(t *testing.T) {
 			t.Errorf("demo page: got no element %s", id)
 		}
 	}
-	// Self-contained: what it loads, it loads from nowhere. A name of a namespace loads nothing.
+	// Self-contained: it loads nothing from elsewhere. The name of a namespace loads nothing.
 	plain := strings.ReplaceAll(body, "http://www.w3.org/", "")
 	for _, outside := range []string{"http://", "https://", `src="//`, `href="//`, "@import"} {
 		if at := strings.Index(plain, outside); at >= 0 {

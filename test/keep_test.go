@@ -14,7 +14,7 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// promise ties a line about the original, the PHP group push, to the tests that hold ringcast to it.
+// promise connects a line about the original, the PHP group push, with the tests that check it for ringcast.
 type promise struct {
 	line  string
 	tests []string
@@ -91,7 +91,7 @@ var common struct {
 	users int
 }
 
-// shared gives the common server; the last test that lets go of it ends it.
+// shared returns the common server; the last test that releases it stops it.
 func shared(t *testing.T) *server {
 	t.Helper()
 	common.Lock()
@@ -115,7 +115,7 @@ func shared(t *testing.T) *server {
 	return &s
 }
 
-// outliving keeps clean-ups until the last user of what is to be cleaned up is gone; that one reports what fails then.
+// outliving keeps clean-ups until the last user has ended; that one reports what fails then.
 type outliving struct {
 	testing.TB
 	cleanups []func()
@@ -128,7 +128,7 @@ func TestMemberReceivesTheTextAloneInOneUnmaskedTextFrame(t *testing.T) {
 	s := shared(t)
 	m := member(t, s, t.Name())
 	sender := dial(t, s)
-	// client.read holds each frame against the rule; the lengths are those where a frame's header changes its form.
+	// client.read checks each frame; the lengths are those at which a frame's header changes its form.
 	for _, n := range []int{0, 1, 125, 126, 65535, 65536, 500_000} {
 		text := strings.Repeat("é", n/2) + strings.Repeat("x", n%2)
 		must(t, sender.text(sendCommand(t.Name(), text)))
@@ -158,7 +158,7 @@ func TestCommandWithoutIDIsNeverAnswered(t *testing.T) {
 		sendCommand(t.Name(), "first text"),
 	))
 	c.expect(t, "first text")
-	// A join is answered when the group's home has spoken; the join of another group and a ping give it the time.
+	// A join is answered when the group's home has answered; the join of another group and a ping give it the time.
 	must(t, c.join(t.Name()+"/other"))
 	c.expectNothing(t)
 }
@@ -368,7 +368,7 @@ func TestAnyPathAndAnyHostAreAccepted(t *testing.T) {
 	}
 }
 
-// must1 gives f without its error, which ends the test.
+// must1 is f without its error, which ends the test.
 func must1[A, R any](t testing.TB, f func(A) (R, error)) func(A) R {
 	return func(a A) R {
 		t.Helper()

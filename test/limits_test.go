@@ -37,7 +37,7 @@ func TestBeyondTheDescriptorLimitClientsAreRefusedAndMembersKeepReceiving(t *tes
 		burstDone.Go(func() {
 			c, err := open(s.addr, dialing{})
 			if err == nil {
-				_, err = c.beforePong() // a client that was let in is served
+				_, err = c.beforePong() // a client that was accepted is served
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -77,7 +77,7 @@ func TestBeyondTheDescriptorLimitClientsAreRefusedAndMembersKeepReceiving(t *tes
 		return nil
 	})
 
-	// One more is told, by 503 with words, when the server gets to tell it.
+	// One more gets a 503 with the reason, if the server can still send it.
 	if c, err := open(s.addr, dialing{}); err == nil {
 		c.hangUp()
 		if len(accepted)+len(members) >= st.ClientsMax {
@@ -85,7 +85,7 @@ func TestBeyondTheDescriptorLimitClientsAreRefusedAndMembersKeepReceiving(t *tes
 		}
 	}
 
-	// Room made is room given.
+	// A place that becomes free can be taken.
 	const leaving = 50
 	for _, c := range accepted[:leaving] {
 		c.hangUp()
@@ -108,7 +108,7 @@ func TestBeyondTheDescriptorLimitClientsAreRefusedAndMembersKeepReceiving(t *tes
 
 func TestALimitThatLeavesNoRoomForClientsIsToldWithAMend(t *testing.T) {
 	t.Parallel()
-	for _, limit := range []string{"30", "60"} { // at the first it cannot even bind its loops
+	for _, limit := range []string{"30", "60"} { // with the first it cannot even start its loops
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, "sh", "-c", `ulimit -n `+limit+`; exec "$0" "$@"`,
@@ -125,7 +125,7 @@ func TestBareConnectionsBeyondTheLimitDoNotEndTheServer(t *testing.T) {
 	const descriptors, connections = 300, 400
 	s := startWith(t, starting{descriptors: descriptors, args: []string{"--handshake-timeout", "1s"}})
 	m := member(t, s, "g")
-	// They say nothing: all of them together must not keep others out for longer than the handshake's time.
+	// They send nothing: all of them together must not keep others out for longer than the handshake timeout.
 	for range connections {
 		c, err := connect(s.addr, dialing{})
 		if err == nil {
@@ -146,9 +146,9 @@ func TestBareConnectionsBeyondTheLimitDoNotEndTheServer(t *testing.T) {
 	late.expect(t, "welcome")
 }
 
-// A reconnect storm against a server that was held up: the kernel's accept queue is full, and there are far fewer
-// descriptors than connections in it. With the queue full nothing new can arrive, so no event says that there is
-// something to accept; the server must find its own way out.
+// A reconnect storm against a server that was stopped for a while: the kernel's accept queue is full, and there are far
+// fewer descriptors than connections in it. With the queue full nothing new can arrive, so no event reports that there is
+// something to accept; the server must recover by itself.
 func TestAFullAcceptQueueWithoutDescriptorsIsWorkedOff(t *testing.T) {
 	queue := queueMax(t)
 	if queue > 8000 {
@@ -170,10 +170,10 @@ func TestAFullAcceptQueueWithoutDescriptorsIsWorkedOff(t *testing.T) {
 		fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
 		must(t, err)
 		storm = append(storm, fd)
-		_ = syscall.Connect(fd, to) // is under way, or finds the queue full
+		_ = syscall.Connect(fd, to) // in progress, or the queue is full
 	}
 	full := func() error {
-		if got := queued(t, to.Port); got <= queue { // the kernel lets in one more than the bound
+		if got := queued(t, to.Port); got <= queue { // the kernel accepts one more than the bound
 			return fmt.Errorf("got %d connections in it, want %d", got, queue+1)
 		}
 		return nil
@@ -188,7 +188,7 @@ func TestAFullAcceptQueueWithoutDescriptorsIsWorkedOff(t *testing.T) {
 		return err
 	})
 	// The peers that found it full try again after a second and after three, and fill it again; from then on the server
-	// hears of nothing new: no accept succeeds, none fails. One that has worked the queue off by then is fine too.
+	// gets no event: no accept succeeds, none fails. One that has emptied the queue by then is fine too.
 	still, failed := 0, uint64(0)
 	s.eventually("the accept queue is full again and the server hears nothing, or it is worked off", func() error {
 		if queued(t, to.Port) == 0 {
@@ -261,7 +261,7 @@ func TestOutboxBoundHoldsForEachClientByItself(t *testing.T) {
 		c := dial(t, s, dialing{readBytes: slowBytes})
 		must(t, c.join("g"))
 	}
-	// One that pauses within its bound and then reads on is not slow: it gets all and is not closed.
+	// One that pauses within its bound and then reads on is not slow: it receives everything and is not closed.
 	pausing := member(t, s, "g")
 	sender := dial(t, s)
 	var sent []string
@@ -299,7 +299,7 @@ func TestOutboxBoundHoldsForEachClientByItself(t *testing.T) {
 	})
 }
 
-// A client that takes nothing from its socket is cut also when it does not answer the close: the server does not keep it.
+// A client that does not read its socket is closed even if it does not answer the Close: the server does not keep it.
 func TestSlowClientThatNeverReadsAgainIsForgotten(t *testing.T) {
 	t.Parallel()
 	s := start(t, "--outbox-max", "64KiB", "--message-max", "64KiB")

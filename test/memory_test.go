@@ -10,12 +10,11 @@ import (
 	"time"
 )
 
-// Slow clients, unfinished messages and the memory of the whole process.
+// Slow clients, partial messages and the memory of the whole process.
 
 const megabyte = 1_000_000 // of text, which with the command around it is under the bound of 1 MiB
 
-// The kernel holds the server to a fourth more than its limit, where it lets a test ask for that: a server that goes over
-// is killed.
+// The kernel kills a server that uses a fourth more than its limit, if it lets a test set that.
 func TestAServerUnderAMemoryLimitOutlivesSlowClientsAndUnfinishedMessages(t *testing.T) {
 	if raceDetector {
 		t.Skip("the race detector multiplies the memory that everything takes")
@@ -54,7 +53,7 @@ func TestAServerUnderAMemoryLimitOutlivesSlowClientsAndUnfinishedMessages(t *tes
 				continue
 			}
 			attackers = append(attackers, c)
-			_ = c.raw(front) // it may be closed before it has said so much
+			_ = c.raw(front) // it may be closed before it has sent this much
 			look()
 		}
 		if got := look().Total; got.FragmentsClosed == 0 {
@@ -163,12 +162,12 @@ func TestNearTheMemoryLimitNewcomersAndMessagesAreRefused(t *testing.T) {
 		if err == nil {
 			c.hangUp()
 		}
-		t.Errorf("a newcomer: got %v, want 503 for want of memory", err)
+		t.Errorf("a new client: got %v, want 503 for want of memory", err)
 	}
 	for _, c := range attackers {
 		c.die()
 	}
-	s.eventually("newcomers are let in again", func() error {
+	s.eventually("new connections are accepted again", func() error {
 		c, err := open(s.addr, dialing{})
 		if err == nil {
 			c.hangUp()
@@ -179,7 +178,7 @@ func TestNearTheMemoryLimitNewcomersAndMessagesAreRefused(t *testing.T) {
 	must(t, err)
 }
 
-// Which of two policies a slow client meets is the operator's choice; it is told in both.
+// The operator chooses the policy for slow clients; with both the client is told.
 func TestASlowClientThatUsesIDsMissesMessagesAndIsTold(t *testing.T) {
 	t.Parallel()
 	s := start(t, "--slow-client", "drop", "--outbox-max", "128KiB", "--message-max", "64KiB")
@@ -197,7 +196,7 @@ func TestASlowClientThatUsesIDsMissesMessagesAndIsTold(t *testing.T) {
 		}
 		return nil
 	})
-	// It reads on, and the server has nothing else to say to it.
+	// It reads on, and the server sends it nothing else.
 	next := 0
 	for next < sent {
 		text, err := slow.next()
@@ -219,10 +218,10 @@ func TestASlowClientThatUsesIDsMissesMessagesAndIsTold(t *testing.T) {
 	}
 }
 
-// What the kernel takes for a client that reads nothing is the kernel's memory, which no book of the server's counts.
+// What the kernel buffers for a client that does not read is the kernel's memory, which the server does not count.
 func TestAClientThatDoesNotReadCostsTheKernelLittle(t *testing.T) {
 	t.Parallel()
-	const most = 1 << 20 // without a bound of the server's the kernel takes up to the third number of tcp_wmem, 4 MiB or more
+	const most = 1 << 20 // without a bound set by the server the kernel buffers up to the third number of tcp_wmem, 4 MiB or more
 	if b, err := os.ReadFile("/proc/sys/net/ipv4/tcp_wmem"); err != nil {
 		t.Skipf("this kernel does not say how much it would take: %v", err)
 	} else if f := strings.Fields(string(b)); len(f) != 3 || len(f[2]) < 7 {

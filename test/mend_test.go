@@ -9,7 +9,7 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// mends is what ringcast does better than the original, row by row: the input, and what becomes of it.
+// mends is what ringcast does better than the original, row by row: the input, and what happens with it.
 var mends = []promise{
 	{"message is not a string: its JSON text, byte for byte as sent", []string{
 		"TestMessageThatIsNoStringIsSentAsItsJSONText"}},
@@ -38,8 +38,8 @@ var mends = []promise{
 		"TestTooManyGroupsIsAnError"}},
 }
 
-// closings are clients that are to be closed. All of them send first and are looked at then, so that a server that waits
-// for each is waited for once.
+// closings are clients that are to be closed. All of them send first and are checked then, so that the time a server waits
+// for each passes only once.
 type closings []struct {
 	what string
 	code int
@@ -77,7 +77,7 @@ func TestMessageThatIsNoStringIsSentAsItsJSONText(t *testing.T) {
 		must(t, m.text(`{"cmd":"send_to_group","group_id":`+quote(t.Name())+`,"message":`+text+`}`))
 		m.expect(t, text)
 	}
-	// Space around the value is none of the value.
+	// Space around the value is not part of the value.
 	must(t, m.text(`{"cmd":"send_to_group","group_id":`+quote(t.Name())+`,"message" :  [1]  }`))
 	m.expect(t, `[1]`)
 }
@@ -312,7 +312,7 @@ func TestUnfinishedHandshakeIsAnswered408(t *testing.T) {
 	silent, half := bare(t, s), bare(t, s)
 	must(t, half.raw([]byte("GET / HTTP/1.1\r\nHost: x\r\nUpgr")))
 	answer(t, half, http.StatusRequestTimeout)
-	// One that said nothing at all may be told or just cut.
+	// One that sent nothing at all may get an answer or just be closed.
 	if _, err := silent.discard(); err != nil {
 		t.Errorf("a connection that says nothing: %v", err)
 	}
@@ -324,7 +324,7 @@ func TestUnfinishedHandshakeIsAnswered408(t *testing.T) {
 		}
 		return nil
 	})
-	// The timeout is for handshakes alone.
+	// The timeout is for handshakes only.
 	must(t, open.text(sendCommand("g", "still open")))
 	open.expect(t, "still open")
 }
@@ -332,14 +332,14 @@ func TestUnfinishedHandshakeIsAnswered408(t *testing.T) {
 func TestSlowClientIsClosedNotWaitedFor(t *testing.T) {
 	t.Parallel()
 	s := start(t, "--outbox-max", "256KiB", "--message-max", "64KiB")
-	slow := dial(t, s, dialing{readBytes: slowBytes}) // a small window, else the kernel holds megabytes for it
+	slow := dial(t, s, dialing{readBytes: slowBytes}) // a small window, since otherwise the kernel holds megabytes for it
 	must(t, slow.join("g"))
 	healthy := member(t, s, "g")
 	sender := dial(t, s)
 	text := strings.Repeat("x", 16<<10)
 	sent := 0
 	for s.status().Total.SlowClosed == 0 {
-		if sent += 64; sent > 4096 { // 64 MiB, far more than outbox and kernel take
+		if sent += 64; sent > 4096 { // 64 MiB, far more than outbox and kernel hold
 			t.Fatalf("sent %d texts of 16 KiB and the client that reads nothing is not closed", sent)
 		}
 		for range 64 {
@@ -347,7 +347,7 @@ func TestSlowClientIsClosedNotWaitedFor(t *testing.T) {
 			healthy.expect(t, text)
 		}
 	}
-	// It is told, behind what had been sent to it before.
+	// It is told, after what had been sent to it before.
 	code, err := slow.closeCode()
 	must(t, err)
 	equal(t, "close code of the slow client", code, 4008)
@@ -505,11 +505,11 @@ func TestTooManyGroupsIsAnError(t *testing.T) {
 		}
 	}
 	c.expectError(t, joinCommand(t.Name()+"/one more"), "too_many_groups")
-	must(t, c.join(t.Name()+"/0")) // one it has is no further one
+	must(t, c.join(t.Name()+"/0")) // a group that it is in does not count twice
 	must(t, c.leave(t.Name()+"/0"))
 	must(t, c.join(t.Name()+"/one more"))
 
-	// Without an id there is no way to say no but to close.
+	// Without an id the only way to refuse is to close.
 	must(t, c.commands(joinCommand(t.Name()+"/two more")))
 	c.expectClose(t, 1008)
 }

@@ -13,13 +13,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// netns is a network of its own, made by a test. It has no name anywhere: it is gone, with the links in it, when the
-// last process and the last descriptor in it are, however the tests end.
+// netns is a network namespace, made by a test. It has no name: it disappears, with the links in it, with the last process
+// and the last descriptor in it, however the tests end.
 type netns struct {
 	ns *os.File
 }
 
-// newNetns makes a network with a loopback interface that is up, or skips the test with the reason.
+// newNetns makes a namespace with a loopback interface that is up, or skips the test with the reason.
 func newNetns(t *testing.T) *netns {
 	t.Helper()
 	for _, tool := range []string{"ip", "tc"} {
@@ -44,7 +44,7 @@ func newNetns(t *testing.T) *netns {
 	return n
 }
 
-// do calls f on a thread inside, so that sockets and processes that it makes are inside too. A nil netns is the network
+// do calls f on a thread inside, so that sockets and processes that it makes are inside too. A nil netns is the namespace
 // of the tests.
 func (n *netns) do(f func() error) error {
 	if n == nil {
@@ -58,7 +58,7 @@ func (n *netns) do(f func() error) error {
 	})
 }
 
-// onOwnThread calls f on a thread that may go to another network meanwhile, and takes it back.
+// onOwnThread calls f on a thread that may change its network namespace meanwhile, and changes it back.
 func onOwnThread(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
@@ -104,11 +104,11 @@ func (n *netns) try(name string, args ...string) (string, error) {
 	return strings.TrimSpace(out.String()), err
 }
 
-// remote is a server in a network of its own, and another network behind a link to it.
+// remote is a server in a namespace of its own, and another namespace at the far end of a link to it.
 type remote struct {
 	s      *server // by its own loopback
 	inside *netns  // where the server is
-	beyond *netns  // where peers are whom a cut can hit
+	beyond *netns  // where peers are that a cut can affect
 	addr   string  // the server's, for peers beyond
 }
 
@@ -129,11 +129,11 @@ func apart(t *testing.T, args ...string) *remote {
 	return r
 }
 
-// cut takes the far end of the link down: what is sent either way is lost, and nobody is told. mend undoes it.
+// cut takes the far end of the link down: what is sent either way is lost without notice. mend undoes it.
 func (r *remote) cut(t *testing.T)  { r.beyond.run(t, "ip", "link", "set", "there", "down") }
 func (r *remote) mend(t *testing.T) { r.beyond.run(t, "ip", "link", "set", "there", "up") }
 
-// near are bystanders on the server's loopback, whom no cut hits.
+// near are bystanders on the server's loopback, which no cut affects.
 func (r *remote) near(g gathering) gathering {
 	g.dialing.inside, g.senders.inside = r.inside, r.inside
 	return g
@@ -155,7 +155,7 @@ func TestFaultPeersBehindACutAreGoneAndNobodyElse(t *testing.T) {
 	r := apart(t, "--heartbeat", "1s")
 	peers := size(50, 1000)
 	besidesOf(t, r.s, r.near(many), func(b *bystanders) {
-		// Half of them are sent to, so that their ends have bytes that nobody acknowledges; half hear nothing.
+		// Half of them are sent to, so that their connections have unacknowledged bytes; half receive nothing.
 		var lost []*client
 		for i := range peers {
 			c, err := open(r.addr, dialing{inside: r.beyond, small: true})
@@ -175,9 +175,9 @@ func TestFaultPeersBehindACutAreGoneAndNobodyElse(t *testing.T) {
 			return nil
 		})
 		b.goOn()
-		b.alone() // their connections are given up too, with nobody there to answer
+		b.alone() // their connections are given up too, with no answer from the peer
 		r.mend(t)
-		for _, c := range lost { // who comes back is told, by what still waits in the kernel or by a reset
+		for _, c := range lost { // those that come back notice it, by what still waits in the kernel or by a reset
 			c.text("are you there?")
 			if _, err := c.discard(); err != nil {
 				t.Fatalf("a peer after the cut: %v, want its connection ended", err)

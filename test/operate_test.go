@@ -56,7 +56,7 @@ func TestStartingTwiceInOneRunDirIsRefusedWithThePID(t *testing.T) {
 func TestPIDFileOfADeadServerIsRecognised(t *testing.T) {
 	t.Parallel()
 	first := start(t)
-	first.signal(syscall.SIGKILL) // it cleans nothing up
+	first.signal(syscall.SIGKILL) // it cannot clean up
 	first.exit()
 	r := run("status", "--run-dir", first.dir)
 	if r.exit == 0 || r.all() == "" {
@@ -68,7 +68,7 @@ func TestPIDFileOfADeadServerIsRecognised(t *testing.T) {
 		t.Errorf("start over a stale pid file: got\n%s\nwant the dead server's pid %d mentioned", second.out.String(), first.pid)
 	}
 
-	// The number of a living process that is no server of ours, and what is no number at all.
+	// The pid of a running process that is not our server, and text that is not a pid.
 	for _, left := range []string{strconv.Itoa(os.Getpid()), "1", "no number", ""} {
 		dir := runDir(t)
 		if err := os.WriteFile(filepath.Join(dir, "ringcast.pid"), []byte(left+"\n"), 0o600); err != nil {
@@ -94,7 +94,7 @@ func daemon(t *testing.T, dir string, args ...string) status {
 	return st
 }
 
-// gone waits for the end of a process that is no child of ours; a zombie has ended.
+// gone waits for the end of a process that is not our child; a zombie has ended.
 func gone(t *testing.T, pid int) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("pid %d is gone", pid), func() error {
@@ -461,7 +461,7 @@ func TestWhoComesDuringADrainIsAnswered503(t *testing.T) {
 	})
 	s.signal(syscall.SIGTERM)
 	answer(t, half, http.StatusServiceUnavailable)
-	s.eventually("a newcomer is answered 503", func() error {
+	s.eventually("a new client is answered 503", func() error {
 		c, err := open(s.addr, dialing{})
 		if err == nil {
 			c.hangUp()
@@ -473,9 +473,9 @@ func TestWhoComesDuringADrainIsAnswered503(t *testing.T) {
 		return nil
 	})
 	if r := run("status", "--run-dir", s.dir); !strings.Contains(r.stdout, "[stopping]") || !strings.Contains(r.stdout, "\naway     stopping ") {
-		t.Errorf("status during a drain: got\n%s\nwant that it stops and turns newcomers away", r.all())
+		t.Errorf("status during a drain: got\n%s\nwant that it stops and refuses new clients", r.all())
 	}
-	// The last one that had something to take has gone; nothing is waited for any more.
+	// The last client with something to receive has gone; nothing is waited for any more.
 	slow.hangUp()
 	equal(t, "exit status", s.exit(), 0)
 }
@@ -496,7 +496,7 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 		}
 		return nil
 	})
-	// Again and again: what comes within 0.3 s of the first is taken for its echo.
+	// Repeatedly: what comes within 0.3 s of the first is taken for its echo.
 	again := time.NewTicker(20 * time.Millisecond)
 	defer again.Stop()
 	for !s.ended() {
@@ -504,12 +504,12 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 		_ = s.cmd.Process.Signal(syscall.SIGTERM) // fails once it has ended
 	}
 	equal(t, "exit status: not an orderly end", s.exit(), 1)
-	if !strings.Contains(s.out.String(), "asked twice") {
-		t.Errorf("log: got %q, want that it was asked twice", s.out.String())
+	if !strings.Contains(s.out.String(), "second stop signal") {
+		t.Errorf("log: got %q, want the second stop signal", s.out.String())
 	}
 }
 
-// stuck gives a client with texts waiting in the server that it will not read.
+// stuck returns a client with texts waiting in the server that it will not read.
 func stuck(t *testing.T, s *server) *client {
 	t.Helper()
 	c := dial(t, s, dialing{readBytes: slowBytes})
@@ -588,7 +588,7 @@ func TestTakenPortIsToldPlainly(t *testing.T) {
 	if r.exit != 1 || !strings.Contains(r.all(), addr) || !strings.Contains(r.all(), "another program has this port") {
 		t.Errorf("start on a taken port: got exit %d with %q, want 1 and a message that names %s and says who has it", r.exit, r.all(), addr)
 	}
-	startWith(t, starting{dir: dir}) // and nothing is left that would be in the way
+	startWith(t, starting{dir: dir}) // and nothing is left that would prevent a start
 }
 
 func TestFlagsBeatTheEnvironmentAndItBeatsTheConfigFile(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// window is how many publishes a sender leaves unanswered. A server may refuse what comes in a flood; a sender that
+// window is how many publishes a sender leaves unanswered. A server may refuse commands in a flood; a sender that
 // waits for answers must never be refused, so here a refusal is a failure.
 const window = 32
 
@@ -21,11 +21,11 @@ type broadcast struct {
 	spread                     func(t *testing.T, s *server, n int64) // looks at where the members are
 }
 
-// sequence is the group's order as the replies of the publishers tell it: text by number. It is gathered apart from
-// what members receive, so that the two can be compared.
+// sequence is the group's order according to the replies to publishers: text by number. It is gathered separately from what
+// members receive, so that the two can be compared.
 type sequence struct {
 	group string
-	done  chan struct{} // closed when the senders are through
+	done  chan struct{} // closed when the senders have finished
 
 	mu   sync.Mutex
 	text map[uint64]string
@@ -104,7 +104,7 @@ func (q *sequence) send(c *client, texts []string) error {
 
 const lastText = "the last text"
 
-// check runs the broadcast: every member must hold the very sequence that the replies tell, nothing lost or doubled.
+// check runs the broadcast: every member must receive exactly the sequence of the replies, nothing lost or doubled.
 func (b broadcast) check(t *testing.T, s *server) {
 	t.Helper()
 	q := &sequence{group: t.Name(), done: make(chan struct{}), text: map[uint64]string{}}
@@ -157,7 +157,7 @@ func (b broadcast) check(t *testing.T, s *server) {
 	if err != nil {
 		t.Errorf("the last text: %v", err)
 		for _, m := range members {
-			m.hangUp() // nobody will see the end: let the readers go
+			m.hangUp() // there is no end to wait for: release the readers
 		}
 	}
 	reading.Wait()
@@ -210,7 +210,7 @@ func firstDifference(a, b []string) (int, bool) {
 	return min(len(a), len(b)), len(a) == len(b)
 }
 
-// overEightLoops wants members on each of 8 loops, told by the loops themselves.
+// overEightLoops checks that there are members on each of 8 loops, according to the status.
 func overEightLoops(t *testing.T, s *server, n int64) {
 	t.Helper()
 	st := s.status()
@@ -250,7 +250,7 @@ func TestOneSequenceWhileOthersJoinLeaveAndDie(t *testing.T) {
 	})
 }
 
-// churn lets visitors join the group, send to it, and go in every way there is, until the senders are done.
+// churn lets visitors join the group, send to it, and disconnect in every possible way, until the senders are done.
 func churn(s *server, q *sequence) error {
 	const visitorsAtATime, visitsMin = 6, 5
 	var wg sync.WaitGroup

@@ -35,7 +35,7 @@ func phpLibrary(t testing.TB) string {
 	return load
 }
 
-// groupWorkers is what the original's workers do, in fewer words.
+// groupWorkers does what the original's workers do, in less code.
 const groupWorkers = `
 $worker = new Workerman\Worker('websocket://%[1]s');
 $worker->count = 8;
@@ -94,7 +94,7 @@ func startWorkerman(t testing.TB, program string) *workerman {
 
 // kill ends the program with all its processes.
 func (w *workerman) kill() {
-	_ = syscall.Kill(-w.cmd.Process.Pid, syscall.SIGKILL) // gone already is as good
+	_ = syscall.Kill(-w.cmd.Process.Pid, syscall.SIGKILL) // it may have ended already
 	<-w.over
 }
 
@@ -108,8 +108,8 @@ func listens(addr string) func() error {
 	}
 }
 
-// phpMember is a WebSocket client of Workerman that is in a group. The original answers nothing; what comes back of a
-// group of one's own was sent after the join.
+// phpMember is a WebSocket client of Workerman that is in a group. The original answers nothing; a message that comes
+// back from a group of its own was sent after the join.
 func phpMember(t testing.TB, addr, group string, number int) *client {
 	t.Helper()
 	c, err := open(addr, dialing{})
@@ -120,7 +120,7 @@ func phpMember(t testing.TB, addr, group string, number int) *client {
 	attempt := 0
 	eventually(t, "its worker is connected to the Channel server", func() error {
 		attempt++
-		text := fmt.Sprintf("attempt %d", attempt) // one that is late is not taken for another
+		text := fmt.Sprintf("attempt %d", attempt) // so that a late one is not taken for another
 		if err := c.text(sendCommand(own, text)); err != nil {
 			return err
 		}
@@ -234,7 +234,7 @@ func TestPHPWorkersAndRingcastShareGroupsThroughPHPsChannel(t *testing.T) {
 	eventually(t, "Workerman listens", listens(addr))
 	share(t, s, addr)
 
-	// The server dies with events on their way, and comes back.
+	// The server is killed with events on their way, and restarted.
 	m := member(t, s, "room")
 	phpServer.kill()
 	s.eventually("ringcast has noticed", state(false))
@@ -253,7 +253,7 @@ func TestPHPWorkersAndRingcastShareGroupsThroughPHPsChannel(t *testing.T) {
 	})
 	equal(t, "reconnects", s.channel().Reconnects, 1)
 	equal(t, "refused", s.channel().Refused["buffer"], 0)
-	back := phpMember(t, addr, "back", 100) // by way of the server that is new
+	back := phpMember(t, addr, "back", 100) // through the new server
 	mine := member(t, s, "back")
 	must(t, back.text(sendCommand("back", "from PHP")))
 	mine.expect(t, "from PHP")

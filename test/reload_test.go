@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// configured starts a server with a config file, and gives what writes another one.
+// configured starts a server with a config file, and returns a function that writes another one.
 func configured(t *testing.T, text string, args ...string) (*server, func(text string)) {
 	t.Helper()
 	dir := runDir(t)
@@ -59,7 +59,7 @@ func TestReloadedLimitsHoldForClientsThatAreThere(t *testing.T) {
 	equal(t, "message-max in status", s.settings()["message-max"], "1KiB")
 	equal(t, "loops in status", len(s.status().Loops), 8)
 
-	// What is over a limit already stays, and gets nothing further.
+	// What is over a limit already stays, and gets nothing more.
 	m2.expectError(t, joinCommand("d"), "too_many_groups")
 	must(t, m2.text(sendCommand("a", "a member as before")))
 	m2.expect(t, "a member as before")
@@ -157,8 +157,8 @@ func TestTheLogLevelOfARunningServerCanBeLowered(t *testing.T) {
 	})
 }
 
-// Each round renames the log, as logrotate does, and has it opened anew, while clients come and go and are logged. Every
-// line must be in one of the files, whole.
+// Each round renames the log, as logrotate does, and has it reopened, while clients connect and disconnect and are logged.
+// Every line must be in one of the files, complete.
 func TestALogRotatedByRenameLosesNothing(t *testing.T) {
 	t.Parallel()
 	const rounds, clients = 5, 20
@@ -283,7 +283,7 @@ func terminal(t *testing.T) (ours, theirs *os.File) {
 func TestAnUnknownVariableIsReportedAtTheStart(t *testing.T) {
 	t.Parallel()
 	s := startWith(t, starting{env: []string{"RINGCAST_LOPS=2"}})
-	if want := "RINGCAST_LOPS is set and is no setting; did you mean RINGCAST_LOOPS?"; !strings.Contains(s.out.String(), want) {
+	if want := "RINGCAST_LOPS is set but is not a setting; did you mean RINGCAST_LOOPS?"; !strings.Contains(s.out.String(), want) {
 		t.Errorf("start: got %q, want %q in it", s.out.String(), want)
 	}
 	equal(t, "loops", len(s.status().Loops), 8)

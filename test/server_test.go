@@ -1,6 +1,6 @@
 // Package test holds the tests of the whole program: they build the binary, start it as an operator would, and speak to
 // it over sockets, signals, files and a browser. Its rule: nothing of the program is imported, so that a test can only
-// know what a user can know.
+// observe what a user can observe.
 package test
 
 import (
@@ -32,7 +32,7 @@ var built string
 
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
-		// Most of these tests wait for a server most of their time, so more of them than cores run at once.
+		// Most of these tests spend their time waiting for a server, so more of them than there are cores run at once.
 		flag.Parse()
 		if f := flag.Lookup("test.parallel"); f.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
 			f.Value.Set(strconv.Itoa(2 * runtime.GOMAXPROCS(0)))
@@ -44,9 +44,9 @@ func TestMain(m *testing.M) {
 				os.Unsetenv(name)
 			}
 		}
-		// Under nohup SIGHUP is ignored, and whatever is started inherits that. What is caught it does not inherit.
+		// Under nohup SIGHUP is ignored, and child processes inherit that. They do not inherit that a signal is caught.
 		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
-		os.Setenv("RINGCAST_ADMIN", "off") // its default port is one, and servers under test are many
+		os.Setenv("RINGCAST_ADMIN", "off") // there is only one default port, but many servers under test
 		var err error
 		if built, err = os.MkdirTemp("", "rc-build-"); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -88,14 +88,14 @@ type server struct {
 	kept bool          // a test ended it itself and has looked at the outcome
 }
 
-// starting is how a server is started; its zero value asks for nothing special.
+// starting is how a server is started; its zero value is the ordinary way.
 type starting struct {
 	args        []string
 	cgroup      string // folder of a control group to run in
 	env         []string
 	descriptors int    // ulimit -n, 0 for the one of this process
 	dir         string // run dir; made when empty
-	inside      *netns // where it runs, nil for the network of the tests
+	inside      *netns // where it runs, nil for the namespace of the tests
 }
 
 // start runs a server on a free loopback port with further flags and ends it with the test.
@@ -133,7 +133,7 @@ func launch(t testing.TB, o starting) *server {
 	return s
 }
 
-// begin starts the process, in a network namespace where one is given, and has it end with the test.
+// begin starts the process, in a network namespace if one is given, and ends it with the test.
 func (s *server) begin(inside *netns) {
 	s.t.Helper()
 	s.cmd.Stdout, s.cmd.Stderr = s.out, s.out
@@ -148,8 +148,8 @@ func (s *server) begin(inside *netns) {
 	s.t.Cleanup(s.cleanUp)
 }
 
-// runDir makes a run dir with a short path, since the name of a unix socket ends at 107 bytes and the names of these
-// tests do not.
+// runDir makes a run dir with a short path, since the path of a unix socket has at most 107 bytes and the names of these
+// tests are longer.
 func runDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "rc-")
@@ -173,7 +173,7 @@ func (s *server) waitUp() {
 	s.addr = st.Listen
 }
 
-// cleanUp ends the server in the ordinary way, and holds every run to it: exit status 0, no panic, no race.
+// cleanUp stops the server gracefully, and checks for every run: exit status 0, no panic, no race.
 func (s *server) cleanUp() {
 	if !s.ended() {
 		if !s.kept {
@@ -325,8 +325,8 @@ type status struct {
 	Channel *channelStatus `json:"channel"`
 }
 
-// readStatus asks on the control socket, as `ringcast status --json` does; that the two say the same is a test of its own.
-// Waiting for a condition asks often, and a process for each question would be most of what these tests do.
+// readStatus asks on the control socket, as `ringcast status --json` does; a test of its own checks that both answer
+// the same. Waiting for a condition asks often, and a process for each request would take most of the tests' time.
 func readStatus(dir string) (status, error) {
 	var st status
 	err := askControl(dir, "/status", &st)
@@ -379,7 +379,7 @@ func runWith(env []string, args ...string) result {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = append(os.Environ(), env...)
-	cmd.WaitDelay = time.Second // a child in the background must not hold the pipes against us
+	cmd.WaitDelay = time.Second // a child in the background must not keep the pipes open
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()

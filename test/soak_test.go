@@ -17,13 +17,13 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// The soak: some 5,000 clients of every kind at any time (a fifth of the wanderers is away) for as long as SOAK says. What it looks for is what shows only in time:
-// descriptors, goroutines or memory that grow while the load does not.
+// The soak: some 5,000 clients of every kind at any time (a fifth of the wanderers is disconnected) for as long as SOAK says.
+// It looks for what only time shows: descriptors, goroutines or memory that grow while the load does not.
 const (
 	soakHealthy   = 1_000 // in groups of 10, each published to 10 times a second: 1,000 messages and 10,000 deliveries a second
-	soakWanderers = 5_000 // come, join, publish, leave and go in every way there is
+	soakWanderers = 5_000 // connect, join, publish, leave and disconnect in every possible way
 	soakDawdlers  = 100   // do not read, and are closed for it
-	soakHostile   = 100   // keep to no rule
+	soakHostile   = 100   // break the rules
 )
 
 func TestSoak(t *testing.T) {
@@ -83,11 +83,11 @@ type soak struct {
 	failure  atomic.Pointer[error] // the first
 }
 
-// live lives one life after another until the soak is over.
+// live runs one client after another until the soak is over.
 func (k *soak) live(i int, life func(rnd *rand.Rand, from dialing) error) {
 	rnd := rand.New(rand.NewPCG(20260401, uint64(i)))
 	k.running.Go(func() {
-		for k.rest(rnd, k.stay/4) { // the first time too: they come over a while
+		for k.rest(rnd, k.stay/4) { // the first time too: they connect over a period
 			if err := life(rnd, dialing{small: true, from: elsewhere(i)}); err != nil && !k.isOver() {
 				k.failures.Add(1)
 				k.failure.CompareAndSwap(nil, &err)
@@ -139,7 +139,7 @@ func (k *soak) linger(c *client, rnd *rand.Rand, d time.Duration) error {
 	}
 }
 
-// wander is the life of a good client: some groups, a word, half of the groups left, an end of any kind.
+// wander is the life of a well-behaved client: it joins groups, publishes, leaves half of the groups and ends in any way.
 func (k *soak) wander(rnd *rand.Rand, from dialing) error {
 	k.lives[0].Add(1)
 	c, err := open(k.s.addr, from)
@@ -219,7 +219,7 @@ func (k *soak) feed() {
 	k.failure.CompareAndSwap(nil, &err)
 }
 
-// harm is one attack of a small kind.
+// harm is one small attack.
 func (k *soak) harm(rnd *rand.Rand, from dialing) error {
 	k.lives[2].Add(1)
 	if rnd.IntN(2) == 0 {
@@ -231,19 +231,19 @@ func (k *soak) harm(rnd *rand.Rand, from dialing) error {
 	}
 	defer c.hangUp()
 	switch rnd.IntN(4) {
-	case 0: // half a handshake, for as long as it is suffered
+	case 0: // half a handshake, until the server closes it
 		c.raw([]byte("GET / HTTP/1.1\r\nHost: x\r\n"))
 		k.rest(rnd, 5*time.Second)
 	case 1: // a plain request
 		c.raw([]byte("GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
 		c.discard()
-	case 2: // a length that lies, and nothing after it
+	case 2: // a false length, and nothing after it
 		if err := c.handshake(k.s.addr, from); err != nil {
 			return err
 		}
 		c.raw([]byte{0x81, 0xFE, 0xFF, 0, 1, 2, 3, 4, 'x'})
 		k.rest(rnd, 5*time.Second)
-	case 3: // pings and joins without end, and no word read
+	case 3: // endless pings and joins, without reading
 		if err := c.handshake(k.s.addr, from); err != nil {
 			return err
 		}
@@ -252,14 +252,14 @@ func (k *soak) harm(rnd *rand.Rand, from dialing) error {
 			b = append(b, frameBytes(ws.OpPing, true, []byte("flood"))...)
 			b = append(b, frameBytes(ws.OpText, true, []byte(joinCommand(fmt.Sprintf("flood %d", i))))...)
 		}
-		c.conn.SetWriteDeadline(time.Now().Add(time.Second)) // it may well get stuck, which is its own affair
+		c.conn.SetWriteDeadline(time.Now().Add(time.Second)) // the write may block, which does not matter
 		c.conn.Write(b)
 		c.die()
 	}
 	return nil
 }
 
-// sample is what the server says of itself at one moment.
+// sample is the state of the server at one moment.
 type sample struct {
 	at time.Duration
 	status
@@ -279,8 +279,8 @@ func (k *soak) watch(t *testing.T, b *bystanders) (samples []sample) {
 	return samples
 }
 
-// measure is one thing that must not grow. Where the load by itself makes it go up and down, the least of a window
-// stands for the window: the heap between two collections is mostly garbage.
+// measure is one thing that must not grow. If the load alone makes it go up and down, the least of a window is used: the
+// heap between two collections is mostly garbage.
 type measure struct {
 	name   string
 	of     func(status) float64
@@ -290,10 +290,10 @@ type measure struct {
 	share, more float64
 }
 
-// The margins. Clients come and go at random, but their number is the mean of thousands: within some percent. Anything
-// that leaks by life leaks thousands in minutes, far over them. Descriptors and goroutines are looked at without the
-// clients' own. The heap's least still holds what outboxes hold at the moment; resident memory has no least, since Go
-// gives pages back as it likes.
+// The margins. Clients connect and disconnect at random, but the number of thousands of them varies by a few percent only. A
+// leak per client would be thousands in minutes, far beyond the margins. Descriptors and goroutines are counted without those
+// of clients. The least of the heap still has what outboxes hold at the moment; of resident memory no least is taken, since
+// Go returns pages at any time.
 var measures = []measure{
 	{"clients", func(s status) float64 { return float64(s.Total.Clients) }, 1, 0.10, 50},
 	{"descriptors, less clients", func(s status) float64 { return float64(s.OpenFiles - s.Total.Clients - s.Total.Pending) }, 1, 0.25, 50},
@@ -304,10 +304,10 @@ var measures = []measure{
 	{"resident bytes per client", func(s status) float64 { return float64(s.RSSBytes) / float64(max(s.Total.Clients, 1)) }, 1, 0.25, 4096},
 }
 
-// driftAfter is how long a soak must be for its fifths to say something.
+// driftAfter is how long a soak must be for its fifths to be comparable.
 const driftAfter = 5 * time.Minute
 
-// report prints each measure over the fifths of the run, and holds the last fifth against the second: the first is
+// report prints each measure over the fifths of the run, and compares the last fifth with the second: the first is
 // warming up.
 func report(t *testing.T, length time.Duration, samples []sample) {
 	t.Helper()

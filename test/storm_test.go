@@ -15,15 +15,15 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// crowd is thousands of clients that nobody reads from until it matters.
+// crowd is thousands of clients that are not read until needed.
 type crowd []*client
 
-// elsewhere gives the nth of thousands a local address that it shares with a few: one address has ports for 28,000
-// connections to a server, and those of the dead are taken for a minute.
+// elsewhere is the local address of the nth of thousands, which it shares with a few: one address has ports for 28,000
+// connections to a server, and those of closed connections stay in use for a minute.
 func elsewhere(n int) string { return fmt.Sprintf("127.0.1.%d", 1+n%200) }
 
-// arrive connects n clients, atOnce of them at a time, and calls greet with each before it is in. One that does not get
-// in tries again, as clients do: the promise is that everyone gets in in the end.
+// arrive connects n clients, atOnce of them at a time, and calls greet with each. One that is refused tries again, as clients
+// do: the promise is that all of them are accepted in the end.
 func arrive(t *testing.T, s *server, n, atOnce int, d dialing, greet func(i int, c *client) error) crowd {
 	t.Helper()
 	var files syscall.Rlimit
@@ -56,7 +56,7 @@ func arrive(t *testing.T, s *server, n, atOnce int, d dialing, greet func(i int,
 						return
 					}
 					again.Add(1)
-					<-time.After(time.Duration(rand.Int64N(int64(100 * time.Millisecond)))) // as a good client does it
+					<-time.After(time.Duration(rand.Int64N(int64(100 * time.Millisecond)))) // as a well-behaved client does
 				}
 			}
 		})
@@ -72,7 +72,7 @@ func arrive(t *testing.T, s *server, n, atOnce int, d dialing, greet func(i int,
 	return all
 }
 
-// spareFiles are for all else that a test has open, of both ends.
+// spareFiles are for everything else that a test has open, at both ends.
 const spareFiles = 1_000
 
 func (all crowd) each(f func(*client)) {
@@ -106,7 +106,7 @@ func TestFaultThousandsThatVanishAndComeBackAtOnceHarmNobody(t *testing.T) {
 		sender := dial(t, s)
 		must(t, sender.join("the sender's own"))
 		for round, vanish := range []func(*client){(*client).die, (*client).hangUp} {
-			// The first time they come as clients come, the second time all at once.
+			// The first time they connect at the usual rate, the second time all at once.
 			atOnce := []int{64, n}[round]
 			all := arrive(t, s, n, atOnce, dialing{small: true}, joins(s, group))
 			b.goOn()
@@ -118,7 +118,7 @@ func TestFaultThousandsThatVanishAndComeBackAtOnceHarmNobody(t *testing.T) {
 			}
 			all.each(vanish)
 			b.goOn()
-			must(t, sender.join(group(round))) // newcomers are served while the dead are buried
+			must(t, sender.join(group(round))) // new clients are served while the ended ones are removed
 			must(t, sender.leave(group(round)))
 			if round == 1 {
 				sender.hangUp()
@@ -140,7 +140,7 @@ func TestFaultUnfinishedHandshakesKeepNobodyOut(t *testing.T) {
 			defer close(coming)
 			come <- arrive(t, s, n, 64, dialing{small: true}, func(i int, c *client) error { return c.raw([]byte(begun[i%len(begun)])) })
 		}()
-		// While they come and stay, real clients get in and are served; the last of them when all are there.
+		// While they connect and stay, real clients are accepted and served; the last of them when all are connected.
 		most := int64(0)
 		for all := false; !all; {
 			select {
@@ -156,10 +156,10 @@ func TestFaultUnfinishedHandshakesKeepNobodyOut(t *testing.T) {
 			most = max(most, s.status().Total.Pending)
 		}
 		b.goOn()
-		if most < int64(n)/4 { // some may have had their time by then
+		if most < int64(n)/4 { // some may have timed out by then
 			t.Errorf("unfinished handshakes at one time: got at most %d of %d, want many: the test does not test", most, n)
 		}
-		for _, c := range <-come { // each is told, or cut where it has said nothing to be told of
+		for _, c := range <-come { // each gets an answer, or is closed if it has sent nothing
 			if _, err := c.discard(); err != nil {
 				t.Fatalf("an unfinished handshake: %v", err)
 			}
@@ -201,8 +201,8 @@ func TestFaultGarbageFromHundredsOfSocketsHarmsNobody(t *testing.T) {
 	})
 }
 
-// spill is one life of a socket that sends garbage until it is cut or has sent enough. Only that the server is not there
-// is an error.
+// spill is one socket that sends garbage until it is closed or has sent enough. The only error is a server that cannot be
+// reached.
 func spill(s *server, rnd *rand.Rand, over <-chan struct{}) error {
 	c, err := connect(s.addr, dialing{small: true})
 	if err != nil {
@@ -233,7 +233,7 @@ func spill(s *server, rnd *rand.Rand, over <-chan struct{}) error {
 			out = frameBytes(ws.OpText, true, text)
 		}
 		if c.raw(out) != nil {
-			return nil // cut, as it should be
+			return nil // closed, as it should be
 		}
 		select {
 		case <-over:
@@ -272,7 +272,7 @@ func TestFaultDeafClientsHarmNobodyAndGiveTheirMemoryBack(t *testing.T) {
 			}
 		}
 		b.goOn()
-		// Who listens at last finds texts and then the reason; or a reset, if that is later than the server waits.
+		// A client that finally reads gets texts and then the reason; or a reset, if that is later than the server waits.
 		var told atomic.Int64
 		var listening sync.WaitGroup
 		for _, c := range all[:10] {

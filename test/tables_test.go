@@ -15,9 +15,9 @@ const (
 	groupsEach     = 3
 )
 
-// The heap is compared after garbage collection, and the server has no verb for that. So it runs with GOGC=10, where
-// each further tenth of the live heap brings a collection, is given traffic until it has collected, and the least heap
-// seen is taken, at the start and at the end.
+// The heap is compared after garbage collection, and the server has no verb for that. So it runs with GOGC=10, with
+// which a collection follows after each further tenth of the live heap, gets traffic until it has collected, and the least
+// heap seen counts, at the start and at the end.
 func TestTablesAreEmptyAndTheHeapIsBackWhenAllHaveLeft(t *testing.T) {
 	t.Parallel()
 	waves := wavesInAll
@@ -38,7 +38,7 @@ func TestTablesAreEmptyAndTheHeapIsBackWhenAllHaveLeft(t *testing.T) {
 	t.Logf("heap in use: %d bytes at the start, %d after %d waves", before, after, waves)
 }
 
-// wave lets clients in, lets each join some groups and send to one, and all leave in the ways there are.
+// wave connects clients, lets each join some groups and send to one, and ends them in all possible ways.
 func wave(s *server, n int) error {
 	const hands = 8
 	var wg sync.WaitGroup
@@ -115,7 +115,7 @@ func (c *client) exit(i, way int) error {
 	return nil // hung up at the end of the wave
 }
 
-// emptied waits until nobody and nothing is left.
+// emptied waits until no client and no group is left.
 func emptied(t *testing.T, s *server) {
 	t.Helper()
 	s.eventually("all tables are empty", func() error {
@@ -128,12 +128,12 @@ func emptied(t *testing.T, s *server) {
 	})
 }
 
-// heapLeast gives traffic and asks until the least heap in use has not sunk for a while.
+// heapLeast makes traffic and reads the status until the least heap in use has not fallen for a while.
 func heapLeast(t *testing.T, s *server) uint64 {
 	t.Helper()
 	c := member(t, s, "traffic")
 	defer c.hangUp()
-	text := strings.Repeat("x", 8<<10) // small, so that how many are in hand at a look matters little
+	text := strings.Repeat("x", 8<<10) // small, so that the number in flight at a reading matters little
 	least, same := uint64(1<<63), 0
 	for same < 30 {
 		for range 64 { // each is copied once in the server: half a MiB for the collector

@@ -25,7 +25,7 @@ const (
 	module = "ringcast"
 	gnet   = "github.com/panjf2000/gnet/v2"
 	gobwas = "github.com/gobwas/ws"
-	root   = ".." // from this folder
+	root   = ".." // from this directory
 )
 
 // imports says which of our packages each of our packages may import, and why no others.
@@ -34,36 +34,36 @@ var imports = []struct {
 	may  []string
 	why  string
 }{
-	{".", []string{"cli"}, "main hands its arguments to cli and knows nothing: what it did itself no test could reach"},
-	{"cli", []string{"api", "bus", "cli/settings", "loop"}, "cli composes the parts; bytes on the wire are loop's business and " +
-		"wsproto is seen through it"},
+	{".", []string{"cli"}, "main only passes its arguments to cli: code of its own could not be tested"},
+	{"cli", []string{"api", "bus", "cli/settings", "loop"}, "cli composes the parts; bytes on the wire are the business " +
+		"of loop and the packages under it"},
 	{"cli/settings", []string{"bus", "loop"}, "settings are made for the parts, in their own option types, and start none of them"},
-	{"api", []string{"loop"}, "HTTP is one way in among others: it knows the hub, no other way in, and no operator"},
-	{"bus", []string{"loop"}, "the bus is one way in among others: it knows the hub, no other way in, and no operator"},
-	{"loop", []string{"dialect", "loop/assert", "loop/door", "loop/order", "loop/shrink", "wsproto"}, "the loops serve whoever asks; what they imported of their " +
-		"users they would wait for"},
-	{"loop/door", []string{"loop/assert", "loop/shrink"}, "who may come in is judged by addresses, text and time: what knew a client " +
-		"could not be asked before there is one"},
-	{"loop/order", []string{"dialect", "loop/assert", "loop/shrink", "wsproto"}, "who is next must not depend on who is served: " +
+	{"api", []string{"loop"}, "the admin address is one user of the hub among others: it knows neither the others nor the operator's settings"},
+	{"bus", []string{"loop"}, "the bus is one user of the hub among others: it knows neither the others nor the operator's settings"},
+	{"loop", []string{"dialect", "loop/assert", "loop/door", "loop/order", "loop/shrink", "wsproto"}, "the loops serve any caller; with an import of one of " +
+		"their users they could come to wait for it"},
+	{"loop/door", []string{"loop/assert", "loop/shrink"}, "admission is decided by addresses, text and time, before there is " +
+		"a client"},
+	{"loop/order", []string{"dialect", "loop/assert", "loop/shrink", "wsproto"}, "the order of messages must not depend on the clients: " +
 		"no client, no socket; a message is kept as a frame, hence wsproto"},
-	{"loop/assert", nil, "an assertion is about whoever makes it"},
-	{"loop/shrink", nil, "a map knows nothing of what it keeps"},
-	{"bench", []string{"bench/ceiling", "bench/check", "bench/client", "bench/report"}, "an adversary does not share " +
-		"its victim's head: it measures from outside"},
-	{"bench/ceiling", nil, "what the machine can do must not depend on how anything of ours does it"},
+	{"loop/assert", nil, "an assertion is about the code that makes it"},
+	{"loop/shrink", nil, "a map does not depend on its contents"},
+	{"bench", []string{"bench/ceiling", "bench/check", "bench/client", "bench/report"}, "the bench shares no code " +
+		"with the server: it measures from outside"},
+	{"bench/ceiling", nil, "the limit of the machine must not depend on the server's code"},
 	{"bench/check", nil, "a verdict must not depend on how the messages were received: it is tested with histories alone"},
-	{"bench/client", nil, "what speaks to a server's port judges nothing: it must serve every play alike"},
-	{"bench/report", nil, "a figure must be readable and judged without what measured it"},
-	{"dialect", []string{"wsproto"}, "what clients say and hear, pure: a protocol must not know who serves it"},
+	{"bench/client", nil, "the client does not judge messages: it must work with every play"},
+	{"bench/report", nil, "a result must be readable without the code that measured it"},
+	{"dialect", []string{"wsproto"}, "the messages of clients, pure: a protocol must not depend on the server"},
 	{"wsproto", nil, "bytes and their meaning, pure: it must be testable without anything else of ours"},
-	{"test/echo", []string{"dialect", "loop"}, "a conformance tool is to talk to the loops that serve: the echo adds nothing to them"},
-	{"test", nil, "whole-program tests know what a user knows; one that reaches inside belongs beside what it reaches"},
+	{"test/echo", []string{"dialect", "loop"}, "conformance tools are to test the server's own loops: the echo adds nothing to them"},
+	{"test", nil, "whole-program tests know what a user knows; a test of internals belongs into their package"},
 }
 
 // confined lists packages of others that only some files may import. Tests are free unless tests says otherwise.
 var confined = []struct {
 	what  string
-	where []string // files, or folders with a slash at the end
+	where []string // files, or directories with a slash at the end
 	why   string
 }{
 	{gnet, []string{"loop/server.go", "loop/boot.go", "loop/handler.go", "loop/accept.go"}, "everything else must run on fake " +
@@ -76,25 +76,25 @@ var confined = []struct {
 // impure lists what pure packages must not import outside their tests. net/netip is not among it: its addresses are
 // values, and proxies write them in every way that it reads.
 var impure = []struct{ what, why string }{
-	{"net", "no socket"}, {"net/http", "no socket, and it would come into every program that speaks frames"},
+	{"net", "no socket"}, {"net/http", "no socket, and every program that uses frames would contain it"},
 	{"os", "no files, no environment"}, {"os/signal", "no process"}, {"syscall", "no kernel"},
-	{"time", "time is handed in"}, {"context", "nothing here waits"}, {"log", "the caller logs"}, {"log/slog", "the rim logs"},
+	{"time", "time is handed in"}, {"context", "nothing here waits"}, {"log", "the caller logs"}, {"log/slog", "the caller logs"},
 	{"sync", "one goroutine at a time is the caller's duty"}, {"sync/atomic", "one goroutine at a time is the caller's duty"},
 	{"runtime", "no scheduling"}, {"math/rand", "randomness is handed in"}, {"math/rand/v2", "randomness is handed in"},
 	{"crypto/rand", "randomness is handed in"}, {"io", "bytes in, bytes out; nothing that can block"},
 	{"bufio", "bytes in, bytes out; nothing that can block"}, {"unsafe", "hostile bytes come through here"},
 }
 
-// folders are the ones that may stand at the top.
+// folders are the directories allowed at the top.
 var folders = []string{"api", "bench", "bus", "cli", "dialect", "docs", "loop", "test", "wsproto", ".ci", ".git"}
 
 // maySleep lists the test files that may call time.Sleep, each with its reason. Everywhere else a test waits for a
 // condition: a sleep is either too short on a busy machine or too long on all others.
 var maySleep = map[string]string{
-	"cli/cli_test.go": "the pause between two looks of its eventually, which is a wait for a condition",
+	"cli/cli_test.go": "the pause between two checks of its eventually, which waits for a condition",
 }
 
-// pins are the versions that were measured and whose traps are known.
+// pins are the versions that were measured and whose problems are known.
 var pins = map[string]string{gnet: "v2.10.0", gobwas: "v1.5.0"}
 
 // goFile is one parsed file.
@@ -115,7 +115,7 @@ func (f *goFile) imports() []string {
 	return all
 }
 
-// walk visits the project's files; folders of other modules and what git keeps are none of it.
+// walk visits the project's files, without the directories of other modules and of git.
 func walk(t *testing.T, visit func(name string)) {
 	t.Helper()
 	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
@@ -216,7 +216,7 @@ func TestTheBenchsVerdictIsPure(t *testing.T) {
 	pure(t, "bench/check")
 }
 
-// pure says that nothing of a package imports what is impure, or starts a goroutine.
+// pure checks that nothing in a package has an impure import or starts a goroutine.
 func pure(t *testing.T, folder string) {
 	t.Helper()
 	for _, f := range goFiles(t) {
@@ -239,7 +239,7 @@ func pure(t *testing.T, folder string) {
 	}
 }
 
-// Of what the operator has set the same must come out wherever and whenever it is read.
+// The same settings must always be read in the same way, on any machine and at any time.
 func TestSettingsAreReadFromWhatIsHandedIn(t *testing.T) {
 	t.Parallel()
 	for _, f := range goFiles(t) {
@@ -326,7 +326,7 @@ func exportedReceiver(d *ast.FuncDecl) bool {
 	}
 }
 
-// document reads one of the project's papers.
+// document reads one of the project's documents.
 func document(t *testing.T, name string) string {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(root, name))
@@ -342,7 +342,7 @@ var (
 	address    = regexp.MustCompile(`[a-z]+://\S+|github\.com/\S+`)
 )
 
-// A file is named in ARCHITECTURE.md with its ending, as loop/lane.go or, where the folder is clear, lane.go.
+// A file is named in ARCHITECTURE.md with its ending, as loop/lane.go or, where the directory is clear, lane.go.
 func TestArchitectureNamesTheFilesThatExist(t *testing.T) {
 	t.Parallel()
 	text := address.ReplaceAllString(document(t, "ARCHITECTURE.md"), "")
@@ -376,8 +376,8 @@ func TestArchitectureNamesTheFilesThatExist(t *testing.T) {
 	}
 }
 
-// README tells a newcomer two commands and no more: one for the main job, one for the tests. Commands that carry
-// figures (go run ./bench …) are not for newcomers.
+// README tells a new user two commands and no more: one for the main job, one for the tests. Commands that carry
+// figures (go run ./bench …) are not for new users.
 func TestReadmeHasExactlyTwoCommands(t *testing.T) {
 	t.Parallel()
 	want := map[string]int{"go run . start": 1, "go test ./...": 1}
@@ -403,7 +403,7 @@ func TestReadmeHasExactlyTwoCommands(t *testing.T) {
 		}
 	}
 	if !maps.Equal(got, want) {
-		t.Errorf("commands for a newcomer in README.md's code blocks: got %v, want %v", got, want)
+		t.Errorf("commands for a new user in README.md's code blocks: got %v, want %v", got, want)
 	}
 }
 

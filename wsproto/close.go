@@ -10,7 +10,7 @@ import (
 type StatusCode = ws.StatusCode
 
 // Close codes by their names in the IANA registry (RFC 6455 §7.4.1 and §11.7; 1012 to
-// 1014 were registered later). 1004 to 1006 and 1015 never stand in a frame.
+// 1014 were registered later). 1004 to 1006 and 1015 are never sent in a frame.
 const (
 	CloseNormal             StatusCode = 1000
 	CloseGoingAway          StatusCode = 1001
@@ -26,11 +26,11 @@ const (
 	CloseBadGateway         StatusCode = 1014
 
 	// CloseSlowClient is ringcast's own, from the private range (RFC 6455 §7.4.2): the
-	// client did not take its messages fast enough and its outbox reached its bound.
+	// client did not read its messages fast enough and its outbox reached its bound.
 	CloseSlowClient StatusCode = 4008
 )
 
-// closeReasonBytesMax is what a control frame leaves for the reason behind the two bytes
+// closeReasonBytesMax is the room in a control frame for the reason after the two bytes
 // of the code (RFC 6455 §5.5.1).
 const closeReasonBytesMax = controlBytesMax - closeCodeBytes
 
@@ -38,8 +38,8 @@ const closeReasonBytesMax = controlBytesMax - closeCodeBytes
 const closeCodeBytes = 2
 
 // AppendClose appends a close frame (RFC 6455 §5.5.1). Code 0 gives an empty payload,
-// which is how a close without a code is answered. The reason is cut at the border of a
-// rune to closeReasonBytesMax bytes; the caller owes UTF-8 and a code that may be sent.
+// which is how a close without a code is answered. The reason is cut at a rune
+// boundary to closeReasonBytesMax bytes; the caller owes UTF-8 and a code that may be sent.
 func AppendClose(dst []byte, code StatusCode, reason string) []byte {
 	if code == 0 {
 		return appendHeader(dst, OpClose, 0, 0)
@@ -51,7 +51,7 @@ func AppendClose(dst []byte, code StatusCode, reason string) []byte {
 }
 
 // validCloseCode reports whether a peer may send the code in a close frame (RFC 6455
-// §7.4). The library's own check is older than 1012 to 1014 and lets 5000 and up pass.
+// §7.4). The library's own check does not know 1012 to 1014 and accepts 5000 and above.
 func validCloseCode(code StatusCode) bool {
 	switch {
 	case code >= 1000 && code <= 1003: // §7.4.1
@@ -64,8 +64,8 @@ func validCloseCode(code StatusCode) bool {
 	return false
 }
 
-// closeFault judges a close payload of which all or only the front has arrived. An empty
-// payload is fine; one of a single byte is refused by the header's length already.
+// closeFault checks a close payload of which all or only the front has arrived. An empty
+// payload is valid; one of a single byte is refused already by the length in its header.
 func closeFault(payload []byte, whole bool) *fault {
 	if len(payload) < closeCodeBytes {
 		return nil

@@ -9,16 +9,16 @@
 //
 // The rule of the package: it is pure. Nothing here opens a socket, starts a goroutine,
 // reads a clock or writes a log. Bytes come in as arguments, events and bytes go out as
-// results, and every verdict depends on the bytes alone: however a peer's bytes are cut
-// into pieces, the same events come out in the same order. That is what the fuzz targets
-// check, and what lets a simulation run the server without a network.
+// results, and every result depends on the bytes alone: however a peer's bytes are split,
+// the same events come out in the same order. That is what the fuzz targets check, and what
+// lets a simulation run the server without a network.
 //
 // Before the request a trusted proxy may name the client's address, which ReadProxy reads.
 //
-// Memory follows what a peer has really sent, never what it has announced, and every
-// buffer has a bound with a name. The roads that a broadcast takes (a whole frame in one
-// read, an encoded frame) allocate nothing.
+// Memory is allocated for what a peer has sent, never for what it has announced, and every
+// buffer has a bound with a name. The paths of a broadcast (a whole frame in one read, an
+// encoded frame) allocate nothing.
 //
-// It is the only package that knows the WebSocket library, of which it uses the header
-// rules and the masking cipher; everything that would block on a reader is our own.
+// It is the only package that imports the WebSocket library, of which it uses the header
+// rules and the masking; everything that would block on a reader is implemented here.
 package wsproto

@@ -45,7 +45,7 @@ func AppendFrame(dst []byte, op OpCode, payload []byte) []byte {
 }
 
 // AppendTextHeader appends the header of one final, unmasked text frame. The caller owes
-// exactly payloadBytes bytes of UTF-8 behind it.
+// exactly payloadBytes bytes of UTF-8 after it.
 func AppendTextHeader(dst []byte, payloadBytes int) []byte {
 	return appendHeader(dst, OpText, 0, payloadBytes)
 }
@@ -77,7 +77,7 @@ func TextPayload(frame []byte) []byte {
 }
 
 // AppendMaskedFrame appends one final frame masked with the given key, as a client must
-// send it (RFC 6455 §5.3). payload itself is left as it is. The caller owes an
+// send it (RFC 6455 §5.3). payload itself is not changed. The caller owes an
 // unpredictable mask, unless it is a test or a load generator.
 func AppendMaskedFrame(dst []byte, op OpCode, mask [4]byte, payload []byte) []byte {
 	dst = appendHeader(dst, op, bitMask, len(payload))

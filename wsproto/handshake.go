@@ -11,10 +11,11 @@ type Request struct {
 	Method  string
 	Path    string // as sent, without the query, percent escapes not decoded; "*" for OPTIONS *
 	Upgrade bool   // a correct WebSocket opening handshake (RFC 6455 §4.2.1)
-	Origin  string // whose page asks, as sent (RFC 6454 §7); "" by who is no browser
+	Origin  string // the origin of the page, as sent (RFC 6454 §7); "" from clients that are no browsers
 
-	// ForwardedFor is X-Forwarded-For, its lines joined by commas: what proxies say of the
-	// client's address, the nearest one last. Anybody can write it; see whom you trust.
+	// ForwardedFor is X-Forwarded-For, its lines joined by commas: the client's address
+	// according to proxies, the nearest one last. Any client can forge it; trust only
+	// what known proxies have added.
 	ForwardedFor string
 
 	accept [acceptBytes]byte
@@ -27,24 +28,23 @@ const (
 	acceptBytes   = (sha1.Size + 2) / 3 * 4     // 28
 )
 
-// acceptGUID is what the key is hashed together with (RFC 6455 §1.3).
+// acceptGUID is hashed together with the key (RFC 6455 §1.3).
 const acceptGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
-// websocketVersion is the one version of the protocol that was ever finished (RFC 6455 §4.1).
+// websocketVersion is the only version of the protocol that was standardized (RFC 6455 §4.1).
 const websocketVersion = "13"
 
 // ReadRequest reads one HTTP/1.1 request head from the front of p, which may hold less
 // than one head, or more.
 //
-// n == 0 without an error: the head is incomplete; call again with the whole buffer when
-// it has grown. n > 0: the head is n bytes, its empty line included, and p[n:] are the
-// first frames. If req.Upgrade is true, answer with AppendUpgrade; if not, it is plain
-// HTTP with nothing of WebSocket in it, to be routed by Method and Path (its body, if
-// any, is the caller's to ignore). An error is a *Rejection: answer with AppendTo, then
-// close.
+// n == 0 without an error: the head is incomplete; call again with the whole buffer when it
+// has grown. n > 0: the head is n bytes, its empty line included, and p[n:] are the first
+// frames. If req.Upgrade is true, answer with AppendUpgrade; if not, it is plain HTTP
+// without anything of WebSocket, to be routed by Method and Path (the caller ignores its
+// body, if any). An error is a *Rejection: answer with AppendTo, then close.
 //
-// Bytes are judged from left to right and each as soon as it is there: junk is refused at
-// its first byte, and the verdict does not depend on how the bytes were cut. A head of
+// Bytes are checked from left to right and each as soon as it arrives: junk is refused at
+// its first byte, and the result does not depend on how the bytes were split. A head of
 // more than requestHeadBytesMax bytes, its empty line included, is refused with 431 as soon
 // as p has that many. A browser sends half a kilobyte, plus its cookies for the host.
 func ReadRequest(p []byte, requestHeadBytesMax int) (req Request, n int, err error) {
@@ -76,7 +76,7 @@ func ReadRequest(p []byte, requestHeadBytesMax int) (req Request, n int, err err
 }
 
 // AppendUpgrade appends the 101 response (RFC 6455 §4.2.2). req must be an Upgrade.
-// Neither extensions nor subprotocols are taken up, which is how an offer is declined.
+// Neither extensions nor subprotocols are accepted; leaving them out declines an offer.
 func AppendUpgrade(dst []byte, req *Request) []byte {
 	dst = append(dst, "HTTP/1.1 101 Switching Protocols\r\n"+
 		"Upgrade: websocket\r\n"+
@@ -86,13 +86,13 @@ func AppendUpgrade(dst []byte, req *Request) []byte {
 	return append(dst, "\r\n\r\n"...)
 }
 
-// judge decides about a whole head (RFC 6455 §4.2.1, §4.2.2).
+// judge checks a whole head (RFC 6455 §4.2.1, §4.2.2).
 func (h *head) judge() *Rejection {
 	if h.host == nil {
 		return rejectNoHost
 	}
 	if h.contentLength != nil && h.coding != nil {
-		return rejectBody // two lengths: the classic of request smuggling (RFC 9112 §6.1)
+		return rejectBody // two lengths, as used for request smuggling (RFC 9112 §6.1)
 	}
 	if !h.isWebSocket() {
 		return nil
@@ -117,8 +117,8 @@ func (h *head) judge() *Rejection {
 	return nil
 }
 
-// isWebSocket reports whether the client means WebSocket, rightly or wrongly: then it is
-// told what is wrong rather than given a page.
+// isWebSocket reports whether the client attempts a WebSocket handshake, even an invalid
+// one: then it is told what is wrong instead of being sent a page.
 func (h *head) isWebSocket() bool { return h.upgradeWebSocket || h.upgradeLike || h.secWebSocket }
 
 // goodKey reports whether the key is base64 of sixteen bytes (RFC 6455 §4.2.1).
@@ -131,7 +131,7 @@ func goodKey(key []byte) bool {
 	return err == nil && n == keyNonceBytes
 }
 
-// acceptFor is the answer to a good key (RFC 6455 §4.2.2, step 5.4).
+// acceptFor is the answer to a valid key (RFC 6455 §4.2.2, step 5.4).
 func acceptFor(key []byte) (accept [acceptBytes]byte) {
 	var text [keyBytes + len(acceptGUID)]byte
 	copy(text[:], key)
@@ -141,7 +141,7 @@ func acceptFor(key []byte) (accept [acceptBytes]byte) {
 	return accept
 }
 
-// methodName copies a method; the usual ones need no memory.
+// methodName copies a method; the common ones need no allocation.
 func methodName(method []byte) string {
 	switch string(method) {
 	case "GET":

@@ -50,7 +50,7 @@ func FuzzHandshake(f *testing.F) {
 		}
 
 		// What we accept, the standard library accepts, and means the same. It also
-		// looks at Trailer, which nobody here reads.
+		// checks Trailer, which is not read here.
 		theirs, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(p[:n])))
 		if err != nil {
 			if strings.Contains(err.Error(), "bad trailer key") {

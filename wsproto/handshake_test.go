@@ -36,7 +36,7 @@ func with(line, now string) string {
 	return strings.Replace(rfcHandshake, line+"\r\n", now, 1)
 }
 
-// showHandshake is the verdict of ReadRequest in words.
+// showHandshake is the result of ReadRequest as text.
 func showHandshake(req Request, n int, err error) string {
 	var rejection *Rejection
 	switch {
@@ -170,7 +170,8 @@ func TestHandshakesAreJudgedByTheRFC(t *testing.T) {
 	}
 }
 
-// checkPrefixes reads p as it would arrive: the first verdict of a prefix is the verdict.
+// checkPrefixes reads p as it would arrive: the first result of a prefix must be that of
+// the whole.
 func checkPrefixes(t testing.TB, p []byte) {
 	t.Helper()
 	whole := showHandshake(ReadRequest(p, testHeadBytes))

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// head collects what matters of a request head. Its byte slices are borrowed from the
+// head collects the relevant parts of a request head. Its byte slices are borrowed from the
 // buffer; nil is a header that was not sent.
 type head struct {
 	method []byte
@@ -19,7 +19,7 @@ type head struct {
 	forwardedLines             int
 
 	upgradeWebSocket  bool // Upgrade lists websocket
-	upgradeLike       bool // Upgrade lists something that was meant so, such as websocket/13
+	upgradeLike       bool // Upgrade lists something similar, such as websocket/13
 	connectionUpgrade bool // Connection lists upgrade
 	secWebSocket      bool // there is some Sec-WebSocket-* header
 }
@@ -67,7 +67,7 @@ func (h *head) read(b []byte) (n int, r *Rejection) {
 	}
 }
 
-// readRequestLine judges "GET /path HTTP/1.1" (RFC 9112 §3), or its front if the line has
+// readRequestLine checks "GET /path HTTP/1.1" (RFC 9112 §3), or its front if the line has
 // not ended yet.
 func (h *head) readRequestLine(line []byte, ended bool) *Rejection {
 	size := tokenPrefix(line)
@@ -122,14 +122,14 @@ func targetPath(target []byte, isOptions bool) (path string, ok bool) {
 			target = target[:i]
 		}
 		if len(target) == 1 {
-			return "/", true // the usual one, without a copy
+			return "/", true // the common one, without a copy
 		}
 		return string(target), goodEscapes(target)
 	}
 	if string(target) == "*" {
 		return "*", isOptions
 	}
-	// The absolute form, which a server must take although only proxies send it.
+	// The absolute form, which a server must accept although it is only sent to proxies.
 	u, err := url.ParseRequestURI(string(target))
 	if err != nil || u.Host == "" {
 		return "", false
@@ -157,7 +157,7 @@ func goodEscapes(path []byte) bool {
 	return true
 }
 
-// splitField judges a header line (RFC 9112 §5), or its front if it has not ended yet.
+// splitField checks a header line (RFC 9112 §5), or its front if it has not ended yet.
 func splitField(line []byte, ended bool) (name, value []byte, r *Rejection) {
 	if len(line) == 0 {
 		return nil, nil, nil
@@ -184,7 +184,7 @@ func splitField(line []byte, ended bool) (name, value []byte, r *Rejection) {
 	return line[:size], bytes.Trim(value, " \t"), nil
 }
 
-// take notes a header that matters. Those that would be ambiguous twice are refused.
+// take stores a relevant header. Those that would be ambiguous if repeated are refused.
 func (h *head) take(name, value []byte) *Rejection {
 	switch {
 	case equalFold(name, "host"):
@@ -192,14 +192,14 @@ func (h *head) take(name, value []byte) *Rejection {
 	case equalFold(name, "origin"):
 		return once(&h.origin, value, rejectOriginTwice)
 	case equalFold(name, "x-forwarded-for"):
-		// Each proxy adds to the line or adds a line; a list either way (RFC 9110 §5.3). It
-		// grows as append has it: a copy for each line would make a head of many the dearest.
+		// Each proxy appends to the line or adds a line; both make a list (RFC 9110 §5.3). It
+		// grows by append: a copy for each line would make a head of many lines expensive.
 		if h.forwardedLines++; h.forwardedLines == 1 {
 			h.forwarded = value
 			return nil
 		}
 		if h.forwardedLines == 2 {
-			h.forwarded = slices.Clip(h.forwarded) // what is behind it is the peer's
+			h.forwarded = slices.Clip(h.forwarded) // the memory after it is the peer's
 		}
 		h.forwarded = append(append(h.forwarded, ','), value...)
 	case equalFold(name, "content-length"):
@@ -233,7 +233,7 @@ func (h *head) take(name, value []byte) *Rejection {
 	return nil
 }
 
-// secWebSocket is how the headers of the handshake begin (RFC 6455 §11.3).
+// secWebSocket is the prefix of the headers of the handshake (RFC 6455 §11.3).
 const secWebSocket = "sec-websocket-"
 
 // once stores a value that may be sent only once.
@@ -260,7 +260,7 @@ func listHasPrefix(list []byte, lower string) bool {
 	})
 }
 
-// listAny reports whether any element of a comma-separated list will do.
+// listAny reports whether any element of a comma-separated list fits.
 func listAny(list []byte, will func(element []byte) bool) bool {
 	for len(list) > 0 {
 		element := list
@@ -310,7 +310,7 @@ var isTokenByte = func() (is [256]bool) {
 	return is
 }()
 
-// isDecimal bounds the digits so that the number fits everywhere; nobody reads the body.
+// isDecimal bounds the digits so that the number fits any integer; the body is not read.
 func isDecimal(b []byte) bool {
 	for _, c := range b {
 		if c-'0' > 9 {

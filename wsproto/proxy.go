@@ -6,15 +6,15 @@ import (
 	"net/netip"
 )
 
-// This file reads what a proxy that speaks TCP, not HTTP, says of the client whose bytes it
-// passes on: the PROXY protocol, versions 1 and 2 (haproxy.org, proxy-protocol.txt; "§"
+// This file reads the header by which a TCP proxy names the client whose bytes it passes
+// on: the PROXY protocol, versions 1 and 2 (haproxy.org, proxy-protocol.txt; "§"
 // below is that text).
 
 // Sizes of a PROXY protocol header.
 const (
 	proxyLineBytesMax = 107     // version 1, its CR LF included (§2.1)
 	proxyFixedBytes   = 16      // version 2, before its addresses (§2.2)
-	proxyBytesMax     = 4 << 10 // version 2 in all: what follows the addresses is read by nobody, but must be taken
+	proxyBytesMax     = 4 << 10 // version 2 in all: what follows the addresses is ignored, but must be accepted
 )
 
 // proxySignature begins a header of version 2 (§2.2).
@@ -28,13 +28,13 @@ const proxyWord = "PROXY "
 //
 // n == 0 without an error: the header is incomplete; call again with the whole buffer when
 // it has grown. n > 0: the header is n bytes, and p[n:] is what the client itself sent.
-// client is its address; the zero AddrPort where the
-// proxy speaks for itself (LOCAL) or names none that can be used (UNKNOWN, unix sockets):
-// then the socket's address is all that is known. IPv4 comes as such, however it was
-// written. An error is a *Rejection.
+// client is its address; the zero AddrPort where the connection is the proxy's own (LOCAL)
+// or the header has no usable address (UNKNOWN, unix sockets): then only the socket's
+// address is known. IPv4 addresses are returned as such, however they were written. An
+// error is a *Rejection.
 //
-// As with ReadRequest, bytes are judged each as soon as it is there, and the verdict does
-// not depend on how they were cut.
+// As with ReadRequest, each byte is checked as soon as it arrives, and the result does not
+// depend on how the bytes were split.
 func ReadProxy(p []byte) (client netip.AddrPort, n int, err error) {
 	var rejection *Rejection
 	switch {
@@ -83,8 +83,8 @@ func readProxyLine(p []byte) (client netip.AddrPort, n int, r *Rejection) {
 	return client, size + 2, nil
 }
 
-// proxyLineClient is the source in "TCP4 SOURCE DESTINATION PORT PORT". Behind UNKNOWN
-// anything may stand, and none of it counts.
+// proxyLineClient is the source in "TCP4 SOURCE DESTINATION PORT PORT". Anything
+// after UNKNOWN is ignored.
 func proxyLineClient(rest []byte) (client netip.AddrPort, ok bool) {
 	if string(rest) == "UNKNOWN" || bytes.HasPrefix(rest, []byte("UNKNOWN ")) {
 		return client, true
@@ -129,7 +129,7 @@ func proxyPort(text []byte) (port uint16, ok bool) {
 
 // readProxyBinary reads version 2 (§2.2):
 //
-//	[ signature 12 | version, command 1 | family, protocol 1 | length 2 | addresses | further things ]
+//	[ signature 12 | version, command 1 | family, protocol 1 | length 2 | addresses | extensions ]
 func readProxyBinary(p []byte) (client netip.AddrPort, n int, r *Rejection) {
 	const versionAt, familyAt, lengthAt = len(proxySignature), len(proxySignature) + 1, len(proxySignature) + 2
 	if !agree(p, proxySignature) {
@@ -148,7 +148,7 @@ func readProxyBinary(p []byte) (client netip.AddrPort, n int, r *Rejection) {
 	}
 	address, rejection := proxyFamily(p[familyAt])
 	if command == local {
-		address, rejection = 0, nil // whatever it says is not meant (§2.2)
+		address, rejection = 0, nil // its addresses are to be ignored (§2.2)
 	}
 	if rejection != nil {
 		return client, 0, rejection
@@ -181,11 +181,11 @@ const (
 	proxyUnix
 )
 
-// proxyAddresses is how many bytes the addresses of each family take (§2.2).
+// proxyAddresses is the size in bytes of the addresses of each family (§2.2).
 var proxyAddresses = [...]int{proxyUnspecified: 0, proxyIPv4: 12, proxyIPv6: 36, proxyUnix: 216}
 
-// proxyFamily is the family in its byte. There is one combination without a protocol, and
-// for each other family a stream and a datagram; receivers must refuse the rest (§2.2).
+// proxyFamily is the family in its byte. One combination has no protocol, and each other
+// family has a stream and a datagram; receivers must refuse the rest (§2.2).
 func proxyFamily(b byte) (family int, r *Rejection) {
 	family, protocol := int(b>>4), b&15
 	if family > proxyUnix || (family == proxyUnspecified) != (protocol == 0) || protocol > 2 {
@@ -194,7 +194,7 @@ func proxyFamily(b byte) (family int, r *Rejection) {
 	return family, nil
 }
 
-// agree reports whether p and the text are the same as far as both go.
+// agree reports whether one of p and the text is a prefix of the other.
 func agree(p []byte, text string) bool {
 	n := min(len(p), len(text))
 	return string(p[:n]) == text[:n]

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// showProxy is the verdict of ReadProxy in words.
+// showProxy is the result of ReadProxy as text.
 func showProxy(client netip.AddrPort, n int, err error) string {
 	var rejection *Rejection
 	switch {
@@ -24,7 +24,7 @@ func showProxy(client netip.AddrPort, n int, err error) string {
 	return fmt.Sprintf("%d bytes, %s", n, client)
 }
 
-// proxyV2 is a header of version 2 with a right length.
+// proxyV2 is a header of version 2 with a correct length.
 func proxyV2(command, family byte, rest string) string {
 	return proxySignature + string([]byte{command, family, byte(len(rest) >> 8), byte(len(rest))}) + rest
 }
@@ -114,7 +114,8 @@ func TestProxyHeadersOfEveryFamily(t *testing.T) {
 	}
 }
 
-// checkProxyPrefixes reads p as it would arrive: the first verdict of a prefix is the verdict.
+// checkProxyPrefixes reads p as it would arrive: the first result of a prefix must be that
+// of the whole.
 func checkProxyPrefixes(t testing.TB, p []byte) {
 	t.Helper()
 	whole := showProxy(ReadProxy(p))
@@ -128,7 +129,8 @@ func checkProxyPrefixes(t testing.TB, p []byte) {
 	}
 }
 
-// What is refused is refused at the byte that shows it: who waits for more from one that speaks no PROXY waits for ever.
+// An invalid header is refused at the first byte that shows it: a peer without PROXY may
+// never send more.
 func TestWhatIsNoProxyHeaderIsRefusedAtItsFirstWrongByte(t *testing.T) {
 	for _, p := range []string{"G", "PO", "PROXY\t", "\r\n\r\nG", "\x16"} {
 		if got := showProxy(ReadProxy([]byte(p))); got != rejectNoProxy.Reason {
@@ -165,7 +167,8 @@ func FuzzProxy(f *testing.F) {
 		if n == 0 {
 			return
 		}
-		// Nothing behind the header counts, and a header that is written anew from what was read means the same.
+		// Nothing after the header matters, and a header written from what was read means
+		// the same.
 		if got, want := showProxy(ReadProxy(p[:n])), showProxy(client, n, nil); got != want {
 			t.Fatalf("%q: got %q without what follows, want %q", p[:n], got, want)
 		}

@@ -7,12 +7,12 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// EventKind says what Next has found.
+// EventKind is the kind of an Event.
 type EventKind uint8
 
 // The kinds of Event. A message that came in fragments is one event, at its last one.
 const (
-	EventNone   EventKind = iota // nothing yet: all bytes are taken, more are needed
+	EventNone   EventKind = iota // nothing yet: all bytes are consumed, more are needed
 	EventText                    // a whole text message, valid UTF-8 (RFC 6455 §5.6)
 	EventBinary                  // a whole binary message (§5.6)
 	EventPing                    // to be answered by a pong of the same payload (§5.5.2)
@@ -30,7 +30,7 @@ func (k EventKind) String() string {
 	return "unknown"
 }
 
-// Event is one thing that a client has said.
+// Event is one message or control frame of a client, or its fault.
 type Event struct {
 	Kind    EventKind
 	Code    StatusCode // EventClose: the code to echo, 0 if there was none. EventFail: the code to close with.
@@ -39,16 +39,16 @@ type Event struct {
 }
 
 // Reader turns the bytes of one client into events (RFC 6455 §5 and §6.2, server side). A
-// frame that stands whole in the caller's bytes is handed out from there; only what is
-// unfinished at the end of a read is copied and kept. So a reader that is Idle knows
-// nothing of its client, and one reader can serve all clients of an owner until one of
-// them leaves something unfinished.
+// frame that is complete in the caller's bytes is returned from there; only what is partial
+// at the end of a read is copied and kept. So a reader that is Idle has no state of its
+// client, and one reader can serve all clients of an owner until one of them leaves
+// partial input.
 //
 // One goroutine at a time. The zero value is not usable.
 type Reader struct {
 	messageBytesMax int
 
-	// The header so far, if it was cut off.
+	// The header so far, if it is partial.
 	head    [frameHeaderBytesMax]byte
 	headLen int
 
@@ -60,23 +60,23 @@ type Reader struct {
 	maskPos int // where in mask the next payload byte falls, 0 to 3
 	left    int // payload bytes yet to come
 
-	// The message that is being put together. Control frames stand between its fragments
+	// The message that is being assembled. Control frames may come between its fragments
 	// (§5.4), so they have a buffer of their own.
 	messageOp OpCode // OpText, OpBinary; OpContinuation: no message is open
 	message   []byte
 	text      textChecker
-	control   []byte // the front of a control payload; allocated by the first one cut off
+	control   []byte // the front of a control payload; allocated by the first partial one
 
-	spent    bool // message was handed out by the last call and is free by the next
-	finished bool // a close or a fault was handed out
+	spent    bool // message was returned by the last call and is free at the next
+	finished bool // a close or a fault was returned
 }
 
 const (
-	// messageBytesFirst is the first allocation for an unfinished message: commands are
+	// messageBytesFirst is the first allocation for a partial message: commands are
 	// small, and a partial one must not cost a page.
 	messageBytesFirst = 256
-	// messageBytesKept is the largest buffer that outlives its message. Beyond it the
-	// memory goes back: one large message must not stay for the life of a client.
+	// messageBytesKept is the largest buffer that outlives its message. A larger one
+	// is dropped: one large message must not stay allocated for the life of a client.
 	messageBytesKept = 4 << 10
 )
 
@@ -105,13 +105,13 @@ func NewReader(messageBytesMax int) *Reader {
 	return &Reader{messageBytesMax: messageBytesMax}
 }
 
-// Next takes the first n bytes of p and yields at most one event. The bytes it takes are
-// unmasked in place. With EventNone n is len(p); with any other the caller handles the
+// Next consumes the first n bytes of p and returns at most one event. The bytes it consumes
+// are unmasked in place. With EventNone n is len(p); with any other the caller handles the
 // event and calls again with p[n:]. Whenever p is not empty n is at least 1.
 //
-// EventClose and EventFail are the last event: they take all of p, since nothing behind
-// them counts (RFC 6455 §5.5.1, §7.1.7), and from then on Next takes everything and
-// yields EventNone until Reset.
+// EventClose and EventFail are the last event: they consume all of p, since nothing after
+// them counts (RFC 6455 §5.5.1, §7.1.7), and from then on Next consumes everything and
+// returns EventNone until Reset.
 func (r *Reader) Next(p []byte) (n int, ev Event) {
 	if r.spent {
 		r.release()
@@ -161,14 +161,14 @@ func (r *Reader) Next(p []byte) (n int, ev Event) {
 	return n, Event{}
 }
 
-// Idle reports whether nothing of the client is unfinished here: no part of a header, a
-// payload or a fragmented message, and no end. An idle reader may serve another client,
-// as soon as the payload of its last event is no longer needed.
+// Idle reports whether the reader has no partial input of the client: no part of a header, a
+// payload or a fragmented message, and no end. An idle reader may serve another client as
+// soon as the payload of its last event is no longer needed.
 func (r *Reader) Idle() bool {
 	return !r.inFrame && r.headLen == 0 && r.messageOp == OpContinuation && !r.finished
 }
 
-// Reset forgets everything but the bound, and makes a finished reader usable for another
+// Reset drops everything but the bound, and makes a finished reader usable for another
 // client. Small buffers are kept, large ones dropped.
 func (r *Reader) Reset() {
 	r.release()
@@ -178,15 +178,15 @@ func (r *Reader) Reset() {
 // MessageBytesMax is the bound that this reader was made with.
 func (r *Reader) MessageBytesMax() int { return r.messageBytesMax }
 
-// Held is the number of bytes that buffers of this reader take up beside itself.
+// Held is the number of bytes in the buffers of this reader.
 func (r *Reader) Held() int { return cap(r.message) + cap(r.control) }
 
-// Abandon gives up on the client, as after a fault: what is unfinished is let go, and until
-// Reset Next takes everything and yields nothing.
+// Abandon ends the client's input, as after a fault: what is partial is dropped, and until
+// Reset Next consumes everything and returns no event.
 func (r *Reader) Abandon() { r.finish() }
 
-// readHead takes a header, or as much of one as there is, from the front of p, and opens
-// the frame when the header is whole.
+// readHead consumes a header, or as much of it as there is, from the front of p, and opens
+// the frame when the header is complete.
 func (r *Reader) readHead(p []byte) (used int, f *fault) {
 	kept := r.headLen
 	if kept == 0 {
@@ -200,8 +200,8 @@ func (r *Reader) readHead(p []byte) (used int, f *fault) {
 		}
 		return size, nil
 	}
-	// A part came before. Join the parts; the copy may reach into the payload, which is
-	// why only size-kept bytes count as taken.
+	// A part came before. Join the parts; the copy may reach into the payload, so only
+	// size-kept bytes count as consumed.
 	joined := r.head[:kept+copy(r.head[kept:], p)]
 	size, f := r.parseHead(joined)
 	if f != nil {
@@ -215,9 +215,9 @@ func (r *Reader) readHead(p []byte) (used int, f *fault) {
 	return size - kept, nil
 }
 
-// parseHead judges the bytes of a header (RFC 6455 §5.2) from left to right, each as soon
-// as it is there, so that the verdict does not depend on how the bytes were cut. size is
-// 0 while bytes are missing.
+// parseHead checks the bytes of a header (RFC 6455 §5.2) from left to right, each as soon
+// as it arrives, so that the result does not depend on how the bytes were split. size is 0
+// while bytes are missing.
 func (r *Reader) parseHead(b []byte) (size int, f *fault) {
 	if len(b) == 0 {
 		return 0, nil
@@ -230,7 +230,7 @@ func (r *Reader) parseHead(b []byte) (size int, f *fault) {
 		Fin:    b[0]&bitFin != 0,
 		Rsv:    b[0] >> 4 & 7,
 		OpCode: OpCode(b[0] & 0x0f),
-		Masked: true, // not known yet: judge the first byte alone
+		Masked: true, // not known yet: check the first byte alone
 	}
 	if err := ws.CheckHeader(h, state); err != nil {
 		return 0, &fault{CloseProtocolError, err.Error()}
@@ -271,7 +271,7 @@ func (r *Reader) parseHead(b []byte) (size int, f *fault) {
 			return 0, &faultLengthMinimal
 		}
 	}
-	// The bound is checked on the announcement, before a byte of payload costs memory.
+	// The bound is checked on the announced length, before any memory is allocated.
 	if !h.OpCode.IsControl() && length > uint64(r.messageBytesMax-len(r.message)) {
 		return 0, &faultTooBig
 	}
@@ -289,12 +289,12 @@ func (r *Reader) parseHead(b []byte) (size int, f *fault) {
 	return size, nil
 }
 
-// readData takes a piece of a data frame's payload, already unmasked; whole says that it
+// readData consumes a piece of a data frame's payload, already unmasked; whole says that it
 // is the frame's last.
 func (r *Reader) readData(payload []byte, whole bool) (ev Event, f *fault) {
 	isText := r.messageOp == OpText
 	if whole && r.fin && len(r.message) == 0 {
-		// The fast path: all of the message is in the caller's hands.
+		// The fast path: all of the message is in the caller's bytes.
 		if isText && !utf8.Valid(payload) {
 			return Event{}, &faultText
 		}
@@ -316,7 +316,7 @@ func (r *Reader) readData(payload []byte, whole bool) (ev Event, f *fault) {
 	return Event{Kind: dataKind(isText), Payload: r.message}, nil
 }
 
-// readControl takes a piece of a control frame's payload, already unmasked.
+// readControl consumes a piece of a control frame's payload, already unmasked.
 func (r *Reader) readControl(payload []byte, whole bool) (ev Event, f *fault) {
 	if !whole || len(r.control) > 0 {
 		if r.control == nil {
@@ -346,14 +346,14 @@ func (r *Reader) readControl(payload []byte, whole bool) (ev Event, f *fault) {
 	return Event{Kind: EventClose, Code: closeCode(payload), Payload: payload[closeCodeBytes:]}, nil
 }
 
-// keep adds a piece to the message, doubling the buffer when it is full: by what has
-// arrived, never by what was announced, so that 14 bytes cannot ask for a megabyte.
+// keep adds a piece to the message, doubling the buffer when it is full: it grows with what
+// has arrived, not with what was announced, so that 14 bytes cannot allocate a megabyte.
 func (r *Reader) keep(payload []byte) {
 	have := len(r.message)
 	if need := have + len(payload); need > cap(r.message) {
 		room := max(2*cap(r.message), need, messageBytesFirst)
 		if r.fin {
-			room = min(room, need+r.left) // no more than this can come
+			room = min(room, need+r.left) // no more than this can arrive
 		}
 		room = min(room, r.messageBytesMax)
 		grown := make([]byte, have, room)
@@ -372,8 +372,8 @@ func (r *Reader) release() {
 	r.message = r.message[:0]
 }
 
-// finish ends the reader. What was unfinished is let go at once: a client that is being
-// closed may linger for a while, and its memory should not.
+// finish ends the reader. Partial input is dropped at once: a client that is being closed
+// may stay for a while, and its memory should not.
 func (r *Reader) finish() {
 	r.finished = true
 	r.inFrame, r.headLen, r.messageOp = false, 0, OpContinuation

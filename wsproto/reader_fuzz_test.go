@@ -8,9 +8,9 @@ import (
 	"unicode/utf8"
 )
 
-// slowRead is the oracle: what RFC 6455 asks of a server, written a second time with the
-// whole stream in hand, byte by byte, with neither the reader's code nor the library's.
-// It gives the kinds, codes and payloads; sentences are not compared.
+// slowRead is the oracle: what RFC 6455 demands of a server, written a second time on the
+// whole stream, byte by byte, without the code of the reader or the library. It returns
+// the kinds, codes and payloads; sentences are not compared.
 func slowRead(stream []byte, messageBytesMax int) (events []Event) {
 	fail := func(code StatusCode) []Event { return append(events, Event{Kind: EventFail, Code: code}) }
 	var message []byte
@@ -116,7 +116,7 @@ func slowRead(stream []byte, messageBytesMax int) (events []Event) {
 	return events
 }
 
-// mayBecomeText tries out whether some continuation makes b valid UTF-8.
+// mayBecomeText tries whether some continuation makes b valid UTF-8.
 func mayBecomeText(b []byte, ended bool) bool {
 	if utf8.Valid(b) {
 		return true
@@ -210,8 +210,7 @@ func FuzzReader(f *testing.F) {
 	})
 }
 
-// zeroMasks goes through the frames of a stream as far as they have headers and sets
-// their masking keys to zero.
+// zeroMasks sets the masking keys in all complete frame headers of a stream to zero.
 func zeroMasks(stream []byte) []byte {
 	stream = bytes.Clone(stream)
 	for rest := stream; len(rest) >= 2; {

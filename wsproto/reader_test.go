@@ -10,14 +10,14 @@ import (
 
 const testMessageBytesMax = 1 << 10
 
-// frame is a masked client frame whose first byte is free, to break rules with.
+// frame is a masked client frame with any first byte, also an invalid one.
 func frame(first byte, payload string) []byte {
 	b := AppendMaskedFrame(nil, OpText, [4]byte{1, 2, 3, 4}, []byte(payload))
 	b[0] = first
 	return b
 }
 
-// show is an event in words, with its payload copied.
+// show is an event as text, with its payload copied.
 func show(ev Event) string {
 	switch ev.Kind {
 	case EventClose:
@@ -28,8 +28,8 @@ func show(ev Event) string {
 	return fmt.Sprintf("%v %q", ev.Kind, ev.Payload)
 }
 
-// readAll gives the pieces to a reader and collects the events. It checks what Next
-// promises about n on the way.
+// readAll feeds the pieces to a reader and collects the events. It also checks what Next
+// promises about n.
 func readAll(t testing.TB, r *Reader, pieces ...[]byte) (events []string) {
 	t.Helper()
 	for _, piece := range pieces {

@@ -13,29 +13,29 @@ type Rejection struct {
 	Header string // further header lines, each "Name: value\r\n", or ""
 }
 
-// Rejections that the caller decides on. Those of status 503 and 429 want an After, with
-// another number for each client, else all of a storm are back in one moment.
+// Rejections that the caller decides on. Those of status 503 and 429 need an After, with
+// another number for each client, or else all clients of a reconnect storm return at once.
 var (
-	// RejectTimeout is for a head that is not complete after the handshake's time.
+	// RejectTimeout is for a head that is not complete within the handshake timeout.
 	RejectTimeout = &Rejection{Status: 408, Reason: "the request took too long to arrive"}
 	// RejectBusy is for a client beyond the bound on connections.
 	RejectBusy = &Rejection{Status: 503, Reason: "this server has as many connections as it may; try again later"}
 	// RejectAddress is for a client beyond the bound on connections from its address.
 	RejectAddress = &Rejection{Status: 503, Reason: addressReason}
-	// RejectProxied is the same for one whose address a proxy has named: not 503, by which
-	// proxies understand that it is this server that should get no more clients.
+	// RejectProxied is the same for a client whose address a proxy has named: not 503, which
+	// would tell the proxy to send no more clients to this server.
 	RejectProxied = &Rejection{Status: 429, Reason: addressReason}
-	// RejectRate is for a client that comes while more do than may at a time.
+	// RejectRate is for a client beyond the bound on handshakes per second.
 	RejectRate = &Rejection{Status: 503, Reason: "more clients connect at this moment than this server takes at a time; try again"}
-	// RejectMemory is for a client that comes while memory is short.
+	// RejectMemory is for a client that connects while memory is short.
 	RejectMemory = &Rejection{Status: 503, Reason: "this server is short of memory; try again"}
-	// RejectStopping is for a client that comes while the server drains.
+	// RejectStopping is for a client that connects while the server is stopping.
 	RejectStopping = &Rejection{Status: 503, Reason: "this server is stopping; try again"}
 )
 
 const addressReason = "there are as many connections from this address as there may be; close some or try again"
 
-// RejectNotFound is for plain HTTP to a path where there is nothing. It says what there is.
+// RejectNotFound is for plain HTTP to an unknown path. It names the known ones.
 func RejectNotFound(path string) *Rejection {
 	return &Rejection{Status: 404, Reason: "there is nothing at " + quote(path) +
 		"; WebSockets connect to any path, the demo page is at /, health is at /healthz"}
@@ -47,21 +47,20 @@ func RejectMethod(method string) *Rejection {
 		Header: "Allow: GET, HEAD\r\n"}
 }
 
-// RejectOrigin is for a browser that shows a page of somebody who may not connect. It names
-// the origin, so that whoever runs the page and the server sees what to allow.
+// RejectOrigin is for a browser with a page whose origin may not connect. It names the
+// origin, so that the operator of the page and the server sees what to allow.
 func RejectOrigin(origin string) *Rejection {
 	return &Rejection{Status: 403, Reason: "pages of the origin " + quote(origin) + " may not connect to this server"}
 }
 
-// After is the rejection with word for the client to try again after so many seconds (RFC
-// 9110 §10.2.3).
+// After is the rejection with a Retry-After header of so many seconds (RFC 9110 §10.2.3).
 func (r *Rejection) After(seconds int) *Rejection {
 	later := *r
 	later.Header += "Retry-After: " + strconv.Itoa(seconds) + "\r\n"
 	return &later
 }
 
-// rejectHeadSize is for a request head of more bytes than there may be.
+// rejectHeadSize is for a request head that is too long.
 func rejectHeadSize(bytesMax int) *Rejection {
 	return &Rejection{Status: 431, Reason: "the request head is over " + strconv.Itoa(bytesMax) + " bytes; cookies are the usual cause"}
 }
@@ -108,13 +107,13 @@ func (r *Rejection) Error() string {
 	return strconv.Itoa(r.Status) + " " + statusText(r.Status) + ": " + r.Reason
 }
 
-// AppendTo appends the whole HTTP response. The connection is to be closed behind it. The
+// AppendTo appends the whole HTTP response. The connection is to be closed after it. The
 // caller owes a Header of whole lines.
 func (r *Rejection) AppendTo(dst []byte) []byte {
 	dst = appendStatusLine(dst, r.Status)
 	dst = append(dst, r.Header...)
 	if r.Status == 426 {
-		// 426 must name what to upgrade to, and who sends Upgrade must also name it in
+		// 426 must name what to upgrade to, and the sender of Upgrade must also list it in
 		// Connection (RFC 9110 §15.5.22, §7.8).
 		dst = append(dst, "Upgrade: websocket\r\nConnection: Upgrade, close\r\n"...)
 	} else {
@@ -146,7 +145,7 @@ func AppendHTTP(dst []byte, status int, contentType string, body []byte, headOnl
 func appendStatusLine(dst []byte, status int) []byte {
 	dst = append(dst, "HTTP/1.1 "...)
 	dst = strconv.AppendInt(dst, int64(status), 10)
-	dst = append(dst, ' ') // there even if the text is empty (RFC 9112 §4)
+	dst = append(dst, ' ') // required even if the text is empty (RFC 9112 §4)
 	dst = append(dst, statusText(status)...)
 	return append(dst, "\r\n"...)
 }
@@ -157,8 +156,8 @@ func appendContentLength(dst []byte, bodyBytes int) []byte {
 	return append(dst, "\r\n"...)
 }
 
-// statusText has the statuses that a server without content gives (RFC 9110 §15, RFC 6585).
-// A table of our own: net/http has no place in a package without sockets.
+// statusText has the statuses that this server sends (RFC 9110 §15, RFC 6585). It is a table
+// of our own because this package has no sockets and does not import net/http.
 func statusText(status int) string {
 	switch status {
 	case 200:
@@ -189,7 +188,7 @@ func statusText(status int) string {
 	return ""
 }
 
-// quotedBytesMax bounds what of a client's own text is shown back to it.
+// quotedBytesMax bounds how much of a client's own text is sent back to it.
 const quotedBytesMax = 64
 
 // quote makes a client's text harmless: printable ASCII in quotes, and short.

@@ -5,7 +5,7 @@ import "unicode/utf8"
 // textChecker validates UTF-8 that arrives in pieces. It fails at the first byte after
 // which no continuation could make the text valid (RFC 6455 §8.1 lets us fail as soon as
 // we know), so a megabyte of garbage is refused at its first kilobyte. The zero value
-// stands at the front of a text.
+// is ready for the start of a text.
 type textChecker struct {
 	tail    [utf8.UTFMax]byte // the front of a rune whose rest has not arrived
 	tailLen int
@@ -21,8 +21,8 @@ func (c *textChecker) add(p []byte) bool {
 		c.tail[c.tailLen] = p[0]
 		c.tailLen++
 		p = p[1:]
-		// FullRune is also true for a prefix that no byte can mend, such as the front
-		// of a surrogate or of an overlong form; DecodeRune then says so.
+		// FullRune is also true for a prefix that cannot become valid, such as that of a
+		// surrogate or of an overlong form; DecodeRune then reports an error.
 		if front := c.tail[:c.tailLen]; utf8.FullRune(front) {
 			if _, size := utf8.DecodeRune(front); size != len(front) {
 				return false
@@ -30,8 +30,8 @@ func (c *textChecker) add(p []byte) bool {
 			c.tailLen = 0
 		}
 	}
-	// Whole runes go through the standard library's check, which takes ASCII a word at
-	// a time; only the last rune can be cut off, so only three bytes are looked at.
+	// Whole runes go through the standard library's check, which checks ASCII a word
+	// at a time; only the last rune can be partial, so only three bytes are looked at.
 	end := len(p)
 	for i := len(p) - 1; i >= 0 && i >= len(p)-utf8.UTFMax+1; i-- {
 		if utf8.RuneStart(p[i]) {
@@ -48,5 +48,5 @@ func (c *textChecker) add(p []byte) bool {
 	return true
 }
 
-// atBorder reports whether the text so far ends with a whole rune, as a message must.
+// atBorder reports whether the text so far ends with a complete rune, as a message must.
 func (c *textChecker) atBorder() bool { return c.tailLen == 0 }

@@ -62,7 +62,7 @@ func upgrade(request []byte) []byte {
 		base64.StdEncoding.EncodeToString(sum[:]) + "\r\n\r\n")
 }
 
-// frame takes the first frame of b apart and unmasks it in place. size is 0 while it is incomplete.
+// frame parses the first frame of b and unmasks it in place. size is 0 while it is incomplete.
 func frame(b []byte) (op byte, payload []byte, size int) {
 	if len(b) < 6 {
 		return 0, nil, 0
@@ -86,8 +86,8 @@ func frame(b []byte) (op byte, payload []byte, size int) {
 	return b[0] & 0x0F, payload, head + length
 }
 
-// command does what a well-formed command of the bench asks for. It is a search for the three fields, not a parser:
-// texts with escapes come out as they went in.
+// command does what a well-formed command of the bench asks for. It searches for the three fields and is no JSON parser:
+// texts with escapes are passed on unchanged.
 func (s *server) command(c *client, text []byte) {
 	name := field(text, `"group_id":"`, '"')
 	if message := field(text, `"message":"`, '"'); message != nil {
@@ -112,7 +112,7 @@ func (s *server) command(c *client, text []byte) {
 	}
 }
 
-// field is what stands between a key and the next end sign; nil without the key.
+// field is the text between a key and the next end character; nil without the key.
 func field(text []byte, key string, end byte) []byte {
 	at := bytes.Index(text, []byte(key))
 	if at < 0 {

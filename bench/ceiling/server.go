@@ -1,10 +1,10 @@
-// Package ceiling is the least that a server can do for the seed protocol: one thread, one epoll, one send() per member
-// and nothing else. It has no limits, no timeouts, no checks of what clients send and no mercy on slow ones; nobody
-// should use it. It exists because "fast" means nothing without "compared with what": a server that reaches the
-// ceiling leaves all further time to the kernel, which both of them call for the same bytes.
+// Package ceiling is the minimal server for the seed protocol: one thread, one epoll, one send() per member and nothing
+// else. It has no limits, no timeouts, does not check what clients send and does not handle slow ones; it is not for
+// production. It exists because "fast" means nothing without a comparison: a server that reaches the ceiling spends the
+// remaining time in the kernel, which both of them call for the same bytes.
 //
-// The rule of this package: what it does not do costs nothing. It is in Go, but on a locked thread and with raw system
-// calls, so that Go's scheduler and its network poller have no part in the figure.
+// The rule of this package: only the necessary work. It is in Go, but on a locked thread and with raw system calls, so that
+// Go's scheduler and its network poller have no part in the figure.
 package ceiling
 
 import (
@@ -33,7 +33,7 @@ const (
 	eventsPerTurn = 1024
 	readBytes     = 256 << 10 // of one read, shared by all clients
 	backlog       = 4096
-	acceptsMax    = 256 // of one turn: the clients that are there already must not wait for a flood of new ones
+	acceptsMax    = 256 // of one turn: connected clients must not wait for a flood of new ones
 )
 
 // server belongs to the thread that called Serve.
@@ -48,7 +48,7 @@ type server struct {
 	buf     []byte
 }
 
-// client is one connection. Both buffers are nil but for a frame cut in two by a read, or a socket that is full.
+// client is one connection. Its buffers are nil, except after a read that ended within a frame, or while the socket is full.
 type client struct {
 	fd      int32
 	open    bool // the handshake is done
@@ -63,7 +63,7 @@ type seat struct {
 	place int32
 }
 
-// group has the descriptors of its members side by side: the walk over them is all that a delivery costs besides send().
+// group has the descriptors of its members side by side: walking over them is the only cost of a delivery besides send().
 type group struct {
 	fds   []int32
 	batch []byte
@@ -82,7 +82,7 @@ func Serve(addr netip.AddrPort, form Form, ready func(netip.AddrPort)) error {
 	var events [eventsPerTurn]unix.EpollEvent
 	for {
 		n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(s.epoll), uintptr(unsafe.Pointer(&events[0])), eventsPerTurn, 0, 0, 0)
-		if n == 0 { // nothing is ready: only now is it worth telling Go's scheduler that this thread will sleep
+		if n == 0 { // nothing is ready: only then tell Go's scheduler that this thread will sleep
 			n, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(s.epoll), uintptr(unsafe.Pointer(&events[0])), eventsPerTurn, ^uintptr(0), 0, 0)
 		}
 		if errno == unix.EINTR {
@@ -149,7 +149,7 @@ func (s *server) accept() {
 			return
 		}
 		fd := int(r)
-		// What Nagle's algorithm held back would look like a low cost and a high latency.
+		// Nagle's algorithm would make the cost look low and the latency high.
 		if unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) != nil ||
 			unix.EpollCtl(s.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP, Fd: int32(fd)}) != nil {
 			unix.Close(fd)
@@ -175,14 +175,14 @@ func (s *server) read(c *client) {
 	b := s.buf[:kept+int(n)]
 	used := s.take(c, b)
 	switch {
-	case used < 0 || len(b)-used == len(s.buf): // a close frame, nonsense, or a frame that never fits
+	case used < 0 || len(b)-used == len(s.buf): // a close frame, an invalid frame, or one that never fits
 		s.close(c)
 	case used < len(b):
 		c.partial = append([]byte(nil), b[used:]...)
 	}
 }
 
-// publish is where the two forms part.
+// publish is where the two forms differ.
 func (s *server) publish(g *group, text []byte) {
 	if !g.dirty {
 		g.batch = g.batch[:0]
@@ -206,7 +206,7 @@ func (s *server) settle(g *group) {
 	}
 }
 
-// fanOut is the ceiling itself: one send() a member. A member that is behind is looked for only when there is one.
+// fanOut is the ceiling itself: one send() per member. Slow members are only looked for while there are any.
 func (s *server) fanOut(g *group, b []byte) {
 	for _, fd := range g.fds {
 		if s.full > 0 && s.clients[fd].unsent != nil {
@@ -217,7 +217,7 @@ func (s *server) fanOut(g *group, b []byte) {
 	}
 }
 
-// send returns how many bytes the socket took. An error counts as none: a broken connection shows when it is read.
+// send returns how many bytes the socket accepted. An error counts as none: a broken connection is noticed at its next read.
 func send(fd int32, b []byte) int {
 	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT, 0, 0)
 	if errno != 0 {
@@ -226,7 +226,7 @@ func send(fd int32, b []byte) int {
 	return int(n)
 }
 
-// write sends b to one client, behind what waits for it already.
+// write sends b to one client, after what already waits for it.
 func (s *server) write(c *client, b []byte) {
 	if c.unsent != nil {
 		c.unsent = append(c.unsent, b...)
@@ -235,14 +235,14 @@ func (s *server) write(c *client, b []byte) {
 	}
 }
 
-// keep holds what a full socket did not take, and asks when it takes more.
+// keep stores what a full socket did not accept, and waits until it is writable.
 func (s *server) keep(c *client, rest []byte) {
 	c.unsent = append([]byte(nil), rest...)
 	s.full++
 	s.watch(c, unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLOUT)
 }
 
-// flush goes on with what keep held.
+// flush writes what keep has stored.
 func (s *server) flush(c *client) {
 	if c.unsent == nil {
 		return
@@ -269,14 +269,14 @@ func (s *server) join(c *client, name []byte) {
 			return
 		}
 	}
-	s.settle(g) // what was published before is not for the one who joins
+	s.settle(g) // earlier messages are not for the new member
 	c.seats = append(c.seats, seat{g, int32(len(g.fds))})
 	g.fds = append(g.fds, c.fd)
 }
 
 func (s *server) leave(c *client, at int) {
 	gone := c.seats[at]
-	s.settle(gone.group) // what was published before is for the one who leaves, too
+	s.settle(gone.group) // earlier messages are for the leaving member, too
 	c.seats = append(c.seats[:at], c.seats[at+1:]...)
 	last := gone.group.fds[len(gone.group.fds)-1]
 	gone.group.fds[gone.place] = last

@@ -12,8 +12,8 @@ import (
 type Digest struct {
 	Group    int
 	Members  int    // in this process
-	Odd      bool   // members here did not agree, or missed something: the log is not one order, and a fault says so
-	Set      uint64 // of which messages, whatever their order
+	Odd      bool   // members here did not agree, or missed something: the log is not one order, and a fault was counted
+	Set      uint64 // of the set of messages, independent of their order
 	Sequence uint64 // of the messages in their order
 }
 
@@ -35,7 +35,7 @@ func scatter(v uint64) uint64 {
 }
 
 // CompareOrders adds a fault for each process whose members saw a group's messages in another order than those of the
-// others. As within a process, the smaller side is named. all[process] are the digests of that process.
+// others. As within a process, the smaller side is reported. all[process] are the digests of that process.
 func CompareOrders(all [][]Digest, f *Faults) {
 	type side struct {
 		Digest

@@ -6,8 +6,8 @@ import (
 )
 
 // Ledger checks what the members of one group receive: that each gets each publisher's messages once and in the order
-// of their sequence numbers. A publisher's numbers are the truth, so every fault is pinned to one member; nothing is
-// inferred from what others saw. The order between publishers, where no such truth exists, is order's.
+// of their sequence numbers. A publisher's numbers are the reference, so every fault belongs to one member; nothing
+// is inferred from what others saw. The order between publishers, which has no such reference, is checked by order.
 //
 // Pure: no socket, no clock. Owner: the generator that has the group.
 type Ledger struct {
@@ -18,7 +18,7 @@ type Ledger struct {
 
 	// next[member*pubs+pub] is the sequence number that continues what this member saw of this publisher.
 	next []uint32
-	// gaps holds, for the same index, what was passed over and may still come late. Empty in a healthy run, so that
+	// gaps holds, for the same index, what was skipped and may still come late. Empty in a run without faults, so that
 	// a delivery in order costs one comparison.
 	gaps     map[int][]span
 	gapCount int
@@ -32,7 +32,7 @@ type Ledger struct {
 type span struct{ from, to uint32 }
 
 // gapsMax bounds the memory of a run against a server that loses much. Beyond it a gap is counted as lost at once, and
-// a message of it that comes late is then called doubled; a note says so.
+// a message of it that comes late is then counted as doubled; a note says so.
 const gapsMax = 1 << 20
 
 // CellsMax bounds next: 256 MiB over all groups.
@@ -47,14 +47,14 @@ func NewLedger(group, members, pubs int, f *Faults) *Ledger {
 	return l
 }
 
-// NewRows is a ledger of clients of whom each publisher's row of numbers is all that is checked, and not the order between
-// publishers. called is how the check names the client at a place.
+// NewRows is a ledger of clients for which only each publisher's row of numbers is checked, not the order between
+// publishers. called names the client at a place.
 func NewRows(places, pubs int, called func(place int) string, f *Faults) *Ledger {
 	return &Ledger{members: places, pubs: pubs, present: places, next: make([]uint32, places*pubs), gaps: map[int][]span{},
 		faults: f, called: called}
 }
 
-// Keep leaves members to the ledgers of other processes, but for those that are here.
+// Keep leaves all members but those that are here to the ledgers of other processes.
 func (l *Ledger) Keep(here []bool) {
 	l.here, l.present = here, 0
 	for _, yes := range here {
@@ -112,8 +112,8 @@ func (l *Ledger) sawOddly(i, member, pub int, seq uint32) bool {
 	return false
 }
 
-// SawBefore notes that a member got message seq though the row of its publisher had begun later, with first. From then on
-// the row begins with seq. Saw would take the message for one that came again.
+// SawBefore notes that a member got message seq although the row of its publisher had begun later, with first. From then on
+// the row begins with seq. Saw would count the message as doubled.
 func (l *Ledger) SawBefore(member, pub int, seq, first uint32) {
 	l.swapped(member, pub, seq)
 	if seq+1 < first {
@@ -153,7 +153,7 @@ func (l *Ledger) Name(member int) string { return l.called(member) }
 
 // Finish counts what did not come until the end. sent[pub] is how many messages that publisher published. cut[member]
 // says that the member's connection was cut off: that fault is counted where it happened, and its missing messages are
-// only summed up, because a server may not deliver to a client that is gone. A process that does not publish learns
+// only summed up, because a server cannot deliver to a client that is gone. A process that does not publish finds out
 // only here that a member saw more than was sent.
 func (l *Ledger) Finish(sent []uint32, cut []bool) (missedByCut uint64) {
 	for member := range l.members {
@@ -199,10 +199,10 @@ func (l *Ledger) beyond(i, member, pub int, sent uint32) (missing []span) {
 	return missing
 }
 
-// Begin gives the place of a member to another one, who starts to listen to pub at seq.
+// Begin gives the place of a member to another one, which starts to listen to pub at seq.
 func (l *Ledger) Begin(member, pub int, seq uint32) { l.next[member*l.pubs+pub] = seq }
 
-// Settle counts as lost what a member passed over of pub. What comes after what it saw last is the caller's to judge.
+// Settle counts as lost what a member skipped of pub. The caller decides about what comes after the last that it saw.
 func (l *Ledger) Settle(member, pub int) {
 	i := member*l.pubs + pub
 	for _, s := range l.gaps[i] {

@@ -51,7 +51,7 @@ func plainCheck(history [][][2]int, sent []uint32) (lost, doubled, swapped uint6
 	return lost, doubled, swapped, oneOrder
 }
 
-// play feeds histories to a ledger the way sockets do: members progress at their own speeds.
+// play feeds histories to a ledger as sockets do: members progress at their own speeds.
 func playHistory(r *rand.Rand, history [][][2]int, sent []uint32) *Faults {
 	f := &Faults{}
 	l := NewLedger(0, len(history), len(sent), f)
@@ -105,7 +105,7 @@ func TestLedgerAgreesWithThePlainCheckOnRandomFaults(t *testing.T) {
 		if want := fmt.Sprint(lost, doubled, swapped); got != want {
 			t.Fatalf("seed %d: got lost, doubled, swapped %s, want %s\n%v", seed, got, want, f.Examples)
 		}
-		// A doubled or swapped message also breaks the plain order; the ledger names it once, as what it is.
+		// A doubled or swapped message also breaks the plain order; the ledger counts it once, as doubled or swapped.
 		if !oneOrder && f.Counts[Disordered]+doubled+swapped == 0 || oneOrder && f.Counts[Disordered] > 0 {
 			t.Fatalf("seed %d: got %d disordered, but one order is %v\n%v", seed, f.Counts[Disordered], oneOrder, f.Examples)
 		}

@@ -2,12 +2,12 @@ package check
 
 import "math/bits"
 
-// News is what passing clients have told of one publisher: which messages there were, and when each was due. It is how
-// a client that missed the first message after its join is found out: by those who heard it.
+// News is what short-lived clients have heard of one publisher: which messages there were, and when each was due. It shows
+// that a client missed the first message after its join: other clients heard it.
 //
 // Pure. Owner: the generator of the lives.
 type News struct {
-	next  uint32 // after the highest number that anybody heard
+	next  uint32 // after the highest number that any client heard
 	items int    // length of the ring, a power of two
 	ring  []item // message n at n modulo items; nil before the first
 }
@@ -19,7 +19,7 @@ type item struct {
 }
 
 const (
-	// newsItems bounds the memory of all rings, 64 MiB. What a ring has forgotten is not claimed from anybody.
+	// newsItems bounds the memory of all rings, 64 MiB. What a ring has dropped is not expected of any client.
 	newsItems = 4 << 20
 	// ringItemsMax is more than one publisher sends while a client stays.
 	ringItemsMax = 1 << 16
@@ -34,10 +34,10 @@ func NewNews(publishers int) []News {
 	return all
 }
 
-// Next is one more than the highest number that anybody heard.
+// Next is one more than the highest number that any client heard.
 func (n *News) Next() uint32 { return n.next }
 
-// Note takes in that somebody heard message sequence.
+// Note records that a client heard message sequence.
 func (n *News) Note(sequence uint32, due int64) {
 	if n.ring == nil {
 		n.ring = make([]item, n.items)
@@ -48,8 +48,8 @@ func (n *News) Note(sequence uint32, due int64) {
 	}
 }
 
-// Since counts the messages right before number end that were due after a time, back to the first one of which that
-// is not known. What was due after a time was sent after it, because nothing is sent early.
+// Since counts the messages right before number end that were due after a time, back to the first one whose due time is
+// not known. What was due after a time was sent after it, because nothing is sent early.
 func (n *News) Since(at int64, end uint32) (count uint32) {
 	for count < end && int(count) < len(n.ring) {
 		sequence := end - count - 1

@@ -13,9 +13,9 @@ func TestNewsClaimsOnlyWhatItKnows(t *testing.T) {
 		want uint32
 	}{
 		{1350, 16, 2}, // #14 and #15
-		{1500, 16, 0}, // due at that very time may be sent before it
+		{1500, 16, 0}, // due at exactly that time may be sent before it
 		{0, 16, 3},    // nobody heard #12
-		{0, 12, 0},    // #11 stood where #15 is now
+		{0, 12, 0},    // #11 was where #15 is now
 		{0, 17, 0},
 	} {
 		if got := n.Since(c.at, c.end); got != c.want {

@@ -7,25 +7,25 @@ import (
 
 // order checks that all members of a group saw the messages of its publishers in one and the same order.
 //
-// There is no truth to compare with, only the members' word. So the first member that sees a message writes it into a
-// log, every other member walks along that log, and any step aside is looked at:
+// There is no reference to compare with, only what the members saw. So the first member that sees a message writes it into
+// a log, every other member follows that log, and each deviation is examined:
 //
 //	log       a5 b9 a6 c1        the order as first seen
 //	pos[m]          ▲            what member m should see next
-//	          found further on → what lies between was passed over: lost to m, or still to come
-//	          passed over once → m saw it after something that others saw behind it: a disordered pair
-//	          not in the log   → whoever wrote the log has not seen it: it is put in here, passed over for all beyond
+//	          found further on → what lies between was skipped: lost to m, or still to come
+//	          skipped before   → m saw it after something that others saw later: a disordered pair
+//	          not in the log   → the members further on have not seen it: it is inserted here, as skipped by them
 //
-// A hash per member would find the same fact in less code, but could not say where. Owner: the generator of the group.
+// A hash per member would find the same fault with less code, but could not say where. Owner: the generator of the group.
 type order struct {
 	group   int
 	members int
 
 	log     []entry
 	pos     []int                       // per member: its place in the log
-	skipped map[int]map[uint64]struct{} // per member: logged messages that it passed over
+	skipped map[int]map[uint64]struct{} // per member: logged messages that it skipped
 	pairs   map[[2]uint64]*disorder
-	odd     int // steps aside so far
+	odd     int // deviations so far
 	skips   int // entries of skipped so far, taken out ones included
 	gaveUp  bool
 	faults  *Faults
@@ -36,16 +36,16 @@ type entry struct {
 	by int    // the member that saw it first
 }
 
-// disorder is two messages that members saw in both orders. Who deviates is a question of numbers, see finish.
+// disorder is two messages that members saw in both orders. Which members deviate depends on their number, see finish.
 type disorder struct {
 	first, second uint64 // as the log has them
 	late          int    // members that saw second before first
 	example       int    // one of them
-	firstBy       int    // the member that saw it the log's way first
+	firstBy       int    // the member that first saw it in the order of the log
 }
 
-// oddMax bounds the steps aside that are followed, because each may search the log; skipsMax bounds the memory they
-// take. A server that far out of order needs no exact count; the note says that counting stopped.
+// oddMax bounds the deviations that are examined, because each may search the log; skipsMax bounds their memory. A server
+// with that many needs no exact count; the note says that counting stopped.
 const (
 	oddMax   = 20_000
 	skipsMax = 1 << 20
@@ -56,7 +56,7 @@ func newOrder(group, members int, f *Faults) *order {
 		pairs: map[[2]uint64]*disorder{}, faults: f}
 }
 
-// saw takes only messages that are in order within their publisher; the ledger has named the others already.
+// saw takes only messages that are in order within their publisher; the ledger has reported the others already.
 func (o *order) saw(member, pub int, seq uint32) {
 	id := uint64(pub)<<32 | uint64(seq)
 	p := o.pos[member]
@@ -84,7 +84,7 @@ func (o *order) sawAside(member int, id uint64, p int) {
 	}
 	if _, was := o.skipped[member][id]; was {
 		delete(o.skipped[member], id)
-		// Everything between id's place and p was seen before id; the pair with the last of them stands for all.
+		// Everything between id's place and p was seen before id; only the pair with the last of them is counted.
 		if before := o.log[p-1]; before.id != id {
 			o.disagree(member, id, before.id, p)
 		}
@@ -119,8 +119,8 @@ func (o *order) skip(member int, id uint64) {
 	o.skips++
 }
 
-// disagree notes that member saw id after before, which stands behind it in the log. Whoever wrote id there had not
-// seen before at that time, so it is a witness of the log's way.
+// disagree notes that member saw id after before, which comes after it in the log. The member that wrote id there had not
+// seen before at that time, so it saw them in the order of the log.
 func (o *order) disagree(member int, id, before uint64, p int) {
 	key := [2]uint64{min(id, before), max(id, before)}
 	d := o.pairs[key]
@@ -134,8 +134,8 @@ func (o *order) disagree(member int, id, before uint64, p int) {
 	d.late++
 }
 
-// finish counts each disordered pair once per member that stands alone with it. Which side is wrong nobody can tell
-// from two orders; the smaller side is named, since one member out of order is likelier than all others.
+// finish counts each disordered pair once per member of the smaller side. Two orders do not show which side is wrong; the
+// smaller one is reported, since one member out of order is likelier than all others.
 func (o *order) finish() {
 	pairs := make([]*disorder, 0, len(o.pairs))
 	for _, d := range o.pairs {

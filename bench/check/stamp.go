@@ -2,13 +2,13 @@ package check
 
 // A message text is a stamp and a filling:
 //
-//	pppp sssss dddddddd xxxxxxxx…    4 signs publisher, 5 signs sequence, 8 signs due time, then the filling
+//	pppp sssss dddddddd xxxxxxxx…    4 characters publisher, 5 sequence, 8 due time, then the filling
 //
-// Each sign holds 6 bits. The signs need no JSON escape, so that --size is the number of bytes delivered, and they are
-// of fixed width, so that a delivery is decoded without a branch per sign and without an allocation.
+// Each character holds 6 bits. They need no JSON escape, so that --size is the number of bytes delivered, and the fields
+// have a fixed width, so that a delivery is decoded without a branch per character and without an allocation.
 const (
 	stampPublisherSigns = 4 // 16 million publishers
-	stampSequenceSigns  = 5 // a thousand million messages a publisher
+	stampSequenceSigns  = 5 // 10^9 messages per publisher
 	stampDueSigns       = 8 // 78 hours in nanoseconds since the start of the process
 
 	// StampBytes is the length of a stamp, and so of the shortest text.
@@ -24,7 +24,7 @@ const (
 )
 
 // Stamp says which message this is. Due is the time at which the message was to be sent, not when it was: a generator
-// or server that stalls makes later messages late, and hiding that is called coordinated omission.
+// or server that stalls delays later messages, and leaving that out of the figures is called coordinated omission.
 type Stamp struct {
 	Publisher uint32
 	Sequence  uint32
@@ -46,7 +46,7 @@ var signValue = func() (table [256]byte) {
 	return table
 }()
 
-// AppendStamp appends the head of a message text.
+// AppendStamp appends the stamp of a message text.
 func AppendStamp(dst []byte, s Stamp) []byte {
 	dst = appendSigns(dst, uint64(s.Publisher), stampPublisherSigns)
 	dst = appendSigns(dst, uint64(s.Sequence), stampSequenceSigns)
@@ -60,12 +60,12 @@ func appendSigns(dst []byte, v uint64, n int) []byte {
 	return dst
 }
 
-// ReadStamp decodes the head of a message text.
+// ReadStamp decodes the stamp of a message text.
 func ReadStamp(text []byte) (Stamp, bool) {
 	if len(text) < StampBytes {
 		return Stamp{}, false
 	}
-	var bad byte // gathers the bits that no sign has, so that one test at the end serves all
+	var bad byte // collects the bits that no valid character has, so that one test at the end serves all
 	publisher := readSigns(text[:stampPublisherSigns], &bad)
 	sequence := readSigns(text[stampPublisherSigns:stampPublisherSigns+stampSequenceSigns], &bad)
 	due := readSigns(text[stampPublisherSigns+stampSequenceSigns:StampBytes], &bad)
@@ -82,8 +82,8 @@ func readSigns(b []byte, bad *byte) uint64 {
 	return v
 }
 
-// Filling is the constant rest of each message of a run. It is compared on every delivery, so that bytes that belong to
-// another message or to nobody are seen.
+// Filling is the constant rest of each message of a run. It is compared on every delivery, so that bytes of another
+// message, or of none, are noticed.
 func Filling(size int) []byte {
 	b := make([]byte, size-StampBytes)
 	for i := range b {
@@ -92,7 +92,7 @@ func Filling(size int) []byte {
 	return b
 }
 
-// Probe is the text of a message that proves a join of a group to whoever hears it. It has no filling.
+// Probe is the text of a message that proves a join of a group to each client that hears it. It has no filling.
 func Probe(group int, due int64) []byte {
 	return AppendStamp(nil, Stamp{Publisher: probePublisher, Sequence: uint32(group), Due: due})
 }

@@ -14,10 +14,10 @@ type bell struct {
 	fd int // negative once it is closed
 }
 
-// bellAt is what epoll gives for the bell, where it gives the place of a connection for all else.
+// bellAt is epoll's value for the bell; for all others it is the place of a connection.
 const bellAt = -1
 
-// hangBell gives g a bell.
+// hangBell adds a bell to g.
 func (g *Generator) hangBell() error {
 	fd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
 	if err != nil {
@@ -34,14 +34,14 @@ func (b *bell) ring() {
 	if b == nil {
 		return
 	}
-	b.mu.Lock() // against close: the descriptor could be another's by then
+	b.mu.Lock() // against close: the descriptor could have been reused by then
 	defer b.mu.Unlock()
 	if b.fd >= 0 {
-		_, _ = unix.Write(b.fd, binary.NativeEndian.AppendUint64(nil, 1)) // fails only when it rings since 2^64 times
+		_, _ = unix.Write(b.fd, binary.NativeEndian.AppendUint64(nil, 1)) // fails only after 2^64 rings
 	}
 }
 
-// hush is called by the generator that woke.
+// hush resets the bell; the generator calls it when it wakes up.
 func (b *bell) hush() {
 	var count [8]byte
 	_, _ = unix.Read(b.fd, count[:])

@@ -14,11 +14,11 @@ var (
 // Clock is nanoseconds since the start of the bench, in all of its processes: monotonic, and small enough for a stamp.
 func Clock() int64 { return int64(time.Since(started)) + shift }
 
-// Epoch is the system's monotonic time at which Clock is 0. A process that sets its clock by another's epoch can take the
-// due time in a stamp of that one for its own.
+// Epoch is the system's monotonic time at which Clock is 0. A process that sets its clock by another's epoch can
+// use the due times in that process's stamps.
 func Epoch() int64 {
 	best, zero := int64(1<<62), int64(0)
-	for range 16 { // the tightest of some readings: a thread may lose its core between two clocks
+	for range 16 { // the closest of several readings: a thread may lose its core between the two clocks
 		var ts unix.Timespec
 		before := Clock()
 		if unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) != nil {

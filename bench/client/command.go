@@ -6,8 +6,8 @@ import (
 	"strconv"
 )
 
-// The commands of the seed protocol are JSON objects, each in a text message of its own. Names of groups and texts are put
-// in as they are: the caller sees to it that they need no escapes.
+// The commands of the seed protocol are JSON objects, each in a text message of its own. Names of groups and texts are
+// inserted unchanged: the caller owes that they need no escapes.
 
 // JoinCommand is the command by which a client joins a group; withID asks for the reply that proves it.
 func JoinCommand(group string, id int, withID bool) []byte {

@@ -7,20 +7,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Conn is one client. It owns no buffers in the usual case: in holds the start of a frame that a read cut in two, out
-// holds what the socket did not take. Owner: its generator.
+// Conn is one client. Usually it owns no buffers: in holds the start of a partial frame, out holds what the socket did not
+// accept. Owner: its generator.
 type Conn struct {
 	// Immutable.
 	Number int32 // among all clients of the run
-	At     int32 // its place in the generator; epoll gives it back, as a descriptor could be another's by then
+	At     int32 // its place in the generator, and epoll's value for it: a descriptor could have been reused
 	Group  int32 // the group it joins first, or publishes to
-	Member int32 // its place among those who join the group first; NotMember if it joins nothing
+	Member int32 // its place among the clients that join this group first; NotMember if it joins nothing
 
 	fd    int32
 	joins int32 // joins that were proved
 	state connState
-	asked bool  // EPOLLOUT is asked for
-	half  bool  // it sends half a request, and never the rest
+	asked bool  // EPOLLOUT is set
+	half  bool  // it sends the first half of a request only
 	born  int64 // when it began to connect, for the deadline
 	in    []byte
 	out   []byte
@@ -38,17 +38,17 @@ const (
 	stateDead
 )
 
-// OutBytesMax bounds what waits to be written to a connection: a publisher writes at most so much at once and only while
+// OutBytesMax bounds what waits to be written to a connection: a publisher writes at most this much at once and only while
 // nothing waits; everything else that a client writes is a few bytes.
 const OutBytesMax = 64 << 10
 
-// Ready says that the client has come in and is there.
+// Ready says that the client is connected and has joined.
 func (c *Conn) Ready() bool { return c.state == stateReady }
 
 // Dead says that the connection has ended.
 func (c *Conn) Dead() bool { return c.state == stateDead }
 
-// Waiting says that the socket has not taken all that was pushed.
+// Waiting says that the socket has not accepted everything that was pushed.
 func (c *Conn) Waiting() bool { return len(c.out) > 0 }
 
 // event serves what epoll reported of c.
@@ -68,7 +68,7 @@ func (g *Generator) event(c *Conn, events uint32) {
 	}
 }
 
-// read takes what one read gives. More than that is reported again by epoll (level triggered), after the others.
+// read does one read. What is left is reported again by epoll (level triggered), after the others.
 func (g *Generator) read(c *Conn) {
 	kept := copy(g.buf, c.in)
 	n, err := unix.Read(int(c.fd), g.buf[kept:])
@@ -98,8 +98,8 @@ func (g *Generator) read(c *Conn) {
 	c.in = append(c.in[:0], rest...)
 }
 
-// take takes whole frames (before them, the answer to the handshake) from b and returns how many bytes it took. One
-// reading of the clock serves all frames of a read: they arrived with it.
+// take consumes whole frames (before them, the answer to the handshake) from b and returns how many bytes it consumed. One
+// reading of the clock serves all frames of a read: they arrived together.
 func (g *Generator) take(c *Conn, b []byte, now int64) int {
 	used := 0
 	if c.state == stateUpgrading {
@@ -127,7 +127,7 @@ func (g *Generator) take(c *Conn, b []byte, now int64) int {
 		payload := b[used+h.size : end]
 		used = end
 		switch {
-		case h.op == opText && c.state >= stateReady: // what was sent before the server knew of our close comes all the same
+		case h.op == opText && c.state >= stateReady: // also after our close: the server may have sent it before
 			g.play.Heard(c, payload, now)
 		case h.op == opText:
 			g.proved(c, payload)
@@ -146,7 +146,7 @@ func (g *Generator) control(c *Conn, op byte, payload []byte) {
 		}
 		g.pings++
 		g.send(c, opPong, payload)
-	case opPong: // an unasked one is allowed too (RFC 6455, 5.5.3)
+	case opPong: // an unsolicited one is allowed too (RFC 6455, 5.5.3)
 		g.play.Ponged(c, payload, Clock())
 	case opClose:
 		if c.state == stateClosing {
@@ -166,19 +166,19 @@ func (g *Generator) control(c *Conn, op byte, payload []byte) {
 // SendText sends one text message.
 func (g *Generator) SendText(c *Conn, text []byte) { g.send(c, opText, text) }
 
-// SendPing sends a ping, which comes back by the play's Ponged.
+// SendPing sends a ping; its pong is passed to the play's Ponged.
 func (g *Generator) SendPing(c *Conn, payload []byte) { g.send(c, opPing, payload) }
 
 // send writes one frame.
 func (g *Generator) send(c *Conn, op byte, payload []byte) {
 	if len(c.out) > OutBytesMax {
-		return // a server that reads nothing gets no more pongs; it has asked for more than it takes
+		return // a server that does not read gets no more pongs
 	}
 	g.scratch = appendFrame(g.scratch[:0], op, payload, g.MaskKey())
 	g.Push(c, g.scratch)
 }
 
-// Push writes b, which is whole frames, now as far as the socket takes it, and keeps the rest for when it takes more.
+// Push writes b, which is whole frames, as far as the socket accepts it, and keeps the rest for later.
 func (g *Generator) Push(c *Conn, b []byte) {
 	if c.state == stateDead {
 		return
@@ -192,7 +192,7 @@ func (g *Generator) Push(c *Conn, b []byte) {
 	}
 }
 
-// flush goes on with what Push kept.
+// flush writes what Push has kept.
 func (g *Generator) flush(c *Conn) {
 	c.out = c.out[:copy(c.out, c.out[g.write(c, c.out):])]
 	if c.state != stateDead && len(c.out) == 0 {
@@ -226,7 +226,7 @@ func (g *Generator) watch(c *Conn, how int) {
 	}
 }
 
-// Cut ends c for a cause that is not the bench's own wish, and counts the cause.
+// Cut ends c for a cause other than the bench's own decision, and counts the cause.
 func (g *Generator) Cut(c *Conn, cause string) {
 	if c.state == stateDead {
 		return
@@ -238,7 +238,7 @@ func (g *Generator) Cut(c *Conn, cause string) {
 	g.play.Cut(c, cause, was < stateReady)
 }
 
-// Goodbye sends a close frame and leaves the end to the server. Nothing is written behind it.
+// Goodbye sends a close frame and leaves the end to the server. Nothing is written after it.
 func (g *Generator) Goodbye(c *Conn) {
 	g.send(c, opClose, goodbye)
 	if c.state != stateDead {
@@ -249,16 +249,16 @@ func (g *Generator) Goodbye(c *Conn) {
 // goodbye is the payload of a close frame of our own: 1000, RFC 6455, 7.4.1.
 var goodbye = []byte{0x03, 0xE8}
 
-// Reset ends c because the bench wants it, without a word, as a client does that crashes.
+// Reset ends c by a reset, without a close frame, like a client that crashes.
 func (g *Generator) Reset(c *Conn) { g.end(c, true) }
 
-// end ends c because the bench wants it, or no longer minds. A reset tells the server at once and without a word, as a
-// client does that crashes.
+// end ends c on the bench's own decision, or when its end no longer matters. With a reset the server notices at once and
+// without a close frame, as from a client that crashes.
 func (g *Generator) end(c *Conn, reset bool) {
 	was := c.state
 	c.state = stateDead
 	if reset {
-		// A failure would leave an ordinary end, which every server must stand too.
+		// If it fails the connection ends with a FIN, which every server must handle too.
 		_ = unix.SetsockoptLinger(int(c.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 	}
 	unix.Close(int(c.fd))

@@ -10,7 +10,7 @@ import (
 const DescriptorReserve = 64
 
 // NeedDescriptors checks RLIMIT_NOFILE for so many clients, and raises the soft limit to the hard one where that is
-// enough. Running into EMFILE in the middle would look like the server's failure.
+// enough. EMFILE during the run would look like a fault of the server.
 func NeedDescriptors(clients int) error {
 	want := uint64(clients + DescriptorReserve)
 	var limit unix.Rlimit

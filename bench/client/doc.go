@@ -1,11 +1,10 @@
-// Package client speaks to a server's port: it opens clients of the seed protocol by the thousand, brings them into their
-// groups, writes what they have to say, and hands on what they hear.
+// Package client speaks to a server's port: it opens thousands of clients of the seed protocol, joins them to their groups,
+// writes their messages, and passes on what they receive.
 //
-// The rule of this package: it moves bytes and judges none of them. It knows the wire, which is RFC 6455 with the commands
-// and replies of the protocol, and it knows why a connection ended. What a message means, whether it came in order and
-// what follows from that is the business of whoever plays (Play), and so are flags, results and the server's processes.
-// Nothing here is shared with the server, the frame parser least of all: a mistake that both sides made would be seen by
-// neither.
+// The rule of this package: it moves bytes and does not judge them. It knows the wire, which is RFC 6455 with the commands
+// and replies of the protocol, and it knows why a connection ended. What a message means and whether it came in order is up
+// to the implementation of Play, and flags, results and the server's processes are up to the verbs. Nothing here is shared
+// with the server, least of all the frame parser: a mistake made on both sides would go unnoticed.
 //
 //	         ┌─ Generator 0 (thread, epoll, its Conns) ─┐
 //	Fleet ───┤    Step: what to do in each turn         ├─► server

@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// Fleet is the clients of one process, spread over generators. Owner: whoever made it, who hands each generator to a
-// thread for the length of a phase.
+// Fleet is the clients of one process, spread over generators. Owner: the goroutine that made it, which hands each generator
+// to a thread for the length of a phase.
 type Fleet struct {
 	generators []*Generator
-	clients    int         // that were given a seat, here or elsewhere
-	halt       atomic.Bool // no phase goes on
+	clients    int         // that have a seat, here or in another process
+	halt       atomic.Bool // phases end
 	release    func() bool
 }
 
@@ -25,11 +25,11 @@ type Seat struct{ Group, Member, Thread int }
 const (
 	// NotMember is the place of a client that joins no group.
 	NotMember = -1
-	// Elsewhere is the thread of a client that another process has: here it has a number and nothing else.
+	// Elsewhere is the thread of a client of another process: here it only has a number.
 	Elsewhere = -1
 )
 
-// Roster is what a generator must know of groups to bring clients into them.
+// Roster is what a generator must know of groups to join clients to them.
 type Roster struct {
 	Name  func(group int) string // on the wire
 	Joins int                    // of each member
@@ -39,19 +39,19 @@ type Roster struct {
 	Patience time.Duration // beside Timeout, whichever is longer
 }
 
-// Probe proves a join by a message to the group that the client then hears, on any server.
+// Probe proves a join by a message to the group that the client then receives; it works with any server.
 type Probe struct {
 	Text func(group int, now int64) []byte      // a message that is a probe of the group; it needs no JSON escapes
 	Read func(text []byte) (group int, ok bool) // which group's probe a text is, or that it is none
 }
 
-// until is when a client that asked for something at a time is given up.
+// until is when a client that is waiting since a given time is given up.
 func (r *Roster) until(asked int64) int64 { return asked + int64(max(Timeout, r.Patience)) }
 
-// ErrHalted says that a phase did not come to its end.
+// ErrHalted says that a phase was halted before its end.
 var ErrHalted = errors.New("halted")
 
-// NewFleet seats clients on so many threads. It is halted when ctx ends.
+// NewFleet makes a fleet with so many threads and gives its clients their seats. It is halted when ctx ends.
 func NewFleet(ctx context.Context, t Target, threads int, seats []Seat, r Roster) (*Fleet, error) {
 	f := &Fleet{}
 	f.release = context.AfterFunc(ctx, func() { f.halt.Store(true) })
@@ -67,7 +67,7 @@ func NewFleet(ctx context.Context, t Target, threads int, seats []Seat, r Roster
 	return f, nil
 }
 
-// Seat adds clients, for the next phase with Open to bring in. They are numbered through.
+// Seat adds clients, which the next phase with Open connects. They are numbered consecutively.
 func (f *Fleet) Seat(seats []Seat) {
 	first := f.clients
 	f.clients += len(seats)
@@ -80,8 +80,8 @@ func (f *Fleet) Seat(seats []Seat) {
 	}
 }
 
-// Divide makes this fleet one of several processes, which together begin no more clients at a time than one alone, and
-// whose generators can be woken by Ring.
+// Divide makes this fleet one of several processes, which together begin no more clients at a time than a single one does,
+// and whose generators can be woken by Ring.
 func (f *Fleet) Divide(processes int) error {
 	for _, g := range f.generators {
 		g.pendings = max(1, pendingMax/(processes*len(f.generators)))
@@ -93,8 +93,8 @@ func (f *Fleet) Divide(processes int) error {
 }
 
 // Phase runs one step on every generator, each on a thread of its own, and returns when all are done, or ErrHalted. On
-// each thread meter is called before the step, and what it returns afterwards: that is where a thread can be read its own
-// times.
+// each thread meter is called before the step, and the function that it returns afterwards: only on the thread itself can
+// its times be read.
 func (f *Fleet) Phase(steps func(*Generator) Step, meter func(thread int) (over func())) error {
 	errs := make([]error, len(f.generators))
 	var all sync.WaitGroup
@@ -113,7 +113,7 @@ func (f *Fleet) Phase(steps func(*Generator) Step, meter func(thread int) (over 
 	return errors.Join(errs...)
 }
 
-// Halt ends the phase that runs and all that come. Any goroutine.
+// Halt ends the running phase and all later ones. Any goroutine.
 func (f *Fleet) Halt() {
 	f.halt.Store(true)
 	f.Ring()
@@ -129,7 +129,7 @@ func (f *Fleet) Ring() {
 // Generators are those of the fleet, by thread.
 func (f *Fleet) Generators() []*Generator { return f.generators }
 
-// Size is how many clients were given a seat, those elsewhere included.
+// Size is how many clients have a seat, including those of other processes.
 func (f *Fleet) Size() int { return f.clients }
 
 // OpeningSpan is from the first connect of the last Open to the last proof of a join.
@@ -151,7 +151,7 @@ func (f *Fleet) Joined() (n int64) {
 	return n
 }
 
-// Failed is how many clients could not come in, or were cut off. Any goroutine.
+// Failed is how many clients could not connect or join, or were cut off. Any goroutine.
 func (f *Fleet) Failed() (n int64) {
 	for _, g := range f.generators {
 		n += g.Failed()
@@ -159,7 +159,7 @@ func (f *Fleet) Failed() (n int64) {
 	return n
 }
 
-// Pings is how many pings of the server were answered.
+// Pings is the number of the server's pings that were answered.
 func (f *Fleet) Pings() (n uint64) {
 	for _, g := range f.generators {
 		n += g.pings
@@ -178,7 +178,7 @@ func (f *Fleet) Causes() map[string]int {
 	return all
 }
 
-// Close ends all connections politely.
+// Close ends all connections with a close frame.
 func (f *Fleet) Close() {
 	f.release()
 	for _, g := range f.generators {

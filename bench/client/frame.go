@@ -17,7 +17,7 @@ const (
 	// FrameHeaderMax is the length of the longest frame header.
 	FrameHeaderMax = 14
 	// frameBytesMax bounds a payload that a server may send us. The seed protocol delivers the message text alone, and
-	// a bench's texts stay well below; anything larger is a server out of step, and is cut off.
+	// a bench's texts stay well below; anything larger is a fault of the server, and ends the connection.
 	frameBytesMax = 128 << 10
 )
 
@@ -29,8 +29,8 @@ var (
 	errBadControl = errors.New("a control frame over 125 bytes (RFC 6455, 5.5)")
 )
 
-// header is one frame header of a server. size is the number of bytes that the header itself takes; 0 means that more
-// bytes are needed.
+// header is one frame header of a server. size is the length of the header itself in bytes; 0 means that more bytes are
+// needed.
 type header struct {
 	op      byte
 	size    int
@@ -38,7 +38,7 @@ type header struct {
 }
 
 // parseHeader reads the header of a server's frame from the start of b. Only what a server may send in the seed
-// protocol passes: unmasked, no extensions, whole messages.
+// protocol is accepted: unmasked, no extensions, whole messages.
 func parseHeader(b []byte) (header, error) {
 	if len(b) < 2 {
 		return header{}, nil
@@ -77,7 +77,7 @@ func parseHeader(b []byte) (header, error) {
 }
 
 // AppendTextHeader appends the header of a client's frame for a text of n bytes. The caller appends the text and then
-// masks it in place, by Mask: that saves the copy which a function taking the text would need.
+// masks it in place, by Mask: that saves the copy that a function with the text as an argument would need.
 func AppendTextHeader(dst []byte, n int, key [4]byte) []byte {
 	return appendHeader(dst, opText, n, key)
 }
@@ -105,7 +105,7 @@ func appendFrame(dst []byte, op byte, payload []byte, key [4]byte) []byte {
 	return dst
 }
 
-// Mask masks what stands behind a header with that header's key.
+// Mask masks what follows a header with that header's key.
 func Mask(b []byte, key [4]byte) {
 	word := uint64(binary.LittleEndian.Uint32(key[:]))
 	word |= word << 32
@@ -118,7 +118,7 @@ func Mask(b []byte, key [4]byte) {
 	}
 }
 
-// closeCause puts a server's Close payload into words, for the list of causes.
+// closeCause describes a server's Close payload, for the list of causes.
 func closeCause(payload []byte) string {
 	if len(payload) < 2 {
 		return "closed by the server without a code"

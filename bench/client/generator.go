@@ -29,7 +29,7 @@ type Generator struct {
 	keys    uint32 // state of the mask key generator
 
 	opening  opening
-	pendings int            // of its own at a time: pendingMax, or a share of it
+	pendings int            // of its own at a time: pendingMax, or its share of it
 	causes   map[string]int // why connections were refused or ended
 	pings    uint64         // answered
 
@@ -38,24 +38,24 @@ type Generator struct {
 	halt           *atomic.Bool
 }
 
-// Play is what is done with what connections hear. Called on the generator's thread.
+// Play handles what connections receive. Called on the generator's thread.
 type Play interface {
 	Opened(c *Conn, now int64)                   // it is ready: joined, or through the handshake if it joins nothing
 	Heard(c *Conn, text []byte, now int64)       // one text message; text is only valid during the call
 	Ponged(c *Conn, payload []byte, now int64)   // likewise
-	Drained(c *Conn)                             // what was waiting to be written has been
+	Drained(c *Conn)                             // what waited to be written has been written
 	Cut(c *Conn, cause string, stillOpened bool) // the connection ended before the bench ended it
 }
 
-// Step is a phase's part of a turn. It returns when it wants to be called next at the latest, or that the phase is over.
+// Step is a phase's part of a turn. It returns the latest time of its next call, or that the phase is over.
 type Step func(now int64) (wake int64, done bool)
 
 const (
 	// eventsPerTurn is small so that publishing on time does not wait behind many reads.
 	eventsPerTurn = 128
-	// TurnMax is the longest sleep: halt and deadlines are looked at after it.
+	// TurnMax is the longest sleep: halt and deadlines are checked after it.
 	TurnMax = 100 * time.Millisecond
-	// readBytes takes what a server sends in one batch of a turn in one read; it must hold a whole frame.
+	// readBytes is enough to read in one go what a server sends in one batch of a turn; it must hold a whole frame.
 	readBytes = 256 << 10
 )
 
@@ -68,7 +68,7 @@ func newGenerator(t Target, r Roster, halt *atomic.Bool) (*Generator, error) {
 		buf: make([]byte, readBytes), keys: 0x9E3779B9, causes: map[string]int{}, halt: halt}, nil
 }
 
-// run turns until the step is done or the run is halted.
+// run does turns until the step is done or the run is halted.
 func (g *Generator) run(s Step) error {
 	for {
 		now := Clock()
@@ -91,7 +91,7 @@ func (g *Generator) run(s Step) error {
 }
 
 // wait is epoll_pwait2 because a timeout in whole milliseconds, as epoll_wait has it, would send an open loop's
-// messages up to a millisecond late. Kernels before 5.11 lack it and get the coarse one, rounded up.
+// messages up to a millisecond late. Kernels before 5.11 lack it; there epoll_wait is used, rounded up.
 func (g *Generator) wait(timeout time.Duration) (int, error) {
 	timeout = max(0, min(timeout, TurnMax))
 	ts := unix.NsecToTimespec(int64(timeout))
@@ -113,7 +113,7 @@ func (g *Generator) wait(timeout time.Duration) (int, error) {
 	return n, err
 }
 
-// MaskKey is the next key, of a xorshift: a mask key of a bench must vary, it need not be a secret.
+// MaskKey is the next key, from a xorshift generator: a bench's mask keys must vary but need not be unpredictable.
 func (g *Generator) MaskKey() [4]byte {
 	g.keys ^= g.keys << 13
 	g.keys ^= g.keys >> 17
@@ -121,7 +121,7 @@ func (g *Generator) MaskKey() [4]byte {
 	return [4]byte{byte(g.keys), byte(g.keys >> 8), byte(g.keys >> 16), byte(g.keys >> 24)}
 }
 
-// SetPlay has a play hear what comes from now on.
+// SetPlay sets the play that receives everything from now on.
 func (g *Generator) SetPlay(p Play) { g.play = p }
 
 // SetReceiveBuffer is for the clients that are begun from now on.
@@ -130,13 +130,13 @@ func (g *Generator) SetReceiveBuffer(bytes int) { g.receive = bytes }
 // Len is how many places for clients there are.
 func (g *Generator) Len() int { return len(g.conns) }
 
-// Conn is the client at a place. It stays where it is while no seats are added.
+// Conn is the client at a place. The pointer is valid until seats are added.
 func (g *Generator) Conn(place int) *Conn { return &g.conns[place] }
 
 // Joined is how many clients are ready now. Any goroutine.
 func (g *Generator) Joined() int64 { return g.joined.Load() }
 
-// Failed is how many clients could not come in, or were cut off. Any goroutine.
+// Failed is how many clients could not connect or join, or were cut off. Any goroutine.
 func (g *Generator) Failed() int64 { return g.failed.Load() }
 
 // Causes are why they were, and how many for each cause.
@@ -145,16 +145,16 @@ func (g *Generator) Causes() map[string]int { return g.causes }
 // Ring wakes the generator, in a fleet that was divided. Any goroutine.
 func (g *Generator) Ring() { g.bell.ring() }
 
-// close ends all connections politely, so that a server that logs rude clients stays quiet.
+// close ends all connections with a close frame, so that a server does not log them as errors.
 func (g *Generator) close() {
 	g.Dismiss()
 	g.bell.close()
 	unix.Close(g.epoll)
 }
 
-// Dismiss ends all connections, and the play in what they would still bring.
+// Dismiss ends all connections; what they still receive is ignored.
 func (g *Generator) Dismiss() {
-	g.play = Idle{} // what fails from here on is no finding
+	g.play = Idle{} // errors from here on do not count
 	for i := range g.conns {
 		c := &g.conns[i]
 		if c.state == stateReady && len(c.out) == 0 {

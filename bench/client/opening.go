@@ -10,7 +10,7 @@ import (
 // opening is a generator's state of the phase in which its connections connect, upgrade and join.
 type opening struct {
 	begun   int // conns[:begun] have been started
-	oldest  int // conns[:oldest] are through, well or badly
+	oldest  int // conns[:oldest] are done, ready or failed
 	pending int // between connect and the handshake's answer, or waiting for a join's reply
 	probing int // joined without a reply, waiting for a probe
 
@@ -22,23 +22,23 @@ type opening struct {
 }
 
 const (
-	// pendingMax keeps a server's accept queue (128 on careful ones) from overflowing: a dropped SYN comes back after a
+	// pendingMax keeps a server's accept queue (as short as 128) from overflowing: a dropped SYN is sent again after a
 	// second, and that would measure the kernel's timer.
 	pendingMax = 128
 	// BeginMax is how many clients are begun in a turn, so that answers are read in between.
 	BeginMax = 32
 
-	// Timeout is from connect to the proof of the join, unless the roster has more patience.
+	// Timeout is from connect to the proof of the join, unless the roster's patience is longer.
 	Timeout     = 10 * time.Second
 	expiryEvery = 100 * time.Millisecond
 	probeEvery  = 200 * time.Millisecond
 
-	// The whole phase is bounded too: a slow machine gets 5 ms a client.
+	// The whole phase is bounded too: 5 ms per client, enough for a slow machine.
 	openingBase      = 30 * time.Second
 	openingPerClient = 5 * time.Millisecond
 )
 
-// Open returns the step that brings all connections that have not begun yet to ready, or dead with a counted cause.
+// Open returns the step that makes all connections that have not begun yet ready, or dead with a counted cause.
 func (g *Generator) Open() Step {
 	o := &g.opening
 	*o = opening{firstAt: Clock(), begun: o.begun, oldest: o.begun}
@@ -64,7 +64,7 @@ func (g *Generator) Open() Step {
 	}
 }
 
-// CanBegin says whether another client may be begun, or so many are on their way already that it has to wait.
+// CanBegin says whether another client may be begun, or has to wait because too many are pending.
 func (g *Generator) CanBegin() bool { return g.opening.pending < g.pendings }
 
 // Reserve makes so many places for clients that are begun one by one, by Begin. The generator has no other clients.
@@ -92,7 +92,7 @@ func (g *Generator) begin(c *Conn, now int64) {
 	g.watch(c, unix.EPOLL_CTL_ADD)
 }
 
-// connected is called when connect() has ended, well or badly.
+// connected is called when connect() has succeeded or failed.
 func (g *Generator) connected(c *Conn) {
 	code, err := unix.GetsockoptInt(int(c.fd), unix.SOL_SOCKET, unix.SO_ERROR)
 	if err == nil && code != 0 {
@@ -134,7 +134,7 @@ func (g *Generator) join(c *Conn) {
 // joining is the group that c is about to join.
 func (g *Generator) joining(c *Conn) int { return g.roster.Group(int(c.Group), int(c.joins)) }
 
-// proved is called with the first message that a joining client hears, which has to prove the join.
+// proved is called with the first message that a joining client receives, which has to prove the join.
 func (g *Generator) proved(c *Conn, text []byte) {
 	if g.roster.Probe == nil {
 		if err := CheckReply("join", text, int(c.Number)); err != nil {
@@ -170,7 +170,7 @@ func (g *Generator) ready(c *Conn) {
 	g.play.Opened(c, g.opening.lastAt)
 }
 
-// left takes a connection that failed during the opening out of the counts.
+// left removes a connection that failed during the opening from the counts.
 func (g *Generator) left(was connState) {
 	if was == stateJoining && g.roster.Probe != nil {
 		g.opening.probing--
@@ -216,8 +216,8 @@ func (g *Generator) expire(now int64) {
 	}
 }
 
-// probe publishes to every group that has unproved members, by one of them: hearing it proves that the join was done,
-// on any server, at the price of one message to all. That is why it waits until nobody is in the handshake.
+// probe publishes to every group that has unproved members, by one of them: receiving it proves that the join was done, on
+// any server, at the cost of one message to all. So it waits until no client is in the handshake.
 func (g *Generator) probe(now int64) {
 	o := &g.opening
 	if now < o.nextProbe {

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Sleepers are the connections of a generator while nobody reads them: it is only looked whether the server has ended
-// one. Owner: the generator's thread during a phase.
+// Sleepers are the connections of a generator while they are not read: they are only checked for an end by the server.
+// Owner: the generator's thread during a phase.
 type Sleepers struct {
 	g   *Generator
 	fds []unix.PollFd // by place; negative once the end of the connection was seen
@@ -16,7 +16,7 @@ type Sleepers struct {
 // wakeReceiveBytes is the receive buffer of a sleeper that reads again; a small one would take a while for megabytes.
 const wakeReceiveBytes = 128 << 10
 
-// Sleep takes all connections out of epoll, which would report forever what nobody reads.
+// Sleep removes all connections from epoll, which would report unread input again and again.
 func (g *Generator) Sleep() *Sleepers {
 	s := &Sleepers{g: g}
 	for i := range g.conns {
@@ -29,11 +29,11 @@ func (g *Generator) Sleep() *Sleepers {
 	return s
 }
 
-// Glance hands over the place of each connection that has ended since the last glance. Those are not looked at again, for
-// poll would report them at once.
+// Glance passes on the place of each connection that has ended since the last glance. Those are not polled again, since poll
+// would return at once for them.
 func (s *Sleepers) Glance(ended func(place int)) {
 	if n, err := unix.Poll(s.fds, 0); n <= 0 || err != nil {
-		return // an interrupted look is made up for by the next
+		return // interrupted; the next glance finds them
 	}
 	for i := range s.fds {
 		if s.fds[i].Revents != 0 {
@@ -43,7 +43,7 @@ func (s *Sleepers) Glance(ended func(place int)) {
 	}
 }
 
-// Wake has the connections read again, with all that waits for them.
+// Wake makes the connections be read again, with all that waits for them.
 func (s *Sleepers) Wake() {
 	for i := range s.g.conns {
 		c := &s.g.conns[i]

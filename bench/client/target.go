@@ -30,14 +30,14 @@ func (t Target) dial(n, receive int) (int, error) {
 	if err != nil {
 		return -1, fmt.Errorf("socket: %w", err)
 	}
-	// Publishers must not wait for Nagle's algorithm; an error would only show in the latency, so it is not ignored.
+	// Publishers must not wait for Nagle's algorithm; an error would only be visible in the latency, so it is not ignored.
 	if err = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err == nil && t.Loopback() && t.Addr.Addr().Is4() {
-		// Without this option bind takes a port for every target, and the ports of the address end early.
+		// Without this option bind reserves a port for all targets, and the address runs out of ports early.
 		if err = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1); err == nil {
 			err = unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, byte(1 + n%sourceAddresses)}})
 		}
 	}
-	if err == nil && receive > 0 { // before the connect, where the window is agreed
+	if err == nil && receive > 0 { // before the connect, which negotiates the window
 		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receive)
 	}
 	if err == nil {

@@ -32,7 +32,7 @@ const (
 	barHeight  = 15.0
 	barPitch   = 22.0
 	nameMax    = 210.0 // pixels of a server's name
-	barsLogged = 100.0 // the largest value over the smallest from where on the shortest bar would be a few pixels
+	barsLogged = 100.0 // ratio of the largest to the smallest value from which on the shortest bar would be a few pixels
 )
 
 func cpuSheet(name string, all []*group, opening bool) *sheet {
@@ -110,7 +110,7 @@ func rangeRemark(rounds bool) []string {
 	return []string{"Bars: medians of the rounds. Whiskers: the least and the most of them."}
 }
 
-// bars makes a sheet of panels, nil when there is nothing in them.
+// bars makes a sheet of panels, nil if there is nothing to show.
 func (s *sheet) bars(panels []panel) *sheet {
 	panels = slices.DeleteFunc(panels, func(p panel) bool { return len(p.bars) == 0 })
 	if len(panels) == 0 {
@@ -139,7 +139,7 @@ func (s *sheet) bars(panels []panel) *sheet {
 	return s
 }
 
-// extent is what the axis has to show: from 0, so that lengths compare, unless that would hide all but one.
+// extent is the range of the axis: from 0, so that lengths can be compared, unless that would hide all but one.
 func (p panel) extent() (least, most float64, logged bool) {
 	least = math.Inf(1)
 	for _, b := range p.bars {
@@ -172,7 +172,7 @@ func (p panel) draw(pen *pen, top, left float64) float64 {
 		pen.line(grid, 1, nil, [2]float64{place(tick), y - 2}, [2]float64{place(tick), bottom + 3})
 		pen.write(place(tick), bottom+16, tickText(tick), smallFont, faint, text.XCenter)
 	}
-	// The axis is named at its end, where the labels' column leaves room.
+	// The name of the axis is at its end, where the column of labels leaves room.
 	pen.write(sheetWidth-sheetMargin, bottom+16, p.axis, smallFont, faint, text.XRight)
 	for _, b := range p.bars {
 		fill, weight := color.Color(othersBar), plainFont
@@ -186,7 +186,7 @@ func (p panel) draw(pen *pen, top, left float64) float64 {
 		upper, lower, end := middle-barHeight/2, middle+barHeight/2, place(b.value.median())
 		pen.write(left-8, middle+4.5, fitted(b.server, weight, nameMax), weight, ink, text.XRight)
 		switch {
-		case logged: // a bar would be as long as its axis happens to begin early
+		case logged: // the length of a bar would depend on where its axis begins
 			pen.line(fill, 2, nil, [2]float64{left, middle}, [2]float64{end, middle})
 			pen.dot(end, middle, 5.5, fill)
 		case b.floor:

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Comparison is what became of each server and load that two files have in common.
+// Comparison is the change of each server and load that two files have in common.
 type Comparison struct {
 	Warnings    []string     `json:"warnings"` // what a reader must know before the figures
 	Differences []Difference `json:"differences"`
@@ -22,8 +22,8 @@ type Difference struct {
 	Before float64 `json:"before"` // medians of the rounds
 	After  float64 `json:"after"`
 	Ratio  float64 `json:"ratio"` // after/before
-	// ShareRatio is that of the multiples of the ceiling, which each file measured beside the server: the machine is taken
-	// out of it. 0: a ceiling is missing or void. Where it is not 0 the verdict is about it.
+	// ShareRatio is the ratio of the multiples of the ceiling, which each file measured beside the server: it does not depend
+	// on the machine. 0: a ceiling is missing or void. If it is not 0 the verdict is about it.
 	ShareRatio   float64 `json:"ratio_of_multiples_of_the_ceiling,omitempty"`
 	RoundsBefore int     `json:"rounds_before"`
 	RoundsAfter  int     `json:"rounds_after"`
@@ -32,7 +32,7 @@ type Difference struct {
 	before, after spread
 }
 
-// Compare holds a file against an earlier one. Figures of runs that failed the check or were void are in neither.
+// Compare compares a file with an earlier one. Figures of runs that failed the check or were void are left out of both.
 func Compare(before, after *File) *Comparison {
 	c := &Comparison{Warnings: []string{}, Differences: []Difference{}}
 	foreign := c.machines(before, after)
@@ -63,7 +63,7 @@ func (c *Comparison) warn(format string, args ...any) {
 	c.Warnings = append(c.Warnings, fmt.Sprintf(format, args...))
 }
 
-// machines warns of what differs around the figures, and says whether the machines are different ones.
+// machines warns of differences in the machine, the tree and the like, and says whether the machines differ.
 func (c *Comparison) machines(before, after *File) (foreign bool) {
 	a, b := before.Machine, after.Machine
 	if a.CPU != b.CPU || a.Cores != b.Cores {
@@ -114,7 +114,7 @@ func (c *Comparison) group(before, after *group, foreign bool) {
 			now, nowVoid := a.split(f)
 			if f.floor && len(oldVoid)+len(nowVoid) > 0 {
 				c.warn("%s, %s: %s is not compared, the generator was the limit of some rounds", before.load, name, f.name)
-				continue // those that are left would be the ones in which the server happened to be slow
+				continue // the remaining ones would be those in which the server happened to be slow
 			}
 			if len(old) == 0 || len(now) == 0 {
 				continue
@@ -157,8 +157,8 @@ func (c *Comparison) group(before, after *group, foreign bool) {
 	}
 }
 
-// paired are the servers that are in both. A single verb names its server by URL, and the port says nothing about which
-// server it is: where each side has one of these, they are taken to be the same.
+// paired are the servers that are in both. A single verb names its server by URL, whose port does not tell which server it
+// is: if each side has one of these, they are assumed to be the same.
 func paired(before, after *group) (pairs [][2]*row) {
 	for _, w := range before.rows {
 		if a := after.row(w.server); a != nil {

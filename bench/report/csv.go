@@ -118,7 +118,7 @@ func CSV(w io.Writer, files ...*File) error {
 	for i, field := range fields {
 		line[i] = field.name
 	}
-	_ = c.Write(line) // what fails here fails in Error below
+	_ = c.Write(line) // an error is returned by Error below
 	for _, f := range files {
 		for _, r := range f.Runs {
 			for i, field := range fields {

@@ -40,16 +40,15 @@ func (a axis) share(v float64) float64 {
 const (
 	chartHeight = 400.0 // pixels
 	labelPitch  = 16.0  // of the names at the lines' ends
-	// tailSamples: a percentile is drawn as far as so many deliveries lie beyond it. Of fewer, each is an accident.
+	// tailSamples: a percentile is drawn only if this many deliveries lie beyond it; fewer are chance.
 	tailSamples = 10
 	tailMax     = 4.0  // nines of the highest percentile that is drawn: 99.99
 	tailStep    = 0.02 // of a nine: closer than a pixel
-	// curvesLogged: from this ratio of the highest value to the lowest on, an axis from 0 would lay the low lines on each
-	// other.
+	// curvesLogged: from this ratio of the highest value to the lowest on, the low lines would coincide on an axis from 0.
 	curvesLogged = 8.0
 )
 
-// latencySheet draws the whole distribution: medians hide what a user waits for.
+// latencySheet draws the whole distribution: medians hide the long waits of users.
 func latencySheet(g *group, looks map[string]look) (*sheet, error) {
 	var curves []curve
 	var left []string
@@ -108,7 +107,7 @@ func latencySheet(g *group, looks map[string]look) (*sheet, error) {
 	return s.chart(curves, x, y, looks), nil
 }
 
-// histogram adds up a server's rounds; nil: there is none that is not void.
+// histogram adds up a server's rounds; nil: all of them are void.
 func (w *row) histogram() (*hdrhistogram.Histogram, error) {
 	var sum *hdrhistogram.Histogram
 	for _, r := range w.fine {
@@ -130,7 +129,7 @@ func (w *row) histogram() (*hdrhistogram.Histogram, error) {
 	return sum, nil
 }
 
-// decodeHistogram turns what was made of no histogram into an error: the decoder slices what it did not measure.
+// decodeHistogram turns the decoder's panic at invalid input into an error: the decoder does not check lengths.
 func decodeHistogram(encoded string) (h *hdrhistogram.Histogram, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -143,7 +142,7 @@ func decodeHistogram(encoded string) (h *hdrhistogram.Histogram, err error) {
 	return h, nil
 }
 
-// memorySheet shows what a client costs: by the number of clients where there were several, else as bars.
+// memorySheet shows the memory of a client: by the number of clients if there were several numbers, else as bars.
 func memorySheet(all []*group, looks map[string]look) *sheet {
 	s := &sheet{name: "memory", title: "Server memory per client", subtitle: "growth of resident memory over idle clients that joined, kB for each; kernel socket buffers are not in it; less is better"}
 	type size struct {
@@ -236,7 +235,7 @@ func valueAxis(name string, curves []curve) axis {
 
 func (s *sheet) chart(curves []curve, x, y axis, looks map[string]look) *sheet {
 	s.height = chartHeight
-	// The labels' bound is on what a foreign file may call a server.
+	// The bound on labels is for files in which a server has a very long name.
 	names := 0.0
 	for _, c := range curves {
 		names = max(names, min(textWidth(c.label, boldFont), nameMax+50))
@@ -293,8 +292,7 @@ func (s *sheet) chart(curves []curve, x, y axis, looks map[string]look) *sheet {
 	return s
 }
 
-// apart moves heights from each other until each has its pitch, within bounds as far as they all go in, and keeps their
-// order.
+// apart moves heights apart until each has its pitch, within bounds if there is room for all, and keeps their order.
 func apart(want []float64, pitch, upper, lower float64) []float64 {
 	order := make([]int, len(want))
 	for i := range order {

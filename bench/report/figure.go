@@ -7,13 +7,13 @@ import (
 	"strconv"
 )
 
-// figure is one thing that a run measured: its name is the heading of a column, with the unit.
+// figure is one quantity that a run measured: its name is the heading of a column, with the unit.
 type figure struct {
 	name string
 	of   func(*Run) float64 // NaN: not measured
-	void func(*Run) bool    // the value is the generator's own; nil: cannot be
-	// floor: a void value still says what the server could do at least. A rate that the generator limited does, a
-	// latency does not.
+	void func(*Run) bool    // the value is that of the generator itself; nil: never
+	// floor: a void value is still a lower bound for the server. That is so for a rate that the generator limited, not for a
+	// latency.
 	floor bool
 	more  bool // more is better
 	bytes bool // of memory, which depends neither on the speed of a machine nor on what else it did
@@ -45,8 +45,8 @@ var (
 	}, bytes: true}
 )
 
-// tabled are the columns of a table, as far as a load has them. Memory stands with connect alone: with the few clients
-// of other loads it is the program's own start that is divided by them.
+// tabled are the columns of a table, as far as a load has them. Memory is only shown for connect: with the few clients
+// of other loads it would mostly be the memory of the program itself, divided by them.
 func tabled(opening bool) []figure {
 	if opening {
 		return []figure{cpuPerOpening, openingsPerCPU, openings, memoryEach, heap}
@@ -54,12 +54,12 @@ func tabled(opening bool) []figure {
 	return []figure{cpuPerDelivery, deliveries, latencyMedian, latencyTail, bystanderTail, lives, peak}
 }
 
-// compared are the figures that two files are judged by.
+// compared are the figures by which two files are compared.
 var compared = []figure{cpuPerDelivery, latencyTail, deliveries, cpuPerOpening, memoryEach}
 
 func rateVoid(r *Run) bool { return r.RateVoid }
 
-// latencyVoid asks both flags: a message that waited for a full generator is late in its own figures.
+// latencyVoid checks both flags: with a saturated generator, messages are late because of the generator.
 func latencyVoid(r *Run) bool { return r.RateVoid || r.Fanout != nil && r.Fanout.LatencyVoid }
 
 func fromFanout(of func(*Run, *Fanout) float64) func(*Run) float64 {
@@ -89,7 +89,7 @@ func fromMemory(of func(*Memory) float64) func(*Run) float64 {
 	}
 }
 
-// measured makes a 0 into "not measured", which is what it means in a result file.
+// measured turns a 0 into "not measured", which is its meaning in a result file.
 func measured(v float64) float64 {
 	if v <= 0 {
 		return math.NaN()
@@ -99,7 +99,7 @@ func measured(v float64) float64 {
 
 func milliseconds(ns int64) float64 { return float64(ns) / 1e6 }
 
-// spread is what the rounds gave for one figure, sorted.
+// spread is the values of one figure in all rounds, sorted.
 type spread []float64
 
 func newSpread(values []float64) spread {
@@ -119,7 +119,7 @@ func (s spread) median() float64 {
 func (s spread) least() float64 { return s[0] }
 func (s spread) most() float64  { return s[len(s)-1] }
 
-// String is the median, and of several rounds the range: without it nobody can tell a difference from noise.
+// String is the median, and of several rounds the range: without it a difference cannot be told from noise.
 func (s spread) String() string {
 	switch len(s) {
 	case 0:
@@ -139,7 +139,7 @@ func digits(v float64) string {
 		size float64
 		name string
 	}{{1e9, "G"}, {1e6, "M"}, {1e3, "k"}} {
-		if math.Abs(v) >= 0.9995*unit.size { // what three digits would round up to it
+		if math.Abs(v) >= 0.9995*unit.size { // what three digits would round up to the unit
 			return threeDigits(v/unit.size) + unit.name
 		}
 	}

@@ -1,8 +1,8 @@
-// Package report holds what the bench found out: the types of a result file, and what can be made of one or several of
-// them: tables, CSV, pictures, and the verdict whether two differ by more than noise.
+// Package report has the results of the bench: the types of a result file, and what is made from one or several of them:
+// tables, CSV, pictures, and the verdict whether two differ by more than noise.
 //
-// The rule of this package: it only knows figures. Nothing in it opens a socket or starts a process, so that a file can
-// be judged years later on another machine.
+// The rule of this package: it only handles figures. Nothing in it opens a socket or starts a process, so that a file can be
+// evaluated years later on another machine.
 package report
 
 import (
@@ -13,20 +13,20 @@ import (
 	"time"
 )
 
-// Format is the version of the file's layout. A reader refuses another one rather than misread it.
+// Format is the version of the file's layout. A reader refuses any other version.
 const Format = 1
 
 // File is a result file: all runs of one command, in the order in which they took place.
 type File struct {
 	Format  int       `json:"format"`
-	Command string    `json:"command"` // as it was typed, behind `go run ./bench`
+	Command string    `json:"command"` // as it was typed, after `go run ./bench`
 	Started time.Time `json:"started"`
 	Machine Machine   `json:"machine"`
 	Commit  string    `json:"commit,omitempty"` // of the tree that the bench was built from, "+changes" when it was not clean
 	Runs    []*Run    `json:"runs"`
 }
 
-// Machine is what a figure must not be quoted without.
+// Machine describes the machine; no figure may be quoted without it.
 type Machine struct {
 	CPU    string `json:"cpu"`
 	Cores  int    `json:"cores"`
@@ -52,7 +52,7 @@ type Run struct {
 	Memory     *Memory  `json:"server_memory,omitempty"` // nil: the server's processes could not be seen
 	Threads    []Thread `json:"generator_threads,omitempty"`
 	Limit      string   `json:"saturated,omitempty"`
-	RateVoid   bool     `json:"rate_void"` // the generator was the limit: the rate is its own
+	RateVoid   bool     `json:"rate_void"` // the generator was the limit: the rate is that of the generator
 	ServerCore float64  `json:"server_cores,omitempty"`
 	Busy       float64  `json:"machine_busy_share"`
 
@@ -67,7 +67,7 @@ type Run struct {
 // Connect is what the opening of clients cost.
 type Connect struct {
 	Asked          int     `json:"asked"`
-	Joined         int64   `json:"joined"` // and still there after the hold
+	Joined         int64   `json:"joined"` // and still connected after the hold
 	OpeningSeconds float64 `json:"opening_seconds"`
 	PerSecond      float64 `json:"handshakes_per_second"`
 	PingsAnswered  uint64  `json:"pings_answered"`
@@ -75,8 +75,8 @@ type Connect struct {
 	PerCPUSecond   float64 `json:"handshakes_per_server_cpu_second,omitempty"`
 }
 
-// Memory is the server's memory before the clients came and with them; for Churn, with the stable members before and
-// after the others came and went, and nothing per client. Kernel socket buffers are not in it.
+// Memory is the server's memory before the clients connected and with them; for Churn, with the stable members before and
+// after the short-lived clients, and nothing per client. Kernel socket buffers are not in it.
 type Memory struct {
 	RSSBefore    int64   `json:"rss_before_bytes"`
 	RSSAfter     int64   `json:"rss_after_bytes"`
@@ -86,7 +86,7 @@ type Memory struct {
 	HeapAfter  int64 `json:"heap_after_bytes,omitempty"`
 }
 
-// Fanout is what publishing to groups gave. Times of latency are nanoseconds from the due time in an open loop, from
+// Fanout is the result of publishing to groups. Times of latency are nanoseconds from the due time in an open loop, from
 // the write in a closed one, to the read in which the message arrived.
 type Fanout struct {
 	Published    uint64  `json:"published"`
@@ -100,7 +100,7 @@ type Fanout struct {
 	Latency     Percentiles `json:"latency_ns"`
 	LatencyVoid bool        `json:"latency_void"`
 	Lateness    Percentiles `json:"sent_late_ns"`      // open loop: by how much the bench itself was behind the due time
-	AcksLate    Percentiles `json:"acks_late_ns"`      // closed loop: from a helper's word that its members have a message to its effect
+	AcksLate    Percentiles `json:"acks_late_ns"`      // closed loop: from a helper's acknowledgement of a message to its effect
 	Ping        Percentiles `json:"bystander_ping_ns"` // of clients in no group, while the others were served
 	Pings       int64       `json:"bystander_pings,omitempty"`
 
@@ -115,7 +115,7 @@ type Fanout struct {
 	PingHistogram string `json:"bystander_ping_histogram,omitempty"`
 }
 
-// Churn is what came and went beside a stable population.
+// Churn counts the short-lived clients beside a stable population.
 type Churn struct {
 	Connects  uint64  `json:"connects"`
 	Joins     uint64  `json:"joins"`
@@ -127,12 +127,12 @@ type Churn struct {
 	Heard     uint64  `json:"deliveries_to_those_who_came_and_went"`
 }
 
-// Slow is what became of members that stopped reading.
+// Slow is what happened to members that stopped reading.
 type Slow struct {
 	Members int `json:"slow_members"`
 	CutOff  int `json:"cut_off_by_the_server"`
-	// CutAfter is from the start to the last end: when a reset or FIN was seen, or, where the end stood behind messages that
-	// were not read, the due time of the last of these.
+	// CutAfter is from the start to the last end: when a reset or FIN was seen, or, if the end came after messages that were
+	// not read, the due time of the last of these.
 	CutAfter int64 `json:"last_cut_after_ns,omitempty"`
 	// Ends are the ways in which they were cut off: the close frame's code and reason, or what else was seen.
 	Ends       map[string]int `json:"cut_off_by_cause,omitempty"`
@@ -176,7 +176,7 @@ func Share(part, whole time.Duration) float64 {
 	return float64(part) / float64(whole)
 }
 
-// Write puts f into a file, whole or not at all.
+// Write writes f to a file, completely or not at all.
 func (f *File) Write(name string) error {
 	text, err := json.MarshalIndent(f, "", " ")
 	if err != nil {
@@ -192,7 +192,7 @@ func (f *File) Write(name string) error {
 	return nil
 }
 
-// Read takes a file that Write made.
+// Read reads a file that Write has written.
 func Read(name string) (*File, error) {
 	text, err := os.ReadFile(name)
 	if err != nil {

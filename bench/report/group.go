@@ -14,18 +14,18 @@ type group struct {
 	load    string
 	opening bool   // the load is connect's
 	rows    []*row // ceilings first, then by server CPU
-	ceiling *row   // the form that costs the least under this load; nil: none was run, or none was fine
+	ceiling *row   // the form that costs the least under this load; nil: none was run, or none passed
 }
 
 // row is all runs of one server under one load.
 type row struct {
 	server string
-	fine   []*Run // whose figures count: a server that loses messages is fast for nothing
+	fine   []*Run // whose figures count: the speed of a server that loses messages means nothing
 	faulty []*Run
 	group  *group
 }
 
-// groups sorts a file's runs. Loads stand in the order in which they were first run.
+// groups sorts a file's runs. Loads are in the order in which they were first run.
 func groups(f *File) []*group {
 	var all []*group
 	for _, r := range f.Runs {
@@ -75,7 +75,7 @@ func b2i(b bool) int {
 	return 0
 }
 
-// leastCeiling is the first ceiling with a figure among those that may be taken; rows are sorted by it.
+// leastCeiling is the first ceiling with a figure among the allowed ones; rows are sorted by it.
 func (g *group) leastCeiling(may func(*row) bool) *row {
 	for _, w := range g.rows {
 		if w.isCeiling() && len(w.values(g.cpu())) > 0 && may(w) {
@@ -169,7 +169,7 @@ func (w *row) shares(f figure, ceiling *row) spread {
 	return newSpread(shares)
 }
 
-// loadName is what tells one load from another: its name in a comparison, else what it was made of.
+// loadName distinguishes loads: its name in a comparison, else its flags.
 func (r *Run) loadName() string {
 	switch {
 	case r.Load != "":

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Merge puts files together that were made on one machine from one tree, such as the rounds of a verb that were written
-// one by one. Figures of two machines, two trees or an unknown tree do not go into one median: they stay two files.
+// Merge merges files of the same machine and tree, such as the rounds of a verb that were written one by one. Figures of two
+// machines, two trees or an unknown tree do not go into one median: they stay separate files.
 func Merge(files ...*File) []*File {
 	var all []*File
 	for _, f := range files {
@@ -31,7 +31,7 @@ func Merge(files ...*File) []*File {
 	return all
 }
 
-// inRounds renumbers the rounds of a file that follows another one, so that what was run together stays together. Runs of
+// inRounds renumbers the rounds of a file that follows another one, so that runs of one round stay together. Runs of
 // a single verb have no round: the file is one.
 func inRounds(runs []*Run, before int) []*Run {
 	all := make([]*Run, len(runs))

@@ -16,23 +16,23 @@ const (
 )
 
 const (
-	// roundsMin: of two rounds nobody knows how far a third would be from them.
+	// roundsMin: from two rounds it cannot be known how far a third would be from them.
 	roundsMin = 3
 	// ranksMin: with fewer rounds than this on a side, ranks cannot be rarer than 1 in 35 by chance (4 against 4), so that
-	// a test with chanceMax would never say anything.
+	// a test with chanceMax would never find a difference.
 	ranksMin = 5
 	// chanceMax is how often equal servers may be called different. Stricter than the usual 0.05, because a comparison
 	// asks for dozens of figures at once and one in twenty of them would be a false alarm.
 	chanceMax = 0.01
-	// ratioMin: the same program, linked in another order, differs by 1 to 3 %. That is real, repeatable, and says nothing.
+	// ratioMin: the same program, linked in another order, differs by 1 to 3 %. That is real and repeatable, but meaningless.
 	ratioMin = 1.03
-	// roundsTested bounds the work of the test, which grows with the fourth power. More rounds than this tell no more.
+	// roundsTested bounds the work of the test, which grows with the fourth power. More rounds than this add nothing.
 	roundsTested = 40
 )
 
 // differs says whether two sets of rounds differ by more than noise. With ranksMin rounds on both sides by an exact
-// test of ranks (Mann-Whitney), which believes nothing about how the noise is distributed; a t-test would believe that
-// it is normal, and the noise of a busy machine is a tail on one side. With 3 or 4 rounds all of one side must lie
+// test of ranks (Mann-Whitney), which assumes nothing about the distribution of the noise; a t-test would assume a normal
+// distribution, but the noise of a busy machine is a tail on one side. With 3 or 4 rounds all of one side must lie
 // beyond all of the other: by chance alone that is 1 in 10 (3 against 3), 1 in 35 (4 against 4), so it is a hint to run
 // more rounds rather than a proof. In both cases the medians must be ratioMin apart.
 func differs(before, after spread) bool {
@@ -46,7 +46,7 @@ func differs(before, after spread) bool {
 	return chance(thinned(before), thinned(after)) <= chanceMax
 }
 
-// thinned takes roundsTested values, evenly from the lowest to the highest.
+// thinned selects roundsTested values, evenly from the lowest to the highest.
 func thinned(s spread) spread {
 	if len(s) <= roundsTested {
 		return s
@@ -118,7 +118,7 @@ func doubledRanks(a, b spread) (ranks []int, sum int) {
 	return ranks, sum
 }
 
-// judge is the verdict on a figure's rounds before and after.
+// judge is the verdict on the rounds of a figure before and after.
 func judge(f figure, before, after spread) string {
 	if min(len(before), len(after)) < roundsMin {
 		return verdictTooFew

@@ -20,15 +20,15 @@ import (
 	imagefont "golang.org/x/image/font"
 )
 
-// Picture is one drawing in two forms. A page shows the SVG; the PNG, at twice the size, is for where SVG is not shown.
+// Picture is one drawing in two forms. A page shows the SVG; the PNG, at twice the size, is for viewers without SVG.
 type Picture struct {
-	Name string // of a file, without an ending: the same for the same loads
+	Name string // of a file, without an extension: the same for the same loads
 	SVG  []byte
 	PNG  []byte
 }
 
-// Pictures draws what a file has figures for. Runs that failed the check are in none, void figures are marked or left
-// out, and what was left out is said below.
+// Pictures draws what a file has figures for. Runs that failed the check are left out, void figures are marked or left
+// out, and a note below says what was left out.
 func Pictures(f *File) ([]Picture, error) {
 	all := groups(f)
 	colours := newColours(all)
@@ -59,7 +59,7 @@ func Pictures(f *File) ([]Picture, error) {
 	return pictures, nil
 }
 
-// nameBytesMax: file systems end at 255, and an ending and a number come behind it.
+// nameBytesMax: file systems allow 255, and a number and an extension are appended.
 const nameBytesMax = 120
 
 // fileName keeps letters and digits: "latency fan-out 10,000 × 1" becomes latency-fan-out-10000-x-1.
@@ -69,7 +69,7 @@ func fileName(s string) string {
 	return s[:min(len(s), nameBytesMax)]
 }
 
-// sheet is a picture before it is drawn: a title, a body, and below it what the figures must not be quoted without.
+// sheet is a picture before it is drawn: a title, a body, and below it the machine and the conditions of the figures.
 type sheet struct {
 	name, title, subtitle string
 	remarks               []string
@@ -82,7 +82,7 @@ const (
 	sheetMargin = 24.0
 	sheetHead   = 74.0 // title and subtitle
 	lineHeight  = 16.0 // of the small print
-	pngScale    = 2    // for screens with narrow pixels
+	pngScale    = 2    // for high-resolution screens
 )
 
 func (s *sheet) draw(f *File) (svg, png []byte, err error) {
@@ -121,8 +121,8 @@ func (s *sheet) draw(f *File) (svg, png []byte, err error) {
 	return withFonts(svg, widths), png, nil
 }
 
-// withFonts makes an SVG look the same where there is no Liberation Sans: it names other fonts without serifs, of which
-// Arial has the same widths, and says of each text how wide it was meant to be, since a wider one would run into a bar.
+// withFonts makes an SVG look the same without Liberation Sans: it names other sans-serif fonts, of which Arial has the same
+// widths, and sets the width of each text, since a wider one would overlap a bar.
 func withFonts(svg []byte, widths []float64) []byte {
 	svg = bytes.ReplaceAll(svg, []byte("font-family:Liberation Sans;"), []byte("font-family:Liberation Sans,Arial,Helvetica,sans-serif;"))
 	parts := bytes.Split(svg, []byte("<text "))
@@ -138,10 +138,10 @@ func written(from io.WriterTo) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// pixels are CSS pixels, of which an inch has 96.
+// pixels are CSS pixels, 96 per inch.
 func pixels(n float64) vg.Length { return vg.Length(n) * vg.Inch / 96 }
 
-// pen draws in pixels from the top left corner, as a page is read.
+// pen draws in pixels from the top left corner.
 type pen struct {
 	canvas draw.Canvas
 	height float64
@@ -202,7 +202,7 @@ func textWidth(s string, f font.Font) float64 {
 	return float64(face.Width(s) / pixels(1))
 }
 
-// wrapped breaks a text into lines of a width; what does not go into most lines is cut.
+// wrapped breaks a text into lines of a width; what does not fit into most lines is cut.
 func wrapped(s string, f font.Font, width float64, most int) (lines []string) {
 	line := ""
 	for _, word := range strings.Fields(s) {
@@ -235,14 +235,14 @@ func fitted(s string, f font.Font, width float64) string {
 	return string(runes) + "…"
 }
 
-// White is drawn, not left out: on a dark page dark text on nothing cannot be read.
+// The white background is drawn: dark text on the transparent background of a dark page could not be read.
 var (
 	white = color.RGBA{0xff, 0xff, 0xff, 0xff}
 	ink   = color.RGBA{0x1f, 0x23, 0x28, 0xff}
 	faint = color.RGBA{0x59, 0x63, 0x6e, 0xff}
 	grid  = color.RGBA{0xe3, 0xe6, 0xea, 0xff}
-	// The palette of Okabe and Ito, which people who do not see all colours can tell apart, without its yellow, which
-	// cannot be seen on white.
+	// The palette of Okabe and Ito, whose colours can be told apart with colour blindness, without its yellow, which is hard
+	// to see on white.
 	oursColour    = color.RGBA{0x00, 0x72, 0xb2, 0xff}
 	ceilingColour = color.RGBA{0x8c, 0x95, 0x9f, 0xff}
 	othersColours = []color.RGBA{{0xd5, 0x5e, 0x00, 0xff}, {0x00, 0x9e, 0x73, 0xff}, {0xcc, 0x79, 0xa7, 0xff}, {0xe6, 0x9f, 0x00, 0xff},

@@ -18,7 +18,7 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew; read the difference before it is committed")
+var update = flag.Bool("update", false, "rewrite the golden files; read the difference before it is committed")
 
 const sampleName = "testdata/comparison.json"
 
@@ -111,7 +111,7 @@ func TestCeilingsStandFirstAndTheOthersByCost(t *testing.T) {
 
 func TestAServerIsDividedByTheCeilingOfItsOwnRound(t *testing.T) {
 	t.Parallel()
-	// The machine was three times slower in round 2. Medians alone would say (2–6)/2.
+	// The machine was three times slower in round 2. Medians alone would give (2–6)/2.
 	f := oneLoad(map[string][]float64{"a": {2, 6, 2.2}, "ceiling turn": {1, 3, 1.1}})
 	if got, want := cellOf(t, f, "a", "× ceiling"), "2.00 (2.00–2.00)"; got != want {
 		t.Errorf("got %s, want %s", got, want)
@@ -217,7 +217,7 @@ func TestDigits(t *testing.T) {
 
 func TestMergeKeepsMachinesApartAndRoundsTogether(t *testing.T) {
 	t.Parallel()
-	// Three files of a single verb: each server belongs to the ceiling of its own file.
+	// Three files of a single verb: each server is compared with the ceiling of its own file.
 	var files []*File
 	for _, slow := range []float64{1, 3, 1.1} {
 		f := oneLoad(map[string][]float64{"a": {2 * slow}, "ceiling turn": {slow}})
@@ -291,7 +291,7 @@ type failing struct{}
 
 func (failing) Write([]byte) (int, error) { return 0, errors.New("full") }
 
-// around are rounds near a value, apart by less than 3 %.
+// around gives rounds near a value that differ by less than 3 %.
 func around(v float64, rounds int) []float64 {
 	all := make([]float64, rounds)
 	for i := range all {
@@ -355,7 +355,7 @@ func TestChanceIsThatOfAllWaysToDealTheRanks(t *testing.T) {
 	}
 }
 
-// verdicts are a comparison's, by server and figure.
+// verdicts are those of a comparison, by server and figure.
 func verdicts(c *Comparison) map[string]string {
 	all := map[string]string{}
 	for _, d := range c.Differences {
@@ -366,7 +366,7 @@ func verdicts(c *Comparison) map[string]string {
 
 func TestTheVerdictIsAboutTheMultipleOfTheCeiling(t *testing.T) {
 	t.Parallel()
-	// Everything took twice as long: the machine did it.
+	// Everything took twice as long, because of the machine.
 	before := oneLoad(map[string][]float64{"a": around(2, 5), "ceiling turn": around(1, 5)})
 	after := oneLoad(map[string][]float64{"a": around(4, 5), "ceiling turn": around(2, 5)})
 	c := Compare(before, after)
@@ -471,7 +471,7 @@ func TestFaultyAndVoidRunsAreNotCompared(t *testing.T) {
 	}
 }
 
-// checkPicture decodes both forms. The PNG must be as large as it was meant to be, and have something on it.
+// checkPicture decodes both forms. The PNG must have the right size and show something.
 func checkPicture(t *testing.T, p Picture) {
 	t.Helper()
 	decoded, err := png.Decode(bytes.NewReader(p.PNG))

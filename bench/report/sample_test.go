@@ -10,7 +10,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// sampleServer is how an imagined server does under each load.
+// sampleServer is the figures of an invented server under each load.
 type sampleServer struct {
 	name    string
 	micros  [3]float64 // of CPU per delivery: fan-out 10,000 × 1, 8 in flight, chat
@@ -33,7 +33,7 @@ var sampleServers = []sampleServer{
 	{"ws", [3]float64{8.4, 7.9, 12}, 26000, 120, 17},
 }
 
-// sampleFile is a comparison as a real one could be, of servers that were made up. The same seed gives the same file.
+// sampleFile is a realistic comparison of invented servers. The same seed gives the same file.
 func sampleFile(seed uint64, rounds int) *File {
 	luck := rand.New(rand.NewPCG(seed, 1))
 	near := func(v float64) float64 { return v * (1 + 0.04*luck.NormFloat64()) }
@@ -63,7 +63,7 @@ func sampleFile(seed uint64, rounds int) *File {
 				}
 				x.Histogram = encoded(h)
 				x.Latency = Percentiles{h.ValueAtQuantile(50), h.ValueAtQuantile(90), h.ValueAtQuantile(99), h.ValueAtQuantile(99.9), h.Max()}
-				// With 8 in flight one thread of the generator is full.
+				// With 8 in flight one thread of the generator is saturated.
 				if n == 1 && strings.HasPrefix(s.name, CeilingPrefix) {
 					r.RateVoid, r.Limit = true, "generator"
 				}

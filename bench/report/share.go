@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// CeilingPrefix begins the name of each run against the ceiling, the least that a server can do.
+// CeilingPrefix begins the name of each run against the ceiling, the minimal server.
 const CeilingPrefix = "ceiling"
 
 // IsCeiling says whether a run was against the ceiling.
@@ -13,7 +13,7 @@ func (r *Run) IsCeiling() bool { return isCeiling(r.Server) }
 
 func isCeiling(server string) bool { return strings.HasPrefix(server, CeilingPrefix) }
 
-// sharesOfCeiling says in words how the first run stands to the ceilings that were run beside it.
+// sharesOfCeiling describes the first run relative to the ceilings that were run beside it.
 func sharesOfCeiling(f *File) []string {
 	mine := f.Runs[0]
 	if mine.IsCeiling() {

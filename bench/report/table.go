@@ -8,7 +8,7 @@ import (
 )
 
 // Table is a file as text: for each load a table with a line per server, the cheapest first. Figures are medians of the
-// rounds with their range. Runs that failed the check are named, and are in no figure.
+// rounds with their range. Runs that failed the check are listed and not part of any figure.
 func Table(f *File) string { return f.tables(textStyle) }
 
 // Markdown is Table for a page.
@@ -64,7 +64,7 @@ func (f *File) tables(s style) string {
 	return b.String()
 }
 
-// machineText is what no figure may be quoted without.
+// machineText describes the machine; no figure may be quoted without it.
 func (f *File) machineText() string {
 	m := f.Machine
 	parts := []string{m.CPU, fmt.Sprintf("%d cores", m.Cores), fmt.Sprintf("%.1f GB", float64(m.Memory)/1e9), strings.TrimSuffix("Linux "+m.Kernel, "Linux "), m.Go,
@@ -81,7 +81,7 @@ func (f *File) machineText() string {
 
 func (f *File) commandText() string { return "go run ./bench " + f.Command }
 
-// cells are a group's table, the heading first. A column stands only where a server has something in it.
+// cells are a group's table, the heading first. Columns without any value are left out.
 func (g *group) cells() [][]string {
 	heading, cells := []string{"server"}, make([][]string, len(g.rows))
 	for i, w := range g.rows {
@@ -113,8 +113,8 @@ func (w *row) cell(f figure) string {
 	case len(void) == 0:
 		return good.String()
 	case f.floor:
-		// Each round is a floor, so their median is one of the server's median. Dropping the void rounds instead would keep
-		// those in which the server happened to be slow.
+		// Each round is a lower bound, so their median is a lower bound of the server's median. Dropping the void rounds
+		// instead would keep those in which the server happened to be slow.
 		return "≥ " + newSpread(slices.Concat(good, void)).String() + " (VOID)"
 	case len(good) == 0:
 		return "(VOID)"
@@ -148,7 +148,7 @@ func (g *group) faults() []string {
 	return all
 }
 
-// faultText is a bad verdict with the counts behind it.
+// faultText is a bad verdict with its counts.
 func (r *Run) faultText() string {
 	text := r.Verdict
 	if !strings.HasPrefix(text, "FAULTY") {
@@ -167,7 +167,7 @@ func (r *Run) faultText() string {
 	return text
 }
 
-// remarks say what a reader of the table must know.
+// remarks are what a reader of the table must know.
 func (g *group) remarks() []string {
 	var all []string
 	rounds := map[int]bool{}
@@ -231,7 +231,7 @@ func (g *group) remarks() []string {
 	return all
 }
 
-// alignedTable writes the first column to the left, figures to the right.
+// alignedTable aligns the first column to the left, figures to the right.
 func alignedTable(cells [][]string) string {
 	var b strings.Builder
 	widths := columnWidths(cells)
@@ -285,7 +285,7 @@ func markdownTable(cells [][]string) string {
 	return b.String()
 }
 
-// inCell keeps what a file says from ending a cell or a line.
+// inCell escapes a text of a file so that it does not end a cell or a line.
 func inCell(s string) string {
 	return strings.NewReplacer("|", `\|`, "\n", " ", "\r", " ").Replace(s)
 }

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Text is a file for people to read: each run's lines, then how the first stands to the ceiling, where one was run.
+// Text is a file for people to read: the lines of each run, then how the first compares with the ceiling, if one was run.
 func Text(f *File) string {
 	var t lines
 	for i, r := range f.Runs {
@@ -26,7 +26,7 @@ func Text(f *File) string {
 	return t.b.String()
 }
 
-// lines gathers a report's lines, a name and what there is to say of it.
+// lines gathers the lines of a report, each a name and a text.
 type lines struct{ b strings.Builder }
 
 func (t *lines) line(name, format string, args ...any) {
@@ -135,7 +135,7 @@ func allocationText(x *Fanout) string {
 	return fmt.Sprintf(", %.4f allocations a delivery", x.Allocations)
 }
 
-// perClient is of connect alone: with the few clients of other verbs it is the program's own start that is divided.
+// perClient is for connect only: with the few clients of other verbs it would mostly be the memory of the program itself.
 func perClient(r *Run, m *Memory) string {
 	if r.Connect == nil {
 		return ""
@@ -160,7 +160,7 @@ func cutAfter(s *Slow) string {
 	return ", the last after " + Brief(s.CutAfter)
 }
 
-// loadText is what of a run's flags says how large it was.
+// loadText is the size of a run, from its flags.
 func (r *Run) loadText() string {
 	if r.Fanout == nil {
 		return ""
@@ -172,7 +172,7 @@ func (r *Run) loadText() string {
 	return text + fmt.Sprintf(", closed loop, %s in flight", r.flag("window"))
 }
 
-// voidMark follows a figure that the generator made, not the server.
+// voidMark follows a figure that was limited by the generator, not by the server.
 func voidMark(void bool) string {
 	if void {
 		return " (VOID)"

@@ -37,7 +37,7 @@ func logTicks(least, most float64) (ticks []float64) {
 	return ticks
 }
 
-// tickText writes a round number as short as it goes.
+// tickText writes a round number as short as possible.
 func tickText(v float64) string {
 	switch {
 	case v >= 1e6:

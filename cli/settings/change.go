@@ -14,12 +14,12 @@ type Change struct {
 	New     string `json:"new"`
 }
 
-// String is how a reload tells it.
+// String is the change as a reload reports it.
 func (c Change) String() string {
 	return fmt.Sprintf("%s: %s → %s", c.Setting, shown(c.Old), shown(c.New))
 }
 
-// shownBytesMax bounds what is told of a value: a line of the log should not have the length of a config file.
+// shownBytesMax bounds how much of a value is shown: a line of the log should not be as long as a config file.
 const shownBytesMax = 1_000
 
 func shown(text string) string {
@@ -29,8 +29,8 @@ func shown(text string) string {
 	return strings.ToValidUTF8(text[:shownBytesMax], "") + "…"
 }
 
-// Adopt gives s with what can be changed while a server runs taken from read, what that changes, and the names of the
-// settings that differ too and need a restart.
+// Adopt returns s with those settings of read that can change while a server runs, the changes, and the names of the other
+// settings that differ and need a restart.
 func (s *Settings) Adopt(read *Settings) (next Settings, changed []Change, needsRestart []string) {
 	next = *s
 	next.Loop.Limits, next.typed.limitFlags, next.typed.fileTexts = read.Loop.Limits, read.typed.limitFlags, read.typed.fileTexts
@@ -47,7 +47,7 @@ func (s *Settings) Adopt(read *Settings) (next Settings, changed []Change, needs
 	return next, differences(&s.typed, &next.typed), needsRestart
 }
 
-// Changeable gives by name what Adopt takes over, as it was written; groups only where there are some.
+// Changeable returns the settings that Adopt takes over, by name and as they were written; groups only if there are any.
 func (s *Settings) Changeable() map[string]string {
 	texts := map[string]string{"stop-timeout": s.typed.StopTimeout, "log-level": s.typed.LogLevel}
 	for name, text := range textsOf(s.typed.limitFlags) {
@@ -60,7 +60,7 @@ func (s *Settings) Changeable() map[string]string {
 }
 
 // differences compares two sets of texts in the order in which they are declared. They are compared as they were
-// written, because that is what somebody has changed: auto stays auto, whatever it comes to now.
+// written, because that is what an operator has changed: auto is still auto, even if it stands for another number now.
 func differences(a, b *texts) []Change {
 	old := textsOf(*a)
 	changes := []Change{}

@@ -13,7 +13,7 @@ import (
 	"ringcast/loop"
 )
 
-// checker turns texts into values and keeps the first complaint.
+// checker turns texts into values and keeps the first error.
 type checker struct {
 	g   *Globals
 	err error
@@ -34,7 +34,7 @@ func (c *checker) listen(flag, value string) string {
 	case err != nil:
 		c.wrong(flag, value, "is not an address with a port; %s", mend)
 	case strings.ContainsAny(host, "/ \t"):
-		c.wrong(flag, value, "has a host that cannot be one; %s", mend)
+		c.wrong(flag, value, "has an invalid host; %s", mend)
 	default:
 		if n, err := strconv.ParseUint(port, 10, 16); err != nil || port != strconv.FormatUint(n, 10) {
 			c.wrong(flag, value, "has no port between 0 and 65535; %s", mend)
@@ -51,7 +51,7 @@ func (c *checker) listenOff(flag, value string) string {
 	return c.listen(flag, value)
 }
 
-// portOfItsOwn complains of an admin address that --listen would take.
+// portOfItsOwn refuses an admin address whose port is that of --listen.
 func (c *checker) portOfItsOwn(flag, value, listen string) {
 	host, port, err := net.SplitHostPort(value)
 	other, taken, otherErr := net.SplitHostPort(listen)
@@ -75,7 +75,7 @@ func (c *checker) loops(flag, value string) int {
 	}
 	n, err := strconv.Atoi(value)
 	if err != nil || n < 1 || n > loop.LoopsMax {
-		c.wrong(flag, value, "is not a number of loops; write a whole number from 1 to %d, or auto for one per CPU", loop.LoopsMax)
+		c.wrong(flag, value, "must be a whole number from 1 to %d, or auto for one per CPU", loop.LoopsMax)
 	}
 	return n
 }
@@ -97,13 +97,7 @@ func (c *checker) durationOr(flag, value string, least, most time.Duration, or s
 }
 
 func (c *checker) size(flag, value string, least, most int) int {
-	n, err := parseSize(value)
-	if err != nil {
-		c.wrong(flag, value, "is not a size; write bytes or a number with KiB, MiB or GiB, such as 64KiB")
-	} else if n < int64(least) || n > int64(most) {
-		c.wrong(flag, value, "is out of bounds; write a size from %s to %s", SizeText(int64(least)), SizeText(int64(most)))
-	}
-	return int(n)
+	return int(c.sizeOr(flag, value, "", int64(least), int64(most)))
 }
 
 func (c *checker) level(flag, value string) slog.Level {
@@ -122,11 +116,11 @@ func (c *checker) oneOf(flag, value string, choices ...string) string {
 		}
 	}
 	last := len(choices) - 1
-	c.wrong(flag, value, "is not known; write %s or %s", strings.Join(choices[:last], ", "), choices[last])
+	c.wrong(flag, value, "must be %s or %s", strings.Join(choices[:last], ", "), choices[last])
 	return value
 }
 
-// count is a whole number, 0 where the word for none stands.
+// count is a whole number, 0 where the word for none stands, if there is one.
 func (c *checker) count(flag, value, none string, least, most int) int {
 	n, mend := readCount(value, none, least, most)
 	if mend != "" {
@@ -135,7 +129,7 @@ func (c *checker) count(flag, value, none string, least, most int) int {
 	return n
 }
 
-// readCount is count wherever the text stands: mend says what is wrong with it.
+// readCount is count for a text from anywhere: mend says what is wrong with it, and how to mend it.
 func readCount(text, none string, least, most int) (n int, mend string) {
 	or := ""
 	if none != "" {
@@ -146,21 +140,25 @@ func readCount(text, none string, least, most int) (n int, mend string) {
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < least || n > most {
-		mend = fmt.Sprintf("is no number within bounds; write a whole number from %d to %d%s", least, most, or)
+		mend = fmt.Sprintf("must be a whole number from %d to %d%s", least, most, or)
 	}
 	return n, mend
 }
 
-// sizeOr is a size, 0 where the word for none stands.
+// sizeOr is a size, 0 where the word for none stands, if there is one.
 func (c *checker) sizeOr(flag, value, none string, least, most int64) int64 {
-	if value == none {
-		return 0
+	or := ""
+	if none != "" {
+		if value == none {
+			return 0
+		}
+		or = ", or " + none
 	}
 	n, err := parseSize(value)
 	if err != nil {
-		c.wrong(flag, value, "is not a size; write bytes or a number with KiB, MiB or GiB, such as 64KiB, or %s", none)
+		c.wrong(flag, value, "is not a size; write bytes or a number with KiB, MiB or GiB, such as 64KiB%s", or)
 	} else if n < least || n > most {
-		c.wrong(flag, value, "is out of bounds; write a size from %s to %s, or %s", SizeText(least), SizeText(most), none)
+		c.wrong(flag, value, "is out of bounds; write a size from %s to %s%s", SizeText(least), SizeText(most), or)
 	}
 	return n
 }
@@ -185,7 +183,7 @@ func (c *checker) origins(flag, value string) (origins []string) {
 		default:
 			u, err := url.Parse(strings.Replace(o, "://*.", "://", 1))
 			if err != nil || u.Scheme == "" || u.Host == "" || strings.Contains(u.Host, "*") || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
-				c.wrong(flag, value, "has %q, which is no origin; write such as https://example.org, http://localhost:8000, "+
+				c.wrong(flag, value, "contains %q, which is not an origin; use for example https://example.org, http://localhost:8000, "+
 					"https://*.example.org for all subdomains, or * for every page", o)
 				return nil
 			}
@@ -193,7 +191,7 @@ func (c *checker) origins(flag, value string) (origins []string) {
 		}
 	}
 	if len(origins) == 0 {
-		c.wrong(flag, value, "names no origin; write such as https://example.org, or * for every page")
+		c.wrong(flag, value, "names no origin; use for example https://example.org, or * for every page")
 	}
 	return origins
 }
@@ -209,7 +207,7 @@ func (c *checker) networks(flag, value string) (networks []netip.Prefix) {
 			prefix, err = addr.Prefix(addr.BitLen())
 		}
 		if err != nil {
-			c.wrong(flag, value, "has %q, which is neither an address nor a network; write such as 127.0.0.1 or 10.0.0.0/8", n)
+			c.wrong(flag, value, "contains %q, which is neither an address nor a network; use for example 127.0.0.1 or 10.0.0.0/8", n)
 			return nil
 		}
 		networks = append(networks, unmapped(prefix))
@@ -217,8 +215,8 @@ func (c *checker) networks(flag, value string) (networks []netip.Prefix) {
 	return networks
 }
 
-// unmapped writes a network of IPv4 addresses in IPv6's clothes as what it is: addresses are looked up as IPv4's, and to
-// netip neither is part of the other, so such a network would have nobody in it.
+// unmapped turns a network of IPv4-mapped IPv6 addresses into one of IPv4 addresses: clients' addresses are looked up as
+// IPv4, and to netip neither contains the other, so the mapped network would match no client.
 func unmapped(network netip.Prefix) netip.Prefix {
 	if addr := network.Addr(); addr.Is4In6() && network.Bits() >= 96 {
 		network = netip.PrefixFrom(addr.Unmap(), network.Bits()-96)

@@ -11,16 +11,17 @@ import (
 	"strings"
 )
 
-// configFile is a config file that has been read: one JSON object from flag names to values. Whatever has an environment
-// variable may stand in it, save --config itself, and what is in fileTexts. kong's own JSON loader is not used: it lets the file beat the
-// environment and says nothing about a key that no flag has, which is how a typing mistake becomes a default.
+// configFile is a config file that has been read: one JSON object from flag names to values. It may hold every
+// setting that has an environment variable, except --config itself, and those in fileTexts. kong's own JSON loader is not
+// used: with it the file takes precedence over the environment, and a key that no flag has is ignored, so that a misspelt
+// setting silently keeps its default.
 type configFile struct {
 	name   string            // as the operator wrote it
 	values map[string]string // by flag name
-	groups []byte            // JSON, not looked at yet; nil: none
+	groups []byte            // JSON, not parsed yet; nil: none
 }
 
-// configBytesMax bounds the file: a mistaken path (a log, a device) shall not fill the memory.
+// configBytesMax bounds the file: a wrong path (a log, a device) must not fill the memory.
 const configBytesMax = 1 << 20
 
 // lists are the settings that may be JSON arrays of strings; as flags their elements stand between commas.
@@ -41,7 +42,7 @@ func readConfig(name string, open func(string) (io.ReadCloser, error)) (*configF
 		return nil, err
 	}
 	if len(text) > configBytesMax {
-		return nil, fmt.Errorf("is longer than %s, so it is hardly a config file", SizeText(configBytesMax))
+		return nil, fmt.Errorf("is longer than %s, the most that a config file may be", SizeText(configBytesMax))
 	}
 	var raw map[string]json.RawMessage
 	if err := json.Unmarshal(text, &raw); err != nil {
@@ -79,12 +80,11 @@ func readConfig(name string, open func(string) (io.ReadCloser, error)) (*configF
 	return file, file.unknownKey()
 }
 
-// repeatedKey is a key that a JSON object has twice, empty if there is none: package json would take the last and say
-// nothing.
+// repeatedKey is a key that a JSON object has twice, empty if there is none: package json would silently take the last.
 func repeatedKey(object []byte) string {
 	seen := map[string]bool{}
 	d := json.NewDecoder(bytes.NewReader(object))
-	_, _ = d.Token() // the brace; it has been read without an error once
+	_, _ = d.Token() // the brace; the object has been parsed without an error before
 	for d.More() {
 		var value json.RawMessage
 		key, _ := d.Token()
@@ -98,7 +98,7 @@ func repeatedKey(object []byte) string {
 	return ""
 }
 
-// lineOf says where a syntax error stands, in the unit in which people find it.
+// lineOf gives the line of a syntax error; package json gives a byte offset.
 func lineOf(text []byte, err error) string {
 	var syntax *json.SyntaxError
 	if !errors.As(err, &syntax) {
@@ -108,7 +108,7 @@ func lineOf(text []byte, err error) string {
 	return fmt.Sprintf(" (line %d)", 1+strings.Count(string(before), "\n"))
 }
 
-// unknownKey complains of a key that is no setting.
+// unknownKey is an error for a key that is not a setting.
 func (c *configFile) unknownKey() error {
 	var known, unknown []string
 	for _, tag := range tags() {

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// UnknownVariables complains of each environment variable that is named like a setting and is none. It is not refused,
-// as a key of the config file is: nobody knows who else sets variables on a machine. But it is said, because otherwise a
-// typing mistake is a default.
+// UnknownVariables has a warning for each environment variable that is named like a setting and is none. It is no error, as
+// an unknown key of the config file is: other programs may set variables too. But without a warning a misspelt variable
+// would silently leave its setting at the default.
 func UnknownVariables(environ []string) (complaints []string) {
 	var known []string
 	for _, tag := range tags() {
@@ -23,15 +23,15 @@ func UnknownVariables(environ []string) (complaints []string) {
 			continue
 		}
 		nearest := slices.MinFunc(known, func(a, b string) int { return distance(name, a) - distance(name, b) })
-		complaints = append(complaints, fmt.Sprintf("%s is set and is no setting; did you mean %s?", name, nearest))
+		complaints = append(complaints, fmt.Sprintf("%s is set but is not a setting; did you mean %s?", name, nearest))
 	}
 	slices.Sort(complaints)
 	return complaints
 }
 
-// distance is how many bytes must be put in, taken out or replaced to make b of a.
+// distance is the number of bytes to insert, delete or replace to turn a into b (Levenshtein).
 func distance(a, b string) int {
-	row := make([]int, len(b)+1) // of the bytes of a seen so far, against each beginning of b
+	row := make([]int, len(b)+1) // distances of the part of a seen so far from each prefix of b
 	for j := range row {
 		row[j] = j
 	}

@@ -8,8 +8,8 @@ import (
 func TestAVariableThatIsNoSettingIsReportedWithTheNearest(t *testing.T) {
 	got := UnknownVariables([]string{"PATH=/bin", "RINGCAST_LOOP=4", "RINGCAST_HEARTBEAT=9s", "RINGCAST_CONFIG=", "RINGCAST_RUNDIR=/r"})
 	want := []string{
-		"RINGCAST_LOOP is set and is no setting; did you mean RINGCAST_LOOPS?",
-		"RINGCAST_RUNDIR is set and is no setting; did you mean RINGCAST_RUN_DIR?",
+		"RINGCAST_LOOP is set but is not a setting; did you mean RINGCAST_LOOPS?",
+		"RINGCAST_RUNDIR is set but is not a setting; did you mean RINGCAST_RUN_DIR?",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)

@@ -2,8 +2,8 @@ package settings
 
 import "reflect"
 
-// Flags are the flags of start and restart. Nearly all are text until Settings has looked at them, so that every wrong
-// value is answered in one voice.
+// Flags are the flags of start and restart. Nearly all are text until Settings has checked them, so that all wrong
+// values are reported in the same form.
 type Flags struct {
 	Daemon bool `name:"daemon" short:"d" env:"RINGCAST_DAEMON" help:"Run in the background: return as soon as the server listens, log to a file."`
 
@@ -14,12 +14,12 @@ type Flags struct {
 	limitFlags
 	channelFlags
 
-	TCPKeepAlive   string `name:"tcp-keepalive" default:"60s" env:"RINGCAST_TCP_KEEPALIVE" help:"Idle time after which the kernel probes whether a client's machine is still there, or off."`
-	TCPUserTimeout string `name:"tcp-user-timeout" default:"150s" env:"RINGCAST_TCP_USER_TIMEOUT" help:"How long the kernel waits for a client to take bytes before it gives the connection up, or off."`
-	StopTimeout    string `name:"stop-timeout" default:"10s" env:"RINGCAST_STOP_TIMEOUT" help:"How long a stop waits for clients to take what is queued for them."`
+	TCPKeepAlive   string `name:"tcp-keepalive" default:"60s" env:"RINGCAST_TCP_KEEPALIVE" help:"Idle time after which the kernel probes whether the peer is still reachable, or off."`
+	TCPUserTimeout string `name:"tcp-user-timeout" default:"150s" env:"RINGCAST_TCP_USER_TIMEOUT" help:"Time after which the kernel drops a connection whose peer acknowledges no data, or off."`
+	StopTimeout    string `name:"stop-timeout" default:"10s" env:"RINGCAST_STOP_TIMEOUT" help:"How long a stop waits for clients to receive what is queued for them."`
 
-	LogLevel  string `name:"log-level" default:"info" env:"RINGCAST_LOG_LEVEL" help:"Least level that is logged: debug, info, warn or error."`
-	LogFormat string `name:"log-format" default:"text" env:"RINGCAST_LOG_FORMAT" help:"text or json."`
+	LogLevel  string `name:"log-level" default:"info" env:"RINGCAST_LOG_LEVEL" help:"Lowest level that is logged: debug, info, warn or error."`
+	LogFormat string `name:"log-format" default:"text" env:"RINGCAST_LOG_FORMAT" help:"Format of the log: text or json."`
 	LogFile   string `name:"log-file" placeholder:"FILE" env:"RINGCAST_LOG_FILE" help:"Append the log to this file. Default: standard error; ringcast.log in the run dir with -d."`
 }
 
@@ -35,7 +35,7 @@ func eachFlag(flags reflect.Value, visit func(tag reflect.StructTag, value any))
 	}
 }
 
-// tags are those of all settings. One that is no flag has no variable.
+// tags are those of all settings. A setting that is not a flag has no environment variable.
 func tags() (all []reflect.StructTag) {
 	for _, flags := range []any{Globals{}, Flags{}, fileTexts{}} {
 		eachFlag(reflect.ValueOf(flags), func(tag reflect.StructTag, _ any) { all = append(all, tag) })

@@ -12,7 +12,7 @@ import (
 	"ringcast/loop"
 )
 
-// fileTexts are the settings that the config file alone can hold: lists of objects are nothing for a command line.
+// fileTexts are the settings that the config file alone can hold: lists of objects do not fit on a command line.
 type fileTexts struct {
 	Groups string `name:"groups"` // JSON without white space, empty for none
 }
@@ -21,14 +21,15 @@ type fileTexts struct {
 const (
 	kindsMax        = 1_000
 	patternBytesMax = 1_024
+	membersTop      = 1_000_000_000 // that of --members-max
 )
 
 const matchKey, membersMaxKey = "match", "members-max"
 
-// kindKeys are what an entry of groups may say.
+// kindKeys are the keys of an entry of groups.
 var kindKeys = []string{matchKey, membersMaxKey}
 
-// kinds are the kinds of groups in the config file. What a kind leaves open is the flags'.
+// kinds are the kinds of groups in the config file. What an entry does not set is taken from the flags.
 func (c *checker) kinds(flags loop.Kind) []loop.Kind {
 	file := c.g.reading.file
 	if file == nil || file.groups == nil {
@@ -55,10 +56,10 @@ func readKinds(value []byte, flags loop.Kind) ([]loop.Kind, error) {
 	const example = `[{"match": "chat:*", "members-max": 100}]`
 	var entries []json.RawMessage
 	if err := json.Unmarshal(value, &entries); err != nil || entries == nil {
-		return nil, fmt.Errorf("key \"groups\" is no array; write an array of objects, such as %s", example)
+		return nil, fmt.Errorf("key \"groups\" is not an array; write an array of objects, such as %s", example)
 	}
 	if len(entries) > kindsMax {
-		return nil, fmt.Errorf("key \"groups\" has %d entries, where %d are the most; have one pattern stand for more names", len(entries), kindsMax)
+		return nil, fmt.Errorf("key \"groups\" has %d entries, more than the %d allowed; use patterns that match more names", len(entries), kindsMax)
 	}
 	kinds := make([]loop.Kind, 0, len(entries))
 	for i, entry := range entries {
@@ -78,7 +79,7 @@ func readKinds(value []byte, flags loop.Kind) ([]loop.Kind, error) {
 func readKind(entry []byte, flags loop.Kind) (loop.Kind, error) {
 	var values map[string]json.RawMessage
 	if err := json.Unmarshal(entry, &values); err != nil || values == nil {
-		return loop.Kind{}, fmt.Errorf(`is no object; write such as {"match": "chat:*", "members-max": 100}`)
+		return loop.Kind{}, fmt.Errorf(`is not an object; use for example {"match": "chat:*", "members-max": 100}`)
 	}
 	if key := repeatedKey(entry); key != "" {
 		return loop.Kind{}, fmt.Errorf("has the key %q twice; write it once", key)
@@ -86,7 +87,7 @@ func readKind(entry []byte, flags loop.Kind) (loop.Kind, error) {
 	for key := range values {
 		if !slices.Contains(kindKeys, key) {
 			nearest := slices.MinFunc(kindKeys, func(a, b string) int { return distance(key, a) - distance(key, b) })
-			return loop.Kind{}, fmt.Errorf("has the key %q, which is none; did you mean %q? The keys are %s", key, nearest, strings.Join(kindKeys, ", "))
+			return loop.Kind{}, fmt.Errorf("has an unknown key %q; did you mean %q? The keys are %s", key, nearest, strings.Join(kindKeys, ", "))
 		}
 	}
 	kind := flags
@@ -96,15 +97,15 @@ func readKind(entry []byte, flags loop.Kind) (loop.Kind, error) {
 	}
 	if value, said := values[membersMaxKey]; said {
 		text, mend := string(value), ""
-		_ = json.Unmarshal(value, &text) // in quotes it may stand too; where it is neither it is no number
-		if kind.MembersMax, mend = readCount(text, "off", 1, countTop); mend != "" {
+		_ = json.Unmarshal(value, &text) // a string is allowed too; anything else stays as it is and is not a number
+		if kind.MembersMax, mend = readCount(text, "off", 1, membersTop); mend != "" {
 			return kind, fmt.Errorf("(%q) has members-max %.100s, which %s", kind.Match, value, mend)
 		}
 	}
 	return kind, nil
 }
 
-// readPattern reads the value of match. Some stars in a row mean what one does, and become one.
+// readPattern reads the value of match. Several stars in a row mean the same as one, and become one.
 func readPattern(value []byte) (string, error) {
 	if value == nil {
 		return "", fmt.Errorf(`has no "match"; say which groups it is for, such as "match": "chat:*"`)
@@ -114,11 +115,11 @@ func readPattern(value []byte) (string, error) {
 	case err != nil || match == nil:
 		return "", fmt.Errorf(`has "match" %.100s; write a pattern of names in quotes, such as "chat:*"`, value)
 	case *match == "":
-		return "", fmt.Errorf(`has an empty "match"; write a pattern of names, such as "chat:*", or "*" for all that is left`)
-	case !utf8.Valid(value): // package json would replace what is wrong and say nothing
+		return "", fmt.Errorf(`has an empty "match"; write a pattern of names, such as "chat:*", or "*" for all others`)
+	case !utf8.Valid(value): // package json would silently replace invalid bytes
 		return "", fmt.Errorf(`has a "match" that is not UTF-8; save the file in UTF-8`)
 	case len(*match) > patternBytesMax:
-		return "", fmt.Errorf(`has a "match" of %d bytes, where %d are the most; shorten it with *`, len(*match), patternBytesMax)
+		return "", fmt.Errorf(`has a "match" of %d bytes, more than the %d allowed; shorten it with *`, len(*match), patternBytesMax)
 	}
 	return stars.ReplaceAllString(*match, "*"), nil
 }

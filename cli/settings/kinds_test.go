@@ -45,31 +45,31 @@ func entries(n int) string {
 
 func TestWrongKindsOfGroupsAreNamedWithTheMend(t *testing.T) {
 	for _, c := range []struct{ groups, want string }{
-		{`{"match": "a"}`, `key "groups" is no array; write an array of objects, such as [{"match": "chat:*", "members-max": 100}]`},
-		{`null`, `key "groups" is no array; write an array of objects`},
-		{`"a"`, `key "groups" is no array; write an array of objects`},
-		{`[{"match": "a"}, "b"]`, `entry 2 of "groups" is no object; write such as {"match": "chat:*", "members-max": 100}`},
-		{`[null]`, `entry 1 of "groups" is no object; write such as`},
+		{`{"match": "a"}`, `key "groups" is not an array; write an array of objects, such as [{"match": "chat:*", "members-max": 100}]`},
+		{`null`, `key "groups" is not an array; write an array of objects`},
+		{`"a"`, `key "groups" is not an array; write an array of objects`},
+		{`[{"match": "a"}, "b"]`, `entry 2 of "groups" is not an object; use for example {"match": "chat:*", "members-max": 100}`},
+		{`[null]`, `entry 1 of "groups" is not an object; use for example`},
 		{`[{"members-max": 5}]`, `entry 1 of "groups" has no "match"; say which groups it is for, such as "match": "chat:*"`},
 		{`[{"match": null}]`, `entry 1 of "groups" has "match" null; write a pattern of names in quotes`},
 		{`[{"match": 5}]`, `entry 1 of "groups" has "match" 5; write a pattern of names in quotes`},
 		{`[{"match": ""}]`, `entry 1 of "groups" has an empty "match"; write a pattern of names, such as "chat:*"`},
-		{`[{"match": "` + strings.Repeat("x", 1_025) + `"}]`, `entry 1 of "groups" has a "match" of 1025 bytes, where 1024 are the most; shorten it with *`},
+		{`[{"match": "` + strings.Repeat("x", 1_025) + `"}]`, `entry 1 of "groups" has a "match" of 1025 bytes, more than the 1024 allowed; shorten it with *`},
 		{"[{\"match\": \"a\xff\"}]", `entry 1 of "groups" has a "match" that is not UTF-8; save the file in UTF-8`},
 		{`[{"match": "a", "match": "b"}]`, `entry 1 of "groups" has the key "match" twice; write it once`},
-		{`[{"match": "a", "member-max": 5}]`, `entry 1 of "groups" has the key "member-max", which is none; did you mean "members-max"? The keys are match, members-max`},
-		{`[{"Match": "a"}]`, `entry 1 of "groups" has the key "Match", which is none; did you mean "match"?`},
+		{`[{"match": "a", "member-max": 5}]`, `entry 1 of "groups" has an unknown key "member-max"; did you mean "members-max"? The keys are match, members-max`},
+		{`[{"Match": "a"}]`, `entry 1 of "groups" has an unknown key "Match"; did you mean "match"?`},
 		{`[{"match": "a"}, {"match": "b"}, {"match": "a"}]`, `entry 3 of "groups" ("a") has the pattern of entry 1; leave one of them off`},
 		{`[{"match": "a*"}, {"match": "a**"}]`, `entry 2 of "groups" ("a*") has the pattern of entry 1; leave one of them off`},
 		{`[{"match": "*"}, {"match": "*"}]`, `entry 2 of "groups" ("*") has the pattern of entry 1; leave one of them off`},
 		{`[{"match": "b"}, {"match": "**"}, {"match": "a"}]`, `entry 3 of "groups" ("a") is never reached, since "*" in entry 2 matches every name; put it before that entry`},
-		{`[{"match": "a", "members-max": 0}]`, `entry 1 of "groups" ("a") has members-max 0, which is no number within bounds; write a whole number from 1 to 1000000000, or off`},
-		{`[{"match": "a", "members-max": "many"}]`, `has members-max "many", which is no number within bounds; write a whole number from 1 to 1000000000, or off`},
-		{`[{"match": "a", "members-max": 1.5}]`, `has members-max 1.5, which is no number within bounds`},
-		{`[{"match": "a", "members-max": null}]`, `has members-max null, which is no number within bounds`},
-		{`[{"match": "a", "members-max": [5]}]`, `has members-max [5], which is no number within bounds`},
-		{`[{"match": "a", "members-max": 1000000001}]`, `has members-max 1000000001, which is no number within bounds`},
-		{entries(1_001), `key "groups" has 1001 entries, where 1000 are the most; have one pattern stand for more names`},
+		{`[{"match": "a", "members-max": 0}]`, `entry 1 of "groups" ("a") has members-max 0, which must be a whole number from 1 to 1000000000, or off`},
+		{`[{"match": "a", "members-max": "many"}]`, `has members-max "many", which must be a whole number from 1 to 1000000000, or off`},
+		{`[{"match": "a", "members-max": 1.5}]`, `has members-max 1.5, which must be a whole number from 1 to 1000000000, or off`},
+		{`[{"match": "a", "members-max": null}]`, `has members-max null, which must be a whole number from 1 to 1000000000, or off`},
+		{`[{"match": "a", "members-max": [5]}]`, `has members-max [5], which must be a whole number from 1 to 1000000000, or off`},
+		{`[{"match": "a", "members-max": 1000000001}]`, `has members-max 1000000001, which must be a whole number from 1 to 1000000000, or off`},
+		{entries(1_001), `key "groups" has 1001 entries, more than the 1000 allowed; use patterns that match more names`},
 	} {
 		_, err := parseConfig(`{"groups": ` + c.groups + `}`)
 		refused(t, fmt.Sprintf("%.80q", c.groups), err, "--config \""+configName+"\": ", c.want)
@@ -84,7 +84,7 @@ func TestGroupsAreOfTheConfigFileAlone(t *testing.T) {
 	if err != nil || s.Loop.Kinds != nil {
 		t.Errorf("as a variable: got %v, %v, want no kinds", s.Loop.Kinds, err)
 	}
-	if got := UnknownVariables([]string{"RINGCAST_GROUPS=x"}); len(got) != 1 || !strings.Contains(got[0], "RINGCAST_GROUPS is set and is no setting") {
+	if got := UnknownVariables([]string{"RINGCAST_GROUPS=x"}); len(got) != 1 || !strings.Contains(got[0], "RINGCAST_GROUPS is set but is not a setting") {
 		t.Errorf("as a variable: got %q, want it warned of", got)
 	}
 	if _, err = parseConfig(`{"grups": 1}`); err == nil || !strings.Contains(err.Error(), ", groups, groups-max, ") {
@@ -147,7 +147,7 @@ func TestALongChangeIsToldShort(t *testing.T) {
 	}
 }
 
-// Whatever the file holds, it is refused as a mistake or makes kinds that the loops can rely on.
+// Any content of the file is either refused as a mistake or gives kinds that the loops can rely on.
 func FuzzConfigFile(f *testing.F) {
 	for _, text := range []string{`{"groups": [{"match": "chat:*", "members-max": 100}, {"match": "**"}]}`, `{"groups": null}`,
 		`{"allowed-origins": ["null"], "loops": 4, "daemon": true}`, "null", `{"groups": [{"match": "\ud800"}]}`} {

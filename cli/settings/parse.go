@@ -10,10 +10,10 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// Source is what settings are read from, besides the arguments. The caller has looked at the world.
+// Source is what settings are read from, besides the arguments. The caller reads it from the machine.
 type Source struct {
 	Environ []string // NAME=value, as os.Environ gives it
-	// Open opens the config file by the name that the operator gave it. What it does about ~ and directories is its own.
+	// Open opens the config file by the name that the operator gave it. How it treats ~ and directories is up to the caller.
 	Open func(name string) (io.ReadCloser, error)
 
 	Dir       string // what the names of other files are relative to
@@ -25,7 +25,7 @@ type Source struct {
 // Globals are the flags of every verb. After Parse they know where each value came from.
 type Globals struct {
 	RunDir string `name:"run-dir" placeholder:"DIR" env:"RINGCAST_RUN_DIR" help:"Where the server keeps its pid file and control socket; the other verbs find it there. Default: $${XDG_RUNTIME_DIR}/ringcast, else ${run_dir_tmp}."`
-	Config string `name:"config" placeholder:"FILE" env:"RINGCAST_CONFIG" help:"JSON object with settings by flag name, such as {\"loops\": 4}. Its list \"groups\", such as [{\"match\": \"chat:*\", \"members-max\": 100}], has limits for groups by their names; the first match counts. A flag beats its environment variable, which beats the file."`
+	Config string `name:"config" placeholder:"FILE" env:"RINGCAST_CONFIG" help:"JSON object with settings by flag name, such as {\"loops\": 4}. Its list \"groups\", such as [{\"match\": \"chat:*\", \"members-max\": 100}], has limits for groups by their names; the first match counts. A flag takes precedence over its environment variable, which takes precedence over the file."`
 
 	reading *reading
 }
@@ -73,8 +73,8 @@ func helpOf(v *kong.Value) string {
 	return kong.DefaultHelpValueFormatter(&tagged)
 }
 
-// BeforeResolve reads the config file, once it is known which; kong calls it by this name. The file is checked here and
-// not in Validate, which runs last: an unknown key explains what comes after it.
+// BeforeResolve reads the config file as soon as its name is known; kong calls it by this name. The file is checked here
+// and not in Validate, which runs last: an unknown key is often the cause of the errors that would come before.
 func (g *Globals) BeforeResolve(ctx *kong.Context) error {
 	name, named := g.reading.variable("RINGCAST_CONFIG")
 	for _, step := range ctx.Path {
@@ -117,10 +117,10 @@ func (r *reading) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, 
 	return value, nil
 }
 
-// Validate has nothing left to do; kong calls it by this name.
+// Validate does nothing; kong's interface demands it.
 func (*reading) Validate(*kong.Application) error { return nil }
 
-// fits tries a value on a flag: kong's error, when it does the same, would not say where the value came from.
+// fits checks that a flag can hold a value: kong does the same, but its error would not say where the value came from.
 func fits(flag *kong.Flag, value string) error {
 	scan := kong.ScanFromTokens(kong.Token{Type: kong.FlagValueToken, Value: value})
 	return flag.Mapper.Decode(&kong.DecodeContext{Value: flag.Value, Scan: scan}, reflect.New(flag.Target.Type()).Elem())
@@ -136,7 +136,7 @@ func (r *reading) variable(name string) (value string, set bool) {
 	return "", false
 }
 
-// Origin says in brackets where a flag's value came from when it was not typed, so that the mistake can be found.
+// Origin says in brackets where a flag's value came from when it was not typed, so that an operator finds the mistake.
 func (g *Globals) Origin(flag string) string { return g.reading.origins[flag] }
 
 // abs makes a name of a file independent of where it is used.
@@ -147,7 +147,7 @@ func (g *Globals) abs(name string) string {
 	return filepath.Join(g.reading.Dir, name)
 }
 
-// parseErrorText is kong's message in an operator's words where kong's are a parser's.
+// parseErrorText rewords those of kong's messages that only make sense to the author of a parser.
 func parseErrorText(err error, app *kong.Application) string {
 	text := err.Error()
 	if flag, _, missing := strings.Cut(text, `: expected string value but got "EOL"`); missing {
@@ -164,7 +164,7 @@ func parseErrorText(err error, app *kong.Application) string {
 	return text
 }
 
-// UsageError is the operator's mistake, with its mend.
+// UsageError is the operator's mistake, and says how to mend it.
 type UsageError struct{ Text string }
 
 // Error is the text.

@@ -38,7 +38,7 @@ const (
 	tcpMin, tcpTop   = time.Second, 24 * time.Hour
 )
 
-// logName is the log's name in the run dir of a server in the background that was told no other.
+// logName is the log's name in the run dir of a server in the background for which none was named.
 const logName = "ringcast.log"
 
 // Settings checks every flag and gives what start works with; the first wrong one is the error, a UsageError. runDir is
@@ -66,7 +66,7 @@ func (f *Flags) Settings(g *Globals, runDir string) (Settings, error) {
 	return s, c.err
 }
 
-// Warning is what is no mistake but hardly meant.
+// Warning is about settings that are valid but probably not intended.
 type Warning struct {
 	Text  string
 	Attrs []any // as slog.Logger.Warn takes them
@@ -77,15 +77,15 @@ func (s *Settings) Warnings() (all []Warning) {
 	warn := func(text string, attrs ...any) { all = append(all, Warning{text, attrs}) }
 	l := &s.Loop.Limits
 	if l.OutboxBytesMax < l.MessageBytesMax {
-		warn("--outbox-max is less than --message-max: a message longer than an outbox closes the members that do not take it at once",
+		warn("--outbox-max is less than --message-max: a message longer than an outbox closes members that do not receive it at once",
 			"outbox_max", SizeText(int64(l.OutboxBytesMax)), "message_max", SizeText(int64(l.MessageBytesMax)))
 	}
 	if l.MemoryMax > 0 && (l.OutboxesBytesMax > l.MemoryMax/2 || l.FragmentsBytesMax > l.MemoryMax/4) {
-		warn("--outboxes-max counts for half of --memory-limit at most, --fragments-max for a quarter",
+		warn("--outboxes-max is capped at half of --memory-limit, --fragments-max at a quarter",
 			"outboxes_max", SizeText(l.OutboxesBytesMax), "fragments_max", SizeText(l.FragmentsBytesMax), "memory_limit", SizeText(l.MemoryMax))
 	}
 	if rate := l.BytesPerSecond; rate > 0 && rate < l.MessageBytesMax {
-		warn("--byte-rate is less than --message-max: a message longer than a second's worth is refused however often it is repeated",
+		warn("--byte-rate is less than --message-max: a message longer than the bytes of one second is always refused",
 			"byte_rate", SizeText(int64(rate)), "message_max", SizeText(int64(l.MessageBytesMax)))
 	}
 	return all

@@ -15,7 +15,7 @@ import (
 	"ringcast/loop"
 )
 
-// world is a Source made up: an environment, and one config file.
+// world is an invented Source: an environment, and one config file.
 type world struct {
 	environ []string
 	config  string // the text of every file
@@ -65,7 +65,7 @@ func parseConfig(text string, args ...string) (Settings, error) {
 	return world{config: text}.parse(append([]string{"--config", configName}, args...)...)
 }
 
-// refused wants a mistake of the operator, told with all of wants.
+// refused checks that err is a UsageError with all of wants in its text.
 func refused(t *testing.T, what string, err error, wants ...string) {
 	t.Helper()
 	var wrong *UsageError
@@ -220,8 +220,8 @@ func TestWrongValuesAreNamedWithFlagAndMend(t *testing.T) {
 		{"outbox-max", "2GiB", "from 1KiB to 1GiB"},
 		{"handshake-timeout", "1ms", "from 100ms to 10m"},
 		{"stop-timeout", "-1s", "from 0s to 1h"},
-		{"log-level", "loud", "write debug, info, warn or error"},
-		{"log-format", "xml", "write text or json"},
+		{"log-level", "loud", "must be debug, info, warn or error"},
+		{"log-format", "xml", "must be text or json"},
 		{"config", "/no/such/file", "name a file that can be read"},
 	} {
 		_, err := parse(t, "--"+c.flag+"="+c.value)

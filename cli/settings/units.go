@@ -47,7 +47,7 @@ func SizeText(n int64) string {
 	return strconv.FormatInt(n, 10) + "B"
 }
 
-// DurationText is Duration.String without the zeros behind: 24h, not 24h0m0s.
+// DurationText is Duration.String without trailing zero units: 24h, not 24h0m0s.
 func DurationText(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {

@@ -1,5 +1,5 @@
-// Command echo serves with ringcast's own loops, but sends every message back instead of reading a command from it: what
-// a conformance tool wants to talk to. It has nothing of its own, so that what such a tool finds is true of the server.
+// Command echo serves with ringcast's own loops, but sends every message back instead of reading a command from it, as
+// conformance tools need it. It adds nothing else, so that the findings of such a tool are valid for the server.
 //
 //	go run ./test/echo --listen 127.0.0.1:9001
 package main
@@ -20,7 +20,7 @@ import (
 
 const (
 	messageBytesMax = 16 << 20 // the largest message of the usual case lists
-	outboxBytesMax  = 64 << 20 // some of those for a tool that sends first and reads then
+	outboxBytesMax  = 64 << 20 // several of those, for a tool that sends everything before it reads
 	stopTimeout     = 5 * time.Second
 )
 
@@ -38,7 +38,7 @@ func main() {
 	}
 }
 
-// serve echoes until it is told to end, and then says whether anything panicked, since that closes a single client only.
+// serve echoes until it is told to end, and then reports whether anything panicked, since a panic only closes one client.
 func serve(listen string, loops int) error {
 	asked, quiet := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer quiet()

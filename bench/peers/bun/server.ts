@@ -33,7 +33,7 @@ const server = Bun.serve({
   websocket: {
     perMessageDeflate: false,
     maxPayloadLength: 1024 * 1024,
-    // Beyond its limit Bun drops messages. A client so far behind shall know.
+    // Beyond its limit Bun drops messages; a client that slow is closed instead.
     backpressureLimit: 16 * 1024 * 1024,
     closeOnBackpressureLimit: true,
     message(ws, data) {

@@ -38,7 +38,7 @@ func Parse(text []byte) (Command, error) {
 	return c, nil
 }
 
-// Answer is the reply to a command, nil when it asks for none: without an id only errors are answered.
+// Answer is the reply to a command, nil if there is none: without an id only errors are answered.
 func (c Command) Answer(err error) []byte {
 	var reply struct {
 		ID    json.RawMessage `json:"id,omitempty"`
@@ -51,6 +51,6 @@ func (c Command) Answer(err error) []byte {
 	} else if len(c.ID) == 0 {
 		return nil
 	}
-	text, _ := json.Marshal(reply) // an id that was parsed can be written
+	text, _ := json.Marshal(reply) // a parsed id can always be encoded
 	return text
 }

@@ -8,7 +8,7 @@ type Member interface {
 	Push(frames []byte) // queues whole frames; only in the batch form. The bytes are shared
 }
 
-// Groups are those that a client is a member of, by name. Owner: whatever reads from the client.
+// Groups are those that a client is a member of, by name. Owner: the code that reads from the client.
 type Groups[M Member] map[string]*Group[M]
 
 // Registry finds groups by name.
@@ -17,11 +17,11 @@ type Registry[M Member] struct {
 	groups map[string]*Group[M]
 }
 
-// NewRegistry has no groups yet.
+// NewRegistry makes an empty registry.
 func NewRegistry[M Member]() *Registry[M] { return &Registry[M]{groups: map[string]*Group[M]{}} }
 
-// Do does what a client says, but for sending: where there is a group to send to, it is returned with the message, for
-// the caller to send it as the form has it. answer is nil when there is none; it goes out after the message.
+// Do carries out a client's command, except sending: the group to send to is returned with the message, and the caller sends
+// it as its form demands. answer is nil if there is none; it is sent after the message.
 func (r *Registry[M]) Do(m M, groups Groups[M], text []byte) (to *Group[M], message string, answer []byte) {
 	cmd, err := Parse(text)
 	if err != nil {
@@ -47,12 +47,12 @@ func (r *Registry[M]) LeaveAll(m M, groups Groups[M]) {
 	}
 }
 
-// Group is the members of a name. Its lock is held while a message is handed to all of them, so that all see all
-// messages in one order.
+// Group is the members of one group. Its lock is held while a message is handed to all of them, so that all see all messages
+// in one order.
 type Group[M Member] struct {
 	name    string
 	mu      sync.Mutex
-	members []M       // a slice, because every message walks over it
+	members []M       // a slice, because it is walked for every message
 	seats   map[M]int // their places in it, to leave without a search
 	gone    bool      // it was empty and left the registry
 
@@ -60,7 +60,7 @@ type Group[M Member] struct {
 	waiting struct {
 		mu     sync.Mutex
 		frames []byte
-		passes bool // a goroutine is at it
+		passes bool // a goroutine is doing passes
 	}
 }
 
@@ -87,14 +87,14 @@ func (r *Registry[M]) join(name string, m M) *Group[M] {
 	}
 }
 
-// add fails when the group went away between being found and being locked.
+// add fails if the group was removed between being found and being locked.
 func (g *Group[M]) add(m M) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.gone {
 		return false
 	}
-	g.pass() // what was sent before is not for the new member
+	g.pass() // earlier messages are not for the new member
 	g.seats[m] = len(g.members)
 	g.members = append(g.members, m)
 	return true
@@ -103,7 +103,7 @@ func (g *Group[M]) add(m M) bool {
 func (r *Registry[M]) leave(g *Group[M], m M) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.pass() // what was sent before is still for the member
+	g.pass() // earlier messages are still for the member
 	seat, last := g.seats[m], len(g.members)-1
 	g.members[seat] = g.members[last]
 	g.seats[g.members[seat]] = seat
@@ -118,7 +118,7 @@ func (r *Registry[M]) leave(g *Group[M], m M) {
 	}
 }
 
-// Each is the usual form's way to all members. All that f does for a message, it does before the next message.
+// Each sends to all members in the usual form. f is finished with a message before the next one.
 func (g *Group[M]) Each(f func(M)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -127,8 +127,8 @@ func (g *Group[M]) Each(f func(M)) {
 	}
 }
 
-// Send is the batch form's way to all members: the frame joins what waits, and a pass of its own goroutine hands all
-// of that to each member at once. While a pass walks over the members, what is sent meanwhile gathers for the next.
+// Send sends to all members in the batch form: the frame is added to those that wait, and a pass in its own goroutine hands
+// all of them to each member at once. Frames that are sent during a pass gather for the next.
 func (g *Group[M]) Send(frame []byte) {
 	w := &g.waiting
 	w.mu.Lock()

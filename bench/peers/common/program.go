@@ -9,7 +9,7 @@ import (
 	"syscall"
 )
 
-// Options reads the command line, or says what is wrong with it and exits 2.
+// Options reads the command line, or prints what is wrong with it and exits with 2.
 func Options() (port int, batch bool) {
 	flag.IntVar(&port, "port", 0, "`port` of 127.0.0.1 to listen on")
 	form := flag.String("form", "usual", "usual or batch")
@@ -30,7 +30,7 @@ func Options() (port int, batch bool) {
 	return port, *form == "batch"
 }
 
-// Listen opens the port, or says why it cannot and exits 1.
+// Listen opens the port, or prints why it cannot and exits with 1.
 func Listen(port int) net.Listener {
 	listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 	if err != nil {
@@ -39,13 +39,13 @@ func Listen(port int) net.Listener {
 	return listener
 }
 
-// Fail says what is wrong and exits 1.
+// Fail prints what is wrong and exits with 1.
 func Fail(err error) {
 	fmt.Fprintln(os.Stderr, err)
 	os.Exit(1)
 }
 
-// Serve says that the server listens, and returns when it is told to end.
+// Serve prints that the server listens, and returns when it is told to end.
 func Serve(port int) {
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, os.Interrupt, syscall.SIGTERM)

@@ -1,16 +1,16 @@
-// What the peers in JavaScript have in common, because it is the same in both:
-// the command line, and the commands and replies of the protocol. How messages
-// come and go is a matter of their libraries, and so of theirs.
+// What is the same in both JavaScript peers: the command line, and the commands
+// and replies of the protocol. How messages are received and sent depends on the
+// library, so each peer has that itself.
 
 import { parseArgs } from 'node:util';
 
-// Does what a client says by calling one of actions, each with the client and
+// Carries out a client's command by calling one of actions, each with the client and
 // the name of the group, publish with the text too. Returns the reply, or
 // undefined when there is none.
 export function answer(actions, client, data) {
   let command;
   try {
-    command = JSON.parse(data); // bytes turn into their text
+    command = JSON.parse(data); // bytes are decoded as text
   } catch {
     // falls through to the reply below
   }
@@ -45,8 +45,8 @@ function groupName(id) {
   return typeof id === 'string' && id !== '' ? id : undefined;
 }
 
-// Reads the command line of a program that has these forms, or says what is
-// wrong with it, for a wrong form in the words given, and exits 2.
+// Reads the command line of a program that has these forms, or prints what is
+// wrong with it, for a wrong form the given text, and exits with 2.
 export function options(program, forms, wrongForm) {
   try {
     const { values } = parseArgs({

@@ -13,7 +13,7 @@ import (
 
 const requestMax = 8 << 10
 
-// conn is a connection. Its loop alone touches it.
+// conn is a connection. Owner: its loop.
 type conn struct {
 	loop  *loop
 	fd    int
@@ -21,12 +21,12 @@ type conn struct {
 
 	open    bool     // the handshake is over
 	state   ws.State // says whether a message is in fragments
-	input   []byte   // the beginning of a handshake or a frame
+	input   []byte   // a partial handshake or frame
 	message []byte   // the fragments so far
 
 	pending [][]byte // frames for the end of the turn
-	output  []byte   // what the socket did not take
-	closing bool     // nothing is read any more, and it ends when output is out
+	output  []byte   // what the socket did not accept
+	closing bool     // nothing is read any more, and it ends when output is written
 	dead    bool
 }
 
@@ -83,7 +83,7 @@ func (c *conn) shake(p []byte) int {
 	return end
 }
 
-// frame takes a frame from p and returns its length, 0 while it is incomplete.
+// frame reads a frame from p and returns its length, 0 while it is incomplete.
 func (c *conn) frame(p []byte) int {
 	l := c.loop
 	l.reader.Reset(p)
@@ -201,7 +201,7 @@ func (c *conn) flush() {
 	}
 }
 
-// write writes p, or keeps what the socket does not take.
+// write writes p, or keeps what the socket does not accept.
 func (c *conn) write(p []byte) {
 	if c.dead {
 		return
@@ -220,7 +220,7 @@ func (c *conn) write(p []byte) {
 	c.output = append(c.output, p[n:]...)
 }
 
-// drain writes what was kept, now that the socket takes some.
+// drain writes what was kept, now that the socket is writable.
 func (c *conn) drain() {
 	c.output = c.output[c.send(c.output):]
 	if len(c.output) > 0 || c.dead {
@@ -234,7 +234,7 @@ func (c *conn) drain() {
 	c.loop.watch(unix.EPOLL_CTL_MOD, c.fd, unix.EPOLLIN)
 }
 
-// send returns how much the socket took.
+// send returns how much the socket accepted.
 func (c *conn) send(p []byte) int {
 	for {
 		n, err := unix.Write(c.fd, p)
@@ -271,7 +271,7 @@ func (c *conn) fail(status ws.StatusCode) {
 	c.end()
 }
 
-// end closes the connection when all is out.
+// end closes the connection when everything is written.
 func (c *conn) end() {
 	c.closing = true
 	if len(c.pending) == 0 && len(c.output) == 0 {

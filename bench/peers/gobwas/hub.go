@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hub is what the loops share: who has members of which group, and what waits for each loop.
+// hub is what the loops share: which loops have members of which group, and what waits for each loop.
 type hub struct {
 	loops []*loop
 
@@ -20,7 +20,7 @@ type hub struct {
 // group knows where its members are.
 type group struct {
 	rooms []*room // per loop, nil where it has no members
-	homes int     // loops that have some
+	homes int     // loops that have members
 }
 
 // item is a message for the members of a room.
@@ -70,8 +70,8 @@ func (h *hub) settle(l *loop, name string, r *room) {
 	}
 }
 
-// exchange hands out what a loop's clients said and fetches what waits for the loop, which is in one order for all
-// loops because the lock is held over all inboxes.
+// exchange passes on what a loop's clients sent and fetches what waits for the loop, which is in one order for all loops
+// because the lock is held over all inboxes.
 func (h *hub) exchange(l *loop, said []message, emptied []item) (inbox []item) {
 	var wake uint64 // bits of loops
 	h.mu.Lock()

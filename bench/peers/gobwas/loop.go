@@ -13,7 +13,7 @@ const (
 	readBytes = 64 << 10
 )
 
-// loop is an epoll loop. It alone touches what it has, and its connections and rooms.
+// loop is an epoll loop. It owns its fields, its connections and its rooms.
 type loop struct {
 	hub         *hub
 	index       int
@@ -54,7 +54,7 @@ func (l *loop) watch(op, fd int, events uint32) error {
 	return unix.EpollCtl(l.epoll, op, fd, &unix.EpollEvent{Fd: int32(fd), Events: events})
 }
 
-var ring = []byte{1, 0, 0, 0, 0, 0, 0, 0} // any number rings
+var ring = []byte{1, 0, 0, 0, 0, 0, 0, 0} // any number wakes the loop
 
 func (l *loop) wake() { unix.Write(l.bell, ring) }
 
@@ -83,8 +83,8 @@ func (l *loop) run() {
 	}
 }
 
-// conn finds the connection of a descriptor, or meets a new one. Descriptors are closed at the end of a turn only, so
-// none of a turn's events is another connection's.
+// conn finds the connection of a descriptor, or makes one for a new descriptor. Descriptors are closed at the end of a turn
+// only, so no event of a turn is for another connection.
 func (l *loop) conn(fd int) *conn {
 	for len(l.conns) <= fd {
 		l.conns = append(l.conns, nil)
@@ -95,8 +95,8 @@ func (l *loop) conn(fd int) *conn {
 	return l.conns[fd]
 }
 
-// deliver hands out what was said and writes what came in. It is the end of a turn, and comes before each change of a
-// membership, so that a message goes to those who were members when it was sent.
+// deliver passes on what clients sent and writes what came in. It runs at the end of a turn and before each change of a
+// membership, so that a message goes to those that were members when it was sent.
 func (l *loop) deliver() {
 	inbox := l.hub.exchange(l, l.said, l.inbox[:0])
 	clear(l.said)

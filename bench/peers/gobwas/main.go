@@ -52,7 +52,7 @@ func listen(port int) (int, error) {
 	return fd, os.NewSyscallError("listen", unix.Listen(fd, unix.SOMAXCONN))
 }
 
-// accept deals the connections out to the loops. A loop meets one when epoll first names it.
+// accept distributes the connections over the loops. A loop learns of one when epoll first reports it.
 func (h *hub) accept(listener int) {
 	for i := 0; ; {
 		fd, _, err := unix.Accept4(listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)

@@ -39,7 +39,7 @@ func (c *client) close() {
 	}
 }
 
-// writeMessages is the usual form's writing goroutine. It goes on taking messages after a failed write, so that nobody
+// writeMessages is the usual form's writing goroutine. It goes on receiving messages after a failed write, so that no sender
 // waits for the channel of a client that is gone.
 func (c *client) writeMessages() {
 	for m := range c.messages {
@@ -67,8 +67,8 @@ func (c *client) Push(frames []byte) {
 	}
 }
 
-// writeBatches is the batch form's writing goroutine. The documentation warns that writing to NetConn corrupts the
-// connection. Not so here: each call writes whole frames, and the library itself writes nothing but the close frame.
+// writeBatches is the batch form's writing goroutine. The documentation warns that writing to NetConn can corrupt the
+// connection. Here it does not: each call writes whole frames, and the library itself writes only the close frame.
 func (c *client) writeBatches() {
 	var chunks [][]byte
 	conn := c.conn.NetConn()

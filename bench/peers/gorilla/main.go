@@ -86,10 +86,10 @@ func (h *handler) read(c *client) {
 		}
 	}
 	h.registry.LeaveAll(c, c.groups)
-	c.close() // nobody else can queue anything for it now
+	c.close() // nothing else can be queued for it now
 }
 
-// broadcast is the usual form. Queueing under the group's lock makes the one order.
+// broadcast is the usual form. Queueing under the group's lock gives all members the same order.
 func broadcast(to *common.Group[*client], m *websocket.PreparedMessage) {
 	to.Each(func(c *client) { c.messages <- m })
 }
@@ -97,7 +97,7 @@ func broadcast(to *common.Group[*client], m *websocket.PreparedMessage) {
 func prepare(text []byte) *websocket.PreparedMessage {
 	m, err := websocket.NewPreparedMessage(websocket.TextMessage, text)
 	if err != nil {
-		panic(err) // the type is a right one
+		panic(err) // cannot fail: the type is valid
 	}
 	return m
 }

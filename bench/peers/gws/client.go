@@ -17,7 +17,7 @@ type client struct {
 	// Batch form.
 	mu     sync.Mutex
 	chunks [][]byte // whole frames, not written yet
-	spare  [][]byte // the slice that the last flush took; owner: the write queue
+	spare  [][]byte // the slice of the last flush, for reuse; owner: the write queue
 	bytes  int
 }
 

@@ -2,7 +2,7 @@
 // knows that library would write them.
 //
 // It is a gws.Server, which upgrades accepted connections without net/http (README, "Quick Start"), and one goroutine
-// per client in ReadLoop. Writers are not parked: gws starts a goroutine for a connection's write queue when there is
+// per client in ReadLoop. There are no idle writers: gws starts a goroutine for a connection's write queue when there is
 // something in it and ends it when the queue is empty.
 //
 //   - usual: a gws.Broadcaster per message, as in examples/push and in the README under "Broadcast". The frame is made
@@ -76,8 +76,8 @@ func (h *handler) OnMessage(socket *gws.Conn, message *gws.Message) {
 	}
 }
 
-// broadcast is the usual form. Queueing under the group's lock makes the one order; the writes themselves follow
-// outside of it.
+// broadcast is the usual form. Queueing under the group's lock gives all members the same order; the writes
+// themselves follow outside of it.
 func broadcast(to *common.Group[*client], text []byte) {
 	b := gws.NewBroadcaster(gws.OpcodeText, text)
 	defer b.Close()

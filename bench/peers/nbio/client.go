@@ -46,7 +46,7 @@ func (c *client) Push(frames []byte) {
 type writer struct {
 	wake chan struct{}
 	mu   sync.Mutex
-	due  []*client // those for whom something waits
+	due  []*client // those with something to write
 }
 
 func startWriters(n int) []*writer {
@@ -72,7 +72,7 @@ func (w *writer) add(c *client) {
 }
 
 // run writes all that a client has when its turn comes, with one call: chunks are joined, because Conn.Writev of this
-// version forgets what the socket did not take. What Write itself cannot get rid of stays with the connection, and
+// version loses what the socket did not accept. What Write itself cannot write stays with the connection, and
 // frames of WriteMessage cannot come between whole frames.
 func (w *writer) run() {
 	var turn []*client

@@ -40,7 +40,7 @@ func main() {
 		h.writers = startWriters(runtime.GOMAXPROCS(0))
 	}
 	upgrader := h.upgrader()
-	// Bound here and not by the engine, which does not always come back from Start when the port is taken.
+	// Bound here and not by the engine, which does not always return from Start when the port is in use.
 	listener := common.Listen(port)
 	engine := nbhttp.NewEngine(nbhttp.Config{
 		Network:                      "tcp",
@@ -48,7 +48,7 @@ func main() {
 		Listen:                       func(string, string) (net.Listener, error) { return listener, nil },
 		IOMod:                        nbhttp.IOModNonBlocking,
 		NPoller:                      runtime.GOMAXPROCS(0),
-		KeepaliveTime:                never, // the engine may set it after the upgrade has cleared it, and cut clients off
+		KeepaliveTime:                never, // the engine may set it after the upgrade has cleared it, and close clients
 		MaxWriteBufferSize:           common.QueueMax,
 		MaxWebsocketFramePayloadSize: common.MessageMax,
 		ReleaseWebsocketPayload:      true, // callbacks keep nothing of a message's bytes
@@ -101,7 +101,7 @@ func (h *handler) onMessage(c *client, text []byte) {
 	}
 }
 
-// broadcast is the usual form. Writing under the group's lock makes the one order; no write blocks.
+// broadcast is the usual form. Writing under the group's lock gives all members the same order; no write blocks.
 func broadcast(to *common.Group[*client], text []byte) {
 	to.Each(func(c *client) { c.conn.WriteMessage(websocket.TextMessage, text) })
 }

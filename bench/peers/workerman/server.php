@@ -19,13 +19,13 @@ declare(strict_types=1);
  * become one block, which a member gets in one write.
  *
  * Added to the example: leave_group, replies to commands with an id, and a
- * check of what arrives, because a TypeError takes a worker's clients with it.
+ * check of what arrives, because a TypeError ends a worker with all its clients.
  * The Channel listens on a Unix socket, as its documentation offers for
  * processes of one machine.
  *
  * Workerman takes the event extension (epoll) if PHP has it, which it suggests
- * for speed, else stream_select, which ends at 1,024 descriptors a worker. The
- * banner on stderr tells which it is, and whether PHP's JIT is on.
+ * for speed, else stream_select, with at most 1,024 descriptors per worker. The
+ * banner on stderr says which it is, and whether PHP's JIT is on.
  */
 
 use Channel\Client;
@@ -45,12 +45,12 @@ TcpConnection::$defaultMaxSendBufferSize = 64 << 20;
 
 [$port, $form] = options($argv);
 
-// Two servers on two ports must not meet in their files.
+// Two servers on two ports must not share files.
 $files = sys_get_temp_dir() . "/peer-workerman-$port";
 Worker::$pidFile = "$files.pid";
 Worker::$statusFile = "$files.status";
 Worker::$logFile = '/dev/null';
-// stdout is for the line that tells that all workers are ready.
+// stdout is for the line that says that all workers are ready.
 Worker::$outputStream = fopen('php://stderr', 'w');
 
 $channel = "unix://$files.sock";
@@ -107,7 +107,7 @@ $worker->onMessage = function (TcpConnection $connection, string $data) use ($gr
     }
 };
 
-// Without this, closed connections would stay in memory for ever.
+// Without this, closed connections would stay in memory forever.
 $worker->onClose = function (TcpConnection $connection) use ($groups): void {
     foreach ($connection->groups ?? [] as $group) {
         $groups->leave($group, $connection);
@@ -127,7 +127,7 @@ final class Groups
 
     public function join(string|int $group, TcpConnection $connection): void
     {
-        $this->flush(); // what came before the join is not for this connection
+        $this->flush(); // earlier messages are not for this connection
         $this->members[$group][$connection->id] = $connection;
         $connection->groups ??= [];
         $connection->groups[$group] = $group;
@@ -135,7 +135,7 @@ final class Groups
 
     public function leave(string|int $group, TcpConnection $connection): void
     {
-        $this->flush(); // what came before it left is
+        $this->flush(); // earlier messages still are
         unset($connection->groups[$group], $this->members[$group][$connection->id]);
         if (empty($this->members[$group])) {
             unset($this->members[$group]);
@@ -178,7 +178,7 @@ final class Groups
 }
 
 /**
- * Workerman's own command and modes stand between ours.
+ * Workerman's own command and modes are among our arguments.
  *
  * @return array{int, string} port and form
  */

@@ -38,7 +38,7 @@ const server = new WebSocketServer({
   path: '/',
   maxPayload: 1024 * 1024,
   perMessageDeflate: false,
-  clientTracking: false // the groups know the clients; a second Set is waste
+  clientTracking: false // the groups know the clients; a second Set would be waste
 });
 
 server.on('listening', () => console.log(`listening 127.0.0.1:${port}`));
@@ -47,7 +47,7 @@ server.on('error', (error) => {
   process.exit(1);
 });
 server.on('connection', (client) => {
-  client.groups = new Set(); // the names it has to be taken out of
+  client.groups = new Set(); // the names of its groups
   client.on('message', onMessage); // shared functions: no closures per client
   client.on('close', onClose);
   client.on('error', onError);
@@ -123,8 +123,8 @@ function flush() {
         client._socket.cork();
         corked.push(client._socket);
       }
-      // Past the Sender, which without compression holds nothing back that
-      // this write could overtake.
+      // This bypasses the Sender, which without compression buffers nothing
+      // that this write could overtake.
       client._socket.write(block);
     }
   }
