@@ -37,14 +37,14 @@ lint: ## formatting, vet, staticcheck
 	@out=$$(gofmt -l .); test -z "$$out" || { echo "gofmt would change:"; echo "$$out"; exit 1; }
 	go vet ./...
 	go vet -tags invariants ./...
-	GOOS=darwin go vet . ./cli ./loop ./bus ./api ./dialect ./wsproto # files for other systems
+	GOOS=darwin go vet . ./cli/... ./loop/... ./bus ./api ./dialect ./wsproto # files for other systems
 	go run $(STATICCHECK) ./...
 
 browser: ## the tests in a real browser; fails without one
 	RINGCAST_BROWSER=require go test -count=1 -run Browser ./test
 
 bench: ## Go benchmarks of packages; the whole server is measured by `go run ./bench`
-	go test -run '^$$' -bench . ./loop ./dialect ./wsproto
+	go test -run '^$$' -bench . ./loop/... ./dialect ./wsproto
 
 ci: ## what CI does
 	.ci/run
