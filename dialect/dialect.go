@@ -69,6 +69,7 @@ const (
 	LeaveGroup              // "leave_group"
 	SendToGroup             // "send_to_group"
 	Respond                 // answer at once, and do nothing else: for a ping of the dialect's own, or an echo
+	Close                   // the client is to be closed with Code and Reason, for a fault that this protocol has a code of its own for
 )
 
 // String is the verb's name in the plain dialect, where it has one.
@@ -79,7 +80,7 @@ func (v Verb) String() string {
 	return "unknown"
 }
 
-var verbNames = [...]string{"none", "add_group", "leave_group", "send_to_group", "respond"}
+var verbNames = [...]string{"none", "add_group", "leave_group", "send_to_group", "respond", "close"}
 
 // Command is what a client asks for. Its slices are borrowed, see Dialect.Next; they may be read and not written.
 type Command struct {
@@ -88,6 +89,9 @@ type Command struct {
 	Group   []byte // a group's name, decoded: 1 to GroupBytesMax bytes of UTF-8
 	Message []byte // SendToGroup: what members receive, UTF-8; may be empty
 	ID      []byte // the client's id of the command, in the form that Answer takes; nil: the command is not answered
+
+	Code   wsproto.StatusCode // Close
+	Reason string             // Close
 }
 
 // What is the kind of an outcome.
@@ -103,10 +107,12 @@ const (
 	Ping                 // not an answer: the client was silent for too long, and should send anything
 )
 
-// Outcome is what a client is told beside messages.
+// Outcome is what a client is told beside messages. What is borrowed is good until Answer returns.
 type Outcome struct {
 	What   What
 	Verb   Verb      // OK, Position, Refused: that of the command
+	Client uint64    // the client's number, unique in this process
+	Group  string    // of AddGroup and LeaveGroup: OK, Refused; borrowed
 	ID     []byte    // OK, Position, Refused: that of the command, borrowed
 	Code   ErrorCode // Refused
 	Number uint64    // Position: the message's offset; Gap: a number of messages

@@ -119,7 +119,9 @@ func (s *shard) command(c *client, cmd *dialect.Command, code dialect.ErrorCode)
 		case dialect.SendToGroup:
 			code = s.publish(c, cmd)
 		case dialect.Respond:
-			s.answerOK(c, dialect.Respond, cmd.ID)
+			s.answerOK(c, dialect.Respond, nil, cmd.ID)
+		case dialect.Close:
+			s.closeWith(c, cmd.Code, cmd.Reason)
 		}
 	} else if code == dialect.ErrBadJSON || code == dialect.ErrUnknownCmd {
 		s.count.Ignored.Add(1)
@@ -132,7 +134,7 @@ func (s *shard) command(c *client, cmd *dialect.Command, code dialect.ErrorCode)
 	switch {
 	case code == "":
 	case cmd.ID != nil:
-		s.answer(c, dialect.Outcome{What: dialect.Refused, Verb: cmd.Verb, ID: cmd.ID, Code: code})
+		s.answer(c, dialect.Outcome{What: dialect.Refused, Verb: cmd.Verb, Group: borrowString(cmd.Group), ID: cmd.ID, Code: code})
 	default:
 		s.closeRefused(c, code)
 	}
@@ -184,3 +186,6 @@ func (s *shard) publish(c *client, cmd *dialect.Command) dialect.ErrorCode {
 
 // borrowBytes shares the memory of a string. Nobody may write it.
 func borrowBytes(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
+
+// borrowString is a string over bytes that nobody writes while it is in use.
+func borrowString(p []byte) string { return unsafe.String(unsafe.SliceData(p), len(p)) }

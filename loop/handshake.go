@@ -92,7 +92,7 @@ func (s *shard) upgrade(c *client, req *wsproto.Request) {
 	s.count.Pending.Add(-1)
 	s.count.Clients.Add(1)
 	s.replyTo(c, wsproto.AppendUpgrade(s.outFor(c), req))
-	s.replies.out = s.dialect(c).Answer(s.replies.out, dialect.Outcome{What: dialect.Greeting}) // not counted as a reply: most dialects have none
+	s.answer(c, dialect.Outcome{What: dialect.Greeting})
 }
 
 // turnAway refuses a connection whose request has been read.

@@ -16,7 +16,7 @@ func (s *shard) join(c *client, name, id []byte) dialect.ErrorCode {
 	g := s.groups.Get(string(name))
 	if g != nil {
 		if at := c.memberOf(g); at >= 0 {
-			return s.joinAgain(c, at, id)
+			return s.joinAgain(c, at, name, id)
 		}
 	}
 	if !s.mayJoinMore(c) {
@@ -37,10 +37,10 @@ func (s *shard) join(c *client, name, id []byte) dialect.ErrorCode {
 		return dialect.ErrGroupFull
 	case order.Took:
 		s.enlist(c, c.ask(g, false))
-		s.answerOK(c, dialect.AddGroup, id)
+		s.answerOK(c, dialect.AddGroup, name, id)
 		return ""
 	}
-	if !s.request(int(g.home), request{Op: order.OpJoin, Local: g, Client: c, ID: string(id)}) {
+	if !s.request(int(g.home), request{Op: order.OpJoin, Local: g, Asks: id != nil, Client: c, ID: string(id)}) {
 		s.giveUpIfEmpty(g)
 		count(&s.count.RefusedBy, refusedBusy)
 		return dialect.ErrBusy
@@ -61,10 +61,10 @@ func (s *shard) mayJoinMore(c *client) bool {
 
 // joinAgain is an add_group of a client that is a member, or has asked to be. The home is asked once, so that a client that
 // repeats its add_group takes one place. The home's answer then answers all repeats.
-func (s *shard) joinAgain(c *client, at int, id []byte) dialect.ErrorCode {
+func (s *shard) joinAgain(c *client, at int, name, id []byte) dialect.ErrorCode {
 	m := c.membership(at)
 	if m.standing == standingMember {
-		s.answerOK(c, dialect.AddGroup, id)
+		s.answerOK(c, dialect.AddGroup, name, id)
 		return ""
 	}
 	if m.standing == standingRenounced && !s.mayJoinMore(c) {
@@ -116,7 +116,7 @@ func (s *shard) decided(d *delivery) {
 		}
 		s.giveUpIfEmpty(g)
 	}
-	s.answerJoin(c, d.ID, why, code)
+	s.answerJoin(c, g, d.Asks, d.ID, why, code)
 	s.answerRepeats(c, g, why, code)
 	if code != "" && silent {
 		s.closeRefused(c, code)
@@ -133,23 +133,23 @@ func (s *shard) enlist(c *client, at int) {
 }
 
 // answerJoin answers an add_group that was decided.
-func (s *shard) answerJoin(c *client, id string, why refusal, code dialect.ErrorCode) {
+func (s *shard) answerJoin(c *client, g *group, asks bool, id string, why refusal, code dialect.ErrorCode) {
 	if code != "" {
 		count(&s.count.RefusedBy, why)
 	}
 	switch {
-	case id == "":
+	case !asks:
 	case code == "":
-		s.answerOK(c, dialect.AddGroup, borrowBytes(id))
+		s.answer(c, dialect.Outcome{What: dialect.OK, Verb: dialect.AddGroup, Group: g.name, ID: borrowBytes(id)})
 	default:
-		s.answer(c, dialect.Outcome{What: dialect.Refused, Verb: dialect.AddGroup, ID: borrowBytes(id), Code: code})
+		s.answer(c, dialect.Outcome{What: dialect.Refused, Verb: dialect.AddGroup, Group: g.name, ID: borrowBytes(id), Code: code})
 	}
 }
 
 // answerOK answers a command that was carried out, if it has an id.
-func (s *shard) answerOK(c *client, verb dialect.Verb, id []byte) {
+func (s *shard) answerOK(c *client, verb dialect.Verb, group, id []byte) {
 	if id != nil {
-		s.answer(c, dialect.Outcome{What: dialect.OK, Verb: verb, ID: id})
+		s.answer(c, dialect.Outcome{What: dialect.OK, Verb: verb, Group: borrowString(group), ID: id})
 	}
 }
 
@@ -177,7 +177,7 @@ func (s *shard) answerRepeats(c *client, g *group, why refusal, code dialect.Err
 			continue
 		}
 		s.backlog.release(r.bytes())
-		s.answerJoin(c, r.id, why, code)
+		s.answerJoin(c, g, true, r.id, why, code)
 	}
 	clear(x.repeats[kept:])
 	x.repeats = x.repeats[:kept]
@@ -196,7 +196,7 @@ func (s *shard) quit(c *client, name, id []byte) dialect.ErrorCode {
 			}
 		}
 	}
-	s.answerOK(c, dialect.LeaveGroup, id)
+	s.answerOK(c, dialect.LeaveGroup, name, id)
 	return ""
 }
 

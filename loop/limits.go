@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"ringcast/dialect"
 	"ringcast/loop/door"
 )
 
@@ -60,8 +59,6 @@ type Limits struct {
 	SlowTurn  time.Duration `default:"100ms"` // a callback of a loop that takes longer is logged with its stack
 }
 
-// GroupBytesMax bounds Limits.GroupBytesMax, in bytes: dialects read no longer names.
-const GroupBytesMax = dialect.GroupBytesMax
 
 // fill puts defaults in place of zeros, and bounds shares of the memory limit. The error names the first limit that is wrong.
 func (l *Limits) fill() error {

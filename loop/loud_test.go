@@ -8,7 +8,7 @@ import (
 	"ringcast/wsproto"
 )
 
-// loud is a dialect in one file: its members hear everything in capitals, are greeted, and are closed with codes of their
+// loud is a dialect in one file: its members hear text in capitals, are greeted, and are closed with codes of their
 // own. It commands as plain does. It is spoken at /loud.
 var loud = dialect.Entry{
 	Name:   "loud",
@@ -19,6 +19,9 @@ var loud = dialect.Entry{
 type loudly struct{ dialect.Plain }
 
 func (l *loudly) Encode(m *dialect.Message) []byte {
+	if m.JSON {
+		return m.Frame
+	}
 	return wsproto.AppendFrame(nil, wsproto.OpText, bytes.ToUpper(m.Payload()))
 }
 

@@ -2,56 +2,67 @@ package loop
 
 import "ringcast/loop/order"
 
-// owed is the groups without members of which a shard has yet to tell the homes. Unlike a client's request that cannot be
-// refused. Each group is in the list once, however often its members come and go, so the number of groups bounds it. They
-// are told when up lanes have room, and never go into the backlog, so clients' requests are not refused because a client
-// with many groups has gone.
+// owed is what a shard has yet to tell the homes, and what they cannot refuse: that it has no members of a group any more.
+// Each group is in it once, whatever has become of it meanwhile, so it needs no bound but the number of groups. It goes into
+// up lanes that have room and never into the backlog, so however much one client leaves behind, no other client's request is
+// refused for it.
 //
 // Owner: the loop.
-type owed struct{ groups []*group }
+type owed struct {
+	homes [][]*group // for each home, oldest first
+	total int
+}
 
-// giveUpIfEmpty notes a group that may have no members. The turn then tells its home, and not this function: a client that leaves
-// and joins again at once should not end the group.
+// giveUpIfEmpty notes a group without members. Its home is told by the turn and not at once: a client that leaves and joins
+// again in one breath should not make it a new group.
 func (s *shard) giveUpIfEmpty(g *group) {
 	if g.empty() && !g.owed {
 		g.owed = true
-		s.owed.groups = append(s.owed.groups, g)
+		s.owed.homes[g.home] = append(s.owed.homes[g.home], g)
+		s.owed.total++
 	}
 }
 
-// payOwed tells the homes as far as lanes have room, and deletes the groups. A group for which a client has asked stays: it
-// is noted again with the home's answer if need be. A home whose lane is full does not delay the groups of other homes.
+// payOwed tells the homes as far as there is room, and forgets the groups, unless a client waits to become a member: then the
+// home's answer will bring the group here again. It stops at a home's first group for which there is no room, so a home whose
+// lane is full costs a look, however much is owed to it, and delays what is owed to no other.
 func (s *shard) payOwed() (moved bool) {
-	var full uint64 // bit per home
-	kept := 0
-	for _, g := range s.owed.groups {
-		if g.empty() && g.asked == 0 {
-			if home := uint64(1) << g.home; g.headcount != nil && (full&home != 0 || !s.sayLeft(g)) {
-				full |= home
-				s.owed.groups[kept] = g
-				kept++
-				continue
-			}
-			g.headcount = nil
-			s.groups.Delete(g.name)
-		}
-		g.owed = false
+	if s.owed.total == 0 {
+		return false
 	}
-	moved = kept < len(s.owed.groups)
-	clear(s.owed.groups[kept:])
-	s.owed.groups = s.owed.groups[:kept]
-	if kept == 0 && cap(s.owed.groups) > owedKeptMax {
-		s.owed.groups = nil // free the memory of a long list
+	for home, groups := range s.owed.homes {
+		paid := 0
+		for _, g := range groups {
+			if g.empty() && g.asked == 0 {
+				if g.headcount != nil && !s.sayLeft(home, g) {
+					break
+				}
+				g.headcount = nil
+				s.groups.Delete(g.name)
+			}
+			g.owed = false
+			groups[paid] = nil
+			paid++
+		}
+		if paid == len(groups) {
+			s.owed.homes[home] = groups[:0]
+			if cap(groups) > owedKeptMax {
+				s.owed.homes[home] = nil
+			}
+		} else {
+			s.owed.homes[home] = groups[paid:]
+		}
+		s.owed.total -= paid
+		moved = moved || paid > 0
 	}
 	return moved
 }
 
 // owedKeptMax is the capacity up to which an empty list is kept.
-const owedKeptMax = 1024
+const owedKeptMax = 64
 
-// sayLeft tells a group's home that this loop has no members any more. False: requests to that home wait in the backlog, or
-// its lane has no room; this loop is woken when it has.
-func (s *shard) sayLeft(g *group) bool {
-	home := int(g.home)
+// sayLeft tells a group's home that no member is left here, after what waits in the backlog, or says that there is no room.
+// In both cases the loop is woken when there is.
+func (s *shard) sayLeft(home int, g *group) bool {
 	return !s.backlog.waits(home) && s.lanes.Offer(home, request{Op: order.OpLeave, Local: g})
 }

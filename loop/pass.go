@@ -158,16 +158,20 @@ func (s *shard) runPasses() (any bool) {
 	if ps.deadline == 0 {
 		ps.deadline = s.env.now() + s.bounds.passNanos
 	}
+	unready := 0 // audiences in a row whose form another loop is making
 	for done := 0; done < len(ps.queue); {
 		a := ps.queue[done]
 		done++
-		finished := s.pass(a)
+		became := s.pass(a)
 		if len(a.waiting) > 0 || a.pass != nil {
 			ps.queue = append(ps.queue, a) // after the others, so that a large group does not delay small ones
 		} else {
 			a.queued = false
 		}
-		if !finished || s.spent() {
+		if unready++; became != passUnready {
+			unready = 0
+		}
+		if became == passCut || unready > 0 && unready >= len(ps.queue)-done || s.spent() {
 			ps.dequeue(done)
 			if len(ps.queue) > 0 {
 				s.resting = true
@@ -201,27 +205,34 @@ func (s *shard) spent() bool {
 // nanoseconds, so the budget is exceeded by little and the clock costs next to nothing.
 const sendsPerClock = 8
 
-// pass sends a batch to an audience's members, from where the last turn stopped. False: it has to go on later, because the
-// budget is used up or another loop is making the first message's form. It allocates nothing, and sends to no client that
-// has joined since the pass began or has left.
-func (s *shard) pass(a *audience) (finished bool) {
+// passed is what has become of a pass.
+type passed uint8
+
+const (
+	passDone    passed = iota // all members were served, or there was nothing to send
+	passCut                   // the budget is used up; it goes on with the next turn
+	passUnready               // another loop is making the first message's form; there is no pass yet
+)
+
+// pass sends a batch to an audience's members, from where the last turn stopped. In the steady state it allocates nothing. It
+// sends to no client that has joined since the pass began or has left.
+func (s *shard) pass(a *audience) passed {
 	if a.pass == nil {
 		if len(a.waiting) == 0 {
-			return true
+			return passDone
 		}
 		if !s.begin(a) {
-			return false
+			return passUnready
 		}
 		if a.pass == nil {
-			return true
+			return passDone
 		}
 		if sampled(s.count.Passes.Add(1)) {
 			s.count.Batches.observe(int64(a.pass.messages))
 			a.pass.begunAt = s.env.now()
 		}
 	}
-	p, served := a.pass, 0
-	finished = true
+	p, served, became := a.pass, 0, passDone
 	for p.cur < p.end {
 		c := a.members[p.cur]
 		p.cur++
@@ -237,7 +248,7 @@ func (s *shard) pass(a *audience) (finished bool) {
 		s.push(c, p.batch, p.messages)
 		served++
 		if p.cur < p.end && s.spent() { // in this order: a reading of the clock that says true must not be lost
-			finished = false
+			became = passCut
 			break
 		}
 	}
@@ -246,11 +257,11 @@ func (s *shard) pass(a *audience) (finished bool) {
 	s.passes.undelivered = 0
 	s.count.Deliveries.Add(uint64(served * p.messages))
 	s.count.BytesOut.Add(uint64(served * len(p.batch)))
-	if finished {
+	if became == passDone {
 		if p.begunAt != 0 {
 			s.count.PassTimes.observe(s.env.now() - p.begunAt)
 		}
 		s.passes.end(a, 2*s.bounds.batchBytes)
 	}
-	return finished
+	return became
 }

@@ -44,10 +44,16 @@ func (s *shard) replyTo(c *client, out []byte) {
 	s.count.Replies.Add(1)
 }
 
-// answer tells an open client of an outcome, in its dialect. Only messages, pongs and Close frames are sent in other ways.
+// answer tells an open client of an outcome, in its dialect. Gaps are told in the place of messages (slow.go); beside them and
+// messages only what is no dialect's is sent in other ways: pongs, Close frames, HTTP.
 func (s *shard) answer(c *client, o dialect.Outcome) {
-	if c.state == stateOpen {
-		s.replyTo(c, s.dialect(c).Answer(s.outFor(c), o))
+	if c.state != stateOpen {
+		return
+	}
+	o.Client = c.id()
+	before := s.outFor(c)
+	if out := s.dialect(c).Answer(before, o); len(out) > len(before) {
+		s.replyTo(c, out)
 	}
 }
 

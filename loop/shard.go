@@ -34,6 +34,7 @@ type shard struct {
 	// Loop only: clients and groups.
 	bounds      *bounds
 	dialects    []dialect.Dialect // by form
+	gapForms    uint8             // bit per form whose dialect can tell of a gap
 	clients     []*client
 	heartbeat   heartbeat // by slot, as clients
 	rates       rates     // likewise, while there is a bound
@@ -112,6 +113,7 @@ func (l *callList) take() []func(*shard) {
 func newShard(h *Hub, index int) *shard {
 	s := &shard{index: index, hub: h, lanes: h.homes.Lanes(index), bounds: h.bounds.Load()}
 	s.backlog.requests, s.backlog.bytesMax = make([][]request, len(h.shards)), s.bounds.backlogBytes
+	s.owed.homes = make([][]*group, len(h.shards))
 	s.relief.hub = h
 	s.slow.relief, s.slow.count = &s.relief, &s.count.Slow
 	s.partials.sums, s.partials.mine = &h.partials, &s.count.FragmentBytes
@@ -119,7 +121,11 @@ func newShard(h *Hub, index int) *shard {
 	s.rates.adopt(s.bounds, 0)
 	s.takeDown = s.deliver
 	for _, entry := range h.dialects {
-		s.dialects = append(s.dialects, entry.New())
+		d := entry.New()
+		if len(d.Answer(nil, dialect.Outcome{What: dialect.Gap, Number: 1})) > 0 {
+			s.gapForms |= 1 << len(s.dialects)
+		}
+		s.dialects = append(s.dialects, d)
 	}
 	return s
 }

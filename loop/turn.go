@@ -124,7 +124,7 @@ func (s *shard) deliver(d delivery) (more bool) {
 		}
 	}
 	if d.Client != nil {
-		s.answer(d.Client, dialect.Outcome{What: dialect.Position, Verb: dialect.SendToGroup, ID: borrowBytes(d.ID), Number: d.Message.Offset})
+		s.answer(d.Client, dialect.Outcome{What: dialect.Position, Verb: dialect.SendToGroup, ID: borrowBytes(d.ID), Number: d.Offset})
 	}
 	return s.mayGather()
 }

@@ -86,8 +86,8 @@ func (t *Feed[G, C]) Close() {
 	}
 }
 
-// Take appends publications to into, at most 256 of them, and waits while there is none. The error is ctx's, or ErrStopping
-// when the loops have ended; then nothing was appended.
+// Take appends publications to into, at most 256 of them, and waits while there is none. The error is ctx's, ErrClosed after
+// Close, or ErrStopping when the loops have ended; then nothing was appended.
 func (t *Feed[G, C]) Take(ctx context.Context, into []Publication) ([]Publication, error) {
 	for {
 		if got := t.Collect(into, takeMax); len(got) > len(into) {
@@ -97,6 +97,8 @@ func (t *Feed[G, C]) Take(ctx context.Context, into []Publication) ([]Publicatio
 		select {
 		case <-t.awake:
 			continue
+		case <-t.gone:
+			err = ErrClosed
 		case <-ctx.Done():
 			err = ctx.Err()
 		case <-t.all.env.Ended:

@@ -174,7 +174,7 @@ const portOrigin = -1
 func (h *Home[G, C]) publish(r *Request[G, C], origin int) bool {
 	hg := h.groups.Get(r.Message.Group)
 	message := Delivery[G, C]{Op: OpMessage, At: r.At, Message: r.Message}
-	answer := Delivery[G, C]{Op: OpMessage, Message: r.Message, Client: r.Client, ID: r.ID}
+	answer := Delivery[G, C]{Op: OpMessage, Client: r.Client, ID: r.ID} // where it is sent by itself
 	var nobody C
 	answers := r.Client != nobody // cleared when the answer is sent with the message
 
@@ -183,7 +183,7 @@ func (h *Home[G, C]) publish(r *Request[G, C], origin int) bool {
 	roomy, travels := true, false
 	if hg != nil {
 		for _, l := range hg.locals {
-			roomy = h.fits(l.loop, answer.Bytes()) && roomy
+			roomy = h.fits(l.loop, message.Bytes()+len(r.ID)) && roomy
 			travels = travels || l.loop == origin // the answer goes with the message
 		}
 	}
@@ -204,7 +204,7 @@ func (h *Home[G, C]) publish(r *Request[G, C], origin int) bool {
 		r.Message.Offset = hg.offset
 		for _, l := range hg.locals {
 			d := message
-			d.Local = l.part
+			d.Local, d.Offset = l.part, hg.offset
 			if answers && l.loop == origin {
 				d.Client, d.ID = r.Client, r.ID
 				answers = false
@@ -214,6 +214,7 @@ func (h *Home[G, C]) publish(r *Request[G, C], origin int) bool {
 	}
 	offset := r.Message.Offset
 	if answers {
+		answer.Offset = offset
 		h.send(origin, answer)
 	}
 	if feed != nil {
@@ -229,7 +230,7 @@ func (h *Home[G, C]) publish(r *Request[G, C], origin int) bool {
 // join takes a place in a group for a client, notes that its loop has members, and answers; or it refuses. A loop asks
 // several times when further clients join before it has the first answer.
 func (h *Home[G, C]) join(r *Request[G, C], origin int) bool {
-	name, d := r.Local.GroupName(), Delivery[G, C]{Op: OpJoined, Local: r.Local, Client: r.Client, ID: r.ID}
+	name, d := r.Local.GroupName(), Delivery[G, C]{Op: OpJoined, Asks: r.Asks, Local: r.Local, Client: r.Client, ID: r.ID}
 	if !h.fits(origin, d.Bytes()) {
 		return false
 	}

@@ -12,6 +12,7 @@ type Part interface {
 // Request is one item of an up lane. Whoever sends it must not change what it points to any more.
 type Request[G Part, C comparable] struct {
 	Op      RequestOp
+	Asks    bool     // OpJoin: the client has given an id, which may be empty, and is to be answered
 	At      Stamp    // OpPublish: when it was accepted, if its time in the lanes is to be measured; else 0
 	Message *Message // OpPublish
 	Local   G        // OpJoin, OpLeave: the sending loop's part of the group
@@ -36,11 +37,15 @@ const (
 	OpLeave                    // this loop has no members of Local's group any more; not answered
 )
 
-// Bytes is what the request counts against the bounds of lanes and backlogs: its slot, its id and its message.
+// Bytes is what the request counts against the bounds of lanes and backlogs: its slot, its id, its message, and the name of a
+// group that is joined.
 func (r *Request[G, C]) Bytes() int {
 	bytes := requestBytes + len(r.ID)
 	if r.Message != nil {
 		bytes += r.Message.Bytes()
+	}
+	if r.Op == OpJoin {
+		bytes += len(r.Local.GroupName())
 	}
 	return bytes
 }
@@ -48,9 +53,11 @@ func (r *Request[G, C]) Bytes() int {
 // Delivery is one item of a down lane.
 type Delivery[G Part, C comparable] struct {
 	Op        DeliveryOp
+	Asks      bool       // as in the request
 	Why       Refusal    // OpRefused: which bound was reached
 	At        Stamp      // as in the request
-	Message   *Message   // OpMessage: shared by all loops, so nobody writes it
+	Message   *Message   // OpMessage: shared by all loops, so nobody writes it; nil when only the answer is wanted
+	Offset    uint64     // OpMessage: the message's, for the answer
 	Local     G          // the receiving loop's part of the group, as in its OpJoin; OpMessage: zero when it is only an answer
 	Client    C          // the client to answer; OpMessage: zero when there is none
 	ID        string     // as in the request

@@ -13,3 +13,20 @@ func TestAStampOutlivesTheRoundOfItsClock(t *testing.T) {
 		}
 	}
 }
+
+// A join pins its group's name, a publish its message; what is accepted into lanes and backlogs counts with both.
+func TestItemsCountWhatTheyHold(t *testing.T) {
+	short, long := part("g"), part("a group's name that is longer by 40 bytes!!!")
+	join := func(p *part) int { r := Request[*part, *int]{Op: OpJoin, Local: p, ID: "1"}; return r.Bytes() }
+	if got := join(&long) - join(&short); got != len(long)-len(short) {
+		t.Errorf("a join: got %d bytes for %d more of its name", got, len(long)-len(short))
+	}
+	publish := func(text string) int { r := publishTo("g", text); return r.Bytes() }
+	if got := publish("xxxxx") - publish("x"); got != 4 {
+		t.Errorf("a publish: got %d bytes for 4 more of its text", got)
+	}
+	answer := Delivery[*part, *int]{Op: OpMessage, ID: "1"}
+	if got := answer.Bytes(); got > 100 {
+		t.Errorf("an answer alone: got %d bytes, want its slot and its id", got)
+	}
+}

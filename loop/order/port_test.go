@@ -1,6 +1,9 @@
 package order
 
-import "testing"
+import (
+	"runtime"
+	"testing"
+)
 
 // A port that is closed refuses, lets go of who waits, and leaves what it has accepted in the lanes; its place is free when
 // that has been put in order.
@@ -25,6 +28,9 @@ func TestAPortThatIsClosedGivesItsPlaceBack(t *testing.T) {
 	}
 	waits := make(chan error)
 	go func() { waits <- p.PublishWait(t.Context(), "0g", nil, nil) }()
+	for !p.up[0].lane.awaited.Load() {
+		runtime.Gosched()
+	}
 	p.Close()
 	p.Close()
 	if err := <-waits; err != ErrClosed {

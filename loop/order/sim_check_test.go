@@ -23,12 +23,18 @@ func (s *sim) deliver(loop int, d *Delivery[*simPart, *simAsk]) {
 		p.own = nil
 		s.must(s.membersMax+s.groupsMax > 0, "loop %d: refused without a bound", loop)
 	case OpMessage:
+		if d.Message == nil { // the answer alone
+			s.must(p == nil && d.Client != nil && d.ID == "7", "loop %d: a delivery of nothing", loop)
+			d.Client.message.seq = d.Offset
+			return
+		}
 		m := s.messageOf(string(d.Message.Payload()))
 		s.must(m.accepted && m.group == d.Message.Group, "loop %d: message %d was refused, or is of group %s", loop, m.index, m.group)
 		if d.Client != nil {
 			s.must(d.Client.message == m && d.ID == "7", "loop %d: message %d answers another", loop, m.index)
 		}
-		m.seq = d.Message.Offset
+		s.must(d.Offset == d.Message.Offset, "loop %d: message %d has the numbers %d and %d", loop, m.index, d.Offset, d.Message.Offset)
+		m.seq = d.Offset
 		if p != nil && p.headcount != nil {
 			s.hear(loop, p, m)
 		}

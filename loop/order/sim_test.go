@@ -168,6 +168,13 @@ func (s *sim) event() {
 		s.publish(loop, group)
 	case n < 60 && len(s.ports) > 0:
 		s.publishByPort(s.ports[s.rng.IntN(len(s.ports))], group)
+	case n < 61 && len(s.ports) > 0: // a port ends, and another takes its place or one beside it
+		at := s.rng.IntN(len(s.ports))
+		s.ports[at].Close()
+		s.must(s.ports[at].Publish("0", nil) == ErrClosed, "a closed port accepts")
+		next, err := s.hs.NewPort()
+		s.must(err == nil, "a port after others were closed: %v", err)
+		s.ports[at] = next
 	case n < 63:
 		if home := s.rng.IntN(len(s.loops)); s.held[home] == nil {
 			s.held[home], _ = s.hs.Home(home).Hold()
