@@ -44,7 +44,8 @@ func (s *shard) replyTo(c *client, out []byte) {
 	s.count.Replies.Add(1)
 }
 
-// answer tells an open client of an outcome, in its dialect. Only messages, pongs and Close frames are sent in other ways.
+// answer tells an open client of an outcome, in its dialect. Messages, gaps, pongs, Close frames, the upgrade with its greeting, and
+// HTTP answers are sent in other ways.
 func (s *shard) answer(c *client, o dialect.Outcome) {
 	if c.state == stateOpen {
 		s.replyTo(c, s.dialect(c).Answer(s.outFor(c), o))
