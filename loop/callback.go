@@ -6,8 +6,8 @@ import (
 	"ringcast/loop/assert"
 )
 
-// callback is the callback that a shard is in. gnet promises that no two of one loop overlap. That is why a shard needs no locks,
-// so it is asserted.
+// callback is the callback that a shard is in. gnet promises that no two of one loop overlap, but for closed inside a write that
+// fails or inside a cut, which then begins none of its own. That is why a shard needs no locks, so it is asserted.
 //
 // Owner: the loop, except where a line says otherwise.
 type callback struct {

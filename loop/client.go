@@ -50,8 +50,8 @@ type state uint8
 const (
 	stateHandshake state = iota // bytes are an HTTP request head
 	stateOpen                   // bytes are frames
-	stateClosing                // our Close frame or HTTP answer is sent: nothing more goes out, input is dropped
-	stateDoomed                 // to be cut at the end of the turn
+	stateClosing                // our Close frame or HTTP answer is sent: nothing more goes out, and of the input only a Close frame is heeded
+	stateDoomed                 // to be cut by the turn's next sweep
 	stateDead                   // the connection is gone
 )
 

@@ -24,7 +24,7 @@ func (s *shard) input(c *client, p []byte) {
 }
 
 // frames reads frames. A client without partial input has no reader of its own: the shared one reads for it, and becomes the
-// client's when a message stays partial.
+// client's when a message stays partial, or after a Close frame or a fault, as a finished reader is not idle.
 func (s *shard) frames(c *client, p []byte) {
 	r := c.reader()
 	own, began := r != nil, false
@@ -174,7 +174,7 @@ func (s *shard) publish(c *client, cmd *dialect.Command) dialect.ErrorCode {
 	if cmd.ID != nil {
 		r.Client = c
 	}
-	if s.accepted++; sampled(s.accepted) {
+	if s.publishesTried++; sampled(s.publishesTried) {
 		r.At = order.StampOf(s.env.now())
 	}
 	if !s.request(s.hub.homes.Of(r.Message.Group), r) {

@@ -34,13 +34,16 @@ import (
 //	state       waits for                                          if that does not come
 //	handshake   the whole request head                             endLate: 408 after handshakeTicks, sooner if too many wait
 //	open        what the client sends                              pingSilent: 1001 after twice heartbeatTicks of silence
-//	closing     1. its outbox to empty; then shut our direction    endLate: cut after closeTicks, in 1 and in 2;
-//	            2. the peer to shut its own: closed;               a server that stops gives 1 all the time that it has
+//	closing     1. its outbox to empty, which endLate looks at     endLate: cut after closeTicks, in 1 and in 2;
+//	               each tick; then shut our direction              a server that stops gives 1 all the time that it has
+//	            2. the peer to shut its own: closed;
 //	               or its Close frame: finish, cut once 1 is done
-//	doomed      the end of the turn, as no member may be removed while a pass walks over the members
+//	doomed      the turn's next sweep, as no member may be removed while a pass walks over the members
 //	dead        likewise
 //
-// The steps within closing are client.end. What comes in then is read for the Close frame alone, and nothing new goes out.
+// The steps within closing are client.end. What comes in then is read for the Close frame alone, and nothing new goes out. Where
+// the client was closed for a broken frame or in the middle of a message (giveUpOn), or where it sent its Close frame first, its
+// reader is finished and sees no Close frame: only the peer's end of the stream or the deadline ends it.
 
 // ends is a shard's clients that the next sweep ends.
 //
@@ -68,7 +71,7 @@ func (s *shard) close(c *client, why dialect.Cause) {
 	s.closeWith(c, code, reason)
 }
 
-// closeWith sends a Close frame; nothing else goes out after it.
+// closeWith sends a Close frame; nothing else goes out after it. In the handshake it dooms, and sends nothing.
 func (s *shard) closeWith(c *client, code wsproto.StatusCode, reason string) {
 	if c.state >= stateClosing {
 		return

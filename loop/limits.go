@@ -59,7 +59,6 @@ type Limits struct {
 	SlowTurn  time.Duration `default:"100ms"` // a callback of a loop that takes longer is logged with its stack
 }
 
-
 // fill puts defaults in place of zeros, and bounds shares of the memory limit. The error names the first limit that is wrong.
 func (l *Limits) fill() error {
 	v := reflect.ValueOf(l).Elem()

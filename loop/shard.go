@@ -13,8 +13,10 @@ import (
 
 // shard is what one loop owns: its clients and its members of every group.
 //
-// Nothing is acted upon at once: a callback appends (a request to a lane, a reply to the replies, a client to the doomed)
-// and ends with a turn, which does what has gathered (turn.go).
+// A callback appends (a request to a lane, a reply to the replies, a client to the doomed) and most often ends with a turn,
+// which does what has gathered (turn.go). There is no turn at the end of opened, of a read that is deferred, and of closed
+// inside another callback. No socket is cut and no client buried but by a turn's sweep, so no list of members changes while a
+// pass walks over it.
 //
 // Owner: the loop's goroutine, except where a paragraph says otherwise.
 type shard struct {
@@ -48,7 +50,7 @@ type shard struct {
 	owed     owed
 	ends     ends
 	replies  replies
-	kicked   bool // a kick is under way: it, and no other callback, runs passes
+	kicked   bool // a kick is under way; if it is for passes, its turn alone runs them
 	deferral deferral
 	resting  bool // this turn makes no passes, or no more
 	stop     shardStop
@@ -58,9 +60,9 @@ type shard struct {
 	partials partials
 
 	// Loop only: time.
-	tick      uint32
-	deadlines deadlines
-	accepted  uint64 // number of its clients' publishes, of which a sample is timed
+	tick           uint32
+	deadlines      deadlines
+	publishesTried uint64 // publishes that its clients tried, of which a sample is timed
 
 	// Loop only: memory kept for the next use.
 	readers readers

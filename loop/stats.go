@@ -33,8 +33,8 @@ type figures[G, C, T, g, c any] struct {
 	Pending   G `json:"pending" prom:"ringcast_connections" label:"state=handshake" help:"Connections still in the handshake."`
 	Groups    G `json:"groups" prom:"ringcast_groups" per:"server" help:"Groups with at least one member."` // on this loop; in a total: distinct groups
 	Members   G `json:"members" prom:"ringcast_members" help:"Memberships by the loop of the member; a client in three groups is three."`
-	Homes     g `json:"homes" prom:"-" help:"Groups that this loop puts in order."` // in all: Groups
-	LaneDepth g `json:"lane_depth" prom:"ringcast_lane_depth" help:"Items that wait in the lanes towards a loop."`
+	Homes     g `json:"homes" prom:"-" help:"Groups that the home with this loop's number puts in order."`         // in all: Groups
+	LaneDepth g `json:"lane_depth" prom:"ringcast_lane_depth" help:"Items that wait in the lanes towards a loop."` // and towards the home with its number, and in that home's lane to the feed
 
 	OutboxBytes   g `json:"outbox_bytes" prom:"ringcast_outbox_bytes" help:"Bytes that wait for slow clients, by the loop of the client."`
 	Slow          G `json:"slow" prom:"ringcast_slow_clients" help:"Clients for which something waits, by loop."`

@@ -13,7 +13,7 @@ import (
 type tally struct{ of [tallyKindsMax]atomic.Uint64 }
 
 // tallyKindsMax bounds the values of each enumeration below.
-const tallyKindsMax = 12
+const tallyKindsMax = 32
 
 func count[K ~uint8](t *tally, kind K) { t.of[kind].Add(1) }
 

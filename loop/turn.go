@@ -8,17 +8,26 @@ import (
 
 // turn does what has gathered, in this order:
 //
-//	sweep    cut doomed clients, bury dead ones
-//	work     host homes, drain down lanes (gather), send the backlog, tell homes of groups without members
-//	wake     wake the loops that were sent something
-//	passes   send what was gathered, within the budget
+//	advance     look at the clock; once a tick, do what is due because time has passed
+//	calls       call what other goroutines want called on the loop
+//	closeSlice  in a server that stops: close some clients
+//	relieve     if all outboxes together exceed their bound: cut off the largest
+//
+// and then, again and again until there is nothing left to do, or only passes that wait for a kick:
+//
+//	replies     send what clients are told (flushReplies)
+//	sweep       cut doomed clients, bury dead ones
+//	work        host homes, drain down lanes (gather), send the backlog, tell homes of groups without members
+//	wake        wake the loops that were sent something (WakeOthers)
+//	replies     likewise: work has answered clients, who get the answer to a publish before the message itself
+//	passes      send what was gathered, within the budget
 //
 // So no member is removed while a pass walks over the members, and a message that comes during a pass is sent with the next
-// batch and not by a pass of its own. A pass may doom clients, so the steps are repeated until there is nothing left to do,
-// or only passes that wait for a kick.
+// batch and not by a pass of its own. The steps are repeated because a pass may doom clients.
 func (s *shard) turn() { s.act(!s.kicked) }
 
-// act is a turn. mayPass is false if a kick is under way, whose turn makes the passes.
+// act is a turn. mayPass is false if a kick is under way, whose turn makes the passes. A read that was deferred for long enough
+// makes them all the same if the kick is for what was read, see deferral.on.
 func (s *shard) act(mayPass bool) {
 	s.resting, s.relief.done = !mayPass, false
 	s.advance()
@@ -67,11 +76,10 @@ func (s *shard) advance() {
 	s.pingSilent()
 }
 
-// work serves homes, lanes, backlog and owed until nothing moves. Each item moves at most three times more on this loop
-// (backlog or owed → up → down → owed), so that ends; if other loops keep it busy, it stops after some rounds and goes on
-// after a kick.
+// work serves homes, lanes, backlog and owed until nothing moves. An item takes at most three more hops on this loop (backlog or
+// owed → up → down → owed), so that ends; if other loops keep it busy, it stops after some rounds and goes on after a kick.
 func (s *shard) work() {
-	for round := 0; ; round++ {
+	for round := 1; ; round++ {
 		moved := s.host()
 		moved = s.drainDown() || moved
 		moved = s.sendBacklog() || moved

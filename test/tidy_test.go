@@ -205,6 +205,58 @@ func TestOthersPackagesStayWhereTheyAreConfined(t *testing.T) {
 	}
 }
 
+// What outgrows these has two nouns in it, and one of them wants a place of its own.
+const (
+	linesOfLoopMax   = 400 // of a file in loop and below it, tests included
+	fieldsOfShardMax = 35
+	linesOfReadmeMax = 150
+)
+
+func TestFilesAndShardStaySmall(t *testing.T) {
+	t.Parallel()
+	for _, f := range goFiles(t) {
+		if f.folder() != "loop" && !strings.HasPrefix(f.folder(), "loop/") {
+			continue
+		}
+		if n := strings.Count(document(t, f.path), "\n"); n > linesOfLoopMax {
+			t.Errorf("%s: got %d lines, want at most %d", f.path, n, linesOfLoopMax)
+		}
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			if spec, is := n.(*ast.TypeSpec); is && spec.Name.Name == "shard" {
+				if fields := spec.Type.(*ast.StructType).Fields.NumFields(); fields > fieldsOfShardMax {
+					t.Errorf("shard: got %d fields, want at most %d", fields, fieldsOfShardMax)
+				}
+			}
+			return true
+		})
+	}
+	if n := strings.Count(document(t, "README.md"), "\n"); n > linesOfReadmeMax {
+		t.Errorf("README.md: got %d lines, want at most %d", n, linesOfReadmeMax)
+	}
+}
+
+// socketless are the packages below loop that know no socket, no loop of gnet's and no metrics.
+var socketless = []string{"loop/order", "loop/door"}
+
+func TestOrderAndDoorKnowNoSocketAndNoMetrics(t *testing.T) {
+	t.Parallel()
+	for _, f := range goFiles(t) {
+		if f.test || !slices.Contains(socketless, f.folder()) {
+			continue
+		}
+		for _, name := range f.imports() {
+			for _, barred := range []string{gnet, "github.com/prometheus/", "golang.org/x/sys", "syscall", "net/http", "os", "log/slog"} {
+				if name == barred || strings.HasPrefix(name, barred) && strings.HasSuffix(barred, "/") || strings.HasPrefix(name, barred+"/") {
+					t.Errorf("%s imports %s, want no socket, no files, no metrics and no log", f.path, name)
+				}
+			}
+			if name == "net" {
+				t.Errorf("%s imports net, want at most the addresses of net/netip", f.path)
+			}
+		}
+	}
+}
+
 func TestWsprotoAndDialectArePure(t *testing.T) {
 	t.Parallel()
 	pure(t, "wsproto")

@@ -94,8 +94,8 @@ func TestALoopLetsGoOfAHomeThatOthersKeepBusy(t *testing.T) {
 	}
 	send()
 	l.ToHost(1)
-	if _, left := l.Host(); !left || sent != 2+hostRoundsMax {
-		t.Fatalf("got left %v after %d requests, want it to break off after %d rounds", left, sent-1, hostRoundsMax+1)
+	if _, left := l.Host(); !left || sent != 1+hostRoundsMax {
+		t.Fatalf("got left %v after %d requests, want it to break off after %d rounds", left, sent-1, hostRoundsMax)
 	}
 	if l.toHost != 1<<1 || busy.held.Load() {
 		t.Errorf("after it has broken off: got homes to host %b and held %v, want the busy one noted and free", l.toHost, busy.held.Load())

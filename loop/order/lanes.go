@@ -59,7 +59,7 @@ func (l *Lanes[G, C]) Host() (moved, busy bool) {
 // go, so none is left lying: a loop first notes its request, then tries to hold; the other first lets go, then looks.
 func (l *Lanes[G, C]) host(index int) (moved, busy bool) {
 	h := l.all.homes[index]
-	for round := 0; h.called() && h.tryHold(); round++ {
+	for round := 1; h.called() && h.tryHold(); round++ {
 		l.hosted = h
 		moved = h.serve() || moved
 		l.toWake |= h.takeWake()
@@ -112,7 +112,7 @@ func (l *Lanes[G, C]) Drain(deliver func(Delivery[G, C]) (more bool)) (moved boo
 	return moved
 }
 
-// WakeOthers wakes the loops that homes on this loop have sent something, or that wait for room in an up lane. This loop is not
+// WakeOthers wakes the loops that homes that this loop has hosted have sent something, or that wait for room in an up lane. This loop is not
 // woken: its caller repeats Host and Drain until nothing moves.
 func (l *Lanes[G, C]) WakeOthers() {
 	todo := l.toWake &^ (1 << l.index)
