@@ -101,7 +101,7 @@ func (f *fakeServer) Snapshot() loop.Snapshot {
 	return loop.Snapshot{Started: f.started, ClientsMax: 19_000, Loops: []loop.LoopStats{{Clients: 2, Members: 3}, {Clients: 1, Panics: 4}}}
 }
 
-func (f *fakeServer) NewFeed() (*loop.Feed, error) { return nil, errors.New("no tap") }
+func (f *fakeServer) NewFeed() (*loop.Feed, error) { return nil, errors.New("no feed") }
 
 func (f *fakeServer) Histograms() loop.Histograms { return loop.Histograms{} }
 

@@ -27,7 +27,7 @@ type Dialect interface {
 
 // Entry is a dialect's line in a table.
 type Entry struct {
-	Name   string                 // for people, such as in test failures
+	Name   string                 // for people: in the log, where a client is closed
 	Serves func(path string) bool // whether a client that requests this path speaks it; called by any goroutine
 	New    func() Dialect         // makes the value of one loop
 }

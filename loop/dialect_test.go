@@ -119,7 +119,23 @@ func (d *slowDialect) Encode(m *dialect.Message) []byte {
 	return d.loudly.Encode(m)
 }
 
-// A message whose form another loop is making keeps its audience in the queue; others are served meanwhile.
+// beingMade is a message of which another goroutine is making the loud form, until finish is called.
+func beingMade(text string) (m *message, finish func()) {
+	m, _ = order.NewMessage([]byte("0"), []byte(text), nil, false)
+	d := &slowDialect{begun: make(chan struct{}), end: make(chan struct{})}
+	made := make(chan struct{})
+	go func() {
+		m.In(1, d)
+		close(made)
+	}()
+	<-d.begun
+	return m, func() {
+		close(d.end)
+		<-made
+	}
+}
+
+// A message whose form another loop is making keeps its audience in the queue; the group's other audiences are served.
 func TestAnAudienceWhoseFormIsBeingMadeGoesOnLater(t *testing.T) {
 	st := newStage(1, nil, loud)
 	plain, shouting := st.enter(0), st.enterAt(0, "/loud")
@@ -128,22 +144,14 @@ func TestAnAudienceWhoseFormIsBeingMadeGoesOnLater(t *testing.T) {
 	}
 	st.settle()
 	s := st.hub.shards[0]
-	m, _ := order.NewMessage([]byte("0"), []byte("said"), nil, false)
-	d := &slowDialect{begun: make(chan struct{}), end: make(chan struct{})}
-	made := make(chan struct{})
-	go func() {
-		m.In(1, d)
-		close(made)
-	}()
-	<-d.begun
+	m, finish := beingMade("said")
 	s.passes.gather(s.groups.Get("0"), m)
 	s.woken()
 	plain.heard(t, "said")
 	if !st.kicks[0] || strings.Contains(string(shouting.out), "SAID") {
 		t.Fatalf("kick %v, heard %q; want a kick, and nothing heard yet", st.kicks[0], shouting.out)
 	}
-	close(d.end)
-	<-made
+	finish()
 	st.settle()
 	shouting.heard(t, "SAID")
 	if len(s.passes.queue) != 0 || s.passes.gathered != 0 {

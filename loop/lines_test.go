@@ -157,14 +157,7 @@ func TestAnAudienceThatWaitsForItsFormHoldsUpNoOther(t *testing.T) {
 	plain.say(`{"cmd":"add_group","group_id":"0 other"}`)
 	st.settle()
 	s := st.hub.shards[0]
-	m, _ := order.NewMessage([]byte("0"), []byte("said"), nil, false)
-	d := &slowDialect{begun: make(chan struct{}), end: make(chan struct{})}
-	made := make(chan struct{})
-	go func() {
-		m.In(1, d)
-		close(made)
-	}()
-	<-d.begun
+	m, finish := beingMade("said")
 	s.passes.gather(s.groups.Get("0"), m)
 	other, _ := order.NewMessage([]byte("0 other"), []byte("heard"), nil, false)
 	s.passes.gather(s.groups.Get("0 other"), other)
@@ -173,8 +166,7 @@ func TestAnAudienceThatWaitsForItsFormHoldsUpNoOther(t *testing.T) {
 	if !st.kicks[0] {
 		t.Error("got no kick, want the loop to look again")
 	}
-	close(d.end)
-	<-made
+	finish()
 	st.settle()
 	shouting.heard(t, "SAID")
 }

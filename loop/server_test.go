@@ -369,7 +369,7 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 // A panic in a callback costs the client that was being served, nobody else.
 func TestAPanicClosesOneClient(t *testing.T) {
 	if assert.On {
-		t.Skip("with assert.On a panic ends the process, so that tests see it")
+		t.Skip("with assertions on a panic ends the process, so that every test sees it; the run without them has this one")
 	}
 	s, err := Start(Config{Loops: 1})
 	if err != nil {

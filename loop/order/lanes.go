@@ -112,8 +112,8 @@ func (l *Lanes[G, C]) Drain(deliver func(Delivery[G, C]) (more bool)) (moved boo
 	return moved
 }
 
-// WakeOthers wakes the loops that homes that this loop has hosted have sent something, or that wait for room in an up lane. This loop is not
-// woken: its caller repeats Host and Drain until nothing moves.
+// WakeOthers wakes the loops to which the homes that this loop has hosted have sent something, and those that wait for room in
+// an up lane. This loop is not woken: its caller repeats Host and Drain until nothing moves.
 func (l *Lanes[G, C]) WakeOthers() {
 	todo := l.toWake &^ (1 << l.index)
 	l.toWake = 0
