@@ -85,6 +85,12 @@ func (l *Limits) fill() error {
 	return err
 }
 
+// IsOrigin says whether AllowedOrigins may have a text: whatever Start and Apply accept, and nothing else.
+func IsOrigin(text string) bool {
+	_, err := door.ReadOrigins([]string{text})
+	return err == nil
+}
+
 // amount reads a number in a tag: a duration, or bytes or things with or without a unit. None is 0.
 func amount(text string) int64 {
 	if text == "" {

@@ -56,7 +56,9 @@ func (f *Flags) Settings(g *Globals, runDir string) (Settings, error) {
 	s.LogLevel = c.level("log-level", f.LogLevel)
 	s.LogFormat = c.oneOf("log-format", f.LogFormat, "text", "json")
 	s.Channel = f.channel(c)
-	c.portOfItsOwn("admin", s.Admin, s.Loop.Listen)
+	c.portOfItsOwn("admin", s.Admin, "listen", s.Loop.Listen)
+	c.portOfItsOwn("channel", s.Channel.Listen, "listen", s.Loop.Listen)
+	c.portOfItsOwn("channel", s.Channel.Listen, "admin", s.Admin)
 	switch {
 	case s.LogFile != "":
 		s.LogFile = g.abs(s.LogFile) // it is shown to people who are elsewhere
