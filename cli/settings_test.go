@@ -46,9 +46,10 @@ func TestAutoLoopsAreTheUsableCPUs(t *testing.T) {
 }
 
 func TestAutoMemoryLimitIsTheMachines(t *testing.T) {
+	auto, _ := memoryAuto()
 	s, err := parse(t, "--run-dir", "/r")
-	if err != nil || s.Loop.MemoryMax != memoryAuto() {
-		t.Errorf("got %d, %v, want %d", s.Loop.MemoryMax, err, memoryAuto())
+	if err != nil || s.Loop.MemoryMax != auto {
+		t.Errorf("got %d, %v, want %d", s.Loop.MemoryMax, err, auto)
 	}
 }
 
