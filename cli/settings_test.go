@@ -53,6 +53,20 @@ func TestAutoMemoryLimitIsTheMachines(t *testing.T) {
 	}
 }
 
+func TestTheLogSaysWhatTheMemoryLimitWasTakenFrom(t *testing.T) {
+	_, auto := memoryAuto()
+	dir := shortDir(t)
+	for value, from := range map[string]string{"auto": auto, "1GiB": "--memory-limit"} {
+		status, stderr := started(t, dir, "--memory-limit", value)
+		if status != statusOK || !strings.Contains(stderr, "memory is limited") || !strings.Contains(stderr, "from="+from) {
+			t.Errorf("%s: got exit status %d and %q, want %s named", value, status, stderr, from)
+		}
+	}
+	if _, stderr := started(t, dir, "--memory-limit", "off"); strings.Contains(stderr, "memory is limited") {
+		t.Errorf("off: got %q, want nothing said of a limit", stderr)
+	}
+}
+
 func TestWrongValuesAreNamedWithFlagAndMend(t *testing.T) {
 	long := "/" + strings.Repeat("x", 120)
 	for _, c := range []struct{ flag, value, mend string }{

@@ -20,7 +20,7 @@ func (c *checker) origins(flag, value string) (origins []string) {
 			origins = append(origins, o)
 		default:
 			if sent := punycode(o); sent != "" {
-				c.wrong(flag, value, "contains %q; write it as %s, which is what browsers send", o, sent)
+				c.wrong(flag, value, "contains %q, which is not in ASCII; write it as %s, which is what browsers send", o, sent)
 			} else {
 				c.wrong(flag, value, "contains %q, which is not an origin; use for example https://example.org, http://localhost:8000, "+
 					"https://*.example.org for all subdomains, or * for every page", o)
