@@ -91,11 +91,18 @@ func TestAWrongValueIsRefusedByTheSettingsAndNobodyElse(t *testing.T) {
 	dir := shortDir(t)
 	flags, others := options(t)
 	refused := 0
-	for _, flag := range flags {
+	tried := 0
+	for at, flag := range flags {
 		if freeText[flag.Name] != "" {
 			continue
 		}
-		values := slices.Concat(garbage, wrongMore[flag.Name])
+		var values []string
+		for i, value := range garbage {
+			if i%3 == at%3 || os.Getenv("FAULTS") == "full" { // the small test throws a third, another at each option's neighbour
+				values = append(values, value)
+			}
+		}
+		values = append(values, wrongMore[flag.Name]...)
 		if words := append(strings.Fields(flag.Tag.Get("value")), "", "", "", ""); strings.Contains("size count duration memory", words[0]) && words[0] != "" {
 			values = append(values, words[1], words[2]) // the bounds themselves are right
 		}
@@ -103,6 +110,7 @@ func TestAWrongValueIsRefusedByTheSettingsAndNobodyElse(t *testing.T) {
 			if flag.Name == "daemon" && value == "true" {
 				continue // it is right, and would leave a process behind
 			}
+			tried++
 			status, stderr := started(t, dir, append(others[flag.Name], "--"+flag.Name+"="+value)...)
 			what := fmt.Sprintf("--%s=%q: exit status %d, standard error %q", flag.Name, value, status, stderr)
 			switch status {
@@ -117,8 +125,8 @@ func TestAWrongValueIsRefusedByTheSettingsAndNobodyElse(t *testing.T) {
 			}
 		}
 	}
-	if refused < len(flags)*len(garbage)*3/4 {
-		t.Errorf("refused: got %d of %d options and %d values, want nearly all", refused, len(flags), len(garbage))
+	if refused < tried*3/4 {
+		t.Errorf("refused: got %d of %d, want nearly all", refused, tried)
 	}
 }
 
