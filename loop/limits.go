@@ -46,7 +46,7 @@ type Limits struct {
 	HandshakesMax       int            `default:"100000" min:"1"` // handshakes under way; never more than half of the connections; over it the oldest is answered 408 and cut
 	HandshakesPerSecond int            `min:"0"`                  // handshakes a second; over it: 503 with Retry-After
 	AllowedOrigins      []string       // such as https://example.org or https://*.example.org; none: all; others: 403
-	Subprotocols        []string       // names that a page may ask for, for pages that expect one; those of subprotocolsBytesMax in all
+	Subprotocols        []string       // names for pages that ask for one of them; over subprotocolsBytesMax in all: refused with the mend
 	TrustedProxies      []netip.Prefix // proxies that are believed when they name a client's address
 	ProxyProtocol       bool           // trusted proxies begin with a PROXY protocol header; without one: 400
 

@@ -125,6 +125,7 @@ func TestHeadsAreReadByTheSentencesOfTheRFCs(t *testing.T) {
 		{"6455 §4.2.1 (8)", "they are tokens, else it is answered 400", with(offer, "Sec-WebSocket-Protocol: a/b"), wrong(rejectSubprotocol)},
 		{"6455 §4.2.1 (8)", "with commas between them", with(offer, "Sec-WebSocket-Protocol: a b"), wrong(rejectSubprotocol)},
 		{"6455 §4.2.1 (8)", "at least one; let through, as clients send an empty line for none", with(offer, "Sec-WebSocket-Protocol:"), ok},
+		{"6455 §4.1 (10)", "all of them different; not looked at: the first that is known counts", with(offer, "Sec-WebSocket-Protocol: a, a"), ok},
 		{"6455 §4.2.1 (9)", "extensions need not be understood", with(offer, "Sec-WebSocket-Extensions: foo; bar=1"), ok},
 		{"6455 §4.2.1 (10)", "other headers are ignored", with(offer, "X-Other: x"), ok},
 		{"6455 §4.4", "another version is told which is spoken, a list of them too", with(version, "Sec-WebSocket-Version: 13, 8"), wrong(rejectWebSocketVersion)},
