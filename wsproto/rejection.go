@@ -110,8 +110,7 @@ var (
 	rejectKeyTwice      = &Rejection{Status: 400, Reason: "the Sec-WebSocket-Key header is there twice"}
 	rejectVersionTwice  = &Rejection{Status: 400, Reason: "the Sec-WebSocket-Version header is there twice"}
 	rejectBody          = &Rejection{Status: 400, Reason: "the headers contradict each other or are wrong about the length of the body"}
-
-	rejectCoding = &Rejection{Status: 501, Reason: "the body has a transfer coding other than chunked"}
+	rejectCoding        = &Rejection{Status: 501, Reason: "the body has a transfer coding other than chunked"}
 
 	rejectOldUpgrade = &Rejection{Status: 426, Reason: "a WebSocket handshake needs HTTP/1.1, but this is HTTP/1.0, which nginx uses unless it is told " +
 		nginxMend}
