@@ -80,6 +80,7 @@ const (
 // shard's lists of slow clients and of partial input.
 type extra struct {
 	head    []byte          // handshake: the request head so far, a PROXY protocol header before it
+	scan    wsproto.Scan    // handshake: how far that head has been read
 	reader  *wsproto.Reader // open: the reader that has the partial message
 	further []membership    // from the second on
 	repeats []repeat        // add_groups that wait for the answer to an earlier one

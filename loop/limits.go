@@ -6,11 +6,13 @@ import (
 	"math"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"ringcast/loop/door"
+	"ringcast/wsproto"
 )
 
 // Limits is every bound that an operator may change while the server runs. A bound is one line here. Its comment says what
@@ -39,11 +41,12 @@ type Limits struct {
 	// Connections that are admitted.
 	ClientsMax          int            `min:"0"`                  // connections; 0: as many as descriptors allow, which no value exceeds; over it: 503
 	ClientsPerAddress   int            `min:"0"`                  // connections from one IPv4 address or IPv6 /64; over it: 503, or 429 where a proxy names the address. A trusted proxy's own address is not counted
-	HandshakeBytesMax   int            `default:"8 KiB" min:"1"`  // a request head; over it: 431
+	HandshakeBytesMax   int            `default:"16 KiB" min:"1"` // a request head; nginx lets one have 32 KiB, in lines of up to 8; over it: 431, or 414
 	HandshakeTimeout    time.Duration  `default:"10s" min:"0"`    // for a request head to be complete; over it: 408
 	HandshakesMax       int            `default:"100000" min:"1"` // handshakes under way; never more than half of the connections; over it the oldest is answered 408 and cut
 	HandshakesPerSecond int            `min:"0"`                  // handshakes a second; over it: 503 with Retry-After
 	AllowedOrigins      []string       // such as https://example.org or https://*.example.org; none: all; others: 403
+	Subprotocols        []string       // names for pages that ask for one of them; over subprotocolsBytesMax in all: refused with the mend
 	TrustedProxies      []netip.Prefix // proxies that are believed when they name a client's address
 	ProxyProtocol       bool           // trusted proxies begin with a PROXY protocol header; without one: 400
 
@@ -81,8 +84,30 @@ func (l *Limits) fill() error {
 			bound.SetInt(min(bound.Int(), most))
 		}
 	}
+	if err := CheckSubprotocols(l.Subprotocols); err != nil {
+		return err
+	}
 	_, err := door.ReadOrigins(l.AllowedOrigins)
 	return err
+}
+
+// subprotocolsBytesMax bounds the names of all subprotocols together, bytes: each name in a request is compared with them.
+const subprotocolsBytesMax = 1 << 10
+
+// CheckSubprotocols says which of the names is not one, or stands twice, or that they are too long, and how to mend it.
+func CheckSubprotocols(names []string) error {
+	bytes := 0
+	for i, name := range names {
+		switch bytes += len(name); {
+		case !wsproto.IsToken(name):
+			return fmt.Errorf("subprotocol %q is not a name such as chat or v1.chat.example.org; use letters, digits and !#$%%&'*+-.^_`|~", name)
+		case slices.Contains(names[:i], name):
+			return fmt.Errorf("subprotocol %q stands twice; name it once", name)
+		case bytes > subprotocolsBytesMax:
+			return fmt.Errorf("subprotocols have more than %d bytes together; name fewer, or shorter ones", subprotocolsBytesMax)
+		}
+	}
+	return nil
 }
 
 // amount reads a number in a tag: a duration, or bytes or things with or without a unit. None is 0.
