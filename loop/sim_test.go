@@ -70,12 +70,15 @@ type world struct {
 	changing  bool   // an operator changes bounds on groups, members and rates now and then
 
 	awayAtOnce uint64 // connections refused before they were clients
+
+	indexed              map[*client]bool // clients with an index of their groups, at the last look
+	indexes, indexesGone uint64           // made, and dropped while their clients lived
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{
 		t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 2206)),
-		fds: map[int]*socket{}, order: map[string][][]int{},
+		fds: map[int]*socket{}, order: map[string][][]int{}, indexed: map[*client]bool{},
 	}
 	pick := func(of ...int) int { return of[w.rng.IntN(len(of))] }
 	b := defaultBounds()
@@ -87,6 +90,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	b.OutboxBytesMax = pick(1500, 20000, 1<<20)
 	b.MessageBytesMax = 2000
 	b.GroupsPerClient = pick(2, 4, 1024)
+	b.scannedMax = pick(1, 2, 64)
 	w.changing = w.rng.IntN(4) == 0
 	w.chooseBounds(&b)
 	b.passNanos = int64(pick(3000, 50_000, 1_000_000))
@@ -192,6 +196,7 @@ func (w *world) run() {
 		w.checkKicks()
 		w.checkBounds()
 		w.checkHeadcounts()
+		w.checkIndexes()
 	}
 	for _, a := range w.actors {
 		a.stalled = false
