@@ -135,6 +135,7 @@ type bounds struct {
 	batchBytes   int    // bytes sent to a member at once, unless one message is larger
 	passNanos    int64  // a turn's budget for passes
 	closeTicks   uint32 // for the peer to end after our last bytes
+	listRows     int    // clients that a loop lists in one call: about a millisecond of its time
 	scannedMax   int    // groups of a client beyond which it has an index of them
 }
 
@@ -157,6 +158,7 @@ func (l *Limits) bounds() *bounds {
 		batchBytes:   256 << 10,
 		passNanos:    int64(time.Millisecond),
 		closeTicks:   ticks(5 * time.Second),
+		listRows:     1000,
 		scannedMax:   64,
 	}
 }
