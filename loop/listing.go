@@ -3,7 +3,7 @@ package loop
 import (
 	"cmp"
 	"context"
-	"errors"
+	"fmt"
 	"slices"
 
 	"ringcast/loop/assert"
@@ -116,7 +116,7 @@ func (s *shard) list(l *listing) (more bool) {
 }
 
 // ErrTooManyListings says that as many lists of clients as there may be at a time are being made.
-var ErrTooManyListings = errors.New("4 lists of connections are being made already; end one of them, or ask again later")
+var ErrTooManyListings = fmt.Errorf("%d lists of connections are being made already; end one of them, or ask again later", listingsMax)
 
 // listingsMax bounds the lists that are made at a time. Each costs a loop a move for every client that goes meanwhile.
 const listingsMax = 4
