@@ -42,7 +42,7 @@ type server interface {
 type hub interface {
 	Snapshot() loop.Snapshot
 	Histograms() loop.Histograms
-	Clients(ctx context.Context) ([]loop.ClientInfo, error)
+	Clients(ctx context.Context, take func([]loop.ClientInfo) error) error
 	NewFeed() (*loop.Feed, error) // for the Channel link
 }
 

@@ -45,7 +45,7 @@ func (v *statusVerb) Run(r *env, g *settings.Globals) error {
 		return r.watch(dir, v.JSON)
 	}
 	if v.JSON {
-		return r.copyAnswer(dir, "/status", askTimeout)
+		return r.copyStatus(dir)
 	}
 	s, err := readStatus(context.Background(), dir)
 	if err != nil {
@@ -105,11 +105,11 @@ func readStatus(ctx context.Context, dir runDir) (*Status, error) {
 	return s, nil
 }
 
-// copyAnswer prints an answer of the control socket unchanged.
-func (r *env) copyAnswer(dir runDir, path string, timeout time.Duration) error {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+// copyStatus prints the answer of the control socket unchanged.
+func (r *env) copyStatus(dir runDir) error {
+	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	defer cancel()
-	body, err := ask(ctx, dir, http.MethodGet, path)
+	body, err := ask(ctx, dir, http.MethodGet, "/status")
 	if err != nil {
 		return err
 	}

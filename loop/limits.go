@@ -26,12 +26,12 @@ import (
 // ARCHITECTURE.md §7 has the whole table.
 type Limits struct {
 	// What one client may ask for.
-	MessageBytesMax   int           `default:"1 MiB" min:"1"`         // its largest message, bytes; over it: close 1009
-	MessageTimeout    time.Duration `default:"2m"`                    // from a message's first byte to its last; over it: close 1008
-	GroupBytesMax     int           `default:"255" min:"1" max:"255"` // longest name of a group, bytes; over it: error bad_group_id
-	GroupsPerClient   int           `default:"1024" min:"1"`          // memberships of one client; over it: error too_many_groups
-	CommandsPerSecond int           `min:"0"`                         // commands, pings and pongs of one client; over it: error rate_limited, or close 1008
-	BytesPerSecond    int           `min:"0"`                         // bytes that one client sends; likewise
+	MessageBytesMax   int           `default:"1 MiB" min:"1"`             // its largest message, bytes; over it: close 1009
+	MessageTimeout    time.Duration `default:"2m"`                        // from a message's first byte to its last; over it: close 1008
+	GroupBytesMax     int           `default:"255" min:"1" max:"255"`     // longest name of a group, bytes; over it: error bad_group_id
+	GroupsPerClient   int           `default:"1024" min:"1" max:"100000"` // memberships of one client; over it: error too_many_groups.
+	CommandsPerSecond int           `min:"0"`                             // commands, pings and pongs of one client; over it: error rate_limited, or close 1008
+	BytesPerSecond    int           `min:"0"`                             // bytes that one client sends; likewise
 
 	// What all together may have.
 	GroupsMax  int    `min:"0"` // groups with a member; over it: error groups_full
@@ -160,6 +160,8 @@ type bounds struct {
 	batchBytes   int    // bytes sent to a member at once, unless one message is larger
 	passNanos    int64  // a turn's budget for passes
 	closeTicks   uint32 // for the peer to end after our last bytes
+	listRows     int    // clients that a loop lists in one call: about a millisecond of its time
+	scannedMax   int    // groups of a client beyond which it has an index of them
 }
 
 // bounds is the bounds that follow from limits, which are filled.
@@ -181,6 +183,8 @@ func (l *Limits) bounds() *bounds {
 		batchBytes:   256 << 10,
 		passNanos:    int64(time.Millisecond),
 		closeTicks:   ticks(5 * time.Second),
+		listRows:     1000,
+		scannedMax:   64,
 	}
 }
 

@@ -25,7 +25,7 @@ type limitFlags struct {
 	MessageBytesMax   string `name:"message-max" default:"1MiB" value:"size 1KiB 64MiB" env:"RINGCAST_MESSAGE_MAX" help:"Largest message that a client may send; beyond it the client is closed with 1009."`
 	MessageTimeout    string `name:"message-timeout" default:"2m" value:"duration 1s 24h off" env:"RINGCAST_MESSAGE_TIMEOUT" help:"How long a message may take from its first byte to its last, or off; beyond it the client is closed with 1008."`
 	GroupBytesMax     string `name:"group-name-max" default:"255" value:"count 1 255" env:"RINGCAST_GROUP_NAME_MAX" help:"Longest name of a group, in bytes, up to 255."`
-	GroupsPerClient   string `name:"client-groups-max" default:"1024" value:"count 1 1000000000" env:"RINGCAST_CLIENT_GROUPS_MAX" help:"Groups that one client may be in; beyond it: error too_many_groups."`
+	GroupsPerClient   string `name:"client-groups-max" default:"1024" value:"count 1 100000" env:"RINGCAST_CLIENT_GROUPS_MAX" help:"Groups that one client may be in, up to 100000; beyond it: error too_many_groups."`
 	CommandsPerSecond string `name:"command-rate" default:"off" value:"count 1 1000000 off" env:"RINGCAST_COMMAND_RATE" help:"Commands, pings and pongs per second from one client; beyond it: error rate_limited, or close 1008 for a command without an id."`
 	BytesPerSecond    string `name:"byte-rate" default:"off" value:"size 100 1GiB off" env:"RINGCAST_BYTE_RATE" help:"Bytes per second from one client, such as 64KiB; beyond it: as for --command-rate."`
 

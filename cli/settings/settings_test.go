@@ -249,6 +249,7 @@ func TestWrongValuesAreNamedWithFlagAndMend(t *testing.T) {
 		{"message-max", "1MB", "such as 64KiB"},
 		{"message-max", "1", "from 1KiB to 64MiB"},
 		{"outbox-max", "2GiB", "from 1KiB to 1GiB"},
+		{"client-groups-max", "100001", "from 1 to 100000"},
 		{"handshake-timeout", "1ms", "from 100ms to 10m"},
 		{"stop-timeout", "-1s", "from 0s to 1h"},
 		{"log-level", "loud", "must be debug, info, warn or error"},
