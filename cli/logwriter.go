@@ -1,0 +1,296 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// logWriter stands between those who log and the file, pipe or terminal that the log goes to. A full pipe that nobody reads, a
+// terminal stopped with ^S and a file system that hangs hold a write up for as long as they like, and with it every loop and
+// every lock that logs. So who logs only appends a line to a buffer, and one goroutine, the hand, writes:
+//
+//	loggers ──Write──► lines that wait ──hand──► file, pipe, terminal
+//	                   full: dropped,            fails: dropped,
+//	                   counted, said later       counted, said later
+//
+// Lines keep their order. Those that are taken in and not yet written are lost in a crash, mostly none: the hand writes at once.
+//
+// Any goroutine.
+type logWriter struct {
+	gap     func(lines uint64, err error) []byte // immutable: the line that stands where others were dropped; nil: none does
+	dropped [logLosses]atomic.Uint64             // lines
+
+	mu     sync.Mutex
+	some   sync.Cond // there is something for a hand to do
+	hand   *hand     // who writes now
+	lines  []byte    // whole lines that wait, from first on
+	first  int
+	put    uint64        // bytes taken in
+	done   uint64        // bytes of those that were written, dropped or given up
+	moved  chan struct{} // closed when done grows; nil: nobody waits for that
+	full   uint64        // lines that did not fit since that was last said
+	failed uint64        // lines that could not be written since that was last said
+	why    error         // the last time
+	ended  bool          // no more is taken in
+}
+
+const (
+	// logBytesMax bounds the lines that wait: some ten thousand, a burst at level debug.
+	logBytesMax = 1 << 20
+	// logBytesKept is the capacity above which an empty buffer is released.
+	logBytesKept = 64 << 10
+	// logPieceBytes is PIPE_BUF: so much goes into a pipe in one go (pipe(7)), which keeps the lines of several processes apart. A
+	// longer line is written by itself.
+	logPieceBytes = 4096
+	// logPatience is how long an end and a reload wait for a log that takes nothing; one that takes something, however slowly, is
+	// waited for logPatienceTimes as long.
+	logPatience      = time.Second
+	logPatienceTimes = 5
+	// logRetry is the pause before another try where somebody else has made the descriptor non-blocking.
+	logRetry = 10 * time.Millisecond
+)
+
+// logLoss is why a line was dropped.
+type logLoss uint8
+
+const (
+	lossFull   logLoss = iota // too many lines waited, because the log takes them too slowly or not at all
+	lossFailed                // the write failed
+	logLosses
+)
+
+var logLossNames = [logLosses]string{"full", "failed"}
+
+// newLogWriter makes a writer to a place that it does not close: standard error is there for the stack of a crash too.
+func newLogWriter(to io.Writer, gap func(lines uint64, err error) []byte) *logWriter {
+	w := &logWriter{gap: gap}
+	w.some.L = &w.mu
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.begin(to)
+	return w
+}
+
+// Write takes whole lines in, or drops them. It waits for nobody but others who call it, and never fails.
+func (w *logWriter) Write(lines []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.say(); w.ended || w.full > 0 || !w.take(lines) {
+		n := uint64(bytes.Count(lines, []byte("\n")))
+		w.full += n
+		w.dropped[lossFull].Add(n)
+	}
+	return len(lines), nil
+}
+
+// take appends lines to those that wait. false: they do not fit. Under the lock.
+func (w *logWriter) take(lines []byte) bool {
+	if len(w.lines)-w.first+len(lines) > logBytesMax {
+		return false
+	}
+	w.lines = append(w.lines, lines...)
+	w.put += uint64(len(lines))
+	w.some.Broadcast()
+	return true
+}
+
+// say puts a line where others did not fit, once it fits itself. Under the lock.
+func (w *logWriter) say() {
+	if w.full > 0 && (w.gap == nil || w.take(w.gap(w.full, nil))) {
+		w.full = 0
+	}
+}
+
+// turnTo has all lines that still wait, and those to come, written to another place. The hand that writes to the old one may
+// be held up there for ever: it is left alone with its piece. over is closed when it has let go of the old place.
+func (w *logWriter) turnTo(to io.Writer) (over <-chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	old := w.hand
+	w.finish(old)
+	w.begin(to)
+	w.some.Broadcast()
+	return old.over
+}
+
+// settle waits until all that was taken in before has been written or dropped, or the log takes no more.
+func (w *logWriter) settle() {
+	w.mu.Lock()
+	until := w.put
+	w.mu.Unlock()
+	deadline := time.After(logPatienceTimes * logPatience)
+	for {
+		w.mu.Lock()
+		if w.done >= until {
+			w.mu.Unlock()
+			return
+		}
+		if w.moved == nil {
+			w.moved = make(chan struct{})
+		}
+		moved := w.moved
+		w.mu.Unlock()
+		select {
+		case <-moved:
+		case <-time.After(logPatience):
+			return
+		case <-deadline:
+			return
+		}
+	}
+}
+
+// close writes what waits, if the log takes it in time. What is logged afterwards is dropped.
+func (w *logWriter) close() (all bool) {
+	w.mu.Lock()
+	w.ended = true
+	w.some.Broadcast()
+	h := w.hand
+	w.mu.Unlock()
+	w.settle()
+	return within(h.over, logPatience)
+}
+
+// within waits until a channel is closed, but no longer than a time.
+func within(over <-chan struct{}, most time.Duration) bool {
+	select {
+	case <-over:
+		return true
+	case <-time.After(most):
+		return false
+	}
+}
+
+// hand is the goroutine that writes to one place.
+type hand struct {
+	to   io.Writer
+	over chan struct{} // closed when it writes no more
+	torn bool          // the end of what was written last is missing. The hand's own
+
+	piece int // bytes that it has taken and not finished; under the lock
+}
+
+// begin starts a hand, which is the one that writes from now on. Under the lock.
+func (w *logWriter) begin(to io.Writer) {
+	w.hand = &hand{to: to, over: make(chan struct{})}
+	go w.write(w.hand)
+}
+
+// write writes until another hand has taken over, or until all is written after the end.
+func (w *logWriter) write(h *hand) {
+	defer close(h.over)
+	var piece []byte
+	for {
+		var gap []byte
+		var failed uint64
+		piece, gap, failed = w.next(h, piece[:0])
+		if lost, _ := h.pour(gap); lost == 0 && failed > 0 {
+			w.toldFailed(failed)
+		}
+		if len(piece) == 0 {
+			return
+		}
+		lost, why := h.pour(piece)
+		w.wrote(h, lost, why)
+	}
+}
+
+// next waits for lines and copies some of them, so that loggers need not wait for who writes them. None: the hand is done. gap is
+// to be written before them, and says how many could not be written.
+func (w *logWriter) next(h *hand, piece []byte) (_, gap []byte, failed uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for w.hand == h && w.first == len(w.lines) && !w.ended {
+		w.some.Wait()
+	}
+	if w.hand != h {
+		return nil, nil, 0
+	}
+	waiting := w.lines[w.first:]
+	if len(waiting) > logPieceBytes {
+		end := bytes.LastIndexByte(waiting[:logPieceBytes], '\n')
+		if end < 0 {
+			end = bytes.IndexByte(waiting, '\n')
+		}
+		waiting = waiting[:end+1]
+	}
+	piece = append(piece, waiting...)
+	h.piece = len(piece)
+	if w.first += len(piece); w.first*2 >= len(w.lines) {
+		w.lines, w.first = w.lines[:copy(w.lines, w.lines[w.first:])], 0
+		if len(w.lines) == 0 && cap(w.lines) > logBytesKept {
+			w.lines = nil
+		}
+	}
+	if w.failed > 0 && w.gap != nil {
+		gap = w.gap(w.failed, w.why)
+	}
+	return piece, gap, w.failed
+}
+
+// wrote notes that a hand has written its piece, but for some lines.
+func (w *logWriter) wrote(h *hand, dropped uint64, why error) {
+	w.dropped[lossFailed].Add(dropped)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if dropped > 0 {
+		w.failed, w.why = w.failed+dropped, why
+	}
+	w.finish(h)
+	w.say()
+}
+
+func (w *logWriter) toldFailed(lines uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.failed -= lines
+}
+
+// finish counts a hand's piece as done. Under the lock.
+func (w *logWriter) finish(h *hand) {
+	w.done += uint64(h.piece)
+	h.piece = 0
+	if w.moved != nil {
+		close(w.moved)
+		w.moved = nil
+	}
+}
+
+// pour writes whole lines. One that cannot be written is dropped, with the part of it that may have been written already, and the
+// next is tried: the disk has room again some time. It returns how many were dropped, and why the last one was.
+func (h *hand) pour(lines []byte) (dropped uint64, why error) {
+	for len(lines) > 0 {
+		text := lines
+		if h.torn { // only so is the next line a line
+			text = append([]byte("\n"), lines...)
+		}
+		n, err := h.put(text)
+		if h.torn && n > 0 {
+			h.torn, n = false, n-1
+		}
+		if err == nil {
+			return dropped, why
+		}
+		why = err
+		dropped++
+		h.torn = h.torn || n > 0 && lines[n-1] != '\n'
+		_, lines, _ = bytes.Cut(lines[n:], []byte("\n"))
+	}
+	return dropped, why
+}
+
+// put is Write that also waits where somebody else has made the descriptor non-blocking.
+func (h *hand) put(text []byte) (n int, err error) {
+	for {
+		more, err := h.to.Write(text[n:])
+		if n += more; !errors.Is(err, syscall.EAGAIN) {
+			return n, err
+		}
+		time.Sleep(logRetry)
+	}
+}
