@@ -38,7 +38,7 @@ func openLog(s *settings.Settings, stderr io.Writer) (*logFile, error) {
 	if s.LogFile == "" {
 		return &logFile{logWriter: newLogWriter(stderr, gap)}, nil
 	}
-	f, err := openInTime(s.LogFile)
+	f, err := openInTime(s.LogFile, logOpenMax)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func openAppend(path string) (*os.File, error) {
 const logOpenMax = 10 * time.Second
 
 // openInTime is openAppend that gives up: a server that reopens its log must be able to stop.
-func openInTime(path string) (*os.File, error) {
+func openInTime(path string, most time.Duration) (*os.File, error) {
 	type result struct {
 		file *os.File
 		err  error
@@ -89,9 +89,9 @@ func openInTime(path string) (*os.File, error) {
 	select {
 	case r := <-opened:
 		return r.file, r.err
-	case <-time.After(logOpenMax):
+	case <-time.After(most):
 		return nil, settings.Usagef("--log-file %q could not be opened within %s; if it is a named pipe start its reader first, else look at its file system",
-			path, settings.DurationText(logOpenMax))
+			path, settings.DurationText(most))
 	}
 }
 
@@ -101,7 +101,7 @@ func (l *logFile) reopen() error {
 	if l.path == "" {
 		return nil
 	}
-	f, err := openInTime(l.path)
+	f, err := openInTime(l.path, logOpenMax)
 	if err != nil {
 		return err
 	}
@@ -109,13 +109,9 @@ func (l *logFile) reopen() error {
 		_ = unix.Dup2(int(f.Fd()), int(standard.Fd())) // if it fails, the stack of a crash goes to the old file
 	}
 	l.settle()
-	old, over := l.file, l.turnTo(f)
+	old := l.file
 	l.file = f
-	go func() { // who writes to it may be held up for ever
-		<-over
-		old.Close()
-	}()
-	within(over, logPatience)
+	l.turnTo(f, func() { old.Close() })
 	return nil
 }
 

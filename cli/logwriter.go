@@ -22,8 +22,11 @@ import (
 //
 // Any goroutine.
 type logWriter struct {
-	gap     func(lines uint64, err error) []byte // immutable: the line that stands where others were dropped; nil: none does
-	dropped [logLosses]atomic.Uint64             // lines
+	// Immutable.
+	gap      func(lines uint64, err error) []byte // the line that stands where others were dropped; nil: none does
+	patience time.Duration                        // logPatience; tests have their own
+
+	dropped [logLosses]atomic.Uint64 // lines
 
 	mu     sync.Mutex
 	some   sync.Cond // there is something for a hand to do
@@ -32,7 +35,7 @@ type logWriter struct {
 	first  int
 	put    uint64        // bytes taken in
 	done   uint64        // bytes of those that were written, dropped or given up
-	moved  chan struct{} // closed when done grows; nil: nobody waits for that
+	moved  chan struct{} // closed when a hand has done something; nil: nobody waits for that
 	full   uint64        // lines that did not fit since that was last said
 	failed uint64        // lines that could not be written since that was last said
 	why    error         // the last time
@@ -48,9 +51,10 @@ const (
 	// longer line is written by itself.
 	logPieceBytes = 4096
 	// logPatience is how long an end and a reload wait for a log that takes nothing; one that takes something, however slowly, is
-	// waited for logPatienceTimes as long.
+	// waited for logPatienceTimes as long. In that time they look at it logLooks times.
 	logPatience      = time.Second
 	logPatienceTimes = 5
+	logLooks         = 5
 	// logRetry is the pause before another try where somebody else has made the descriptor non-blocking.
 	logRetry = 10 * time.Millisecond
 )
@@ -68,7 +72,7 @@ var logLossNames = [logLosses]string{"full", "failed"}
 
 // newLogWriter makes a writer to a place that it does not close: standard error is there for the stack of a crash too.
 func newLogWriter(to io.Writer, gap func(lines uint64, err error) []byte) *logWriter {
-	w := &logWriter{gap: gap}
+	w := &logWriter{gap: gap, patience: logPatience}
 	w.some.L = &w.mu
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -106,16 +110,17 @@ func (w *logWriter) say() {
 	}
 }
 
-// turnTo has all lines that still wait, and those to come, written to another place. The hand that writes to the old one may
-// be held up there for ever: it is left alone with its piece. over is closed when it has let go of the old place.
-func (w *logWriter) turnTo(to io.Writer) (over <-chan struct{}) {
+// turnTo has all lines that still wait, and those to come, written to another place, and waits until the hand at the old one has
+// let go of it and called then. A hand that is held up there is left alone with its piece.
+func (w *logWriter) turnTo(to io.Writer, then func()) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	old := w.hand
+	old.then = then
 	w.finish(old)
 	w.begin(to)
 	w.some.Broadcast()
-	return old.over
+	w.mu.Unlock()
+	w.await(func() bool { return old.gone })
 }
 
 // settle waits until all that was taken in before has been written or dropped, or the log takes no more.
@@ -123,67 +128,64 @@ func (w *logWriter) settle() {
 	w.mu.Lock()
 	until := w.put
 	w.mu.Unlock()
-	deadline := time.After(logPatienceTimes * logPatience)
-	for {
-		w.mu.Lock()
-		if w.done >= until {
-			w.mu.Unlock()
-			return
-		}
-		if w.moved == nil {
-			w.moved = make(chan struct{})
-		}
-		moved := w.moved
-		w.mu.Unlock()
-		select {
-		case <-moved:
-		case <-time.After(logPatience):
-			return
-		case <-deadline:
-			return
-		}
-	}
+	w.await(func() bool { return w.done >= until })
 }
 
-// close writes what waits, if the log takes it in time. What is logged afterwards is dropped.
+// close writes what waits. all: the log took it in time. What is logged afterwards is dropped.
 func (w *logWriter) close() (all bool) {
 	w.mu.Lock()
 	w.ended = true
 	w.some.Broadcast()
 	h := w.hand
 	w.mu.Unlock()
-	w.settle()
-	return within(h.over, logPatience)
+	return w.await(func() bool { return h.gone })
 }
 
-// within waits until a channel is closed, but no longer than a time.
-func within(over <-chan struct{}, most time.Duration) bool {
-	select {
-	case <-over:
-		return true
-	case <-time.After(most):
-		return false
+// await waits for something that hands do, which is asked for under the lock, or until the log has taken nothing for logPatience.
+// It looks several times in that time: where the whole process stood still, the hand runs before the next look.
+func (w *logWriter) await(so func() bool) bool {
+	deadline := time.After(logPatienceTimes * w.patience)
+	for idle := 0; ; idle++ {
+		w.mu.Lock()
+		is := so()
+		if w.moved == nil {
+			w.moved = make(chan struct{})
+		}
+		moved := w.moved
+		w.mu.Unlock()
+		if is || idle == logLooks {
+			return is
+		}
+		select {
+		case <-moved:
+			idle = -1
+		case <-time.After(w.patience / logLooks):
+		case <-deadline:
+			idle = logLooks - 1
+		}
 	}
 }
 
 // hand is the goroutine that writes to one place.
 type hand struct {
 	to   io.Writer
-	over chan struct{} // closed when it writes no more
-	torn bool          // the end of what was written last is missing. The hand's own
+	torn bool // the end of what was written last is missing. The goroutine's own
 
-	piece int // bytes that it has taken and not finished; under the lock
+	// Under the lock.
+	piece int    // bytes that it has taken and not finished
+	then  func() // what it calls at its end; nil: nothing
+	gone  bool   // it writes no more
 }
 
 // begin starts a hand, which is the one that writes from now on. Under the lock.
 func (w *logWriter) begin(to io.Writer) {
-	w.hand = &hand{to: to, over: make(chan struct{})}
+	w.hand = &hand{to: to}
 	go w.write(w.hand)
 }
 
 // write writes until another hand has taken over, or until all is written after the end.
 func (w *logWriter) write(h *hand) {
-	defer close(h.over)
+	defer w.leave(h)
 	var piece []byte
 	for {
 		var gap []byte
@@ -255,6 +257,25 @@ func (w *logWriter) toldFailed(lines uint64) {
 func (w *logWriter) finish(h *hand) {
 	w.done += uint64(h.piece)
 	h.piece = 0
+	w.stir()
+}
+
+// leave is a hand's end.
+func (w *logWriter) leave(h *hand) {
+	w.mu.Lock()
+	then := h.then
+	w.mu.Unlock()
+	if then != nil {
+		then() // not under the lock: a file system that hangs holds up the closing too
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	h.gone = true
+	w.stir()
+}
+
+// stir has who awaits something look again. Under the lock.
+func (w *logWriter) stir() {
 	if w.moved != nil {
 		close(w.moved)
 		w.moved = nil
