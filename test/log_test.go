@@ -165,7 +165,7 @@ func TestAServerOutlivesTheReaderOfItsLog(t *testing.T) {
 
 func TestALogOnAFullDiskEndsNothing(t *testing.T) {
 	t.Parallel()
-	s := start(t, "--log-file", "/dev/full")
+	s, url := startAdmin(t, "--log-file", "/dev/full")
 	m := member(t, s, "g")
 	s.eventually("lines are dropped and counted", func() error {
 		if got := s.status().LogDropped; got["failed"] == 0 || got["full"] != 0 {
@@ -175,6 +175,43 @@ func TestALogOnAFullDiskEndsNothing(t *testing.T) {
 	})
 	must(t, m.text(sendCommand("g", "all well")))
 	m.expect(t, "all well")
+	if got := scrape(t, url)[`ringcast_log_dropped_lines_total{reason="failed"}`]; got == 0 {
+		t.Error("metric: got 0, want the lines that were dropped")
+	}
+}
+
+// What PHP says and no group gets is not only a number: the log says who lost what, and why.
+func TestTheLogSaysWhatTheChannelLosesAndWhoComesAndGoes(t *testing.T) {
+	t.Parallel()
+	s := start(t, "--channel", "127.0.0.1:0", "--message-max", "1KiB")
+	m, c, p := member(t, s, "123"), subscriber(t, s), dialChannel(t, s)
+	large := strings.Repeat("x", 1025)
+	p.say(t, said("publish", "send_to_group", groupEvent("123", "\xc4\xe3\xba\xc3")),
+		said("publish", "send_to_group", groupEvent("123", large)), said("publish", "send_to_group", groupEvent("123", "the end")))
+	m.expect(t, "the end")
+	c.expectEvent(t, "send_to_group", groupEvent("123", "\xc4\xe3\xba\xc3"))
+	c.conn.Close()
+	from, worker := "remote="+p.conn.LocalAddr().String(), "remote="+c.conn.LocalAddr().String()
+	for _, want := range [][]string{
+		{"level=WARN", "did not reach it", from, "channel=send_to_group", "group=123", "bytes=", "not UTF-8"},
+		{"level=WARN", "did not reach it", from, "bytes=", "larger than --message-max"},
+		{"level=INFO", "a Channel client receives", worker, "channel=send_to_group"},
+		{"level=INFO", "a Channel client has gone", worker, "it has ended the connection", "after="},
+	} {
+		s.eventually("a line of the log", func() error {
+			for line := range strings.Lines(s.out.String()) {
+				missing := false
+				for _, text := range want {
+					missing = missing || !strings.Contains(line, text)
+				}
+				if !missing {
+					return nil
+				}
+			}
+			return fmt.Errorf("got none with %q", want)
+		})
+	}
+	equal(t, "refused", s.channel().Refused["group"], 2)
 }
 
 func TestALogFileCanBeCopiedAndTruncated(t *testing.T) {
