@@ -34,15 +34,15 @@ type logFile struct {
 // gone (SIGPIPE, see os/signal). A verb that only prints something does end so.
 func openLog(s *settings.Settings, stderr io.Writer) (*logFile, error) {
 	signal.Ignore(syscall.SIGPIPE)
-	gap := func(lines uint64, err error) []byte { return gapLine(s.LogFormat, lines, err) }
+	missing := func(lines uint64, err error) []byte { return missingLine(s.LogFormat, lines, err) }
 	if s.LogFile == "" {
-		return &logFile{logWriter: newLogWriter(stderr, gap)}, nil
+		return &logFile{logWriter: newLogWriter(stderr, missing)}, nil
 	}
 	f, err := openInTime(s.LogFile, logOpenMax)
 	if err != nil {
 		return nil, err
 	}
-	l := &logFile{logWriter: newLogWriter(f, gap), path: s.LogFile, file: f}
+	l := &logFile{logWriter: newLogWriter(f, missing), path: s.LogFile, file: f}
 	// In the background standard output and error are the log too, for what no logger writes: the stack of a crash.
 	for _, standard := range []*os.File{os.Stdout, os.Stderr} {
 		if sameFile(standard, f) {
@@ -108,7 +108,7 @@ func (l *logFile) reopen() error {
 	for _, standard := range l.standard {
 		_ = unix.Dup2(int(f.Fd()), int(standard.Fd())) // if it fails, the stack of a crash goes to the old file
 	}
-	l.settle()
+	l.catchUp()
 	old := l.file
 	l.file = f
 	l.turnTo(f, func() { old.Close() })
@@ -148,9 +148,9 @@ func newHandler(w io.Writer, format string, level slog.Leveler) slog.Handler {
 	return slog.NewTextHandler(w, options)
 }
 
-// gapLine is the line that stands where others were dropped, whatever the level is. err is why they could not be written; nil:
+// missingLine is the line that stands where others were dropped, whatever the level is. err is why they could not be written; nil:
 // there was no room for them.
-func gapLine(format string, lines uint64, err error) []byte {
+func missingLine(format string, lines uint64, err error) []byte {
 	var line bytes.Buffer
 	text := "log lines were left out: the log took them too slowly, or not at all"
 	if err != nil {

@@ -23,7 +23,7 @@ import (
 // Any goroutine.
 type logWriter struct {
 	// Immutable.
-	gap      func(lines uint64, err error) []byte // the line that stands where others were dropped; nil: none does
+	missing  func(lines uint64, err error) []byte // the line that stands where others were dropped; nil: none does
 	patience time.Duration                        // logPatience; tests have their own
 
 	dropped [logLosses]atomic.Uint64 // lines
@@ -45,6 +45,8 @@ type logWriter struct {
 const (
 	// logBytesMax bounds the lines that wait: some ten thousand, a burst at level debug.
 	logBytesMax = 1 << 20
+	// logMissingBytes is as much as the line takes that says how many are missing.
+	logMissingBytes = 256
 	// logBytesKept is the capacity above which an empty buffer is released.
 	logBytesKept = 64 << 10
 	// logPieceBytes is PIPE_BUF: so much goes into a pipe in one go (pipe(7)), which keeps the lines of several processes apart. A
@@ -71,8 +73,8 @@ const (
 var logLossNames = [logLosses]string{"full", "failed"}
 
 // newLogWriter makes a writer to a place that it does not close: standard error is there for the stack of a crash too.
-func newLogWriter(to io.Writer, gap func(lines uint64, err error) []byte) *logWriter {
-	w := &logWriter{gap: gap, patience: logPatience}
+func newLogWriter(to io.Writer, missing func(lines uint64, err error) []byte) *logWriter {
+	w := &logWriter{missing: missing, patience: logPatience}
 	w.some.L = &w.mu
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -105,7 +107,11 @@ func (w *logWriter) take(lines []byte) bool {
 
 // say puts a line where others did not fit, once it fits itself. Under the lock.
 func (w *logWriter) say() {
-	if w.full > 0 && (w.gap == nil || w.take(w.gap(w.full, nil))) {
+	switch {
+	case w.full == 0:
+	case w.missing == nil:
+		w.full = 0
+	case logBytesMax-(len(w.lines)-w.first) >= logMissingBytes && w.take(w.missing(w.full, nil)): // a flood does not make it for nothing
 		w.full = 0
 	}
 }
@@ -123,8 +129,8 @@ func (w *logWriter) turnTo(to io.Writer, then func()) {
 	w.await(func() bool { return old.gone })
 }
 
-// settle waits until all that was taken in before has been written or dropped, or the log takes no more.
-func (w *logWriter) settle() {
+// catchUp waits until all that was taken in before has been written or dropped, or the log takes no more.
+func (w *logWriter) catchUp() {
 	w.mu.Lock()
 	until := w.put
 	w.mu.Unlock()
@@ -188,10 +194,10 @@ func (w *logWriter) write(h *hand) {
 	defer w.leave(h)
 	var piece []byte
 	for {
-		var gap []byte
+		var before []byte
 		var failed uint64
-		piece, gap, failed = w.next(h, piece[:0])
-		if lost, _ := h.pour(gap); lost == 0 && failed > 0 {
+		piece, before, failed = w.next(h, piece[:0])
+		if lost, _ := h.pour(before); lost == 0 && failed > 0 {
 			w.toldFailed(failed)
 		}
 		if len(piece) == 0 {
@@ -202,9 +208,9 @@ func (w *logWriter) write(h *hand) {
 	}
 }
 
-// next waits for lines and copies some of them, so that loggers need not wait for who writes them. None: the hand is done. gap is
-// to be written before them, and says how many could not be written.
-func (w *logWriter) next(h *hand, piece []byte) (_, gap []byte, failed uint64) {
+// next waits for lines and copies some of them, so that loggers need not wait for who writes them. None: the hand is done. before
+// is to be written before them, and says how many could not be written.
+func (w *logWriter) next(h *hand, piece []byte) (_, before []byte, failed uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for w.hand == h && w.first == len(w.lines) && !w.ended {
@@ -229,10 +235,10 @@ func (w *logWriter) next(h *hand, piece []byte) (_, gap []byte, failed uint64) {
 			w.lines = nil
 		}
 	}
-	if w.failed > 0 && w.gap != nil {
-		gap = w.gap(w.failed, w.why)
+	if w.failed > 0 && w.missing != nil {
+		before = w.missing(w.failed, w.why)
 	}
-	return piece, gap, w.failed
+	return piece, before, w.failed
 }
 
 // wrote notes that a hand has written its piece, but for some lines.

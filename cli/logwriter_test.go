@@ -46,24 +46,26 @@ func (p *place) Write(b []byte) (int, error) {
 
 func (p *place) failing(f func(b []byte) (int, error)) { p.mu.Lock(); defer p.mu.Unlock(); p.fail = f }
 
-// gapText is a gap line that is easy to read again.
-func gapText(lines uint64, err error) []byte { return fmt.Appendf(nil, "gap of %d: %v\n", lines, err) }
+// missingText is a line that is easy to read again.
+func missingText(lines uint64, err error) []byte {
+	return fmt.Appendf(nil, "missing %d: %v\n", lines, err)
+}
 
 // newPatient is a writer that waits as long as a test does.
 func newPatient(to io.Writer) *logWriter {
-	w := newLogWriter(to, gapText)
+	w := newLogWriter(to, missingText)
 	w.patience = patience
 	return w
 }
 
-// tally sums up a text of numbered lines and gap lines: how many there are, how many are missing at the gaps. The order must be
-// kept, and each gap must stand where lines are missing.
+// tally sums up a text of numbered lines: how many there are, and how many are said to be missing. The order must be kept,
+// and it must be said where they are missing.
 func tally(t *testing.T, text string, next int) (kept, missing int) {
 	t.Helper()
-	gap := regexp.MustCompile(`^gap of (\d+): <nil>$`)
+	said := regexp.MustCompile(`^missing (\d+): <nil>$`)
 	for line := range strings.Lines(text) {
 		line = strings.TrimSuffix(line, "\n")
-		if m := gap.FindStringSubmatch(line); m != nil {
+		if m := said.FindStringSubmatch(line); m != nil {
 			n, _ := strconv.Atoi(m[1])
 			next, missing = next+n, missing+n
 			continue
@@ -94,7 +96,7 @@ func TestWhoLogsNeverWaitsForTheLog(t *testing.T) {
 	}
 	w.mu.Unlock()
 	p.opened()
-	eventually(t, "it is said how many are missing", func() bool { return strings.Contains(p.String(), "gap of ") })
+	eventually(t, "it is said how many are missing", func() bool { return strings.Contains(p.String(), "missing ") })
 	fmt.Fprintf(w, "%d the last\n", lines)
 	w.close()
 	kept, missing := tally(t, p.String(), 0)
@@ -148,13 +150,13 @@ func TestALogThatCannotBeWrittenIsTriedAgainWithTheNextLines(t *testing.T) {
 	w := newPatient(p)
 	write := func(text string) {
 		fmt.Fprintln(w, text)
-		w.settle()
+		w.catchUp()
 	}
 	write("one")
 	p.failing(func([]byte) (int, error) { return 0, syscall.EPIPE })
 	write("two")
 	write("three")
-	p.failing(func(b []byte) (int, error) { return min(len(b), 3), syscall.ENOSPC }) // in the middle of the gap line, and of others
+	p.failing(func(b []byte) (int, error) { return min(len(b), 3), syscall.ENOSPC }) // in the middle of a line
 	write("four")
 	p.failing(nil)
 	write("five")
@@ -170,7 +172,7 @@ func TestALogThatCannotBeWrittenIsTriedAgainWithTheNextLines(t *testing.T) {
 	write("seven")
 	p.failing(nil)
 	w.close()
-	want := "one\ngap\nfo\ngap of 3: no space left on device\nfive\nsix\ngap of 1: input/output error\n"
+	want := "one\nmis\nfo\nmissing 3: no space left on device\nfive\nsix\nmissing 1: input/output error\n"
 	if got := p.String(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
@@ -220,7 +222,7 @@ func TestAnOldLogThatTakesNothingIsGivenUp(t *testing.T) {
 	w.turnTo(fresh, func() { close(released) })
 	w.patience = patience
 	fmt.Fprintln(w, "2 new")
-	w.settle()
+	w.catchUp()
 	if got := fresh.String(); got != "1 waits\n2 new\n" {
 		t.Errorf("the new log: got %q, want what waited and what came", got)
 	}
@@ -277,16 +279,16 @@ func TestALogFileThatCannotBeOpenedInTimeIsAnError(t *testing.T) {
 	reader.Close()
 }
 
-func TestAGapIsSaidInTheLogsOwnFormat(t *testing.T) {
+func TestWhatIsMissingIsSaidInTheLogsOwnFormat(t *testing.T) {
 	for format, want := range map[string]string{
 		"text": `level=WARN msg="log lines were left out: they could not be written" left_out=7 err="no luck"` + "\n",
 		"json": `"level":"WARN","msg":"log lines were left out: they could not be written","left_out":7,"err":"no luck"}` + "\n",
 	} {
-		if got := string(gapLine(format, 7, errors.New("no luck"))); !strings.HasSuffix(got, want) || strings.Count(got, "\n") != 1 {
+		if got := string(missingLine(format, 7, errors.New("no luck"))); !strings.HasSuffix(got, want) || strings.Count(got, "\n") != 1 {
 			t.Errorf("%s: got %q, want a line that ends with %q", format, got, want)
 		}
 	}
-	has(t, "without an error", string(gapLine("text", 7, nil)), "too slowly, or not at all", "left_out=7")
+	has(t, "without an error", string(missingLine("text", 7, nil)), "too slowly, or not at all", "left_out=7")
 }
 
 // A banner that nobody reads must not keep a server from ending when it is asked to.
