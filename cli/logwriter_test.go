@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"ringcast/cli/settings"
+	"ringcast/loop"
 )
 
 // place is what a log goes to, as a test wants it: each write waits for a token, unless the place is open.
@@ -305,4 +306,17 @@ func TestABannerThatNobodyTakesHoldsNothingUp(t *testing.T) {
 		t.Errorf("exit status: got %d, want 0", status)
 	}
 	has(t, "log", v.err.String(), "msg=listening", "msg=stopped")
+}
+
+func TestAStartThatFailsEndsAlsoWhereNobodyReadsWhy(t *testing.T) {
+	errs, in := io.Pipe()
+	defer errs.Close()
+	v := &verb{exited: make(chan int, 1)}
+	r := &env{args: []string{"start", "--run-dir", shortDir(t).path}, stdout: &v.out, stderr: in,
+		signals: func(bool) (<-chan os.Signal, <-chan os.Signal, func()) { return nil, nil, func() {} },
+		serve:   func(loop.Config) (server, hub, error) { return nil, nil, errors.New("no luck") }}
+	go func() { v.exited <- run(r) }()
+	if status := v.exit(t); status != statusFailed {
+		t.Errorf("exit status: got %d, want %d", status, statusFailed)
+	}
 }
