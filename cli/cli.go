@@ -83,10 +83,10 @@ func run(r *env) int {
 	case exited != nil:
 		return *exited
 	case errors.As(err, &wrong):
-		fmt.Fprintf(r.stderr, "ringcast: %s\nTry: ringcast --help\n", err)
+		r.complain("ringcast: %s\nTry: ringcast --help\n", err)
 		return statusUsage
 	case err != nil:
-		fmt.Fprintln(r.stderr, "ringcast:", err)
+		r.complain("ringcast: %s\n", err)
 		return statusFailed
 	}
 	return r.exit(ctx.Command(), ctx.Run(r, &g.Globals))
@@ -159,13 +159,20 @@ func (r *env) exit(verb string, err error) int {
 		return statusOK
 	case errors.As(err, &told):
 		return statusFailed
-	case errors.As(err, &wrong):
-		fmt.Fprintf(r.stderr, "ringcast %s: %v\n", verb, err)
-		return statusUsage
-	default:
-		fmt.Fprintf(r.stderr, "ringcast %s: %v\n", verb, err)
-		return statusFailed
 	}
+	r.complain("ringcast %s: %v\n", verb, err)
+	if errors.As(err, &wrong) {
+		return statusUsage
+	}
+	return statusFailed
+}
+
+// complain prints what went wrong. Standard error may be a pipe that nobody reads: a server that could not start must end all the
+// same, so that it is started again.
+func (r *env) complain(format string, args ...any) {
+	out := newLogWriter(r.stderr, nil)
+	fmt.Fprintf(out, format, args...)
+	out.close()
 }
 
 // toldError is a failure that has been logged or printed already and only sets the exit status.

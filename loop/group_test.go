@@ -12,9 +12,9 @@ import (
 func TestRemovalDuringAPassServesTheRestOnce(t *testing.T) {
 	for seed := range uint64(2000) {
 		rng := rand.New(rand.NewPCG(seed, 1))
-		g := &group{}
+		g, s := &group{}, fakeHub(1).shards[0]
 		join := func() *client {
-			c := &client{}
+			c := &client{shard: s}
 			c.confirm(c.ask(g, false))
 			return c
 		}
@@ -22,7 +22,6 @@ func TestRemovalDuringAPassServesTheRestOnce(t *testing.T) {
 		for range 1 + rng.IntN(12) {
 			stays[join()] = true
 		}
-		s := fakeHub(1).shards[0]
 		s.passes.gather(g, messageOf("x"))
 		s.begin(&g.inline)
 		aud, pass := &g.inline, g.inline.pass

@@ -70,12 +70,18 @@ type world struct {
 	changing  bool   // an operator changes bounds on groups, members and rates now and then
 
 	awayAtOnce uint64 // connections refused before they were clients
+
+	walks  []*simWalk // by loop; nil: none is under way
+	listed uint64     // walks that are complete
+
+	indexed              map[*client]bool // clients with an index of their groups, at the last look
+	indexes, indexesGone uint64           // made, and dropped while their clients lived
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{
 		t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 2206)),
-		fds: map[int]*socket{}, order: map[string][][]int{},
+		fds: map[int]*socket{}, order: map[string][][]int{}, indexed: map[*client]bool{},
 	}
 	pick := func(of ...int) int { return of[w.rng.IntN(len(of))] }
 	b := defaultBounds()
@@ -87,6 +93,8 @@ func newWorld(t *testing.T, seed uint64) *world {
 	b.OutboxBytesMax = pick(1500, 20000, 1<<20)
 	b.MessageBytesMax = 2000
 	b.GroupsPerClient = pick(2, 4, 1024)
+	b.listRows = pick(1, 3, 1000)
+	b.scannedMax = pick(1, 2, 64)
 	w.changing = w.rng.IntN(4) == 0
 	w.chooseBounds(&b)
 	b.passNanos = int64(pick(3000, 50_000, 1_000_000))
@@ -114,7 +122,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 		return h.Sum64()
 	}
 	w.hub.clientsMax.Store(1 << 20)
-	w.wakes, w.kicks = make([]bool, loops), make([]bool, loops)
+	w.wakes, w.kicks, w.walks = make([]bool, loops), make([]bool, loops), make([]*simWalk, loops)
 	portable := w.rng.IntN(4) == 0
 	for i, s := range w.hub.shards {
 		s.env = env{
@@ -192,6 +200,7 @@ func (w *world) run() {
 		w.checkKicks()
 		w.checkBounds()
 		w.checkHeadcounts()
+		w.checkIndexes()
 	}
 	for _, a := range w.actors {
 		a.stalled = false
@@ -248,6 +257,7 @@ func (w *world) event() {
 		if w.chance(50) {
 			w.checkOutboxes()
 		}
+		w.list(loop)
 	case n < 96:
 		w.publishByPort()
 	case n < 97:

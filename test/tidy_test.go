@@ -92,7 +92,7 @@ var folders = []string{"api", "bench", "bus", "cli", "dialect", "docs", "loop", 
 // maySleep lists the test files that may call time.Sleep, each with its reason. Everywhere else a test waits for a
 // condition: a sleep is either too short on a busy machine or too long on all others.
 var maySleep = map[string]string{
-	"cli/cli_test.go": "the pause between two checks of its eventually, which waits for a condition",
+	"cli/cli_test.go": "the pause between two checks of its waited, which waits for a condition",
 }
 
 // pins are the versions that were measured and whose problems are known.

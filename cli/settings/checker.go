@@ -185,6 +185,20 @@ func (c *checker) durationOff(flag, value string, least, most time.Duration) tim
 	return c.durationOr(flag, value, least, most, ", or off")
 }
 
+// subprotocols is a list of subprotocols' names.
+func (c *checker) subprotocols(flag, value string) (names []string) {
+	for _, name := range strings.Split(value, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			names = append(names, name)
+		}
+	}
+	if err := loop.CheckSubprotocols(names); err != nil {
+		c.wrong(flag, value, "is wrong: %v", err)
+		return nil
+	}
+	return names
+}
+
 // networks is a list of addresses and networks.
 func (c *checker) networks(flag, value string) (networks []netip.Prefix) {
 	for _, n := range strings.Split(value, ",") {
