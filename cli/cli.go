@@ -107,13 +107,15 @@ func customary(args []string) []string {
 
 // parse reads the arguments, the environment and the config file into g.
 func (r *env) parse(g *grammar, more ...kong.Option) (*kong.Context, error) {
+	memory, from := memoryAuto()
 	source := settings.Source{
-		Environ:   os.Environ(),
-		Open:      r.open,
-		Dir:       r.dir,
-		TmpRunDir: tmpRunDir(),
-		Memory:    memoryAuto(),
-		CPUs:      runtime.GOMAXPROCS(0),
+		Environ:    os.Environ(),
+		Open:       r.open,
+		Dir:        r.dir,
+		TmpRunDir:  tmpRunDir(),
+		Memory:     memory,
+		MemoryFrom: from,
+		CPUs:       runtime.GOMAXPROCS(0), // heeds the affinity and the CPU quota of the own cgroup
 	}
 	return settings.Parse(source, g, &g.Globals, customary(r.args), append([]kong.Option{
 		kong.Name("ringcast"),

@@ -90,6 +90,9 @@ func (r *env) serveUntilAsked(dir runDir, s settings.Settings, ready func(banner
 		log.Warn(text)
 	}
 	warn(log, &s)
+	if s.Loop.MemoryMax > 0 {
+		log.Info("memory is limited", "limit", settings.SizeText(s.Loop.MemoryMax), "from", s.MemoryFrom)
+	}
 	adm, err := openAdmin(s.Admin)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package loop
 
 import (
 	"math/rand/v2"
+	"strconv"
 	"testing"
 	"unsafe"
 )
@@ -59,6 +60,9 @@ func TestRemovalDuringAPassServesTheRestOnce(t *testing.T) {
 
 // See the comment of group.
 func TestAGroupsInlineAudienceIsACacheLine(t *testing.T) {
+	if strconv.IntSize == 32 {
+		t.Skip("pointers have 4 bytes here: a group is smaller, and two may share a cache line, which costs time alone")
+	}
 	if got := unsafe.Sizeof(audience{}); got != 64 {
 		t.Errorf("an audience has %d bytes, want 64", got)
 	}

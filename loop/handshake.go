@@ -161,5 +161,5 @@ func (s *shard) tooManyHandshakes() bool {
 // mayEvict says whether a handshake that began at this tick is old enough to be ended because there are too many.
 func (s *shard) mayEvict(since uint32) bool { return int32(s.tick-since) >= evictTicks }
 
-// evictTicks is the age from which a handshake may be ended because there are too many: one to two seconds.
+// evictTicks is the age from which a handshake may be ended because there are too many: a second, or a tick more.
 const evictTicks = 6

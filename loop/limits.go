@@ -91,6 +91,12 @@ func (l *Limits) fill() error {
 	return err
 }
 
+// IsOrigin says whether AllowedOrigins may have a text: whatever Start and Apply accept, and nothing else.
+func IsOrigin(text string) bool {
+	_, err := door.ReadOrigins([]string{text})
+	return err == nil
+}
+
 // subprotocolsBytesMax bounds the names of all subprotocols together, bytes: each name in a request is compared with them.
 const subprotocolsBytesMax = 1 << 10
 

@@ -71,6 +71,7 @@ var confined = []struct {
 	{gobwas, []string{"wsproto/", "bench/"}, "one place decides what is a good frame; the adversary decides for itself"},
 	{"github.com/alecthomas/kong", []string{"cli/", "bench/"}, "flags are the operator's side"},
 	{"github.com/chromedp/", nil, "a browser is for tests"},
+	{"github.com/KimMachineGun/automemlimit", []string{"cli/cgroup.go"}, "its root package sets Go's memory limit when it is imported"},
 }
 
 // impure lists what pure packages must not import outside their tests. net/netip is not among it: its addresses are

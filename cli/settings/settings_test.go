@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf16"
 
 	"ringcast/loop"
 )
@@ -290,6 +292,41 @@ func TestWrongConfigFileIsNamedWithTheMend(t *testing.T) {
 		_, err := parseConfig(c.text)
 		refused(t, fmt.Sprintf("%.40q", c.text), err, "--config", configName, c.want)
 	}
+}
+
+func TestEditorsMarksOfEncodingAreNoPartOfTheFile(t *testing.T) {
+	const bom, object = "\xef\xbb\xbf", "{\r\n\"loops\": 4,\r\n\"groups\": [{\"match\": \"ü*\"}]\r\n}\r\n"
+	s, err := parseConfig(bom + object)
+	if err != nil || s.Loop.Loops != 4 || len(s.Loop.Kinds) != 1 || s.Loop.Kinds[0].Match != "ü*" {
+		t.Errorf("byte order mark and CRLF: got %d loops, %v, %v, want 4 and a kind", s.Loop.Loops, s.Loop.Kinds, err)
+	}
+	for _, c := range []struct{ what, text, want string }{
+		{"UTF-16 of Windows", utf16Text(binary.LittleEndian, "\ufeff"+object), "is UTF-16; save it as UTF-8"},
+		{"UTF-16, big-endian", utf16Text(binary.BigEndian, "\ufeff"+object), "is UTF-16; save it as UTF-8"},
+		{"UTF-16 without a mark", utf16Text(binary.LittleEndian, object), "is UTF-16; save it as UTF-8"},
+		{"UTF-16 without a mark, big-endian", utf16Text(binary.BigEndian, object), "is UTF-16; save it as UTF-8"},
+		{"Latin-1", "{\n\"log-file\": \"/b\xfccher\"}", "is not UTF-8 (line 2); save it as UTF-8"},
+		{"a mark in Latin-1", bom + "\xfc", "is not UTF-8 (line 1)"},
+		{"nothing", "", "is empty; write an object, such as {\"loops\": 4}, or {} for no settings"},
+		{"white space", " \r\n\t", "is empty"},
+		{"a mark alone", bom, "is empty"},
+		{"a mark twice", bom + bom + object, "is not a JSON object: invalid character"},
+		{"a second object", object + "{}", "is not a JSON object: invalid character '{' after top-level value (line 5)"},
+		{"zeros at the end", object + "\x00\x00", "is not a JSON object: invalid character '\\x00' after top-level value (line 5)"},
+		{"a mark and a mistake", bom + "{\r\n\"loops\": 4,\r\n}", "(line 3)"},
+	} {
+		_, err := parseConfig(c.text)
+		refused(t, c.what, err, "--config", configName, c.want)
+	}
+}
+
+// utf16Text is a text as Windows calls it Unicode.
+func utf16Text(order binary.AppendByteOrder, text string) string {
+	var out []byte
+	for _, unit := range utf16.Encode([]rune(text)) {
+		out = order.AppendUint16(out, unit)
+	}
+	return string(out)
 }
 
 func TestBudgetsBeyondTheirPartOfTheMemoryLimitAreWarnedOf(t *testing.T) {
