@@ -327,7 +327,7 @@ func TestBrowserTriesAgainInPeace(t *testing.T) {
 	equal(t, "exit status", s.exit(), 0)
 	// A countdown that moves by itself, and tries that are counted.
 	v.until(`/Try [4-9] in \d+ s/.test(document.querySelector("#detail").textContent)`)
-	v.says("#detail", "No server answers at "+s.addr)
+	v.says("#detail", "No server takes connections at "+s.addr)
 	v.js("remember", `window.first = document.querySelector("#detail").textContent`)
 	v.until(`document.querySelector("#detail").textContent !== window.first`)
 	v.says("#connect", "Stop trying")
@@ -341,8 +341,13 @@ func TestBrowserTriesAgainInPeace(t *testing.T) {
 	v.until(number("#try:not([hidden])") + " === 0")
 	v.click("#connect")
 	v.state("waiting")
+	// With half a minute to wait a click tries at once, and so does the network's return.
+	v.js("make the wait long", `retryAt = now() + 1e9`)
+	v.says("#detail", "in 1000000 s")
+	v.click("#try")
+	v.says("#detail", "Try 2 in")
 	again := startWith(t, starting{args: []string{"--listen", s.addr}})
-	v.js("try now, if it has not tried by itself", `document.querySelector("#try:not([hidden])")?.click()`)
+	v.js("the network is back", `retryAt = now() + 1e9; dispatchEvent(new Event("online"))`)
 	v.state("open")
 	v.until(number("#groups [data-joined=true]") + " === 1")
 	equal(t, "clients", again.status().Total.Clients, 1)
