@@ -264,7 +264,7 @@ func TestBrowserIsToldForHowLongItWasAway(t *testing.T) {
 	// By itself, without a click, and once for all groups.
 	v.state("open")
 	v.until(shown(".note.warn", "You were away for ") + " === 1")
-	v.until(`/away for (\d+ s|less than a second)\..* not kept.*one.*two/.test(document.querySelector("#log .note.warn").textContent)`)
+	v.until(`/away for (\d+ s|less than a second)\..*one.*and.*two.* not kept/.test(document.querySelector("#log .note.warn").textContent)`)
 	v.until(number("#groups [data-joined=true]") + " === 2")
 	again.eventually("the page is back", func() error {
 		if got := again.status().Total; got.Members != 2 || got.Clients != 2 {
@@ -276,6 +276,25 @@ func TestBrowserIsToldForHowLongItWasAway(t *testing.T) {
 	v.until(shown(".msg", "news") + " === 1")
 }
 
+// The clock goes on while a machine sleeps, and its pages do not.
+func TestBrowserCountsTheSleepOfItsMachine(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	v := openPage(t, s)
+	v.join("g")
+	sleep := func() { v.js("sleep", `tickedAt -= 600000; tick()`) }
+	sleep() // the connection outlives it
+	v.send("g", "awake")
+	v.until(shown(".own[data-state=accepted]:not(.pending)", "awake") + " === 1")
+	s.signal(syscall.SIGSTOP)
+	sleep() // and does not
+	s.kill()
+	v.state("waiting")
+	startWith(t, starting{args: []string{"--listen", s.addr}})
+	v.says("#log .note.warn", "You were away for 10 min")
+	v.until(number("#log .note.warn") + " === 1")
+}
+
 func TestBrowserShowsThatMessagesWereMissed(t *testing.T) {
 	t.Parallel()
 	s := start(t)
@@ -285,6 +304,15 @@ func TestBrowserShowsThatMessagesWereMissed(t *testing.T) {
 	must1(t, dial(t, s).askOK)(sendCommand("g", `{"event":"gap","messages":1200}`))
 	v.says("#log .note.warn", "the server left out 1,200 messages")
 	v.until(number("#log .msg") + " === 0")
+	// An own message whose copy was left out does not wait for it for ever, and one whose copy comes is shown once.
+	v.js("send, with the copy left out", `send("g", "left out"); lines[0].copies[0].text = "the copy is another"`)
+	v.until(number("#log .own.pending[data-state=accepted]") + " === 1")
+	must1(t, dial(t, s).askOK)(sendCommand("g", `{"event":"gap","messages":1}`))
+	v.until(shown(".own:not(.pending)", "left out") + " === 1")
+	must1(t, dial(t, s).askOK)(sendCommand("g", "the copy is another"))
+	v.send("g", "the last")
+	v.until(shown(".own:not(.pending)", "the last") + " === 1")
+	v.until(shown(".msg", "the copy is another") + " === 0")
 }
 
 func TestBrowserNoticesAServerThatDoesNotAnswer(t *testing.T) {
