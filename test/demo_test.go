@@ -485,6 +485,16 @@ func TestBrowserErrorsAreInWords(t *testing.T) {
 	v.says("#hint", "300 bytes in UTF-8, and at most 255 are possible")
 }
 
+func TestBrowserAsksAgainForAJoinThatWasRefusedForTheMoment(t *testing.T) {
+	t.Parallel()
+	s := start(t, "--command-rate", "1")
+	v := openPage(t, s)
+	v.js("two commands at once", `send("x", "first"); join("g")`)
+	v.says("#log .note.error .text", "that was too much at once")
+	v.until(number(`#groups [data-group=g][data-joined=true]`) + " === 1")
+	v.until(number("#log .note.error") + " === 1")
+}
+
 func TestBrowserOnAPhoneShowsTheListAboveTheComposer(t *testing.T) {
 	t.Parallel()
 	s := start(t)
