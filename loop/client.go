@@ -78,10 +78,9 @@ const (
 )
 
 // extra is what only few clients have: partial input, more than one membership, repeated add_groups, a source, and a place in the
-// shard's lists of slow clients and of partial input. 96 bytes are a size class, and the next is 112: many clients are in two groups.
+// shard's lists of slow clients and of partial input. 80 bytes are a size class, and the next is 96: many clients are in two groups.
 type extra struct {
-	head    []byte          // handshake: the request head so far, a PROXY protocol header before it
-	scan    wsproto.Scan    // handshake: how far that head has been read
+	head    *partialHead    // handshake: what has come of the request head
 	reader  *wsproto.Reader // open: the reader that has the partial message
 	further []membership    // from the second on
 	source  *door.Source    // nil: only its socket's address is known

@@ -9,17 +9,26 @@ import (
 // This file is the handshake: a connection's request head, with a PROXY protocol header before it from some proxies, and the
 // answer: the upgrade, a page, or a refusal.
 
+// partialHead is what has come of a request head that is not complete.
+type partialHead struct {
+	bytes []byte       // with a PROXY protocol header before it, as long as that is not complete
+	scan  wsproto.Scan // how far the request head has been read
+}
+
 // handshake reads the request head and returns the bytes after it, which are the first frames. An incomplete head is kept in
 // c.extra.
 func (s *shard) handshake(c *client, p []byte) (rest []byte) {
-	data, kept := p, c.extra != nil && c.extra.head != nil
+	var head partialHead
+	kept := c.extra != nil && c.extra.head != nil
 	if kept {
-		c.extra.head = append(c.extra.head, p...)
-		data = c.extra.head
+		head = *c.extra.head
+		head.bytes = append(head.bytes, p...)
+	} else {
+		head.bytes = p
 	}
 	from := c.source()
 	if from.AwaitsProxy() {
-		client, n, err := wsproto.ReadProxy(data)
+		client, n, err := wsproto.ReadProxy(head.bytes)
 		if err != nil {
 			s.reject(c, err)
 			return nil
@@ -29,35 +38,30 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 				s.turnAway(c, awayAddress, wsproto.RejectProxied)
 				return nil
 			}
-			if data = data[n:]; kept {
-				c.extra.head = data
-			}
+			head.bytes = head.bytes[n:]
 		}
 	}
 	var req wsproto.Request
-	var scan wsproto.Scan
-	if kept {
-		scan = c.extra.scan
-	}
 	n := 0
 	if !from.AwaitsProxy() {
 		rules := wsproto.HeadRules{BytesMax: s.bounds.HandshakeBytesMax, Subprotocols: s.bounds.Subprotocols}
 		var err error
-		if req, n, err = wsproto.ReadRequest(data, &scan, rules); err != nil {
+		if req, n, err = wsproto.ReadRequest(head.bytes, &head.scan, rules); err != nil {
 			s.reject(c, err)
 			return nil
 		}
 	}
 	if n == 0 {
-		if len(data) == 0 { // a whole PROXY protocol header, and nothing after it
+		if len(head.bytes) == 0 { // a whole PROXY protocol header, and nothing after it
 			s.dropInput(c)
 			return nil
 		}
 		if !kept {
-			c.more().head = append([]byte(nil), data...)
+			head.bytes = append([]byte(nil), head.bytes...) // gnet's memory is only borrowed
+			c.more().head = &partialHead{}
 		}
-		c.extra.scan = scan
-		s.keepPartial(c, cap(c.extra.head), !kept)
+		*c.extra.head = head
+		s.keepPartial(c, cap(head.bytes), !kept)
 		return nil
 	}
 	s.dropInput(c)
@@ -69,7 +73,7 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 		return nil
 	}
 	s.upgrade(c, &req)
-	return data[n:]
+	return head.bytes[n:]
 }
 
 // mayUpgrade says whether a correct handshake is accepted; false: it was answered with a refusal.

@@ -184,7 +184,7 @@ func TestAHeadThatComesByteByByteIsReadOnce(t *testing.T) {
 	}
 	for range 1000 {
 		c.send("c")
-		clear(c.client.extra.head) // were it read again, it would be refused
+		clear(c.client.extra.head.bytes) // were it read again, it would be refused
 	}
 	if len(c.out) > 0 || c.closed {
 		t.Errorf("got %q, closed %v, want what was read not looked at again", c.out, c.closed)

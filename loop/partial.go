@@ -108,7 +108,7 @@ func (s *shard) keepPartial(c *client, bytes int, began bool) {
 func (s *shard) dropInput(c *client) {
 	if c.extra != nil {
 		s.partials.drop(c)
-		c.extra.head, c.extra.scan, c.extra.reader = nil, wsproto.Scan{}, nil
+		c.extra.head, c.extra.reader = nil, nil
 		c.shed()
 	}
 }

@@ -154,9 +154,11 @@ func (w *world) checkPartials() {
 		held := int64(0)
 		for _, c := range s.clients {
 			if x := c.extra; x != nil && (x.reader != nil || x.head != nil) {
-				n := cap(x.head)
+				n := 0
 				if x.reader != nil {
 					n = readerBytes + x.reader.Held()
+				} else {
+					n = cap(x.head.bytes)
 				}
 				w.must(x.partial > 0 && s.partials.list[x.partial-1] == partial{c, n, s.partials.list[x.partial-1].since},
 					"loop %d: client %d has %d bytes of partial input, its list says otherwise", i, c.id(), n)
