@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -15,7 +16,8 @@ import (
 
 // Config is what Start needs to know. The zero value of a field means its default.
 type Config struct {
-	Listen         string        // host:port of the WebSocket listener; port 0 takes a free one. Default 127.0.0.1:0
+	Listen         []string      // addresses of the WebSocket listeners: host:port, :port or [::]:port for both families, unix:///path; port 0 takes a free one. At most AddressesMax. Default 127.0.0.1:0
+	Sockets        []*os.File    // listening sockets that somebody else has opened, to use in place of Listen; Start takes them over
 	Loops          int           // event loops, 1 to LoopsMax. Default 8, as the original's count
 	Page           []byte        // HTML answered to GET /; nil: such a request gets 404
 	Log            *slog.Logger  // default: discards
@@ -34,23 +36,29 @@ const LoopsMax = 64
 //
 // Owner: any goroutine.
 type Server struct {
-	hub      *Hub
-	handler  *handler
-	listener listener
-	log      *slog.Logger
-	stop     sync.Once
-	done     chan struct{} // closed when the engine has ended
-	err      error         // why, if Stop was not called; set before done is closed
+	hub     *Hub
+	handler *handler
+	places  *places
+	addrs   []net.Addr
+	log     *slog.Logger
+	stop    sync.Once
+	done    chan struct{} // closed when the engine has ended
+	err     error         // why, if Stop was not called; set before done is closed
 }
 
 func (cfg *Config) fill() error {
-	setDefault(&cfg.Listen, "127.0.0.1:0")
+	if len(cfg.Listen) == 0 {
+		cfg.Listen = []string{"127.0.0.1:0"}
+	}
 	setDefault(&cfg.Loops, 8)
 	setDefault(&cfg.Log, slog.New(slog.DiscardHandler))
 	setDefault(&cfg.TCPKeepAlive, 60*time.Second)
 	setDefault(&cfg.TCPUserTimeout, 150*time.Second)
 	if cfg.Loops < 1 || cfg.Loops > LoopsMax {
 		return fmt.Errorf("loops: %d is not within 1 to %d", cfg.Loops, LoopsMax)
+	}
+	if n := max(len(cfg.Listen), len(cfg.Sockets)); n > AddressesMax {
+		return fmt.Errorf("listen: %d addresses are more than %d", n, AddressesMax)
 	}
 	if n := len(dialect.Table) + len(cfg.Dialects); n > dialect.FormsMax {
 		return fmt.Errorf("dialects: %d are more than %d", n, dialect.FormsMax)
@@ -71,32 +79,40 @@ func Start(cfg Config) (*Server, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
-	address, err := gnetAddress(cfg.Listen)
+	listening, err := openListeners(&cfg)
 	if err != nil {
 		return nil, err
 	}
+	places, err := newPlaces(listening)
+	if err != nil {
+		listening.close()
+		return nil, err
+	}
 	limitGo(cfg.MemoryMax)
-	s := &Server{hub: newHub(cfg.Loops, *cfg.bounds(), cfg.Page, cfg.Dialects...), listener: listener{fd: -1}, log: cfg.Log, done: make(chan struct{})}
-	s.handler = newHandler(s.hub, cfg.Log)
+	s := &Server{hub: newHub(cfg.Loops, *cfg.bounds(), cfg.Page, cfg.Dialects...), places: places, log: cfg.Log, done: make(chan struct{})}
+	s.hub.handedIn = len(cfg.Sockets) > 0
+	for _, l := range listening {
+		s.addrs = append(s.addrs, l.addr)
+	}
+	s.handler = newHandler(s.hub, places, cfg.Log)
 	for i, shard := range s.hub.shards {
 		shard.env = s.handler.env(i, cfg.PortableSend)
 	}
 
 	booted := s.handler.booted
 	go func() {
-		err := gnet.Run(s.handler, address, gnet.WithOptions(gnet.Options{
-			NumEventLoop: cfg.Loops,
-			ReuseAddr:    true, // else a restart waits for the old connections' TIME_WAIT
-			Logger:       s.handler,
-		}))
+		err := gnet.Rotate(s.handler, places.addresses(), gnet.WithOptions(gnet.Options{NumEventLoop: cfg.Loops, Logger: s.handler}))
+		if s.handler.lost != nil {
+			err = s.handler.lost
+		}
 		s.ended(err)
 	}()
 	select {
 	case <-booted:
 	case <-s.done:
-		return nil, fmt.Errorf("listen on %s: %w", cfg.Listen, s.err)
+		return nil, fmt.Errorf("the event loops did not start: %w", s.err)
 	}
-	if err := s.boot(cfg); err != nil {
+	if err := s.boot(); err != nil {
 		s.handler.engineStop()
 		<-s.done
 		if s.err != nil && !errors.Is(s.err, errEnded) {
@@ -113,23 +129,6 @@ func Start(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// gnetAddress is host:port in gnet's form, with tcp4 where possible: its address objects are smaller, and there is one for each
-// client.
-func gnetAddress(listen string) (string, error) {
-	addr, err := net.ResolveTCPAddr("tcp", listen)
-	if err != nil {
-		return "", fmt.Errorf("listen address %q: %w", listen, err)
-	}
-	switch {
-	case addr.IP == nil:
-		return fmt.Sprintf("tcp4://0.0.0.0:%d", addr.Port), nil
-	case addr.IP.To4() != nil:
-		return "tcp4://" + addr.String(), nil
-	default:
-		return "tcp6://" + addr.String(), nil
-	}
-}
-
 // keepTime advances the hub's clock until the server has ended.
 func (s *Server) keepTime() {
 	ticker := time.NewTicker(tickPeriod)
@@ -144,8 +143,11 @@ func (s *Server) keepTime() {
 	}
 }
 
-// Addr is the address on which the server listens, with the real port if 0 was configured.
-func (s *Server) Addr() net.Addr { return s.listener.addr }
+// Addrs are the addresses on which the server listens, with the real port where 0 was configured.
+func (s *Server) Addrs() []net.Addr { return s.addrs }
+
+// Addr is the first of them.
+func (s *Server) Addr() net.Addr { return s.addrs[0] }
 
 // Hub is the server's hub, for ports, snapshots and lists of clients.
 func (s *Server) Hub() *Hub { return s.hub }
