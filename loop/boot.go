@@ -17,7 +17,7 @@ import (
 // bell (place.go) until each loop has had a callback; gnet assigns connections in turn, so that takes as many rings as there are
 // loops.
 
-// boot binds the shards, counts the descriptors that are left for clients, and lets clients come in.
+// boot binds the shards, and counts the descriptors that are left for clients.
 func (s *Server) boot() error {
 	if _, err := descriptorsFree(); err != nil { // the bell below would fail too, without saying why
 		return err
@@ -39,8 +39,32 @@ func (s *Server) boot() error {
 	}
 	s.hub.descriptors.Store(int64(free + len(s.places.listeners))) // a listener and its placeholder are about to become one
 	s.hub.limitConnections()
+	return nil
+}
+
+// Admit lets clients in. It is called once. The error says why that is not possible; the caller then calls Stop.
+func (s *Server) Admit() error {
+	loops := s.handler.loops
+	if err := s.places.take(loops.bound[0].kick); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), bootTimeout)
+	defer cancel()
+	if err := s.passAccepted(ctx); err != nil { // whoever has found a placeholder is no client
+		return err
+	}
 	loops.open.Store(true)
-	return s.places.take(loops.bound[0].kick)
+	return s.places.letIn()
+}
+
+// passAccepted returns when every connection that was accepted before has been opened on its loop, and none is under way: the
+// acceptor hears the bell when it has done with other listeners, and a loop opens what it was given before it does what it is
+// given then.
+func (s *Server) passAccepted(ctx context.Context) error {
+	if err := s.ring(ctx); err != nil {
+		return err
+	}
+	return s.handler.loops.pass(ctx)
 }
 
 const bootTimeout = 10 * time.Second

@@ -23,12 +23,13 @@ import (
 //	find             in OnBoot: which number has each of them?
 //	(boot.go)        loops are bound by ringing the bell, kicks are enrolled, descriptors are counted
 //	findPoller       which descriptor is the poller that waits for the placeholders?
-//	take             placeholder out of the poller; our socket over its number; the number into the poller: clients come in
+//	take             placeholder out of the poller; our socket over its number
+//	letIn            the number into the poller: clients come in
 //	again            after a failed accept: the poller is to report a listener anew, as it reports changes only
 //	give up          the number out of the poller; something harmless over it; the socket is closed, or left to whoever has it too.
 //	                 The loops go on
 //
-// Nobody comes in before take, so nothing has to be kept for whoever is early, and the crowd of a restart takes no descriptor
+// Nobody comes in before letIn, so nothing has to be kept for whoever is early, and the crowd of a restart takes no descriptor
 // before they are counted. All this stands on three facts: pollers report numbers, gnet looks its listeners up by them, and a
 // number can be given another socket. A start that finds them false fails.
 //
@@ -105,8 +106,8 @@ func (p *places) find() error {
 	return nil
 }
 
-// take puts the listeners into their places: clients come in from now on. harmless is a descriptor that is open until gnet ends,
-// and that nobody can connect to.
+// take puts the listeners into their places; nothing is accepted from them before letIn. harmless is a descriptor that is open
+// until gnet ends, and that nobody can connect to.
 func (p *places) take(harmless int) error {
 	open, err := descriptors()
 	if err != nil {
@@ -140,6 +141,16 @@ func (p *places) take(harmless int) error {
 		}
 		_ = unix.Close(l.fd)
 		l.fd = -1
+	}
+	return nil
+}
+
+// letIn has the poller wait for the listeners: clients come in from now on.
+func (p *places) letIn() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.shut {
+		return errEnded
 	}
 	for _, l := range p.listeners {
 		if err := pollAdd(p.poller, l.place); err != nil {

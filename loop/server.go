@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -73,9 +74,25 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// Start listens, starts the loops and returns when all of them serve clients. The caller ends the server with Stop. The
-// error says which setting is wrong, or why the server cannot listen or start.
+// Start boots a server and admits clients at once. The caller ends the server with Stop.
 func Start(cfg Config) (*Server, error) {
+	s, err := Boot(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Admit(); err != nil {
+		over, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = s.Stop(over, nil)
+		return nil, err
+	}
+	return s, nil
+}
+
+// Boot listens, starts the loops and returns when all of them are ready; clients wait in the kernel's queue until Admit. What the
+// caller opens in between has descriptors, however many clients are waiting. The caller ends the server with Stop. The error
+// says which setting is wrong, or why the server cannot listen or start.
+func Boot(cfg Config) (*Server, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}

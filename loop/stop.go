@@ -86,13 +86,10 @@ func (s *Server) Stop(ctx context.Context, told func()) error {
 }
 
 // acceptNoMore gives up the listening sockets that were handed in, and returns when every connection that was accepted from them is a
-// client's. The bell is heard after the acceptor has done with them, and the loops have opened what was accepted before they do
-// what they are given then. An error only says that it took too long, or that there is no descriptor left to ring the bell with.
+// client's.
 func (s *Server) acceptNoMore(ctx context.Context) {
 	s.places.giveUp(true)
-	if s.ring(ctx) == nil {
-		_ = s.handler.loops.pass(ctx)
-	}
+	_ = s.passAccepted(ctx) // an error only if it takes too long, or no descriptor is left to ring the bell with
 }
 
 // halfOf is a context that ends after half of the time that ctx has left.
