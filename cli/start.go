@@ -33,7 +33,7 @@ func (v *startVerb) Run(r *env, g *settings.Globals) error {
 // server is what start needs of a running loop.Server.
 type server interface {
 	Addrs() []net.Addr
-	Admit() error                                // lets clients in, who wait until then
+	LetIn() error                                // lets clients in, who wait until then
 	Stop(ctx context.Context, told func()) error // closes every client, calls told when the addresses are free, and waits for what is queued until ctx is done
 	Done() <-chan struct{}                       // closed when the loops have ended, for whatever reason
 	Err() error                                  // why they ended without being asked to
@@ -125,7 +125,7 @@ func (r *env) serveUntilAsked(dir runDir, s settings.Settings, ready func(banner
 	defer control.close()
 	defer again.onSignals(reload)()
 
-	if err := srv.Admit(); err != nil { // when all has its descriptors
+	if err := srv.LetIn(); err != nil { // when all has its descriptors
 		now, cancel := context.WithCancel(context.Background())
 		cancel()
 		return closeChannel(channel, errors.Join(listenError(err), ignoreTimeout(srv.Stop(now, nil))), log)
