@@ -176,13 +176,16 @@ func (b *berths) giveUp(handed bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, l := range b.listeners {
-		if handed && !l.handed || !b.mayTouch(l) {
+		if handed && !l.handed {
 			continue
 		}
-		l.unlink()
-		_ = pollDelete(b.poller, l.berth) // whoever has the socket too keeps it in the poller
-		_ = replace(b.harmless, l.berth)  // gnet closes the number in the end
-		l.berth = -1
+		if b.mayTouch(l) {
+			l.unlink()
+			_ = pollDelete(b.poller, l.berth) // whoever has the socket too keeps it in the poller
+			_ = replace(b.harmless, l.berth)  // gnet closes the number in the end
+			l.berth = -1
+		}
+		l.close() // if clients were never let in
 	}
 }
 
@@ -195,7 +198,6 @@ func (b *berths) shutDown() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.shut = true
-	b.listeners.close()
 	if b.dir != "" {
 		_ = os.RemoveAll(b.dir)
 	}
