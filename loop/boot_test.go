@@ -74,11 +74,14 @@ func TestNobodyWakesALoopWhoseDescriptorIsClosed(t *testing.T) {
 		loop.closed.Store(true) // as gnet does after OnShutdown
 		close(closed)
 	}()
-	for l.gates[0].enter() { // until the engine has come to the gate
+	for deadline := time.Now().Add(testTimeout); l.gates[0].enter(); runtime.Gosched() { // until the engine has come to the gate
 		l.gates[0].leave()
-		runtime.Gosched()
+		if time.Now().After(deadline) {
+			close(loop.goOn)
+			t.Fatal("the engine does not come to the gate")
+		}
 	}
-	l.execute(0, nil) // does not wait, and does nothing
+	l.execute(0, nil) // does not wait for the engine, and does nothing
 	if loop.closed.Load() {
 		t.Error("the engine did not wait for a wake that was under way")
 	}
