@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net"
 	"strings"
+
+	"ringcast/loop"
 )
 
 // bannerWidth fits the narrowest terminal in use.
@@ -19,7 +21,7 @@ type banner struct {
 	golang     string
 	kernel     string
 	pid        int
-	listen     net.Addr
+	listen     []net.Addr
 	admin      string // empty: off
 	loops      int
 	clientsMax int
@@ -32,7 +34,13 @@ func (b *banner) text() string {
 	listeners := table{
 		columns: []column{{"name", false}, {"listen", false}, {"loops", true}, {"state", false}},
 		least:   bannerWidth,
-		rows:    [][]string{{"ringcast", "ws://" + b.listen.String(), fmt.Sprint(b.loops), "[OK]"}},
+	}
+	for i, a := range b.listen {
+		row := []string{"ringcast", wsURL(a), fmt.Sprint(b.loops), "[OK]"}
+		if i > 0 {
+			row[0], row[2] = "", ""
+		}
+		listeners.rows = append(listeners.rows, row)
 	}
 	if b.admin != "" {
 		listeners.rows = append(listeners.rows, []string{"admin", "http://" + b.admin, "", "[OK]"})
@@ -50,7 +58,9 @@ func (b *banner) text() string {
 	out.WriteString(titled("LISTENERS", bannerWidth))
 	out.WriteString(listeners.text())
 	out.WriteString(strings.Repeat("-", bannerWidth) + "\n")
-	fmt.Fprintf(&out, "Demo page: %s\n", pageURL(b.listen))
+	if url := pageURL(b.listen); url != "" {
+		fmt.Fprintf(&out, "Demo page: %s\n", url)
+	}
 	fmt.Fprintf(&out, "Room for %s clients", countText(b.clientsMax))
 	if b.clientsMax < clientsHint {
 		out.WriteString("; for more, raise `ulimit -n` before the start")
@@ -63,17 +73,30 @@ func (b *banner) text() string {
 	return out.String()
 }
 
-// pageURL is where a browser on this machine finds the demo page. A listener on all addresses is reached over loopback.
-func pageURL(listen net.Addr) string {
-	host, port, err := net.SplitHostPort(listen.String())
-	if err != nil {
-		return "http://" + listen.String() + "/"
+// wsURL is an address as a client writes it, if it can be written so.
+func wsURL(listen net.Addr) string {
+	if _, tcp := listen.(*net.TCPAddr); tcp {
+		return "ws://" + listen.String()
 	}
-	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
-		if ip.To4() == nil {
-			host = "::1"
+	return loop.AddrText(listen)
+}
+
+// pageURL is where a browser on this machine finds the demo page, empty if nowhere. A listener on all addresses is reached over
+// loopback.
+func pageURL(listen []net.Addr) string {
+	for _, a := range listen {
+		tcp, ok := a.(*net.TCPAddr)
+		if !ok {
+			continue
 		}
+		host, port, _ := net.SplitHostPort(tcp.String())
+		if tcp.IP.IsUnspecified() {
+			host = "127.0.0.1"
+			if tcp.IP.To4() == nil {
+				host = "::1"
+			}
+		}
+		return "http://" + net.JoinHostPort(host, port) + "/"
 	}
-	return "http://" + net.JoinHostPort(host, port) + "/"
+	return ""
 }

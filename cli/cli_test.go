@@ -71,7 +71,22 @@ func (f *fakeServer) serve(cfg loop.Config) (server, hub, error) {
 	return f, f, nil
 }
 
-func (f *fakeServer) Addr() net.Addr        { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1234} }
+// Addrs are those of the settings, with a port in place of 0.
+func (f *fakeServer) Addrs() (all []net.Addr) {
+	for _, listen := range f.cfg.Listen {
+		a, err := net.ResolveTCPAddr("tcp", listen)
+		if err != nil {
+			panic(err)
+		}
+		if a.Port == 0 {
+			a.Port = 1234
+		}
+		all = append(all, a)
+	}
+	return all
+}
+
+func (f *fakeServer) LetIn() error          { return nil }
 func (f *fakeServer) Done() <-chan struct{} { return f.done }
 func (f *fakeServer) Err() error            { f.mu.Lock(); defer f.mu.Unlock(); return f.err }
 
@@ -87,7 +102,7 @@ func (f *fakeServer) Apply(ctx context.Context, l loop.Limits) error {
 	return nil
 }
 
-func (f *fakeServer) Stop(ctx context.Context) error {
+func (f *fakeServer) Stop(ctx context.Context, _ func()) error {
 	if f.stop != nil {
 		return f.stop(ctx)
 	}

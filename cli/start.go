@@ -8,6 +8,8 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -30,10 +32,11 @@ func (v *startVerb) Run(r *env, g *settings.Globals) error {
 
 // server is what start needs of a running loop.Server.
 type server interface {
-	Addr() net.Addr
-	Stop(ctx context.Context) error // closes every client and waits for what is queued until ctx is done
-	Done() <-chan struct{}          // closed when the loops have ended, for whatever reason
-	Err() error                     // why they ended without being asked to
+	Addrs() []net.Addr
+	LetIn() error                                // lets clients in, who wait until then
+	Stop(ctx context.Context, told func()) error // closes every client, calls told when the addresses are free, and waits for what is queued until ctx is done
+	Done() <-chan struct{}                       // closed when the loops have ended, for whatever reason
+	Err() error                                  // why they ended without being asked to
 
 	Apply(ctx context.Context, l loop.Limits) error // has all loops work within other limits
 }
@@ -102,15 +105,15 @@ func (r *env) serveUntilAsked(dir runDir, s settings.Settings, ready func(banner
 	cfg.Page, cfg.Log = demoPage, log
 	srv, h, err := r.serve(cfg)
 	if err != nil {
-		return listenError(s.Loop.Listen, err)
+		return listenError(err)
 	}
 	channel, err := openChannel(s.Channel, h, log)
 	if err != nil {
 		now, cancel := context.WithCancel(context.Background())
 		cancel()
-		return errors.Join(err, ignoreTimeout(srv.Stop(now)))
+		return errors.Join(err, ignoreTimeout(srv.Stop(now, nil)))
 	}
-	me := identity{version: versionText(), kernel: kernelText(), listen: srv.Addr().String(), admin: adm.addr()}
+	me := identity{version: versionText(), kernel: kernelText(), listen: listenText(srv.Addrs()), admin: adm.addr()}
 	again := &reloader{read: r.again, apply: srv.Apply, file: file, level: level, log: log, now: s}
 	adm.serve(h, me.version, s.AdminPprof, again, channel, log)
 	state := func() Status {
@@ -122,25 +125,30 @@ func (r *env) serveUntilAsked(dir runDir, s settings.Settings, ready func(banner
 	if err != nil {
 		now, cancel := context.WithCancel(context.Background())
 		cancel()
-		return closeChannel(channel, errors.Join(err, ignoreTimeout(srv.Stop(now))), log)
+		return closeChannel(channel, errors.Join(err, ignoreTimeout(srv.Stop(now, nil))), log)
 	}
 	defer control.close()
 	defer again.onSignals(reload)()
 
+	if err := srv.LetIn(); err != nil { // when all has its descriptors
+		now, cancel := context.WithCancel(context.Background())
+		cancel()
+		return closeChannel(channel, errors.Join(listenError(err), ignoreTimeout(srv.Stop(now, nil))), log)
+	}
 	clientsMax := h.Snapshot().ClientsMax
 	log.Info("listening", "addr", me.listen, "admin", me.admin, "loops", s.Loop.Loops, "clients_max", clientsMax, "pid", os.Getpid(),
 		"version", me.version, "run_dir", dir.path)
 	ready(banner{
 		version: me.version, golang: runtime.Version(), kernel: me.kernel, pid: os.Getpid(),
-		listen: srv.Addr(), admin: me.admin, loops: s.Loop.Loops, clientsMax: clientsMax,
-		channel: channelAddr(channel), warnings: warnings(&s, channel),
+		listen: srv.Addrs(), admin: me.admin, loops: s.Loop.Loops, clientsMax: clientsMax,
+		channel: channelAddr(channel), warnings: warnings(&s, srv.Addrs(), channel),
 	})
 	return closeChannel(channel, endOf(srv, h, adm, asked, func() time.Duration { return again.inForce().StopTimeout }, log), log)
 }
 
 // warnings are what an operator should see at every start, whatever the log level.
-func warnings(s *settings.Settings, channel *bus.Bus) (texts []string) {
-	if openToEveryPage(s.Loop.Listen, s.Loop.AllowedOrigins) {
+func warnings(s *settings.Settings, listen []net.Addr, channel *bus.Bus) (texts []string) {
+	if openToEveryPage(listen, s.Loop.AllowedOrigins) {
 		texts = append(texts, "Pages of any site may connect, also from other machines; restrict them with --allowed-origins.")
 	}
 	if s.Admin != "" && !isLoopback(s.Admin) {
@@ -161,8 +169,20 @@ func warn(log *slog.Logger, s *settings.Settings) {
 
 // openToEveryPage says whether the pages of any site may connect, from other machines. The same-origin policy does not apply
 // to WebSockets: a browser sends the page's origin, and it is up to the server to check it.
-func openToEveryPage(listen string, origins []string) bool {
-	return len(origins) == 0 && !isLoopback(listen)
+func openToEveryPage(listen []net.Addr, origins []string) bool {
+	return len(origins) == 0 && slices.ContainsFunc(listen, func(a net.Addr) bool {
+		_, tcp := a.(*net.TCPAddr) // behind a unix socket there is a proxy, which has its own rules
+		return tcp && !isLoopback(a.String())
+	})
+}
+
+// listenText is addresses in one text.
+func listenText(addrs []net.Addr) string {
+	var all []string
+	for _, a := range addrs {
+		all = append(all, loop.AddrText(a))
+	}
+	return strings.Join(all, ",")
 }
 
 // isLoopback says whether an address that has been checked can only be reached from this machine.
@@ -193,7 +213,7 @@ func endOf(srv server, h hub, adm *admin, asked <-chan os.Signal, stopTimeout fu
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	stopped := make(chan error, 1)
-	go func() { stopped <- srv.Stop(ctx) }()
+	go func() { stopped <- srv.Stop(ctx, nil) }()
 	first := time.Now()
 	for {
 		select {
@@ -231,17 +251,28 @@ func ignoreTimeout(err error) error {
 }
 
 // listenError gives an operator the common reasons and what to do about them.
-func listenError(listen string, err error) error {
+func listenError(err error) error {
+	var on *loop.ListenError
+	named := errors.As(err, &on)
+	isFile := named && strings.HasPrefix(on.Address, "unix:")
 	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("--listen %q: another program has this port; stop it or name another port", listen)
-	case errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("--listen %q: no permission for this port; name one from 1024 on", listen)
 	case errors.Is(err, syscall.EMFILE):
 		return errors.New("the limit of open files is too low to start with; raise it (ulimit -n 65536) or run fewer --loops")
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return fmt.Errorf("--listen %q: this machine does not have that address; name one of its own, or 0.0.0.0 for all", listen)
+	case !named:
+		return fmt.Errorf("the server did not start: %w", err)
+	case isFile && errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("--listen %q: another program answers on this socket; stop it or name another path", on.Address)
+	case isFile && (errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.EPERM)):
+		return fmt.Errorf("--listen %q: no permission to make this socket with that owner; name a directory that the server may write to, and a group that it is in (%w)", on.Address, on.Err)
+	case isFile && errors.Is(err, syscall.ENOENT):
+		return fmt.Errorf("--listen %q: there is no such directory; make it, or name another path", on.Address)
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("--listen %q: another program has this port; stop it or name another port", on.Address)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("--listen %q: no permission for this port; name one from 1024 on", on.Address)
+	case errors.Is(err, syscall.EADDRNOTAVAIL), errors.Is(err, syscall.EAFNOSUPPORT):
+		return fmt.Errorf("--listen %q: this machine does not have that address; name one of its own, or 0.0.0.0 for all", on.Address)
 	default:
-		return fmt.Errorf("the server did not start on --listen %q: %w", listen, err)
+		return fmt.Errorf("--listen %q: %w", on.Address, on.Err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -55,8 +56,8 @@ func TestStartHandsTheSettingsToTheLoops(t *testing.T) {
 		t.Error("log: got none")
 	}
 	got.Page, got.Log = nil, nil
-	want := loop.Config{Listen: "127.0.0.1:0", Loops: 3, Limits: loop.Limits{Heartbeat: -1, MessageBytesMax: 2 << 10, OutboxBytesMax: 4 << 10, HandshakeTimeout: 7 * time.Second}}
-	if got.Listen != want.Listen || got.Loops != want.Loops || got.Heartbeat != want.Heartbeat || got.MessageBytesMax != want.MessageBytesMax ||
+	want := loop.Config{Listen: []string{"127.0.0.1:0"}, Loops: 3, Limits: loop.Limits{Heartbeat: -1, MessageBytesMax: 2 << 10, OutboxBytesMax: 4 << 10, HandshakeTimeout: 7 * time.Second}}
+	if !slices.Equal(got.Listen, want.Listen) || got.Loops != want.Loops || got.Heartbeat != want.Heartbeat || got.MessageBytesMax != want.MessageBytesMax ||
 		got.OutboxBytesMax != want.OutboxBytesMax || got.HandshakeTimeout != want.HandshakeTimeout {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
@@ -119,8 +120,8 @@ func TestAnAdminAddressForOthersIsWarnedOf(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := strings.Contains(fmt.Sprint(warnings(&s, nil)), "--admin"); got != want {
-			t.Errorf("admin %s: warned: got %v, want %v, in\n%s", admin, got, want, warnings(&s, nil))
+		if got := strings.Contains(fmt.Sprint(warnings(&s, nil, nil)), "--admin"); got != want {
+			t.Errorf("admin %s: warned: got %v, want %v, in\n%s", admin, got, want, warnings(&s, nil, nil))
 		}
 	}
 }
@@ -187,13 +188,18 @@ func TestSecondStartIsRefusedWithThePid(t *testing.T) {
 }
 
 func TestStartThatFailsLeavesNothing(t *testing.T) {
+	on := func(address string, err error) error { return &loop.ListenError{Address: address, Err: err} }
 	for _, c := range []struct {
 		err  error
 		want string
 	}{
-		{syscall.EADDRINUSE, `--listen "0.0.0.0:1234": another program has this port`},
-		{syscall.EACCES, "name one from 1024 on"},
-		{syscall.EADDRNOTAVAIL, "does not have that address"},
+		{on("0.0.0.0:1234", syscall.EADDRINUSE), `--listen "0.0.0.0:1234": another program has this port`},
+		{on("0.0.0.0:80", syscall.EACCES), "name one from 1024 on"},
+		{on("192.0.2.1:80", syscall.EADDRNOTAVAIL), "does not have that address"},
+		{on("unix:///run/x.sock", syscall.EADDRINUSE), "another program answers on this socket"},
+		{on("unix:///run/x.sock?group=www-data", syscall.EPERM), "a group that it is in"},
+		{on("unix:///nowhere/x.sock", syscall.ENOENT), "there is no such directory"},
+		{on("x:1", errors.New("no such host")), `--listen "x:1": no such host`},
 		{errors.New("no luck"), "no luck"},
 	} {
 		dir := shortDir(t)

@@ -61,7 +61,7 @@ type Status struct {
 	Go                 string  `json:"go"`
 	Kernel             string  `json:"kernel"`
 	PID                int     `json:"pid"`
-	Listen             string  `json:"listen"`          // host:port, the port as taken
+	Listen             string  `json:"listen"`          // host:port, the port as taken, or unix:/path; with commas between several
 	Admin              string  `json:"admin,omitempty"` // likewise; absent: off
 	UptimeSeconds      float64 `json:"uptime_seconds"`
 	StopTimeoutSeconds float64 `json:"stop_timeout_seconds"` // how long a stop waits for slow clients
@@ -141,7 +141,7 @@ func globalText(s *Status) string {
 	if s.Admin != "" {
 		admin = "http://" + s.Admin
 	}
-	fmt.Fprintf(&b, "listen   ws://%s    admin %s    loops %d\n", s.Listen, admin, len(s.Loops))
+	fmt.Fprintf(&b, "listen   %s    admin %s    loops %d\n", listenURLs(s.Listen), admin, len(s.Loops))
 	fmt.Fprintf(&b, "load     %.2f %.2f %.2f    CPUs %d    goroutines %s\n", s.LoadAverage[0], s.LoadAverage[1], s.LoadAverage[2],
 		s.CPUs, countText(s.Goroutines))
 	fmt.Fprintf(&b, "memory   %s resident    %s heap    GC cycles %s\n", settings.SizeText(int64(s.RSSBytes)), settings.SizeText(int64(s.HeapBytes)),
@@ -165,6 +165,17 @@ func globalText(s *Status) string {
 	b.WriteString(kindsText("closes", n.Closes))
 	b.WriteString(kindsText("unlogged", s.LogDropped))
 	return b.String()
+}
+
+// listenURLs is the addresses of Status.Listen as clients write them.
+func listenURLs(listen string) string {
+	all := strings.Split(listen, ",")
+	for i, address := range all {
+		if !strings.HasPrefix(address, "unix:") {
+			all[i] = "ws://" + address
+		}
+	}
+	return strings.Join(all, "  ")
 }
 
 // kindsText is a line of the kinds that have occurred, empty if none has.

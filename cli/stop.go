@@ -9,10 +9,12 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
 	"ringcast/cli/settings"
+	"ringcast/loop"
 )
 
 // stopVerb stops the running server.
@@ -64,11 +66,17 @@ func canListen(dir runDir, s *settings.Settings) error {
 	if err != nil {
 		return nil // without a status there is nothing to compare; the start will tell
 	}
-	theirs := []string{port(now.Listen), port(now.Admin)}
-	if !slices.Contains(theirs, port(s.Loop.Listen)) {
-		l, err := net.Listen("tcp", s.Loop.Listen)
+	theirs := []string{port(now.Admin)}
+	for listen := range strings.SplitSeq(now.Listen, ",") {
+		theirs = append(theirs, port(listen))
+	}
+	for _, listen := range s.Loop.Listen {
+		if strings.HasPrefix(listen, "unix:") || slices.Contains(theirs, port(listen)) {
+			continue // what is in the place of a unix socket shows only when it is made
+		}
+		l, err := net.Listen("tcp", listen)
 		if err != nil {
-			return listenError(s.Loop.Listen, err)
+			return listenError(&loop.ListenError{Address: listen, Err: err})
 		}
 		l.Close()
 	}

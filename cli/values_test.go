@@ -50,7 +50,7 @@ func started(t *testing.T, dir runDir, args ...string) (status int, stderr strin
 		args: append([]string{"start", "--run-dir", dir.path, "--loops", "1", "--listen", "127.0.0.1:0"}, args...), stdout: &v.out, stderr: &v.err,
 		signals: func(bool) (<-chan os.Signal, <-chan os.Signal, func()) { return v.asked, v.reload, func() {} },
 		serve: func(cfg loop.Config) (server, hub, error) {
-			srv, err := loop.Start(cfg)
+			srv, err := loop.Boot(cfg)
 			if err != nil {
 				return nil, nil, err
 			}

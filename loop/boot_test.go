@@ -2,13 +2,16 @@ package loop
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,11 +30,158 @@ func TestClientsThatComeBeforeTheLoopsAreReadyAreServed(t *testing.T) {
 	for range cap(done) {
 		go func() { done <- dialUntilServed(addr) }()
 	}
-	startServer(t, Config{Listen: addr, Loops: 8})
+	startServer(t, Config{Listen: []string{addr}, Loops: 8})
 	for range cap(done) {
 		if err := <-done; err != nil {
 			t.Errorf("early client: %v", err)
 		}
+	}
+}
+
+// sleeper is a loop of gnet whose descriptor a test closes.
+type sleeper struct {
+	gnet.EventLoop
+	entered, goOn chan struct{}
+	closed        atomic.Bool
+	wakes         atomic.Int64
+}
+
+func (l *sleeper) Execute(context.Context, gnet.Runnable) error {
+	l.entered <- struct{}{}
+	<-l.goOn
+	l.wakes.Add(1)
+	if l.closed.Load() {
+		return errors.New("written to a descriptor that may be a client's by now")
+	}
+	return nil
+}
+
+// A bus or a port may be about to wake a loop at the moment in which the engine closes the descriptor for it.
+func TestNobodyWakesALoopWhoseDescriptorIsClosed(t *testing.T) {
+	h := newHub(1, defaultBounds(), nil)
+	l := newLoops(h.shards)
+	loop := &sleeper{entered: make(chan struct{}, 1), goOn: make(chan struct{})}
+	l.bound = []boundLoop{{loop: loop, kick: -1}}
+	late := make(chan struct{})
+	go func() {
+		l.execute(0, nil) // in the middle of a wake
+		close(late)
+	}()
+	<-loop.entered
+	closed := make(chan struct{})
+	go func() {
+		l.shut()
+		loop.closed.Store(true) // as gnet does after OnShutdown
+		close(closed)
+	}()
+	for deadline := time.Now().Add(testTimeout); l.gates[0].enter(); runtime.Gosched() { // until the engine has come to the gate
+		l.gates[0].leave()
+		if time.Now().After(deadline) {
+			close(loop.goOn)
+			t.Fatal("the engine does not come to the gate")
+		}
+	}
+	l.execute(0, nil) // does not wait for the engine, and does nothing
+	if loop.closed.Load() {
+		t.Error("the engine did not wait for a wake that was under way")
+	}
+	close(loop.goOn)
+	<-late
+	<-closed
+	l.execute(0, nil)
+	if n := loop.wakes.Load(); n != 1 {
+		t.Errorf("wakes: got %d, want 1, the one that had begun", n)
+	}
+	l.shut() // gnet's end after a start that failed calls nothing, so the server does
+}
+
+// Until clients are let in they wait in the kernel's queue. A stranger who has found the engine's own sockets is none.
+func TestWhoComesBeforeClientsAreLetInWaitsAndAStrangerIsNoClient(t *testing.T) {
+	s, err := Boot(Config{Loops: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := s.Stop(within(t), nil); err != nil {
+			t.Error(err)
+		}
+	}()
+	early, err := net.Dial("tcp", s.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer early.Close()
+	_ = early.SetDeadline(time.Now().Add(testTimeout))
+	io.WriteString(early, simRequest)
+	strange := func(name string) {
+		t.Helper()
+		c, err := net.Dial("unix", name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(testTimeout))
+		io.WriteString(c, simRequest)
+		if got, _ := io.ReadAll(c); len(got) > 0 {
+			t.Errorf("at %s: got answer %q, want the end alone", name, got)
+		}
+	}
+	strange(s.berths.name(0))
+	strange(s.berths.gong)
+	if n := s.Hub().Snapshot().Total().Accepted; n != 0 {
+		t.Errorf("accepted before clients are let in: got %d, want 0", n)
+	}
+	if err := s.LetIn(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(early).ReadString('\n'); err != nil || !strings.HasPrefix(line, "HTTP/1.1 101") {
+		t.Errorf("who came early: got %q (%v), want 101", line, err)
+	}
+	strange(s.berths.gong)
+	if c, err := net.Dial("unix", s.berths.name(0)); err == nil {
+		c.Close()
+		t.Error("the placeholder is still there")
+	}
+	if n := s.Hub().Snapshot().Total().Accepted; n != 1 {
+		t.Errorf("accepted: got %d, want 1", n)
+	}
+}
+
+// A process that starts and stops servers, or fails to, has as many descriptors as before.
+func TestServersGiveAllDescriptorsBack(t *testing.T) {
+	path := filepath.Join(socketDir(t), "s")
+	taken := startServer(t, Config{Loops: 1})
+	file, _ := handedIn(t, "tcp", "127.0.0.1:0")
+	var before []int
+	for round := range 4 {
+		for _, cfg := range []Config{
+			{Listen: []string{":0", "127.0.0.1:0", "unix:" + path}, Loops: 2},
+			{Sockets: []*os.File{file()}, Loops: 2},
+			{Listen: []string{"unix:" + path, taken.Addr().String()}, Loops: 2}, // fails
+		} {
+			s, err := Start(cfg)
+			if err != nil {
+				continue
+			}
+			dial(t, s).conn.Close()
+			if err := s.Stop(within(t), nil); err != nil {
+				t.Error(err)
+			}
+		}
+		if _, err := os.Lstat(path); err == nil {
+			t.Fatalf("round %d: the file of the socket is still there", round)
+		}
+		open, err := descriptors()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(testTimeout); round > 0 && len(open) > len(before); open, _ = descriptors() {
+			if time.Now().After(deadline) {
+				t.Fatalf("round %d: got descriptors %v, want as many as before: %v", round, open, before)
+			}
+			runtime.Gosched()
+		}
+		before = open
 	}
 }
 
@@ -52,34 +202,4 @@ func dialUntilServed(addr string) error {
 		return err
 	}
 	return errors.New("never connected")
-}
-
-// earlyConn is a connection that no shard has yet.
-type earlyConn struct {
-	gnet.Conn
-	waiting int
-	answer  []byte
-}
-
-func (c *earlyConn) Context() any         { return nil }
-func (c *earlyConn) InboundBuffered() int { return c.waiting }
-
-func (c *earlyConn) Write(p []byte) (int, error) {
-	c.answer = append(c.answer, p...)
-	return len(p), nil
-}
-
-func TestAConnectionThatSendsTooMuchBeforeTheLoopsAreReadyIsRefused(t *testing.T) {
-	h := newHandler(newHub(1, defaultBounds(), nil), slog.New(slog.DiscardHandler))
-	c := &earlyConn{waiting: earlyBytesMax}
-	if action := h.OnTraffic(c); action != gnet.None || len(c.answer) > 0 {
-		t.Errorf("at the bound: got action %v and answer %q, want it kept", action, c.answer)
-	}
-	c.waiting++
-	if action := h.OnTraffic(c); action != gnet.Close || !strings.HasPrefix(string(c.answer), "HTTP/1.1 503") {
-		t.Errorf("over the bound: got action %v and answer %q, want 503 and the end", action, c.answer)
-	}
-	if got := h.hub.Snapshot().Total().RefusedClientsBy["booting"]; got != 1 {
-		t.Errorf("refused while booting: got %d, want 1", got)
-	}
 }

@@ -1,10 +1,12 @@
 package loop
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -15,7 +17,8 @@ import (
 
 // Config is what Start needs to know. The zero value of a field means its default.
 type Config struct {
-	Listen         string        // host:port of the WebSocket listener; port 0 takes a free one. Default 127.0.0.1:0
+	Listen         []string      // addresses of the WebSocket listeners: host:port, :port or [::]:port for both families, unix:///path; port 0 takes a free one. At most ListenMax. Default 127.0.0.1:0
+	Sockets        []*os.File    // listening sockets that somebody else has opened, to use in place of Listen; Start takes them over
 	Loops          int           // event loops, 1 to LoopsMax. Default 8, as the original's count
 	Page           []byte        // HTML answered to GET /; nil: such a request gets 404
 	Log            *slog.Logger  // default: discards
@@ -34,23 +37,29 @@ const LoopsMax = 64
 //
 // Owner: any goroutine.
 type Server struct {
-	hub      *Hub
-	handler  *handler
-	listener listener
-	log      *slog.Logger
-	stop     sync.Once
-	done     chan struct{} // closed when the engine has ended
-	err      error         // why, if Stop was not called; set before done is closed
+	hub     *Hub
+	handler *handler
+	berths  *berths
+	addrs   []net.Addr
+	log     *slog.Logger
+	stop    sync.Once
+	done    chan struct{} // closed when the engine has ended
+	err     error         // why, if Stop was not called; set before done is closed
 }
 
 func (cfg *Config) fill() error {
-	setDefault(&cfg.Listen, "127.0.0.1:0")
+	if len(cfg.Listen) == 0 {
+		cfg.Listen = []string{"127.0.0.1:0"}
+	}
 	setDefault(&cfg.Loops, 8)
 	setDefault(&cfg.Log, slog.New(slog.DiscardHandler))
 	setDefault(&cfg.TCPKeepAlive, 60*time.Second)
 	setDefault(&cfg.TCPUserTimeout, 150*time.Second)
 	if cfg.Loops < 1 || cfg.Loops > LoopsMax {
 		return fmt.Errorf("loops: %d is not within 1 to %d", cfg.Loops, LoopsMax)
+	}
+	if n := max(len(cfg.Listen), len(cfg.Sockets)); n > ListenMax {
+		return fmt.Errorf("listen: %d addresses are more than %d", n, ListenMax)
 	}
 	if n := len(dialect.Table) + len(cfg.Dialects); n > dialect.FormsMax {
 		return fmt.Errorf("dialects: %d are more than %d", n, dialect.FormsMax)
@@ -65,38 +74,65 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// Start listens, starts the loops and returns when all of them serve clients. The caller ends the server with Stop. The
-// error says which setting is wrong, or why the server cannot listen or start.
+// Start boots a server and lets clients in at once. The caller ends the server with Stop.
 func Start(cfg Config) (*Server, error) {
-	if err := cfg.fill(); err != nil {
-		return nil, err
-	}
-	address, err := gnetAddress(cfg.Listen)
+	s, err := Boot(cfg)
 	if err != nil {
 		return nil, err
 	}
+	if err := s.LetIn(); err != nil {
+		over, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = s.Stop(over, nil)
+		return nil, err
+	}
+	return s, nil
+}
+
+// Boot listens, starts the loops and returns when all of them are ready; clients wait in the kernel's queue until LetIn. What the
+// caller opens in between has descriptors, however many clients are waiting. The caller ends the server with Stop. The error
+// says which setting is wrong, or why the server cannot listen or start.
+func Boot(cfg Config) (*Server, error) {
+	if err := cfg.fill(); err != nil {
+		return nil, err
+	}
+	if _, err := descriptorsFree(); err != nil { // what comes next would fail too, without saying why
+		return nil, err
+	}
+	listening, err := openListeners(&cfg)
+	if err != nil {
+		return nil, err
+	}
+	berths, err := newBerths(listening)
+	if err != nil {
+		listening.close()
+		return nil, err
+	}
 	limitGo(cfg.MemoryMax)
-	s := &Server{hub: newHub(cfg.Loops, *cfg.bounds(), cfg.Page, cfg.Dialects...), listener: listener{fd: -1}, log: cfg.Log, done: make(chan struct{})}
-	s.handler = newHandler(s.hub, cfg.Log)
+	s := &Server{hub: newHub(cfg.Loops, *cfg.bounds(), cfg.Page, cfg.Dialects...), berths: berths, log: cfg.Log, done: make(chan struct{})}
+	s.hub.handedIn = len(cfg.Sockets) > 0
+	for _, l := range listening {
+		s.addrs = append(s.addrs, l.addr)
+	}
+	s.handler = newHandler(s.hub, berths, cfg.Log)
 	for i, shard := range s.hub.shards {
 		shard.env = s.handler.env(i, cfg.PortableSend)
 	}
 
 	booted := s.handler.booted
 	go func() {
-		err := gnet.Run(s.handler, address, gnet.WithOptions(gnet.Options{
-			NumEventLoop: cfg.Loops,
-			ReuseAddr:    true, // else a restart waits for the old connections' TIME_WAIT
-			Logger:       s.handler,
-		}))
+		err := gnet.Rotate(s.handler, berths.addresses(), gnet.WithOptions(gnet.Options{NumEventLoop: cfg.Loops, Logger: s.handler}))
+		if s.handler.lost != nil {
+			err = s.handler.lost
+		}
 		s.ended(err)
 	}()
 	select {
 	case <-booted:
 	case <-s.done:
-		return nil, fmt.Errorf("listen on %s: %w", cfg.Listen, s.err)
+		return nil, fmt.Errorf("the event loops did not start: %w", s.err)
 	}
-	if err := s.boot(cfg); err != nil {
+	if err := s.boot(); err != nil {
 		s.handler.engineStop()
 		<-s.done
 		if s.err != nil && !errors.Is(s.err, errEnded) {
@@ -113,23 +149,6 @@ func Start(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// gnetAddress is host:port in gnet's form, with tcp4 where possible: its address objects are smaller, and there is one for each
-// client.
-func gnetAddress(listen string) (string, error) {
-	addr, err := net.ResolveTCPAddr("tcp", listen)
-	if err != nil {
-		return "", fmt.Errorf("listen address %q: %w", listen, err)
-	}
-	switch {
-	case addr.IP == nil:
-		return fmt.Sprintf("tcp4://0.0.0.0:%d", addr.Port), nil
-	case addr.IP.To4() != nil:
-		return "tcp4://" + addr.String(), nil
-	default:
-		return "tcp6://" + addr.String(), nil
-	}
-}
-
 // keepTime advances the hub's clock until the server has ended.
 func (s *Server) keepTime() {
 	ticker := time.NewTicker(tickPeriod)
@@ -144,8 +163,11 @@ func (s *Server) keepTime() {
 	}
 }
 
-// Addr is the address on which the server listens, with the real port if 0 was configured.
-func (s *Server) Addr() net.Addr { return s.listener.addr }
+// Addrs are the addresses on which the server listens, with the real port where 0 was configured.
+func (s *Server) Addrs() []net.Addr { return s.addrs }
+
+// Addr is the first of them.
+func (s *Server) Addr() net.Addr { return s.addrs[0] }
 
 // Hub is the server's hub, for ports, snapshots and lists of clients.
 func (s *Server) Hub() *Hub { return s.hub }

@@ -16,6 +16,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -119,7 +120,10 @@ func launch(t testing.TB, o starting) *server {
 		o.dir = runDir(t)
 	}
 	s := &server{t: t, dir: o.dir, out: &output{}, over: make(chan struct{})}
-	args := append([]string{"start", "--run-dir", s.dir, "--listen", "127.0.0.1:0"}, o.args...)
+	args := append([]string{"start", "--run-dir", s.dir}, o.args...)
+	if !slices.Contains(o.args, "--listen") {
+		args = append(args, "--listen", "127.0.0.1:0")
+	}
 	s.cmd = exec.Command(program, args...)
 	if o.descriptors > 0 {
 		script := fmt.Sprintf(`ulimit -n %d; exec "$0" "$@"`, o.descriptors)

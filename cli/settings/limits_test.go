@@ -76,7 +76,7 @@ func TestEachFlagOfLimitsSetsItsLimitAndNoOther(t *testing.T) {
 			value = "https://example.org"
 		case "tokens":
 			value = "chat"
-		case "networks":
+		case "proxies":
 			value = "10.0.0.0/8"
 		case "bool":
 			value = words[2]
