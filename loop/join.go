@@ -72,7 +72,7 @@ func (s *shard) joinAgain(c *client, at int, name, id []byte) dialect.ErrorCode 
 	}
 	if id != nil {
 		r := repeat{group: m.group, id: string(id)}
-		if !s.backlog.take(r.bytes()) {
+		if !s.backlog.take(m.group.name, r.bytes()) {
 			count(&s.count.RefusedBy, refusedBusy)
 			return dialect.ErrBusy
 		}
@@ -176,7 +176,7 @@ func (s *shard) answerRepeats(c *client, g *group, why refusal, code dialect.Err
 			kept++
 			continue
 		}
-		s.backlog.release(r.bytes())
+		s.backlog.release(g.name, r.bytes())
 		s.answerJoin(c, g, true, r.id, why, code)
 	}
 	clear(x.repeats[kept:])
@@ -223,7 +223,7 @@ func (s *shard) forget(c *client) {
 	}
 	if c.extra != nil {
 		for _, r := range c.extra.repeats {
-			s.backlog.release(r.bytes())
+			s.backlog.release(r.group.name, r.bytes())
 		}
 	}
 }
@@ -232,11 +232,11 @@ func (s *shard) forget(c *client) {
 // may stay in the queue of passes for a while, where it does no harm.
 func (s *shard) dropEmptyAudiences(g *group) {
 	if g.inline.members == nil {
-		s.passes.drop(&g.inline, 2*s.bounds.batchBytes)
+		s.passes.drop(g, &g.inline, 2*s.bounds.batchBytes)
 	}
 	for at := &g.further; *at != nil; {
 		if a := *at; a.members == nil {
-			s.passes.drop(&a.audience, 2*s.bounds.batchBytes)
+			s.passes.drop(g, &a.audience, 2*s.bounds.batchBytes)
 			*at = a.next
 		} else {
 			at = &a.next
