@@ -182,8 +182,8 @@ func (s *shard) publish(c *client, cmd *dialect.Command) dialect.ErrorCode {
 	return ""
 }
 
-// crowded tells a client that a home has refused its publish, as too much of the group is in flight.
-func (s *shard) crowded(d *delivery) {
+// tellTooLoud tells a client that a home has refused its publish, as too much of the group is in flight.
+func (s *shard) tellTooLoud(d *delivery) {
 	if d.Asks {
 		s.answer(d.Client, dialect.Outcome{What: dialect.Refused, Verb: dialect.SendToGroup, ID: borrowBytes(d.ID), Code: dialect.ErrBusy})
 	} else {

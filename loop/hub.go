@@ -92,7 +92,7 @@ func newHub(loops int, b bounds, page []byte, more ...dialect.Entry) *Hub {
 	h.outboxesMax.Store(b.outboxesMax())
 	h.homes = order.New[*group, *client](order.Config{Loops: loops, LaneSlots: b.laneSlots, LaneBytes: b.laneBytes,
 		FlightBytes: b.flightBytes, FlightMin: b.flightMin}, order.Env{
-		Wake: h.wake, Bounds: h.groupBounds, Admit: h.admitPublish, Busy: h.portBusy, Crowded: h.crowded, Accepts: h.accepts, Ended: h.ended,
+		Wake: h.wake, Bounds: h.groupBounds, Admit: h.admitPublish, Busy: h.portBusy, TooLoud: h.tooLoud, Accepts: h.accepts, Ended: h.ended,
 	})
 	for i := range h.shards {
 		h.shards[i] = newShard(h, i)
@@ -130,8 +130,8 @@ func (h *Hub) admitPublish(home int) error {
 // portBusy counts a publish of a port that a full lane refused.
 func (h *Hub) portBusy(home int) { h.refusePublish(home, refusedBusy) }
 
-// crowded counts a publish that was refused as too much of its group is in flight.
-func (h *Hub) crowded(home int, _ *message) { h.refusePublish(home, refusedCrowded) }
+// tooLoud counts a publish that was refused as too much of its group is in flight.
+func (h *Hub) tooLoud(home int, _ *message) { h.refusePublish(home, refusedTooLoud) }
 
 func (h *Hub) refusePublish(home int, why refusal) {
 	count(&h.shards[home].count.RefusedBy, why)

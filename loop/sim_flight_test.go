@@ -5,14 +5,14 @@ import (
 	"strings"
 )
 
-// crowdable says whether so little may be in flight that a simulated world's publishes are refused for it.
-func (b *bounds) crowdable() bool { return b.flightBytes < 4<<20 }
+// mayBeTooLoud says whether so little may be in flight that a simulated world's publishes are refused for it.
+func (b *bounds) mayBeTooLoud() bool { return b.flightBytes < 4<<20 }
 
-// checkCrowded judges that a home refuses a message: to some loop more of its group is in flight, with it, than each group may
+// checkTooLoud judges that a home refuses a message: to some loop more of its group is in flight, with it, than each group may
 // have. So a stranger of a loud group is never refused for it.
-func (w *world) checkCrowded(home int, m *message) {
+func (w *world) checkTooLoud(home int, m *message) {
 	b, most := w.hub.bounds.Load(), 0
-	w.must(b.crowdable(), "a publish was refused though much may be in flight")
+	w.must(b.mayBeTooLoud(), "a publish was refused though much may be in flight")
 	w.hub.homes.Home(home).EachFlight(func(group string, _ int, _ *group, inFlight int) {
 		if group == m.Group {
 			most = max(most, inFlight)
@@ -21,8 +21,8 @@ func (w *world) checkCrowded(home int, m *message) {
 	w.must(most+m.Bytes() > b.flightMin, "a message of %s is refused, %d bytes of which are in flight", m.Group, most)
 	part := strings.SplitN(string(m.Payload()), "|", 5)
 	if number, err := strconv.Atoi(part[1]); err == nil && !w.stranger {
-		w.crowded[number]++
-		w.must(w.crowded[number] == 1 && w.sent[number].from != nil, "message %d is refused a second time, or a port's", number)
+		w.tooLoud[number]++
+		w.must(w.tooLoud[number] == 1 && w.sent[number].from != nil, "message %d is refused a second time, or a port's", number)
 	}
 }
 

@@ -69,7 +69,7 @@ type world struct {
 	loud      bool   // half of the clients are of another dialect
 	changing  bool   // an operator changes bounds on groups, members and rates now and then
 
-	crowded    map[int]int // how often a home has refused each message, by its number
+	tooLoud    map[int]int // how often a home has refused each message, by its number
 	heldBack   uint64      // looks at which a loop was awaited by a home that holds a request back
 	awayAtOnce uint64      // connections refused before they were clients
 }
@@ -107,7 +107,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 		b.OutboxesBytesMax, b.DropSlow, b.FragmentsBytesMax, b.messageTicks = 0, true, 0, 0
 		b.OutboxBytesMax = pick(1500, 5000)
 	}
-	w.tight = b.laneSlots < 256 || b.laneBytes < 1<<20 || b.backlogBytes < 1<<20 || b.gatherBytes < 8<<20 || b.crowdable()
+	w.tight = b.laneSlots < 256 || b.laneBytes < 1<<20 || b.backlogBytes < 1<<20 || b.gatherBytes < 8<<20 || b.mayBeTooLoud()
 	loops := pick(1, 2, 3, 8)
 	w.hub = newHub(loops, b, []byte("page"), loud)
 	w.loud = w.chance(50)
@@ -116,7 +116,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 		h.Write([]byte(group))
 		return h.Sum64()
 	}
-	w.hub.homes.OnCrowded(w.checkCrowded)
+	w.hub.homes.OnTooLoud(w.checkTooLoud)
 	w.hub.clientsMax.Store(1 << 20)
 	w.wakes, w.kicks = make([]bool, loops), make([]bool, loops)
 	portable := w.rng.IntN(4) == 0
@@ -137,7 +137,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 		}
 	}
 	w.port, _ = w.hub.NewPort()
-	w.crowded = map[int]int{}
+	w.tooLoud = map[int]int{}
 	if w.chance(50) {
 		w.feed = w.newFeed()
 	}

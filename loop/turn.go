@@ -129,7 +129,7 @@ func (s *shard) deliver(d delivery) (more bool) {
 	switch d.Op {
 	case order.OpMessage:
 	case order.OpBusy:
-		s.crowded(&d)
+		s.tellTooLoud(&d)
 		return s.mayGather()
 	default:
 		s.decided(&d)

@@ -39,10 +39,10 @@ func (l *Lanes[G, C]) InFlight() int { return int(l.inFlight()) }
 // Awaited says whether a home waits for less to be in flight to the loop.
 func (l *Lanes[G, C]) Awaited() bool { return l.awaited.Load() != 0 }
 
-// OnCrowded has f called too where Env.Crowded is.
-func (hs *Homes[G, C]) OnCrowded(f func(home int, m *Message)) {
-	count := hs.env.Crowded
-	hs.env.Crowded = func(home int, m *Message) {
+// OnTooLoud has f called too where Env.TooLoud is.
+func (hs *Homes[G, C]) OnTooLoud(f func(home int, m *Message)) {
+	count := hs.env.TooLoud
+	hs.env.TooLoud = func(home int, m *Message) {
 		f(home, m)
 		count(home, m)
 	}

@@ -21,8 +21,8 @@ func TestAPortsPublishToALoudGroupIsHeldBackOrRefused(t *testing.T) {
 	member.Offer(1, Request[*part, *int]{Op: OpJoin, Local: &group})
 	member.Host()
 	heardBy(member)
-	crowded := 0
-	hs.OnCrowded(func(int, *Message) { crowded++ })
+	tooLoud := 0
+	hs.OnTooLoud(func(int, *Message) { tooLoud++ })
 	const messages, size = 12, 100 << 10
 	for i := range messages {
 		if err := p.Publish("1g", fmt.Appendf(nil, "%02d%s", i, strings.Repeat("x", size))); err != nil {
@@ -57,8 +57,8 @@ func TestAPortsPublishToALoudGroupIsHeldBackOrRefused(t *testing.T) {
 			t.Errorf("message %d: got number %s", i, text[:2])
 		}
 	}
-	if crowded != 0 {
-		t.Errorf("%d publishes were refused, want none", crowded)
+	if tooLoud != 0 {
+		t.Errorf("%d publishes were refused, want none", tooLoud)
 	}
 
 	// Now nothing is in flight, and one message has all that may be.
@@ -74,7 +74,7 @@ func TestAPortsPublishToALoudGroupIsHeldBackOrRefused(t *testing.T) {
 		hs.Lanes(1).Host()
 		runtime.Gosched()
 	}
-	if err := <-refused; err != ErrBusy || crowded != 1 {
-		t.Errorf("got %v and %d refused, want ErrBusy and one", err, crowded)
+	if err := <-refused; err != ErrBusy || tooLoud != 1 {
+		t.Errorf("got %v and %d refused, want ErrBusy and one", err, tooLoud)
 	}
 }

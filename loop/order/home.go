@@ -242,7 +242,7 @@ func (h *Home[G, C]) refuse(r *Request[G, C], origin int) bool {
 	default:
 		h.send(origin, d)
 	}
-	h.all.env.Crowded(h.index, r.Message)
+	h.all.env.TooLoud(h.index, r.Message)
 	return true
 }
 

@@ -23,7 +23,7 @@ func newTable(loops, laneSlots int) *table {
 		Bounds:  func(string) (int, int) { return 0, 0 },
 		Admit:   func(int) error { return nil },
 		Busy:    func(int) {},
-		Crowded: func(int, *Message) {},
+		TooLoud: func(int, *Message) {},
 		Accepts: func(string, []byte) error { return nil },
 		Ended:   make(chan struct{}),
 	})

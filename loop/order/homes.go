@@ -40,7 +40,7 @@ type Env struct {
 	Bounds  func(group string) (membersMax, groupsMax int) // on a group's members, and on groups with members; 0: none
 	Admit   func(home int) error                           // why no port may publish now; Publish returns it. nil: it may
 	Busy    func(home int)                                 // a port was refused because its lane to a home is full
-	Crowded func(home int, m *Message)                     // a publish was refused because too much of its group is in flight
+	TooLoud func(home int, m *Message)                     // a publish was refused because too much of its group is in flight
 	Accepts func(group string, message []byte) error       // why this may not be published, such as ErrBadMessage; Publish returns it. nil: it may
 	Ended   <-chan struct{}                                // closed when no loop runs any more
 }

@@ -51,8 +51,8 @@ func (s *sim) deliver(loop int, d *Delivery[*simPart, *simAsk]) {
 	}
 }
 
-// crowd judges that a home refuses a message: to some loop more is in flight, with it, than each group may have.
-func (s *sim) crowd(home int, refused *Message) {
+// tooLoud judges that a home refuses a message: to some loop more is in flight, with it, than each group may have.
+func (s *sim) tooLoud(home int, refused *Message) {
 	m, most := s.messageOf(string(refused.Payload())), uint64(0)
 	for _, l := range s.hs.Home(home).groups.Get(m.group).locals {
 		most = max(most, l.sent-l.part.flow.taken.Load())
