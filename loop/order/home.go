@@ -212,8 +212,8 @@ func (h *Home[G, C]) publish(r *Request[G, C], origin int) bool {
 				d.Client, d.ID = r.Client, r.ID
 				answers = false
 			}
+			l.sent += uint64(bytes) // first: the loop must never have taken more than was sent
 			h.send(l.loop, d)
-			l.sent += uint64(bytes)
 		}
 	}
 	offset := r.Message.Offset
