@@ -78,3 +78,30 @@ func TestAPortsPublishToALoudGroupIsHeldBackOrRefused(t *testing.T) {
 		t.Errorf("got %v and %d refused, want ErrBusy and one", err, tooLoud)
 	}
 }
+
+// Between the look that says that too much is in flight and the note that the home waits, the loop may have taken it all. It then
+// calls nobody, so the home must look once more.
+func TestAHomeThatWaitsForLessInFlightLooksOnceMore(t *testing.T) {
+	hs := newTable(2, 256)
+	group := part{name: "1g"}
+	member := hs.Lanes(0)
+	member.Offer(1, Request[*part, *int]{Op: OpJoin, Local: &group})
+	member.Host()
+	heardBy(member)
+	big := publishTo("1g", strings.Repeat("x", hs.config.FlightBytes/2))
+	member.Offer(1, big)
+	member.Host()
+	heardBy(member)
+	home, bytes := hs.Home(1), big.Message.Bytes()
+	hg := home.groups.Get("1g")
+	if home.open(hg, bytes) {
+		t.Fatal("a second message is admitted; two are more than may be in flight")
+	}
+	group.flow.Taken(bytes)
+	if member.Through(0) {
+		t.Fatal("the loop calls a home that does not wait")
+	}
+	if !home.await(hg, bytes) {
+		t.Error("the home waits for what the loop has taken already, and will not be called")
+	}
+}
