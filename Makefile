@@ -4,7 +4,10 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME   ?= 20s
 SOAK       ?= 20m
 
-.PHONY: help start test race conformance faults soak fuzz lint bench browser ci
+# Systems that lint compiles for, tests too, beside the one it runs on.
+OTHERS = linux/386 linux/arm64 darwin/arm64 freebsd/amd64
+
+.PHONY: help start test race narrow conformance faults soak fuzz lint bench browser ci
 
 help: ## list the commands (the default)
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -17,6 +20,12 @@ test: ## all tests
 
 race: ## all tests under the race detector, with assertions
 	go test -race -tags invariants ./...
+
+narrow: ## tests as a 32-bit program; says so where the kernel runs none
+	@set -e; try=$$(mktemp); trap 'rm -f $$try' EXIT; GOARCH=386 go test -c -o $$try ./wsproto; \
+	if $$try -test.run '^$$' >/dev/null 2>&1; \
+	then GOARCH=386 go test ./loop/... ./wsproto ./dialect ./bus; \
+	else echo "skipped: this kernel runs no 32-bit programs (linux/386)"; fi
 
 conformance: ## RFC 6455 case by case, up to the largest messages
 	CONFORMANCE=full go test -count=1 -run 'Conformance|OpeningHandshake' ./test
@@ -37,7 +46,10 @@ lint: ## formatting, vet, staticcheck
 	@out=$$(gofmt -l .); test -z "$$out" || { echo "gofmt would change:"; echo "$$out"; exit 1; }
 	go vet ./...
 	go vet -tags invariants ./...
-	GOOS=darwin go vet . ./cli/... ./loop/... ./bus ./api ./dialect ./wsproto # files for other systems
+	@set -e; for system in $(OTHERS); do \
+		echo "go vet for $$system"; \
+		GOOS=$${system%/*} GOARCH=$${system#*/} go vet . ./cli/... ./loop/... ./bus ./api ./dialect ./wsproto; \
+	done
 	go run $(STATICCHECK) ./...
 
 browser: ## the tests in a real browser; fails without one

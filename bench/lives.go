@@ -239,7 +239,7 @@ func (l *lives) look(place int, now int64) {
 }
 
 // leaveID is far from any client's number: the answer to a join must not be taken for that to a leave.
-const leaveID = 1 << 40
+const leaveID = 1 << 30
 
 // part ends a life in the way chosen for it.
 func (l *lives) part(place int, now int64) {

@@ -1,10 +1,17 @@
 package bus
 
-import "strconv"
+import (
+	"errors"
+	"strconv"
+	"unicode/utf8"
+
+	"ringcast/loop"
+)
 
 // message is the body of a frame: what one side of a Channel link sends to the other. Its slices are the body's memory.
 type message struct {
 	verb     string
+	said     []byte // what verb is made of; it may be none
 	channels []name // of a client's message
 	channel  name   // of a server's message
 	data     value  // whose raw is nil where there is none
@@ -85,7 +92,7 @@ func readMessage(body []byte, channelsMax int) (m message, err error) {
 		}
 		switch field {
 		case "type":
-			m.verb = verbs[string(v.text)]
+			m.verb, m.said = verbs[string(v.text)], v.text
 		case "channel":
 			m.channel, err = nameOf(v)
 		case "channels":
@@ -180,15 +187,18 @@ type groupMessage struct {
 const markKey = "ringcast"
 
 // readGroupMessage looks for {group_id, message} in data. A group is a string or an integer, which is the same group; a
-// message that is not a string is published as its JSON text, as a browser's would be. Anything else is not for groups.
-func readGroupMessage(data value) (g groupMessage, ok bool) {
+// message that is not a string is published as its JSON text, as a browser's would be. Anything else is not for groups: wrong
+// says why, and is empty where data speaks of none.
+func readGroupMessage(data value) (g groupMessage, ok bool, wrong string) {
 	if data.kind != kindArray {
-		return g, false
+		return g, false, ""
 	}
 	named, spoken := false, false
+	hasGroup, hasMessage := false, false
 	data.each(func(key, of value) bool {
 		switch string(key.text) {
 		case "group_id":
+			hasGroup = true
 			switch of.kind {
 			case kindString:
 				g.group, named = string(of.text), true
@@ -198,6 +208,7 @@ func readGroupMessage(data value) (g groupMessage, ok bool) {
 				named = false
 			}
 		case "message":
+			hasMessage = true
 			g.text, spoken = of.text, true
 			if of.kind != kindString {
 				g.text, spoken = jsonText(of)
@@ -209,7 +220,30 @@ func readGroupMessage(data value) (g groupMessage, ok bool) {
 		}
 		return true
 	})
-	return g, named && spoken
+	switch {
+	case named && spoken || !hasGroup && !hasMessage:
+	case !hasGroup:
+		wrong = "it has no group_id"
+	case !hasMessage:
+		wrong = "it has no message"
+	case !named:
+		wrong = "its group_id is neither a string nor an integer"
+	default:
+		wrong = "its message has no JSON text"
+	}
+	return g, named && spoken, wrong
+}
+
+// whyNoGroup is why a group does not exist, or cannot get a message.
+func whyNoGroup(err error, text []byte) string {
+	switch {
+	case errors.Is(err, loop.ErrBadGroup):
+		return "its group_id is empty, longer than --group-name-max or not UTF-8"
+	case !utf8.Valid(text):
+		return "its message is not UTF-8"
+	default:
+		return "its message is larger than --message-max"
+	}
 }
 
 // groupData is a group's message as PHP's side expects it. The group is always a string, as in the messages of

@@ -107,18 +107,20 @@ func (o *outbox) wake() {
 	}
 }
 
-// end makes put refuse everything. drop: what waits is dropped too.
-func (o *outbox) end(drop bool) {
+// end makes put refuse everything. drop: what waits is dropped too, and dropped says how many bytes of frames that is.
+func (o *outbox) end(drop bool) (dropped int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.ended = true
 	if drop {
 		for _, x := range o.parcels[o.first:] {
 			x.leave(o.all)
+			dropped += len(x.frame)
 		}
 		o.parcels, o.first, o.bytes = nil, 0, 0
 	}
 	o.wake()
+	return dropped
 }
 
 // writeBatchMax bounds the frames of one system call.

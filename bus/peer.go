@@ -23,14 +23,20 @@ type peer struct {
 	ctx    context.Context // ends when the peer is closed
 	cancel context.CancelFunc
 	failed atomic.Bool
+	began  time.Time
+	ending atomic.Pointer[string] // why the connection ends; the first reason counts
+	unsent atomic.Int64           // bytes that waited for it when it was cut
+	parts  atomic.Int32           // of its two goroutines, those that have ended
 
 	clock   sync.Mutex // of what follows, and of the connection's deadline
 	leaving bool       // reading has ended
 	timed   bool       // the deadline is that of its frame
 
 	// The reading goroutine's.
-	large int  // bytes that its frame has acquired of the server's frames
-	late  bool // its frame has been given extra time
+	large    int  // bytes that its frame has acquired of the server's frames
+	late     bool // its frame has been given extra time
+	bytesIn  int
+	eventsIn int
 
 	// Under the server's lock.
 	subscribed map[string]struct{}
@@ -39,6 +45,9 @@ type peer struct {
 	flying     int           // their bytes
 	wave       int           // only events of this wave count: earlier ones are waited for no longer
 	landed     chan struct{} // closed when none is left; nil: nobody waits for that
+	receives   bool          // it has subscribed or watched, as a worker does. A page that only publishes does not
+	eventsOut  int
+	jobsOut    int
 }
 
 // bridged is the token of a peer's message on its way through the groups: the event for the subscribers.
@@ -49,7 +58,7 @@ type bridged struct {
 }
 
 func newPeer(s *server, conn net.Conn) *peer {
-	p := &peer{server: s, conn: conn, where: addrText(conn.RemoteAddr()), out: newOutbox(s.cfg.OutboundBytesMax, &s.outbounds),
+	p := &peer{server: s, conn: conn, began: time.Now(), where: addrText(conn.RemoteAddr()), out: newOutbox(s.cfg.OutboundBytesMax, &s.outbounds),
 		subscribed: map[string]struct{}{}, watched: map[string]*queue{}}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
@@ -58,11 +67,12 @@ func newPeer(s *server, conn net.Conn) *peer {
 // read acts on the peer's frames until the connection ends, and then removes the peer everywhere.
 func (p *peer) read() {
 	defer p.server.serving.Done()
+	defer p.part()
 	err := p.readFrames()
 	p.release()
 	p.server.forget(p)
 	if errors.Is(err, os.ErrDeadlineExceeded) && !p.failed.Load() {
-		if p.isLeaving() { // the server closes: what waits is still written
+		if p.isLeaving() { // what waits is still written
 			p.out.end(false)
 			return
 		}
@@ -71,6 +81,7 @@ func (p *peer) read() {
 	if bad := (badFrame{}); errors.As(err, &bad) {
 		p.fail(closedBadFrame, bad.text)
 	}
+	p.endsFor(readEnd(err))
 	p.cut()
 }
 
@@ -93,6 +104,7 @@ func (p *peer) readFrames() error {
 		}
 		p.arrived()
 		p.server.count.bytesIn.Add(uint64(frameHeadBytes + len(body)))
+		p.bytesIn += frameHeadBytes + len(body)
 		if err := p.frame(body); err != nil {
 			return err
 		}
@@ -198,7 +210,7 @@ func (p *peer) frame(body []byte) (err error) {
 	}
 	switch needs := needs[m.verb]; {
 	case !needs.known:
-		s.count.refused[refusedUnknown].Add(1)
+		s.count.refuse(s.log, refusedUnknown, 1, "remote", p.where, "type", shown(m.said))
 		return nil
 	case needs.channels && m.channels == nil || needs.data && m.data.raw == nil:
 		return badFramef("%s without channels or data", m.verb)
@@ -229,10 +241,10 @@ func (p *peer) publish(m *message) error {
 	}
 	for i, n := range m.channels {
 		if p.ctx.Err() != nil {
-			s.count.refused[refusedCutOff].Add(uint64(len(m.channels) - i))
+			p.refuse(refusedCutOff, len(m.channels)-i, n, data)
 			return io.ErrClosedPipe
 		}
-		s.count.eventsIn.Add(1)
+		p.eventIn()
 		if string(n.key) == s.cfg.Bridge {
 			done, err := p.toGroup(m, n, data)
 			if done || err != nil {
@@ -263,12 +275,11 @@ func (s *server) publishNow(n name, data []byte) {
 func (p *peer) carried(m *message) (data []byte, ok bool) {
 	s := p.server
 	if data, ok = m.carried(); !ok {
-		s.count.refused[refusedReferences].Add(uint64(len(m.channels)))
-		s.log.Warn("an event was refused: its data has references beside objects in PHP's old serialization (C:)", "remote", p.where)
+		p.refuse(refusedReferences, len(m.channels), m.first(), m.data.raw)
 		return nil, false
 	}
 	if len(data) > len(m.data.raw) && len(data)+eventBytesMax > s.cfg.FrameBytesMax {
-		s.count.refused[refusedTooBig].Add(uint64(len(m.channels)))
+		p.refuse(refusedTooBig, len(m.channels), m.first(), data)
 		return nil, false
 	}
 	return data, true
@@ -280,8 +291,15 @@ const eventBytesMax = nameBytesMax + 100
 // toGroup publishes an event to its group. done is false if it is not about a group, or if its group cannot exist.
 func (p *peer) toGroup(m *message, n name, data []byte) (done bool, err error) {
 	s := p.server
-	g, is := readGroupMessage(m.data)
+	g, is, wrong := readGroupMessage(m.data)
+	refuse := func(why refusal, more ...any) {
+		s.count.refuse(s.log, why, 1, append([]any{"remote", p.where, "channel", shown(n.key), "group", shown([]byte(g.group)),
+			"bytes", len(data)}, more...)...)
+	}
 	if !is {
+		if wrong != "" {
+			refuse(refusedGroup, "why", wrong)
+		}
 		return false, nil
 	}
 	frame := eventFrame(verbEvent, n, data)
@@ -305,19 +323,19 @@ func (p *peer) toGroup(m *message, n name, data []byte) (done bool, err error) {
 		return true, nil
 	case errors.Is(err, loop.ErrBadGroup) || errors.Is(err, loop.ErrBadMessage):
 		said.settled()
-		s.count.refused[refusedGroup].Add(1)
+		refuse(refusedGroup, "why", whyNoGroup(err, g.text))
 		return false, nil
 	case errors.Is(err, loop.ErrBusy): // it was delivered neither here nor there
 		said.settled()
-		s.count.refused[refusedMemory].Add(1)
+		refuse(refusedMemory)
 		return true, nil
 	case p.ctx.Err() != nil:
 		said.settled()
-		s.count.refused[refusedCutOff].Add(1)
+		refuse(refusedCutOff)
 		return false, io.ErrClosedPipe
 	default: // the server stops: the peer's connection will be closed soon, and until then it may receive
 		said.settled()
-		s.count.refused[refusedStopping].Add(1)
+		refuse(refusedStopping)
 		return true, nil
 	}
 }
@@ -353,8 +371,13 @@ func (p *peer) settle() error {
 	case <-landed:
 	case <-time.After(s.cfg.landMax): // a panic in a loop has dropped one; then the order cannot be kept
 		s.mu.Lock()
+		lost := p.inFlight
 		p.inFlight, p.flying, p.landed, p.wave = 0, 0, nil, p.wave+1
 		s.mu.Unlock()
+		if lost > 0 {
+			s.log.Warn("events of a Channel client have not come back from their groups; what it says next is no longer in order with them",
+				"remote", p.where, "events", lost)
+		}
 	case <-p.ctx.Done():
 		return io.ErrClosedPipe
 	}
@@ -376,7 +399,7 @@ func (s *server) do(p *peer, m *message) error {
 	for i, n := range m.channels {
 		if p.ctx.Err() != nil {
 			if needs[m.verb].data {
-				s.count.refused[refusedCutOff].Add(uint64(len(m.channels) - i))
+				p.refuse(refusedCutOff, len(m.channels)-i, n, data)
 			}
 			return io.ErrClosedPipe
 		}
@@ -395,21 +418,25 @@ func (s *server) doOne(p *peer, verb string, n name, data []byte) error {
 	ok := true
 	switch verb {
 	case verbSubscribe:
-		ok = s.subscribe(p, n)
+		if ok = s.subscribe(p, n); ok {
+			p.receiving("channel", n)
+		}
 	case verbUnsubscribe:
 		s.unsubscribe(p, string(n.key))
 	case verbWatch:
-		ok = s.watch(p, n)
+		if ok = s.watch(p, n); ok {
+			p.receiving("queue", n)
+		}
 	case verbUnwatch:
 		s.unwatch(p, string(n.key))
 	case verbPublishLoop:
-		s.count.eventsIn.Add(1)
+		p.eventIn()
 		if s.channels[string(n.key)] != nil {
 			s.publishLoop(n.key, eventFrame(verbEvent, n, data))
 		}
 	case verbEnqueue:
 		if !s.enqueue(n, data) {
-			s.count.refused[refusedQueue].Add(1)
+			p.refuse(refusedQueue, 1, n, data)
 			p.fail(closedQueue, "the queue is full")
 			return io.ErrClosedPipe
 		}
@@ -440,6 +467,7 @@ func (p *peer) event(x *parcel) bool {
 		return false
 	}
 	p.server.count.eventsOut.Add(1)
+	p.eventsOut++
 	return true
 }
 
@@ -448,6 +476,7 @@ func (p *peer) job(x *parcel) bool {
 		return false
 	}
 	p.server.count.jobsOut.Add(1)
+	p.jobsOut++
 	return true
 }
 
@@ -467,6 +496,7 @@ func (p *peer) put(x *parcel) bool {
 func (p *peer) write() {
 	s := p.server
 	defer s.serving.Done()
+	defer p.part()
 	defer func() {
 		p.cut()
 		s.mu.Lock()
@@ -474,7 +504,11 @@ func (p *peer) write() {
 		s.mu.Unlock()
 	}()
 	for range p.out.ready {
-		if err := p.out.flush(p.conn, nil); err != nil || p.out.over() {
+		err := p.out.flush(p.conn, nil)
+		if err != nil {
+			p.endsFor("writing to it failed: " + errorText(err))
+		}
+		if err != nil || p.out.over() {
 			return
 		}
 	}
@@ -485,7 +519,8 @@ func (p *peer) fail(why closing, text string) {
 	if p.failed.Swap(true) {
 		return
 	}
-	p.cut() // before the log, which may block
+	p.endsFor(text)
+	p.cut()
 	p.server.count.closed[why].Add(1)
 	p.server.log.Warn("a Channel client was closed", "remote", p.where, "why", text)
 }
@@ -493,7 +528,7 @@ func (p *peer) fail(why closing, text string) {
 // cut closes the connection and drops what waits for it. It does not block.
 func (p *peer) cut() {
 	p.cancel()
-	p.out.end(true)
+	p.unsent.Add(int64(p.out.end(true)))
 	p.conn.Close()
 }
 
@@ -502,5 +537,25 @@ func (p *peer) leave() {
 	p.clock.Lock()
 	defer p.clock.Unlock()
 	p.leaving = true
+	p.endsFor("the server stops")
 	_ = p.conn.SetReadDeadline(time.Now()) // if it fails the connection is closed, which ends reading too
+}
+
+// refuse counts and logs events or jobs of the peer, the first of which names a channel or queue.
+func (p *peer) refuse(why refusal, events int, n name, data []byte) {
+	p.server.count.refuse(p.server.log, why, events, "remote", p.where, "channel", shown(n.key), "bytes", len(data), "events", events)
+}
+
+// eventIn counts an event. The reading goroutine.
+func (p *peer) eventIn() {
+	p.server.count.eventsIn.Add(1)
+	p.eventsIn++
+}
+
+// first is the first channel that a message names.
+func (m *message) first() (n name) {
+	if len(m.channels) > 0 {
+		n = m.channels[0]
+	}
+	return n
 }

@@ -64,7 +64,7 @@ func (r *remote) hear(p *loop.Publication) {
 	}
 	frame := publishFrame(r.bridge, groupData(p.Group, p.Message, r.mark))
 	if len(frame) > r.cfg.FrameBytesMax {
-		r.count.refused[refusedTooBig].Add(1)
+		r.count.refuse(r.log, refusedTooBig, 1, "group", shown([]byte(p.Group)), "bytes", len(p.Message))
 		return
 	}
 	if r.out.put(&parcel{frame: frame}) == placedIn {
@@ -102,6 +102,8 @@ func (r *remote) run(ctx context.Context) {
 		if !away {
 			away = true
 			r.log.Warn("no connection to the Channel server; trying again", "addr", r.cfg.Connect, "err", err)
+		} else {
+			r.log.Debug("still no connection to the Channel server", "addr", r.cfg.Connect, "err", err)
 		}
 		if time.Since(began) > pauseMax {
 			pause = pauseMin
@@ -213,10 +215,13 @@ func (r *remote) frame(ctx context.Context, body []byte) (err error) {
 		return fmt.Errorf("it sent an invalid frame: %w", err)
 	}
 	if m.verb != verbEvent || string(m.channel.key) != r.cfg.Bridge {
-		r.count.refused[refusedUnknown].Add(1)
+		r.count.refuse(r.log, refusedUnknown, 1, "type", shown(m.said), "channel", shown(m.channel.key))
 		return nil
 	}
-	g, is := readGroupMessage(m.data)
+	g, is, wrong := readGroupMessage(m.data)
+	refuse := func(why refusal, more ...any) {
+		r.count.refuse(r.log, why, 1, append([]any{"channel", r.cfg.Bridge, "group", shown([]byte(g.group)), "bytes", len(m.data.raw)}, more...)...)
+	}
 	if is && g.mark == r.mark {
 		r.unechoed.Add(-1)
 		return nil
@@ -226,12 +231,16 @@ func (r *remote) frame(ctx context.Context, body []byte) (err error) {
 		err = r.groups.PublishWait(ctx, g.group, g.text, r)
 	}
 	switch {
-	case !is || errors.Is(err, loop.ErrBadGroup) || errors.Is(err, loop.ErrBadMessage):
+	case !is && wrong == "": // PHP's processes may say other things to each other
 		r.count.refused[refusedGroup].Add(1)
+	case !is:
+		refuse(refusedGroup, "why", wrong)
+	case errors.Is(err, loop.ErrBadGroup) || errors.Is(err, loop.ErrBadMessage):
+		refuse(refusedGroup, "why", whyNoGroup(err, g.text))
 	case errors.Is(err, loop.ErrBusy):
-		r.count.refused[refusedMemory].Add(1)
+		refuse(refusedMemory)
 	case err != nil:
-		r.count.refused[refusedStopping].Add(1)
+		refuse(refusedStopping)
 		return ctx.Err() // nil while the server stops: the echoes of its own events still count
 	default:
 		r.count.published.Add(1)

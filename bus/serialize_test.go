@@ -202,8 +202,8 @@ func FuzzValue(f *testing.F) {
 		if text, ok := jsonText(m.data); ok && utf8.Valid(text) && !json.Valid(text) {
 			t.Fatalf("%q: got %s", m.data.raw, text)
 		}
-		if g, ok := readGroupMessage(m.data); ok {
-			again, ok := readGroupMessage(mustRead(t, groupData(g.group, g.text, g.mark)))
+		if g, ok, _ := readGroupMessage(m.data); ok {
+			again, ok, _ := readGroupMessage(mustRead(t, groupData(g.group, g.text, g.mark)))
 			if !ok || again.group != g.group || !bytes.Equal(again.text, g.text) || again.mark != g.mark {
 				t.Fatalf("%+v: got %+v, %t", g, again, ok)
 			}

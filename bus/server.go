@@ -88,18 +88,21 @@ func (s *server) addr() string { return addrText(s.listener.Addr()) }
 // descriptors left.
 func (s *server) accept() {
 	defer close(s.accepting)
+	failing := false
 	for {
 		conn, err := s.listener.Accept()
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
 		if err != nil {
-			if s.count.acceptErrors.Add(1) == 1 {
-				s.log.Warn("a Channel client could not be accepted; this is logged once", "err", err)
+			if s.count.acceptErrors.Add(1); !failing {
+				s.log.Warn("Channel clients cannot be accepted; tried again until they can, which is not logged", "err", err)
 			}
+			failing = true
 			time.Sleep(acceptRetry)
 			continue
 		}
+		failing = false
 		s.admit(conn)
 	}
 }
@@ -125,12 +128,14 @@ func (s *server) admit(conn net.Conn) {
 	}
 	s.mu.Unlock()
 	switch {
-	case ending:
+	case ending: // nobody is let in any more; the address goes next
 		conn.Close()
 	case full:
 		s.count.away[awayClients].Add(1)
 		s.log.Warn("a Channel client was refused: --channel-clients-max is reached", "remote", p.where, "most", s.cfg.ClientsMax)
 		conn.Close()
+	default:
+		s.log.Debug("a Channel client has connected", "remote", p.where)
 	}
 }
 
@@ -185,7 +190,8 @@ func (s *server) hear(p *loop.Publication) {
 	}
 	frame := eventFrame(verbEvent, s.bridge, groupData(p.Group, p.Message, ""))
 	if len(frame) > s.cfg.FrameBytesMax {
-		s.count.refused[refusedTooBig].Add(1) // PHP would take it for an attack and end its link
+		// PHP would take it for an attack and end its link.
+		s.count.refuse(s.log, refusedTooBig, 1, "group", shown([]byte(p.Group)), "bytes", len(p.Message))
 		return
 	}
 	s.publish(s.bridge.key, frame)

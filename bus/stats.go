@@ -1,6 +1,10 @@
 package bus
 
-import "sync/atomic"
+import (
+	"log/slog"
+	"strconv"
+	"sync/atomic"
+)
 
 // Stats is the state of the bus at about one moment. Gauges are values of that moment, the others count since the start.
 type Stats struct {
@@ -41,7 +45,7 @@ type Stats struct {
 type refusal uint8
 
 const (
-	refusedGroup      refusal = iota // for no group: an invalid name or text; Channel clients receive it all the same
+	refusedGroup      refusal = iota // for no group: an invalid name or text; Channel clients of ours receive it all the same
 	refusedReferences                // references beside objects in PHP's old serialization: cannot be carried
 	refusedTooBig                    // its outgoing frame would be over the bound
 	refusedQueue                     // the queue is full
@@ -54,6 +58,37 @@ const (
 )
 
 var refusalNames = [refusals]string{"group", "references", "too_big", "queue", "buffer", "stopping", "memory", "cut_off", "unknown"}
+
+// refusalTexts are logged. Each is a text of its own: where one repeats itself too often the log leaves it out, and no other.
+var refusalTexts = [refusals]string{
+	"an event for a group did not reach it",
+	"an event was refused: its data has references beside objects in PHP's old serialization (C:)",
+	"an event was refused: as a frame it is larger than --channel-frame-max",
+	"a job was refused: too many wait",
+	"an event for the Channel server was refused: too much waits for it",
+	"an event was refused: the server stops",
+	"an event was refused: memory is short",
+	"events were refused: their sender was closed before they were acted on",
+	"a frame was ignored: its type or its channel is not known here",
+}
+
+// refuse counts what does not get where its sender wanted it, and logs it with what is known of it: the Channel protocol has no
+// answers, so nobody else says it. Two losses are none: an event for a channel without subscribers, as in PHP, and an event of
+// the bridge's channel that speaks of no group.
+func (c *counters) refuse(log *slog.Logger, why refusal, n int, known ...any) {
+	c.refused[why].Add(uint64(n))
+	log.Warn(refusalTexts[why], known...)
+}
+
+// shown is a text of a peer's in the log.
+func shown(text []byte) string {
+	if len(text) <= shownBytesMax {
+		return string(text)
+	}
+	return string(text[:shownBytesMax]) + "… of " + strconv.Itoa(len(text)) + " bytes"
+}
+
+const shownBytesMax = 100
 
 // closing is why a Channel client was closed.
 type closing uint8

@@ -49,7 +49,7 @@ func openAdmin(addr string) (*admin, error) {
 
 func (a *admin) serve(h hub, version string, pprof bool, again *reloader, channel *bus.Bus, log *slog.Logger) {
 	if a != nil {
-		cfg := api.Config{Hub: h, Version: version, Pprof: pprof, Log: log, More: again.metrics()}
+		cfg := api.Config{Hub: h, Version: version, Pprof: pprof, Log: log, More: append(again.metrics(), again.file.metrics()...)}
 		if channel != nil {
 			cfg.More = append(cfg.More, channel)
 		}

@@ -83,10 +83,10 @@ func run(r *env) int {
 	case exited != nil:
 		return *exited
 	case errors.As(err, &wrong):
-		fmt.Fprintf(r.stderr, "ringcast: %s\nTry: ringcast --help\n", err)
+		r.complain("ringcast: %s\nTry: ringcast --help\n", err)
 		return statusUsage
 	case err != nil:
-		fmt.Fprintln(r.stderr, "ringcast:", err)
+		r.complain("ringcast: %s\n", err)
 		return statusFailed
 	}
 	return r.exit(ctx.Command(), ctx.Run(r, &g.Globals))
@@ -107,13 +107,15 @@ func customary(args []string) []string {
 
 // parse reads the arguments, the environment and the config file into g.
 func (r *env) parse(g *grammar, more ...kong.Option) (*kong.Context, error) {
+	memory, from := memoryAuto()
 	source := settings.Source{
-		Environ:   os.Environ(),
-		Open:      r.open,
-		Dir:       r.dir,
-		TmpRunDir: tmpRunDir(),
-		Memory:    memoryAuto(),
-		CPUs:      runtime.GOMAXPROCS(0),
+		Environ:    os.Environ(),
+		Open:       r.open,
+		Dir:        r.dir,
+		TmpRunDir:  tmpRunDir(),
+		Memory:     memory,
+		MemoryFrom: from,
+		CPUs:       runtime.GOMAXPROCS(0), // heeds the affinity and the CPU quota of the own cgroup
 	}
 	return settings.Parse(source, g, &g.Globals, customary(r.args), append([]kong.Option{
 		kong.Name("ringcast"),
@@ -157,13 +159,20 @@ func (r *env) exit(verb string, err error) int {
 		return statusOK
 	case errors.As(err, &told):
 		return statusFailed
-	case errors.As(err, &wrong):
-		fmt.Fprintf(r.stderr, "ringcast %s: %v\n", verb, err)
-		return statusUsage
-	default:
-		fmt.Fprintf(r.stderr, "ringcast %s: %v\n", verb, err)
-		return statusFailed
 	}
+	r.complain("ringcast %s: %v\n", verb, err)
+	if errors.As(err, &wrong) {
+		return statusUsage
+	}
+	return statusFailed
+}
+
+// complain prints what went wrong. Standard error may be a pipe that nobody reads: a server that could not start must end all the
+// same, so that it is started again.
+func (r *env) complain(format string, args ...any) {
+	out := newLogWriter(r.stderr, nil)
+	fmt.Fprintf(out, format, args...)
+	out.close()
 }
 
 // toldError is a failure that has been logged or printed already and only sets the exit status.

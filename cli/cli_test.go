@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -25,7 +26,10 @@ const childEnv = "CLI_TEST_CHILD"
 var update = flag.Bool("update", false, "rewrite the golden files")
 
 func TestMain(m *testing.M) {
-	if kind := os.Getenv(childEnv); kind != "" {
+	if kind := os.Getenv(childEnv); kind == "memory" {
+		fmt.Println(memoryOfCgroup())
+		os.Exit(0)
+	} else if kind != "" {
 		serve := func(loop.Config) (server, hub, error) { return nil, nil, errors.New("no luck") }
 		if kind == "serve" {
 			f := newFakeServer()
@@ -47,7 +51,8 @@ func TestMain(m *testing.M) {
 type fakeServer struct {
 	cfg     loop.Config
 	clients []loop.ClientInfo
-	stop    func(context.Context) error // what Stop does before it ends; nil: nothing
+	list    func(context.Context, func([]loop.ClientInfo) error) error // what Clients does; nil: it gives clients
+	stop    func(context.Context) error                                // what Stop does before it ends; nil: nothing
 	started time.Time
 
 	mu      sync.Mutex
@@ -105,7 +110,12 @@ func (f *fakeServer) NewFeed() (*loop.Feed, error) { return nil, errors.New("no 
 
 func (f *fakeServer) Histograms() loop.Histograms { return loop.Histograms{} }
 
-func (f *fakeServer) Clients(context.Context) ([]loop.ClientInfo, error) { return f.clients, nil }
+func (f *fakeServer) Clients(ctx context.Context, take func([]loop.ClientInfo) error) error {
+	if f.list != nil {
+		return f.list(ctx, take)
+	}
+	return take(f.clients)
+}
 
 // buffer is an output that may be read while it is written.
 type buffer struct {
@@ -169,11 +179,19 @@ func shortDir(t *testing.T) runDir {
 // eventually waits until ok says yes.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
+	if !waited(patience, ok) {
+		t.Fatalf("waited in vain until %s", what)
+	}
+}
+
+// waited waits until ok says yes; false: it has not in time.
+func waited(most time.Duration, ok func() bool) bool {
+	for deadline := time.Now().Add(most); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain until %s", what)
+			return false
 		}
 	}
+	return true
 }
 
 func has(t *testing.T, what, got string, wants ...string) {

@@ -30,12 +30,13 @@ type control struct {
 	closed chan struct{} // closed when the last request has been served
 }
 
-// Timeouts of the control socket. A list of a million connections takes seconds to write; a stuck reader must not hold its
-// copy forever.
+// Timeouts of the control socket. A list of connections may take any time as a whole, since it goes as fast as it is read, by a
+// person in a pager perhaps; meanwhile it costs a slice of rows, one of few places for lists, and little work of a loop.
 const (
 	controlHeaderTimeout = 5 * time.Second
-	controlWriteTimeout  = 60 * time.Second
-	clientsTimeout       = 20 * time.Second
+	controlWriteTimeout  = 60 * time.Second // for an answer; between parts of a list, that the verb waits
+	listLoopTimeout      = 20 * time.Second // for a loop to make the next slice
+	listReadTimeout      = 10 * time.Minute // for a slice to be read
 )
 
 // openControl listens on the run dir's socket. The caller holds the lock, so an existing socket is that of a dead server.
@@ -54,7 +55,7 @@ func openControl(dir runDir, state func() Status, h hub, reload reloadFunc, log 
 	}
 	c := &control{
 		http: &http.Server{
-			Handler:           controlHandler(state, h, reload),
+			Handler:           controlHandler(state, h, reload, listReadTimeout, log),
 			ReadHeaderTimeout: controlHeaderTimeout,
 			WriteTimeout:      controlWriteTimeout,
 			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
@@ -80,7 +81,7 @@ func (c *control) close() {
 type reloadFunc func(context.Context) (reloaded, error)
 
 // controlHandler serves the three requests.
-func controlHandler(state func() Status, h hub, reload reloadFunc) http.Handler {
+func controlHandler(state func() Status, h hub, reload reloadFunc, listRead time.Duration, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -89,17 +90,7 @@ func controlHandler(state func() Status, h hub, reload reloadFunc) http.Handler 
 		// An error here means that the client has gone, and nobody else needs to know.
 		_ = out.Encode(state())
 	})
-	mux.HandleFunc("GET /connections", func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), clientsTimeout)
-		defer cancel()
-		clients, err := h.Clients(ctx)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
-		writeClients(w, clients)
-	})
+	mux.HandleFunc("GET /connections", func(w http.ResponseWriter, r *http.Request) { writeConnections(w, r, h, listRead, log) })
 	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, _ *http.Request) {
 		// Not the request's context: all loops must get the same limits even if the client has gone.
 		done, err := reload(context.Background())
@@ -117,25 +108,54 @@ func controlHandler(state func() Status, h hub, reload reloadFunc) http.Handler 
 	return mux
 }
 
-// writeClients writes a JSON array element by element: one Encode of the whole would hold a second copy of a million
-// rows as text inside the server.
-func writeClients(w io.Writer, clients []loop.ClientInfo) {
-	io.WriteString(w, "[")
-	for i := range clients {
-		separator := ",\n"
-		if i == 0 {
-			separator = "\n"
+// writeConnections answers with a JSON array, a line for each row. It writes the rows of a slice before it has the next made, so
+// nobody holds all of them. A list that breaks off ends without the array's end, and its connection is cut, so that nobody takes it
+// for the whole.
+func writeConnections(w http.ResponseWriter, r *http.Request, h hub, read time.Duration, log *slog.Logger) {
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	late := time.AfterFunc(listLoopTimeout, func() { cancel(errLoopLate) })
+	defer late.Stop()
+	w.Header().Set("Content-Type", "application/json")
+	out, before := http.NewResponseController(w), "[\n"
+	err := h.Clients(ctx, func(rows []loop.ClientInfo) error {
+		late.Stop()
+		defer late.Reset(listLoopTimeout)
+		_ = out.SetWriteDeadline(time.Now().Add(read)) // an error means that there is no socket
+		for i := range rows {
+			row, err := json.Marshal(&rows[i])
+			if err != nil {
+				return err
+			}
+			if _, err := fmt.Fprintf(w, "%s%s", before, row); err != nil {
+				return err
+			}
+			before = ",\n"
 		}
-		row, err := json.Marshal(&clients[i])
-		if err != nil {
+		return out.Flush()
+	})
+	switch {
+	case err == nil && before == "[\n":
+		io.WriteString(w, "[\n]\n")
+	case err == nil:
+		io.WriteString(w, "\n]\n")
+	case r.Context().Err() != nil && !errors.Is(err, os.ErrDeadlineExceeded): // the client has gone
+		panic(http.ErrAbortHandler)
+	default:
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
+		if before == "[\n" {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
-		if _, err := fmt.Fprintf(w, "%s%s", separator, row); err != nil {
-			return
-		}
+		log.Warn("a list of connections was broken off", "err", err)
+		panic(http.ErrAbortHandler)
 	}
-	io.WriteString(w, "\n]\n")
 }
+
+// errLoopLate says that a list of connections cannot go on.
+var errLoopLate = fmt.Errorf("a loop has not listed its connections within %v; it or the machine is overloaded", listLoopTimeout)
 
 // errSilent says that nobody listens on the control socket.
 var errSilent = errors.New("the control socket does not answer")
@@ -174,7 +194,7 @@ func askControl(ctx context.Context, dir runDir, method, path string) (io.ReadCl
 		return nil, fmt.Errorf("control socket %s: permission denied; run as the user who started the server", dir.socket())
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return nil, errSilent
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded), context.Cause(ctx) == context.DeadlineExceeded:
 		return nil, fmt.Errorf("the server with run dir %s (pid %s) has not answered in time; it or its machine is overloaded, ask again", dir.path, pidText(dir))
 	case answered.Load() && ctx.Err() == nil: // net/http has many errors for it
 		return nil, errHungUp

@@ -65,25 +65,28 @@ func readMachine() machine {
 	return m
 }
 
-// memoryAuto is the memory limit if the operator sets none: GOMEMLIMIT if that is set, else four fifths of the memory of the
-// container or the machine. The rest is for the kernel, which needs more memory per socket than this process does.
-func memoryAuto() int64 {
+// memoryAuto is the memory limit if the operator sets none, and what it was taken from: GOMEMLIMIT if that is set, else four
+// fifths of the memory of the cgroup or the machine. The rest is for the kernel, which needs more memory per socket than this
+// process does.
+func memoryAuto() (bytes int64, from string) {
 	if goLimit != math.MaxInt64 {
-		return goLimit
+		return goLimit, "GOMEMLIMIT"
 	}
-	least := memoryOfMachine()
-	for _, path := range []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"} {
-		if text, err := os.ReadFile(path); err == nil {
-			if n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil && n > 0 {
-				least = min(least, n)
-			}
-		}
+	least, from := memoryOfMachine(), "machine"
+	if strconv.IntSize == 32 && addressBytes < least {
+		least, from = addressBytes, "address space"
+	}
+	if cgroups := memoryOfCgroup(); cgroups < least {
+		least, from = cgroups, "cgroup"
 	}
 	if least == math.MaxInt64 {
-		return 0
+		return 0, "nothing"
 	}
-	return least / 5 * 4
+	return least / 5 * 4, from
 }
+
+// addressBytes is what a 32-bit process can have, on a kernel of as many bits.
+const addressBytes = 3 << 30
 
 // goLimit is GOMEMLIMIT: read before the server sets a limit of its own, because a reload needs it again.
 var goLimit = debug.SetMemoryLimit(-1)

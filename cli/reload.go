@@ -118,6 +118,7 @@ func (l *reloader) reload(ctx context.Context) (done reloaded, err error) {
 	defer func() {
 		if err != nil {
 			l.failed.Add(1)
+			l.log.Error("reload failed; the settings are as they were", "err", err)
 		} else {
 			l.done.Add(1)
 		}
@@ -177,10 +178,8 @@ func (l *reloader) onSignals(asked <-chan os.Signal) (stop func()) {
 		defer close(over)
 		for {
 			select {
-			case sig := <-asked:
-				if _, err := l.reload(ctx); err != nil {
-					l.log.Error("reload failed; the settings are as they were", "signal", sig.String(), "err", err)
-				}
+			case <-asked:
+				_, _ = l.reload(ctx) // which logs what became of it
 			case <-ctx.Done():
 				return
 			}

@@ -46,9 +46,24 @@ func TestAutoLoopsAreTheUsableCPUs(t *testing.T) {
 }
 
 func TestAutoMemoryLimitIsTheMachines(t *testing.T) {
+	auto, _ := memoryAuto()
 	s, err := parse(t, "--run-dir", "/r")
-	if err != nil || s.Loop.MemoryMax != memoryAuto() {
-		t.Errorf("got %d, %v, want %d", s.Loop.MemoryMax, err, memoryAuto())
+	if err != nil || s.Loop.MemoryMax != auto {
+		t.Errorf("got %d, %v, want %d", s.Loop.MemoryMax, err, auto)
+	}
+}
+
+func TestTheLogSaysWhatTheMemoryLimitWasTakenFrom(t *testing.T) {
+	_, auto := memoryAuto()
+	dir := shortDir(t)
+	for value, from := range map[string]string{"auto": auto, "1GiB": "--memory-limit"} {
+		status, stderr := started(t, dir, "--memory-limit", value)
+		if status != statusOK || !strings.Contains(stderr, "memory is limited") || !strings.Contains(stderr, "from="+from) {
+			t.Errorf("%s: got exit status %d and %q, want %s named", value, status, stderr, from)
+		}
+	}
+	if _, stderr := started(t, dir, "--memory-limit", "off"); strings.Contains(stderr, "memory is limited") {
+		t.Errorf("off: got %q, want nothing said of a limit", stderr)
 	}
 }
 

@@ -42,7 +42,7 @@ type server interface {
 type hub interface {
 	Snapshot() loop.Snapshot
 	Histograms() loop.Histograms
-	Clients(ctx context.Context) ([]loop.ClientInfo, error)
+	Clients(ctx context.Context, take func([]loop.ClientInfo) error) error
 	NewFeed() (*loop.Feed, error) // for the Channel link
 }
 
@@ -54,9 +54,11 @@ func (r *env) start(dir runDir, s settings.Settings) error {
 	if s.Daemon {
 		return r.detach(dir, s)
 	}
+	out := newLogWriter(r.stdout, nil) // a terminal or pipe that takes nothing must not hold the server up
+	defer out.close()
 	return r.serveUntilAsked(dir, s, func(b banner) {
 		b.note = "Press Ctrl-C to quit. Start success."
-		fmt.Fprint(r.stdout, b.text())
+		fmt.Fprint(out, b.text())
 	})
 }
 
@@ -70,7 +72,7 @@ func (r *env) serveUntilAsked(dir runDir, s settings.Settings, ready func(banner
 	if err := dir.make(); err != nil {
 		return err
 	}
-	file, err := openLog(s.LogFile, r.stderr)
+	file, err := openLog(&s, r.stderr)
 	if err != nil {
 		return err
 	}
@@ -88,6 +90,9 @@ func (r *env) serveUntilAsked(dir runDir, s settings.Settings, ready func(banner
 		log.Warn(text)
 	}
 	warn(log, &s)
+	if s.Loop.MemoryMax > 0 {
+		log.Info("memory is limited", "limit", settings.SizeText(s.Loop.MemoryMax), "from", s.MemoryFrom)
+	}
 	adm, err := openAdmin(s.Admin)
 	if err != nil {
 		return err
@@ -110,7 +115,7 @@ func (r *env) serveUntilAsked(dir runDir, s settings.Settings, ready func(banner
 	adm.serve(h, me.version, s.AdminPprof, again, channel, log)
 	state := func() Status {
 		st := me.status(h.Snapshot(), again.inForce())
-		st.Reloads, st.Channel = again.reloads(), channelStatus(channel)
+		st.Reloads, st.LogDropped, st.Channel = again.reloads(), file.losses(), channelStatus(channel)
 		return st
 	}
 	control, err := openControl(dir, state, h, again.reload, log)

@@ -28,8 +28,8 @@ type statusVerb struct {
 func (*statusVerb) Help() string {
 	return "members: memberships. homes: groups whose messages the loop orders. lanes: items queued for the loop. " +
 		"errors: wrong commands, protocol errors and bad handshakes. refused: commands refused, for reasons see the line " +
-		"'refused'. slow: clients closed for being too slow. The lines 'refused', 'away' (refused connections) and " +
-		"'closes' (close codes) show what has happened since the start."
+		"'refused'. slow: clients closed for being too slow. The lines 'refused', 'away' (refused connections), " +
+		"'closes' (close codes) and 'unlogged' (log lines that were dropped) show what has happened since the start."
 }
 
 // askTimeout bounds one question to the server.
@@ -45,7 +45,7 @@ func (v *statusVerb) Run(r *env, g *settings.Globals) error {
 		return r.watch(dir, v.JSON)
 	}
 	if v.JSON {
-		return r.copyAnswer(dir, "/status", askTimeout)
+		return r.copyStatus(dir)
 	}
 	s, err := readStatus(context.Background(), dir)
 	if err != nil {
@@ -67,10 +67,11 @@ type Status struct {
 	StopTimeoutSeconds float64 `json:"stop_timeout_seconds"` // how long a stop waits for slow clients
 	machine
 	loop.Snapshot
-	Total    loop.LoopStats    `json:"total"`    // the sum of the loops
-	Settings map[string]string `json:"settings"` // what a reload can change, in force, by flag name and as it was written
-	Reloads  Reloads           `json:"reloads"`
-	Channel  *bus.Stats        `json:"channel,omitempty"` // the link to Workerman processes; absent where there is none
+	Total      loop.LoopStats    `json:"total"`    // the sum of the loops
+	Settings   map[string]string `json:"settings"` // what a reload can change, in force, by flag name and as it was written
+	Reloads    Reloads           `json:"reloads"`
+	LogDropped map[string]uint64 `json:"log_dropped"`       // log lines that were dropped, by reason
+	Channel    *bus.Stats        `json:"channel,omitempty"` // the link to Workerman processes; absent where there is none
 }
 
 // identity is the part of a status that does not change while a server runs.
@@ -105,11 +106,11 @@ func readStatus(ctx context.Context, dir runDir) (*Status, error) {
 	return s, nil
 }
 
-// copyAnswer prints an answer of the control socket unchanged.
-func (r *env) copyAnswer(dir runDir, path string, timeout time.Duration) error {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+// copyStatus prints the answer of the control socket unchanged.
+func (r *env) copyStatus(dir runDir) error {
+	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	defer cancel()
-	body, err := ask(ctx, dir, http.MethodGet, path)
+	body, err := ask(ctx, dir, http.MethodGet, "/status")
 	if err != nil {
 		return err
 	}
@@ -162,6 +163,7 @@ func globalText(s *Status) string {
 	b.WriteString(kindsText("refused", n.RefusedBy))
 	b.WriteString(kindsText("away", n.RefusedClientsBy))
 	b.WriteString(kindsText("closes", n.Closes))
+	b.WriteString(kindsText("unlogged", s.LogDropped))
 	return b.String()
 }
 

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"encoding/json"
 	"net"
 	"os"
@@ -75,16 +74,6 @@ func TestWatchAddsRatesByTheServersClock(t *testing.T) {
 	}
 }
 
-func TestConnectionsAreAsInTheGoldenFile(t *testing.T) {
-	golden(t, "connections.txt", connectionsText([]loop.ClientInfo{
-		{Loop: 1, ID: 7, State: "closing", Local: "127.0.0.1:1234", Remote: "127.0.0.1:50002"},
-		{Loop: 0, ID: 9, State: "open", Groups: 1_000, SendQ: 1 << 20, BytesIn: 1_500, BytesOut: 2 << 30, Local: "127.0.0.1:1234", Remote: "192.0.2.1:50001"},
-		{Loop: 0, ID: 8, State: "handshake", Local: "[::1]:1234", Remote: "[2001:db8::1]:65535"},
-	}))
-	has(t, "one", connectionsText(make([]loop.ClientInfo, 1)), "\n1 connection\n")
-	has(t, "none", connectionsText(nil), "\n0 connections\n")
-}
-
 func TestStatusIsAskedOverTheControlSocket(t *testing.T) {
 	dir := shortDir(t)
 	f := newFakeServer()
@@ -132,15 +121,6 @@ func TestStatusIsAskedOverTheControlSocket(t *testing.T) {
 	v.asked <- os.Interrupt
 	if status := v.exit(t); status != 0 {
 		t.Errorf("exit status: got %d, want 0", status)
-	}
-}
-
-func TestNoConnectionsAreAnEmptyArray(t *testing.T) {
-	var b bytes.Buffer
-	writeClients(&b, nil)
-	var got []loop.ClientInfo
-	if err := json.Unmarshal(b.Bytes(), &got); err != nil || got == nil || len(got) != 0 {
-		t.Errorf("got %v, %v from %q, want an empty array", got, err, b.String())
 	}
 }
 

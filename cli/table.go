@@ -24,52 +24,62 @@ const columnGap = "  "
 // text lays the table out; every line ends with a newline and has no spaces before it.
 func (t *table) text() string {
 	widths := make([]int, len(t.columns))
-	head := make([]string, len(t.columns))
 	for i, c := range t.columns {
-		head[i] = c.title
+		widths[i] = utf8.RuneCountInString(c.title)
 	}
-	lines := append([][]string{head}, t.rows...)
+	lines := t.rows
 	if t.sum != nil {
-		lines = append(lines, t.sum)
+		lines = append(lines[:len(lines):len(lines)], t.sum)
 	}
 	for _, line := range lines {
 		for i, cell := range line {
 			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
 		}
 	}
-	total := len(columnGap) * (len(widths) - 1)
-	for _, w := range widths {
-		total += w
-	}
-	rule := strings.Repeat("-", max(total, t.least)) + "\n"
-
 	var b strings.Builder
-	t.line(&b, head, widths)
-	b.WriteString(rule)
+	b.WriteString(t.head(widths))
 	for _, row := range t.rows {
-		t.line(&b, row, widths)
+		b.WriteString(t.line(row, widths))
 	}
 	if t.sum != nil {
-		b.WriteString(rule)
-		t.line(&b, t.sum, widths)
+		b.WriteString(t.rule(widths))
+		b.WriteString(t.line(t.sum, widths))
 	}
 	return b.String()
 }
 
-func (t *table) line(b *strings.Builder, cells []string, widths []int) {
+// head is the titles and a rule.
+func (t *table) head(widths []int) string {
+	titles := make([]string, len(t.columns))
+	for i, c := range t.columns {
+		titles[i] = c.title
+	}
+	return t.line(titles, widths) + t.rule(widths)
+}
+
+func (t *table) rule(widths []int) string {
+	total := len(columnGap) * (len(widths) - 1)
+	for _, w := range widths {
+		total += w
+	}
+	return strings.Repeat("-", max(total, t.least)) + "\n"
+}
+
+// line is a row. A cell that is wider than its column moves those behind it.
+func (t *table) line(cells []string, widths []int) string {
 	var line strings.Builder
 	for i, cell := range cells {
 		if i > 0 {
 			line.WriteString(columnGap)
 		}
-		fill := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
+		fill := strings.Repeat(" ", max(0, widths[i]-utf8.RuneCountInString(cell)))
 		if t.columns[i].right {
 			line.WriteString(fill + cell)
 		} else {
 			line.WriteString(cell + fill)
 		}
 	}
-	b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+	return strings.TrimRight(line.String(), " ") + "\n"
 }
 
 // titled is a line with a title in the middle, the head of a part: ---- ringcast ----.

@@ -105,7 +105,7 @@ func play(t *testing.T, transcript string) string {
 func (c *conversation) take(p []byte) {
 	if !c.upgraded {
 		c.head = append(c.head, p...)
-		req, n, err := wsproto.ReadRequest(c.head, 8<<10)
+		req, n, err := wsproto.ReadRequest(c.head, new(wsproto.Scan), wsproto.HeadRules{BytesMax: 16 << 10})
 		c.say("%s", showHandshake(req, n, err))
 		var rejection *wsproto.Rejection
 		if errors.As(err, &rejection) {

@@ -2,6 +2,7 @@ package loop
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -171,5 +172,74 @@ func BenchmarkBury(b *testing.B) {
 		join()
 		b.StartTimer()
 		s.closed(c)
+	}
+}
+
+// BenchmarkManyGroups is what a client that is in many groups costs its loop: when it joins one more and leaves it, asks for one
+// that it has, publishes to one, and goes. Others are in the same groups, and joined them in the same order or in another.
+func BenchmarkManyGroups(b *testing.B) {
+	for _, groups := range []int{10, 64, 1000, 100_000} {
+		h := fakeHub(1)
+		s := h.shards[0]
+		bounds := *s.bounds
+		bounds.GroupsPerClient = 1 << 30
+		s.bounds = &bounds
+		h.bounds.Store(&bounds)
+		enter := func(order []int) *client {
+			c := h.openFake(0)
+			for _, g := range order {
+				say(s, c, fmt.Sprintf(`{"cmd":"add_group","group_id":%d}`, g))
+			}
+			return c
+		}
+		same := make([]int, groups)
+		for i := range same {
+			same[i] = i
+		}
+		other := rand.New(rand.NewPCG(1, 1)).Perm(groups)
+		say(s, h.openFake(0), `{"cmd":"add_group","group_id":"more"}`)
+		c := enter(same)
+		in := make([]byte, 0, 200)
+		say := func(format string, args ...any) func() {
+			frame := wsproto.AppendMaskedFrame(nil, wsproto.OpText, [4]byte{}, fmt.Appendf(nil, format, args...))
+			return func() {
+				s.deferral.heardAt = -busyGap
+				s.traffic(c, append(in[:0], frame...))
+			}
+		}
+		last := groups - 1
+		for _, of := range []struct {
+			name  string
+			steps []func()
+		}{
+			{"join,leave", []func(){say(`{"cmd":"add_group","group_id":"more","id":1}`), say(`{"cmd":"leave_group","group_id":"more","id":1}`)}},
+			{"again", []func(){say(`{"cmd":"add_group","group_id":%d,"id":1}`, last)}},
+			{"publish", []func(){say(`{"cmd":"send_to_group","group_id":%d,"message":"x","id":1}`, last)}},
+		} {
+			b.Run(fmt.Sprintf("%s/groups=%d", of.name, groups), func(b *testing.B) {
+				for b.Loop() {
+					for _, step := range of.steps {
+						step()
+					}
+				}
+			})
+		}
+		for _, of := range []struct {
+			name  string
+			order []int
+		}{{"same", same}, {"other", other}} {
+			b.Run(fmt.Sprintf("bury,%s order/groups=%d", of.name, groups), func(b *testing.B) {
+				for b.Loop() {
+					b.StopTimer()
+					first := enter(same) // the one that goes; each group's last member takes its place
+					stays := enter(of.order)
+					b.StartTimer()
+					s.closed(first)
+					b.StopTimer()
+					s.closed(stays)
+					b.StartTimer()
+				}
+			})
+		}
 	}
 }

@@ -2,6 +2,7 @@ package loop
 
 import (
 	"ringcast/loop/door"
+	"ringcast/loop/shrink"
 	"ringcast/wsproto"
 )
 
@@ -77,15 +78,19 @@ const (
 )
 
 // extra is what only few clients have: partial input, more than one membership, repeated add_groups, a source, and a place in the
-// shard's lists of slow clients and of partial input.
+// shard's lists of slow clients and of partial input. 96 bytes are a size class, and the next is 112: many clients are in two groups.
 type extra struct {
 	head    []byte          // handshake: the request head so far, a PROXY protocol header before it
+	scan    wsproto.Scan    // handshake: how far that head has been read
 	reader  *wsproto.Reader // open: the reader that has the partial message
 	further []membership    // from the second on
-	repeats []repeat        // add_groups that wait for the answer to an earlier one
 	source  *door.Source    // nil: only its socket's address is known
 	slow    uint32          // place in shard.slow, counted from 1; 0: it is not in the list
 	partial uint32          // place in shard.partials, counted from 1; 0: it is not in the list
+
+	renounced uint32                      // memberships in further that are standingRenounced
+	index     *shrink.Map[*group, uint32] // the places of further; nil: it has few, or the client is dead
+	repeats   map[*group][]string         // ids of add_groups that wait for the answer to an earlier one
 }
 
 // more is the client's extra, which it makes if there is none.

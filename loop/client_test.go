@@ -12,6 +12,9 @@ func TestAClientFitsItsSizeClass(t *testing.T) {
 	if got := unsafe.Sizeof(client{}); got > 80 {
 		t.Errorf("a client has %d bytes, want at most 80", got)
 	}
+	if got := unsafe.Sizeof(extra{}); got > 96 {
+		t.Errorf("what a client of two groups has beside has %d bytes, want at most 96", got)
+	}
 }
 
 // What a membership costs beyond the client itself, averaged over joins: the growth of the group's list.

@@ -230,14 +230,15 @@ func (s *shard) bury(c *client) {
 	c.extra = nil
 	s.replies.drop(c)
 
-	last := len(s.clients) - 1
-	moved := s.clients[last]
-	s.clients[c.slot] = moved
-	moved.slot = c.slot
+	gap, last := s.fillGap(c.slot), len(s.clients)-1
+	if int(gap) != last {
+		s.clients[gap] = s.clients[last]
+		s.clients[gap].slot = gap
+	}
 	s.clients[last] = nil
 	s.clients = s.clients[:last]
-	s.heartbeat.drop(c.slot)
-	s.rates.drop(c.slot)
+	s.heartbeat.drop(gap)
+	s.rates.drop(gap)
 	if cap(s.clients) > clientsKeptMin && last < cap(s.clients)/4 {
 		s.clients = append(make([]*client, 0, cap(s.clients)/2), s.clients...)
 	}

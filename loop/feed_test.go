@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"testing"
+
+	"ringcast/loop/order"
 )
 
 func TestAFeedHearsWhatMembersHearInTheirOrder(t *testing.T) {
@@ -107,6 +110,72 @@ func TestWhoWaitsForRoomIsWokenOrGivesUp(t *testing.T) {
 		t.Fatalf("a feed after the first was closed: got %v", err)
 	}
 	again.Close()
+}
+
+// Ports and feeds come and go, more of them than there are places, while others publish and with something still in their lanes.
+func TestPortsThatAreClosedUnderLoadGiveTheirPlacesBack(t *testing.T) {
+	s := startServer(t, Config{Loops: 3})
+	ctx := within(t)
+	accepted, over := make(chan uint64), make(chan struct{})
+	others, err := s.Hub().NewPort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		var n uint64
+		for i := 0; ; i++ {
+			select {
+			case <-over:
+				accepted <- n
+				return
+			default:
+				if others.Publish(fmt.Sprint("g", i%7), []byte("load")) == nil {
+					n++
+				}
+			}
+		}
+	}()
+	var said uint64
+	publish := func(p *Port, i int) {
+		for j := range 20 {
+			if err := p.Publish(fmt.Sprint("g", (i+j)%7), []byte("x")); err == nil {
+				said++
+			} else if err != ErrBusy {
+				t.Fatal(err)
+			}
+		}
+	}
+	for i := range 3 * order.PortsMax {
+		if i%4 == 0 {
+			feed, err := s.Hub().NewFeed()
+			for ; err == ErrTooManyPorts && ctx.Err() == nil; feed, err = s.Hub().NewFeed() {
+				runtime.Gosched() // what was closed before is put in order now
+			}
+			if err != nil {
+				t.Fatalf("feed %d: %v", i, err)
+			}
+			publish(feed.Port, i)
+			feed.Close() // nothing was taken from it
+			continue
+		}
+		p, err := s.Hub().NewPort()
+		for ; err == ErrTooManyPorts && ctx.Err() == nil; p, err = s.Hub().NewPort() {
+			runtime.Gosched()
+		}
+		if err != nil {
+			t.Fatalf("port %d: %v", i, err)
+		}
+		publish(p, i)
+		p.Close()
+	}
+	close(over)
+	said += <-accepted
+	for s.Hub().Snapshot().Total().Published < said && ctx.Err() == nil {
+		runtime.Gosched()
+	}
+	if got := s.Hub().Snapshot().Total().Published; got != said {
+		t.Errorf("put in order: got %d, want all %d that were accepted", got, said)
+	}
 }
 
 func TestAFeedAndItsWaitersEndWithTheServer(t *testing.T) {

@@ -35,10 +35,15 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 		}
 	}
 	var req wsproto.Request
+	var scan wsproto.Scan
+	if kept {
+		scan = c.extra.scan
+	}
 	n := 0
 	if !from.AwaitsProxy() {
+		rules := wsproto.HeadRules{BytesMax: s.bounds.HandshakeBytesMax, Subprotocols: s.bounds.Subprotocols}
 		var err error
-		if req, n, err = wsproto.ReadRequest(data, s.bounds.HandshakeBytesMax); err != nil {
+		if req, n, err = wsproto.ReadRequest(data, &scan, rules); err != nil {
 			s.reject(c, err)
 			return nil
 		}
@@ -51,6 +56,7 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 		if !kept {
 			c.more().head = append([]byte(nil), data...)
 		}
+		c.extra.scan = scan
 		s.keepPartial(c, cap(c.extra.head), !kept)
 		return nil
 	}
@@ -155,5 +161,5 @@ func (s *shard) tooManyHandshakes() bool {
 // mayEvict says whether a handshake that began at this tick is old enough to be ended because there are too many.
 func (s *shard) mayEvict(since uint32) bool { return int32(s.tick-since) >= evictTicks }
 
-// evictTicks is the age from which a handshake may be ended because there are too many: one to two seconds.
+// evictTicks is the age from which a handshake may be ended because there are too many: a second, or a tick more.
 const evictTicks = 6

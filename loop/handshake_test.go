@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"ringcast/loop/door"
+	"ringcast/wsproto"
 )
 
 func TestTheOldestOfTooManyUnfinishedHandshakesMakesRoom(t *testing.T) {
@@ -173,4 +174,61 @@ func TestWhoComesInAStormIsToldToComeAgainAtARandomTime(t *testing.T) {
 	c.send("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n") // no handshake, not paced
 	st.settle()
 	c.heard(t, " 200 ")
+}
+
+func TestAHeadThatComesByteByByteIsReadOnce(t *testing.T) {
+	st := newStage(1, func(b *bounds) { b.addresses.Proxies, b.addresses.ProxyProtocol = simProxies, true })
+	c := st.come(0, "10.0.0.1")
+	for _, b := range []byte("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nGET / HTTP/1.1\r\nHost: a\r\nCookie: ") {
+		c.send(string(b))
+	}
+	for range 1000 {
+		c.send("c")
+		clear(c.client.extra.head) // were it read again, it would be refused
+	}
+	if len(c.out) > 0 || c.closed {
+		t.Errorf("got %q, closed %v, want what was read not looked at again", c.out, c.closed)
+	}
+	c = st.come(0, "192.0.2.1")
+	for _, b := range []byte(simRequest) {
+		c.send(string(b))
+	}
+	c.heard(t, " 101 ")
+	if x := c.client.extra; x != nil {
+		t.Errorf("after the handshake: got %+v, want nothing kept", x)
+	}
+}
+
+func TestWhoSpeaksTLSToAPlainPortIsNamedInTheLogAndCounted(t *testing.T) {
+	st := newStage(1, nil)
+	var reasons []string
+	st.hub.shards[0].env.ended = func(_ *client, _ wsproto.StatusCode, reason string) { reasons = append(reasons, reason) }
+	c := st.come(0, "192.0.2.1")
+	c.send("\x16\x03\x01\x00\xf1\x01\x00\x00\xed\x03\x03")
+	if len(reasons) != 1 || !strings.Contains(reasons[0], "TLS") || !strings.Contains(reasons[0], "ws://") {
+		t.Errorf("reasons for the log: got %q, want one that names TLS and the mend", reasons)
+	}
+	if got := st.hub.Snapshot().Total().BadHandshakes; got != 1 || c.client.state < stateClosing {
+		t.Errorf("got %d bad handshakes, state %s, want one and the end", got, c.client.state)
+	}
+}
+
+func TestTheSubprotocolOfAPageIsAnsweredAsTheLimitsSay(t *testing.T) {
+	st := newStage(1, nil)
+	const offer = "Sec-WebSocket-Protocol: x\r\nSec-WebSocket-Protocol: superchat, chat\r\n"
+	ask := func() string {
+		c := st.come(0, "192.0.2.1")
+		c.send(requestWith(offer))
+		c.heard(t, " 101 ")
+		_, name, _ := strings.Cut(string(c.out), "Sec-WebSocket-Protocol: ")
+		name, _, _ = strings.Cut(name, "\r\n")
+		return name
+	}
+	if got := ask(); got != "" {
+		t.Errorf("without subprotocols: got %q, want none", got)
+	}
+	st.apply(func(b *bounds) { b.Subprotocols = []string{"chat", "superchat"} })
+	if got := ask(); got != "superchat" {
+		t.Errorf("with two that are known: got %q, want the client's first of them", got)
+	}
 }

@@ -22,6 +22,9 @@ func (h *heartbeat) add(tick uint32) { h.lastSeen = append(h.lastSeen, tick<<1) 
 // heard notes that a client has sent something.
 func (h *heartbeat) heard(slot, tick uint32) { h.lastSeen[slot] = tick << 1 }
 
+// move is for a client that goes to another slot.
+func (h *heartbeat) move(from, to uint32) { h.lastSeen[to] = h.lastSeen[from] }
+
 // drop moves the last client to the slot of one that has gone.
 func (h *heartbeat) drop(slot uint32) {
 	last := len(h.lastSeen) - 1

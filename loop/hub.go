@@ -68,6 +68,7 @@ type Hub struct {
 	descriptors   atomic.Int64 // that connections may have
 	addresses     *door.Addresses
 	handshakes    door.Pace
+	listings      atomic.Int32 // lists of clients that are being made
 	failedAccepts acceptFailures
 	ending
 	pressure    atomic.Uint32 // on memory, one of the levels in memory.go
@@ -160,16 +161,21 @@ func (h *Hub) beat() {
 	}
 }
 
+// call has a loop call f soon, after what it is to call already.
+func (h *Hub) call(s *shard, f func(*shard)) {
+	s.calls.add(f)
+	h.wake(s.index)
+}
+
 // each calls f on every loop and waits for all of them. The error is ctx's, or ErrStopping when the loops have ended; some
 // loops may then not have called f, or call it later.
 func (h *Hub) each(ctx context.Context, f func(*shard)) error {
 	done := make(chan struct{}, len(h.shards))
-	for i, s := range h.shards {
-		s.calls.add(func(s *shard) {
+	for _, s := range h.shards {
+		h.call(s, func(s *shard) {
 			f(s)
 			done <- struct{}{}
 		})
-		h.wake(i)
 	}
 	for range h.shards {
 		select {
@@ -202,36 +208,4 @@ func (h *Hub) Snapshot() Snapshot {
 		snap.Loops = append(snap.Loops, row)
 	}
 	return snap
-}
-
-// Clients lists every connection, loop by loop. Each loop makes its part of the list in one callback, so with very many clients
-// every loop is busy for a moment: it is meant for an operator, not for monitoring. Errors are ctx's, and ErrStopping.
-func (h *Hub) Clients(ctx context.Context) ([]ClientInfo, error) {
-	rows := make([][]ClientInfo, len(h.shards))
-	err := h.each(ctx, func(s *shard) { rows[s.index] = s.list() })
-	if err != nil {
-		return nil, err
-	}
-	var all []ClientInfo
-	for _, r := range rows {
-		all = append(all, r...)
-	}
-	return all, nil
-}
-
-func (s *shard) list() []ClientInfo {
-	infos := make([]ClientInfo, 0, len(s.clients))
-	for _, c := range s.clients {
-		if c.state >= stateDoomed {
-			continue
-		}
-		info := ClientInfo{
-			Loop: s.index, ID: c.id(), State: c.state.String(), Groups: c.groupCount(),
-			SendQ: c.conn.OutboundBuffered(), BytesIn: c.bytesIn, BytesOut: c.bytesOut,
-		}
-		info.Local, _ = s.env.names(c.conn)
-		info.Remote = c.remote()
-		infos = append(infos, info)
-	}
-	return infos
 }

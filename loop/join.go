@@ -71,16 +71,17 @@ func (s *shard) joinAgain(c *client, at int, name, id []byte) dialect.ErrorCode 
 		return dialect.ErrTooManyGroups
 	}
 	if id != nil {
-		r := repeat{group: m.group, id: string(id)}
-		if !s.backlog.take(m.group.name, r.bytes()) {
+		if !s.backlog.take(m.group.name, repeatBytesOf(string(id))) {
 			count(&s.count.RefusedBy, refusedBusy)
 			return dialect.ErrBusy
 		}
 		x := c.more()
-		x.repeats = append(x.repeats, r)
-		m = c.membership(at)
+		if x.repeats == nil {
+			x.repeats = map[*group][]string{}
+		}
+		x.repeats[m.group] = append(x.repeats[m.group], string(id))
 	}
-	m.standing = standingAsked
+	c.stand(at, standingAsked)
 	m.silent = m.silent || id == nil
 	return ""
 }
@@ -153,34 +154,24 @@ func (s *shard) answerOK(c *client, verb dialect.Verb, group, id []byte) {
 	}
 }
 
-// repeat is an add_group that came before an earlier one of the same client and group was decided.
-type repeat struct {
-	group *group
-	id    string
-}
+// repeatBytesOf is what a repeated add_group counts against the bound on the backlog: its id, its place in a list, and the list's in
+// the map. A list of all groups' repeats would be smaller, but each decision would look through it.
+func repeatBytesOf(id string) int { return repeatBytes + len(id) }
 
-// bytes is what a repeat counts against the bound on the backlog.
-func (r *repeat) bytes() int { return repeatBytes + len(r.id) }
-
-const repeatBytes = 24
+const repeatBytes = 64
 
 // answerRepeats answers the repeats of an add_group that was decided.
 func (s *shard) answerRepeats(c *client, g *group, why refusal, code dialect.ErrorCode) {
 	if c.extra == nil || len(c.extra.repeats) == 0 {
 		return
 	}
-	x, kept := c.extra, 0
-	for _, r := range x.repeats {
-		if r.group != g {
-			x.repeats[kept] = r
-			kept++
-			continue
-		}
-		s.backlog.release(g.name, r.bytes())
-		s.answerJoin(c, g, true, r.id, why, code)
+	for _, id := range c.extra.repeats[g] {
+		s.backlog.release(g.name, repeatBytesOf(id))
+		s.answerJoin(c, g, true, id, why, code)
 	}
-	clear(x.repeats[kept:])
-	x.repeats = x.repeats[:kept]
+	if delete(c.extra.repeats, g); len(c.extra.repeats) == 0 {
+		c.extra.repeats = nil
+	}
 	c.shed()
 }
 
@@ -192,7 +183,8 @@ func (s *shard) quit(c *client, name, id []byte) dialect.ErrorCode {
 			if m := c.membership(at); m.standing == standingMember {
 				s.part(c, at)
 			} else {
-				m.standing, m.silent = standingRenounced, false
+				m.silent = false
+				c.stand(at, standingRenounced)
 			}
 		}
 	}
@@ -218,12 +210,17 @@ func (s *shard) part(c *client, at int) {
 
 // forget takes a dead client out of all groups.
 func (s *shard) forget(c *client) {
+	if c.extra != nil {
+		c.extra.index = nil // the last goes first, so it is not needed, and to keep it right costs more than the rest
+	}
 	for at := c.groupCount() - 1; at >= 0; at-- {
 		s.part(c, at)
 	}
 	if c.extra != nil {
-		for _, r := range c.extra.repeats {
-			s.backlog.release(r.group.name, r.bytes())
+		for g, ids := range c.extra.repeats {
+			for _, id := range ids {
+				s.backlog.release(g.name, repeatBytesOf(id))
+			}
 		}
 	}
 }

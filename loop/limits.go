@@ -6,11 +6,13 @@ import (
 	"math"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"ringcast/loop/door"
+	"ringcast/wsproto"
 )
 
 // Limits is every bound that an operator may change while the server runs. A bound is one line here. Its comment says what
@@ -24,12 +26,12 @@ import (
 // ARCHITECTURE.md §7 has the whole table.
 type Limits struct {
 	// What one client may ask for.
-	MessageBytesMax   int           `default:"1 MiB" min:"1"`         // its largest message, bytes; over it: close 1009
-	MessageTimeout    time.Duration `default:"2m"`                    // from a message's first byte to its last; over it: close 1008
-	GroupBytesMax     int           `default:"255" min:"1" max:"255"` // longest name of a group, bytes; over it: error bad_group_id
-	GroupsPerClient   int           `default:"1024" min:"1"`          // memberships of one client; over it: error too_many_groups
-	CommandsPerSecond int           `min:"0"`                         // commands, pings and pongs of one client; over it: error rate_limited, or close 1008
-	BytesPerSecond    int           `min:"0"`                         // bytes that one client sends; likewise
+	MessageBytesMax   int           `default:"1 MiB" min:"1"`             // its largest message, bytes; over it: close 1009
+	MessageTimeout    time.Duration `default:"2m"`                        // from a message's first byte to its last; over it: close 1008
+	GroupBytesMax     int           `default:"255" min:"1" max:"255"`     // longest name of a group, bytes; over it: error bad_group_id
+	GroupsPerClient   int           `default:"1024" min:"1" max:"100000"` // memberships of one client; over it: error too_many_groups.
+	CommandsPerSecond int           `min:"0"`                             // commands, pings and pongs of one client; over it: error rate_limited, or close 1008
+	BytesPerSecond    int           `min:"0"`                             // bytes that one client sends; likewise
 
 	// What all together may have.
 	GroupsMax  int    `min:"0"` // groups with a member; over it: error groups_full
@@ -39,11 +41,12 @@ type Limits struct {
 	// Connections that are admitted.
 	ClientsMax          int            `min:"0"`                  // connections; 0: as many as descriptors allow, which no value exceeds; over it: 503
 	ClientsPerAddress   int            `min:"0"`                  // connections from one IPv4 address or IPv6 /64; over it: 503, or 429 where a proxy names the address. A trusted proxy's own address is not counted
-	HandshakeBytesMax   int            `default:"8 KiB" min:"1"`  // a request head; over it: 431
+	HandshakeBytesMax   int            `default:"16 KiB" min:"1"` // a request head; nginx lets one have 32 KiB, in lines of up to 8; over it: 431, or 414
 	HandshakeTimeout    time.Duration  `default:"10s" min:"0"`    // for a request head to be complete; over it: 408
 	HandshakesMax       int            `default:"100000" min:"1"` // handshakes under way; never more than half of the connections; over it the oldest is answered 408 and cut
 	HandshakesPerSecond int            `min:"0"`                  // handshakes a second; over it: 503 with Retry-After
 	AllowedOrigins      []string       // such as https://example.org or https://*.example.org; none: all; others: 403
+	Subprotocols        []string       // names for pages that ask for one of them; over subprotocolsBytesMax in all: refused with the mend
 	TrustedProxies      []netip.Prefix // proxies that are believed when they name a client's address
 	ProxyProtocol       bool           // trusted proxies begin with a PROXY protocol header; without one: 400
 
@@ -81,8 +84,36 @@ func (l *Limits) fill() error {
 			bound.SetInt(min(bound.Int(), most))
 		}
 	}
+	if err := CheckSubprotocols(l.Subprotocols); err != nil {
+		return err
+	}
 	_, err := door.ReadOrigins(l.AllowedOrigins)
 	return err
+}
+
+// IsOrigin says whether AllowedOrigins may have a text: whatever Start and Apply accept, and nothing else.
+func IsOrigin(text string) bool {
+	_, err := door.ReadOrigins([]string{text})
+	return err == nil
+}
+
+// subprotocolsBytesMax bounds the names of all subprotocols together, bytes: each name in a request is compared with them.
+const subprotocolsBytesMax = 1 << 10
+
+// CheckSubprotocols says which of the names is not one, or stands twice, or that they are too long, and how to mend it.
+func CheckSubprotocols(names []string) error {
+	bytes := 0
+	for i, name := range names {
+		switch bytes += len(name); {
+		case !wsproto.IsToken(name):
+			return fmt.Errorf("subprotocol %q is not a name such as chat or v1.chat.example.org; use letters, digits and !#$%%&'*+-.^_`|~", name)
+		case slices.Contains(names[:i], name):
+			return fmt.Errorf("subprotocol %q stands twice; name it once", name)
+		case bytes > subprotocolsBytesMax:
+			return fmt.Errorf("subprotocols have more than %d bytes together; name fewer, or shorter ones", subprotocolsBytesMax)
+		}
+	}
+	return nil
 }
 
 // amount reads a number in a tag: a duration, or bytes or things with or without a unit. None is 0.
@@ -137,6 +168,8 @@ type bounds struct {
 	batchBytes   int    // bytes sent to a member at once, unless one message is larger
 	passNanos    int64  // a turn's budget for passes
 	closeTicks   uint32 // for the peer to end after our last bytes
+	listRows     int    // clients that a loop lists in one call: about a millisecond of its time
+	scannedMax   int    // groups of a client beyond which it has an index of them
 }
 
 // bounds is the bounds that follow from limits, which are filled.
@@ -160,6 +193,8 @@ func (l *Limits) bounds() *bounds {
 		batchBytes:   256 << 10,
 		passNanos:    int64(time.Millisecond),
 		closeTicks:   ticks(5 * time.Second),
+		listRows:     1000,
+		scannedMax:   64,
 	}
 }
 

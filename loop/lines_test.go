@@ -55,7 +55,7 @@ func (d *lineDialect) Answer(dst []byte, o dialect.Outcome) []byte {
 func TestADialectMayHaveSeveralCommandsInAMessageAndAnswerEach(t *testing.T) {
 	s := startServer(t, Config{Loops: 2, Dialects: []dialect.Entry{lines}, Limits: Limits{GroupsPerClient: 2}})
 	p := dialPath(t, s, "/lines")
-	infos, err := s.Hub().Clients(context.Background())
+	infos, err := allClients(context.Background(), s.Hub())
 	if err != nil || len(infos) != 1 {
 		t.Fatalf("got %d clients (%v), want 1", len(infos), err)
 	}

@@ -108,7 +108,7 @@ func (s *shard) keepPartial(c *client, bytes int, began bool) {
 func (s *shard) dropInput(c *client) {
 	if c.extra != nil {
 		s.partials.drop(c)
-		c.extra.head, c.extra.reader = nil, nil
+		c.extra.head, c.extra.scan, c.extra.reader = nil, wsproto.Scan{}, nil
 		c.shed()
 	}
 }
@@ -136,7 +136,7 @@ func (s *shard) endLatePartials() {
 	}
 	for i := len(s.partials.list) - 1; i >= 0 && ends < closesPerTurn; i-- {
 		p := s.partials.list[i]
-		if p.client.state == stateOpen && s.tick-p.since >= most {
+		if s.tick-p.since >= most && p.client.state == stateOpen {
 			s.count.MessageTimeouts.Add(1)
 			s.giveUpOn(p.client, dialect.CausePartialTime)
 			ends++

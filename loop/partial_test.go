@@ -84,6 +84,40 @@ func TestARequestHeadCountsAmongTheUnfinished(t *testing.T) {
 	}
 }
 
+func TestAStormOfHalfHeadsStaysWithinTheBound(t *testing.T) {
+	const most, clients = 1 << 20, 400 // more than six times the bound
+	st := newStage(2, func(b *bounds) { b.FragmentsBytesMax = most })
+	st.hub.clientsMax.Store(clients)
+	head := "GET / HTTP/1.1\r\nHost: a\r\nCookie: " + strings.Repeat("c", defaultBounds().HandshakeBytesMax)
+	head = head[:defaultBounds().HandshakeBytesMax-1]
+	var storm []*stageConn
+	for i := range clients {
+		storm = append(storm, st.come(i%2, fmt.Sprintf("192.0.%d.%d", i/200, i%200)))
+	}
+	for at := 0; at < len(head); at += 1000 {
+		for _, c := range storm {
+			c.send(head[at:min(at+1000, len(head))])
+		}
+		if got := st.hub.partials.bytes.Load(); got > most+most/2 {
+			t.Fatalf("after %d bytes of each: got %d bytes kept, want at most %d", at, got, most+most/2)
+		}
+	}
+	total := st.hub.Snapshot().Total()
+	if refused := total.RefusedClientsBy["memory"]; refused < clients/2 || refused == clients {
+		t.Errorf("refused: got %d of %d, want most and not all", refused, clients)
+	}
+	for _, c := range storm {
+		if c.client.state == stateHandshake {
+			c.send("\r\n\r\n")
+		} else {
+			c.heard(t, "HTTP/1.1 503 ")
+		}
+	}
+	if got := st.hub.partials.bytes.Load(); got != 0 {
+		t.Errorf("when all are done: got %d bytes kept, want 0", got)
+	}
+}
+
 func (st *stage) ticks(n int) {
 	for range n {
 		st.hub.beat()

@@ -48,6 +48,13 @@ func (r *rate) add() {
 	}
 }
 
+// move is for a client that goes to another slot.
+func (r *rate) move(from, to uint32) {
+	if r.perSecond > 0 {
+		r.due[to] = r.due[from]
+	}
+}
+
 // drop moves the last client to the slot of one that has gone.
 func (r *rate) drop(slot uint32) {
 	if r.perSecond == 0 {
@@ -92,6 +99,11 @@ func (r *rates) adopt(b *bounds, clients int) {
 func (r *rates) add() {
 	r.commands.add()
 	r.bytes.add()
+}
+
+func (r *rates) move(from, to uint32) {
+	r.commands.move(from, to)
+	r.bytes.move(from, to)
 }
 
 func (r *rates) drop(slot uint32) {

@@ -334,7 +334,7 @@ func TestClientsAreListed(t *testing.T) {
 	p := dial(t, s)
 	p.join("a")
 	p.join("b")
-	list, err := s.Hub().Clients(within(t))
+	list, err := allClients(within(t), s.Hub())
 	if err != nil || len(list) != 1 {
 		t.Fatalf("list: got %v (%v), want one client", list, err)
 	}

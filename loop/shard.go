@@ -40,6 +40,7 @@ type shard struct {
 	clients     []*client
 	heartbeat   heartbeat // by slot, as clients
 	rates       rates     // likewise, while there is a bound
+	listings    listings
 	groups      shrink.Map[string, *group]
 	serial      uint32 // of the last client
 	handshaking int    // clients in the handshake

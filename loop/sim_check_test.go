@@ -67,6 +67,33 @@ func (w *world) checkHeadcounts() {
 	}
 }
 
+// checkIndexes: who is in many groups has an index of them, and every membership is found at its place.
+func (w *world) checkIndexes() {
+	for _, s := range w.hub.shards {
+		for _, c := range s.clients {
+			has, renounced := c.extra != nil && c.extra.index != nil, 0
+			for at := range c.groupCount() {
+				m := c.membership(at)
+				w.must(c.memberOf(m.group) == at, "client %d: a membership is not found at its place", c.id())
+				if m.standing == standingRenounced {
+					renounced++
+				}
+			}
+			w.must(c.renouncedCount() == renounced, "client %d: has left %d groups before the answer, counted %d", c.id(), renounced, c.renouncedCount())
+			w.must(has || c.groupCount() <= s.bounds.scannedMax, "client %d: %d groups and no index", c.id(), c.groupCount())
+			w.must(!has || c.extra.index.Len() == c.groupCount()-1, "client %d: an index of the wrong size", c.id())
+			switch {
+			case has && !w.indexed[c]:
+				w.indexed[c] = true
+				w.indexes++
+			case !has && w.indexed[c]:
+				delete(w.indexed, c)
+				w.indexesGone++
+			}
+		}
+	}
+}
+
 // checkMembers holds what peers were told against what is so, at rest.
 func (w *world) checkMembers() {
 	for _, s := range w.hub.shards {

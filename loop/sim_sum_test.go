@@ -6,7 +6,8 @@ import "testing"
 type simSum struct {
 	refused, slow, deliveries, shared, evicted, away uint64
 	gaps, dropped, exact, fragments, late            uint64
-	tapped, waited, heldBack                         uint64
+	tapped, waited, indexes, indexesGone, listed     uint64
+	heldBack                                         uint64
 	refusedBy                                        map[string]uint64
 }
 
@@ -29,6 +30,9 @@ func (s *simSum) add(w *world) {
 	s.exact += w.exactGaps
 	s.fragments += t.FragmentsClosed
 	s.late += t.MessageTimeouts
+	s.indexes += w.indexes
+	s.indexesGone += w.indexesGone
+	s.listed += w.listed
 }
 
 func (s *simSum) check(t *testing.T) {
@@ -36,7 +40,13 @@ func (s *simSum) check(t *testing.T) {
 		s.deliveries, s.shared, s.refusedBy, s.slow, s.evicted, s.away)
 	t.Logf("gaps %d for %d messages, %d of them counted by all clients; closed for partial messages: %d large, %d late",
 		s.gaps, s.dropped, s.exact, s.fragments, s.late)
-	t.Logf("feeds heard %d, waits for room %d, loops awaited by what is held back %d", s.tapped, s.waited, s.heldBack)
+	t.Logf("feeds heard %d, waits for room %d, loops awaited by what is held back %d; indexes of groups made %d, dropped %d; lists %d", s.tapped, s.waited, s.heldBack, s.indexes, s.indexesGone, s.listed)
+	if s.listed == 0 {
+		t.Error("no world had a list made")
+	}
+	if s.indexes == 0 || s.indexesGone == 0 {
+		t.Errorf("the worlds have too few groups: indexes made %d, dropped %d", s.indexes, s.indexesGone)
+	}
 	if s.tapped == 0 || s.waited == 0 || s.heldBack == 0 {
 		t.Errorf("the worlds were too quiet: feeds heard %d, waits for room %d, loops awaited by what is held back %d", s.tapped, s.waited, s.heldBack)
 	}

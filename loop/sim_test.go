@@ -72,12 +72,18 @@ type world struct {
 	tooLoud    map[int]int // how often a home has refused each message, by its number
 	heldBack   uint64      // looks at which a loop was awaited by a home that holds a request back
 	awayAtOnce uint64      // connections refused before they were clients
+
+	walks  []*simWalk // by loop; nil: none is under way
+	listed uint64     // walks that are complete
+
+	indexed              map[*client]bool // clients with an index of their groups, at the last look
+	indexes, indexesGone uint64           // made, and dropped while their clients lived
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{
 		t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 2206)),
-		fds: map[int]*socket{}, order: map[string][][]int{},
+		fds: map[int]*socket{}, order: map[string][][]int{}, indexed: map[*client]bool{},
 	}
 	pick := func(of ...int) int { return of[w.rng.IntN(len(of))] }
 	b := defaultBounds()
@@ -90,6 +96,8 @@ func newWorld(t *testing.T, seed uint64) *world {
 	b.OutboxBytesMax = pick(1500, 20000, 1<<20)
 	b.MessageBytesMax = 2000
 	b.GroupsPerClient = pick(2, 4, 1024)
+	b.listRows = pick(1, 3, 1000)
+	b.scannedMax = pick(1, 2, 64)
 	w.changing = w.rng.IntN(4) == 0
 	w.chooseBounds(&b)
 	b.passNanos = int64(pick(3000, 50_000, 1_000_000))
@@ -118,7 +126,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	}
 	w.hub.homes.OnTooLoud(w.checkTooLoud)
 	w.hub.clientsMax.Store(1 << 20)
-	w.wakes, w.kicks = make([]bool, loops), make([]bool, loops)
+	w.wakes, w.kicks, w.walks = make([]bool, loops), make([]bool, loops), make([]*simWalk, loops)
 	portable := w.rng.IntN(4) == 0
 	for i, s := range w.hub.shards {
 		s.env = env{
@@ -198,6 +206,7 @@ func (w *world) run() {
 		w.checkBounds()
 		w.checkHeadcounts()
 		w.checkFlights()
+		w.checkIndexes()
 	}
 	for _, a := range w.actors {
 		a.stalled = false
@@ -255,6 +264,7 @@ func (w *world) event() {
 		if w.chance(50) {
 			w.checkOutboxes()
 		}
+		w.list(loop)
 	case n < 96:
 		w.publishByPort()
 	case n < 97:

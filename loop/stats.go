@@ -73,8 +73,10 @@ type figures[G, C, T, g, c any] struct {
 	Closes           T `json:"closes" prom:"ringcast_closes_total" label:"code" kinds:"closeKind" help:"Close frames that the server began, by close code."`
 }
 
-// counters are the figures and distributions of one loop as it counts them. No decision depends on them. Distributions come
-// first: of what the loop writes they change least, and other loops write what is before them in a shard.
+// counters are the figures and distributions of one loop as it counts them. What clients are told does not depend on them, but
+// three things of the hub do: the clock wakes loops that have clients, the memory limit counts the two gauges below, and a stop
+// waits until no passes are made any more. Distributions come first: of what the loop writes they change least, and other loops
+// write what is before them in a shard.
 //
 // Owner: the loop writes, unless a field's comment says otherwise, and any goroutine reads, so every field is atomic.
 type counters struct {

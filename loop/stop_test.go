@@ -80,7 +80,7 @@ func TestAServerWhoseEngineHasEndedStopsAtOnce(t *testing.T) {
 		t.Error("Err: got nil, want why the engine ended")
 	}
 	_ = s.Stop(context.Background()) // must not wait for a context that never ends
-	if _, err := s.Hub().Clients(context.Background()); err == nil {
+	if _, err := allClients(context.Background(), s.Hub()); err == nil {
 		t.Error("Clients: got nil, want an error")
 	}
 	if _, err := port.PublishSeq(context.Background(), "g", nil); err == nil {

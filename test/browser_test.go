@@ -125,6 +125,23 @@ func TestConsoleLinesOfTheOriginalPrintTheMessage(t *testing.T) {
 	}
 }
 
+// A browser fails the connection if it asks for subprotocols and none of them is answered (RFC 6455 §4.1).
+func TestAPageThatAsksForASubprotocolGetsItsOwn(t *testing.T) {
+	t.Parallel()
+	ctx := browser(t)
+	s := start(t, "--subprotocols", "superchat,chat")
+	do(t, ctx, "navigate", chromedp.Navigate("http://"+s.addr+"/healthz"))
+	for asked, want := range map[string]string{`["x", "chat", "superchat"]`: "open chat", `"superchat"`: "open superchat", `[]`: "open ", `["x"]`: "failed"} {
+		do(t, ctx, "connect", chromedp.Evaluate[chromedp.Void](`{ window.became = "";
+			const ws = new WebSocket("ws://" + location.host, `+asked+`);
+			ws.onopen = () => window.became = "open " + ws.protocol; ws.onerror = () => window.became = "failed"; }`))
+		until(t, ctx, `window.became !== ""`)
+		if got := do(t, ctx, "what became of it", chromedp.Evaluate[string](`window.became`)); got != want {
+			t.Errorf("new WebSocket(url, %s): got %q, want %q", asked, got, want)
+		}
+	}
+}
+
 func TestDemoPageJoinsSendsShowsLeavesAndReconnects(t *testing.T) {
 	t.Parallel()
 	ctx := browser(t)

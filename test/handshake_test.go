@@ -78,6 +78,8 @@ func TestOpeningHandshakeIsAnsweredByTheLetter(t *testing.T) {
 		"extensions":                o.with("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits", "x-unknown; a=\"b\""),
 		"an unknown Sec-WebSocket-": o.with("Sec-WebSocket-Unheard-Of", "1"),
 		"a body of no bytes":        o.with("Content-Length", "0"),
+		"a cookie of 12 KiB":        o.with("Cookie", strings.Repeat(long, 3)),
+		"an absolute target":        o.starting("GET ws://server.example.com/chat HTTP/1.1"),
 		"a host with a port":        o.with("Host", "[::1]:1234"),
 	} {
 		c, res := o.answered(t, s)
@@ -110,8 +112,8 @@ func TestOpeningHandshakeThatIsWrongIsRefusedByTheLetter(t *testing.T) {
 		o    opening
 		want int
 	}{
-		"HTTP/1.0":                        {o.starting("GET / HTTP/1.0"), 400},
-		"HTTP/2 in words":                 {o.starting("GET / HTTP/2.0"), 400},
+		"HTTP/1.0":                        {o.starting("GET / HTTP/1.0"), 426},
+		"HTTP/2 in words":                 {o.starting("GET / HTTP/2.0"), 505},
 		"a method in small letters":       {o.starting("get / HTTP/1.1"), 405},
 		"HEAD":                            {o.starting("HEAD / HTTP/1.1"), 405},
 		"no Host":                         {o.with("Host"), 400},
@@ -134,6 +136,10 @@ func TestOpeningHandshakeThatIsWrongIsRefusedByTheLetter(t *testing.T) {
 		"a key without its padding":       {o.with("Sec-WebSocket-Key", strings.TrimRight(rfcKey, "=")), 400},
 		"a body":                          {o.with("Content-Length", "5"), 400},
 		"a body in chunks":                {o.with("Transfer-Encoding", "chunked"), 400},
+		"a host that is none":             {o.with("Host", "a b"), 400},
+		"a coding that is not known":      {o.with("Transfer-Encoding", "gzip"), 501},
+		"a subprotocol that is no token":  {o.with("Sec-WebSocket-Protocol", "a/b"), 400},
+		"a fragment":                      {o.starting("GET /#a HTTP/1.1"), 400},
 		"a space before a colon":          {opening{o.line, append([]string{"X-Odd : 1"}, o.headers...)}, 400},
 		"a folded header":                 {opening{o.line, append([]string{"X-Odd: 1", " 2"}, o.headers...)}, 400},
 	} {

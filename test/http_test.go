@@ -205,6 +205,114 @@ func TestPermessageDeflateOffersGetNoExtension(t *testing.T) {
 	}
 }
 
+// Of HTTP/1.1 only Host is demanded (RFC 9112 §3.2), and only of a WebSocket that it is 1.1 (RFC 6455 §4.2.1).
+func TestHealthChecksOfHTTP10AreAnswered(t *testing.T) {
+	t.Parallel()
+	s := shared(t)
+	for _, c := range []struct {
+		head, method string
+		status       int
+		body         string
+	}{
+		{"GET /healthz HTTP/1.0\r\n\r\n", "GET", 200, "ok\n"},
+		{"GET /healthz HTTP/1.0\r\nHost: ringcast\r\nConnection: close\r\n\r\n", "GET", 200, "ok\n"},
+		{"GET /healthz HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", "GET", 200, "ok\n"},
+		{"HEAD /healthz HTTP/1.0\r\n\r\n", "HEAD", 200, ""},
+		{"OPTIONS / HTTP/1.0\r\n\r\n", "OPTIONS", 405, `the method "OPTIONS" is not for this path; GET and HEAD are` + "\n"}, // HAProxy's own, if it is not told otherwise
+		{"OPTIONS / HTTP/1.0\r\ncontent-length: 0\r\n\r\n", "OPTIONS", 405, `the method "OPTIONS" is not for this path; GET and HEAD are` + "\n"},
+		{"GET /healthz HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", "GET", 400, "the Host header is there twice\n"},
+	} {
+		conn := bare(t, s)
+		must(t, conn.raw([]byte(c.head)))
+		res, body := respond(t, conn, c.method)
+		if res.StatusCode != c.status || body != c.body || !res.Close {
+			t.Errorf("%q: got %s, close %v, %q, want %d, close and %q", c.head, res.Status, res.Close, body, c.status, c.body)
+		}
+		if got := res.Header.Get("Allow"); c.status == 405 && got != "GET, HEAD" {
+			t.Errorf("%q: Allow: got %q, want GET, HEAD", c.head, got)
+		}
+		must(t, conn.end())
+	}
+}
+
+// What goes wrong most often is told what it is and how to mend it.
+func TestCommonMistakesAreToldWhatTheyAre(t *testing.T) {
+	t.Parallel()
+	s := shared(t)
+	const key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+	for _, c := range []struct {
+		head   string
+		status int
+		says   []string
+	}{
+		{"GET / HTTP/1.0\r\nHost: ringcast\r\nConnection: close\r\n" + key + "\r\n", 426, // nginx, told nothing
+			[]string{"HTTP/1.0", "proxy_http_version 1.1;", "proxy_set_header Upgrade $http_upgrade;", "proxy_set_header Connection upgrade;"}},
+		{"GET / HTTP/1.1\r\nHost: ringcast\r\n" + key + "\r\n", 426, []string{"proxy_set_header Upgrade $http_upgrade;"}},
+		{"GET /?token=" + strings.Repeat("t", 20_000), 414, []string{"URL", "16384 bytes", "--handshake-max"}},
+		{"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer " + strings.Repeat("t", 20_000), 431, []string{`"Authorization"`, "--handshake-max"}},
+		{"GET /my room HTTP/1.1\r\n", 400, []string{"space", "%20"}},
+		{"GET /組 HTTP/1.1\r\n", 400, []string{"beyond ASCII", "encodeURI"}},
+		{"GET /100% HTTP/1.1\r\n", 400, []string{"%25"}},
+		{"GET /#room HTTP/1.1\r\n", 400, []string{"#", "%23"}},
+		{"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, []string{"HTTP/1.1", "proxy"}},
+		{"CONNECT example.org:443 HTTP/1.1\r\n", 405, []string{"proxies"}},
+		{"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", 400, []string{"--proxy-protocol", "--trusted-proxies"}},
+		{"\r\n\r\n\x00\r\nQUIT\n", 400, []string{"--proxy-protocol", "--trusted-proxies"}},
+	} {
+		conn := bare(t, s)
+		must(t, conn.raw([]byte(c.head)))
+		res, body := respond(t, conn, "GET")
+		equal(t, fmt.Sprintf("status of %.30q", c.head), res.StatusCode, c.status)
+		for _, want := range c.says {
+			if !strings.Contains(body, want) {
+				t.Errorf("%.30q: got %q, want %q in it", c.head, body, want)
+			}
+		}
+	}
+}
+
+// A TLS client cannot show a text, but Go's, OpenSSL's and curl's know an answer of HTTP when they see one, and say so.
+func TestATLSClientOnThePlainPortSeesThatItIsHTTP(t *testing.T) {
+	t.Parallel()
+	s := start(t, "--log-level", "debug")
+	client := http.Client{Timeout: patience}
+	_, err := client.Get("https://" + s.addr + "/healthz")
+	if err == nil || !strings.Contains(err.Error(), "HTTP response to HTTPS client") {
+		t.Errorf("got %v, want the client to say that the answer is plain HTTP", err)
+	}
+	s.eventually("it is counted and in the log", func() error {
+		if got := s.status().Total.BadHandshakes; got != 1 {
+			return fmt.Errorf("bad_handshakes: got %d, want 1", got)
+		}
+		if out := s.out.String(); !strings.Contains(out, "looks like TLS") {
+			return fmt.Errorf("log: got %q", out)
+		}
+		return nil
+	})
+}
+
+func TestSubprotocolsAreAnOption(t *testing.T) {
+	t.Parallel()
+	s, write := configured(t, `{"subprotocols": ["superchat", "chat"]}`)
+	answered := func(offers ...string) string {
+		t.Helper()
+		_, res := correctOpening().with("Sec-WebSocket-Protocol", offers...).answered(t, s)
+		equal(t, "status", res.StatusCode, 101)
+		return strings.Join(res.Header.Values("Sec-WebSocket-Protocol"), "; ")
+	}
+	equal(t, "the first of the client's that is known", answered("x", "y, chat,superchat"), "chat")
+	equal(t, "of none that is known", answered("Chat, x"), "")
+	equal(t, "of none", answered(), "")
+	write(`{"subprotocols": "x"}`)
+	equal(t, "reload", run("reload", "--run-dir", s.dir).stdout, "subprotocols: superchat,chat → x\n")
+	equal(t, "after the reload", answered("chat, x"), "x")
+	write(`{"subprotocols": ["a b"]}`)
+	r := run("reload", "--run-dir", s.dir)
+	if r.exit == 0 || !strings.Contains(r.stderr, `subprotocol "a b" is not a name`) {
+		t.Errorf("a wrong name: got %+v, want it refused by its name", r)
+	}
+}
+
 func TestRequestsOnOneConnectionAreAnsweredOrItIsClosed(t *testing.T) {
 	t.Parallel()
 	s := shared(t)

@@ -27,8 +27,8 @@ var mends = []promise{
 		"TestFramesAgainstTheProtocolClose1002"}},
 	{"message over the limit: close 1009; the limit is an option, default 1 MiB", []string{
 		"TestMessageOverTheLimitCloses1009", "TestMessageLimitIsAnOption"}},
-	{"unfinished handshake: 8 KiB and a timeout, then 431 or 408 and close", []string{
-		"TestHandshakeOver8KiBIsAnswered431", "TestUnfinishedHandshakeIsAnswered408"}},
+	{"unfinished handshake: 16 KiB and a timeout, then 431 or 408 and close", []string{
+		"TestHandshakeOver16KiBIsAnswered431", "TestUnfinishedHandshakeIsAnswered408"}},
 	{"slow reader: told by close code and counted, never silently", []string{
 		"TestSlowClientIsClosedNotWaitedFor"}},
 	{"half-open peers: heartbeat", []string{"TestSilentPeerIsClosedByTheHeartbeat"}},
@@ -297,11 +297,11 @@ func TestMessageLimitIsAnOption(t *testing.T) {
 	})
 }
 
-func TestHandshakeOver8KiBIsAnswered431(t *testing.T) {
+func TestHandshakeOver16KiBIsAnswered431(t *testing.T) {
 	t.Parallel()
 	s := shared(t)
 	c := bare(t, s)
-	must(t, c.raw([]byte("GET / HTTP/1.1\r\nHost: x\r\nX-Filler: "+strings.Repeat("x", 9000))))
+	must(t, c.raw([]byte("GET / HTTP/1.1\r\nHost: x\r\nX-Filler: "+strings.Repeat("x", 17_000))))
 	answer(t, c, http.StatusRequestHeaderFieldsTooLarge)
 }
 

@@ -93,9 +93,10 @@ type starting struct {
 	args        []string
 	cgroup      string // folder of a control group to run in
 	env         []string
-	descriptors int    // ulimit -n, 0 for the one of this process
-	dir         string // run dir; made when empty
-	inside      *netns // where it runs, nil for the namespace of the tests
+	descriptors int      // ulimit -n, 0 for the one of this process
+	dir         string   // run dir; made when empty
+	output      *os.File // standard output and error, nil: they are gathered and looked through
+	inside      *netns   // where it runs, nil for the namespace of the tests
 }
 
 // start runs a server on a free loopback port with further flags and ends it with the test.
@@ -129,6 +130,9 @@ func launch(t testing.TB, o starting) *server {
 		s.cmd = exec.Command("sh", append([]string{"-c", script, program}, args...)...)
 	}
 	s.cmd.Env = append(os.Environ(), o.env...)
+	if o.output != nil {
+		s.cmd.Stdout, s.cmd.Stderr = o.output, o.output
+	}
 	s.begin(o.inside)
 	return s
 }
@@ -136,7 +140,9 @@ func launch(t testing.TB, o starting) *server {
 // begin starts the process, in a network namespace if one is given, and ends it with the test.
 func (s *server) begin(inside *netns) {
 	s.t.Helper()
-	s.cmd.Stdout, s.cmd.Stderr = s.out, s.out
+	if s.cmd.Stdout == nil {
+		s.cmd.Stdout, s.cmd.Stderr = s.out, s.out
+	}
 	if err := inside.do(s.cmd.Start); err != nil {
 		s.t.Fatalf("start: %v", err)
 	}
@@ -323,7 +329,8 @@ type status struct {
 	Total      row    `json:"total"`
 	Loops      []row  `json:"loops"`
 
-	Channel *channelStatus `json:"channel"`
+	Channel    *channelStatus    `json:"channel"`
+	LogDropped map[string]uint64 `json:"log_dropped"`
 }
 
 // readStatus asks on the control socket, as `ringcast status --json` does; a test of its own checks that both answer

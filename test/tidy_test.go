@@ -71,6 +71,7 @@ var confined = []struct {
 	{gobwas, []string{"wsproto/", "bench/"}, "one place decides what is a good frame; the adversary decides for itself"},
 	{"github.com/alecthomas/kong", []string{"cli/", "bench/"}, "flags are the operator's side"},
 	{"github.com/chromedp/", nil, "a browser is for tests"},
+	{"github.com/KimMachineGun/automemlimit", []string{"cli/cgroup.go"}, "its root package sets Go's memory limit when it is imported"},
 }
 
 // impure lists what pure packages must not import outside their tests. net/netip is not among it: its addresses are
@@ -91,7 +92,7 @@ var folders = []string{"api", "bench", "bus", "cli", "dialect", "docs", "loop", 
 // maySleep lists the test files that may call time.Sleep, each with its reason. Everywhere else a test waits for a
 // condition: a sleep is either too short on a busy machine or too long on all others.
 var maySleep = map[string]string{
-	"cli/cli_test.go": "the pause between two checks of its eventually, which waits for a condition",
+	"cli/cli_test.go": "the pause between two checks of its waited, which waits for a condition",
 }
 
 // pins are the versions that were measured and whose problems are known.

@@ -58,7 +58,7 @@ func BenchmarkHandshake(b *testing.B) {
 	dst := make([]byte, 0, 256)
 	b.ReportAllocs()
 	for b.Loop() {
-		req, _, err := ReadRequest(p, testHeadBytes)
+		req, _, err := readHead(p, testHeadBytes)
 		if err != nil {
 			b.Fatal(err)
 		}

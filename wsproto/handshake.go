@@ -18,6 +18,9 @@ type Request struct {
 	// what known proxies have added.
 	ForwardedFor string
 
+	// Subprotocol is the first of the client's subprotocols that is among HeadRules.Subprotocols; "": none.
+	Subprotocol string
+
 	accept [acceptBytes]byte
 }
 
@@ -34,32 +37,39 @@ const acceptGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 // websocketVersion is the only version of the protocol that was standardized (RFC 6455 §4.1).
 const websocketVersion = "13"
 
-// ReadRequest reads one HTTP/1.1 request head from the front of p, which may hold less
+// HeadRules is what a server says of request heads.
+type HeadRules struct {
+	BytesMax     int      // of a head, its empty line included
+	Subprotocols []string // that it knows; tokens, see IsToken
+}
+
+// ReadRequest reads one request head of HTTP/1.x from the front of p, which may hold less
 // than one head, or more.
 //
 // n == 0 without an error: the head is incomplete; call again with the whole buffer when it
-// has grown. n > 0: the head is n bytes, its empty line included, and p[n:] are the first
-// frames. If req.Upgrade is true, answer with AppendUpgrade; if not, it is plain HTTP
-// without anything of WebSocket, to be routed by Method and Path (the caller ignores its
-// body, if any). An error is a *Rejection: answer with AppendTo, then close.
+// has grown, and with the same scan. n > 0: the head is n bytes, its empty line included, and
+// p[n:] are the first frames. If req.Upgrade is true, answer with AppendUpgrade; if not, it is
+// plain HTTP without anything of WebSocket, to be routed by Method and Path (the caller ignores
+// its body, if any). An error is a *Rejection: answer with AppendTo, then close.
 //
-// Bytes are checked from left to right and each as soon as it arrives: junk is refused at
-// its first byte, and the result does not depend on how the bytes were split. A head of
-// more than requestHeadBytesMax bytes, its empty line included, is refused with 431 as soon
-// as p has that many. A browser sends half a kilobyte, plus its cookies for the host.
-func ReadRequest(p []byte, requestHeadBytesMax int) (req Request, n int, err error) {
-	var h head
-	n, rejection := h.read(p[:min(len(p), requestHeadBytesMax)])
-	if rejection != nil {
+// Bytes are checked from left to right, each as soon as it arrives and once, and the result
+// does not depend on how they were split. What the request line says is judged when it is whole,
+// what the headers say when the head is. A head of more than rules.BytesMax is refused with 431
+// as soon as p has that many bytes, or with 414 if the URL is to blame. A browser sends half a
+// kilobyte, plus its cookies for the host.
+func ReadRequest(p []byte, scan *Scan, rules HeadRules) (req Request, n int, err error) {
+	h := head{known: rules.Subprotocols}
+	within := p[:min(len(p), rules.BytesMax)]
+	if rejection := scan.next(within, &h); rejection != nil {
 		return Request{}, 0, rejection
 	}
-	if n == 0 {
-		if len(p) >= requestHeadBytesMax {
-			return Request{}, 0, rejectHeadSize(requestHeadBytesMax)
+	if scan.part != partEnd {
+		if len(p) >= rules.BytesMax {
+			return Request{}, 0, scan.tooLong(within)
 		}
 		return Request{}, 0, nil
 	}
-	if rejection := h.judge(); rejection != nil {
+	if rejection := h.readAll(p[:scan.size]); rejection != nil {
 		return Request{}, 0, rejection
 	}
 	req = Request{
@@ -68,27 +78,52 @@ func ReadRequest(p []byte, requestHeadBytesMax int) (req Request, n int, err err
 		Upgrade:      h.isWebSocket(),
 		Origin:       string(h.origin),
 		ForwardedFor: string(h.forwarded),
+		Subprotocol:  h.subprotocol,
 	}
 	if req.Upgrade {
 		req.accept = acceptFor(h.key)
 	}
-	return req, n, nil
+	return req, scan.size, nil
 }
 
 // AppendUpgrade appends the 101 response (RFC 6455 §4.2.2). req must be an Upgrade.
-// Neither extensions nor subprotocols are accepted; leaving them out declines an offer.
+// Extensions are not accepted, nor subprotocols that the server does not know; leaving them out
+// declines an offer.
 func AppendUpgrade(dst []byte, req *Request) []byte {
 	dst = append(dst, "HTTP/1.1 101 Switching Protocols\r\n"+
 		"Upgrade: websocket\r\n"+
 		"Connection: Upgrade\r\n"+
 		"Sec-WebSocket-Accept: "...)
 	dst = append(dst, req.accept[:]...)
+	if req.Subprotocol != "" {
+		dst = append(dst, "\r\nSec-WebSocket-Protocol: "...)
+		dst = append(dst, req.Subprotocol...)
+	}
 	return append(dst, "\r\n\r\n"...)
+}
+
+// IsToken reports whether a text is a token (RFC 9110 §5.6.2), as the name of a subprotocol must
+// be (RFC 6455 §4.1).
+func IsToken(text string) bool { return text != "" && tokenPrefix([]byte(text)) == len(text) }
+
+// readAll reads a head whose bytes are in order. Its request line has been read already, unless
+// that was in an earlier call.
+func (h *head) readAll(p []byte) *Rejection {
+	line := requestLine(p)
+	if h.method == nil {
+		if r := h.readRequestLine(line); r != nil {
+			return r
+		}
+	}
+	if r := h.readFields(afterEmptyLines(p)[len(line)+2:]); r != nil {
+		return r
+	}
+	return h.judge()
 }
 
 // judge checks a whole head (RFC 6455 §4.2.1, §4.2.2).
 func (h *head) judge() *Rejection {
-	if h.host == nil {
+	if h.host == nil && !h.old { // RFC 9112 §3.2
 		return rejectNoHost
 	}
 	if h.contentLength != nil && h.coding != nil {
@@ -99,6 +134,8 @@ func (h *head) judge() *Rejection {
 	}
 	hasBody := h.coding != nil || len(bytes.TrimLeft(h.contentLength, "0")) > 0
 	switch {
+	case h.old: // an Upgrade in it counts for nothing: RFC 9110 §7.8
+		return rejectOldUpgrade
 	case string(h.method) != "GET":
 		return rejectUpgradeMethod
 	case hasBody:

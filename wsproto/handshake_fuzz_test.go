@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -19,14 +20,16 @@ func FuzzHandshake(f *testing.F) {
 		with("GET /chat HTTP/1.1", "GET ws://example.com:80/a%20b?c HTTP/1.1"),
 		"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nHello",
 		"POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-		"OPTIONS * HTTP/1.1\r\nHost:\r\n\r\n",
+		"OPTIONS * HTTP/1.1\r\nHost:\r\n\r\n", "\r\n" + rfcHandshake, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "PROXY UNKNOWN\r\n",
+		with("Host: server.example.com", "host:[::1]:80\r\nX-Forwarded-For: a\r\nX-Forwarded-For: b"),
+		with("Sec-WebSocket-Protocol: chat, superchat", "Sec-WebSocket-Protocol: x,,superchat\r\nSec-WebSocket-Protocol: chat"),
 		"GET / HTTP/1.0\r\n\r\n", "GET / HTTP/1.1\n\n", "\x16\x03\x01", "GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n",
 	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, p []byte) {
 		before := bytes.Clone(p)
-		req, n, err := ReadRequest(p, testHeadBytes)
+		req, n, err := ReadRequest(p, new(Scan), HeadRules{BytesMax: testHeadBytes, Subprotocols: []string{"chat", "superchat"}})
 		if !bytes.Equal(p, before) {
 			t.Fatalf("got the buffer changed to %q, want %q", p, before)
 		}
@@ -49,20 +52,42 @@ func FuzzHandshake(f *testing.F) {
 			return
 		}
 
-		// What we accept, the standard library accepts, and means the same. It also
-		// checks Trailer, which is not read here.
-		theirs, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(p[:n])))
+		// What we accept, the standard library accepts, and means the same. It does not pass over empty lines at the front, and it
+		// also checks Trailer, which is not read here.
+		p = bytes.TrimLeft(p[:n], "\r\n")
+		theirs, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(p)))
 		if err != nil {
 			if strings.Contains(err.Error(), "bad trailer key") {
 				return
 			}
-			t.Fatalf("%q: got accepted, want it refused: %v", p[:n], err)
+			t.Fatalf("%q: got accepted, want it refused: %v", p, err)
 		}
-		if req.Method != theirs.Method {
-			t.Fatalf("%q: got %+v, want method %q", p[:n], req, theirs.Method)
+		var ours head
+		if r := ours.readAll(p); r != nil {
+			t.Fatalf("%q: got %v without empty lines, want it accepted as with them", p, r)
 		}
-		if path, err := url.PathUnescape(req.Path); err != nil || path != theirs.URL.Path && theirs.URL.Host == "" {
-			t.Fatalf("%q: got path %q (%v), want %q", p[:n], path, err, theirs.URL.Path)
+		if req.Method != theirs.Method || ours.old != (theirs.ProtoMinor == 0) {
+			t.Fatalf("%q: got %+v, HTTP/1.0 %v, want method %q and %s", p, req, ours.old, theirs.Method, theirs.Proto)
+		}
+		if path, err := url.PathUnescape(req.Path); err != nil || path != theirs.URL.Path && !(path == "/" && theirs.URL.Path == "") {
+			t.Fatalf("%q: got path %q (%v), want %q", p, path, err, theirs.URL.Path)
+		}
+		if theirs.URL.Host == "" && string(ours.host) != theirs.Host { // with the absolute form neither reads Host
+			t.Fatalf("%q: got host %q, want %q", p, ours.host, theirs.Host)
+		}
+		if got := theirs.Header.Get("Origin"); req.Origin != got {
+			t.Fatalf("%q: got origin %q, want %q", p, req.Origin, got)
+		}
+		if got := strings.Join(theirs.Header.Values("X-Forwarded-For"), ","); req.ForwardedFor != got {
+			t.Fatalf("%q: got forwarded for %q, want %q", p, req.ForwardedFor, got)
+		}
+		offered := strings.Split(strings.Join(theirs.Header.Values("Sec-WebSocket-Protocol"), ","), ",")
+		at := slices.IndexFunc(offered, func(name string) bool {
+			name = strings.Trim(name, " \t")
+			return name == "chat" || name == "superchat"
+		})
+		if at >= 0 && req.Subprotocol != strings.Trim(offered[at], " \t") || at < 0 && req.Subprotocol != "" {
+			t.Fatalf("%q: got subprotocol %q, want number %d of %q", p, req.Subprotocol, at, offered)
 		}
 		if req.Upgrade {
 			response, _ := readResponse(t, AppendUpgrade(nil, &req), "GET")

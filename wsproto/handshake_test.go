@@ -12,7 +12,7 @@ import (
 )
 
 // testHeadBytes is the server's default.
-const testHeadBytes = 8 << 10
+const testHeadBytes = 16 << 10
 
 // rfcHandshake is the opening handshake of RFC 6455 §1.2 and §1.3.
 const rfcHandshake = "GET /chat HTTP/1.1\r\n" +
@@ -36,6 +36,11 @@ func with(line, now string) string {
 	return strings.Replace(rfcHandshake, line+"\r\n", now, 1)
 }
 
+// readHead is ReadRequest of a server that knows no subprotocols, from the beginning.
+func readHead(p []byte, bytesMax int) (Request, int, error) {
+	return ReadRequest(p, new(Scan), HeadRules{BytesMax: bytesMax})
+}
+
 // showHandshake is the result of ReadRequest as text.
 func showHandshake(req Request, n int, err error) string {
 	var rejection *Rejection
@@ -54,7 +59,7 @@ func showHandshake(req Request, n int, err error) string {
 
 func TestAcceptKeyIsThatOfTheRFC(t *testing.T) {
 	p := rfcHandshake + "\x81\x85"
-	req, n, err := ReadRequest([]byte(p), testHeadBytes)
+	req, n, err := readHead([]byte(p), testHeadBytes)
 	if err != nil || n != len(rfcHandshake) {
 		t.Fatalf("got n %d and %v, want %d", n, err, len(rfcHandshake))
 	}
@@ -96,10 +101,10 @@ func TestHandshakesAreJudgedByTheRFC(t *testing.T) {
 		{"other headers with strange bytes", with(upgrade, "Upgrade: websocket\r\nCookie: a=\xe7\xb5\x84;\tb\r\nX-Empty:"), "upgrade /chat"},
 
 		{"POST", with(get, "POST /chat HTTP/1.1"), "405 a WebSocket handshake is a GET request"},
-		{"no Upgrade", with(upgrade, ""), "426 a WebSocket handshake needs the header Upgrade: websocket; a proxy in between may have dropped it"},
-		{"another Upgrade", with(upgrade, "Upgrade: websockets, h2c"), "426 a WebSocket handshake needs the header Upgrade: websocket; a proxy in between may have dropped it"},
-		{"no Connection", with(connection, ""), "426 a WebSocket handshake needs the header Connection: Upgrade; a proxy in between may have dropped it"},
-		{"another Connection", with(connection, "Connection: keep-alive"), "426 a WebSocket handshake needs the header Connection: Upgrade; a proxy in between may have dropped it"},
+		{"no Upgrade", with(upgrade, ""), "426 " + rejectNoUpgrade.Reason},
+		{"another Upgrade", with(upgrade, "Upgrade: websockets, h2c"), "426 " + rejectNoUpgrade.Reason},
+		{"no Connection", with(connection, ""), "426 " + rejectNoConnection.Reason},
+		{"another Connection", with(connection, "Connection: keep-alive"), "426 " + rejectNoConnection.Reason},
 		{"no version", with(version, ""), "426 this server speaks WebSocket version 13 only"},
 		{"version 8", with(version, "Sec-WebSocket-Version: 8"), "426 this server speaks WebSocket version 13 only"},
 		{"two versions", with(version, version+"\r\n"+version), "400 the Sec-WebSocket-Version header is there twice"},
@@ -111,7 +116,7 @@ func TestHandshakesAreJudgedByTheRFC(t *testing.T) {
 		{"two keys", with(key, key+"\r\n"+key), "400 the Sec-WebSocket-Key header is there twice"},
 		{"a body", with(upgrade, "Upgrade: websocket\r\nContent-Length: 05"), "400 a WebSocket handshake has no body"},
 		{"a chunked body", with(upgrade, "Upgrade: websocket\r\nTransfer-Encoding: chunked"), "400 a WebSocket handshake has no body"},
-		{"no Host", with(host, ""), "400 the Host header is missing"},
+		{"no Host", with(host, ""), "400 " + rejectNoHost.Reason},
 		{"two Hosts", with(host, host+"\r\n"+host), "400 the Host header is there twice"},
 		{"two Origins", with(host, host+"\r\nOrigin: http://evil.example"), "400 the Origin header is there twice"},
 
@@ -121,27 +126,27 @@ func TestHandshakesAreJudgedByTheRFC(t *testing.T) {
 		{"an upgrade to something else", plain("GET / HTTP/1.1\r\nUpgrade: h2c\r\nConnection: Upgrade"), "plain GET /"},
 		{"OPTIONS *", plain("OPTIONS * HTTP/1.1"), "plain OPTIONS *"},
 		{"another method", plain("BREW /pot HTTP/1.1"), "plain BREW /pot"},
-		{"just an intent", plain("GET / HTTP/1.1\r\nUpgrade: websocket"), "426 a WebSocket handshake needs the header Connection: Upgrade; a proxy in between may have dropped it"},
+		{"just an intent", plain("GET / HTTP/1.1\r\nUpgrade: websocket"), "426 " + rejectNoConnection.Reason},
 		{"an old browser", plain("GET / HTTP/1.1\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key1: 4 @1  46546xW%0l 1 5"), "426 this server speaks WebSocket version 13 only"},
 
 		{"TLS", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "400 " + rejectTLS.Reason},
 		{"the first byte of TLS", "\x16", "400 " + rejectTLS.Reason},
 		{"a frame", "\x81\x85\x00\x00\x00\x00Hello", "400 " + rejectRequestLine.Reason},
-		{"an empty line", "\r\n", "400 " + rejectRequestLine.Reason},
+		{"an empty line", "\r\n", "incomplete"},
 		{"a line without spaces", "GET\r\n", "400 " + rejectRequestLine.Reason},
 		{"HTTP/0.9", "GET /\r\n", "400 " + rejectRequestLine.Reason},
-		{"two spaces", "GET  / HTTP/1.1\r\n", "400 " + rejectTarget.Reason},
-		{"no slash", "GET chat HTTP", "400 " + rejectTarget.Reason},
-		{"CONNECT", "CONNECT example.com:80 HTTP/1.1", "400 " + rejectTarget.Reason},
-		{"GET *", "GET * HTTP/1.1", "400 " + rejectTarget.Reason},
-		{"a broken escape", "GET /%4 HTTP/1.1", "400 " + rejectTarget.Reason},
-		{"a control character in the path", "GET /a\x00b HTTP/1.1", "400 " + rejectRequestLine.Reason},
-		{"a path beyond ASCII", "GET /\xe7\xb5\x84 HTTP/1.1", "400 " + rejectRequestLine.Reason},
-		{"HTTP/1.0", "GET / HTTP/1.0", "400 " + rejectVersion.Reason},
-		{"the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "400 " + rejectTarget.Reason},
-		{"HTTP/2 in text", "GET / HTTP/2", "400 " + rejectVersion.Reason},
-		{"a version with a tail", "GET / HTTP/1.1 ", "400 " + rejectVersion.Reason},
-		{"half a version", "GET / HTTP/1.\r", "400 " + rejectVersion.Reason},
+		{"two spaces", "GET  / HTTP/1.1\r\n", "400 " + rejectRequestLine.Reason},
+		{"no slash", "GET chat HTTP/1.1\r\n", "400 " + rejectTarget.Reason},
+		{"CONNECT", "CONNECT example.com:80 HTTP/1.1\r\n", "405 " + rejectConnect.Reason},
+		{"GET *", "GET * HTTP/1.1\r\n", "400 " + rejectTarget.Reason},
+		{"a broken escape", "GET /%4 HTTP/1.1\r\n", "400 " + rejectEscape.Reason},
+		{"a control character in the path", "GET /a\x00b HTTP/1.1", "400 " + rejectTargetControl.Reason},
+		{"a path beyond ASCII", "GET /\xe7\xb5\x84 HTTP/1.1", "400 " + rejectTargetByte.Reason},
+		{"HTTP/1.0", "GET / HTTP/1.0\r\n\r\n", "plain GET /"},
+		{"the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "505 " + rejectMajorVersion.Reason},
+		{"HTTP/2 in text", "GET / HTTP/2\r\n", "505 " + rejectMajorVersion.Reason},
+		{"a version with a tail", "GET / HTTP/1.1 \r\n", "400 " + rejectVersion.Reason},
+		{"half a version", "GET / HTTP/1.\r\n", "400 " + rejectVersion.Reason},
 		{"a bare LF", "GET / HTTP/1.1\n", "400 " + rejectBareLF.Reason},
 		{"a bare LF at the end", "GET / HTTP/1.1\r\nHost: a\r\n\n", "400 " + rejectBareLF.Reason},
 		{"a bare CR", "GET / HTTP/1.1\rX", "400 " + rejectBareCR.Reason},
@@ -150,72 +155,95 @@ func TestHandshakesAreJudgedByTheRFC(t *testing.T) {
 		{"a folded first header", "GET / HTTP/1.1\r\n\t", "400 " + rejectFolded.Reason},
 		{"a header without colon", "GET / HTTP/1.1\r\nHost\r", "400 " + rejectField.Reason},
 		{"a header without name", "GET / HTTP/1.1\r\n:", "400 " + rejectField.Reason},
-		{"a space before the colon", "GET / HTTP/1.1\r\nHost :", "400 " + rejectField.Reason},
+		{"a space before the colon", "GET / HTTP/1.1\r\nHost :", "400 " + rejectFieldSpace.Reason},
 		{"a NUL in a value", "GET / HTTP/1.1\r\nHost: a\x00", "400 " + rejectControl.Reason},
 		{"a DEL in a value", "GET / HTTP/1.1\r\nHost: a\x7f", "400 " + rejectControl.Reason},
 		{"two lengths", plain("POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6"), "400 " + rejectBody.Reason},
 		{"a length that is no number", plain("POST / HTTP/1.1\r\nContent-Length: -5"), "400 " + rejectBody.Reason},
 		{"a length and chunks", plain("POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked"), "400 " + rejectBody.Reason},
-		{"an unknown coding", plain("POST / HTTP/1.1\r\nTransfer-Encoding: gzip"), "400 " + rejectBody.Reason},
+		{"an unknown coding", plain("POST / HTTP/1.1\r\nTransfer-Encoding: gzip"), "501 " + rejectCoding.Reason},
 
 		{"nothing", "", "incomplete"},
 		{"half a method", "GE", "incomplete"},
 		{"all but the last byte", rfcHandshake[:len(rfcHandshake)-1], "incomplete"},
 		{"a CR at the end", "GET / HTTP/1.1\r", "incomplete"},
 	} {
-		if got := showHandshake(ReadRequest([]byte(test.head), testHeadBytes)); got != test.want {
+		if got := showHandshake(readHead([]byte(test.head), testHeadBytes)); got != test.want {
 			t.Errorf("%s: got %q, want %q", test.name, got, test.want)
 		}
 		checkPrefixes(t, []byte(test.head))
 	}
 }
 
-// checkPrefixes reads p as it would arrive: the first result of a prefix must be that of
-// the whole.
+// checkPrefixes reads p as it would arrive, whole, cut once and byte by byte: the first result that says anything must be that
+// of the whole.
 func checkPrefixes(t testing.TB, p []byte) {
 	t.Helper()
-	whole := showHandshake(ReadRequest(p, testHeadBytes))
+	whole := showHandshake(readHead(p, testHeadBytes))
 	step := max(1, len(p)/500)
 	for size := 0; size < len(p); size += step {
-		if got := showHandshake(ReadRequest(p[:size], testHeadBytes)); got != "incomplete" && got != whole {
+		if got := showHandshake(readHead(p[:size], testHeadBytes)); got != "incomplete" && got != whole {
 			t.Fatalf("%q: got %q after %d of %d bytes, want %q", p, got, size, len(p), whole)
+		}
+	}
+	var scan Scan
+	for size := range len(p) + 1 {
+		got := showHandshake(ReadRequest(p[:size], &scan, HeadRules{BytesMax: testHeadBytes}))
+		if got != "incomplete" || size == len(p) {
+			if got != whole {
+				t.Fatalf("%q: byte by byte: got %q after %d bytes, want %q", p, got, size, whole)
+			}
+			return
 		}
 	}
 }
 
-func TestHeadOfUpTo8KiBIsRead(t *testing.T) {
+func TestHeadOfUpToItsBoundIsRead(t *testing.T) {
 	for _, test := range []struct {
 		size int
 		want string
 	}{
 		{testHeadBytes, "upgrade /chat"},
-		{testHeadBytes + 1, "431 " + rejectHeadSize(testHeadBytes).Reason},
+		{testHeadBytes + 1, "431 " + rejectHeadSize(testHeadBytes, "Cookie").Reason},
 	} {
 		cookie := "Cookie: "
 		fill := test.size - len(rfcHandshake) - len(cookie) - 2
 		head := []byte(with("Upgrade: websocket", "Upgrade: websocket\r\n"+cookie+strings.Repeat("c", fill)))
-		if got := showHandshake(ReadRequest(head, testHeadBytes)); got != test.want || len(head) != test.size {
+		if got := showHandshake(readHead(head, testHeadBytes)); got != test.want || len(head) != test.size {
 			t.Errorf("a head of %d bytes: got %q, want %q", len(head), got, test.want)
 		}
-		if got := showHandshake(ReadRequest(append(head, make([]byte, 10_000)...), testHeadBytes)); got != test.want {
+		if got := showHandshake(readHead(append(head, make([]byte, 10_000)...), testHeadBytes)); got != test.want {
 			t.Errorf("a head of %d bytes and frames behind it: got %q, want %q", len(head), got, test.want)
 		}
 	}
 	endless := []byte("GET / HTTP/1.1\r\nA: " + strings.Repeat("a", testHeadBytes))
-	if got, want := showHandshake(ReadRequest(endless[:testHeadBytes-1], testHeadBytes)), "incomplete"; got != want {
+	if got, want := showHandshake(readHead(endless[:testHeadBytes-1], testHeadBytes)), "incomplete"; got != want {
 		t.Errorf("one byte below the bound: got %q, want %q", got, want)
 	}
-	if got, want := showHandshake(ReadRequest(endless[:testHeadBytes], testHeadBytes)), "431 "+rejectHeadSize(testHeadBytes).Reason; got != want {
+	if got, want := showHandshake(readHead(endless[:testHeadBytes], testHeadBytes)), "431 "+rejectHeadSize(testHeadBytes, "A").Reason; got != want {
 		t.Errorf("at the bound: got %q, want %q", got, want)
 	}
 }
 
 func TestTheBoundOnAHeadIsTheCallersAndIsNamed(t *testing.T) {
-	_, _, err := ReadRequest([]byte(rfcHandshake), 64)
-	if got := showHandshake(Request{}, 0, err); got != "431 the request head is over 64 bytes; cookies are the usual cause" {
-		t.Errorf("a head over the bound: got %q", got)
+	for _, test := range []struct {
+		head string
+		max  int
+		want string
+	}{
+		{rfcHandshake, len(rfcHandshake) - 1, `431 the request head is over 229 bytes; its longest line is "Sec-WebSocket-Key", so send less in that, or ` +
+			"start the server with a larger --handshake-max"},
+		{"GET /?" + strings.Repeat("x", 100), 64, "414 the request head is over 64 bytes because of its URL; send data in messages and not in the URL, or " +
+			"start the server with a larger --handshake-max"},
+		{"GET /?" + strings.Repeat("x", 100) + " HTTP/1.1\r\nHost: a\r\nCookie: b\r\nX: y", 128, "414 " + rejectTargetSize(128).Reason},
+		{"GET / HTTP/1.1\r\nHost: a\r\nCookie: " + strings.Repeat("c", 50) + "\r\nX-Id: " + strings.Repeat("d", 50), 128, "431 " + rejectHeadSize(128, "Cookie").Reason},
+		{strings.Repeat("x", 100), 64, "400 " + rejectRequestLine.Reason},
+	} {
+		if got := showHandshake(readHead([]byte(test.head), test.max)); got != test.want {
+			t.Errorf("%.40q… over the bound: got %q, want %q", test.head, got, test.want)
+		}
 	}
-	if got := showHandshake(ReadRequest([]byte(rfcHandshake), len(rfcHandshake))); got != "upgrade /chat" {
+	if got := showHandshake(readHead([]byte(rfcHandshake), len(rfcHandshake))); got != "upgrade /chat" {
 		t.Errorf("a head of as many bytes as may be: got %q", got)
 	}
 }
@@ -229,7 +257,7 @@ func TestOriginAndForwardedForAreAsSent(t *testing.T) {
 		{"x-forwarded-for: a, b\r\nX-Other: c\r\nX-Forwarded-For:  d \r\nX-FORWARDED-FOR:", "", "a, b,d,"},
 	} {
 		p := []byte(with(origin, test.lines))
-		req, n, err := ReadRequest(p, testHeadBytes)
+		req, n, err := readHead(p, testHeadBytes)
 		if n != len(p) || req.Origin != test.origin || req.ForwardedFor != test.forwarded {
 			t.Errorf("%q: got %q and %q (%v), want %q and %q", test.lines, req.Origin, req.ForwardedFor, err, test.origin, test.forwarded)
 		}
@@ -238,7 +266,7 @@ func TestOriginAndForwardedForAreAsSent(t *testing.T) {
 
 func TestRequestOwnsItsStrings(t *testing.T) {
 	p := []byte(with("Connection: Upgrade", "Connection: Upgrade\r\nX-Forwarded-For: 192.0.2.1"))
-	req, _, _ := ReadRequest(p, testHeadBytes)
+	req, _, _ := readHead(p, testHeadBytes)
 	clear(p)
 	if got, want := req.Method+req.Path+req.Origin+req.ForwardedFor, "GET/chathttp://example.com192.0.2.1"; got != want {
 		t.Errorf("after the buffer was cleared: got %q, want %q", got, want)
@@ -266,10 +294,10 @@ func readResponse(t testing.TB, p []byte, method string) (*http.Response, string
 func TestAHeadOfManyForwardedForLinesIsReadInFewAllocations(t *testing.T) {
 	lines := strings.Repeat("X-Forwarded-For: 192.0.2.1\r\n", 250)
 	p := []byte(with("Connection: Upgrade", "Connection: Upgrade\r\n"+lines[:len(lines)-2]))
-	if _, n, err := ReadRequest(p, 8<<10); n != len(p) || err != nil {
+	if _, n, err := readHead(p, testHeadBytes); n != len(p) || err != nil {
 		t.Fatalf("ReadRequest: got %d, %v, want %d", n, err, len(p))
 	}
-	if allocs := testing.AllocsPerRun(10, func() { _, _, _ = ReadRequest(p, 8<<10) }); allocs > 20 {
+	if allocs := testing.AllocsPerRun(10, func() { _, _, _ = readHead(p, testHeadBytes) }); allocs > 20 {
 		t.Errorf("allocations: got %v, want at most 20", allocs)
 	}
 }

@@ -12,6 +12,7 @@ import (
 type head struct {
 	method []byte
 	path   string
+	old    bool // HTTP/1.0
 
 	host, origin, key, version []byte
 	contentLength, coding      []byte
@@ -22,127 +23,110 @@ type head struct {
 	upgradeLike       bool // Upgrade lists something similar, such as websocket/13
 	connectionUpgrade bool // Connection lists upgrade
 	secWebSocket      bool // there is some Sec-WebSocket-* header
+
+	known       []string // subprotocols that the server knows
+	subprotocol string   // the first of them that the client has named
 }
 
-// read goes through the lines of b. n is 0 while the empty line is missing.
-func (h *head) read(b []byte) (n int, r *Rejection) {
-	for first := true; ; first = false {
-		line := b[n:]
-		size := bytes.IndexAny(line, "\r\n")
-		ended := size >= 0
-		if ended {
-			line = line[:size]
-		}
-		var name, value []byte
-		if first {
-			r = h.readRequestLine(line, ended)
-		} else {
-			name, value, r = splitField(line, ended)
-		}
-		if r != nil {
-			return 0, r
-		}
-		if !ended {
-			return 0, nil
-		}
-		if b[n+size] == '\n' {
-			return 0, rejectBareLF
-		}
-		if n+size+1 == len(b) {
-			return 0, nil
-		}
-		if b[n+size+1] != '\n' {
-			return 0, rejectBareCR
-		}
-		n += size + 2
-		if first {
-			continue
-		}
-		if size == 0 {
-			return n, nil
-		}
-		if r = h.take(name, value); r != nil {
-			return 0, r
-		}
+// readRequestLine reads "GET /path HTTP/1.1" (RFC 9112 §3), in which there is a space.
+func (h *head) readRequestLine(line []byte) (r *Rejection) {
+	method, rest, _ := bytes.Cut(line, []byte(" "))
+	target, version, _ := bytes.Cut(rest, []byte(" "))
+	switch {
+	case len(target) == 0:
+		return rejectRequestLine
+	case string(method) == "PROXY" && target[0] != '/':
+		return rejectProxyUnasked
 	}
+	h.method = method
+	if h.old, r = readVersion(version); r == nil {
+		h.path, r = targetPath(target, method)
+	}
+	return r
 }
 
-// readRequestLine checks "GET /path HTTP/1.1" (RFC 9112 §3), or its front if the line has
-// not ended yet.
-func (h *head) readRequestLine(line []byte, ended bool) *Rejection {
-	size := tokenPrefix(line)
-	if size == len(line) && !ended {
-		return nil
-	}
-	if size == 0 || size == len(line) || line[size] != ' ' {
-		if line = line[:min(len(line), 1)]; string(line) == "\x16" {
-			return rejectTLS
-		}
-		return rejectRequestLine
-	}
-	h.method = line[:size]
-	rest := line[size+1:]
-
-	size = 0
-	for size < len(rest) && rest[size] > ' ' && rest[size] < 0x7f {
-		size++
-	}
-	if size == len(rest) && !ended {
-		return nil
-	}
-	if size == len(rest) || rest[size] != ' ' {
-		return rejectRequestLine
-	}
-	var ok bool
-	if h.path, ok = targetPath(rest[:size], string(h.method) == "OPTIONS"); !ok {
-		return rejectTarget
-	}
-	rest = rest[size+1:]
-
-	// A newer minor version means a client that can also speak 1.1 (RFC 9110 §2.5).
-	const version = "HTTP/1."
-	for i, c := range rest {
-		if i < len(version) && c != version[i] || i == len(version) && (c < '1' || c > '9') || i > len(version) {
-			return rejectVersion
+// readVersion checks what is behind the target. old: it is HTTP/1.0.
+func readVersion(text []byte) (old bool, r *Rejection) {
+	const name = "HTTP/" // in capitals (RFC 9112 §2.3)
+	if at := bytes.LastIndex(text, []byte(" "+name)); at >= 0 {
+		if _, r := readVersion(text[at+1:]); r == nil {
+			return false, rejectTargetSpace
 		}
 	}
-	if ended && len(rest) <= len(version) {
-		return rejectVersion
+	if !bytes.HasPrefix(text, []byte(name)) {
+		return false, rejectRequestLine
 	}
-	return nil
+	digits := text[len(name):]
+	whole := len(digits) == 3 && isDecimal(digits[:1]) && digits[1] == '.' && isDecimal(digits[2:])
+	switch {
+	case whole && digits[0] == '1':
+		// A newer minor version means a client that can also speak 1.1 (RFC 9110 §2.5).
+		return digits[2] == '0', nil
+	case whole || len(digits) == 1 && isDecimal(digits):
+		return false, rejectMajorVersion
+	}
+	return false, rejectVersion
 }
 
 // targetPath is the path of a request target (RFC 9112 §3.2), without its query.
-func targetPath(target []byte, isOptions bool) (path string, ok bool) {
-	if len(target) == 0 {
-		return "", false
-	}
-	if target[0] == '/' {
+func targetPath(target, method []byte) (path string, r *Rejection) {
+	switch {
+	case bytes.IndexByte(target, '#') >= 0: // RFC 6455 §3
+		return "", rejectFragment
+	case target[0] == '/':
 		if i := bytes.IndexByte(target, '?'); i >= 0 {
-			target = target[:i]
+			target = target[:i] // escapes in a query are not checked: browsers send %zz as it is
 		}
 		if len(target) == 1 {
-			return "/", true // the common one, without a copy
+			return "/", nil // the common one, without a copy
 		}
-		return string(target), goodEscapes(target)
+		if !goodEscapes(target) {
+			return "", rejectEscape
+		}
+		return string(target), nil
+	case string(method) == "CONNECT":
+		return "", rejectConnect
+	case string(target) == "*" && string(method) == "OPTIONS":
+		return "*", nil
 	}
-	if string(target) == "*" {
-		return "*", isOptions
-	}
-	// The absolute form, which a server must accept although it is only sent to proxies.
+	// The absolute form, which a server must accept although it is only sent to proxies. Its
+	// authority must have a host and should have no user (RFC 9110 §4.2.1, §4.2.4).
 	u, err := url.ParseRequestURI(string(target))
-	if err != nil || u.Host == "" {
-		return "", false
+	if err != nil || u.Hostname() == "" || u.User != nil {
+		return "", rejectTarget
 	}
 	switch u.Scheme {
 	case "http", "https", "ws", "wss":
 	default:
-		return "", false
+		return "", rejectTarget
 	}
 	if path = u.EscapedPath(); path == "" {
 		path = "/"
 	}
-	return path, true
+	return path, nil
+}
+
+// goodHost reports whether a value of Host is a host, or none, and perhaps a port (RFC 9112 §3.2,
+// RFC 3986 §3.2.2).
+func goodHost(host []byte) bool {
+	inner, literal := bytes.CutPrefix(host, []byte("["))
+	var port []byte
+	if literal {
+		var rest []byte
+		var closed, more bool
+		host, rest, closed = bytes.Cut(inner, []byte("]"))
+		if port, more = bytes.CutPrefix(rest, []byte(":")); !closed || len(host) == 0 || len(rest) > 0 && !more {
+			return false
+		}
+	} else {
+		host, port, _ = bytes.Cut(host, []byte(":"))
+	}
+	for _, c := range host {
+		if !isHostByte[c] && !(literal && c == ':') {
+			return false
+		}
+	}
+	return goodEscapes(host) && (len(port) == 0 || isDecimal(port))
 }
 
 // goodEscapes reports whether each percent sign has its two hexadecimal digits.
@@ -157,37 +141,29 @@ func goodEscapes(path []byte) bool {
 	return true
 }
 
-// splitField checks a header line (RFC 9112 §5), or its front if it has not ended yet.
-func splitField(line []byte, ended bool) (name, value []byte, r *Rejection) {
-	if len(line) == 0 {
-		return nil, nil, nil
-	}
-	if line[0] == ' ' || line[0] == '\t' {
-		return nil, nil, rejectFolded
-	}
-	size := tokenPrefix(line)
-	if size == len(line) {
-		if ended {
-			return nil, nil, rejectField
+// readFields reads the header lines of a head that is complete, behind its request line.
+func (h *head) readFields(p []byte) *Rejection {
+	for {
+		size := bytes.IndexByte(p, '\r')
+		if size == 0 {
+			return nil
 		}
-		return nil, nil, nil
-	}
-	if size == 0 || line[size] != ':' {
-		return nil, nil, rejectField
-	}
-	value = line[size+1:]
-	for _, c := range value {
-		if c < ' ' && c != '\t' || c == 0x7f {
-			return nil, nil, rejectControl
+		line := p[:size]
+		p = p[size+2:]
+		colon := bytes.IndexByte(line, ':')
+		if r := h.take(line[:colon], bytes.Trim(line[colon+1:], " \t")); r != nil {
+			return r
 		}
 	}
-	return line[:size], bytes.Trim(value, " \t"), nil
 }
 
 // take stores a relevant header. Those that would be ambiguous if repeated are refused.
 func (h *head) take(name, value []byte) *Rejection {
 	switch {
 	case equalFold(name, "host"):
+		if !goodHost(value) {
+			return rejectHost
+		}
 		return once(&h.host, value, rejectHostTwice)
 	case equalFold(name, "origin"):
 		return once(&h.origin, value, rejectOriginTwice)
@@ -213,8 +189,11 @@ func (h *head) take(name, value []byte) *Rejection {
 		if r := once(&h.coding, value, rejectBody); r != nil {
 			return r
 		}
-		if !equalFold(value, "chunked") {
+		if h.old { // RFC 9112 §6.1
 			return rejectBody
+		}
+		if !equalFold(value, "chunked") {
+			return rejectCoding
 		}
 	case equalFold(name, "upgrade"):
 		h.upgradeWebSocket = h.upgradeWebSocket || listHas(value, "websocket")
@@ -228,6 +207,8 @@ func (h *head) take(name, value []byte) *Rejection {
 			return once(&h.key, value, rejectKeyTwice)
 		case equalFold(rest, "version"): // at most once: RFC 6455 §11.3.5
 			return once(&h.version, value, rejectVersionTwice)
+		case equalFold(rest, "protocol"): // several lines are one list: RFC 6455 §11.3.4
+			return h.choose(value)
 		}
 	}
 	return nil
@@ -245,6 +226,25 @@ func once(at *[]byte, value []byte, twice *Rejection) *Rejection {
 		value = []byte{}
 	}
 	*at = value
+	return nil
+}
+
+// choose takes the first subprotocol of the client's list that the server knows, unless an earlier
+// line had one. Names are compared byte by byte (RFC 6455 §4.2.2, step 5.5).
+func (h *head) choose(list []byte) *Rejection {
+	bad := listAny(list, func(name []byte) bool {
+		if h.subprotocol == "" {
+			for _, known := range h.known {
+				if string(name) == known {
+					h.subprotocol = known
+				}
+			}
+		}
+		return tokenPrefix(name) < len(name) // RFC 6455 §4.1, item 10
+	})
+	if bad {
+		return rejectSubprotocol
+	}
 	return nil
 }
 
@@ -293,19 +293,17 @@ func equalFold(b []byte, lower string) bool {
 	return true
 }
 
-// tokenPrefix is the number of token characters at the front of b (RFC 9110 §5.6.2).
-func tokenPrefix(b []byte) int {
-	for i, c := range b {
-		if !isTokenByte[c] {
-			return i
-		}
-	}
-	return len(b)
-}
-
 var isTokenByte = func() (is [256]bool) {
 	for c := range is {
 		is[c] = c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z' || c != 0 && strings.IndexByte("!#$%&'*+-.^_`|~", byte(c)) >= 0
+	}
+	return is
+}()
+
+// isHostByte says what a registered name may have beside escapes: unreserved and sub-delims.
+var isHostByte = func() (is [256]bool) {
+	for c := range is {
+		is[c] = c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z' || c != 0 && strings.IndexByte("-._~!$&'()*+,;=%", byte(c)) >= 0
 	}
 	return is
 }()

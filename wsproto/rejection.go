@@ -60,9 +60,16 @@ func (r *Rejection) After(seconds int) *Rejection {
 	return &later
 }
 
-// rejectHeadSize is for a request head that is too long.
-func rejectHeadSize(bytesMax int) *Rejection {
-	return &Rejection{Status: 431, Reason: "the request head is over " + strconv.Itoa(bytesMax) + " bytes; cookies are the usual cause"}
+// rejectHeadSize is for a request head that is too long, mostly because of one header.
+func rejectHeadSize(bytesMax int, longest string) *Rejection {
+	return &Rejection{Status: 431, Reason: "the request head is over " + strconv.Itoa(bytesMax) + " bytes; its longest line is " + quote(longest) +
+		", so send less in that, or start the server with a larger --handshake-max"}
+}
+
+// rejectTargetSize is for a request head that is too long because of its URL.
+func rejectTargetSize(bytesMax int) *Rejection {
+	return &Rejection{Status: 414, Reason: "the request head is over " + strconv.Itoa(bytesMax) +
+		" bytes because of its URL; send data in messages and not in the URL, or start the server with a larger --handshake-max"}
 }
 
 // Rejections by ReadProxy.
@@ -78,29 +85,47 @@ var (
 var (
 	rejectTLS = &Rejection{Status: 400, Reason: "this looks like TLS, but the port speaks plain HTTP; " +
 		"TLS ends at a proxy in front of it, or the address should begin with ws:// in place of wss://"}
-	rejectRequestLine  = &Rejection{Status: 400, Reason: "this is not an HTTP request line; it should look like GET / HTTP/1.1"}
-	rejectTarget       = &Rejection{Status: 400, Reason: "the request target is not a path that begins with a slash"}
-	rejectVersion      = &Rejection{Status: 400, Reason: "the request must be HTTP/1.1; if a proxy stands in between, let it use HTTP/1.1 to this server"}
-	rejectBareLF       = &Rejection{Status: 400, Reason: "each line of the request must end with CR LF, but one ends with LF alone"}
-	rejectBareCR       = &Rejection{Status: 400, Reason: "each line of the request must end with CR LF, but one has a CR alone"}
-	rejectFolded       = &Rejection{Status: 400, Reason: "a header line begins with white space; folded headers are no longer allowed"}
-	rejectField        = &Rejection{Status: 400, Reason: "a header line is not of the form Name: value"}
-	rejectControl      = &Rejection{Status: 400, Reason: "a header has a control character in its value"}
-	rejectNoHost       = &Rejection{Status: 400, Reason: "the Host header is missing"}
-	rejectHostTwice    = &Rejection{Status: 400, Reason: "the Host header is there twice"}
-	rejectOriginTwice  = &Rejection{Status: 400, Reason: "the Origin header is there twice"}
-	rejectKeyTwice     = &Rejection{Status: 400, Reason: "the Sec-WebSocket-Key header is there twice"}
-	rejectVersionTwice = &Rejection{Status: 400, Reason: "the Sec-WebSocket-Version header is there twice"}
-	rejectBody         = &Rejection{Status: 400, Reason: "the headers contradict each other or are wrong about the length of the body"}
+	rejectProxyUnasked = &Rejection{Status: 400, Reason: "this begins with a PROXY protocol header, which is read with --proxy-protocol on, " +
+		"and only from addresses in --trusted-proxies"}
+	rejectRequestLine   = &Rejection{Status: 400, Reason: "this is not an HTTP request line; it should look like GET / HTTP/1.1"}
+	rejectTargetSpace   = &Rejection{Status: 400, Reason: "the URL has a space in it; write %20"}
+	rejectTargetByte    = &Rejection{Status: 400, Reason: "the URL has characters beyond ASCII in it; write each byte of them as % and two hexadecimal digits, as encodeURI does"}
+	rejectTargetControl = &Rejection{Status: 400, Reason: "the URL has a control character in it; write % and its two hexadecimal digits"}
+	rejectEscape        = &Rejection{Status: 400, Reason: "the URL has a % without two hexadecimal digits behind it; % itself is written %25"}
+	rejectFragment      = &Rejection{Status: 400, Reason: "the URL has a # in it; what is behind it is for the client alone, and a # itself is written %23"}
+	rejectTarget        = &Rejection{Status: 400, Reason: "the request target is neither a path that begins with a slash nor a URL of http, https, ws or wss"}
+	rejectConnect       = &Rejection{Status: 405, Reason: "CONNECT is for proxies, and this server is none", Header: "Allow: GET, HEAD\r\n"}
+	rejectVersion       = &Rejection{Status: 400, Reason: "the request line must end with the version of HTTP and nothing behind it, as in GET / HTTP/1.1"}
+	rejectMajorVersion  = &Rejection{Status: 505, Reason: "this server speaks HTTP/1.1; let the client, or the proxy before it, use that in place of another version"}
+	rejectBareLF        = &Rejection{Status: 400, Reason: "each line of the request must end with CR LF, but one ends with LF alone"}
+	rejectBareCR        = &Rejection{Status: 400, Reason: "each line of the request must end with CR LF, but one has a CR alone"}
+	rejectFolded        = &Rejection{Status: 400, Reason: "a header line begins with white space; folded headers are no longer allowed"}
+	rejectFieldSpace    = &Rejection{Status: 400, Reason: "a header has white space before its colon"}
+	rejectField         = &Rejection{Status: 400, Reason: "a header line is not of the form Name: value"}
+	rejectControl       = &Rejection{Status: 400, Reason: "a header has a control character in its value"}
+	rejectNoHost        = &Rejection{Status: 400, Reason: "the Host header is missing, which HTTP/1.1 needs"}
+	rejectHost          = &Rejection{Status: 400, Reason: "the Host header is not a host and perhaps a port, such as example.org or [::1]:1234"}
+	rejectHostTwice     = &Rejection{Status: 400, Reason: "the Host header is there twice"}
+	rejectOriginTwice   = &Rejection{Status: 400, Reason: "the Origin header is there twice"}
+	rejectKeyTwice      = &Rejection{Status: 400, Reason: "the Sec-WebSocket-Key header is there twice"}
+	rejectVersionTwice  = &Rejection{Status: 400, Reason: "the Sec-WebSocket-Version header is there twice"}
+	rejectBody          = &Rejection{Status: 400, Reason: "the headers contradict each other or are wrong about the length of the body"}
+	rejectCoding        = &Rejection{Status: 501, Reason: "the body has a transfer coding other than chunked"}
 
+	rejectOldUpgrade = &Rejection{Status: 426, Reason: "a WebSocket handshake needs HTTP/1.1, but this is HTTP/1.0, which nginx uses unless it is told " +
+		nginxMend}
 	rejectUpgradeMethod    = &Rejection{Status: 405, Reason: "a WebSocket handshake is a GET request", Header: "Allow: GET\r\n"}
 	rejectUpgradeBody      = &Rejection{Status: 400, Reason: "a WebSocket handshake has no body"}
-	rejectNoUpgrade        = &Rejection{Status: 426, Reason: "a WebSocket handshake needs the header Upgrade: websocket; a proxy in between may have dropped it"}
-	rejectNoConnection     = &Rejection{Status: 426, Reason: "a WebSocket handshake needs the header Connection: Upgrade; a proxy in between may have dropped it"}
+	rejectNoUpgrade        = &Rejection{Status: 426, Reason: "a WebSocket handshake needs the header Upgrade: websocket; a proxy in between drops it unless it is told to pass it on; in nginx " + nginxMend}
+	rejectNoConnection     = &Rejection{Status: 426, Reason: "a WebSocket handshake needs the header Connection: Upgrade; a proxy in between drops it unless it is told to pass it on; in nginx " + nginxMend}
 	rejectWebSocketVersion = &Rejection{Status: 426, Reason: "this server speaks WebSocket version 13 only", Header: "Sec-WebSocket-Version: 13\r\n"}
 	rejectNoKey            = &Rejection{Status: 400, Reason: "the Sec-WebSocket-Key header is missing"}
 	rejectKey              = &Rejection{Status: 400, Reason: "the Sec-WebSocket-Key is not base64 of 16 bytes"}
+	rejectSubprotocol      = &Rejection{Status: 400, Reason: "Sec-WebSocket-Protocol is not a list of tokens with commas between them"}
 )
+
+// nginxMend is what the most common proxy has to be told.
+const nginxMend = "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;"
 
 // Error is the status and the reason in one line.
 func (r *Rejection) Error() string {
@@ -174,6 +199,8 @@ func statusText(status int) string {
 		return "Request Timeout"
 	case 413:
 		return "Content Too Large"
+	case 414:
+		return "URI Too Long"
 	case 426:
 		return "Upgrade Required"
 	case 429:
@@ -182,8 +209,12 @@ func statusText(status int) string {
 		return "Request Header Fields Too Large"
 	case 500:
 		return "Internal Server Error"
+	case 501:
+		return "Not Implemented"
 	case 503:
 		return "Service Unavailable"
+	case 505:
+		return "HTTP Version Not Supported"
 	}
 	return ""
 }

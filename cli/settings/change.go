@@ -34,6 +34,7 @@ func shown(text string) string {
 func (s *Settings) Adopt(read *Settings) (next Settings, changed []Change, needsRestart []string) {
 	next = *s
 	next.Loop.Limits, next.typed.limitFlags, next.typed.fileTexts = read.Loop.Limits, read.typed.limitFlags, read.typed.fileTexts
+	next.MemoryFrom = read.MemoryFrom
 	next.StopTimeout, next.typed.StopTimeout = read.StopTimeout, read.typed.StopTimeout
 	next.LogLevel, next.typed.LogLevel = read.LogLevel, read.typed.LogLevel
 

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -33,7 +32,7 @@ func (c *checker) listen(flag, value string) string {
 		c.wrong(flag, value, "has a scheme; leave it off and %s", mend)
 	case err != nil:
 		c.wrong(flag, value, "is not an address with a port; %s", mend)
-	case strings.ContainsAny(host, "/ \t"):
+	case !isHost(host):
 		c.wrong(flag, value, "has an invalid host; %s", mend)
 	default:
 		if n, err := strconv.ParseUint(port, 10, 16); err != nil || port != strconv.FormatUint(n, 10) {
@@ -41,6 +40,21 @@ func (c *checker) listen(flag, value string) string {
 		}
 	}
 	return value
+}
+
+// isHost says whether a host can be an address or a name; empty stands for all addresses. What looks like an address and is none
+// would be looked up as a name, in vain, and some resolvers take long for that.
+func isHost(host string) bool {
+	if strings.Trim(host, "0123456789.") == "" || strings.ContainsAny(host, ":%") {
+		_, err := netip.ParseAddr(host)
+		return host == "" || err == nil
+	}
+	for _, c := range []byte(host) {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-._", c) >= 0) {
+			return false
+		}
+	}
+	return true
 }
 
 // listenOff is an address, empty for off.
@@ -51,15 +65,15 @@ func (c *checker) listenOff(flag, value string) string {
 	return c.listen(flag, value)
 }
 
-// portOfItsOwn refuses an admin address whose port is that of --listen.
-func (c *checker) portOfItsOwn(flag, value, listen string) {
+// portOfItsOwn refuses an address whose port is that of another option. Left to the kernel it would be another program's.
+func (c *checker) portOfItsOwn(flag, value, first, its string) {
 	host, port, err := net.SplitHostPort(value)
-	other, taken, otherErr := net.SplitHostPort(listen)
+	other, taken, otherErr := net.SplitHostPort(its)
 	if err != nil || otherErr != nil || port != taken || port == "0" {
 		return
 	}
 	if host == other || isWildcard(host) || isWildcard(other) {
-		c.wrong(flag, value, "has the port of --listen %q; name another port, or off", listen)
+		c.wrong(flag, value, "has the port of --%s %q; name another port, or off", first, its)
 	}
 }
 
@@ -171,29 +185,18 @@ func (c *checker) durationOff(flag, value string, least, most time.Duration) tim
 	return c.durationOr(flag, value, least, most, ", or off")
 }
 
-// origins is a list of web origins as browsers send them (RFC 6454 §6.2), or with a wildcard for subdomains; nil for *.
-func (c *checker) origins(flag, value string) (origins []string) {
-	for _, o := range strings.Split(value, ",") {
-		switch o = strings.ToLower(strings.TrimSpace(o)); o {
-		case "":
-		case "*":
-			return nil
-		case "null":
-			origins = append(origins, o)
-		default:
-			u, err := url.Parse(strings.Replace(o, "://*.", "://", 1))
-			if err != nil || u.Scheme == "" || u.Host == "" || strings.Contains(u.Host, "*") || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
-				c.wrong(flag, value, "contains %q, which is not an origin; use for example https://example.org, http://localhost:8000, "+
-					"https://*.example.org for all subdomains, or * for every page", o)
-				return nil
-			}
-			origins = append(origins, o)
+// subprotocols is a list of subprotocols' names.
+func (c *checker) subprotocols(flag, value string) (names []string) {
+	for _, name := range strings.Split(value, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			names = append(names, name)
 		}
 	}
-	if len(origins) == 0 {
-		c.wrong(flag, value, "names no origin; use for example https://example.org, or * for every page")
+	if err := loop.CheckSubprotocols(names); err != nil {
+		c.wrong(flag, value, "is wrong: %v", err)
+		return nil
 	}
-	return origins
+	return names
 }
 
 // networks is a list of addresses and networks.

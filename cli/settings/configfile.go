@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // configFile is a config file that has been read: one JSON object from flag names to values. It may hold every
@@ -25,7 +26,7 @@ type configFile struct {
 const configBytesMax = 1 << 20
 
 // lists are the settings that may be JSON arrays of strings; as flags their elements stand between commas.
-var lists = map[string]bool{"allowed-origins": true, "trusted-proxies": true}
+var lists = map[string]bool{"allowed-origins": true, "subprotocols": true, "trusted-proxies": true}
 
 func readConfig(name string, open func(string) (io.ReadCloser, error)) (*configFile, error) {
 	f, err := open(name)
@@ -43,6 +44,9 @@ func readConfig(name string, open func(string) (io.ReadCloser, error)) (*configF
 	}
 	if len(text) > configBytesMax {
 		return nil, fmt.Errorf("is longer than %s, the most that a config file may be", SizeText(configBytesMax))
+	}
+	if text, err = plainText(text); err != nil {
+		return nil, err
 	}
 	var raw map[string]json.RawMessage
 	if err := json.Unmarshal(text, &raw); err != nil {
@@ -78,6 +82,28 @@ func readConfig(name string, open func(string) (io.ReadCloser, error)) (*configF
 		}
 	}
 	return file, file.unknownKey()
+}
+
+// plainText is a file's text without the byte order mark that some editors put before it. What is not UTF-8 is an error: package
+// json would silently replace bytes in names of files and groups.
+func plainText(text []byte) ([]byte, error) {
+	// In UTF-16, which Windows calls Unicode, each character of JSON is one byte and a zero.
+	if utf16 := bytes.HasPrefix(text, []byte("\xff\xfe")) || bytes.HasPrefix(text, []byte("\xfe\xff")) ||
+		len(text) > 1 && (text[0] == 0) != (text[1] == 0); utf16 {
+		return nil, errors.New("is UTF-16; save it as UTF-8")
+	}
+	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
+	for at, rest := 1, text; len(rest) > 0; {
+		line, more, _ := bytes.Cut(rest, []byte("\n"))
+		if !utf8.Valid(line) {
+			return nil, fmt.Errorf("is not UTF-8 (line %d); save it as UTF-8", at)
+		}
+		at, rest = at+1, more
+	}
+	if len(bytes.TrimSpace(text)) == 0 {
+		return nil, errors.New(`is empty; write an object, such as {"loops": 4}, or {} for no settings`)
+	}
+	return text, nil
 }
 
 // repeatedKey is a key that a JSON object has twice, empty if there is none: package json would silently take the last.

@@ -2,6 +2,7 @@ package settings
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -19,15 +20,26 @@ func UnknownVariables(environ []string) (complaints []string) {
 	slices.Sort(known)
 	for _, v := range environ {
 		name, _, _ := strings.Cut(v, "=")
-		if !strings.HasPrefix(name, "RINGCAST_") || slices.Contains(known, name) {
+		if !strings.HasPrefix(name, "RINGCAST_") || slices.Contains(known, name) || ofService.MatchString(v) {
 			continue
 		}
 		nearest := slices.MinFunc(known, func(a, b string) int { return distance(name, a) - distance(name, b) })
-		complaints = append(complaints, fmt.Sprintf("%s is set but is not a setting; did you mean %s?", name, nearest))
+		mend := "did you mean " + nearest + "?"
+		if distance(name, nearest)*2 > len(name)-len("RINGCAST_") { // mostly other letters: no help
+			mend = "ringcast start --help has all of them"
+		}
+		complaints = append(complaints, fmt.Sprintf("%s is set but is not a setting; %s", name, mend))
 	}
 	slices.Sort(complaints)
 	return complaints
 }
+
+// ofService matches the variables that Kubernetes makes for a service called ringcast, or ringcast-admin and the like, and Docker
+// for a container that is linked under such a name. Where a name alone could be somebody's guess at a setting, the value tells.
+var ofService = regexp.MustCompile(`^RINGCAST(_[A-Z0-9_]+)?_(` +
+	`SERVICE_HOST=|SERVICE_PORT(_[A-Z0-9_]+)?=|` +
+	`PORT=(tcp|udp|sctp)://|PORT_[0-9]+_(TCP|UDP|SCTP)(_PROTO|_ADDR|_START|_END|_PORT|_PORT_START|_PORT_END)?=|` +
+	`NAME=/|ENV_)`)
 
 // distance is the number of bytes to insert, delete or replace to turn a into b (Levenshtein).
 func distance(a, b string) int {

@@ -7,7 +7,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"ringcast/loop"
 )
@@ -116,8 +115,6 @@ func readPattern(value []byte) (string, error) {
 		return "", fmt.Errorf(`has "match" %.100s; write a pattern of names in quotes, such as "chat:*"`, value)
 	case *match == "":
 		return "", fmt.Errorf(`has an empty "match"; write a pattern of names, such as "chat:*", or "*" for all others`)
-	case !utf8.Valid(value): // package json would silently replace invalid bytes
-		return "", fmt.Errorf(`has a "match" that is not UTF-8; save the file in UTF-8`)
 	case len(*match) > patternBytesMax:
 		return "", fmt.Errorf(`has a "match" of %d bytes, more than the %d allowed; shorten it with *`, len(*match), patternBytesMax)
 	}

@@ -55,7 +55,7 @@ func TestWrongKindsOfGroupsAreNamedWithTheMend(t *testing.T) {
 		{`[{"match": 5}]`, `entry 1 of "groups" has "match" 5; write a pattern of names in quotes`},
 		{`[{"match": ""}]`, `entry 1 of "groups" has an empty "match"; write a pattern of names, such as "chat:*"`},
 		{`[{"match": "` + strings.Repeat("x", 1_025) + `"}]`, `entry 1 of "groups" has a "match" of 1025 bytes, more than the 1024 allowed; shorten it with *`},
-		{"[{\"match\": \"a\xff\"}]", `entry 1 of "groups" has a "match" that is not UTF-8; save the file in UTF-8`},
+		{"[{\"match\": \"a\xff\"}]", "is not UTF-8 (line 1); save it as UTF-8"},
 		{`[{"match": "a", "match": "b"}]`, `entry 1 of "groups" has the key "match" twice; write it once`},
 		{`[{"match": "a", "member-max": 5}]`, `entry 1 of "groups" has an unknown key "member-max"; did you mean "members-max"? The keys are match, members-max`},
 		{`[{"Match": "a"}]`, `entry 1 of "groups" has an unknown key "Match"; did you mean "match"?`},
@@ -150,7 +150,7 @@ func TestALongChangeIsToldShort(t *testing.T) {
 // Any content of the file is either refused as a mistake or gives kinds that the loops can rely on.
 func FuzzConfigFile(f *testing.F) {
 	for _, text := range []string{`{"groups": [{"match": "chat:*", "members-max": 100}, {"match": "**"}]}`, `{"groups": null}`,
-		`{"allowed-origins": ["null"], "loops": 4, "daemon": true}`, "null", `{"groups": [{"match": "\ud800"}]}`} {
+		`{"allowed-origins": ["null"], "loops": 4, "daemon": true}`, "null", `{"groups": [{"match": "\ud800"}]}`, "\xef\xbb\xbf{}\r\n", "\xff\xfe{\x00}\x00", ""} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -17,7 +17,7 @@ import (
 //	duration MIN MAX [off]   off stands for -1
 //	memory MIN MAX           a size; auto is that of the Source, and off stands for 0
 //	bool A B                 one of two words, the second for true
-//	origins, networks        lists
+//	origins, tokens, networks  lists
 //
 // The lower bounds keep a wrong unit (60ms for 60s, 1 for 1MiB) from making a server that closes every client; the upper ones
 // keep one client from using up the memory of all others.
@@ -25,7 +25,7 @@ type limitFlags struct {
 	MessageBytesMax   string `name:"message-max" default:"1MiB" value:"size 1KiB 64MiB" env:"RINGCAST_MESSAGE_MAX" help:"Largest message that a client may send; beyond it the client is closed with 1009."`
 	MessageTimeout    string `name:"message-timeout" default:"2m" value:"duration 1s 24h off" env:"RINGCAST_MESSAGE_TIMEOUT" help:"How long a message may take from its first byte to its last, or off; beyond it the client is closed with 1008."`
 	GroupBytesMax     string `name:"group-name-max" default:"255" value:"count 1 255" env:"RINGCAST_GROUP_NAME_MAX" help:"Longest name of a group, in bytes, up to 255."`
-	GroupsPerClient   string `name:"client-groups-max" default:"1024" value:"count 1 1000000000" env:"RINGCAST_CLIENT_GROUPS_MAX" help:"Groups that one client may be in; beyond it: error too_many_groups."`
+	GroupsPerClient   string `name:"client-groups-max" default:"1024" value:"count 1 100000" env:"RINGCAST_CLIENT_GROUPS_MAX" help:"Groups that one client may be in, up to 100000; beyond it: error too_many_groups."`
 	CommandsPerSecond string `name:"command-rate" default:"off" value:"count 1 1000000 off" env:"RINGCAST_COMMAND_RATE" help:"Commands, pings and pongs per second from one client; beyond it: error rate_limited, or close 1008 for a command without an id."`
 	BytesPerSecond    string `name:"byte-rate" default:"off" value:"size 100 1GiB off" env:"RINGCAST_BYTE_RATE" help:"Bytes per second from one client, such as 64KiB; beyond it: as for --command-rate."`
 
@@ -34,11 +34,12 @@ type limitFlags struct {
 
 	ClientsMax          string `name:"clients-max" default:"auto" value:"count 1 1000000000 auto" env:"RINGCAST_CLIENTS_MAX" help:"Open connections; auto is what the limit of open files allows; beyond it: 503."`
 	ClientsPerAddress   string `name:"address-clients-max" default:"off" value:"count 1 1000000000 off" env:"RINGCAST_ADDRESS_CLIENTS_MAX" help:"Connections from one IPv4 address or IPv6 /64; beyond it: 503, or 429 where a proxy names the address."`
-	HandshakeBytesMax   string `name:"handshake-max" default:"8KiB" value:"size 1KiB 64KiB" env:"RINGCAST_HANDSHAKE_MAX" help:"Largest request head; beyond it: 431."`
+	HandshakeBytesMax   string `name:"handshake-max" default:"16KiB" value:"size 1KiB 64KiB" env:"RINGCAST_HANDSHAKE_MAX" help:"Largest request head; beyond it: 431, or 414 if its URL is to blame."`
 	HandshakeTimeout    string `name:"handshake-timeout" default:"10s" value:"duration 100ms 10m" env:"RINGCAST_HANDSHAKE_TIMEOUT" help:"Time for a request head to be complete; beyond it: 408."`
 	HandshakesMax       string `name:"handshakes-max" default:"100000" value:"count 1 1000000000" env:"RINGCAST_HANDSHAKES_MAX" help:"Handshakes in progress, never more than half of the connections that are allowed; beyond it the oldest is answered 408."`
 	HandshakesPerSecond string `name:"handshake-rate" default:"off" value:"count 1 1000000 off" env:"RINGCAST_HANDSHAKE_RATE" help:"Handshakes per second, to spread a reconnect storm; beyond it: 503 with Retry-After."`
 	AllowedOrigins      string `name:"allowed-origins" default:"*" value:"origins" placeholder:"ORIGIN,…" env:"RINGCAST_ALLOWED_ORIGINS" help:"Origins whose pages may connect, such as https://example.org,https://*.example.org; others get 403. Default: *, all. Clients that send no Origin may always connect."`
+	Subprotocols        string `name:"subprotocols" default:"" value:"tokens" placeholder:"NAME,…" env:"RINGCAST_SUBPROTOCOLS" help:"Subprotocols for pages that ask for one: of those that a page names the first that is here is answered. Messages are the same with any."`
 	TrustedProxies      string `name:"trusted-proxies" default:"" value:"networks" placeholder:"CIDR,…" env:"RINGCAST_TRUSTED_PROXIES" help:"Proxies whose X-Forwarded-For or PROXY header names the client's address."`
 	ProxyProtocol       string `name:"proxy-protocol" default:"off" value:"bool off on" env:"RINGCAST_PROXY_PROTOCOL" help:"on or off. on: trusted proxies begin each connection with a PROXY protocol header, version 1 or 2."`
 
@@ -46,7 +47,7 @@ type limitFlags struct {
 	OutboxesBytesMax  string `name:"outboxes-max" default:"auto" value:"size 1MiB 1024GiB auto" env:"RINGCAST_OUTBOXES_MAX" help:"Bytes that may wait for all clients together; auto is a quarter of --memory-limit; beyond it the clients with the largest outboxes are closed with 4008."`
 	DropSlow          string `name:"slow-client" default:"close" value:"bool close drop" env:"RINGCAST_SLOW_CLIENT" help:"close: a client whose outbox is full is closed with 4008. drop: a client that uses ids loses messages instead, and is told how many."`
 	FragmentsBytesMax string `name:"fragments-max" default:"auto" value:"size 1MiB 1024GiB auto" env:"RINGCAST_FRAGMENTS_MAX" help:"Bytes of partial messages and request heads of all clients together; auto is an eighth of --memory-limit; beyond it: close 1013, or 503."`
-	MemoryMax         string `name:"memory-limit" default:"auto" value:"memory 32MiB 4096GiB" env:"RINGCAST_MEMORY_LIMIT" help:"Memory of the process; near it new connections and messages are refused, then the clients with the largest outboxes are closed. auto is GOMEMLIMIT, or four fifths of the memory of the machine or container; or off."`
+	MemoryMax         string `name:"memory-limit" default:"auto" value:"memory 32MiB 4096GiB" env:"RINGCAST_MEMORY_LIMIT" help:"Memory of the process; near it new connections and messages are refused, then the clients with the largest outboxes are closed. auto is GOMEMLIMIT, or four fifths of the memory of the machine, container or systemd unit; or off."`
 
 	Heartbeat string `name:"heartbeat" default:"60s" value:"duration 1s 24h off" env:"RINGCAST_HEARTBEAT" help:"Ping a client that has been silent for this long and close it after twice that; off never closes silent clients."`
 	SlowTurn  string `name:"slow-turn" default:"100ms" value:"duration 1ms 1m off" env:"RINGCAST_SLOW_TURN" help:"Log the stack of an event loop that is busy with one callback for longer than this, or off."`
@@ -89,6 +90,8 @@ func (c *checker) limit(tag reflect.StructTag, text string, into reflect.Value) 
 		into.SetBool(c.oneOf(flag, text, least, most) == most)
 	case "origins":
 		into.Set(reflect.ValueOf(c.origins(flag, text)))
+	case "tokens":
+		into.Set(reflect.ValueOf(c.subprotocols(flag, text)))
 	case "networks":
 		into.Set(reflect.ValueOf(c.networks(flag, text)))
 	default:

@@ -74,6 +74,8 @@ func TestEachFlagOfLimitsSetsItsLimitAndNoOther(t *testing.T) {
 		switch words[0] {
 		case "origins":
 			value = "https://example.org"
+		case "tokens":
+			value = "chat"
 		case "networks":
 			value = "10.0.0.0/8"
 		case "bool":

@@ -16,10 +16,11 @@ type Source struct {
 	// Open opens the config file by the name that the operator gave it. How it treats ~ and directories is up to the caller.
 	Open func(name string) (io.ReadCloser, error)
 
-	Dir       string // what the names of other files are relative to
-	TmpRunDir string // the last default of --run-dir, for its help
-	Memory    int64  // what --memory-limit auto stands for, in bytes; 0: unknown, so no limit
-	CPUs      int    // what --loops auto stands for
+	Dir        string // what the names of other files are relative to
+	TmpRunDir  string // the last default of --run-dir, for its help
+	Memory     int64  // what --memory-limit auto stands for, in bytes; 0: unknown, so no limit
+	MemoryFrom string // what that was taken from, a word for the log
+	CPUs       int    // what --loops auto stands for
 }
 
 // Globals are the flags of every verb. After Parse they know where each value came from.

@@ -18,6 +18,7 @@ type Settings struct {
 	Admin       string      // host:port; empty: off
 	AdminPprof  bool
 	Channel     bus.Config // without a log; its zero value: none
+	MemoryFrom  string     // what Loop.MemoryMax was taken from
 	StopTimeout time.Duration
 
 	LogLevel  slog.Level
@@ -50,13 +51,19 @@ func (f *Flags) Settings(g *Globals, runDir string) (Settings, error) {
 	s.Admin = c.listenOff("admin", f.Admin)
 	s.Loop.Loops = c.loops("loops", f.Loops)
 	s.Loop.Limits = f.limits(c)
+	s.MemoryFrom = g.reading.MemoryFrom
+	if f.MemoryMax != "auto" {
+		s.MemoryFrom = "--memory-limit"
+	}
 	s.Loop.TCPKeepAlive = c.durationOff("tcp-keepalive", f.TCPKeepAlive, tcpMin, tcpTop)
 	s.Loop.TCPUserTimeout = c.durationOff("tcp-user-timeout", f.TCPUserTimeout, tcpMin, tcpTop)
 	s.StopTimeout = c.duration("stop-timeout", f.StopTimeout, stopMin, stopTop)
 	s.LogLevel = c.level("log-level", f.LogLevel)
 	s.LogFormat = c.oneOf("log-format", f.LogFormat, "text", "json")
 	s.Channel = f.channel(c)
-	c.portOfItsOwn("admin", s.Admin, s.Loop.Listen)
+	c.portOfItsOwn("admin", s.Admin, "listen", s.Loop.Listen)
+	c.portOfItsOwn("channel", s.Channel.Listen, "listen", s.Loop.Listen)
+	c.portOfItsOwn("channel", s.Channel.Listen, "admin", s.Admin)
 	switch {
 	case s.LogFile != "":
 		s.LogFile = g.abs(s.LogFile) // it is shown to people who are elsewhere

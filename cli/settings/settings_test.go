@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf16"
 
 	"ringcast/loop"
 )
@@ -88,7 +90,7 @@ func TestDefaultsAreTheOriginals(t *testing.T) {
 			Listen: "0.0.0.0:1234", Loops: 8, TCPKeepAlive: time.Minute, TCPUserTimeout: 150 * time.Second,
 			Limits: loop.Limits{
 				MessageBytesMax: 1 << 20, MessageTimeout: 2 * time.Minute, GroupBytesMax: 255, GroupsPerClient: 1024,
-				HandshakeBytesMax: 8 << 10, HandshakeTimeout: 10 * time.Second, HandshakesMax: 100_000,
+				HandshakeBytesMax: 16 << 10, HandshakeTimeout: 10 * time.Second, HandshakesMax: 100_000,
 				OutboxBytesMax: 1 << 20, MemoryMax: 4 << 30, Heartbeat: time.Minute, SlowTurn: 100 * time.Millisecond,
 			},
 		},
@@ -182,6 +184,37 @@ func TestListsMayBeArraysInTheFile(t *testing.T) {
 	}
 }
 
+func TestWrongSubprotocolsAreNamedWithTheMend(t *testing.T) {
+	for value, want := range map[string]string{
+		"chat, a b":                      `subprotocol "a b" is not a name such as chat`,
+		"組":                              `subprotocol "組" is not a name`,
+		"chat/2":                         "use letters, digits and",
+		"chat,superchat,chat":            `subprotocol "chat" stands twice; name it once`,
+		strings.Repeat("x", 1025):        "more than 1024 bytes together; name fewer, or shorter ones",
+		strings.Repeat("x", 1023) + ",a": "",
+		" chat , superchat,":             "",
+	} {
+		s, err := parse(t, "--subprotocols", value)
+		if want == "" {
+			if err != nil || len(s.Loop.Subprotocols) == 0 {
+				t.Errorf("%.40q: got %q, %v, want it taken", value, s.Loop.Subprotocols, err)
+			}
+			continue
+		}
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "--subprotocols") {
+			t.Errorf("%.40q: got %v, want %q", value, err, want)
+		}
+	}
+	s, err := parseConfig(`{"subprotocols": ["superchat", "chat"]}`, "--run-dir", "/r")
+	if want := []string{"superchat", "chat"}; err != nil || !slices.Equal(s.Loop.Subprotocols, want) {
+		t.Errorf("an array: got %q, %v, want %q", s.Loop.Subprotocols, err, want)
+	}
+	w := world{environ: []string{"RINGCAST_SUBPROTOCOLS=a,b"}}
+	if s, err := w.parse("--run-dir", "/r"); err != nil || len(s.Loop.Subprotocols) != 2 {
+		t.Errorf("the environment: got %q, %v, want two", s.Loop.Subprotocols, err)
+	}
+}
+
 func TestAutoLoopsAreTheUsableCPUs(t *testing.T) {
 	s, err := parse(t, "--loops", "auto", "--run-dir", "/r")
 	if err != nil || s.Loop.Loops != 3 {
@@ -218,6 +251,7 @@ func TestWrongValuesAreNamedWithFlagAndMend(t *testing.T) {
 		{"message-max", "1MB", "such as 64KiB"},
 		{"message-max", "1", "from 1KiB to 64MiB"},
 		{"outbox-max", "2GiB", "from 1KiB to 1GiB"},
+		{"client-groups-max", "100001", "from 1 to 100000"},
 		{"handshake-timeout", "1ms", "from 100ms to 10m"},
 		{"stop-timeout", "-1s", "from 0s to 1h"},
 		{"log-level", "loud", "must be debug, info, warn or error"},
@@ -258,6 +292,41 @@ func TestWrongConfigFileIsNamedWithTheMend(t *testing.T) {
 		_, err := parseConfig(c.text)
 		refused(t, fmt.Sprintf("%.40q", c.text), err, "--config", configName, c.want)
 	}
+}
+
+func TestEditorsMarksOfEncodingAreNoPartOfTheFile(t *testing.T) {
+	const bom, object = "\xef\xbb\xbf", "{\r\n\"loops\": 4,\r\n\"groups\": [{\"match\": \"ü*\"}]\r\n}\r\n"
+	s, err := parseConfig(bom + object)
+	if err != nil || s.Loop.Loops != 4 || len(s.Loop.Kinds) != 1 || s.Loop.Kinds[0].Match != "ü*" {
+		t.Errorf("byte order mark and CRLF: got %d loops, %v, %v, want 4 and a kind", s.Loop.Loops, s.Loop.Kinds, err)
+	}
+	for _, c := range []struct{ what, text, want string }{
+		{"UTF-16 of Windows", utf16Text(binary.LittleEndian, "\ufeff"+object), "is UTF-16; save it as UTF-8"},
+		{"UTF-16, big-endian", utf16Text(binary.BigEndian, "\ufeff"+object), "is UTF-16; save it as UTF-8"},
+		{"UTF-16 without a mark", utf16Text(binary.LittleEndian, object), "is UTF-16; save it as UTF-8"},
+		{"UTF-16 without a mark, big-endian", utf16Text(binary.BigEndian, object), "is UTF-16; save it as UTF-8"},
+		{"Latin-1", "{\n\"log-file\": \"/b\xfccher\"}", "is not UTF-8 (line 2); save it as UTF-8"},
+		{"a mark in Latin-1", bom + "\xfc", "is not UTF-8 (line 1)"},
+		{"nothing", "", "is empty; write an object, such as {\"loops\": 4}, or {} for no settings"},
+		{"white space", " \r\n\t", "is empty"},
+		{"a mark alone", bom, "is empty"},
+		{"a mark twice", bom + bom + object, "is not a JSON object: invalid character"},
+		{"a second object", object + "{}", "is not a JSON object: invalid character '{' after top-level value (line 5)"},
+		{"zeros at the end", object + "\x00\x00", "is not a JSON object: invalid character '\\x00' after top-level value (line 5)"},
+		{"a mark and a mistake", bom + "{\r\n\"loops\": 4,\r\n}", "(line 3)"},
+	} {
+		_, err := parseConfig(c.text)
+		refused(t, c.what, err, "--config", configName, c.want)
+	}
+}
+
+// utf16Text is a text as Windows calls it Unicode.
+func utf16Text(order binary.AppendByteOrder, text string) string {
+	var out []byte
+	for _, unit := range utf16.Encode([]rune(text)) {
+		out = order.AppendUint16(out, unit)
+	}
+	return string(out)
 }
 
 func TestBudgetsBeyondTheirPartOfTheMemoryLimitAreWarnedOf(t *testing.T) {

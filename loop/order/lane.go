@@ -12,6 +12,8 @@ import (
 //	up     loop ──► home     publishes, joins, leaves
 //	down   home ──► loop     numbered messages, and answers
 //
+// A port has an up lane to every home, and the feed a lane from every home, which is a down lane in what follows.
+//
 // Why there are two, and why no loops can wait for each other in a circle: a home that finds no room in a down lane takes
 // nothing more from the up lane that it was serving, and from that one only. What comes down a down lane goes to sockets;
 // serving one never needs room in any lane. So each down lane drains as long as its loop runs, so each home gets room in it,
