@@ -56,6 +56,9 @@ func TestRootAnswersWithTheDemoPage(t *testing.T) {
 			t.Errorf("demo page: got no element %s", id)
 		}
 	}
+	if len(body) > 40<<10 {
+		t.Errorf("demo page: got %d bytes, want 40 KiB at most", len(body))
+	}
 	// Self-contained: it loads nothing from elsewhere. The name of a namespace loads nothing.
 	plain := strings.ReplaceAll(body, "http://www.w3.org/", "")
 	for _, outside := range []string{"http://", "https://", `src="//`, `href="//`, "@import"} {
