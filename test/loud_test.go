@@ -11,13 +11,13 @@ import (
 )
 
 // One group is published to faster than its members' loop can send. It is refused for that, and strangers whose members are on
-// the same loop, with the same home and with another, on the publisher's loop and on the other, do not notice.
+// the same loop, with the same home and with another, on the publisher's loop and on the other, do not notice. It does not run
+// beside other tests, as it takes all the processors for some seconds, and others have clients that must answer within one.
 func TestFaultALoudGroupIsRefusedAndItsNeighboursAreNot(t *testing.T) {
-	fault(t)
 	const loops, groups = 2, 4
-	members, each := size(200, 3_000), size(50, 250)
+	members, each := size(60, 3_000), size(25, 250)
 	if raceDetector {
-		members = size(100, 1_000)
+		members = size(150, 1_000)
 	}
 	s := start(t, "--loops", fmt.Sprint(loops), "--outbox-max", "64MiB", "--heartbeat", "10m")
 	loud := t.Name() + "/loud"
