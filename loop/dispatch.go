@@ -171,9 +171,7 @@ func (s *shard) publish(c *client, cmd *dialect.Command) dialect.ErrorCode {
 	}
 	r := request{Op: order.OpPublish}
 	r.Message, r.ID = order.NewMessage(cmd.Group, cmd.Message, cmd.ID, cmd.JSON)
-	if cmd.ID != nil {
-		r.Client = c
-	}
+	r.Client, r.Asks = c, cmd.ID != nil
 	if s.publishesTried++; sampled(s.publishesTried) {
 		r.At = order.StampOf(s.env.now())
 	}
@@ -182,6 +180,15 @@ func (s *shard) publish(c *client, cmd *dialect.Command) dialect.ErrorCode {
 		return dialect.ErrBusy
 	}
 	return ""
+}
+
+// tellTooLoud tells a client that a home has refused its publish, as too much of the group is in flight.
+func (s *shard) tellTooLoud(d *delivery) {
+	if d.Asks {
+		s.answer(d.Client, dialect.Outcome{What: dialect.Refused, Verb: dialect.SendToGroup, ID: borrowBytes(d.ID), Code: dialect.ErrBusy})
+	} else {
+		s.closeRefused(d.Client, dialect.ErrBusy)
+	}
 }
 
 // borrowBytes shares the memory of a string. Nobody may write it.

@@ -4,11 +4,12 @@ import "ringcast/loop/order"
 
 // group is one loop's part of a group: its own members, as one audience or several.
 //
-// A message touches the inline audience, which is a cache line of its own. Groups of several loops lie side by side in memory, as
+// A message touches the inline audience, which is a cache line of its own, and once a pass the flow, in the other line, which its
+// home reads now and then. Groups of several loops lie side by side in memory, as
 // loops take turns on the processors; where they shared cache lines, the first access to a group cost twice as much with 8 loops
 // on 2 cores. 128 bytes are a size class of Go's allocator, whose objects lie at multiples of their size.
 //
-// Owner: the loop.
+// Owner: the loop, but for the flow.
 type group struct {
 	inline audience // its first; it stays when it has become empty, and may then be of another form
 
@@ -18,8 +19,12 @@ type group struct {
 	owed      bool     // in the shard's list of groups whose homes may have to be told
 	asked     int32    // OpJoins that the home has not answered
 	further   *further // its other audiences, each with members; seldom any
-	_         [24]byte
+	flow      order.Flow
+	_         [16]byte
 }
+
+// Flow is what the loop tells the group's home of what waits here.
+func (g *group) Flow() *order.Flow { return &g.flow }
 
 // further is an audience beside the inline one.
 type further struct {
@@ -63,6 +68,21 @@ func (g *group) audience(f form) *audience {
 
 // empty says whether there is no member.
 func (g *group) empty() bool { return g.inline.members == nil && !g.inline.further }
+
+// longest is the number of messages in the longest waiting list, of the group's audiences but for one.
+func (g *group) longest(but *audience) (n int) {
+	if but != &g.inline {
+		n = len(g.inline.waiting)
+	}
+	if g.inline.further {
+		for a := g.further; a != nil; a = a.next {
+			if but != &a.audience {
+				n = max(n, len(a.waiting))
+			}
+		}
+	}
+	return n
+}
 
 // audience is the members of a group on one loop that are sent the same bytes: they are of one form. They are in a dense slice
 // because a pass walks all of them. Each knows its place, so one that leaves is not searched for.

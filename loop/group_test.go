@@ -23,7 +23,7 @@ func TestRemovalDuringAPassServesTheRestOnce(t *testing.T) {
 			stays[join()] = true
 		}
 		s.passes.gather(g, messageOf("x"))
-		s.begin(&g.inline)
+		s.begin(g, &g.inline)
 		aud, pass := &g.inline, g.inline.pass
 		var late []*client
 		for pass.cur < pass.end {

@@ -91,8 +91,9 @@ func newHub(loops int, b bounds, page []byte, more ...dialect.Entry) *Hub {
 	h.addresses = door.NewAddresses()
 	h.bounds.Store(&b)
 	h.outboxesMax.Store(b.outboxesMax())
-	h.homes = order.New[*group, *client](order.Config{Loops: loops, LaneSlots: b.laneSlots, LaneBytes: b.laneBytes}, order.Env{
-		Wake: h.wake, Bounds: h.groupBounds, Admit: h.admitPublish, Busy: h.portBusy, Accepts: h.accepts, Ended: h.ended,
+	h.homes = order.New[*group, *client](order.Config{Loops: loops, LaneSlots: b.laneSlots, LaneBytes: b.laneBytes,
+		FlightBytes: b.flightBytes, FlightMin: b.flightMin}, order.Env{
+		Wake: h.wake, Bounds: h.groupBounds, Admit: h.admitPublish, Busy: h.portBusy, TooLoud: h.tooLoud, Accepts: h.accepts, Ended: h.ended,
 	})
 	for i := range h.shards {
 		h.shards[i] = newShard(h, i)
@@ -107,7 +108,7 @@ func (h *Hub) wake(loop int) {
 	}
 }
 
-// The next four functions are for order.Env.
+// The next five functions are for order.Env.
 
 // groupBounds is how many members a group may have, and how many groups there may be.
 func (h *Hub) groupBounds(group string) (membersMax, groupsMax int) {
@@ -129,6 +130,9 @@ func (h *Hub) admitPublish(home int) error {
 
 // portBusy counts a publish of a port that a full lane refused.
 func (h *Hub) portBusy(home int) { h.refusePublish(home, refusedBusy) }
+
+// tooLoud counts a publish that was refused as too much of its group is in flight.
+func (h *Hub) tooLoud(home int, _ *message) { h.refusePublish(home, refusedTooLoud) }
 
 func (h *Hub) refusePublish(home int, why refusal) {
 	count(&h.shards[home].count.RefusedBy, why)

@@ -75,7 +75,7 @@ func (s *shard) joinAgain(c *client, at int, name, id []byte) dialect.ErrorCode 
 		return dialect.ErrTooManyGroups
 	}
 	if id != nil {
-		if !s.backlog.take(repeatBytesOf(string(id))) {
+		if !s.backlog.take(m.group.name, repeatBytesOf(string(id))) {
 			count(&s.count.RefusedBy, refusedBusy)
 			return dialect.ErrBusy
 		}
@@ -170,7 +170,7 @@ func (s *shard) answerRepeats(c *client, g *group, why refusal, code dialect.Err
 		return
 	}
 	for _, id := range c.extra.repeats[g] {
-		s.backlog.release(repeatBytesOf(id))
+		s.backlog.release(g.name, repeatBytesOf(id))
 		s.answerJoin(c, g, true, id, why, code)
 	}
 	if delete(c.extra.repeats, g); len(c.extra.repeats) == 0 {
@@ -221,9 +221,9 @@ func (s *shard) forget(c *client) {
 		s.part(c, at)
 	}
 	if c.extra != nil {
-		for _, ids := range c.extra.repeats {
+		for g, ids := range c.extra.repeats {
 			for _, id := range ids {
-				s.backlog.release(repeatBytesOf(id))
+				s.backlog.release(g.name, repeatBytesOf(id))
 			}
 		}
 	}
@@ -233,11 +233,11 @@ func (s *shard) forget(c *client) {
 // may stay in the queue of passes for a while, where it does no harm.
 func (s *shard) dropEmptyAudiences(g *group) {
 	if g.inline.members == nil {
-		s.passes.drop(&g.inline, 2*s.bounds.batchBytes)
+		s.passes.drop(g, &g.inline, 2*s.bounds.batchBytes)
 	}
 	for at := &g.further; *at != nil; {
 		if a := *at; a.members == nil {
-			s.passes.drop(&a.audience, 2*s.bounds.batchBytes)
+			s.passes.drop(g, &a.audience, 2*s.bounds.batchBytes)
 			*at = a.next
 		} else {
 			at = &a.next

@@ -161,8 +161,10 @@ type bounds struct {
 	// Fixed.
 	laneSlots    int    // items in a lane: with 256 all lanes of 8 loops are under 3 MB; with 4,096 a prototype collected garbage too seldom
 	laneBytes    int    // bytes in a lane that has more than one item
-	backlogBytes int    // bytes in the backlog of a loop
-	gatherBytes  int    // bytes gathered on a loop before it stops draining down lanes
+	backlogBytes int    // bytes in the backlog of a loop; one group has at most half of it
+	flightBytes  int    // bytes in flight to a loop that its loud groups share with all others; one alone has at most half of it
+	flightMin    int    // bytes in flight to a loop that a group may have however loud others are
+	gatherBytes  int    // bytes gathered on a loop before it stops draining down lanes: room for flightBytes and for the least of 256 groups
 	batchBytes   int    // bytes sent to a member at once, unless one message is larger
 	passNanos    int64  // a turn's budget for passes
 	closeTicks   uint32 // for the peer to end after our last bytes
@@ -184,8 +186,10 @@ func (l *Limits) bounds() *bounds {
 
 		laneSlots:    256,
 		laneBytes:    1 << 20,
-		backlogBytes: 1 << 20,
-		gatherBytes:  4 << 20,
+		backlogBytes: 2 << 20,
+		flightBytes:  4 << 20,
+		flightMin:    16 << 10,
+		gatherBytes:  8 << 20,
 		batchBytes:   256 << 10,
 		passNanos:    int64(time.Millisecond),
 		closeTicks:   ticks(5 * time.Second),

@@ -1,10 +1,6 @@
 package loop
 
-import (
-	"unsafe"
-
-	"ringcast/loop/order"
-)
+import "ringcast/loop/order"
 
 // pass is one walk over the members of an audience, see there: what it sends to each, and how far it has come.
 type pass struct {
@@ -19,41 +15,61 @@ type pass struct {
 //
 // Owner: the loop.
 type passes struct {
-	queue       []*audience // wait for a pass, oldest first
-	gathered    int         // bytes in the waiting lists of all audiences, as of waitingBytes
-	undelivered int         // members that were not sent the batch of the pass under way, but will be told of a gap
-	sends       uint32      // since the clock was last read
-	deadline    int64       // end of this turn's budget, 0: not set yet
+	queue       []queued // wait for a pass, oldest first
+	gathered    int      // bytes of the messages that wait, each once for its group, however many audiences it waits for
+	undelivered int      // members that were not sent the batch of the pass under way, but will be told of a gap
+	sends       uint32   // since the clock was last read
+	deadline    int64    // end of this turn's budget, 0: not set yet
 
 	// Kept for the next use.
 	spare []byte // the last batch's buffer
 	idle  []*pass
 }
 
-// gather adds a message to those that the next pass over each audience of a group sends.
+// queued is an audience that waits for a pass, and its group.
+type queued struct {
+	group    *group
+	audience *audience
+}
+
+// gather adds a message to those that the next pass over each audience of a group with members sends. The forms in which it is
+// sent do not count, as they may not be made yet.
 func (ps *passes) gather(g *group, m *message) {
+	ps.gathered += m.Bytes()
 	if g.inline.members != nil {
-		ps.add(&g.inline, m)
+		ps.add(g, &g.inline, m)
 	}
 	if g.inline.further {
 		for a := g.further; a != nil; a = a.next {
-			ps.add(&a.audience, m)
+			ps.add(g, &a.audience, m)
 		}
 	}
 }
 
-func (ps *passes) add(a *audience, m *message) {
+func (ps *passes) add(g *group, a *audience, m *message) {
 	a.waiting = append(a.waiting, m)
-	ps.gathered += waitingBytes(m)
 	if !a.queued {
 		a.queued = true
-		ps.queue = append(ps.queue, a)
+		ps.queue = append(ps.queue, queued{g, a})
 	}
 }
 
-// waitingBytes is what a waiting message counts, in bytes: itself and its place in the list, but not the form in which it is
-// sent, as that may not be made yet.
-func waitingBytes(m *message) int { return m.Bytes() + int(unsafe.Sizeof(m)) }
+// take takes the first n messages off an audience's waiting list. Those that wait for no other audience of the group are no
+// longer gathered. A message is added to all audiences that there are, so their lists all end with the same messages, and what
+// waits for any of them waits in the longest.
+func (ps *passes) take(g *group, a *audience, n int) {
+	bytes := 0
+	for _, m := range a.waiting[:max(0, min(n, len(a.waiting)-g.longest(a)))] {
+		bytes += m.Bytes()
+	}
+	rest := copy(a.waiting, a.waiting[n:])
+	clear(a.waiting[rest:])
+	a.waiting = a.waiting[:rest]
+	if bytes > 0 {
+		ps.gathered -= bytes
+		g.flow.Taken(bytes)
+	}
+}
 
 // begin begins a pass over the present members, with as many of the waiting messages as the bound allows, joined into one
 // buffer, so that each member costs one send however many messages there are. A single frame is sent as it is, without a
@@ -61,7 +77,7 @@ func waitingBytes(m *message) int { return m.Bytes() + int(unsafe.Sizeof(m)) }
 // any of the messages.
 //
 // In a prototype one buffer was 10 to 40 % faster a send than a vector of frames; and it is built once for all members.
-func (s *shard) begin(a *audience) (ready bool) {
+func (s *shard) begin(g *group, a *audience) (ready bool) {
 	ps, d := &s.passes, s.dialects[a.form]
 	s.culprit = nil // if the dialect panics no client is closed; the message is lost to this form, see order.Message
 	var batch []byte
@@ -87,12 +103,7 @@ func (s *shard) begin(a *audience) (ready bool) {
 			break
 		}
 	}
-	for _, m := range a.waiting[:n] {
-		ps.gathered -= waitingBytes(m)
-	}
-	rest := copy(a.waiting, a.waiting[n:])
-	clear(a.waiting[rest:])
-	a.waiting = a.waiting[:rest]
+	ps.take(g, a, n)
 	if messages > 0 {
 		a.pass = ps.newPass()
 		*a.pass = pass{end: len(a.members), batch: batch, messages: messages, owned: owned}
@@ -101,10 +112,8 @@ func (s *shard) begin(a *audience) (ready bool) {
 }
 
 // drop drops what was to be sent to an audience that has no members any more.
-func (ps *passes) drop(a *audience, spareBytesMax int) {
-	for _, m := range a.waiting {
-		ps.gathered -= waitingBytes(m)
-	}
+func (ps *passes) drop(g *group, a *audience, spareBytesMax int) {
+	ps.take(g, a, len(a.waiting))
 	a.waiting = nil
 	if a.pass != nil {
 		ps.end(a, spareBytesMax)
@@ -160,11 +169,12 @@ func (s *shard) runPasses() (any bool) {
 	}
 	unready := 0 // audiences in a row whose form another loop is making
 	for done := 0; done < len(ps.queue); {
-		a := ps.queue[done]
+		next := ps.queue[done]
+		a := next.audience
 		done++
-		became := s.pass(a)
+		became := s.pass(next.group, a)
 		if len(a.waiting) > 0 || a.pass != nil {
-			ps.queue = append(ps.queue, a) // after the others, so that a large group does not delay small ones
+			ps.queue = append(ps.queue, next) // after the others, so that a large group does not delay small ones
 		} else {
 			a.queued = false
 		}
@@ -216,12 +226,12 @@ const (
 
 // pass sends a batch to an audience's members, from where the last turn stopped. In the steady state it allocates nothing. It
 // sends to no client that has joined since the pass began or has left.
-func (s *shard) pass(a *audience) passed {
+func (s *shard) pass(g *group, a *audience) passed {
 	if a.pass == nil {
 		if len(a.waiting) == 0 {
 			return passDone
 		}
-		if !s.begin(a) {
+		if !s.begin(g, a) {
 			return passUnready
 		}
 		if a.pass == nil {

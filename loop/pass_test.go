@@ -48,7 +48,7 @@ func TestBatchIsCutAtAFrameBorder(t *testing.T) {
 		s.passes.gather(g, messageOf(text))
 	}
 	for _, want := range []string{"aaabbb", "ccccccccc", "d"} {
-		if !s.begin(&g.inline) || string(g.inline.pass.batch) != want {
+		if !s.begin(g, &g.inline) || string(g.inline.pass.batch) != want {
 			t.Fatalf("batch: got %q, want %q", g.inline.pass.batch, want)
 		}
 		s.passes.end(&g.inline, 1<<20)
@@ -64,7 +64,7 @@ func TestASingleFrameIsSentWithoutACopy(t *testing.T) {
 	spare := make([]byte, 0, 100)
 	s.passes.spare = spare
 	s.passes.gather(g, m)
-	s.begin(&g.inline)
+	s.begin(g, &g.inline)
 	if &g.inline.pass.batch[0] != &m.Frame[0] {
 		t.Error("got a copy, want the shared frame itself")
 	}

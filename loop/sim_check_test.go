@@ -7,14 +7,10 @@ import (
 
 // checkBounds holds what each shard keeps against its bounds.
 func (w *world) checkBounds() {
-	forms := 1 // that a message may gather for, the last one beyond the bound
-	if w.loud {
-		forms = 2
-	}
 	b := w.hub.bounds.Load()
 	for i, s := range w.hub.shards {
 		w.must(s.backlog.bytes <= b.backlogBytes, "loop %d: backlog %d bytes, bound %d", i, s.backlog.bytes, b.backlogBytes)
-		w.must(s.passes.gathered >= 0 && s.passes.gathered <= b.gatherBytes+forms*(100+b.MessageBytesMax),
+		w.must(s.passes.gathered >= 0 && s.passes.gathered <= b.gatherBytes+100+b.MessageBytesMax,
 			"loop %d: gathered %d bytes, bound %d", i, s.passes.gathered, b.gatherBytes)
 		w.must(!s.callback.running(), "loop %d: still inside", i)
 	}

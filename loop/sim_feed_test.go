@@ -80,6 +80,7 @@ func (s *simFeed) hear(p Publication) {
 	w.must(number < len(w.sent) && w.sent[number].text == text && w.sent[number].group == p.Group, "feed: garbled %q", text)
 	m := w.sent[number]
 	w.must(!s.heard[number], "feed: message %d twice", number)
+	w.must(w.tooLoud[number] == 0, "feed: message %d was refused by its home", number)
 	w.must((p.Token == any(m)) == m.patient, "feed: message %d has token %v", number, p.Token)
 	w.must(p.Seq == 0 || p.Seq == 1 || p.Seq > s.lastSeq[p.Group], "feed: message %d of %s has number %d after %d",
 		number, p.Group, p.Seq, s.lastSeq[p.Group])

@@ -131,6 +131,7 @@ func (a *actor) hear(text string) {
 	case "send_to_group":
 		a.w.must(r.OK == (r.Seq != nil), "reply %q", text)
 		c.message.accepted = r.OK
+		a.w.must(!r.OK || a.w.tooLoud[c.message.number] == 0, "actor %d: message %d was refused by its home, got %q", a.index, c.message.number, text)
 	}
 }
 
@@ -158,6 +159,7 @@ func (a *actor) message(text string) {
 	number, _ := strconv.Atoi(part[1])
 	group, sender := part[2], part[3]
 	a.w.must(number < len(a.w.sent) && a.w.sent[number].text == text, "actor %d: garbled %q", a.index, text)
+	a.w.must(a.w.tooLoud[number] == 0, "actor %d: message %d was refused by its home", a.index, number)
 	m := a.joined[group]
 	a.w.must(m != nil, "actor %d: a message of %s, which it never joined", a.index, group)
 	a.w.must(!m.out(), "actor %d: message %d of %s, of which it was told that it is not a member", a.index, number, group)

@@ -7,6 +7,7 @@ type simSum struct {
 	refused, slow, deliveries, shared, evicted, away uint64
 	gaps, dropped, exact, fragments, late            uint64
 	tapped, waited, indexes, indexesGone, listed     uint64
+	heldBack                                         uint64
 	refusedBy                                        map[string]uint64
 }
 
@@ -21,6 +22,7 @@ func (s *simSum) add(w *world) {
 	if w.patient != nil {
 		s.waited += uint64(w.patient.waits)
 	}
+	s.heldBack += w.heldBack
 	s.evicted += t.Handshakes["evicted"]
 	s.away += t.RefusedClientsBy["address"] + w.awayAtOnce
 	s.gaps += t.SlowGaps
@@ -38,15 +40,15 @@ func (s *simSum) check(t *testing.T) {
 		s.deliveries, s.shared, s.refusedBy, s.slow, s.evicted, s.away)
 	t.Logf("gaps %d for %d messages, %d of them counted by all clients; closed for partial messages: %d large, %d late",
 		s.gaps, s.dropped, s.exact, s.fragments, s.late)
-	t.Logf("feeds heard %d, waits for room %d; indexes of groups made %d, dropped %d; lists %d", s.tapped, s.waited, s.indexes, s.indexesGone, s.listed)
+	t.Logf("feeds heard %d, waits for room %d, loops awaited by what is held back %d; indexes of groups made %d, dropped %d; lists %d", s.tapped, s.waited, s.heldBack, s.indexes, s.indexesGone, s.listed)
 	if s.listed == 0 {
 		t.Error("no world had a list made")
 	}
 	if s.indexes == 0 || s.indexesGone == 0 {
 		t.Errorf("the worlds have too few groups: indexes made %d, dropped %d", s.indexes, s.indexesGone)
 	}
-	if s.tapped == 0 || s.waited == 0 {
-		t.Errorf("the worlds were too quiet: feeds heard %d, waits for room %d", s.tapped, s.waited)
+	if s.tapped == 0 || s.waited == 0 || s.heldBack == 0 {
+		t.Errorf("the worlds were too quiet: feeds heard %d, waits for room %d, loops awaited by what is held back %d", s.tapped, s.waited, s.heldBack)
 	}
 	if s.evicted == 0 || s.away == 0 {
 		t.Errorf("the worlds were too roomy: handshakes evicted %d, refused by address %d", s.evicted, s.away)
@@ -58,7 +60,7 @@ func (s *simSum) check(t *testing.T) {
 		t.Errorf("the worlds were too quiet: refused %d, slow %d, deliveries %d, publishes %d",
 			s.refused, s.slow, s.deliveries, s.shared)
 	}
-	for _, why := range []refusal{refusedBusy, refusedRate, refusedGroupsPerClient, refusedGroups, refusedMembers} {
+	for _, why := range []refusal{refusedBusy, refusedTooLoud, refusedRate, refusedGroupsPerClient, refusedGroups, refusedMembers} {
 		if name := refusalNames[why]; s.refusedBy[name] == 0 {
 			t.Errorf("the worlds were too quiet: nothing was refused by %s", name)
 		}

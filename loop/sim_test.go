@@ -69,7 +69,9 @@ type world struct {
 	loud      bool   // half of the clients are of another dialect
 	changing  bool   // an operator changes bounds on groups, members and rates now and then
 
-	awayAtOnce uint64 // connections refused before they were clients
+	tooLoud    map[int]int // how often a home has refused each message, by its number
+	heldBack   uint64      // looks at which a loop was awaited by a home that holds a request back
+	awayAtOnce uint64      // connections refused before they were clients
 
 	walks  []*simWalk // by loop; nil: none is under way
 	listed uint64     // walks that are complete
@@ -88,7 +90,8 @@ func newWorld(t *testing.T, seed uint64) *world {
 	b.laneSlots = pick(2, 4, 16, 256)
 	b.laneBytes = pick(600, 4000, 1<<20)
 	b.backlogBytes = pick(400, 3000, 1<<20)
-	b.gatherBytes = pick(300, 5000, 4<<20)
+	b.gatherBytes = pick(300, 5000, 8<<20)
+	b.flightBytes, b.flightMin = pick(300, 5000, 4<<20), pick(1, 300, 16<<10)
 	b.batchBytes = pick(100, 1000, 256<<10)
 	b.OutboxBytesMax = pick(1500, 20000, 1<<20)
 	b.MessageBytesMax = 2000
@@ -112,7 +115,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 		b.OutboxesBytesMax, b.DropSlow, b.FragmentsBytesMax, b.messageTicks = 0, true, 0, 0
 		b.OutboxBytesMax = pick(1500, 5000)
 	}
-	w.tight = b.laneSlots < 256 || b.laneBytes < 1<<20 || b.backlogBytes < 1<<20 || b.gatherBytes < 4<<20
+	w.tight = b.laneSlots < 256 || b.laneBytes < 1<<20 || b.backlogBytes < 1<<20 || b.gatherBytes < 8<<20 || b.mayBeTooLoud()
 	loops := pick(1, 2, 3, 8)
 	w.hub = newHub(loops, b, []byte("page"), loud)
 	w.loud = w.chance(50)
@@ -121,6 +124,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 		h.Write([]byte(group))
 		return h.Sum64()
 	}
+	w.hub.homes.OnTooLoud(w.checkTooLoud)
 	w.hub.clientsMax.Store(1 << 20)
 	w.wakes, w.kicks, w.walks = make([]bool, loops), make([]bool, loops), make([]*simWalk, loops)
 	portable := w.rng.IntN(4) == 0
@@ -141,6 +145,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 		}
 	}
 	w.port, _ = w.hub.NewPort()
+	w.tooLoud = map[int]int{}
 	if w.chance(50) {
 		w.feed = w.newFeed()
 	}
@@ -200,6 +205,7 @@ func (w *world) run() {
 		w.checkKicks()
 		w.checkBounds()
 		w.checkHeadcounts()
+		w.checkFlights()
 		w.checkIndexes()
 	}
 	for _, a := range w.actors {
@@ -209,6 +215,7 @@ func (w *world) run() {
 	w.settle()
 	w.hub.beat() // a client that has nothing else to hear is told of its gap by the next tick
 	w.settle()
+	w.checkFlights()
 	w.checkEnd()
 	w.checkMembers()
 	for _, a := range w.actors {

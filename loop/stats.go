@@ -64,9 +64,9 @@ type figures[G, C, T, g, c any] struct {
 	SlowTurns        C `json:"slow_turns" prom:"ringcast_slow_turns_total" help:"Callbacks of loops that took longer than --slow-turn; the log has their stacks."` // the watchdog writes
 	Replies          C `json:"replies" prom:"ringcast_replies_total" help:"Frames sent that are no deliveries, and answers to handshakes: answers to commands, pings, pongs."`
 	EndsCut          C `json:"ends_cut" prom:"ringcast_ends_cut_total" help:"Closed clients that were cut because they did not end their side in time."`
-	RefusedPublishes C `json:"refused_publishes" prom:"ringcast_refused_publishes_total" help:"Publishes refused: those of ringcast_refused_total that were publishes."` // a port writes too
+	RefusedPublishes C `json:"refused_publishes" prom:"ringcast_refused_publishes_total" help:"Publishes refused: those of ringcast_refused_total that were publishes."` // ports and homes write too
 
-	RefusedBy        T `json:"refused_by" prom:"ringcast_refused_total" label:"reason" kinds:"refusal" help:"Commands refused by reason; who sent one was told by an error or a close code."` // a port writes too
+	RefusedBy        T `json:"refused_by" prom:"ringcast_refused_total" label:"reason" kinds:"refusal" help:"Commands refused by reason; who sent one was told by an error or a close code."` // ports and homes write too
 	RefusedClientsBy T `json:"refused_clients_by" prom:"ringcast_refused_connections_total" label:"reason" kinds:"turnedAway" help:"Connections refused before their handshake was done, by reason."`
 	Handshakes       T `json:"handshakes" prom:"ringcast_handshakes_total" label:"outcome" kinds:"outcome" help:"Handshakes by how they ended."`
 	ProtocolErrorsBy T `json:"protocol_errors_by" prom:"ringcast_protocol_errors_total" label:"code" kinds:"closeKind" help:"Clients closed because they broke the WebSocket protocol, by close code."`

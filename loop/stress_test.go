@@ -15,19 +15,73 @@ import (
 // time, with lanes so small that everything waits for room all the time. Each round is a burst that has to be answered in
 // full before the next begins, so that nothing that is lost is mended by later traffic.
 func TestNothingStaysBehindWhenLoopsMeetInFullLanes(t *testing.T) {
-	const loops, clients, patience = 3, 40, 30 * time.Second
+	const loops, clients = 3, 40
 	rounds := 4000
 	if assert.On {
 		rounds = 200
 	}
 	b := defaultBounds()
 	b.laneSlots = 2
+	st := newStress(t, loops, clients, b)
+	for round := range rounds + 1 {
+		st.answered(round)
+		if round == rounds {
+			return
+		}
+		st.unanswered.Add(loops * clients)
+		for _, l := range st.loops {
+			l.jobs <- func() {
+				for _, c := range l.clients {
+					l.say(c, fmt.Sprintf(`{"cmd":"send_to_group","group_id":"0g","message":"%d","id":%d}`, round, round))
+					l.listen()
+				}
+			}
+		}
+	}
+}
+
+// Each of a port's messages is held back until all loops have taken the one before.
+func TestWhatIsHeldBackGoesOnWhenLoopsHaveTakenWhatIsInFlight(t *testing.T) {
+	const loops, each = 3, 3
+	rounds := 20_000
+	if assert.On {
+		rounds = 500
+	}
+	b := defaultBounds()
+	b.flightBytes, b.flightMin = 1, 1
+	st := newStress(t, loops, 1, b)
+	port, err := st.hub.NewPort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for round := range rounds + 1 {
+		st.answered(round)
+		if round == rounds {
+			return
+		}
+		st.unanswered.Add(loops * each)
+		for range each {
+			if err := port.Publish("0g", []byte(`counts as an answer: "ok":true`)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// stress is a hub whose loops run at the same time, with clients that are all members of the group "0g", and its first home only.
+type stress struct {
+	t          *testing.T
+	hub        *Hub
+	loops      []*stressLoop
+	unanswered sync.WaitGroup
+}
+
+func newStress(t *testing.T, loops, clients int, b bounds) *stress {
 	h := newHub(loops, b, nil)
-	h.clientsMax.Store(loops * clients)
+	st := &stress{t: t, hub: h}
+	h.clientsMax.Store(int64(loops * clients))
 	h.homes.Hash = func(string) uint64 { return 0 }
-	var unanswered sync.WaitGroup
 	started := time.Now()
-	var all []*stressLoop
 	for _, s := range h.shards {
 		l := &stressLoop{shard: s, woken: make(chan struct{}, 1), jobs: make(chan func()), over: make(chan struct{})}
 		s.env = env{
@@ -37,19 +91,19 @@ func TestNothingStaysBehindWhenLoopsMeetInFullLanes(t *testing.T) {
 			yield: func() {}, shut: func(int) {}, cut: func(conn) {},
 			panic: func(p any) { t.Errorf("panic: %v", p) },
 		}
-		all = append(all, l)
+		st.loops = append(st.loops, l)
 		go l.run()
 	}
-	defer func() {
-		for _, l := range all {
+	t.Cleanup(func() {
+		for _, l := range st.loops {
 			close(l.over)
 		}
-	}()
-	unanswered.Add(loops * clients)
-	for _, l := range all {
+	})
+	st.unanswered.Add(loops * clients)
+	for _, l := range st.loops {
 		l.jobs <- func() {
 			for range clients {
-				c := &stressConn{answered: unanswered.Done}
+				c := &stressConn{answered: st.unanswered.Done}
 				h.admit()
 				c.client = l.shard.opened(c)
 				l.shard.traffic(c.client, []byte(simRequest))
@@ -58,31 +112,24 @@ func TestNothingStaysBehindWhenLoopsMeetInFullLanes(t *testing.T) {
 			}
 		}
 	}
-	for round := range rounds + 1 {
-		done := make(chan struct{})
-		go func() {
-			unanswered.Wait()
-			close(done)
-		}()
-		select {
-		case <-done:
-		case <-time.After(patience):
-			state := h.homes.Home(0)
-			t.Fatalf("round %d: something was never answered; home 0: idle %v, %d items on the way to it, to the loops %d %d %d", round,
-				state.Idle(), state.Waiting(), h.homes.Depth(0), h.homes.Depth(1), h.homes.Depth(2))
-		}
-		if round == rounds {
-			return
-		}
-		unanswered.Add(loops * clients)
-		for _, l := range all {
-			l.jobs <- func() {
-				for _, c := range l.clients {
-					l.say(c, fmt.Sprintf(`{"cmd":"send_to_group","group_id":"0g","message":"%d","id":%d}`, round, round))
-					l.listen()
-				}
-			}
-		}
+	return st
+}
+
+// answered returns when nothing is unanswered.
+func (st *stress) answered(round int) {
+	st.t.Helper()
+	done := make(chan struct{})
+	go func() {
+		st.unanswered.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(30 * time.Second):
+		homes := st.hub.homes
+		state := homes.Home(0)
+		st.t.Fatalf("round %d: something was never answered; home 0: idle %v, %d items on the way to it, to the loops %d %d %d", round,
+			state.Idle(), state.Waiting(), homes.Depth(0), homes.Depth(1), homes.Depth(2))
 	}
 }
 

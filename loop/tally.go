@@ -51,6 +51,7 @@ var refusalNames kinds
 
 var (
 	refusedBusy            = kind[refusal](&refusalNames, "busy")            // a lane is full, and so is the backlog
+	refusedTooLoud         = kind[refusal](&refusalNames, "group_busy")      // too much of the group is in flight
 	refusedMemory          = kind[refusal](&refusalNames, "memory")          // the memory limit is near
 	refusedStopping        = kind[refusal](&refusalNames, "stopping")        // the server stops
 	refusedRate            = kind[refusal](&refusalNames, "rate_limited")    // the client is over its rate

@@ -46,7 +46,12 @@ func (s *shard) act(mayPass bool) {
 		s.work()
 		s.lanes.WakeOthers()
 		s.flushReplies() // after WakeOthers, so that other loops begin while this one writes
-		if !s.runPasses() && !s.ends.waiting() {
+		passed := s.runPasses()
+		called := s.lanes.Through(s.passes.gathered)
+		if !passed && !s.ends.waiting() {
+			if called {
+				s.kick() // in a turn of its own: while other loops send more it would be called again and again
+			}
 			break
 		}
 	}
@@ -111,7 +116,7 @@ func (s *shard) host() (moved bool) {
 
 // drainDown gathers messages for their groups' next pass, and answers clients. It stops while too much is gathered: then
 // down lanes become full, then up lanes, then requests are refused, so memory does not grow. Passes go on meanwhile, as they
-// need no lane.
+// need no lane. That is the last resort, as it strikes all groups: a loud group is refused by its home before (order/flow.go).
 func (s *shard) drainDown() (moved bool) {
 	return s.mayGather() && s.lanes.Drain(s.takeDown)
 }
@@ -121,11 +126,20 @@ func (s *shard) mayGather() bool { return s.passes.gathered < s.bounds.gatherByt
 
 // deliver acts on one item of a down lane, and says whether there may be another.
 func (s *shard) deliver(d delivery) (more bool) {
-	if d.Op != order.OpMessage {
+	switch d.Op {
+	case order.OpMessage:
+	case order.OpBusy:
+		s.tellTooLoud(&d)
+		return s.mayGather()
+	default:
 		s.decided(&d)
 		return s.mayGather()
 	}
-	if g := d.Local; g != nil && !g.empty() {
+	switch g := d.Local; {
+	case g == nil:
+	case g.empty():
+		g.flow.Taken(d.Message.Bytes())
+	default:
 		s.passes.gather(g, d.Message)
 		if d.At != 0 {
 			s.count.LaneWaits.observe(d.At.Until(s.env.now()))

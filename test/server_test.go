@@ -308,6 +308,7 @@ type row struct {
 // reasons are counts by reason, as far as these tests read them. No map: rows are compared.
 type reasons struct {
 	Busy          uint64 `json:"busy"`
+	GroupBusy     uint64 `json:"group_busy"`
 	Memory        uint64 `json:"memory"`
 	RateLimited   uint64 `json:"rate_limited"`
 	TooManyGroups uint64 `json:"too_many_groups"`

@@ -23,6 +23,31 @@ func (h *Home[G, C]) Each(f func(group string, count *Headcount, parts []G)) {
 	}
 }
 
+// EachFlight gives every group that the home knows on every loop with members, and the bytes of it that are in flight to there as
+// the home sees it. No other loop may hold the home meanwhile.
+func (h *Home[G, C]) EachFlight(f func(group string, loop int, part G, inFlight int)) {
+	for name, hg := range h.groups.All() {
+		for _, l := range hg.locals {
+			f(name, l.loop, l.part, int(l.sent-l.part.Flow().taken.Load()))
+		}
+	}
+}
+
+// InFlight is the bytes in flight to the loop, in all groups, as homes see it: at least as many as there are.
+func (l *Lanes[G, C]) InFlight() int { return int(l.inFlight()) }
+
+// Awaited says whether a home waits for less to be in flight to the loop.
+func (l *Lanes[G, C]) Awaited() bool { return l.awaited.Load() != 0 }
+
+// OnTooLoud has f called too where Env.TooLoud is.
+func (hs *Homes[G, C]) OnTooLoud(f func(home int, m *Message)) {
+	count := hs.env.TooLoud
+	hs.env.TooLoud = func(home int, m *Message) {
+		f(home, m)
+		count(home, m)
+	}
+}
+
 // Waiting is the number of requests in the up lanes from loops to the home.
 func (h *Home[G, C]) Waiting() (n int) {
 	for _, up := range h.up {

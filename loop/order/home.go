@@ -112,12 +112,6 @@ type homeGroup[G Part] struct {
 	locals    []localRef[G] // one per loop with members
 }
 
-// localRef is a loop with members, and its own part of the group.
-type localRef[G Part] struct {
-	loop int
-	part G
-}
-
 // drain serves the requests that lie in an up lane at the time of the call, in order. stalled: the front request found no room
 // in a down lane and stays where it is, so nothing is lost or overtaken; the home is called when that lane has room. awaited:
 // the up lane's producer waits for the room that was made.
@@ -173,10 +167,18 @@ const portOrigin = -1
 
 func (h *Home[G, C]) publish(r *Request[G, C], origin int) bool {
 	hg := h.groups.Get(r.Message.Group)
+	bytes := r.Message.Bytes()
+	if hg != nil && !h.open(hg, bytes) {
+		if origin != portOrigin || r.via != nil && r.via.result != nil {
+			return h.refuse(r, origin)
+		}
+		if !h.await(hg, bytes) {
+			return false
+		}
+	}
 	message := Delivery[G, C]{Op: OpMessage, At: r.At, Message: r.Message}
 	answer := Delivery[G, C]{Op: OpMessage, Client: r.Client, ID: r.ID} // where it is sent by itself
-	var nobody C
-	answers := r.Client != nobody // cleared when the answer is sent with the message
+	answers := r.Asks                                                   // cleared when the answer is sent with the message
 
 	// All lanes must have room before the first send, so that no loop gets a message that another does not. Each is asked, so
 	// that each that is full calls the home when it has room.
@@ -202,13 +204,15 @@ func (h *Home[G, C]) publish(r *Request[G, C], origin int) bool {
 	if hg != nil {
 		hg.offset++
 		r.Message.Offset = hg.offset
-		for _, l := range hg.locals {
+		for i := range hg.locals {
+			l := &hg.locals[i]
 			d := message
 			d.Local, d.Offset = l.part, hg.offset
 			if answers && l.loop == origin {
 				d.Client, d.ID = r.Client, r.ID
 				answers = false
 			}
+			l.sent += uint64(bytes) // first: the loop must never have taken more than was sent
 			h.send(l.loop, d)
 		}
 	}
@@ -224,6 +228,21 @@ func (h *Home[G, C]) publish(r *Request[G, C], origin int) bool {
 		r.via.result <- offset
 	}
 	h.published.Add(1)
+	return true
+}
+
+// refuse tells who has published that too much of the group is in flight.
+func (h *Home[G, C]) refuse(r *Request[G, C], origin int) bool {
+	d := Delivery[G, C]{Op: OpBusy, Asks: r.Asks, Client: r.Client, ID: r.ID}
+	switch {
+	case origin == portOrigin:
+		close(r.via.result)
+	case !h.fits(origin, d.Bytes()):
+		return false
+	default:
+		h.send(origin, d)
+	}
+	h.all.env.TooLoud(h.index, r.Message)
 	return true
 }
 
@@ -253,12 +272,14 @@ func (h *Home[G, C]) join(r *Request[G, C], origin int) bool {
 	}
 	known := false
 	for i := range hg.locals {
-		if hg.locals[i].loop == origin {
-			hg.locals[i].part, known = r.Local, true
+		if l := &hg.locals[i]; l.loop == origin {
+			if known = true; l.part != r.Local { // a panic has dropped the leave of the other
+				*l = newLocalRef(origin, r.Local)
+			}
 		}
 	}
 	if !known {
-		hg.locals = append(hg.locals, localRef[G]{loop: origin, part: r.Local})
+		hg.locals = append(hg.locals, newLocalRef(origin, r.Local))
 	}
 	h.send(origin, d)
 	return true

@@ -5,20 +5,25 @@ import (
 	"testing"
 )
 
-// part is a loop's part of a group, of which there is nothing but the name.
-type part string
+// part is a loop's part of a group, of which there is nothing but what a home asks for.
+type part struct {
+	name string
+	flow Flow
+}
 
-func (p *part) GroupName() string { return string(*p) }
+func (p *part) GroupName() string { return p.name }
+func (p *part) Flow() *Flow       { return &p.flow }
 
 type table = Homes[*part, *int]
 
 // newTable has small lanes; a group's home is the loop that its first digit names.
 func newTable(loops, laneSlots int) *table {
-	hs := New[*part, *int](Config{Loops: loops, LaneSlots: laneSlots, LaneBytes: 1 << 20}, Env{
+	hs := New[*part, *int](Config{Loops: loops, LaneSlots: laneSlots, LaneBytes: 1 << 20, FlightBytes: 1 << 20, FlightMin: 1 << 10}, Env{
 		Wake:    func(int) {},
 		Bounds:  func(string) (int, int) { return 0, 0 },
 		Admit:   func(int) error { return nil },
 		Busy:    func(int) {},
+		TooLoud: func(int, *Message) {},
 		Accepts: func(string, []byte) error { return nil },
 		Ended:   make(chan struct{}),
 	})
@@ -45,7 +50,7 @@ func heardBy(l *Lanes[*part, *int]) (texts []string) {
 // Where room is scarce, the loop that is served first would take all of it.
 func TestAHomeServesAnotherLoopFirstEachTime(t *testing.T) {
 	hs := newTable(3, 2)
-	group := part("1g")
+	group := part{name: "1g"}
 	member := hs.Lanes(0)
 	member.Offer(1, Request[*part, *int]{Op: OpJoin, Local: &group})
 	member.Host()
@@ -80,7 +85,7 @@ func TestALoopLetsGoOfAHomeThatOthersKeepBusy(t *testing.T) {
 	const requests = 10 * hostRoundsMax
 	hs := newTable(2, 256)
 	l, other, busy := hs.Lanes(0), hs.Lanes(1), hs.Home(1)
-	group, sent := part("1g"), 0
+	group, sent := part{name: "1g"}, 0
 	send := func() {
 		if sent++; !other.Offer(1, Request[*part, *int]{Op: OpJoin, Local: &group}) {
 			t.Fatal("the up lane is full, want room")

@@ -28,6 +28,10 @@ type Config struct {
 	Loops     int // number of loops, 1 to 64, as there is a 64-bit set of them in many places
 	LaneSlots int // bound on the items of a lane, a power of two
 	LaneBytes int // bound on the bytes of a lane; a single larger item is taken by a lane that is empty
+
+	// In flight to a loop, bytes; see flow.go.
+	FlightBytes int // what loud groups may have together, of which a part stays free for all others
+	FlightMin   int // what each group may always have
 }
 
 // Env is what a table needs of the program around it. Every function may be called by any goroutine, and must not block.
@@ -36,6 +40,7 @@ type Env struct {
 	Bounds  func(group string) (membersMax, groupsMax int) // on a group's members, and on groups with members; 0: none
 	Admit   func(home int) error                           // why no port may publish now; Publish returns it. nil: it may
 	Busy    func(home int)                                 // a port was refused because its lane to a home is full
+	TooLoud func(home int, m *Message)                     // a publish was refused because too much of its group is in flight
 	Accepts func(group string, message []byte) error       // why this may not be published, such as ErrBadMessage; Publish returns it. nil: it may
 	Ended   <-chan struct{}                                // closed when no loop runs any more
 }

@@ -7,23 +7,24 @@ import "unsafe"
 type Part interface {
 	comparable
 	GroupName() string // must never change
+	Flow() *Flow       // likewise
 }
 
 // Request is one item of an up lane. Whoever sends it must not change what it points to any more.
 type Request[G Part, C comparable] struct {
 	Op      RequestOp
-	Asks    bool     // OpJoin: the client has given an id, which may be empty, and is to be answered
+	Asks    bool     // OpJoin, OpPublish: the client has given an id, which may be empty, and is to be answered
 	At      Stamp    // OpPublish: when it was accepted, if its time in the lanes is to be measured; else 0
 	Message *Message // OpPublish
 	Local   G        // OpJoin, OpLeave: the sending loop's part of the group
-	Client  C        // OpJoin: the client that joins. OpPublish: the client that gets an answer; zero: none does
+	Client  C        // OpJoin, OpPublish: the client that has sent it; zero: a port has
 	ID      string   // the client's command id
 	via     *via     // OpPublish through a port with a token or a wait for the number; else nil
 }
 
 // via is what a publish through a port may have beside its message.
 type via struct {
-	result chan<- uint64 // gets the message's number; its capacity is 1, so a send never blocks. nil: no caller waits for it
+	result chan<- uint64 // gets the message's number, or is closed if it is refused; its capacity is 1, so a send never blocks. nil: no caller waits for it
 	token  any           // for the feed
 }
 
@@ -36,6 +37,14 @@ const (
 	OpJoin                     // Client wants to be a member: answer OpJoined or OpRefused
 	OpLeave                    // this loop has no members of Local's group any more; not answered
 )
+
+// Group is the name of the group that the request is about.
+func (r *Request[G, C]) Group() string {
+	if r.Message != nil {
+		return r.Message.Group
+	}
+	return r.Local.GroupName()
+}
 
 // Bytes is what the request counts against the bounds of lanes and backlogs: its slot, its id, its message, and the name of a
 // group that is joined.
@@ -59,7 +68,7 @@ type Delivery[G Part, C comparable] struct {
 	Message   *Message   // OpMessage: shared by all loops, so nobody writes it; nil when only the answer is wanted
 	Offset    uint64     // OpMessage: the message's, for the answer
 	Local     G          // the receiving loop's part of the group, as in its OpJoin; OpMessage: zero when it is only an answer
-	Client    C          // the client to answer; OpMessage: zero when there is none
+	Client    C          // the client to answer; OpMessage: zero when there is none. OpBusy: it is to be told even if it does not ask
 	ID        string     // as in the request
 	Headcount *Headcount // OpJoined: the group's, in which this loop counts from now on
 }
@@ -72,6 +81,7 @@ const (
 	OpMessage DeliveryOp = iota // a numbered message for Local's members, the answer to Client's publish, or both
 	OpJoined                    // Client has a place in the group, for which the loop owes Census.GiveBack; and the home knows that this loop has members
 	OpRefused                   // Client has no place, see Why
+	OpBusy                      // Client's publish was refused, as too much of its group is in flight
 )
 
 // Bytes is what the delivery counts against the lane's bound: its slot, its id and its message.
@@ -92,6 +102,7 @@ const (
 type anyPart struct{ _ *int }
 
 func (anyPart) GroupName() string { return "" }
+func (anyPart) Flow() *Flow       { return nil }
 
 // Stamp is a time in units of 1,024 ns; 0 is none. Its 32 bits cost the items of lanes nothing, since they lie in padding. They
 // wrap around after 73 minutes, which is longer than an item waits.

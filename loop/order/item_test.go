@@ -16,10 +16,10 @@ func TestAStampOutlivesTheRoundOfItsClock(t *testing.T) {
 
 // A join pins its group's name, a publish its message; what is accepted into lanes and backlogs counts with both.
 func TestItemsCountWhatTheyHold(t *testing.T) {
-	short, long := part("g"), part("a group's name that is longer by 40 bytes!!!")
+	short, long := part{name: "g"}, part{name: "a group's name that is longer by 40 bytes!!!"}
 	join := func(p *part) int { r := Request[*part, *int]{Op: OpJoin, Local: p, ID: "1"}; return r.Bytes() }
-	if got := join(&long) - join(&short); got != len(long)-len(short) {
-		t.Errorf("a join: got %d bytes for %d more of its name", got, len(long)-len(short))
+	if got := join(&long) - join(&short); got != len(long.name)-len(short.name) {
+		t.Errorf("a join: got %d bytes for %d more of its name", got, len(long.name)-len(short.name))
 	}
 	publish := func(text string) int { r := publishTo("g", text); return r.Bytes() }
 	if got := publish("xxxxx") - publish("x"); got != 4 {

@@ -17,8 +17,8 @@ import (
 // Why there are two, and why no loops can wait for each other in a circle: a home that finds no room in a down lane takes
 // nothing more from the up lane that it was serving, and from that one only. What comes down a down lane goes to sockets;
 // serving one never needs room in any lane. So each down lane drains as long as its loop runs, so each home gets room in it,
-// so each up lane drains. A step that sends into a lane while it serves a down lane would break this argument, and the server
-// could stop for ever.
+// so each up lane drains. What a home holds back (flow.go) waits for passes, which need no lane. A step that sends into a lane
+// while it serves a down lane would break this argument, and the server could stop for ever.
 //
 // A producer does not wait at a full lane. A loop keeps the request in its backlog, or refuses it; a port refuses it; a home
 // leaves it in its up lane (home.go). With await each of them has the consumer wake it when there is room.

@@ -1,6 +1,9 @@
 package order
 
-import "math/bits"
+import (
+	"math/bits"
+	"sync/atomic"
+)
 
 // Lanes is one loop's ends of its lanes, and what it has to do with homes.
 //
@@ -16,11 +19,17 @@ type Lanes[G Part, C comparable] struct {
 	bell bell
 	_    [CacheLine]byte
 
+	// Any goroutine (atomic); the loop alone writes through.
+	through atomic.Uint64 // bytes of deliveries that were drained and are not gathered any more, since the start
+	awaited atomic.Uint64 // bit per home that waits for through to grow, see Home.await
+	_       [CacheLine]byte
+
 	// Loop only.
-	toHost uint64      // bit per home to which this loop has sent a request, or whose down lane it has made room in
-	toWake uint64      // bit per loop for WakeOthers
-	left   uint64      // bit per down lane that was not drained to its end
-	hosted *Home[G, C] // the home that this loop holds, nil: none
+	drained uint64      // bytes of deliveries, since the start
+	toHost  uint64      // bit per home to which this loop has sent a request, or whose down lane it has made room in
+	toWake  uint64      // bit per loop for WakeOthers
+	left    uint64      // bit per down lane that was not drained to its end
+	hosted  *Home[G, C] // the home that this loop holds, nil: none
 }
 
 // Offer sends a request to a home, which the next Host serves. False: the lane has no room, nothing was sent, and the loop is
@@ -99,7 +108,9 @@ func (l *Lanes[G, C]) Drain(deliver func(Delivery[G, C]) (more bool)) (moved boo
 				break
 			}
 			d := *lane.front()
-			lane.done(d.Bytes()) // before it is acted on: should that panic, it must not be done twice
+			bytes := d.Bytes()
+			l.drained += uint64(bytes)
+			lane.done(bytes) // before it is acted on: should that panic, it must not be done twice
 			more = deliver(d)
 			drained++
 		}

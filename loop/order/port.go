@@ -31,7 +31,7 @@ const PortsMax = 64
 
 // Errors of a port's methods. Nothing was accepted when one is returned, except by PublishSeq, which says so.
 var (
-	ErrBusy         = errors.New("busy: the lane to the group's home is full, or memory is short; try again")
+	ErrBusy         = errors.New("busy: the lane to the group's home is full, too much of the group is on its way, or memory is short; try again")
 	ErrStopping     = errors.New("the server is stopping or has stopped")
 	ErrBadGroup     = errors.New("a group's name has 1 to 255 bytes of UTF-8, or as many as the server allows")
 	ErrBadMessage   = errors.New("a message is UTF-8, of at most the server's message bound")
@@ -87,7 +87,8 @@ func (p *Port[G, C]) Close() {
 // Publish sends message to every member of group. It returns without waiting, nil when the message was accepted: from then on it
 // is in the group's order and reaches every member that is not slow. ErrBusy says that the lane is full or memory short, which
 // the caller passes on to its own client (HTTP 503); other errors are those of Env.Admit and Env.Accepts, and ErrClosed. Neither
-// argument is kept.
+// argument is kept. While too much of the group is in flight (flow.go) the message waits in the lane, and what was published
+// through this port to groups of the same home waits behind it.
 func (p *Port[G, C]) Publish(group string, message []byte) error {
 	return p.publish(group, message, nil)
 }
@@ -148,16 +149,19 @@ func (w *Waiter[G, C]) Room() <-chan struct{} { return w.port.up[w.home].room }
 // Offer sends the publish if there is room; if not, Room gets a token when there is. Errors are those of Publish.
 func (w *Waiter[G, C]) Offer() (sent bool, err error) { return w.port.offer(w.home, &w.request, true) }
 
-// PublishSeq is Publish that waits for the message's number in the group: 1 for the first since the group's first member joined,
-// 0 when the group has no members. A context's error, or ErrStopping after the wait began, means that the message was accepted
-// and its number is not known.
+// PublishSeq is Publish that waits for the home's word: the message's number in the group, 1 for the first since the group's
+// first member joined, 0 when the group has no members; or ErrBusy if too much of the group is in flight. A context's error, or
+// ErrStopping after the wait began, means that it is not known whether the message was accepted.
 func (p *Port[G, C]) PublishSeq(ctx context.Context, group string, message []byte) (uint64, error) {
 	result := make(chan uint64, 1)
 	if err := p.publish(group, message, &via{result: result}); err != nil {
 		return 0, err
 	}
 	select {
-	case seq := <-result:
+	case seq, accepted := <-result:
+		if !accepted {
+			return 0, ErrBusy
+		}
 		return seq, nil
 	case <-ctx.Done():
 		return 0, ctx.Err()

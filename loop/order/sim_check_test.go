@@ -22,14 +22,18 @@ func (s *sim) deliver(loop int, d *Delivery[*simPart, *simAsk]) {
 		p.asked--
 		p.own = nil
 		s.must(s.membersMax+s.groupsMax > 0, "loop %d: refused without a bound", loop)
+	case OpBusy:
+		m := d.Client.message
+		s.must(m.refused && d.Asks == m.ask.asks && d.ID == "7", "loop %d: message %d is refused as another, or was not", loop, m.index)
 	case OpMessage:
+		s.must(d.Client == nil || d.Client.asks, "loop %d: an answer to who does not ask", loop)
 		if d.Message == nil { // the answer alone
 			s.must(p == nil && d.Client != nil && d.ID == "7", "loop %d: a delivery of nothing", loop)
 			d.Client.message.seq = d.Offset
 			return
 		}
 		m := s.messageOf(string(d.Message.Payload()))
-		s.must(m.accepted && m.group == d.Message.Group, "loop %d: message %d was refused, or is of group %s", loop, m.index, m.group)
+		s.must(m.accepted && !m.refused && m.group == d.Message.Group, "loop %d: message %d was refused, or is of group %s", loop, m.index, m.group)
 		if d.Client != nil {
 			s.must(d.Client.message == m && d.ID == "7", "loop %d: message %d answers another", loop, m.index)
 		}
@@ -38,6 +42,58 @@ func (s *sim) deliver(loop int, d *Delivery[*simPart, *simAsk]) {
 		if p != nil && p.headcount != nil {
 			s.hear(loop, p, m)
 		}
+		if p != nil && p.members > 0 {
+			p.waiting = append(p.waiting, d.Message.Bytes())
+			s.loops[loop].gathered += d.Message.Bytes()
+		} else if p != nil {
+			p.flow.Taken(d.Message.Bytes())
+		}
+	}
+}
+
+// tooLoud judges that a home refuses a message: to some loop more is in flight, with it, than each group may have.
+func (s *sim) tooLoud(home int, refused *Message) {
+	m, most := s.messageOf(string(refused.Payload())), uint64(0)
+	for _, l := range s.hs.Home(home).groups.Get(m.group).locals {
+		most = max(most, l.sent-l.part.flow.taken.Load())
+	}
+	s.must(most+uint64(refused.Bytes()) > uint64(s.least), "message %d is refused though group %s is quiet", m.index, m.group)
+	s.must(!m.refused && (!m.byPort || m.numbers != nil), "message %d is refused a second time, or nobody can be told", m.index)
+	m.refused = true
+	s.refused++
+}
+
+// checkFlights holds what homes and loops count against each other and against the bounds.
+func (s *sim) checkFlights() {
+	const largest = 300
+	inFlight := map[*simPart]int{}
+	for loop, l := range s.loops {
+		if l.lanes.awaited.Load() != 0 {
+			s.heldBack++
+		}
+		messages := 0
+		l.lanes.EachWaiting(func(d *Delivery[*simPart, *simAsk]) {
+			if d.Local != nil && d.Message != nil { // the home may have forgotten the part
+				inFlight[d.Local] += d.Message.Bytes()
+				messages += d.Message.Bytes()
+			}
+		})
+		for _, p := range l.parts {
+			for i := 0; p != nil && i < len(p.waiting); i++ {
+				inFlight[p] += p.waiting[i]
+				messages += p.waiting[i]
+			}
+		}
+		s.must(l.lanes.InFlight() >= messages, "loop %d: %d bytes in flight, counted %d", loop, messages, l.lanes.InFlight())
+		most := s.flight + s.groups*(2*s.least+largest)
+		s.must(messages <= most, "loop %d: %d bytes in flight, bound %d", loop, messages, most)
+	}
+	for home := range s.loops {
+		s.hs.Home(home).EachFlight(func(name string, loop int, p *simPart, bytes int) {
+			s.must(bytes == inFlight[p], "loop %d, group %s: %d bytes in flight, counted %d", loop, name, inFlight[p], bytes)
+			most := max(s.flight, s.least) + largest
+			s.must(bytes <= most, "loop %d, group %s: %d bytes in flight, bound %d", loop, name, bytes, most)
+		})
 	}
 }
 
@@ -82,7 +138,9 @@ func (s *sim) settle() {
 	for i, l := range s.loops {
 		s.must(s.hs.Depth(i) == 0 && s.hs.Home(i).Idle() && l.lanes.Idle(), "loop %d: %d items are left, home idle %v, loop idle %v",
 			i, s.hs.Depth(i), s.hs.Home(i).Idle(), l.lanes.Idle())
+		s.must(l.lanes.inFlight() == 0 && l.gathered == 0, "loop %d: at rest %d bytes are in flight, %d gathered", i, l.lanes.inFlight(), l.gathered)
 	}
+	s.checkFlights()
 }
 
 // checkMessages judges all messages, at rest.
@@ -92,16 +150,22 @@ func (s *sim) checkMessages() {
 		published += s.hs.Home(i).Published()
 	}
 	for _, m := range s.sent {
-		if m.accepted {
+		if m.accepted && m.numbers != nil {
+			select {
+			case n, ok := <-m.numbers:
+				s.must(ok == !m.refused && n == m.seq, "message %d: its publisher was told number %d (%v), others %d", m.index, n, ok, m.seq)
+			default:
+				s.must(false, "message %d: its number was not said", m.index)
+			}
+		}
+		if m.accepted && m.ask != nil {
+			s.must((m.ask.answers == 1) == (m.ask.asks || m.refused), "message %d was answered %d times", m.index, m.ask.answers)
+		}
+		inOrder := m.accepted && !m.refused
+		if inOrder {
 			accepted++
-			s.must(m.ask == nil || m.ask.answers == 1, "message %d was accepted and not answered", m.index)
-			s.must(s.feed == nil || m.taken == 1, "message %d came out of the feed %d times", m.index, m.taken)
 		}
-		if m.numbers != nil && m.accepted {
-			s.must(len(m.numbers) == 1, "message %d: its number was not said", m.index)
-			n := <-m.numbers
-			s.must(n == m.seq, "message %d: its publisher was told number %d, others %d", m.index, n, m.seq)
-		}
+		s.must(s.feed == nil || (m.taken == 1) == inOrder, "message %d came out of the feed %d times", m.index, m.taken)
 	}
 	s.must(accepted == published, "%d messages accepted, %d put in order", accepted, published)
 	for _, order := range s.orders {
@@ -117,7 +181,7 @@ func (s *sim) checkMessages() {
 			s.must(p.last == 0 || int(p.last) == len(s.orders[p.headcount]), "loop %d, group %s: heard up to %d of %d",
 				loop, p.name, p.last, len(s.orders[p.headcount]))
 			for _, m := range p.own {
-				s.must(p.seen[m.index], "loop %d, group %s: its own message %d is missing", loop, p.name, m.index)
+				s.must(p.seen[m.index] || m.refused, "loop %d, group %s: its own message %d is missing", loop, p.name, m.index)
 			}
 		}
 	}
@@ -137,7 +201,7 @@ func (s *sim) takeFromFeed(max int) {
 	for _, p := range got {
 		m := s.messageOf(string(p.Message))
 		m.taken++
-		s.must(m.taken == 1 && (p.Token == any(m)) == (m.numbers != nil), "feed: message %d, taken %d times, with token %v", m.index, m.taken, p.Token)
+		s.must(m.taken == 1 && (p.Token == any(m)) == m.byPort, "feed: message %d, taken %d times, with token %v", m.index, m.taken, p.Token)
 		m.seq = p.Seq
 	}
 }

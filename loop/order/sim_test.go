@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"testing"
 )
@@ -20,13 +21,24 @@ func TestGroupsKeepOneOrderInSimulatedTables(t *testing.T) {
 		{name: "few-slots", loops: 3, slots: 2, bytes: 1 << 20, groups: 3, ports: 2, seeds: 300},
 		{name: "few-bytes", loops: 3, slots: 64, bytes: 500, groups: 3, ports: 1, feed: true, seeds: 300},
 		{name: "bounds", loops: 4, slots: 4, bytes: 2000, groups: 5, ports: 1, feed: true, membersMax: 3, groupsMax: 3, seeds: 300},
+		{name: "loud", loops: 3, slots: 16, bytes: 1 << 20, groups: 4, ports: 2, feed: true, flight: 1500, least: 300, gather: 3000, seeds: 200},
+		{name: "loud-by-each", loops: 2, slots: 4, bytes: 1000, groups: 3, ports: 1, flight: 100, least: 1, gather: 100, seeds: 200},
 		{name: "most-loops", loops: 64, slots: 1, bytes: 1 << 20, groups: 100, ports: 2, feed: true, seeds: 3},
 	} {
+		if shape.flight == 0 {
+			shape.flight, shape.least, shape.gather = 1<<20, 1<<20, 1<<20
+		}
 		t.Run(shape.name, func(t *testing.T) {
+			refused, heldBack := 0, 0
 			for seed := uint64(1); seed <= uint64(shape.seeds); seed++ {
 				if *simSeed == 0 || *simSeed == seed {
-					newSim(t, shape, seed).run()
+					s := newSim(t, shape, seed)
+					s.run()
+					refused, heldBack = refused+s.refused, heldBack+s.heldBack
 				}
+			}
+			if quiet := refused == 0 || heldBack == 0; quiet != (shape.flight == 1<<20) && *simSeed == 0 {
+				t.Errorf("refused as too much was in flight: %d; held back, by looks at it: %d", refused, heldBack)
 			}
 		})
 	}
@@ -38,6 +50,7 @@ type simShape struct {
 	groups, ports         int
 	feed                  bool
 	membersMax, groupsMax int
+	flight, least, gather int // bytes: FlightBytes, FlightMin, gathered on a loop before it drains no more
 	seeds                 int
 }
 
@@ -56,18 +69,23 @@ type sim struct {
 	held     []func() bool // by home that is in the middle of being served
 	sent     []*simMessage
 	orders   map[*Headcount][]*simMessage // of a group, from its first member to its last: its messages by number - 1
+	refused  int                          // publishes, as too much was in flight
+	heldBack int                          // looks at which a loop was awaited for that reason
 }
 
 // simLoop is a loop with members.
 type simLoop struct {
-	lanes *Lanes[*simPart, *simAsk]
-	woken bool
-	parts []*simPart // by group, nil: none
+	lanes    *Lanes[*simPart, *simAsk]
+	woken    bool
+	parts    []*simPart // by group, nil: none
+	gathered int        // bytes
 }
 
 // simPart is a loop's part of a group.
 type simPart struct {
 	name           string
+	flow           Flow
+	waiting        []int // bytes of the messages that wait for a pass
 	members, asked int
 	headcount      *Headcount
 	last           uint64        // number of the last message that came, 0: none has
@@ -76,18 +94,22 @@ type simPart struct {
 }
 
 func (p *simPart) GroupName() string { return p.name }
+func (p *simPart) Flow() *Flow       { return &p.flow }
 
 // simAsk waits for an answer.
 type simAsk struct {
 	loop    int
 	message *simMessage // of a publish; nil: a join
+	asks    bool        // likewise: it has an id
 	answers int
 }
 
 type simMessage struct {
 	index    int
 	group    string
-	accepted bool
+	byPort   bool
+	accepted bool   // into a lane
+	refused  bool   // by its home
 	seq      uint64 // as the order says; 0: the group had no members
 	taken    int    // how often it came out of the feed
 	numbers  chan uint64
@@ -97,11 +119,12 @@ type simMessage struct {
 func newSim(t *testing.T, shape simShape, seed uint64) *sim {
 	s := &sim{simShape: shape, t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, uint64(shape.slots))),
 		held: make([]func() bool, shape.loops), orders: map[*Headcount][]*simMessage{}}
-	s.hs = New[*simPart, *simAsk](Config{Loops: shape.loops, LaneSlots: shape.slots, LaneBytes: shape.bytes}, Env{
+	s.hs = New[*simPart, *simAsk](Config{Loops: shape.loops, LaneSlots: shape.slots, LaneBytes: shape.bytes, FlightBytes: shape.flight, FlightMin: shape.least}, Env{
 		Wake:    func(loop int) { s.loops[loop].woken = s.hs.Lanes(loop).MustWake() || s.loops[loop].woken },
 		Bounds:  func(string) (int, int) { return shape.membersMax, shape.groupsMax },
 		Admit:   func(int) error { return nil },
 		Busy:    func(int) {},
+		TooLoud: func(home int, m *Message) { s.tooLoud(home, m) },
 		Accepts: func(string, []byte) error { return nil },
 	})
 	s.hs.Hash = func(group string) uint64 { n, _ := strconv.ParseUint(group, 10, 64); return n }
@@ -196,11 +219,13 @@ func (s *sim) turn(loop, deliveries int) {
 	l.woken = false
 	l.lanes.Woken()
 	moved, busy := l.lanes.Host()
-	drained := deliveries > 0 && l.lanes.Drain(func(d Delivery[*simPart, *simAsk]) bool {
+	drained := deliveries > 0 && l.gathered < s.gather && l.lanes.Drain(func(d Delivery[*simPart, *simAsk]) bool {
 		s.deliver(loop, &d)
 		deliveries--
-		return deliveries > 0
+		return deliveries > 0 && l.gathered < s.gather
 	})
+	waits := s.passes(l, deliveries)
+	s.checkFlights()
 	for group, p := range l.parts { // what package loop calls owed
 		if p == nil || p.members > 0 || p.asked > 0 {
 			continue
@@ -210,7 +235,27 @@ func (s *sim) turn(loop, deliveries int) {
 		}
 	}
 	l.lanes.WakeOthers()
-	l.woken = l.woken || moved || busy || drained || deliveries == 0
+	called := l.lanes.Through(l.gathered)
+	l.woken = l.woken || moved || busy || drained || deliveries == 0 || waits || called
+}
+
+// passes takes up to so many messages of each group that wait, and reports whether others are left.
+func (s *sim) passes(l *simLoop, most int) (left bool) {
+	for _, p := range l.parts {
+		if p != nil {
+			l.take(p, min(most, len(p.waiting)))
+			left = left || len(p.waiting) > 0
+		}
+	}
+	return left
+}
+
+func (l *simLoop) take(p *simPart, n int) {
+	for _, bytes := range p.waiting[:n] {
+		p.flow.Taken(bytes)
+		l.gathered -= bytes
+	}
+	p.waiting = p.waiting[n:]
 }
 
 func (s *sim) join(loop, group int) {
@@ -236,7 +281,13 @@ func (s *sim) join(loop, group int) {
 }
 
 func (s *sim) leave(p *simPart) {
-	p.members--
+	if p.members--; p.members == 0 {
+		for _, l := range s.loops {
+			if slices.Contains(l.parts, p) {
+				l.take(p, len(p.waiting))
+			}
+		}
+	}
 	s.hs.Census.GiveBack(p.headcount)
 }
 
@@ -250,10 +301,8 @@ func (s *sim) publish(loop, group int) {
 	m, payload := s.newMessage(group)
 	r := Request[*simPart, *simAsk]{Op: OpPublish}
 	r.Message, r.ID = NewMessage([]byte(m.group), payload, []byte("7"), false)
-	if s.rng.IntN(3) > 0 {
-		m.ask = &simAsk{loop: loop, message: m}
-		r.Client = m.ask
-	}
+	m.ask = &simAsk{loop: loop, message: m, asks: s.rng.IntN(3) > 0}
+	r.Client, r.Asks = m.ask, m.ask.asks
 	m.accepted = s.loops[loop].lanes.Offer(s.hs.Of(m.group), r)
 	s.loops[loop].woken = true
 	if p := s.loops[loop].parts[group]; p != nil && m.accepted && (p.members > 0 || p.asked > 0) {
@@ -263,8 +312,13 @@ func (s *sim) publish(loop, group int) {
 
 func (s *sim) publishByPort(p *Port[*simPart, *simAsk], group int) {
 	m, payload := s.newMessage(group)
-	m.numbers = make(chan uint64, 1)
-	err := p.publish(m.group, payload, &via{token: m, result: m.numbers})
+	m.byPort = true
+	v := &via{token: m}
+	if s.rng.IntN(2) == 0 { // who waits for the number is refused, others are held back
+		m.numbers = make(chan uint64, 1)
+		v.result = m.numbers
+	}
+	err := p.publish(m.group, payload, v)
 	m.accepted = err == nil
 	s.must(err == nil || err == ErrBusy, "port: %v", err)
 }
