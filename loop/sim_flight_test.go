@@ -6,7 +6,7 @@ import (
 )
 
 // mayBeTooLoud says whether so little may be in flight that a simulated world's publishes are refused for it.
-func (b *bounds) mayBeTooLoud() bool { return b.flightBytes < 4<<20 }
+func (b *bounds) mayBeTooLoud() bool { return b.flightBytes < 8<<20 }
 
 // checkTooLoud judges that a home refuses a message: to some loop more of its group is in flight, with it, than each group may
 // have. So a stranger of a loud group is never refused for it.

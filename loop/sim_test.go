@@ -90,8 +90,8 @@ func newWorld(t *testing.T, seed uint64) *world {
 	b.laneSlots = pick(2, 4, 16, 256)
 	b.laneBytes = pick(600, 4000, 1<<20)
 	b.backlogBytes = pick(400, 3000, 1<<20)
-	b.gatherBytes = pick(300, 5000, 8<<20)
-	b.flightBytes, b.flightMin = pick(300, 5000, 4<<20), pick(1, 300, 16<<10)
+	b.gatherBytes = pick(300, 5000, 12<<20)
+	b.flightBytes, b.flightMin = pick(300, 5000, 8<<20), pick(1, 300, 16<<10)
 	b.batchBytes = pick(100, 1000, 256<<10)
 	b.OutboxBytesMax = pick(1500, 20000, 1<<20)
 	b.MessageBytesMax = 2000
@@ -115,7 +115,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 		b.OutboxesBytesMax, b.DropSlow, b.FragmentsBytesMax, b.messageTicks = 0, true, 0, 0
 		b.OutboxBytesMax = pick(1500, 5000)
 	}
-	w.tight = b.laneSlots < 256 || b.laneBytes < 1<<20 || b.backlogBytes < 1<<20 || b.gatherBytes < 8<<20 || b.mayBeTooLoud()
+	w.tight = b.laneSlots < 256 || b.laneBytes < 1<<20 || b.backlogBytes < 1<<20 || b.gatherBytes < 12<<20 || b.mayBeTooLoud()
 	loops := pick(1, 2, 3, 8)
 	w.hub = newHub(loops, b, []byte("page"), loud)
 	w.loud = w.chance(50)
