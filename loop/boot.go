@@ -27,10 +27,7 @@ func (s *Server) boot(cfg Config) error {
 	if err := s.listener.adopt(fd); err != nil {
 		return err
 	}
-	s.hub.local = s.listener.addr.String()
-	if err := s.listener.keepAlive(cfg.TCPKeepAlive, cfg.TCPUserTimeout); err != nil {
-		return err
-	}
+	s.hub.local = s.doors[0].Addr().String()
 	if _, err := descriptorsFree(); err != nil { // the dials below would fail too, without saying why
 		return err
 	}

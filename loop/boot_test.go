@@ -27,7 +27,7 @@ func TestClientsThatComeBeforeTheLoopsAreReadyAreServed(t *testing.T) {
 	for range cap(done) {
 		go func() { done <- dialUntilServed(addr) }()
 	}
-	startServer(t, Config{Listen: addr, Loops: 8})
+	startServer(t, Config{Listen: []string{addr}, Loops: 8})
 	for range cap(done) {
 		if err := <-done; err != nil {
 			t.Errorf("early client: %v", err)

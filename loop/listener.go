@@ -1,11 +1,15 @@
 package loop
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 
+	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/sys/unix"
 )
 
@@ -38,6 +42,77 @@ func (l *listener) adopt(fd int) error {
 		return fmt.Errorf("address of the listener: %w", err)
 	}
 	return nil
+}
+
+// openDoors opens the addresses, or takes the sockets that were handed in.
+func openDoors(cfg *Config) (doors []net.Listener, err error) {
+	open := func(l net.Listener, err error) error {
+		if err != nil {
+			return err
+		}
+		doors = append(doors, l)
+		raw, err := l.(syscall.Conn).SyscallConn()
+		if err != nil {
+			return err
+		}
+		var set error
+		if err := raw.Control(func(fd uintptr) {
+			if set = limitUnsent(int(fd)); set == nil && l.Addr().Network() == "tcp" {
+				set = setKeepAlive(int(fd), cfg.TCPKeepAlive, cfg.TCPUserTimeout)
+			}
+		}); err != nil {
+			return err
+		}
+		return set
+	}
+	defer func() {
+		if err != nil {
+			for _, door := range doors {
+				door.Close()
+			}
+		}
+	}()
+	for _, file := range cfg.Sockets {
+		if err := open(net.FileListener(file)); err != nil {
+			return nil, err
+		}
+		file.Close()
+	}
+	if len(cfg.Sockets) > 0 {
+		return doors, nil
+	}
+	for _, address := range cfg.Listen {
+		config := net.ListenConfig{KeepAlive: -1}
+		config.SetMultipathTCP(false)
+		if err := open(config.Listen(context.Background(), "tcp", address)); err != nil {
+			return nil, err
+		}
+	}
+	return doors, nil
+}
+
+// keepOpen gives what a listener accepts to the loops, until it is closed.
+func (s *Server) keepOpen(door net.Listener) {
+	for {
+		conn, err := door.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			s.hub.failedAccepts.note(s.log, err.Error())
+			time.Sleep(acceptRetry)
+			continue
+		}
+		if _, err := s.handler.engine.Register(gnet.NewNetConnContext(context.Background(), conn)); err != nil {
+			conn.Close()
+		}
+	}
+}
+
+func (s *Server) closeDoors() {
+	for _, door := range s.doors {
+		door.Close()
+	}
 }
 
 // keepAlive has the kernel probe connections, by options that those accepted from now on inherit. gnet's own option for it would

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -15,7 +16,8 @@ import (
 
 // Config is what Start needs to know. The zero value of a field means its default.
 type Config struct {
-	Listen         string        // host:port of the WebSocket listener; port 0 takes a free one. Default 127.0.0.1:0
+	Listen         []string      // host:port of each WebSocket listener; port 0 takes a free one. Default 127.0.0.1:0
+	Sockets        []*os.File    // listening sockets that were handed in; with any of them Listen is not used
 	Loops          int           // event loops, 1 to LoopsMax. Default 8, as the original's count
 	Page           []byte        // HTML answered to GET /; nil: such a request gets 404
 	Log            *slog.Logger  // default: discards
@@ -37,6 +39,7 @@ type Server struct {
 	hub      *Hub
 	handler  *handler
 	listener listener
+	doors    []net.Listener
 	log      *slog.Logger
 	stop     sync.Once
 	done     chan struct{} // closed when the engine has ended
@@ -44,7 +47,9 @@ type Server struct {
 }
 
 func (cfg *Config) fill() error {
-	setDefault(&cfg.Listen, "127.0.0.1:0")
+	if len(cfg.Listen) == 0 {
+		cfg.Listen = []string{"127.0.0.1:0"}
+	}
 	setDefault(&cfg.Loops, 8)
 	setDefault(&cfg.Log, slog.New(slog.DiscardHandler))
 	setDefault(&cfg.TCPKeepAlive, 60*time.Second)
@@ -71,12 +76,13 @@ func Start(cfg Config) (*Server, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
-	address, err := gnetAddress(cfg.Listen)
+	doors, err := openDoors(&cfg)
 	if err != nil {
 		return nil, err
 	}
+	address := "tcp4://127.0.0.1:0"
 	limitGo(cfg.MemoryMax)
-	s := &Server{hub: newHub(cfg.Loops, *cfg.bounds(), cfg.Page, cfg.Dialects...), listener: listener{fd: -1}, log: cfg.Log, done: make(chan struct{})}
+	s := &Server{hub: newHub(cfg.Loops, *cfg.bounds(), cfg.Page, cfg.Dialects...), listener: listener{fd: -1}, doors: doors, log: cfg.Log, done: make(chan struct{})}
 	s.handler = newHandler(s.hub, cfg.Log)
 	for i, shard := range s.hub.shards {
 		shard.env = s.handler.env(i, cfg.PortableSend)
@@ -94,7 +100,7 @@ func Start(cfg Config) (*Server, error) {
 	select {
 	case <-booted:
 	case <-s.done:
-		return nil, fmt.Errorf("listen on %s: %w", cfg.Listen, s.err)
+		return nil, fmt.Errorf("listen: %w", s.err)
 	}
 	if err := s.boot(cfg); err != nil {
 		s.handler.engineStop()
@@ -110,24 +116,10 @@ func Start(cfg Config) (*Server, error) {
 	w := newWatchdog(s.hub, s.log)
 	w.learn()
 	go s.keepWatch(w)
+	for _, door := range s.doors {
+		go s.keepOpen(door)
+	}
 	return s, nil
-}
-
-// gnetAddress is host:port in gnet's form, with tcp4 where possible: its address objects are smaller, and there is one for each
-// client.
-func gnetAddress(listen string) (string, error) {
-	addr, err := net.ResolveTCPAddr("tcp", listen)
-	if err != nil {
-		return "", fmt.Errorf("listen address %q: %w", listen, err)
-	}
-	switch {
-	case addr.IP == nil:
-		return fmt.Sprintf("tcp4://0.0.0.0:%d", addr.Port), nil
-	case addr.IP.To4() != nil:
-		return "tcp4://" + addr.String(), nil
-	default:
-		return "tcp6://" + addr.String(), nil
-	}
 }
 
 // keepTime advances the hub's clock until the server has ended.
@@ -144,8 +136,16 @@ func (s *Server) keepTime() {
 	}
 }
 
-// Addr is the address on which the server listens, with the real port if 0 was configured.
-func (s *Server) Addr() net.Addr { return s.listener.addr }
+// Addrs are the addresses on which the server listens, with the real ports if 0 was configured.
+func (s *Server) Addrs() (addrs []net.Addr) {
+	for _, door := range s.doors {
+		addrs = append(addrs, door.Addr())
+	}
+	return addrs
+}
+
+// Addr is the first of Addrs.
+func (s *Server) Addr() net.Addr { return s.doors[0].Addr() }
 
 // Hub is the server's hub, for ports, snapshots and lists of clients.
 func (s *Server) Hub() *Hub { return s.hub }

@@ -31,7 +31,7 @@ func startServer(t *testing.T, cfg Config) *Server {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 		defer cancel()
-		if err := s.Stop(ctx); err != nil {
+		if err := s.Stop(ctx, func() {}); err != nil {
 			t.Errorf("Stop: %v", err)
 		}
 		if n := s.Hub().Snapshot().Total().Panics; n != 0 {
@@ -351,14 +351,14 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 		cfg  Config
 		want string
 	}{
-		{Config{Listen: taken.Addr().String(), Loops: 1}, "address already in use"},
-		{Config{Listen: "nonsense"}, "nonsense"},
+		{Config{Listen: []string{taken.Addr().String()}, Loops: 1}, "address already in use"},
+		{Config{Listen: []string{"nonsense"}}, "nonsense"},
 		{Config{Loops: LoopsMax + 1}, "not within 1 to 64"},
 		{Config{Loops: -1}, "not within 1 to 64"},
 	} {
 		s, err := Start(c.cfg)
 		if err == nil {
-			s.Stop(within(t))
+			s.Stop(within(t), func() {})
 		}
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("Start(%+v): got %v, want an error with %q", c.cfg, err, c.want)
@@ -375,7 +375,7 @@ func TestAPanicClosesOneClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.Stop(within(t)) })
+	t.Cleanup(func() { s.Stop(within(t), func() {}) })
 	healthy, victim := dial(t, s), dial(t, s)
 	healthy.join("g")
 	victim.join("g")

@@ -40,14 +40,14 @@ func newEnding() ending { return ending{drained: make(chan struct{}, 1), ended: 
 // Stop ends the server: nothing is accepted any more, what was accepted is sent, every client is closed with 1001 and has
 // until ctx is done to take its last bytes, then the engine ends. A second call waits for the first. The error is ctx's if
 // clients had to be cut. Any goroutine that is no loop.
-func (s *Server) Stop(ctx context.Context) error {
+func (s *Server) Stop(ctx context.Context, told func()) error {
 	var err error
 	s.stop.Do(func() {
 		s.hub.refuseAll()
 		patience, cancel := halfOf(ctx)
 		_ = s.hub.settleDown(patience) // an error only if loops are overloaded; clients are closed all the same
 		cancel()
-		if err = s.hub.closeAll(ctx); s.hub.connections.Load() == 0 {
+		if err = s.hub.closeAll(ctx, func() { s.closeDoors(); told() }); s.hub.connections.Load() == 0 {
 			err = nil // all have gone, even if ctx has ended since
 		}
 		s.hub.deaf.Store(true) // gnet closes its eventfds before it says so; they must not be written then
@@ -80,6 +80,7 @@ func (s *Server) ended(err error) {
 	s.hub.deaf.Store(true)
 	s.handler.loops.close()
 	s.listener.close()
+	s.closeDoors()
 	close(s.hub.ended)
 	close(s.done)
 }
@@ -123,8 +124,15 @@ func (h *Hub) settleDown(ctx context.Context) error {
 }
 
 // closeAll closes every client because the server stops, and waits until the last has gone. The error is ctx's, or ErrStopping.
-func (h *Hub) closeAll(ctx context.Context) error {
+func (h *Hub) closeAll(ctx context.Context, told func()) error {
 	err := h.each(ctx, (*shard).beginStop)
+	for begun := err == nil; begun; {
+		var left atomic.Int64
+		if err = h.each(ctx, func(s *shard) { left.Add(int64(s.stop.left)) }); err != nil || left.Load() == 0 {
+			break
+		}
+	}
+	told()
 	for err == nil && h.connections.Load() > 0 {
 		select {
 		case <-h.drained:

@@ -43,7 +43,7 @@ func TestStopSendsWhatWasAcceptedAndThenSaysGoodbye(t *testing.T) {
 			}
 		})
 	}
-	if err := s.Stop(within(t)); err != nil {
+	if err := s.Stop(within(t), func() {}); err != nil {
 		t.Errorf("Stop: %v", err)
 	}
 	wg.Wait()
@@ -79,7 +79,7 @@ func TestAServerWhoseEngineHasEndedStopsAtOnce(t *testing.T) {
 	if s.Err() == nil {
 		t.Error("Err: got nil, want why the engine ended")
 	}
-	_ = s.Stop(context.Background()) // must not wait for a context that never ends
+	_ = s.Stop(context.Background(), func() {}) // must not wait for a context that never ends
 	if _, err := s.Hub().Clients(context.Background()); err == nil {
 		t.Error("Clients: got nil, want an error")
 	}

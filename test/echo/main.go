@@ -43,7 +43,7 @@ func serve(listen string, loops int) error {
 	asked, quiet := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer quiet()
 	server, err := loop.Start(loop.Config{
-		Listen: listen, Loops: loops, Dialects: []dialect.Entry{dialect.Echo},
+		Listen: []string{listen}, Loops: loops, Dialects: []dialect.Entry{dialect.Echo},
 		Log:    slog.New(slog.NewTextHandler(os.Stderr, nil)),
 		Limits: loop.Limits{MessageBytesMax: messageBytesMax, OutboxBytesMax: outboxBytesMax},
 	})
@@ -58,7 +58,7 @@ func serve(listen string, loops int) error {
 	}
 	patience, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
-	if err := server.Stop(patience); err != nil {
+	if err := server.Stop(patience, func() {}); err != nil {
 		return fmt.Errorf("stop: %w", err)
 	}
 	if n := server.Hub().Snapshot().Total().Panics; n > 0 {
