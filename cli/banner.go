@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 )
 
@@ -19,7 +20,7 @@ type banner struct {
 	golang     string
 	kernel     string
 	pid        int
-	listen     net.Addr
+	listen     []net.Addr
 	admin      string // empty: off
 	loops      int
 	clientsMax int
@@ -32,10 +33,12 @@ func (b *banner) text() string {
 	listeners := table{
 		columns: []column{{"name", false}, {"listen", false}, {"loops", true}, {"state", false}},
 		least:   bannerWidth,
-		rows:    [][]string{{"ringcast", "ws://" + b.listen.String(), fmt.Sprint(b.loops), "[OK]"}},
+	}
+	for _, addr := range b.listen {
+		listeners.rows = append(listeners.rows, []string{"ringcast", wsURL(addressText(addr)), fmt.Sprint(b.loops), "[OK]"})
 	}
 	if b.admin != "" {
-		listeners.rows = append(listeners.rows, []string{"admin", "http://" + b.admin, "", "[OK]"})
+		listeners.rows = append(listeners.rows, []string{"admin", httpURL(b.admin), "", "[OK]"})
 	}
 	if b.channel != "" {
 		state := "[OK]"
@@ -50,7 +53,9 @@ func (b *banner) text() string {
 	out.WriteString(titled("LISTENERS", bannerWidth))
 	out.WriteString(listeners.text())
 	out.WriteString(strings.Repeat("-", bannerWidth) + "\n")
-	fmt.Fprintf(&out, "Demo page: %s\n", pageURL(b.listen))
+	if at := slices.IndexFunc(b.listen, func(a net.Addr) bool { return a.Network() != "unix" }); at >= 0 {
+		fmt.Fprintf(&out, "Demo page: %s\n", pageURL(b.listen[at]))
+	}
 	fmt.Fprintf(&out, "Room for %s clients", countText(b.clientsMax))
 	if b.clientsMax < clientsHint {
 		out.WriteString("; for more, raise `ulimit -n` before the start")
@@ -61,6 +66,17 @@ func (b *banner) text() string {
 	}
 	out.WriteString(b.note + "\n")
 	return out.String()
+}
+
+// wsURL and httpURL are an address with its scheme; a unix socket has one already.
+func wsURL(address string) string   { return withScheme("ws://", address) }
+func httpURL(address string) string { return withScheme("http://", address) }
+
+func withScheme(scheme, address string) string {
+	if strings.HasPrefix(address, "unix:") {
+		return address
+	}
+	return scheme + address
 }
 
 // pageURL is where a browser on this machine finds the demo page. A listener on all addresses is reached over loopback.

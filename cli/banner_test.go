@@ -8,12 +8,14 @@ import (
 
 func tcp(host string) net.Addr { return &net.TCPAddr{IP: net.ParseIP(host), Port: 1234} }
 
+func only(addr net.Addr) []net.Addr { return []net.Addr{addr} }
+
 func TestBannerIsAsInTheGoldenFiles(t *testing.T) {
-	b := banner{version: "0.1.0 (0123456789ab)", golang: "go1.26.0", kernel: "Linux 6.1.0", pid: 4711, listen: tcp("0.0.0.0"),
+	b := banner{version: "0.1.0 (0123456789ab)", golang: "go1.26.0", kernel: "Linux 6.1.0", pid: 4711, listen: only(tcp("0.0.0.0")),
 		loops: 8, clientsMax: 19_000, note: "Press Ctrl-C to quit. Start success."}
 	golden(t, "banner-few.txt", b.text())
 	b.admin = "127.0.0.1:1235"
-	b.clientsMax, b.listen = 1_000_000, tcp("2001:db8::1")
+	b.clientsMax, b.listen = 1_000_000, only(tcp("2001:db8::1"))
 	golden(t, "banner-many.txt", b.text())
 }
 

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -48,6 +49,8 @@ type fakeServer struct {
 	cfg     loop.Config
 	clients []loop.ClientInfo
 	stop    func(context.Context) error // what Stop does before it ends; nil: nothing
+	telling func()                      // what it does before every client has been told; nil: nothing
+	busy    atomic.Int64                // see Busy
 	started time.Time
 
 	mu      sync.Mutex
@@ -66,7 +69,20 @@ func (f *fakeServer) serve(cfg loop.Config) (server, hub, error) {
 	return f, f, nil
 }
 
-func (f *fakeServer) Addr() net.Addr        { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1234} }
+func (f *fakeServer) Addrs() (addrs []net.Addr) {
+	for _, listen := range f.cfg.Listen {
+		addr, err := net.ResolveTCPAddr("tcp", listen)
+		if err != nil {
+			panic(err)
+		}
+		if addr.Port == 0 {
+			addr.Port = 1234
+		}
+		addrs = append(addrs, addr)
+	}
+	return addrs
+}
+
 func (f *fakeServer) Done() <-chan struct{} { return f.done }
 func (f *fakeServer) Err() error            { f.mu.Lock(); defer f.mu.Unlock(); return f.err }
 
@@ -82,7 +98,11 @@ func (f *fakeServer) Apply(ctx context.Context, l loop.Limits) error {
 	return nil
 }
 
-func (f *fakeServer) Stop(ctx context.Context) error {
+func (f *fakeServer) Stop(ctx context.Context, told func()) error {
+	if f.telling != nil {
+		f.telling()
+	}
+	told()
 	if f.stop != nil {
 		return f.stop(ctx)
 	}
@@ -102,6 +122,8 @@ func (f *fakeServer) Snapshot() loop.Snapshot {
 }
 
 func (f *fakeServer) NewFeed() (*loop.Feed, error) { return nil, errors.New("no feed") }
+
+func (f *fakeServer) Busy() time.Duration { return time.Duration(f.busy.Load()) }
 
 func (f *fakeServer) Histograms() loop.Histograms { return loop.Histograms{} }
 

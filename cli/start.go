@@ -8,6 +8,8 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -25,15 +27,35 @@ func (v *startVerb) Run(r *env, g *settings.Globals) error {
 	if err != nil {
 		return err
 	}
-	return r.start(dir, s)
+	m, err := readManager(&s)
+	if err != nil {
+		return err
+	}
+	return r.start(dir, s, m)
+}
+
+// manager is what a service manager, such as systemd, wants to hear and has handed in.
+type manager struct {
+	*notifier
+	handedIn
+}
+
+func readManager(s *settings.Settings) (m manager, err error) {
+	m.notifier = readNotifier()
+	if m.handedIn, err = readHandedIn(); err != nil {
+		return m, err
+	}
+	return m, m.fits(s)
 }
 
 // server is what start needs of a running loop.Server.
 type server interface {
-	Addr() net.Addr
-	Stop(ctx context.Context) error // closes every client and waits for what is queued until ctx is done
-	Done() <-chan struct{}          // closed when the loops have ended, for whatever reason
-	Err() error                     // why they ended without being asked to
+	Addrs() []net.Addr
+	// Stop closes every client and waits for what is queued until ctx is done. told is called once, when every client has been
+	// told and the addresses are free.
+	Stop(ctx context.Context, told func()) error
+	Done() <-chan struct{} // closed when the loops have ended, for whatever reason
+	Err() error            // why they ended without being asked to
 
 	Apply(ctx context.Context, l loop.Limits) error // has all loops work within other limits
 }
@@ -44,26 +66,31 @@ type hub interface {
 	Histograms() loop.Histograms
 	Clients(ctx context.Context) ([]loop.ClientInfo, error)
 	NewFeed() (*loop.Feed, error) // for the Channel link
+	Busy() time.Duration          // for how long a loop has been in one callback
 }
 
 // start serves in the foreground, or starts a process in the background that does.
-func (r *env) start(dir runDir, s settings.Settings) error {
+func (r *env) start(dir runDir, s settings.Settings, m manager) error {
 	if report := parentPipe(); report != nil {
-		return r.serveInBackground(dir, s, report)
+		return r.serveInBackground(dir, s, report, nil)
 	}
 	if s.Daemon {
-		return r.detach(dir, s)
+		return r.detach(dir, s, m, detachTimeout)
 	}
-	return r.serveUntilAsked(dir, s, func(b banner) {
+	return r.serveInForeground(dir, s, m)
+}
+
+func (r *env) serveInForeground(dir runDir, s settings.Settings, m manager) error {
+	return r.serveUntilAsked(dir, s, m, func(b banner) {
 		b.note = "Press Ctrl-C to quit. Start success."
 		fmt.Fprint(r.stdout, b.text())
 	})
 }
 
 // serveUntilAsked is the composition root: it puts the parts together, calls ready once clients can connect, and returns
-// when the server has ended. Parts are taken down in the opposite order by the defers: the lock goes last, so that
-// a process that waits for it finds the port and the socket free.
-func (r *env) serveUntilAsked(dir runDir, s settings.Settings, ready func(banner)) error {
+// when the server has ended. Whatever a successor needs is noted in a handover, beginning with the lock: a process that waits
+// for the lock finds the addresses and the control socket free.
+func (r *env) serveUntilAsked(dir runDir, s settings.Settings, m manager, ready func(banner)) error {
 	// From here on a signal leads to an orderly end, even during the start.
 	asked, reload, quiet := r.signals(s.Daemon)
 	defer quiet()
@@ -77,37 +104,44 @@ func (r *env) serveUntilAsked(dir runDir, s settings.Settings, ready func(banner
 	defer file.close()
 	log, level, flush := newLog(file, &s)
 	defer flush()
+	if flags := m.instead(); len(flags) > 0 {
+		log.Info("a service manager has handed in sockets; the addresses of these options are not used", "options", strings.Join(flags, ", "))
+	}
 
 	lock, err := takeLock(dir, log)
 	if err != nil {
 		return err
 	}
 	defer lock.release()
+	end := &ending{notify: m.notifier, log: log}
+	defer end.giveUp()
+	end.has(func() { lock.drain(end.until) })
 
 	for _, text := range settings.UnknownVariables(os.Environ()) {
 		log.Warn(text)
 	}
 	warn(log, &s)
-	adm, err := openAdmin(s.Admin)
-	if err != nil {
+	if end.adm, err = openAdmin(s.Admin, m.admin); err != nil {
 		return err
 	}
-	defer adm.close()
+	defer end.adm.close()
+	end.has(end.adm.withdraw)
 	cfg := s.Loop
-	cfg.Page, cfg.Log = demoPage, log
-	srv, h, err := r.serve(cfg)
-	if err != nil {
-		return listenError(s.Loop.Listen, err)
+	cfg.Page, cfg.Log, cfg.Sockets = demoPage, log, m.sockets
+	if end.srv, end.hub, err = r.serve(cfg); err != nil {
+		return listenError(strings.Join(s.Loop.Listen, ","), err)
 	}
-	channel, err := openChannel(s.Channel, h, log)
-	if err != nil {
-		now, cancel := context.WithCancel(context.Background())
-		cancel()
-		return errors.Join(err, ignoreTimeout(srv.Stop(now)))
+	srv, h := end.srv, end.hub
+	if end.channel, err = openChannel(s.Channel, m.channel, h, log); err != nil {
+		return errors.Join(err, end.now())
 	}
-	me := identity{version: versionText(), kernel: kernelText(), listen: srv.Addr().String(), admin: adm.addr()}
-	again := &reloader{read: r.again, apply: srv.Apply, file: file, level: level, log: log, now: s}
-	adm.serve(h, me.version, s.AdminPprof, again, channel, log)
+	channel := end.channel
+	defer closeChannel(channel, 0, log) // a second time, mostly
+	end.has(func() { withdrawChannel(channel) })
+	me := identity{version: versionText(), kernel: kernelText(), listen: addressesText(srv.Addrs()), admin: end.adm.addr()}
+	again := &reloader{read: r.again, apply: srv.Apply, notify: m.notifier, file: file, level: level, log: log, now: s}
+	again.status = func() string { return servingText(me.listen, h.Snapshot().ClientsMax) }
+	end.adm.serve(h, me.version, s.AdminPprof, again, channel, log)
 	state := func() Status {
 		st := me.status(h.Snapshot(), again.inForce())
 		st.Reloads, st.Channel = again.reloads(), channelStatus(channel)
@@ -115,11 +149,9 @@ func (r *env) serveUntilAsked(dir runDir, s settings.Settings, ready func(banner
 	}
 	control, err := openControl(dir, state, h, again.reload, log)
 	if err != nil {
-		now, cancel := context.WithCancel(context.Background())
-		cancel()
-		return closeChannel(channel, errors.Join(err, ignoreTimeout(srv.Stop(now))), log)
+		return errors.Join(err, end.now())
 	}
-	defer control.close()
+	end.has(control.close)
 	defer again.onSignals(reload)()
 
 	clientsMax := h.Snapshot().ClientsMax
@@ -127,18 +159,37 @@ func (r *env) serveUntilAsked(dir runDir, s settings.Settings, ready func(banner
 		"version", me.version, "run_dir", dir.path)
 	ready(banner{
 		version: me.version, golang: runtime.Version(), kernel: me.kernel, pid: os.Getpid(),
-		listen: srv.Addr(), admin: me.admin, loops: s.Loop.Loops, clientsMax: clientsMax,
-		channel: channelAddr(channel), warnings: warnings(&s, channel),
+		listen: srv.Addrs(), admin: me.admin, loops: s.Loop.Loops, clientsMax: clientsMax,
+		channel: channelAddr(channel), warnings: warnings(&s, me, channel),
 	})
-	return closeChannel(channel, endOf(srv, h, adm, asked, func() time.Duration { return again.inForce().StopTimeout }, log), log)
+	m.ready(again.status())
+	defer m.keepingAlive(h.Busy, log)()
+	return end.untilAsked(asked, func() time.Duration { return again.inForce().StopTimeout })
+}
+
+// addressesText is the addresses of a server for people and for canListen.
+func addressesText(addrs []net.Addr) string {
+	texts := make([]string, 0, len(addrs))
+	for _, addr := range addrs {
+		texts = append(texts, addressText(addr))
+	}
+	return strings.Join(texts, ",")
+}
+
+// addressText is an address as it would be typed.
+func addressText(addr net.Addr) string {
+	if addr.Network() == "unix" {
+		return "unix://" + addr.String()
+	}
+	return addr.String()
 }
 
 // warnings are what an operator should see at every start, whatever the log level.
-func warnings(s *settings.Settings, channel *bus.Bus) (texts []string) {
-	if openToEveryPage(s.Loop.Listen, s.Loop.AllowedOrigins) {
+func warnings(s *settings.Settings, me identity, channel *bus.Bus) (texts []string) {
+	if openToEveryPage(me.listen, s.Loop.AllowedOrigins) {
 		texts = append(texts, "Pages of any site may connect, also from other machines; restrict them with --allowed-origins.")
 	}
-	if s.Admin != "" && !isLoopback(s.Admin) {
+	if me.admin != "" && !isLoopback(me.admin) {
 		texts = append(texts, "--admin has no password and is reachable from other machines; restrict access to it.")
 	}
 	if warning := channelWarning(s.Channel, channel); warning != "" {
@@ -154,10 +205,10 @@ func warn(log *slog.Logger, s *settings.Settings) {
 	}
 }
 
-// openToEveryPage says whether the pages of any site may connect, from other machines. The same-origin policy does not apply
+// openToEveryPage says whether the pages of any site may connect, from other machines, to one of the addresses. The same-origin policy does not apply
 // to WebSockets: a browser sends the page's origin, and it is up to the server to check it.
 func openToEveryPage(listen string, origins []string) bool {
-	return len(origins) == 0 && !isLoopback(listen)
+	return len(origins) == 0 && slices.ContainsFunc(strings.Split(listen, ","), func(address string) bool { return !isLoopback(address) })
 }
 
 // isLoopback says whether an address that has been checked can only be reached from this machine.
@@ -165,64 +216,6 @@ func isLoopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	ip := net.ParseIP(host)
 	return err != nil || host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
-// endOf waits for the server's end, and stops the server when asked. Errors here are logged, because the log is where an
-// operator looks for the reason why a server has ended.
-func endOf(srv server, h hub, adm *admin, asked <-chan os.Signal, stopTimeout func() time.Duration, log *slog.Logger) error {
-	var timeout time.Duration
-	select {
-	case <-srv.Done():
-		err := srv.Err()
-		if err == nil {
-			err = errors.New("the event loops have ended")
-		}
-		log.Error("the server ended unexpectedly", "err", err)
-		return toldError{err}
-	case sig := <-asked:
-		timeout = stopTimeout()
-		adm.unready("the server is stopping") // before it refuses any client; the admin address answers until the last client has gone
-		log.Info("stopping", "signal", sig.String(), "clients", h.Snapshot().Total().Clients,
-			"timeout", timeout.String())
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
-	stopped := make(chan error, 1)
-	go func() { stopped <- srv.Stop(ctx) }()
-	first := time.Now()
-	for {
-		select {
-		case err := <-stopped:
-			if ignoreTimeout(err) != nil {
-				log.Error("the server did not stop cleanly", "err", err)
-				return toldError{err}
-			}
-			if err != nil {
-				log.Warn("stopped; some clients had not received everything that was queued for them", "timeout", timeout.String())
-			} else {
-				log.Info("stopped")
-			}
-			return nil
-		case sig := <-asked:
-			if time.Since(first) < echoTime {
-				continue
-			}
-			log.Warn("second stop signal; ending at once, queued messages may be lost", "signal", sig.String())
-			return toldError{errors.New("second stop signal")}
-		}
-	}
-}
-
-// echoTime: some supervisors signal a process and then its group, so that one request arrives twice. A person who asks again
-// does so later.
-const echoTime = 300 * time.Millisecond
-
-// ignoreTimeout: a stop after the time given to slow clients has run out is not a failure.
-func ignoreTimeout(err error) error {
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		return nil
-	}
-	return err
 }
 
 // listenError gives an operator the common reasons and what to do about them.

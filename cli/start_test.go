@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -55,8 +56,8 @@ func TestStartHandsTheSettingsToTheLoops(t *testing.T) {
 		t.Error("log: got none")
 	}
 	got.Page, got.Log = nil, nil
-	want := loop.Config{Listen: "127.0.0.1:0", Loops: 3, Limits: loop.Limits{Heartbeat: -1, MessageBytesMax: 2 << 10, OutboxBytesMax: 4 << 10, HandshakeTimeout: 7 * time.Second}}
-	if got.Listen != want.Listen || got.Loops != want.Loops || got.Heartbeat != want.Heartbeat || got.MessageBytesMax != want.MessageBytesMax ||
+	want := loop.Config{Listen: []string{"127.0.0.1:0"}, Loops: 3, Limits: loop.Limits{Heartbeat: -1, MessageBytesMax: 2 << 10, OutboxBytesMax: 4 << 10, HandshakeTimeout: 7 * time.Second}}
+	if !slices.Equal(got.Listen, want.Listen) || got.Loops != want.Loops || got.Heartbeat != want.Heartbeat || got.MessageBytesMax != want.MessageBytesMax ||
 		got.OutboxBytesMax != want.OutboxBytesMax || got.HandshakeTimeout != want.HandshakeTimeout {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
@@ -119,8 +120,8 @@ func TestAnAdminAddressForOthersIsWarnedOf(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := strings.Contains(fmt.Sprint(warnings(&s, nil)), "--admin"); got != want {
-			t.Errorf("admin %s: warned: got %v, want %v, in\n%s", admin, got, want, warnings(&s, nil))
+		if got := strings.Contains(fmt.Sprint(warnings(&s, identity{admin: s.Admin}, nil)), "--admin"); got != want {
+			t.Errorf("admin %s: warned: got %v, want %v, in\n%s", admin, got, want, warnings(&s, identity{admin: s.Admin}, nil))
 		}
 	}
 }

@@ -51,7 +51,11 @@ func (v *statusVerb) Run(r *env, g *settings.Globals) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.WriteString(r.stdout, statusText(s))
+	text := statusText(s)
+	for _, d := range dir.drainers() {
+		text += fmt.Sprintf("There is also %s.\n", d)
+	}
+	_, err = io.WriteString(r.stdout, text)
 	return err
 }
 
@@ -61,7 +65,7 @@ type Status struct {
 	Go                 string  `json:"go"`
 	Kernel             string  `json:"kernel"`
 	PID                int     `json:"pid"`
-	Listen             string  `json:"listen"`          // host:port, the port as taken
+	Listen             string  `json:"listen"`          // host:port, the port as taken; several are separated by commas
 	Admin              string  `json:"admin,omitempty"` // likewise; absent: off
 	UptimeSeconds      float64 `json:"uptime_seconds"`
 	StopTimeoutSeconds float64 `json:"stop_timeout_seconds"` // how long a stop waits for slow clients
@@ -138,9 +142,9 @@ func globalText(s *Status) string {
 		uptimeText(time.Duration(s.UptimeSeconds*float64(time.Second))), state)
 	admin := "off"
 	if s.Admin != "" {
-		admin = "http://" + s.Admin
+		admin = httpURL(s.Admin)
 	}
-	fmt.Fprintf(&b, "listen   ws://%s    admin %s    loops %d\n", s.Listen, admin, len(s.Loops))
+	fmt.Fprintf(&b, "listen   %s    admin %s    loops %d\n", wsURLs(s.Listen), admin, len(s.Loops))
 	fmt.Fprintf(&b, "load     %.2f %.2f %.2f    CPUs %d    goroutines %s\n", s.LoadAverage[0], s.LoadAverage[1], s.LoadAverage[2],
 		s.CPUs, countText(s.Goroutines))
 	fmt.Fprintf(&b, "memory   %s resident    %s heap    GC cycles %s\n", settings.SizeText(int64(s.RSSBytes)), settings.SizeText(int64(s.HeapBytes)),
@@ -163,6 +167,15 @@ func globalText(s *Status) string {
 	b.WriteString(kindsText("away", n.RefusedClientsBy))
 	b.WriteString(kindsText("closes", n.Closes))
 	return b.String()
+}
+
+// wsURLs are the addresses of a server with their scheme.
+func wsURLs(listen string) string {
+	addresses := strings.Split(listen, ",")
+	for i := range addresses {
+		addresses[i] = wsURL(addresses[i])
+	}
+	return strings.Join(addresses, " ")
 }
 
 // kindsText is a line of the kinds that have occurred, empty if none has.

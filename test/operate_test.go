@@ -549,7 +549,10 @@ func TestHangUpDoesNotKillADaemon(t *testing.T) {
 	equal(t, "pid", s.status().PID, st.PID)
 }
 
-func TestWrongFlagsExit2AndNameFlagAndValue(t *testing.T) {
+// wrongSettings is the exit status for what is typed, set or written wrongly. It is none of Go's: a crash ends with 2.
+const wrongSettings = 78
+
+func TestWrongFlagsExit78AndNameFlagAndValue(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ flag, value string }{
 		{"--loops", "0"}, {"--loops", "-1"}, {"--loops", "65"}, {"--loops", "many"}, {"--loops", "2.5"},
@@ -560,20 +563,20 @@ func TestWrongFlagsExit2AndNameFlagAndValue(t *testing.T) {
 		{"--log-level", "loud"}, {"--log-format", "xml"},
 	} {
 		r := run("start", "--run-dir", runDir(t), c.flag+"="+c.value)
-		if r.exit != 2 || !strings.Contains(r.stderr, c.flag) || !strings.Contains(r.stderr, c.value) || strings.Contains(r.stderr, "panic") {
-			t.Errorf("start %s=%s: got exit %d with %q, want 2 and a message that names both", c.flag, c.value, r.exit, r.all())
+		if r.exit != wrongSettings || !strings.Contains(r.stderr, c.flag) || !strings.Contains(r.stderr, c.value) || strings.Contains(r.stderr, "panic") {
+			t.Errorf("start %s=%s: got exit %d with %q, want %d and a message that names both", c.flag, c.value, r.exit, r.all(), wrongSettings)
 		}
 	}
 	for _, args := range [][]string{{"start", "--no-such-flag"}, {"dance"}, {"status", "extra"}} {
 		r := run(append(args, "--run-dir", runDir(t))...)
-		if r.exit != 2 || !strings.Contains(r.stderr, args[len(args)-1]) {
-			t.Errorf("%v: got exit %d with %q, want 2 and a message that names %q", args, r.exit, r.all(), args[len(args)-1])
+		if r.exit != wrongSettings || !strings.Contains(r.stderr, args[len(args)-1]) {
+			t.Errorf("%v: got exit %d with %q, want %d and a message that names %q", args, r.exit, r.all(), wrongSettings, args[len(args)-1])
 		}
 	}
 	long := filepath.Join(runDir(t), strings.Repeat("long", 40))
 	r := run("start", "--listen", "127.0.0.1:0", "--run-dir", long)
-	if r.exit != 2 || !strings.Contains(r.stderr, "--run-dir") {
-		t.Errorf("start in a run dir too long for a socket: got exit %d with %q, want 2 and --run-dir named", r.exit, r.all())
+	if r.exit != wrongSettings || !strings.Contains(r.stderr, "--run-dir") {
+		t.Errorf("start in a run dir too long for a socket: got exit %d with %q, want %d and --run-dir named", r.exit, r.all(), wrongSettings)
 	}
 }
 
@@ -622,17 +625,17 @@ func TestFlagsBeatTheEnvironmentAndItBeatsTheConfigFile(t *testing.T) {
 	} {
 		must(t, os.WriteFile(file, []byte(text), 0o600))
 		r := run("start", "--listen", "127.0.0.1:0", "--run-dir", runDir(t), "--config", file)
-		if r.exit != 2 || !strings.Contains(r.stderr, names) {
-			t.Errorf("config file %q: got exit %d with %q, want 2 and %q named", text, r.exit, r.all(), names)
+		if r.exit != wrongSettings || !strings.Contains(r.stderr, names) {
+			t.Errorf("config file %q: got exit %d with %q, want %d and %q named", text, r.exit, r.all(), wrongSettings, names)
 		}
 	}
 	r := run("start", "--run-dir", runDir(t), "--config", filepath.Join(filepath.Dir(file), "no such file"))
-	if r.exit != 2 || !strings.Contains(r.stderr, "no such file") {
-		t.Errorf("config file that is not there: got exit %d with %q, want 2 and its name", r.exit, r.all())
+	if r.exit != wrongSettings || !strings.Contains(r.stderr, "no such file") {
+		t.Errorf("config file that is not there: got exit %d with %q, want %d and its name", r.exit, r.all(), wrongSettings)
 	}
 	r = runWith([]string{"RINGCAST_LOOPS=none"}, "start", "--run-dir", runDir(t))
-	if r.exit != 2 || !strings.Contains(r.stderr, "RINGCAST_LOOPS") {
-		t.Errorf("wrong value in the environment: got exit %d with %q, want 2 and the variable named", r.exit, r.all())
+	if r.exit != wrongSettings || !strings.Contains(r.stderr, "RINGCAST_LOOPS") {
+		t.Errorf("wrong value in the environment: got exit %d with %q, want %d and the variable named", r.exit, r.all(), wrongSettings)
 	}
 }
 

@@ -85,7 +85,7 @@ func TestDefaultsAreTheOriginals(t *testing.T) {
 	want := Settings{
 		RunDir: "/r", Admin: "127.0.0.1:1235", StopTimeout: 10 * time.Second, LogLevel: slog.LevelInfo, LogFormat: "text",
 		Loop: loop.Config{
-			Listen: "0.0.0.0:1234", Loops: 8, TCPKeepAlive: time.Minute, TCPUserTimeout: 150 * time.Second,
+			Listen: []string{"0.0.0.0:1234"}, Loops: 8, TCPKeepAlive: time.Minute, TCPUserTimeout: 150 * time.Second,
 			Limits: loop.Limits{
 				MessageBytesMax: 1 << 20, MessageTimeout: 2 * time.Minute, GroupBytesMax: 255, GroupsPerClient: 1024,
 				HandshakeBytesMax: 8 << 10, HandshakeTimeout: 10 * time.Second, HandshakesMax: 100_000,
@@ -120,7 +120,7 @@ func TestFlagBeatsEnvironmentBeatsFileBeatsDefault(t *testing.T) {
 			what      string
 			got, want any
 		}{
-			{"listen, from the flag", s.Loop.Listen, "127.0.0.1:1"},
+			{"listen, from the flag", strings.Join(s.Loop.Listen, ","), "127.0.0.1:1"},
 			{"loops, from the environment", s.Loop.Loops, 2},
 			{"heartbeat, from the file", s.Loop.Heartbeat, 3 * time.Second},
 			{"daemon, from the file", s.Daemon, true},
