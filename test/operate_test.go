@@ -447,9 +447,13 @@ func TestStopWaitsForSlowReadersNoLongerThanItsTimeout(t *testing.T) {
 	equal(t, "exit status: an end as announced, although a client did not read", s.exit(), 0)
 }
 
-func TestWhoComesDuringADrainIsAnswered503(t *testing.T) {
+func TestADrainingServerHasGivenUpAllThatASuccessorNeeds(t *testing.T) {
 	t.Parallel()
-	s := start(t, "--stop-timeout", "1h", "--outbox-max", "8MiB")
+	dir := runDir(t)
+	args := []string{"--stop-timeout", "1h", "--outbox-max", "8MiB", "--admin", "127.0.0.1:0", "--channel", "unix:" + filepath.Join(dir, "channel.sock")}
+	s := startWith(t, starting{dir: dir, args: args})
+	before := s.status()
+	php := subscriber(t, s)
 	slow := stuck(t, s)
 	half := bare(t, s)
 	must(t, half.raw([]byte("GET / HTTP/1.1\r\nHost: x\r\n")))
@@ -461,23 +465,83 @@ func TestWhoComesDuringADrainIsAnswered503(t *testing.T) {
 	})
 	s.signal(syscall.SIGTERM)
 	answer(t, half, http.StatusServiceUnavailable)
-	s.eventually("a new client is answered 503", func() error {
-		c, err := open(s.addr, dialing{})
+	s.eventually("nobody has the address", func() error {
+		c, err := connect(s.addr, dialing{})
 		if err == nil {
 			c.hangUp()
 		}
-		var refused *refusedError
-		if !errors.As(err, &refused) || refused.status != http.StatusServiceUnavailable || !strings.Contains(refused.body, "stopping") {
-			return fmt.Errorf("got %v, want 503 that says why", err)
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			return fmt.Errorf("got %v, want refused", err)
 		}
 		return nil
 	})
-	if r := run("status", "--run-dir", s.dir); !strings.Contains(r.stdout, "[stopping]") || !strings.Contains(r.stdout, "\naway     stopping ") {
-		t.Errorf("status during a drain: got\n%s\nwant that it stops and refuses new clients", r.all())
+	php.expectCut(t, "the Channel client of a server that stops") // so that it comes back to the successor
+
+	// What an operator sees meanwhile.
+	pid := strconv.Itoa(s.pid)
+	s.eventually("the run dir is free", func() error {
+		if r := run("status", "--run-dir", dir); r.exit != 1 || !strings.Contains(r.all(), "no server is running") || !strings.Contains(r.all(), "pid "+pid) {
+			return fmt.Errorf("got exit %d with %q, want 1, that none is running and that pid %s is left", r.exit, r.all(), pid)
+		}
+		return nil
+	})
+	next := launch(t, starting{dir: dir, args: append([]string{"--listen", s.addr, "--admin", before.Admin}, args[:4]...)})
+	next.waitUp()
+	c := member(t, next, "g")
+	c.hangUp()
+	if r := run("status", "--run-dir", dir); r.exit != 0 || !strings.Contains(r.stdout, "There is also pid "+pid) {
+		t.Errorf("status of the successor: got exit %d with %s, want 0 and that pid %s is left", r.exit, r.all(), pid)
 	}
-	// The last client with something to receive has gone; nothing is waited for any more.
-	slow.hangUp()
+	next.signal(syscall.SIGTERM)
+	equal(t, "exit status of the successor", next.exit(), 0)
+
+	// A stop has nobody to signal and waits for the one that is left; a second signal would end it at once.
+	stopped := make(chan result, 1)
+	go func() { stopped <- run("stop", "--run-dir", dir) }()
+	slow.hangUp() // the last one that had something to receive
+	r := <-stopped
+	if r.exit != 0 && !strings.Contains(r.all(), "no server is running") { // that one may have ended before
+		t.Errorf("stop: got exit %d with %q, want 0", r.exit, r.all())
+	}
 	equal(t, "exit status", s.exit(), 0)
+	left, err := os.ReadDir(dir)
+	must(t, err)
+	equal(t, "files that are left in the run dir", len(left), 0)
+}
+
+func TestAStopWaitsForWhoWasStoppedBefore(t *testing.T) {
+	t.Parallel()
+	s := start(t, "--stop-timeout", "1h", "--outbox-max", "8MiB")
+	slow := stuck(t, s)
+	pid := strconv.Itoa(s.pid)
+	first, again := exec.Command(program, "stop", "--run-dir", s.dir), exec.Command(program, "stop", "--run-dir", s.dir)
+	out, outAgain := &output{}, &output{}
+	first.Stdout, first.Stderr, again.Stdout, again.Stderr = out, out, outAgain, outAgain
+	must(t, first.Start())
+	s.eventually("the run dir is free", func() error {
+		if r := run("status", "--run-dir", s.dir); !strings.Contains(r.all(), "what is left there is pid "+pid) {
+			return fmt.Errorf("got %q", r.all())
+		}
+		return nil
+	})
+	must(t, again.Start())
+	s.eventually("the second stop waits", func() error {
+		if !strings.Contains(outAgain.String(), "Waiting for pid "+pid) {
+			return fmt.Errorf("got %q", outAgain.String())
+		}
+		return nil
+	})
+	equal(t, "the server has ended", s.ended(), false)
+	slow.hangUp()
+	for _, stop := range []*exec.Cmd{first, again} {
+		if err := stop.Wait(); err != nil {
+			t.Errorf("stop: got %v with %q and %q, want exit status 0", err, out.String(), outAgain.String())
+		}
+	}
+	equal(t, "exit status", s.exit(), 0)
+	if !strings.Contains(out.String(), "Stopped.") || !strings.Contains(outAgain.String(), "Stopped.") {
+		t.Errorf("stops: got %q and %q, want that both say that it has ended", out.String(), outAgain.String())
+	}
 }
 
 func TestSecondSignalEndsAtOnce(t *testing.T) {
