@@ -15,16 +15,20 @@ import (
 )
 
 // notifier tells a service manager, systemd or one like it, what becomes of the server (sd_notify(3)). Without a manager it
-// says nothing. A manager that does not listen any more is no failure: nothing here waits for it, or ends for it.
+// says nothing. A manager that does not listen any more is no failure, and nothing waits for one that is slow: a goroutine of
+// its own sends, and what does not fit into its queue is dropped.
 //
 // Owner: any goroutine.
 type notifier struct {
 	path  string        // of the manager's datagram socket; @ begins an abstract one. Empty: no manager
 	every time.Duration // after which the manager takes a server that says nothing for dead; 0: never
+	queue chan string   // what is still to be said; nil: no manager
 }
 
-// notifyPatience is for a manager whose socket is full.
-const notifyPatience = time.Second
+const (
+	notifyPatience = time.Second // for a manager whose socket is full; then it misses what was to be said
+	notifyQueueMax = 16
+)
 
 // readNotifier reads what the environment says of the manager, and takes it out of there: it is about this process alone, and
 // not about those that it starts.
@@ -39,22 +43,34 @@ func readNotifier() *notifier {
 	}
 	if !strings.HasPrefix(n.path, "/") && !strings.HasPrefix(n.path, "@") {
 		n.path = ""
+		return n
 	}
+	n.queue = make(chan string, notifyQueueMax)
+	go func() {
+		for text := range n.queue { // until the process ends
+			n.send(text)
+		}
+	}()
 	return n
 }
 
-// say sends one notification. The socket is opened for each: they are few, and a manager that was replaced has another.
+// say sends one notification.
 func (n *notifier) say(lines ...string) {
-	if n.path == "" {
-		return
+	select {
+	case n.queue <- strings.Join(lines, "\n") + "\n":
+	default:
 	}
+}
+
+// send opens the socket for each notification: they are few, and a manager that was replaced has another.
+func (n *notifier) send(text string) {
 	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: n.path, Net: "unixgram"})
 	if err != nil {
 		return
 	}
 	defer conn.Close()
 	_ = conn.SetWriteDeadline(time.Now().Add(notifyPatience))
-	_, _ = conn.Write([]byte(strings.Join(lines, "\n") + "\n"))
+	_, _ = conn.Write([]byte(text))
 }
 
 // ready says that clients can connect.
@@ -78,18 +94,18 @@ func (n *notifier) stopping(status string, within time.Duration) {
 // oneLine: a line break would end the assignment.
 func oneLine(text string) string { return strings.ReplaceAll(text, "\n", " ") }
 
-// keepAlive feeds the manager's watchdog until ctx is done, at half of its time, as long as no loop has been in one callback for
-// that half: then its clients get nothing any more, and to be killed and started again is what the operator has asked for.
+// keepAlive feeds the manager's watchdog until ctx is done, as long as no loop has been in one callback for half of the manager's
+// time: then its clients get nothing any more, and to be killed and started again is what the operator has asked for. It is
+// fed four times in that time, so that a loop which goes on just in time is not killed for want of the next occasion.
 // A machine or a process that was stopped is not a loop that hangs, see loop.Hub.Busy.
 func (n *notifier) keepAlive(ctx context.Context, busy func() time.Duration, log *slog.Logger) {
-	if n.path == "" || n.every <= 0 {
+	if n.queue == nil || n.every <= 0 {
 		return
 	}
-	half := n.every / 2
-	again := time.NewTicker(half)
+	again := time.NewTicker(n.every / 4)
 	defer again.Stop()
 	for told := false; ; {
-		if hung := busy(); hung < half {
+		if hung := busy(); hung < n.every/2 {
 			n.say("WATCHDOG=1")
 			told = false
 		} else if !told {
