@@ -94,19 +94,21 @@ func daemon(t *testing.T, dir string, args ...string) status {
 	return st
 }
 
-// gone waits for the end of a process that is not our child; a zombie has ended.
+// gone waits for the end of a process that is not our child.
 func gone(t *testing.T, pid int) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("pid %d is gone", pid), func() error {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			return nil
+		if runs(pid) {
+			return errors.New("got it running")
 		}
-		if at := strings.LastIndex(string(stat), ")"); strings.HasPrefix(string(stat[at+1:]), " Z") {
-			return nil
-		}
-		return fmt.Errorf("got it running: %s", stat)
+		return nil
 	})
+}
+
+// runs says whether a process that is not our child has not ended; a zombie has.
+func runs(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && !strings.HasPrefix(string(stat[strings.LastIndex(string(stat), ")")+1:]), " Z")
 }
 
 func TestDaemonIsStartedAskedAndStopped(t *testing.T) {
@@ -387,7 +389,7 @@ func TestControlSocketIsForItsOwnerAlone(t *testing.T) {
 
 func TestSIGTERMTells1001ToAllAndExits0(t *testing.T) {
 	t.Parallel()
-	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT} {
 		t.Run(sig.String(), func(t *testing.T) {
 			t.Parallel()
 			tellsAllAndExits0(t, sig)
@@ -605,7 +607,7 @@ func TestHangUpDoesNotKillADaemon(t *testing.T) {
 	t.Parallel()
 	dir := runDir(t)
 	st := daemon(t, dir)
-	for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGPIPE} {
+	for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGPIPE, syscall.SIGWINCH, syscall.SIGCONT} {
 		must(t, syscall.Kill(st.PID, sig))
 	}
 	s := &server{t: t, dir: dir, addr: st.Listen, over: make(chan struct{})}
