@@ -11,6 +11,7 @@ import (
 
 	"ringcast/api"
 	"ringcast/bus"
+	"ringcast/loop"
 )
 
 // admin is the admin address of a server; nil where it is off. It is opened before the loops start, so that a failure
@@ -65,7 +66,7 @@ func (a *admin) addr() string {
 	if a == nil {
 		return ""
 	}
-	return addressText(a.listener.Addr())
+	return loop.AddrText(a.listener.Addr())
 }
 
 // unready makes /readyz answer that no new clients should be sent here.

@@ -3,8 +3,9 @@ package cli
 import (
 	"fmt"
 	"net"
-	"slices"
 	"strings"
+
+	"ringcast/loop"
 )
 
 // bannerWidth fits the narrowest terminal in use.
@@ -34,8 +35,12 @@ func (b *banner) text() string {
 		columns: []column{{"name", false}, {"listen", false}, {"loops", true}, {"state", false}},
 		least:   bannerWidth,
 	}
-	for _, addr := range b.listen {
-		listeners.rows = append(listeners.rows, []string{"ringcast", wsURL(addressText(addr)), fmt.Sprint(b.loops), "[OK]"})
+	for i, a := range b.listen {
+		row := []string{"ringcast", wsURL(a), fmt.Sprint(b.loops), "[OK]"}
+		if i > 0 {
+			row[0], row[2] = "", ""
+		}
+		listeners.rows = append(listeners.rows, row)
 	}
 	if b.admin != "" {
 		listeners.rows = append(listeners.rows, []string{"admin", httpURL(b.admin), "", "[OK]"})
@@ -53,8 +58,8 @@ func (b *banner) text() string {
 	out.WriteString(titled("LISTENERS", bannerWidth))
 	out.WriteString(listeners.text())
 	out.WriteString(strings.Repeat("-", bannerWidth) + "\n")
-	if at := slices.IndexFunc(b.listen, func(a net.Addr) bool { return a.Network() != "unix" }); at >= 0 {
-		fmt.Fprintf(&out, "Demo page: %s\n", pageURL(b.listen[at]))
+	if url := pageURL(b.listen); url != "" {
+		fmt.Fprintf(&out, "Demo page: %s\n", url)
 	}
 	fmt.Fprintf(&out, "Room for %s clients", countText(b.clientsMax))
 	if b.clientsMax < clientsHint {
@@ -68,28 +73,38 @@ func (b *banner) text() string {
 	return out.String()
 }
 
-// wsURL and httpURL are an address with its scheme; a unix socket has one already.
-func wsURL(address string) string   { return withScheme("ws://", address) }
-func httpURL(address string) string { return withScheme("http://", address) }
-
-func withScheme(scheme, address string) string {
-	if strings.HasPrefix(address, "unix:") {
-		return address
+// wsURL is an address as a client writes it, if it can be written so.
+func wsURL(listen net.Addr) string {
+	if _, tcp := listen.(*net.TCPAddr); tcp {
+		return "ws://" + listen.String()
 	}
-	return scheme + address
+	return loop.AddrText(listen)
 }
 
-// pageURL is where a browser on this machine finds the demo page. A listener on all addresses is reached over loopback.
-func pageURL(listen net.Addr) string {
-	host, port, err := net.SplitHostPort(listen.String())
-	if err != nil {
-		return "http://" + listen.String() + "/"
+// httpURL is the admin address as a browser wants it; one that was handed in may be a unix socket, which no browser opens.
+func httpURL(admin string) string {
+	if strings.HasPrefix(admin, "unix:") {
+		return admin
 	}
-	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
-		if ip.To4() == nil {
-			host = "::1"
+	return "http://" + admin
+}
+
+// pageURL is where a browser on this machine finds the demo page, empty if nowhere. A listener on all addresses is reached over
+// loopback.
+func pageURL(listen []net.Addr) string {
+	for _, a := range listen {
+		tcp, ok := a.(*net.TCPAddr)
+		if !ok {
+			continue
 		}
+		host, port, _ := net.SplitHostPort(tcp.String())
+		if tcp.IP.IsUnspecified() {
+			host = "127.0.0.1"
+			if tcp.IP.To4() == nil {
+				host = "::1"
+			}
+		}
+		return "http://" + net.JoinHostPort(host, port) + "/"
 	}
-	return "http://" + net.JoinHostPort(host, port) + "/"
+	return ""
 }

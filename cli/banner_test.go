@@ -8,14 +8,12 @@ import (
 
 func tcp(host string) net.Addr { return &net.TCPAddr{IP: net.ParseIP(host), Port: 1234} }
 
-func only(addr net.Addr) []net.Addr { return []net.Addr{addr} }
-
 func TestBannerIsAsInTheGoldenFiles(t *testing.T) {
-	b := banner{version: "0.1.0 (0123456789ab)", golang: "go1.26.0", kernel: "Linux 6.1.0", pid: 4711, listen: only(tcp("0.0.0.0")),
+	b := banner{version: "0.1.0 (0123456789ab)", golang: "go1.26.0", kernel: "Linux 6.1.0", pid: 4711, listen: []net.Addr{tcp("0.0.0.0")},
 		loops: 8, clientsMax: 19_000, note: "Press Ctrl-C to quit. Start success."}
 	golden(t, "banner-few.txt", b.text())
 	b.admin = "127.0.0.1:1235"
-	b.clientsMax, b.listen = 1_000_000, only(tcp("2001:db8::1"))
+	b.clientsMax, b.listen = 1_000_000, []net.Addr{tcp("2001:db8::1"), &net.UnixAddr{Net: "unix", Name: "/run/ringcast/http.sock"}}
 	golden(t, "banner-many.txt", b.text())
 }
 
@@ -26,7 +24,7 @@ func TestDemoPageIsShownWhereABrowserHereFindsIt(t *testing.T) {
 		"192.0.2.7":   "http://192.0.2.7:1234/",
 		"2001:db8::1": "http://[2001:db8::1]:1234/",
 	} {
-		if got := pageURL(tcp(host)); got != want {
+		if got := pageURL([]net.Addr{&net.UnixAddr{Net: "unix", Name: "/x"}, tcp(host)}); got != want {
 			t.Errorf("pageURL on %s: got %s, want %s", host, got, want)
 		}
 	}

@@ -39,7 +39,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		signals: osSignals,
 		serve: func(cfg loop.Config) (server, hub, error) {
 			keepCollecting()
-			srv, err := loop.Start(cfg)
+			srv, err := loop.Boot(cfg)
 			if err != nil {
 				return nil, nil, err
 			}
@@ -70,7 +70,7 @@ type env struct {
 
 	// signals delivers the signals that ask a server to end, and those that ask it to reload, until stop is called.
 	signals func(background bool) (asked, reload <-chan os.Signal, stop func())
-	// serve starts a server; loop.Start, except in tests.
+	// serve boots a server; loop.Boot, except in tests.
 	serve func(loop.Config) (server, hub, error)
 }
 

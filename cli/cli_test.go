@@ -69,20 +69,22 @@ func (f *fakeServer) serve(cfg loop.Config) (server, hub, error) {
 	return f, f, nil
 }
 
-func (f *fakeServer) Addrs() (addrs []net.Addr) {
+// Addrs are those of the settings, with a port in place of 0.
+func (f *fakeServer) Addrs() (all []net.Addr) {
 	for _, listen := range f.cfg.Listen {
-		addr, err := net.ResolveTCPAddr("tcp", listen)
+		a, err := net.ResolveTCPAddr("tcp", listen)
 		if err != nil {
 			panic(err)
 		}
-		if addr.Port == 0 {
-			addr.Port = 1234
+		if a.Port == 0 {
+			a.Port = 1234
 		}
-		addrs = append(addrs, addr)
+		all = append(all, a)
 	}
-	return addrs
+	return all
 }
 
+func (f *fakeServer) Admit() error          { return nil }
 func (f *fakeServer) Done() <-chan struct{} { return f.done }
 func (f *fakeServer) Err() error            { f.mu.Lock(); defer f.mu.Unlock(); return f.err }
 

@@ -51,6 +51,7 @@ func readManager(s *settings.Settings) (m manager, err error) {
 // server is what start needs of a running loop.Server.
 type server interface {
 	Addrs() []net.Addr
+	Admit() error // lets clients in, who wait until then
 	// Stop closes every client and waits for what is queued until ctx is done. told is called once, when every client has been
 	// told and the addresses are free.
 	Stop(ctx context.Context, told func()) error
@@ -129,7 +130,7 @@ func (r *env) serveUntilAsked(dir runDir, s settings.Settings, m manager, ready 
 	cfg := s.Loop
 	cfg.Page, cfg.Log, cfg.Sockets = demoPage, log, m.sockets
 	if end.srv, end.hub, err = r.serve(cfg); err != nil {
-		return listenError(strings.Join(s.Loop.Listen, ","), err)
+		return listenError(err)
 	}
 	srv, h := end.srv, end.hub
 	if end.channel, err = openChannel(s.Channel, m.channel, h, log); err != nil {
@@ -138,7 +139,7 @@ func (r *env) serveUntilAsked(dir runDir, s settings.Settings, m manager, ready 
 	channel := end.channel
 	defer closeChannel(channel, 0, log) // a second time, mostly
 	end.has(func() { withdrawChannel(channel) })
-	me := identity{version: versionText(), kernel: kernelText(), listen: addressesText(srv.Addrs()), admin: end.adm.addr()}
+	me := identity{version: versionText(), kernel: kernelText(), listen: listenText(srv.Addrs()), admin: end.adm.addr()}
 	again := &reloader{read: r.again, apply: srv.Apply, notify: m.notifier, file: file, level: level, log: log, now: s}
 	again.status = func() string { return servingText(me.listen, h.Snapshot().ClientsMax) }
 	end.adm.serve(h, me.version, s.AdminPprof, again, channel, log)
@@ -154,42 +155,37 @@ func (r *env) serveUntilAsked(dir runDir, s settings.Settings, m manager, ready 
 	end.has(control.close)
 	defer again.onSignals(reload)()
 
+	if err := srv.Admit(); err != nil { // when all has its descriptors
+		return errors.Join(listenError(err), end.now())
+	}
 	clientsMax := h.Snapshot().ClientsMax
 	log.Info("listening", "addr", me.listen, "admin", me.admin, "loops", s.Loop.Loops, "clients_max", clientsMax, "pid", os.Getpid(),
 		"version", me.version, "run_dir", dir.path)
 	ready(banner{
 		version: me.version, golang: runtime.Version(), kernel: me.kernel, pid: os.Getpid(),
 		listen: srv.Addrs(), admin: me.admin, loops: s.Loop.Loops, clientsMax: clientsMax,
-		channel: channelAddr(channel), warnings: warnings(&s, me, channel),
+		channel: channelAddr(channel), warnings: warnings(&s, srv.Addrs(), me.admin, channel),
 	})
 	m.ready(again.status())
 	defer m.keepingAlive(h.Busy, log)()
 	return end.untilAsked(asked, func() time.Duration { return again.inForce().StopTimeout })
 }
 
-// addressesText is the addresses of a server for people and for canListen.
-func addressesText(addrs []net.Addr) string {
-	texts := make([]string, 0, len(addrs))
-	for _, addr := range addrs {
-		texts = append(texts, addressText(addr))
+// listenText is addresses in one text.
+func listenText(addrs []net.Addr) string {
+	var all []string
+	for _, a := range addrs {
+		all = append(all, loop.AddrText(a))
 	}
-	return strings.Join(texts, ",")
-}
-
-// addressText is an address as it would be typed.
-func addressText(addr net.Addr) string {
-	if addr.Network() == "unix" {
-		return "unix://" + addr.String()
-	}
-	return addr.String()
+	return strings.Join(all, ",")
 }
 
 // warnings are what an operator should see at every start, whatever the log level.
-func warnings(s *settings.Settings, me identity, channel *bus.Bus) (texts []string) {
-	if openToEveryPage(me.listen, s.Loop.AllowedOrigins) {
+func warnings(s *settings.Settings, listen []net.Addr, admin string, channel *bus.Bus) (texts []string) {
+	if openToEveryPage(listen, s.Loop.AllowedOrigins) {
 		texts = append(texts, "Pages of any site may connect, also from other machines; restrict them with --allowed-origins.")
 	}
-	if me.admin != "" && !isLoopback(me.admin) {
+	if admin != "" && !isLoopback(admin) {
 		texts = append(texts, "--admin has no password and is reachable from other machines; restrict access to it.")
 	}
 	if warning := channelWarning(s.Channel, channel); warning != "" {
@@ -205,10 +201,13 @@ func warn(log *slog.Logger, s *settings.Settings) {
 	}
 }
 
-// openToEveryPage says whether the pages of any site may connect, from other machines, to one of the addresses. The same-origin policy does not apply
+// openToEveryPage says whether the pages of any site may connect, from other machines. The same-origin policy does not apply
 // to WebSockets: a browser sends the page's origin, and it is up to the server to check it.
-func openToEveryPage(listen string, origins []string) bool {
-	return len(origins) == 0 && slices.ContainsFunc(strings.Split(listen, ","), func(address string) bool { return !isLoopback(address) })
+func openToEveryPage(listen []net.Addr, origins []string) bool {
+	return len(origins) == 0 && slices.ContainsFunc(listen, func(a net.Addr) bool {
+		_, tcp := a.(*net.TCPAddr) // behind a unix socket there is a proxy, which has its own rules
+		return tcp && !isLoopback(a.String())
+	})
 }
 
 // isLoopback says whether an address that has been checked can only be reached from this machine.
@@ -219,17 +218,28 @@ func isLoopback(address string) bool {
 }
 
 // listenError gives an operator the common reasons and what to do about them.
-func listenError(listen string, err error) error {
+func listenError(err error) error {
+	var on *loop.ListenError
+	named := errors.As(err, &on)
+	isFile := named && strings.HasPrefix(on.Address, "unix:")
 	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("--listen %q: another program has this port; stop it or name another port", listen)
-	case errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("--listen %q: no permission for this port; name one from 1024 on", listen)
 	case errors.Is(err, syscall.EMFILE):
 		return errors.New("the limit of open files is too low to start with; raise it (ulimit -n 65536) or run fewer --loops")
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return fmt.Errorf("--listen %q: this machine does not have that address; name one of its own, or 0.0.0.0 for all", listen)
+	case !named:
+		return fmt.Errorf("the server did not start: %w", err)
+	case isFile && errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("--listen %q: another program answers on this socket; stop it or name another path", on.Address)
+	case isFile && (errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.EPERM)):
+		return fmt.Errorf("--listen %q: no permission to make this socket with that owner; name a directory that the server may write to, and a group that it is in (%w)", on.Address, on.Err)
+	case isFile && errors.Is(err, syscall.ENOENT):
+		return fmt.Errorf("--listen %q: there is no such directory; make it, or name another path", on.Address)
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("--listen %q: another program has this port; stop it or name another port", on.Address)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("--listen %q: no permission for this port; name one from 1024 on", on.Address)
+	case errors.Is(err, syscall.EADDRNOTAVAIL), errors.Is(err, syscall.EAFNOSUPPORT):
+		return fmt.Errorf("--listen %q: this machine does not have that address; name one of its own, or 0.0.0.0 for all", on.Address)
 	default:
-		return fmt.Errorf("the server did not start on --listen %q: %w", listen, err)
+		return fmt.Errorf("--listen %q: %w", on.Address, on.Err)
 	}
 }

@@ -120,8 +120,8 @@ func TestAnAdminAddressForOthersIsWarnedOf(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := strings.Contains(fmt.Sprint(warnings(&s, identity{admin: s.Admin}, nil)), "--admin"); got != want {
-			t.Errorf("admin %s: warned: got %v, want %v, in\n%s", admin, got, want, warnings(&s, identity{admin: s.Admin}, nil))
+		if got := strings.Contains(fmt.Sprint(warnings(&s, nil, s.Admin, nil)), "--admin"); got != want {
+			t.Errorf("admin %s: warned: got %v, want %v, in\n%s", admin, got, want, warnings(&s, nil, s.Admin, nil))
 		}
 	}
 }
@@ -188,13 +188,18 @@ func TestSecondStartIsRefusedWithThePid(t *testing.T) {
 }
 
 func TestStartThatFailsLeavesNothing(t *testing.T) {
+	on := func(address string, err error) error { return &loop.ListenError{Address: address, Err: err} }
 	for _, c := range []struct {
 		err  error
 		want string
 	}{
-		{syscall.EADDRINUSE, `--listen "0.0.0.0:1234": another program has this port`},
-		{syscall.EACCES, "name one from 1024 on"},
-		{syscall.EADDRNOTAVAIL, "does not have that address"},
+		{on("0.0.0.0:1234", syscall.EADDRINUSE), `--listen "0.0.0.0:1234": another program has this port`},
+		{on("0.0.0.0:80", syscall.EACCES), "name one from 1024 on"},
+		{on("192.0.2.1:80", syscall.EADDRNOTAVAIL), "does not have that address"},
+		{on("unix:///run/x.sock", syscall.EADDRINUSE), "another program answers on this socket"},
+		{on("unix:///run/x.sock?group=www-data", syscall.EPERM), "a group that it is in"},
+		{on("unix:///nowhere/x.sock", syscall.ENOENT), "there is no such directory"},
+		{on("x:1", errors.New("no such host")), `--listen "x:1": no such host`},
 		{errors.New("no luck"), "no luck"},
 	} {
 		dir := shortDir(t)

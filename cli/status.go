@@ -65,7 +65,7 @@ type Status struct {
 	Go                 string  `json:"go"`
 	Kernel             string  `json:"kernel"`
 	PID                int     `json:"pid"`
-	Listen             string  `json:"listen"`          // host:port, the port as taken; several are separated by commas
+	Listen             string  `json:"listen"`          // host:port, the port as taken, or unix:/path; with commas between several
 	Admin              string  `json:"admin,omitempty"` // likewise; absent: off
 	UptimeSeconds      float64 `json:"uptime_seconds"`
 	StopTimeoutSeconds float64 `json:"stop_timeout_seconds"` // how long a stop waits for slow clients
@@ -144,7 +144,7 @@ func globalText(s *Status) string {
 	if s.Admin != "" {
 		admin = httpURL(s.Admin)
 	}
-	fmt.Fprintf(&b, "listen   %s    admin %s    loops %d\n", wsURLs(s.Listen), admin, len(s.Loops))
+	fmt.Fprintf(&b, "listen   %s    admin %s    loops %d\n", listenURLs(s.Listen), admin, len(s.Loops))
 	fmt.Fprintf(&b, "load     %.2f %.2f %.2f    CPUs %d    goroutines %s\n", s.LoadAverage[0], s.LoadAverage[1], s.LoadAverage[2],
 		s.CPUs, countText(s.Goroutines))
 	fmt.Fprintf(&b, "memory   %s resident    %s heap    GC cycles %s\n", settings.SizeText(int64(s.RSSBytes)), settings.SizeText(int64(s.HeapBytes)),
@@ -169,13 +169,15 @@ func globalText(s *Status) string {
 	return b.String()
 }
 
-// wsURLs are the addresses of a server with their scheme.
-func wsURLs(listen string) string {
-	addresses := strings.Split(listen, ",")
-	for i := range addresses {
-		addresses[i] = wsURL(addresses[i])
+// listenURLs is the addresses of Status.Listen as clients write them.
+func listenURLs(listen string) string {
+	all := strings.Split(listen, ",")
+	for i, address := range all {
+		if !strings.HasPrefix(address, "unix:") {
+			all[i] = "ws://" + address
+		}
 	}
-	return strings.Join(addresses, " ")
+	return strings.Join(all, "  ")
 }
 
 // kindsText is a line of the kinds that have occurred, empty if none has.

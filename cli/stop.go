@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"ringcast/cli/settings"
+	"ringcast/loop"
 )
 
 // stopVerb stops the running server.
@@ -101,7 +102,7 @@ func canListen(dir runDir, s *settings.Settings, m manager) error {
 			continue
 		}
 		if err := tryAddress(address); err != nil {
-			return listenError(address, err)
+			return listenError(&loop.ListenError{Address: address, Err: err})
 		}
 	}
 	if !isTheirs(s.Admin) && m.admin == nil {
@@ -128,10 +129,13 @@ func place(address string) string {
 	return port
 }
 
-// unixPath is the path of an address like unix:/path or unix:///path.
+// unixPath is the path of an address of a unix socket.
 func unixPath(address string) (path string, unix bool) {
-	path, unix = strings.CutPrefix(address, "unix:")
-	return strings.TrimPrefix(path, "//"), unix
+	if !strings.HasPrefix(address, "unix:") {
+		return "", false
+	}
+	a, _ := loop.ParseAddress(address)
+	return a.Path(), true
 }
 
 // tryAddress says why a server could not listen on an address. A unix socket is in use if somebody answers there; a file

@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"errors"
 	"log/slog"
 	"strings"
 	"sync/atomic"
@@ -16,10 +17,11 @@ import (
 // EMFILE: the accepting goroutine takes a whole burst before any loop sees the first connection of it.
 //
 // gnet's listener is edge-triggered, so what is left in the accept queue is taken only when another connection arrives.
-// keepAccepting makes one. And none can arrive in a full queue: then one is accepted here, and refused.
+// keepAccepting has the poller report it again.
 //
-//	accept fails ──► handler.Errorf ──► acceptFailures ──► keepAccepting ──► dialSelf: gnet looks at its queue again
-//	                                                            └─ failed ─► refuseOne, and again in 50 ms
+//	accept fails ──► handler.Errorf ──► acceptFailures ──► keepAccepting, in 50 ms: places.again ──► gnet looks at its queues
+//	      ▲                                                                                                │
+//	      └────────────────────────────────────── still no descriptor ◄────────────────────────────────────┘
 func init() { gneterrors.ErrAcceptSocket = acceptError{} }
 
 type acceptError struct{ _ []struct{} }
@@ -28,6 +30,16 @@ func (acceptError) Error() string { return "accept failed" }
 
 // isAcceptFailure tells failed accepts from everything else that gnet logs as an error. gnet shows them in no other way.
 func isAcceptFailure(format string) bool { return strings.HasPrefix(format, "Accept() failed") }
+
+// isGivenUp says whether an accept failed because its listener had just been given up: no listening socket fails in this way.
+func isGivenUp(args []any) bool {
+	for _, arg := range args {
+		if err, ok := arg.(error); ok && errors.Is(err, unix.EINVAL) {
+			return true
+		}
+	}
+	return false
+}
 
 // acceptFailures counts failed accepts and asks for another try after each.
 //
@@ -61,8 +73,7 @@ func (f *acceptFailures) last() (at time.Time) {
 	return at
 }
 
-// keepAccepting dials the server's own listener after a failed accept, until a connection is made. That fails while the queue is
-// full or no descriptor is free.
+// keepAccepting has gnet look at its queues again after a failed accept.
 func (s *Server) keepAccepting() {
 	for {
 		select {
@@ -70,29 +81,14 @@ func (s *Server) keepAccepting() {
 		case <-s.done:
 			return
 		}
-		for through := false; !through; {
-			select {
-			case <-time.After(acceptRetry):
-				if through = s.dialSelf() == nil; !through {
-					s.refuseOne()
-				}
-			case <-s.done:
-				return
-			}
+		select {
+		case <-time.After(acceptRetry):
+			s.places.again()
+		case <-s.done:
+			return
 		}
 	}
 }
 
 // acceptRetry is long enough for the loops to close what admission refused, and short for clients that wait in the accept queue.
 const acceptRetry = 50 * time.Millisecond
-
-// refuseOne takes one connection off the kernel's accept queue, tells it 503 and closes it.
-func (s *Server) refuseOne() {
-	fd, err := s.listener.accept()
-	if err != nil {
-		return
-	}
-	count(&s.hub.shards[0].count.RefusedClientsBy, awayClients)
-	_, _ = unix.Write(fd, awayClients.answers().any())
-	_ = unix.Close(fd)
-}

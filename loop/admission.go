@@ -16,7 +16,7 @@ import (
 // why is then the reason to give if it is refused after all.
 func (s *shard) judge(peer netip.Addr) (from *door.Source, why turnedAway, ok bool) {
 	switch h := s.hub; {
-	case h.stopping.Load():
+	case h.stopping.Load() && !h.handedIn:
 		return nil, awayStopping, false
 	case h.pressure.Load() != pressureNone:
 		return nil, awayMemory, false
@@ -92,6 +92,9 @@ func (c *client) source() *door.Source {
 	}
 	return c.extra.source
 }
+
+// UnixPeers, as one of Limits.TrustedProxies, stands for all peers on unix sockets, which have no address.
+var UnixPeers = door.UnixPeers
 
 // Answers to connections that are refused before they have sent anything.
 var (

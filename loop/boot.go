@@ -2,7 +2,6 @@ package loop
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -14,33 +13,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// This file binds every shard to its loop, and only then admits clients. gnet has no list of its loops, so the server dials
-// itself until a connection was opened on each; gnet assigns them in turn, so that takes as many dials as there are loops.
-// Clients that connect meanwhile are kept, with their bytes in gnet, until all loops are bound.
+// This file binds every shard to its loop; only then do clients come in. gnet has no list of its loops, so the server rings its
+// bell (place.go) until each loop has had a callback; gnet assigns connections in turn, so that takes as many rings as there are
+// loops.
 
-// boot sets up the listener, binds the shards and admits clients.
-func (s *Server) boot(cfg Config) error {
-	fd, err := s.handler.engine.Dup()
-	if err != nil {
-		return err
-	}
-	if err := s.listener.adopt(fd); err != nil {
-		return err
-	}
-	s.hub.local = s.doors[0].Addr().String()
-	if _, err := descriptorsFree(); err != nil { // the dials below would fail too, without saying why
+// boot binds the shards, and counts the descriptors that are left for clients.
+func (s *Server) boot() error {
+	if _, err := descriptorsFree(); err != nil { // the bell below would fail too, without saying why
 		return err
 	}
 	loops := s.handler.loops
-	deadline := time.Now().Add(bootTimeout)
+	deadline, cancel := context.WithTimeout(context.Background(), bootTimeout)
+	defer cancel()
 	for !loops.allSeen() {
-		if time.Now().After(deadline) {
-			return errors.New("the event loops did not come up")
+		if err := s.ring(deadline); err != nil {
+			return fmt.Errorf("the event loops did not come up: %w", err)
 		}
-		if err := s.dialSelf(); err != nil && !os.IsTimeout(err) { // on a busy machine a dial may take longer
-			return fmt.Errorf("the server cannot reach its own listener: %w", err)
-		}
-		loops.waitSeen(seenWait)
 	}
 	if err := loops.bindKicks(); err != nil {
 		return err
@@ -49,25 +37,51 @@ func (s *Server) boot(cfg Config) error {
 	if err != nil {
 		return err
 	}
-	s.hub.descriptors.Store(int64(free))
+	s.hub.descriptors.Store(int64(free + len(s.places.listeners))) // a listener and its placeholder are about to become one
 	s.hub.limitConnections()
-	s.handler.letIn()
 	return nil
 }
 
-const (
-	bootTimeout = 10 * time.Second
-	seenWait    = 10 * time.Millisecond // for a loop to see a connection that was dialled
-)
-
-// dialSelf connects to the server's own listener, and ends the connection when a loop has had time to see it.
-func (s *Server) dialSelf() error {
-	c, err := s.listener.dial()
-	if err != nil {
+// Admit lets clients in. It is called once. The error says why that is not possible; the caller then calls Stop.
+func (s *Server) Admit() error {
+	loops := s.handler.loops
+	if err := s.places.take(loops.bound[0].kick); err != nil {
 		return err
 	}
-	s.handler.loops.waitSeen(seenWait)
-	return c.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), bootTimeout)
+	defer cancel()
+	if err := s.passAccepted(ctx); err != nil { // whoever has found a placeholder is no client
+		return err
+	}
+	loops.open.Store(true)
+	return s.places.letIn()
+}
+
+// passAccepted returns when every connection that was accepted before has been opened on its loop, and none is under way: the
+// acceptor hears the bell when it has done with other listeners, and a loop opens what it was given before it does what it is
+// given then.
+func (s *Server) passAccepted(ctx context.Context) error {
+	if err := s.ring(ctx); err != nil {
+		return err
+	}
+	return s.handler.loops.pass(ctx)
+}
+
+const bootTimeout = 10 * time.Second
+
+// ring rings the bell and waits until a loop has heard it.
+func (s *Server) ring(ctx context.Context) error {
+	if err := s.places.ring(); err != nil {
+		return fmt.Errorf("the server cannot reach its own bell: %w", err)
+	}
+	select {
+	case <-s.handler.loops.heard:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.done:
+		return errEnded
+	}
 }
 
 // loops is gnet's event loops, each bound to the shard of its index.
@@ -76,14 +90,14 @@ func (s *Server) dialSelf() error {
 type loops struct {
 	// Immutable.
 	shards []*shard
-	saw    chan struct{} // a token when a loop was seen
+	heard  chan struct{} // a token when a loop has heard the bell
 
 	// Any goroutine.
-	open atomic.Bool // all shards are bound: clients are admitted
+	open  atomic.Bool // all shards are bound: clients are admitted
+	gates []gate      // by shard index
 
 	mu    sync.Mutex
-	bound []boundLoop        // by shard index, in the order in which they were seen
-	early map[gnet.Conn]bool // came before open; their bytes wait in gnet
+	bound []boundLoop // by shard index, in the order in which they were seen
 }
 
 // boundLoop is a gnet loop and the kick of its shard.
@@ -96,40 +110,56 @@ type boundLoop struct {
 type kickEnd struct{ shard *shard }
 
 func newLoops(shards []*shard) *loops {
-	return &loops{shards: shards, saw: make(chan struct{}, 1), early: map[gnet.Conn]bool{}}
+	return &loops{shards: shards, heard: make(chan struct{}, 1), gates: make([]gate, len(shards))}
 }
 
-// keepEarly keeps a connection that came before all shards were bound, and notes its loop; false: they are bound.
-func (l *loops) keepEarly(c gnet.Conn) bool {
+// gate stands before the descriptor by which gnet wakes a loop. Whoever is no loop may come to it at any moment, also when the engine
+// is about to close that descriptor, whose number may then be a client's. gnet waits for its loops before it closes any, so shut is
+// never waited for by a loop that has entered, and an entry is never waited for at all.
+//
+// Owner: any goroutine.
+type gate struct {
+	mu   sync.RWMutex // locked for ever by shut
+	once sync.Once
+}
+
+// enter is true if the descriptor is open, and stays open until leave.
+func (g *gate) enter() bool { return g.mu.TryRLock() }
+
+func (g *gate) leave() { g.mu.RUnlock() }
+
+// shut waits for those who have entered, and lets nobody enter any more.
+func (g *gate) shut() { g.once.Do(g.mu.Lock) }
+
+// shut shuts all gates: no loop is woken any more.
+func (l *loops) shut() {
+	for i := range l.gates {
+		l.gates[i].shut()
+	}
+}
+
+// hear notes the loop on which the bell was heard.
+func (l *loops) hear(loop gnet.EventLoop) {
+	l.see(loop)
+	select {
+	case l.heard <- struct{}{}:
+	default:
+	}
+}
+
+// see binds a loop to the next shard, unless it is bound.
+func (l *loops) see(loop gnet.EventLoop) {
 	if l.open.Load() {
-		return false
+		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.open.Load() {
-		return false
-	}
-	l.early[c] = true
 	for i := range l.bound { // by index, as boot may be writing the kicks meanwhile
-		if l.bound[i].loop == c.EventLoop() {
-			return true
+		if l.bound[i].loop == loop {
+			return
 		}
 	}
-	l.bound = append(l.bound, boundLoop{loop: c.EventLoop(), kick: -1})
-	select {
-	case l.saw <- struct{}{}:
-	default:
-	}
-	return true
-}
-
-// forgetEarly drops a kept connection that is gone.
-func (l *loops) forgetEarly(c gnet.Conn) {
-	if !l.open.Load() {
-		l.mu.Lock()
-		delete(l.early, c)
-		l.mu.Unlock()
-	}
+	l.bound = append(l.bound, boundLoop{loop: loop, kick: -1})
 }
 
 // allSeen says whether every loop has been seen.
@@ -137,14 +167,6 @@ func (l *loops) allSeen() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.bound) == len(l.shards)
-}
-
-// waitSeen waits for a loop to be seen, or for d.
-func (l *loops) waitSeen(d time.Duration) {
-	select {
-	case <-l.saw:
-	case <-time.After(d):
-	}
 }
 
 // bindKicks enrolls one end of a socket pair in each loop. A byte written to the other end gives the loop a callback in
@@ -182,44 +204,9 @@ func (l *loops) bindKick(i int) error {
 	if err != nil {
 		return err
 	}
+	defer func() { <-enrolled }() // closed when gnet's own descriptor for the enrolling is, before descriptors are counted
 	return (<-enrolled).Err
 }
-
-// letIn admits clients from now on, and gives the kept connections to their shards.
-func (h *handler) letIn() {
-	l := h.loops
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.open.Store(true)
-	for c := range l.early {
-		_ = c.EventLoop().Execute(context.Background(), gnet.RunnableFunc(func(context.Context) error {
-			if c.Context() != nil || c.RemoteAddr() == nil { // gone meanwhile
-				return nil
-			}
-			if h.take(c) == gnet.Close {
-				return c.EventLoop().Close(c)
-			}
-			if c.InboundBuffered() > 0 {
-				h.OnTraffic(c)
-			}
-			return nil
-		}))
-	}
-	l.early = nil
-}
-
-// earlyTraffic is called for bytes of a connection that is kept. They stay in gnet until it is admitted, some milliseconds later.
-func (h *handler) earlyTraffic(c gnet.Conn) gnet.Action {
-	if c.InboundBuffered() <= earlyBytesMax {
-		return gnet.None
-	}
-	count(&h.hub.shards[0].count.RefusedClientsBy, awayBooting) // the loop may have no shard yet; its index does not matter here
-	_, _ = c.Write(awayBooting.answers().any())
-	return gnet.Close
-}
-
-// earlyBytesMax bounds what a connection may send before the server is ready for it: far above any request head.
-const earlyBytesMax = 128 << 10
 
 // shardOf is the shard of a loop. There are at most 64, and the first few lie in one cache line.
 func (l *loops) shardOf(loop gnet.EventLoop) *shard {
@@ -231,9 +218,31 @@ func (l *loops) shardOf(loop gnet.EventLoop) *shard {
 	panic("ringcast: a connection opened on a loop that no shard is bound to")
 }
 
-// execute runs f on the loop of a shard.
+// execute runs f on the loop of a shard, unless the engine ends.
 func (l *loops) execute(shard int, f gnet.Runnable) {
-	_ = l.bound[shard].loop.Execute(context.Background(), f)
+	if g := &l.gates[shard]; g.enter() {
+		_ = l.bound[shard].loop.Execute(context.Background(), f)
+		g.leave()
+	}
+}
+
+// pass returns when every loop has done what had been given to it before. The error is ctx's.
+func (l *loops) pass(ctx context.Context) error {
+	done := make(chan struct{}, len(l.shards))
+	for i := range l.shards {
+		l.execute(i, gnet.RunnableFunc(func(context.Context) error {
+			done <- struct{}{}
+			return nil
+		}))
+	}
+	for range l.shards {
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // kick gives a shard's loop a callback after the sockets that are ready; false: the write failed.
@@ -263,12 +272,9 @@ func descriptorsFree() (int, error) {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return 0, fmt.Errorf("descriptor limit: %w", err)
 	}
-	open, err := os.ReadDir("/proc/self/fd")
+	open, err := descriptors()
 	if err != nil {
-		open, err = os.ReadDir("/dev/fd")
-	}
-	if err != nil {
-		return 0, fmt.Errorf("open descriptors: %w", err)
+		return 0, err
 	}
 	free := int(min(limit.Cur, 1<<30)) - len(open) - descriptorReserve
 	if free < 1 {

@@ -2,13 +2,14 @@ package loop
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,6 +36,60 @@ func TestClientsThatComeBeforeTheLoopsAreReadyAreServed(t *testing.T) {
 	}
 }
 
+// sleeper is a loop of gnet whose descriptor a test closes.
+type sleeper struct {
+	gnet.EventLoop
+	entered, goOn chan struct{}
+	closed        atomic.Bool
+	wakes         atomic.Int64
+}
+
+func (l *sleeper) Execute(context.Context, gnet.Runnable) error {
+	l.entered <- struct{}{}
+	<-l.goOn
+	l.wakes.Add(1)
+	if l.closed.Load() {
+		return errors.New("written to a descriptor that may be a client's by now")
+	}
+	return nil
+}
+
+// A bus or a port may be about to wake a loop at the moment in which the engine closes the descriptor for it.
+func TestNobodyWakesALoopWhoseDescriptorIsClosed(t *testing.T) {
+	h := newHub(1, defaultBounds(), nil)
+	l := newLoops(h.shards)
+	loop := &sleeper{entered: make(chan struct{}, 1), goOn: make(chan struct{})}
+	l.bound = []boundLoop{{loop: loop, kick: -1}}
+	late := make(chan struct{})
+	go func() {
+		l.execute(0, nil) // in the middle of a wake
+		close(late)
+	}()
+	<-loop.entered
+	closed := make(chan struct{})
+	go func() {
+		l.shut()
+		loop.closed.Store(true) // as gnet does after OnShutdown
+		close(closed)
+	}()
+	for l.gates[0].enter() { // until the engine has come to the gate
+		l.gates[0].leave()
+		runtime.Gosched()
+	}
+	l.execute(0, nil) // does not wait, and does nothing
+	if loop.closed.Load() {
+		t.Error("the engine did not wait for a wake that was under way")
+	}
+	close(loop.goOn)
+	<-late
+	<-closed
+	l.execute(0, nil)
+	if n := loop.wakes.Load(); n != 1 {
+		t.Errorf("wakes: got %d, want 1, the one that had begun", n)
+	}
+	l.shut() // gnet's end after a start that failed calls nothing, so the server does
+}
+
 // dialUntilServed tries to connect without a pause, and wants the first connection that opens to be served.
 func dialUntilServed(addr string) error {
 	for deadline := time.Now().Add(testTimeout); time.Now().Before(deadline); runtime.Gosched() {
@@ -52,34 +107,4 @@ func dialUntilServed(addr string) error {
 		return err
 	}
 	return errors.New("never connected")
-}
-
-// earlyConn is a connection that no shard has yet.
-type earlyConn struct {
-	gnet.Conn
-	waiting int
-	answer  []byte
-}
-
-func (c *earlyConn) Context() any         { return nil }
-func (c *earlyConn) InboundBuffered() int { return c.waiting }
-
-func (c *earlyConn) Write(p []byte) (int, error) {
-	c.answer = append(c.answer, p...)
-	return len(p), nil
-}
-
-func TestAConnectionThatSendsTooMuchBeforeTheLoopsAreReadyIsRefused(t *testing.T) {
-	h := newHandler(newHub(1, defaultBounds(), nil), slog.New(slog.DiscardHandler))
-	c := &earlyConn{waiting: earlyBytesMax}
-	if action := h.OnTraffic(c); action != gnet.None || len(c.answer) > 0 {
-		t.Errorf("at the bound: got action %v and answer %q, want it kept", action, c.answer)
-	}
-	c.waiting++
-	if action := h.OnTraffic(c); action != gnet.Close || !strings.HasPrefix(string(c.answer), "HTTP/1.1 503") {
-		t.Errorf("over the bound: got action %v and answer %q, want 503 and the end", action, c.answer)
-	}
-	if got := h.hub.Snapshot().Total().RefusedClientsBy["booting"]; got != 1 {
-		t.Errorf("refused while booting: got %d, want 1", got)
-	}
 }

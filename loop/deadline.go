@@ -24,6 +24,13 @@ func (d *deadlines) add(c *client, now, ticks uint32) {
 	d.list = append(d.list, deadline{client: c, since: now, tick: now + ticks, state: c.state})
 }
 
+// sooner has a deadline be no later than at a tick.
+func (d *deadline) sooner(tick uint32) {
+	if int32(tick-d.tick) < 0 {
+		d.tick = tick
+	}
+}
+
 // truncate drops all but the first n.
 func (d *deadlines) truncate(n int) {
 	clear(d.list[n:])
@@ -53,10 +60,13 @@ func (s *shard) endLate() {
 			s.endHandshake(c, evicted)
 		case d.state == stateClosing && late:
 			if !s.settleLate(c) {
-				d.tick = s.tick + s.bounds.closeTicks
+				d.tick = s.tick + s.closeTicks()
 			}
 		case d.state == stateClosing:
-			s.settle(c)
+			was := c.end
+			if s.settle(c); s.stop.begun && c.end != was { // its last bytes have just left
+				d.tick = s.tick + s.closeTicks()
+			}
 		}
 		if c.state == d.state {
 			s.deadlines.list[kept] = d

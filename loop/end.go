@@ -132,7 +132,7 @@ func (s *shard) last(c *client, p []byte) {
 // closing begins the end: no message is sent any more, and there is a deadline.
 func (s *shard) closing(c *client) {
 	s.become(c, stateClosing)
-	s.deadlines.add(c, s.tick, s.bounds.closeTicks)
+	s.deadlines.add(c, s.tick, s.closeTicks())
 }
 
 // finish is called when the peer has answered our Close frame: cut as soon as the outbox is empty.
@@ -158,8 +158,9 @@ func (s *shard) settle(c *client) {
 
 // settleLate cuts a closing client whose time is over; false: it has more time.
 func (s *shard) settleLate(c *client) (cut bool) {
-	if s.stop.begun && s.stillSlow(c) {
-		return false // Stop's context is the deadline for its last bytes
+	if s.stop.begun && (s.stillSlow(c) || c.end == endNone) {
+		s.settle(c)
+		return c.state != stateClosing // Stop's context is the deadline for its last bytes
 	}
 	s.count.EndsCut.Add(1)
 	s.doom(c)

@@ -119,7 +119,7 @@ func TestAFeedAndItsWaitersEndWithTheServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	stopped := make(chan error, 1)
-	go func() { stopped <- s.Stop(within(t), func() {}) }()
+	go func() { stopped <- s.Stop(within(t), nil) }()
 	got, err := feed.Take(within(t), nil)
 	if err != nil || len(got) != 1 || string(got[0].Message) != "last" {
 		t.Errorf("got %+v, %v", got, err)

@@ -66,7 +66,7 @@ func ExampleHub_NewPort() {
 		fmt.Println(err)
 		return
 	}
-	defer server.Stop(exampleContext(), func() {})
+	defer server.Stop(exampleContext(), nil)
 	port, _ := server.Hub().NewPort()
 	seq, err := port.PublishSeq(exampleContext(), "nobody-is-here", []byte("hello"))
 	fmt.Println(seq, err)

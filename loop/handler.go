@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
+	"golang.org/x/sys/unix"
 
 	"ringcast/loop/assert"
 	"ringcast/wsproto"
@@ -28,21 +29,32 @@ type handler struct {
 	hub    *Hub
 	log    *slog.Logger
 	engine gnet.Engine
+	lost   error // why the engine was not started
 
 	// Any goroutine.
-	booted chan struct{} // closed when the listener is up
+	booted chan struct{} // closed when the placeholders are up and found
 	loops  *loops
+	places *places
 }
 
-func newHandler(h *Hub, log *slog.Logger) *handler {
-	return &handler{hub: h, log: log, booted: make(chan struct{}), loops: newLoops(h.shards)}
+func newHandler(h *Hub, p *places, log *slog.Logger) *handler {
+	return &handler{hub: h, log: log, booted: make(chan struct{}), loops: newLoops(h.shards), places: p}
 }
 
-// OnBoot is called by gnet when the listener is up; no loop exists yet.
+// OnBoot is called by gnet when its listeners, the placeholders, are up; no loop exists yet.
 func (h *handler) OnBoot(engine gnet.Engine) gnet.Action {
 	h.engine = engine
+	if h.lost = h.places.find(); h.lost != nil {
+		return gnet.Shutdown
+	}
 	close(h.booted)
 	return gnet.None
+}
+
+// OnShutdown is called by gnet when it ends, for whatever reason, before it closes any descriptor.
+func (h *handler) OnShutdown(gnet.Engine) {
+	h.places.shutDown()
+	h.loops.shut()
 }
 
 // OnOpen takes a new connection. One that is not admitted is answered before it has sent anything, and closed.
@@ -50,8 +62,12 @@ func (h *handler) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
 	if _, ok := c.Context().(*kickEnd); ok {
 		return nil, gnet.None
 	}
-	if h.loops.keepEarly(c) {
-		return nil, gnet.None
+	if h.places.isBell(c.LocalAddr()) {
+		h.loops.hear(c.EventLoop())
+		return nil, gnet.Close
+	}
+	if !h.loops.open.Load() { // a stranger has found a placeholder
+		return nil, gnet.Close
 	}
 	return nil, h.take(c)
 }
@@ -70,12 +86,34 @@ func (h *handler) take(c gnet.Conn) gnet.Action {
 		h.hub.gone()
 	}
 	count(&s.count.RefusedClientsBy, why)
-	h.log.Debug("refusing a connection", "loop", s.index, "remote", c.RemoteAddr(), "why", turnedAwayNames[why])
+	h.log.Debug("refusing a connection", "loop", s.index, "remote", remoteName(c.RemoteAddr()), "why", turnedAwayNames[why])
 	_, _ = c.Write(why.answers().any())
 	return gnet.Close
 }
 
-// peerOf is the address at the other end of the socket.
+// names are a connection's addresses for people to read. gnet has a placeholder's for the local one.
+func names(c conn) (local, remote string) {
+	if sa, err := unix.Getsockname(c.Fd()); err == nil {
+		if a := netAddr(sa); a != nil {
+			local = AddrText(a)
+		}
+	}
+	return local, remoteName(c.(gnet.Conn).RemoteAddr())
+}
+
+// remoteName is how a peer is shown: one on a unix socket has no address.
+func remoteName(a net.Addr) string {
+	switch a := a.(type) {
+	case nil:
+		return ""
+	case *net.UnixAddr:
+		return "unix"
+	default:
+		return a.String()
+	}
+}
+
+// peerOf is the address at the other end of the socket; of a unix socket it is not valid.
 func peerOf(c gnet.Conn) netip.Addr {
 	if tcp, ok := c.RemoteAddr().(*net.TCPAddr); ok {
 		return tcp.AddrPort().Addr().Unmap()
@@ -92,19 +130,14 @@ func (h *handler) OnTraffic(c gnet.Conn) gnet.Action {
 	case *kickEnd:
 		_, _ = c.Discard(-1)
 		ctx.shard.kickedAwake()
-	default:
-		return h.earlyTraffic(c)
 	}
 	return gnet.None
 }
 
 // OnClose is called when a connection is gone, whichever side ended it.
 func (h *handler) OnClose(c gnet.Conn, _ error) gnet.Action {
-	switch ctx := c.Context().(type) {
-	case *client:
+	if ctx, ok := c.Context().(*client); ok {
 		ctx.shard.closed(ctx)
-	case nil:
-		h.loops.forgetEarly(c)
 	}
 	return gnet.None
 }
@@ -134,13 +167,8 @@ func (h *handler) env(i int, portable bool) env {
 			g := c.(gnet.Conn)
 			_ = g.EventLoop().Close(g)
 		},
-		shut: func(fd int) { _ = syscall.Shutdown(fd, syscall.SHUT_WR) },
-		names: func(c conn) (local, remote string) {
-			if a := c.(gnet.Conn).RemoteAddr(); a != nil {
-				remote = a.String()
-			}
-			return h.hub.local, remote
-		},
+		shut:  func(fd int) { _ = syscall.Shutdown(fd, syscall.SHUT_WR) },
+		names: names,
 		panic: func(p any) {
 			h.log.Error("a callback panicked; its client is closed, the loop goes on",
 				"loop", i, "panic", p, "stack", string(debug.Stack()))
@@ -187,6 +215,9 @@ func (h *handler) Warnf(format string, args ...any) {
 // Errorf is part of gnet's logger, and the only place where a failed accept can be seen.
 func (h *handler) Errorf(format string, args ...any) {
 	if isAcceptFailure(format) {
+		if isGivenUp(args) {
+			return
+		}
 		h.hub.failedAccepts.note(h.log, fmt.Sprint(args...))
 		return
 	}

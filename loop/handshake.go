@@ -69,7 +69,7 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 // mayUpgrade says whether a correct handshake is accepted; false: it was answered with a refusal.
 func (s *shard) mayUpgrade(c *client, req *wsproto.Request) bool {
 	switch rate := s.bounds.HandshakesPerSecond; {
-	case s.hub.stopping.Load():
+	case s.hub.stopping.Load() && !s.hub.handedIn:
 		s.turnAway(c, awayStopping, wsproto.RejectStopping)
 	case !s.bounds.origins.Allow(req.Origin):
 		count(&s.count.Handshakes, handshakeOrigin)
@@ -93,6 +93,9 @@ func (s *shard) upgrade(c *client, req *wsproto.Request) {
 	s.count.Clients.Add(1)
 	s.replyTo(c, wsproto.AppendUpgrade(s.outFor(c), req))
 	s.answer(c, dialect.Outcome{What: dialect.Greeting})
+	if s.hub.stopping.Load() {
+		s.close(c, dialect.CauseStopping)
+	}
 }
 
 // turnAway refuses a connection whose request has been read.

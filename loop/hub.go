@@ -57,8 +57,8 @@ type Hub struct {
 	shards   []*shard
 	page     []byte
 	homes    *order.Homes[*group, *client]
-	local    string          // listening address, for ClientInfo
 	dialects []dialect.Entry // by form
+	handedIn bool            // its listening sockets are: nobody is refused for a stop, see stop.go
 
 	// Any goroutine (atomic, or with locks of their own), but for memory and started.
 	bounds        atomic.Pointer[bounds] // loops have copies of the pointer, see Apply
@@ -102,7 +102,7 @@ func newHub(loops int, b bounds, page []byte, more ...dialect.Entry) *Hub {
 
 // wake wakes a loop, unless a wake-up is under way already. Any goroutine.
 func (h *Hub) wake(loop int) {
-	if s := h.shards[loop]; s.lanes.MustWake() && !h.deaf.Load() {
+	if s := h.shards[loop]; s.lanes.MustWake() {
 		s.env.wake()
 	}
 }

@@ -4,158 +4,405 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
-	"sync"
+	"net/netip"
+	"os"
+	"strconv"
 	"syscall"
 	"time"
 
-	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/sys/unix"
 )
 
-// listener is a descriptor of our own of gnet's listening socket. By it the server sets options, which accepted connections
-// inherit, and accepts connections itself.
+// This file opens the sockets on which a server listens. They listen from here on, but nothing is accepted from them before they
+// take their places in gnet (place.go): who comes while the server boots waits in the kernel's queue, costs no descriptor, and is
+// not refused. To listen only when all is ready would be no better for the server, worse for clients, and wrong for a unix socket:
+// another start would take one that does not answer yet for the remains of a dead server.
+
+// listener is a socket on which a server listens.
 //
-// Owner: any goroutine; fd has a lock, and addr is immutable once the server has started.
+// Owner: whoever opened it, then the places.
 type listener struct {
-	addr *net.TCPAddr // with the real port where 0 was asked for
+	addr   net.Addr // with the real port where 0 was asked for
+	fd     int      // -1: closed, or only gnet's number for it is left
+	place  int      // gnet's number for it, see place.go; -1: it has none, or has given it up
+	handed bool     // it is somebody else's too: it goes on listening when this server stops
 
-	mu sync.Mutex
-	fd int // -1: none
+	file  string      // the path of its file, which goes when it does; empty: none, or somebody else's
+	inode fs.FileInfo // of that file: another one is left alone
 }
 
-// adopt takes over a descriptor of the listening socket, and bounds what the kernel keeps for connections accepted from it.
-func (l *listener) adopt(fd int) error {
-	l.mu.Lock()
-	l.fd = fd
-	l.mu.Unlock()
-	if err := limitUnsent(fd); err != nil {
-		return fmt.Errorf("bound on the kernel's send buffers: %w", err)
-	}
-	sa, err := unix.Getsockname(fd)
-	switch sa := sa.(type) {
-	case *unix.SockaddrInet4:
-		l.addr = &net.TCPAddr{IP: sa.Addr[:], Port: sa.Port}
-	case *unix.SockaddrInet6:
-		l.addr = &net.TCPAddr{IP: sa.Addr[:], Port: sa.Port}
-	default:
-		return fmt.Errorf("address of the listener: %w", err)
-	}
-	return nil
-}
+// listeners are all sockets of a server.
+type listeners []*listener
 
-// openDoors opens the addresses, or takes the sockets that were handed in.
-func openDoors(cfg *Config) (doors []net.Listener, err error) {
-	open := func(l net.Listener, err error) error {
-		if err != nil {
-			return err
-		}
-		doors = append(doors, l)
-		raw, err := l.(syscall.Conn).SyscallConn()
-		if err != nil {
-			return err
-		}
-		var set error
-		if err := raw.Control(func(fd uintptr) {
-			if set = limitUnsent(int(fd)); set == nil && l.Addr().Network() == "tcp" {
-				set = setKeepAlive(int(fd), cfg.TCPKeepAlive, cfg.TCPUserTimeout)
-			}
-		}); err != nil {
-			return err
-		}
-		return set
-	}
+// openListeners opens a socket or more for each address, or takes over the sockets of somebody else if there are any.
+func openListeners(cfg *Config) (all listeners, err error) {
 	defer func() {
 		if err != nil {
-			for _, door := range doors {
-				door.Close()
-			}
+			all.close()
 		}
 	}()
-	for _, file := range cfg.Sockets {
-		if err := open(net.FileListener(file)); err != nil {
-			return nil, err
-		}
-		file.Close()
-	}
 	if len(cfg.Sockets) > 0 {
-		return doors, nil
-	}
-	for _, address := range cfg.Listen {
-		config := net.ListenConfig{KeepAlive: -1}
-		config.SetMultipathTCP(false)
-		if err := open(config.Listen(context.Background(), "tcp", address)); err != nil {
-			return nil, err
+		for i, file := range cfg.Sockets {
+			l, err := handIn(file)
+			if err != nil {
+				return all, fmt.Errorf("socket %d that was handed in: %w", i, err)
+			}
+			all = append(all, l)
+		}
+	} else {
+		for _, text := range cfg.Listen {
+			a, err := ParseAddress(text)
+			if err != nil {
+				return all, &ListenError{text, err}
+			}
+			if err := all.open(&a); err != nil {
+				return all, &ListenError{text, err}
+			}
 		}
 	}
-	return doors, nil
+	for _, l := range all {
+		if err := l.set(cfg); err != nil {
+			return all, err
+		}
+	}
+	return all, nil
 }
 
-// keepOpen gives what a listener accepts to the loops, until it is closed.
-func (s *Server) keepOpen(door net.Listener) {
-	for {
-		conn, err := door.Accept()
-		if errors.Is(err, net.ErrClosed) {
-			return
+// ListenError is why a server cannot listen on an address.
+type ListenError struct {
+	Address string // as it was written
+	Err     error
+}
+
+func (e *ListenError) Error() string { return fmt.Sprintf("listen on %s: %v", e.Address, e.Err) }
+
+// Unwrap is the reason.
+func (e *ListenError) Unwrap() error { return e.Err }
+
+// open opens the sockets of one address.
+func (all *listeners) open(a *Address) error {
+	if a.path != "" {
+		l, err := openUnix(a)
+		if err == nil {
+			*all = append(*all, l)
 		}
-		if err != nil {
-			s.hub.failedAccepts.note(s.log, err.Error())
-			time.Sleep(acceptRetry)
+		return err
+	}
+	hosts, port, err := resolve(a.text)
+	if err != nil {
+		return err
+	}
+	for try := 0; ; try++ {
+		opened, err := all.openTCP(hosts, port)
+		if err == nil {
+			*all = append(*all, opened...)
+			return nil
+		}
+		opened.close()
+		if port != 0 || try == freePortTries || !errors.Is(err, syscall.EADDRINUSE) {
+			return err
+		}
+	}
+}
+
+// freePortTries bounds the search for a port that is free for every address of a host: the kernel chooses one for the first of
+// them only.
+const freePortTries = 16
+
+// resolve gives the addresses of HOST:PORT. No host stands for all addresses of the machine, and so does [::], which is both
+// families (RFC 3493 §5.3). A name stands for each of its addresses.
+func resolve(text string) (hosts []netip.Addr, port uint16, err error) {
+	host, portText, err := net.SplitHostPort(text)
+	if err != nil {
+		return nil, 0, err
+	}
+	n, err := net.LookupPort("tcp", portText)
+	if err != nil {
+		return nil, 0, err
+	}
+	if host == "" || host == "::" {
+		return []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()}, uint16(n), nil
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return []netip.Addr{ip.Unmap()}, uint16(n), nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lookUpTimeout)
+	defer cancel()
+	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	for _, ip := range found {
+		hosts = append(hosts, ip.Unmap())
+	}
+	return hosts, uint16(n), err
+}
+
+// lookUpTimeout bounds the look-up of a name that a server listens on, most often localhost.
+const lookUpTimeout = 10 * time.Second
+
+// openTCP opens a socket for each of a host's addresses, all with one port. An IPv6 socket takes no IPv4 connections: there is
+// another socket for them, so that no address appears mapped, and gnet's address of an IPv4 client stays small. A family that this
+// machine does not have is left out, unless it is the only one.
+func (all *listeners) openTCP(hosts []netip.Addr, port uint16) (opened listeners, err error) {
+	var missing error
+	for _, host := range hosts {
+		address := netip.AddrPortFrom(host, port)
+		if covered, err := all.covers(address); err != nil {
+			return opened, err
+		} else if covered {
+			missing = nil
 			continue
 		}
-		if _, err := s.handler.engine.Register(gnet.NewNetConnContext(context.Background(), conn)); err != nil {
-			conn.Close()
+		l, err := openTCP(address)
+		switch {
+		case err == nil:
+			opened = append(opened, l)
+			port = l.addr.(*net.TCPAddr).AddrPort().Port()
+		case len(hosts) > 1 && isMissing(err):
+			missing = err
+		default:
+			return opened, err
 		}
 	}
-}
-
-func (s *Server) closeDoors() {
-	for _, door := range s.doors {
-		door.Close()
+	if len(opened) == 0 {
+		return nil, missing
 	}
+	return opened, nil
 }
 
-// keepAlive has the kernel probe connections, by options that those accepted from now on inherit. gnet's own option for it would
-// hide why listening failed. Connections that were accepted before do without; the heartbeat detects their end too.
-func (l *listener) keepAlive(idle, untaken time.Duration) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err := setKeepAlive(l.fd, idle, untaken); err != nil {
-		return fmt.Errorf("kernel settings of connections: %w", err)
+// covers says whether a socket listens on this very address already, as for 0.0.0.0:80 beside [::]:80. It is an error if one
+// listens on all addresses of the machine, or on one of them while this is for all: the kernel would only say "in use".
+func (all listeners) covers(address netip.AddrPort) (bool, error) {
+	for _, l := range all {
+		other, ok := l.addr.(*net.TCPAddr)
+		if !ok || address.Port() == 0 || address.Port() != other.AddrPort().Port() {
+			continue
+		}
+		theirs := other.AddrPort().Addr().Unmap()
+		switch {
+		case theirs == address.Addr():
+			return true, nil
+		case theirs.Is4() == address.Addr().Is4() && (theirs.IsUnspecified() || address.Addr().IsUnspecified()):
+			return false, fmt.Errorf("%s and %s, which is also listened on, are the same port of one address; leave one of them out", address, other)
+		}
+	}
+	return false, nil
+}
+
+// isMissing says whether an error is that the machine does not have an address, or a whole family of them.
+func isMissing(err error) bool {
+	for _, errno := range []error{syscall.EAFNOSUPPORT, syscall.EADDRNOTAVAIL, syscall.EPROTONOSUPPORT} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
+}
+
+// openTCP listens on one address. Package net sets SO_REUSEADDR, without which a restart waits for the old connections' TIME_WAIT,
+// IPV6_V6ONLY, and the longest queue that the kernel allows.
+func openTCP(address netip.AddrPort) (*listener, error) {
+	network := "tcp4"
+	if address.Addr().Is6() {
+		network = "tcp6"
+	}
+	var config net.ListenConfig
+	config.SetMultipathTCP(false) // its sockets do not have all of the options that set sets
+	opened, err := config.Listen(context.Background(), network, address.String())
+	if err != nil {
+		return nil, err
+	}
+	defer opened.Close()
+	return takeOver(opened.(*net.TCPListener))
+}
+
+// openUnix listens on a unix socket. A file that a dead server has left in its place is replaced.
+func openUnix(a *Address) (*listener, error) {
+	uid, gid, err := a.owners()
+	if err != nil {
+		return nil, err
+	}
+	if err := removeStale(a.path); err != nil {
+		return nil, err
+	}
+	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		var err error
+		// Linux gives the file the mode of the socket: nobody gets in before the file has its own mode and owner.
+		return errors.Join(c.Control(func(fd uintptr) { err = unix.Fchmod(int(fd), 0) }), ignoreUnsupported(err))
+	}}
+	opened, err := config.Listen(context.Background(), "unix", a.path)
+	if err != nil {
+		return nil, err
+	}
+	opened.(*net.UnixListener).SetUnlinkOnClose(false)
+	defer opened.Close()
+	l, err := takeOver(opened.(*net.UnixListener))
+	if err != nil {
+		_ = os.Remove(a.path)
+		return nil, err
+	}
+	l.file = a.path
+	if l.inode, err = os.Lstat(a.path); err == nil {
+		if err = os.Lchown(a.path, uid, gid); err == nil {
+			err = os.Chmod(a.path, a.mode)
+		}
+	}
+	if err != nil {
+		l.close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// ignoreUnsupported drops the error of a system that cannot change the mode of a socket.
+func ignoreUnsupported(err error) error {
+	if errors.Is(err, syscall.EINVAL) {
+		return nil
+	}
+	return err
+}
+
+// removeStale removes the file of a unix socket that nobody answers on. The error is EADDRINUSE if somebody does.
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.Mode().Type() != fs.ModeSocket:
+		return fmt.Errorf("%s exists and is no socket; remove it, or name another path", path)
+	}
+	c, err := net.DialTimeout("unix", path, dialTimeout)
+	if err == nil {
+		c.Close()
+	}
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("%s: %w", path, syscall.EADDRINUSE)
+	}
+	return os.Remove(path)
+}
+
+const dialTimeout = 500 * time.Millisecond // for a connection to the own host
+
+// handIn takes over a listening socket that somebody else has opened.
+func handIn(file *os.File) (*listener, error) {
+	defer file.Close()
+	l, err := takeOver(file)
+	if err != nil {
+		return nil, err
+	}
+	l.handed = true
+	kind, err := unix.GetsockoptInt(l.fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	listens, err2 := unix.GetsockoptInt(l.fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+	if err = errors.Join(err, err2); err == nil && (kind != unix.SOCK_STREAM || listens == 0) {
+		err = errors.New("it does not listen for streams; use ListenStream= with Accept=no in the socket unit")
+	}
+	if err == nil {
+		err = unix.SetNonblock(l.fd, true)
+	}
+	if err != nil {
+		l.close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// takeOver makes a listener of a descriptor of its own of a socket that is open.
+func takeOver(from syscall.Conn) (*listener, error) {
+	raw, err := from.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	l := &listener{fd: -1, place: -1}
+	var dupErr error
+	if err := raw.Control(func(fd uintptr) { l.fd, dupErr = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) }); err != nil {
+		return nil, err
+	}
+	if dupErr != nil {
+		return nil, dupErr
+	}
+	sa, err := unix.Getsockname(l.fd)
+	if l.addr = netAddr(sa); l.addr == nil {
+		l.close()
+		return nil, errors.Join(errors.New("its address is neither of TCP nor of a unix socket"), err)
+	}
+	return l, nil
+}
+
+// set sets the options that accepted connections inherit. A socket that was handed in may be of a kind that does not have all of
+// them, such as MPTCP: its connections do without.
+func (l *listener) set(cfg *Config) error {
+	if _, ok := l.addr.(*net.TCPAddr); !ok {
+		return nil
+	}
+	for _, err := range []error{
+		unix.SetsockoptInt(l.fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1),
+		limitUnsent(l.fd),
+		setKeepAlive(l.fd, cfg.TCPKeepAlive, cfg.TCPUserTimeout),
+	} {
+		if err != nil && !(l.handed && errors.Is(err, syscall.ENOPROTOOPT)) {
+			return fmt.Errorf("kernel settings of connections: %w", err)
+		}
 	}
 	return nil
 }
 
-// dial opens a connection to the listener.
-func (l *listener) dial() (net.Conn, error) {
-	to := *l.addr
-	if to.IP.IsUnspecified() {
-		if to.IP.To4() != nil {
-			to.IP = net.IPv4(127, 0, 0, 1)
-		} else {
-			to.IP = net.IPv6loopback
-		}
+// isOurs says whether the file of a unix socket is still the one that it was opened with.
+func (l *listener) isOurs() bool {
+	now, err := os.Lstat(l.file)
+	return err == nil && os.SameFile(now, l.inode)
+}
+
+// unlink removes the file of a unix socket. It comes before the socket is closed: as long as somebody answers no other server
+// replaces the file, so it cannot be another server's that is removed.
+func (l *listener) unlink() {
+	if l.file != "" && l.isOurs() {
+		_ = os.Remove(l.file)
 	}
-	return net.DialTimeout("tcp", to.String(), dialTimeout)
+	l.file = ""
 }
 
-// dialTimeout is ample for a connection to the own host; one takes long only when the accept queue is full.
-const dialTimeout = 500 * time.Millisecond
-
-// accept accepts one connection, instead of gnet. It does not wait for one.
-func (l *listener) accept() (fd int, err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	fd, _, err = unix.Accept(l.fd) // gnet has made the socket non-blocking
-	return fd, err
-}
-
-// close closes the descriptor; else the port would stay in use.
+// close closes a listener that has no place.
 func (l *listener) close() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.unlink()
 	if l.fd >= 0 {
 		_ = unix.Close(l.fd)
 		l.fd = -1
 	}
+}
+
+func (all listeners) close() {
+	for _, l := range all {
+		l.close()
+	}
+}
+
+// netAddr is a socket's address as package net has it; nil: it is neither of TCP nor of a unix socket.
+func netAddr(sa unix.Sockaddr) net.Addr {
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port)))
+	case *unix.SockaddrInet6:
+		ip := netip.AddrFrom16(sa.Addr).Unmap()
+		if sa.ZoneId != 0 {
+			zone := strconv.Itoa(int(sa.ZoneId))
+			if i, err := net.InterfaceByIndex(int(sa.ZoneId)); err == nil {
+				zone = i.Name
+			}
+			ip = ip.WithZone(zone)
+		}
+		return net.TCPAddrFromAddrPort(netip.AddrPortFrom(ip, uint16(sa.Port)))
+	case *unix.SockaddrUnix:
+		return &net.UnixAddr{Net: "unix", Name: sa.Name}
+	}
+	return nil
+}
+
+// AddrText is how an address is shown to people.
+func AddrText(a net.Addr) string {
+	if u, ok := a.(*net.UnixAddr); ok {
+		return unixName(u.Name)
+	}
+	return a.String()
 }

@@ -155,7 +155,7 @@ func TestTheMemoryLimitIsGosTooAlsoWhenItIsChanged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Stop(context.Background(), func() {})
+	defer s.Stop(context.Background(), nil)
 	for _, c := range []struct{ set, want int64 }{{1 << 41, 1 << 41}, {0, goLimit}} {
 		if err := s.Apply(context.Background(), Limits{MemoryMax: c.set}); err != nil {
 			t.Fatal(err)

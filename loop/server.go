@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,8 +17,8 @@ import (
 
 // Config is what Start needs to know. The zero value of a field means its default.
 type Config struct {
-	Listen         []string      // host:port of each WebSocket listener; port 0 takes a free one. Default 127.0.0.1:0
-	Sockets        []*os.File    // listening sockets that were handed in; with any of them Listen is not used
+	Listen         []string      // addresses of the WebSocket listeners: host:port, :port or [::]:port for both families, unix:///path; port 0 takes a free one. At most AddressesMax. Default 127.0.0.1:0
+	Sockets        []*os.File    // listening sockets that somebody else has opened, to use in place of Listen; Start takes them over
 	Loops          int           // event loops, 1 to LoopsMax. Default 8, as the original's count
 	Page           []byte        // HTML answered to GET /; nil: such a request gets 404
 	Log            *slog.Logger  // default: discards
@@ -36,14 +37,14 @@ const LoopsMax = 64
 //
 // Owner: any goroutine.
 type Server struct {
-	hub      *Hub
-	handler  *handler
-	listener listener
-	doors    []net.Listener
-	log      *slog.Logger
-	stop     sync.Once
-	done     chan struct{} // closed when the engine has ended
-	err      error         // why, if Stop was not called; set before done is closed
+	hub     *Hub
+	handler *handler
+	places  *places
+	addrs   []net.Addr
+	log     *slog.Logger
+	stop    sync.Once
+	done    chan struct{} // closed when the engine has ended
+	err     error         // why, if Stop was not called; set before done is closed
 }
 
 func (cfg *Config) fill() error {
@@ -56,6 +57,9 @@ func (cfg *Config) fill() error {
 	setDefault(&cfg.TCPUserTimeout, 150*time.Second)
 	if cfg.Loops < 1 || cfg.Loops > LoopsMax {
 		return fmt.Errorf("loops: %d is not within 1 to %d", cfg.Loops, LoopsMax)
+	}
+	if n := max(len(cfg.Listen), len(cfg.Sockets)); n > AddressesMax {
+		return fmt.Errorf("listen: %d addresses are more than %d", n, AddressesMax)
 	}
 	if n := len(dialect.Table) + len(cfg.Dialects); n > dialect.FormsMax {
 		return fmt.Errorf("dialects: %d are more than %d", n, dialect.FormsMax)
@@ -70,39 +74,62 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// Start listens, starts the loops and returns when all of them serve clients. The caller ends the server with Stop. The
-// error says which setting is wrong, or why the server cannot listen or start.
+// Start boots a server and admits clients at once. The caller ends the server with Stop.
 func Start(cfg Config) (*Server, error) {
-	if err := cfg.fill(); err != nil {
-		return nil, err
-	}
-	doors, err := openDoors(&cfg)
+	s, err := Boot(cfg)
 	if err != nil {
 		return nil, err
 	}
-	address := "tcp4://127.0.0.1:0"
+	if err := s.Admit(); err != nil {
+		over, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = s.Stop(over, nil)
+		return nil, err
+	}
+	return s, nil
+}
+
+// Boot listens, starts the loops and returns when all of them are ready; clients wait in the kernel's queue until Admit. What the
+// caller opens in between has descriptors, however many clients are waiting. The caller ends the server with Stop. The error
+// says which setting is wrong, or why the server cannot listen or start.
+func Boot(cfg Config) (*Server, error) {
+	if err := cfg.fill(); err != nil {
+		return nil, err
+	}
+	listening, err := openListeners(&cfg)
+	if err != nil {
+		return nil, err
+	}
+	places, err := newPlaces(listening)
+	if err != nil {
+		listening.close()
+		return nil, err
+	}
 	limitGo(cfg.MemoryMax)
-	s := &Server{hub: newHub(cfg.Loops, *cfg.bounds(), cfg.Page, cfg.Dialects...), listener: listener{fd: -1}, doors: doors, log: cfg.Log, done: make(chan struct{})}
-	s.handler = newHandler(s.hub, cfg.Log)
+	s := &Server{hub: newHub(cfg.Loops, *cfg.bounds(), cfg.Page, cfg.Dialects...), places: places, log: cfg.Log, done: make(chan struct{})}
+	s.hub.handedIn = len(cfg.Sockets) > 0
+	for _, l := range listening {
+		s.addrs = append(s.addrs, l.addr)
+	}
+	s.handler = newHandler(s.hub, places, cfg.Log)
 	for i, shard := range s.hub.shards {
 		shard.env = s.handler.env(i, cfg.PortableSend)
 	}
 
 	booted := s.handler.booted
 	go func() {
-		err := gnet.Run(s.handler, address, gnet.WithOptions(gnet.Options{
-			NumEventLoop: cfg.Loops,
-			ReuseAddr:    true, // else a restart waits for the old connections' TIME_WAIT
-			Logger:       s.handler,
-		}))
+		err := gnet.Rotate(s.handler, places.addresses(), gnet.WithOptions(gnet.Options{NumEventLoop: cfg.Loops, Logger: s.handler}))
+		if s.handler.lost != nil {
+			err = s.handler.lost
+		}
 		s.ended(err)
 	}()
 	select {
 	case <-booted:
 	case <-s.done:
-		return nil, fmt.Errorf("listen: %w", s.err)
+		return nil, fmt.Errorf("the event loops did not start: %w", s.err)
 	}
-	if err := s.boot(cfg); err != nil {
+	if err := s.boot(); err != nil {
 		s.handler.engineStop()
 		<-s.done
 		if s.err != nil && !errors.Is(s.err, errEnded) {
@@ -116,9 +143,6 @@ func Start(cfg Config) (*Server, error) {
 	w := newWatchdog(s.hub, s.log)
 	w.learn()
 	go s.keepWatch(w)
-	for _, door := range s.doors {
-		go s.keepOpen(door)
-	}
 	return s, nil
 }
 
@@ -136,16 +160,11 @@ func (s *Server) keepTime() {
 	}
 }
 
-// Addrs are the addresses on which the server listens, with the real ports if 0 was configured.
-func (s *Server) Addrs() (addrs []net.Addr) {
-	for _, door := range s.doors {
-		addrs = append(addrs, door.Addr())
-	}
-	return addrs
-}
+// Addrs are the addresses on which the server listens, with the real port where 0 was configured.
+func (s *Server) Addrs() []net.Addr { return s.addrs }
 
-// Addr is the first of Addrs.
-func (s *Server) Addr() net.Addr { return s.doors[0].Addr() }
+// Addr is the first of them.
+func (s *Server) Addr() net.Addr { return s.addrs[0] }
 
 // Hub is the server's hub, for ports, snapshots and lists of clients.
 func (s *Server) Hub() *Hub { return s.hub }

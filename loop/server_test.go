@@ -31,7 +31,7 @@ func startServer(t *testing.T, cfg Config) *Server {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 		defer cancel()
-		if err := s.Stop(ctx, func() {}); err != nil {
+		if err := s.Stop(ctx, nil); err != nil {
 			t.Errorf("Stop: %v", err)
 		}
 		if n := s.Hub().Snapshot().Total().Panics; n != 0 {
@@ -48,14 +48,16 @@ type peer struct {
 	in   *bufio.Reader
 }
 
-func dial(t testing.TB, s *Server) *peer {
-	t.Helper()
-	return dialPath(t, s, "/")
-}
+func dial(t testing.TB, s *Server) *peer { return dialPath(t, s, "/") }
 
 func dialPath(t testing.TB, s *Server, path string) *peer {
 	t.Helper()
-	conn, err := net.Dial("tcp", s.Addr().String())
+	return dialAt(t, "tcp", s.Addr().String(), path)
+}
+
+func dialAt(t testing.TB, network, address, path string) *peer {
+	t.Helper()
+	conn, err := net.Dial(network, address)
 	if err != nil {
 		t.Fatalf("dial: %v", err)
 	}
@@ -358,7 +360,7 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 	} {
 		s, err := Start(c.cfg)
 		if err == nil {
-			s.Stop(within(t), func() {})
+			s.Stop(within(t), nil)
 		}
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("Start(%+v): got %v, want an error with %q", c.cfg, err, c.want)
@@ -375,7 +377,7 @@ func TestAPanicClosesOneClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.Stop(within(t), func() {}) })
+	t.Cleanup(func() { s.Stop(within(t), nil) })
 	healthy, victim := dial(t, s), dial(t, s)
 	healthy.join("g")
 	victim.join("g")

@@ -17,44 +17,79 @@ import (
 //	         complete (handshake.go); publishes get error stopping, or close 1001 without an id; a port's caller gets
 //	         ErrStopping, and offers that a port had begun are finished
 //	settle   what was accepted is sent, until lanes, backlogs and passes are empty, for at most half of the time
-//	close    every client is closed with 1001, or in the handshake answered 503, some in each turn. The last that goes puts a
-//	         token into drained; clients that have not taken their last bytes when the time is over are cut with the engine
-//	deafen   no loop is woken any more, as gnet closes the descriptors for that before it says so
-//	end      the engine is told to end. gnet.Run returns to Server.ended, which closes descriptors and the channel ended:
-//	         callers that wait for a loop get ErrStopping
+//	tell     every client is closed with 1001, or in the handshake answered 503, some in each turn
+//	give up  the listening sockets are closed, the files of unix sockets removed. Who waits for the addresses is told: from here
+//	         on another server can have them
+//	drain    the last client that goes puts a token into drained; one whose Close frame has left is cut 1 s later, and those that
+//	         have not taken their last bytes when the time is over are cut with the engine
+//	end      the engine is told to end. Before it closes the descriptors by which loops are woken it calls OnShutdown, from
+//	         which on nobody uses them. gnet.Run returns to Server.ended, which closes the channel ended: callers that wait
+//	         for a loop get ErrStopping
 //
 // An engine that ends by itself begins at the last step. When Stop's time is over the steps are gone through without waiting.
+//
+// Listening sockets that were handed in go on listening at whoever handed them in, so nobody need be refused: newcomers wait for
+// the next server in the kernel's queue. They are given up first. Whoever was accepted before is served as if it had come a moment
+// earlier: its request is answered 101, and a Close frame with 1001 follows. Who sends none is waited for as long as the stop may
+// take, but not by those that wait for the addresses.
 
 // ending is which of these steps a hub has reached.
 //
 // Owner: any goroutine (atomic).
 type ending struct {
 	stopping atomic.Bool
+	untold   atomic.Int64  // loops that have clients to tell
+	told     chan struct{} // closed when untold has become 0
 	drained  chan struct{} // gets a token when the last connection has gone
-	deaf     atomic.Bool   // no loop is woken any more
 	ended    chan struct{} // closed when no loop runs any more
 }
 
-func newEnding() ending { return ending{drained: make(chan struct{}, 1), ended: make(chan struct{})} }
+func newEnding() ending {
+	return ending{told: make(chan struct{}), drained: make(chan struct{}, 1), ended: make(chan struct{})}
+}
 
 // Stop ends the server: nothing is accepted any more, what was accepted is sent, every client is closed with 1001 and has
-// until ctx is done to take its last bytes, then the engine ends. A second call waits for the first. The error is ctx's if
-// clients had to be cut. Any goroutine that is no loop.
+// until ctx is done to take its last bytes, then the engine ends. told, if it is not nil, is called once, when every client has
+// been told and the addresses are free for another server; ctx may be over by then. A second call waits for the first, and then
+// calls its own told. The error is ctx's if clients had to be cut. Any goroutine that is no loop.
 func (s *Server) Stop(ctx context.Context, told func()) error {
+	if told == nil {
+		told = func() {}
+	}
 	var err error
+	first := false
 	s.stop.Do(func() {
+		first = true
 		s.hub.refuseAll()
 		patience, cancel := halfOf(ctx)
+		if s.hub.handedIn {
+			s.acceptNoMore(patience)
+		}
 		_ = s.hub.settleDown(patience) // an error only if loops are overloaded; clients are closed all the same
 		cancel()
-		if err = s.hub.closeAll(ctx, func() { s.closeDoors(); told() }); s.hub.connections.Load() == 0 {
+		err = s.hub.tellAll(ctx)
+		s.places.giveUp(false)
+		told()
+		if err == nil {
+			err = s.hub.drain(ctx)
+		}
+		if s.hub.connections.Load() == 0 {
 			err = nil // all have gone, even if ctx has ended since
 		}
-		s.hub.deaf.Store(true) // gnet closes its eventfds before it says so; they must not be written then
 		s.handler.engineStop()
 	})
+	if !first {
+		told()
+	}
 	<-s.done
 	return err
+}
+
+// acceptNoMore gives up the listening sockets that were handed in, and returns when every connection that was accepted from them is a
+// client's.
+func (s *Server) acceptNoMore(ctx context.Context) {
+	s.places.giveUp(true)
+	_ = s.passAccepted(ctx) // an error only if it takes too long, or no descriptor is left to ring the bell with
 }
 
 // halfOf is a context that ends after half of the time that ctx has left.
@@ -77,10 +112,8 @@ func (s *Server) ended(err error) {
 		err = nil
 	}
 	s.err = err
-	s.hub.deaf.Store(true)
+	s.handler.OnShutdown(s.handler.engine) // again, if gnet got so far
 	s.handler.loops.close()
-	s.listener.close()
-	s.closeDoors()
 	close(s.hub.ended)
 	close(s.done)
 }
@@ -123,26 +156,35 @@ func (h *Hub) settleDown(ctx context.Context) error {
 	return nil
 }
 
-// closeAll closes every client because the server stops, and waits until the last has gone. The error is ctx's, or ErrStopping.
-func (h *Hub) closeAll(ctx context.Context, told func()) error {
-	err := h.each(ctx, (*shard).beginStop)
-	for begun := err == nil; begun; {
-		var left atomic.Int64
-		if err = h.each(ctx, func(s *shard) { left.Add(int64(s.stop.left)) }); err != nil || left.Load() == 0 {
-			break
-		}
+// tellAll closes every client because the server stops, and waits until the last has been told: its Close frame, or an HTTP
+// answer, is sent or waits in its outbox. The error is ctx's, or ErrStopping.
+func (h *Hub) tellAll(ctx context.Context) error {
+	h.untold.Store(int64(len(h.shards)))
+	if err := h.each(ctx, (*shard).beginStop); err != nil {
+		return err
 	}
-	told()
-	for err == nil && h.connections.Load() > 0 {
+	select {
+	case <-h.told:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-h.ended:
+		return ErrStopping
+	}
+}
+
+// drain waits until the last client has gone. The error is ctx's, or ErrStopping.
+func (h *Hub) drain(ctx context.Context) error {
+	for h.connections.Load() > 0 {
 		select {
 		case <-h.drained:
 		case <-ctx.Done():
-			err = ctx.Err()
+			return ctx.Err()
 		case <-h.ended:
-			err = ErrStopping
+			return ErrStopping
 		}
 	}
-	return err
+	return nil
 }
 
 // shardStop is how far a shard has come with closing its clients.
@@ -150,11 +192,30 @@ func (h *Hub) closeAll(ctx context.Context, told func()) error {
 // Owner: the loop.
 type shardStop struct {
 	begun bool
-	left  int // clients in slots below this one are still to be closed
+	told  bool // all that were there when it began have been told
+	left  int  // clients in slots below this one are still to be closed
 }
 
-// beginStop has turns close all present clients; new connections are refused already.
-func (s *shard) beginStop() { s.stop = shardStop{begun: true, left: len(s.clients)} }
+// beginStop has turns close all present clients, and those soon that are closing already; new connections are refused already.
+func (s *shard) beginStop() {
+	s.stop = shardStop{begun: true, left: len(s.clients)}
+	for i := range s.deadlines.list {
+		if d := &s.deadlines.list[i]; d.state == stateClosing {
+			d.sooner(s.tick + s.closeTicks())
+		}
+	}
+}
+
+// closeTicks is how long a closing client may take. While the server stops that is counted from its last bytes on (settleLate).
+func (s *shard) closeTicks() uint32 {
+	if s.stop.begun {
+		return min(s.bounds.closeTicks, stopCloseTicks)
+	}
+	return s.bounds.closeTicks
+}
+
+// stopCloseTicks is enough for the answer to a Close frame from any place on earth, and little for an operator who waits.
+const stopCloseTicks = 5
 
 // closeSlice closes the next closesPerTurn clients of a server that stops, so that the loop can send between the slices.
 func (s *shard) closeSlice() {
@@ -167,6 +228,9 @@ func (s *shard) closeSlice() {
 		case stateOpen:
 			s.close(c, dialect.CauseStopping)
 		case stateHandshake:
+			if s.hub.handedIn {
+				continue
+			}
 			// It is not waited for: what it has sent was read, and a browser's spare connection never sends anything.
 			s.answerHTTP(c, wsproto.RejectStopping.After(door.RetryAfter()).AppendTo(nil))
 			s.doom(c)
@@ -174,5 +238,10 @@ func (s *shard) closeSlice() {
 	}
 	if s.stop.left > 0 {
 		s.kick()
+	} else if !s.stop.told {
+		s.stop.told = true
+		if s.hub.untold.Add(-1) == 0 {
+			close(s.hub.told)
+		}
 	}
 }

@@ -2,12 +2,16 @@ package loop
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
 
+	"ringcast/dialect"
 	"ringcast/wsproto"
 )
 
@@ -43,7 +47,7 @@ func TestStopSendsWhatWasAcceptedAndThenSaysGoodbye(t *testing.T) {
 			}
 		})
 	}
-	if err := s.Stop(within(t), func() {}); err != nil {
+	if err := s.Stop(within(t), nil); err != nil {
 		t.Errorf("Stop: %v", err)
 	}
 	wg.Wait()
@@ -79,7 +83,7 @@ func TestAServerWhoseEngineHasEndedStopsAtOnce(t *testing.T) {
 	if s.Err() == nil {
 		t.Error("Err: got nil, want why the engine ended")
 	}
-	_ = s.Stop(context.Background(), func() {}) // must not wait for a context that never ends
+	_ = s.Stop(context.Background(), nil) // must not wait for a context that never ends
 	if _, err := s.Hub().Clients(context.Background()); err == nil {
 		t.Error("Clients: got nil, want an error")
 	}
@@ -152,8 +156,104 @@ func TestAStopWaitsForWhoStillTakesItsLastBytes(t *testing.T) {
 		t.Errorf("while bytes wait for it and the stop's time is not over: got %d cuts, want none", cuts)
 	}
 	c.queued = 0
-	wait(2 * s.bounds.closeTicks)
+	wait(1)
+	if cuts != 0 || c.client.end != endOurs {
+		t.Errorf("as soon as it has taken all: got %d cuts, our direction shut: %v, want none and true", cuts, c.client.end == endOurs)
+	}
+	wait(stopCloseTicks)
 	if cuts != 1 {
 		t.Errorf("once it has taken all and does not end the connection: got %d cuts, want 1", cuts)
+	}
+}
+
+// A sleeping phone takes the Close frame and never answers: an operator does not wait for it as long as a server that runs does.
+func TestAStopCutsWhoDoesNotAnswerItsCloseFrameSooner(t *testing.T) {
+	st := newStage(1, nil)
+	s := st.hub.shards[0]
+	early, late := st.enter(0), st.enter(0)
+	s.close(early.client, dialect.CauseStopping) // before the stop, with all the time that an end has
+	s.woken()
+	s.beginStop()
+	s.woken()
+	for range stopCloseTicks - 1 {
+		st.hub.beat()
+		st.settle()
+	}
+	if early.closed || late.closed {
+		t.Errorf("before a second has passed: cut: %v and %v, want neither", early.closed, late.closed)
+	}
+	st.hub.beat()
+	st.settle()
+	if !early.closed || !late.closed {
+		t.Errorf("a second after the Close frame: cut: %v and %v, want both", early.closed, late.closed)
+	}
+	if got := st.hub.Snapshot().Total().EndsCut; got != 2 {
+		t.Errorf("ends_cut: got %d, want 2", got)
+	}
+}
+
+// Behind a socket that was handed in nobody is refused: whoever was accepted before the stop gets its answer and its Close frame.
+func TestAStopOnASocketThatWasHandedInAnswersWhoIsInTheHandshake(t *testing.T) {
+	for _, handedIn := range []bool{true, false} {
+		st := newStage(1, nil)
+		st.hub.handedIn = handedIn
+		s := st.hub.shards[0]
+		half, after := &stageConn{shard: s}, &stageConn{shard: s}
+		st.hub.admit()
+		half.client = s.opened(half)
+		s.traffic(half.client, []byte(simRequest[:20]))
+		st.hub.untold.Store(1)
+		st.hub.refuseAll()
+		s.beginStop()
+		s.woken()
+		st.settle()
+		select {
+		case <-st.hub.told:
+		default:
+			t.Errorf("handed in: %v: a client that has sent no request holds up those that wait for the addresses", handedIn)
+		}
+		_, why, admitted := s.judge(netip.Addr{})
+		if admitted != handedIn {
+			t.Errorf("handed in: %v: a connection that was accepted before: admitted: %v (%s), want %v", handedIn, admitted, turnedAwayNames[why], handedIn)
+		}
+		if !handedIn {
+			half.heard(t, "HTTP/1.1 503")
+			continue
+		}
+		after.client = s.opened(after)
+		s.traffic(half.client, []byte(simRequest[20:]))
+		s.traffic(after.client, []byte(simRequest))
+		st.settle()
+		for _, c := range []*stageConn{half, after} {
+			if out := string(c.out); !strings.HasPrefix(out, "HTTP/1.1 101") || !strings.Contains(out, "\x88") || !strings.Contains(out, "\x03\xe9") {
+				t.Errorf("got %q, want 101 and then a Close frame with 1001", out)
+			}
+		}
+	}
+}
+
+func TestWhoWaitsForTheAddressesIsToldAlsoWhenTheTimeIsOver(t *testing.T) {
+	s, err := Start(Config{Loops: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	joinAll(t, s, 3)
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	told := 0
+	tell := func() {
+		told++
+		l, err := net.Listen("tcp", s.Addr().String())
+		if err != nil {
+			t.Errorf("the address when Stop has told: %v, want it free", err)
+			return
+		}
+		l.Close()
+	}
+	if err := s.Stop(over, tell); !errors.Is(err, context.Canceled) || told != 1 {
+		t.Errorf("Stop: got %v and told %d times, want %v and once", err, told, context.Canceled)
+	}
+	if err := s.Stop(within(t), tell); err != nil || told != 2 {
+		t.Errorf("a second Stop: got %v and told %d times, want nil and once more", err, told)
 	}
 }

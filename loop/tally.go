@@ -70,7 +70,6 @@ var (
 	awayRate     = kind[turnedAway](&turnedAwayNames, "handshake_rate") // more handshakes a second than there may be
 	awayMemory   = kind[turnedAway](&turnedAwayNames, "memory")         // the memory limit is near
 	awayStopping = kind[turnedAway](&turnedAwayNames, "stopping")       // the server stops
-	awayBooting  = kind[turnedAway](&turnedAwayNames, "booting")        // too much was sent before the loops were up
 )
 
 // outcome is how a handshake ended.

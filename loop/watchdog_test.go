@@ -115,7 +115,7 @@ func TestASlowTurnIsLoggedWithTheStackOfItsLoop(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = s.Stop(context.Background(), func() {}) })
+	t.Cleanup(func() { _ = s.Stop(context.Background(), nil) })
 	hub := s.Hub()
 	goOn := make(chan struct{})
 	letGo := sync.OnceFunc(func() { close(goOn) })

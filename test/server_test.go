@@ -16,6 +16,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -123,7 +124,10 @@ func launch(t testing.TB, o starting) *server {
 	if o.verb == "" {
 		o.verb = "start"
 	}
-	args := append([]string{o.verb, "--run-dir", s.dir, "--listen", "127.0.0.1:0"}, o.args...)
+	args := append([]string{o.verb, "--run-dir", s.dir}, o.args...)
+	if !slices.Contains(o.args, "--listen") {
+		args = append(args, "--listen", "127.0.0.1:0")
+	}
 	s.cmd = exec.Command(program, args...)
 	if len(o.sockets) > 0 { // LISTEN_PID is known when there is a process, which exec does not change
 		s.cmd = exec.Command("sh", append([]string{"-c", `LISTEN_PID=$$ exec "$0" "$@"`, program}, args...)...)

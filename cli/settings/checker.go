@@ -43,6 +43,38 @@ func (c *checker) listen(flag, value string) string {
 	return value
 }
 
+// listens is a list of addresses, each of HOST:PORT or of a unix socket.
+func (c *checker) listens(flag string, values []string) (all []string) {
+	seen := map[string]bool{}
+	for _, value := range values {
+		if value = strings.TrimSpace(value); value == "" {
+			continue
+		}
+		name := value
+		if strings.HasPrefix(value, "unix:") {
+			a, err := loop.ParseAddress(value)
+			if err != nil {
+				c.wrong(flag, value, "%v", err)
+			}
+			name = a.Path()
+		} else {
+			c.listen(flag, value)
+		}
+		if seen[name] && !strings.HasSuffix(name, ":0") {
+			c.wrong(flag, value, "is named twice; name it once")
+		}
+		seen[name] = true
+		all = append(all, value)
+	}
+	switch text := strings.Join(values, ","); {
+	case len(all) == 0:
+		c.wrong(flag, text, "names no address; write HOST:PORT, such as 0.0.0.0:1234, or unix:///PATH")
+	case len(all) > loop.AddressesMax:
+		c.wrong(flag, text, "names %d addresses; name at most %d", len(all), loop.AddressesMax)
+	}
+	return all
+}
+
 // listenOff is an address, empty for off.
 func (c *checker) listenOff(flag, value string) string {
 	if value == "off" {
@@ -194,6 +226,19 @@ func (c *checker) origins(flag, value string) (origins []string) {
 		c.wrong(flag, value, "names no origin; use for example https://example.org, or * for every page")
 	}
 	return origins
+}
+
+// proxies is a list of addresses and networks, and the word unix for peers on unix sockets.
+func (c *checker) proxies(flag, value string) (proxies []netip.Prefix) {
+	var rest []string
+	for _, n := range strings.Split(value, ",") {
+		if strings.TrimSpace(n) == "unix" {
+			proxies = append(proxies, loop.UnixPeers)
+		} else {
+			rest = append(rest, n)
+		}
+	}
+	return append(proxies, c.networks(flag, strings.Join(rest, ","))...)
 }
 
 // networks is a list of addresses and networks.

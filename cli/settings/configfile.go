@@ -25,7 +25,7 @@ type configFile struct {
 const configBytesMax = 1 << 20
 
 // lists are the settings that may be JSON arrays of strings; as flags their elements stand between commas.
-var lists = map[string]bool{"allowed-origins": true, "trusted-proxies": true}
+var lists = map[string]bool{"allowed-origins": true, "listen": true, "trusted-proxies": true}
 
 func readConfig(name string, open func(string) (io.ReadCloser, error)) (*configFile, error) {
 	f, err := open(name)

@@ -7,10 +7,10 @@ import "reflect"
 type Flags struct {
 	Daemon bool `name:"daemon" short:"d" env:"RINGCAST_DAEMON" help:"Run in the background: return as soon as the server listens, log to a file."`
 
-	Listen     string `name:"listen" default:"0.0.0.0:1234" env:"RINGCAST_LISTEN" help:"Address and port for WebSockets; port 0 takes a free one."`
-	Loops      string `name:"loops" default:"8" env:"RINGCAST_LOOPS" help:"Event loops, 1 to 64; auto takes one per usable CPU."`
-	Admin      string `name:"admin" default:"127.0.0.1:1235" env:"RINGCAST_ADMIN" help:"Address for operators: /metrics, /healthz, /readyz, /dashboard.json, /debug/pprof; port 0 takes a free one; or off."`
-	AdminPprof bool   `name:"admin-pprof" env:"RINGCAST_ADMIN_PPROF" help:"Serve /debug/pprof also when --admin is not a loopback address."`
+	Listen     []string `name:"listen" default:"0.0.0.0:1234" placeholder:"ADDR,…" env:"RINGCAST_LISTEN" help:"Addresses for WebSockets, up to 16; may be repeated. :1234 is port 1234 for IPv4 and IPv6, port 0 a free one, unix:///run/http.sock a unix socket for a proxy on this machine."`
+	Loops      string   `name:"loops" default:"8" env:"RINGCAST_LOOPS" help:"Event loops, 1 to 64; auto takes one per usable CPU."`
+	Admin      string   `name:"admin" default:"127.0.0.1:1235" env:"RINGCAST_ADMIN" help:"Address for operators: /metrics, /healthz, /readyz, /dashboard.json, /debug/pprof; port 0 takes a free one; or off."`
+	AdminPprof bool     `name:"admin-pprof" env:"RINGCAST_ADMIN_PPROF" help:"Serve /debug/pprof also when --admin is not a loopback address."`
 	limitFlags
 	channelFlags
 

@@ -17,7 +17,7 @@ import (
 //	duration MIN MAX [off]   off stands for -1
 //	memory MIN MAX           a size; auto is that of the Source, and off stands for 0
 //	bool A B                 one of two words, the second for true
-//	origins, networks        lists
+//	origins, proxies         lists
 //
 // The lower bounds keep a wrong unit (60ms for 60s, 1 for 1MiB) from making a server that closes every client; the upper ones
 // keep one client from using up the memory of all others.
@@ -39,7 +39,7 @@ type limitFlags struct {
 	HandshakesMax       string `name:"handshakes-max" default:"100000" value:"count 1 1000000000" env:"RINGCAST_HANDSHAKES_MAX" help:"Handshakes in progress, never more than half of the connections that are allowed; beyond it the oldest is answered 408."`
 	HandshakesPerSecond string `name:"handshake-rate" default:"off" value:"count 1 1000000 off" env:"RINGCAST_HANDSHAKE_RATE" help:"Handshakes per second, to spread a reconnect storm; beyond it: 503 with Retry-After."`
 	AllowedOrigins      string `name:"allowed-origins" default:"*" value:"origins" placeholder:"ORIGIN,…" env:"RINGCAST_ALLOWED_ORIGINS" help:"Origins whose pages may connect, such as https://example.org,https://*.example.org; others get 403. Default: *, all. Clients that send no Origin may always connect."`
-	TrustedProxies      string `name:"trusted-proxies" default:"" value:"networks" placeholder:"CIDR,…" env:"RINGCAST_TRUSTED_PROXIES" help:"Proxies whose X-Forwarded-For or PROXY header names the client's address."`
+	TrustedProxies      string `name:"trusted-proxies" default:"" value:"proxies" placeholder:"CIDR,…" env:"RINGCAST_TRUSTED_PROXIES" help:"Proxies whose X-Forwarded-For or PROXY header names the client's address; unix stands for those that connect by a unix socket."`
 	ProxyProtocol       string `name:"proxy-protocol" default:"off" value:"bool off on" env:"RINGCAST_PROXY_PROTOCOL" help:"on or off. on: trusted proxies begin each connection with a PROXY protocol header, version 1 or 2."`
 
 	OutboxBytesMax    string `name:"outbox-max" default:"1MiB" value:"size 1KiB 1GiB" env:"RINGCAST_OUTBOX_MAX" help:"Bytes that may wait for one slow client; beyond it: see --slow-client."`
@@ -89,8 +89,8 @@ func (c *checker) limit(tag reflect.StructTag, text string, into reflect.Value) 
 		into.SetBool(c.oneOf(flag, text, least, most) == most)
 	case "origins":
 		into.Set(reflect.ValueOf(c.origins(flag, text)))
-	case "networks":
-		into.Set(reflect.ValueOf(c.networks(flag, text)))
+	case "proxies":
+		into.Set(reflect.ValueOf(c.proxies(flag, text)))
 	default:
 		panic("--" + flag + ": unknown kind of value " + kind)
 	}

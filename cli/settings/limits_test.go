@@ -74,7 +74,7 @@ func TestEachFlagOfLimitsSetsItsLimitAndNoOther(t *testing.T) {
 		switch words[0] {
 		case "origins":
 			value = "https://example.org"
-		case "networks":
+		case "proxies":
 			value = "10.0.0.0/8"
 		case "bool":
 			value = words[2]

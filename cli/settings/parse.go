@@ -153,6 +153,9 @@ func parseErrorText(err error, app *kong.Application) string {
 	if flag, _, missing := strings.Cut(text, `: expected string value but got "EOL"`); missing {
 		return flag + " needs a value; write " + flag + "=VALUE"
 	}
+	if flag, _, missing := strings.Cut(text, ": missing value, expecting "); missing { // of a list
+		return flag + " needs a value; write " + flag + "=VALUE"
+	}
 	if verb, unknown := strings.CutPrefix(text, "unexpected argument "); unknown && !strings.Contains(verb, "did you mean") {
 		var verbs []string
 		for _, v := range app.Leaves(true) {

@@ -46,7 +46,7 @@ const logName = "ringcast.log"
 func (f *Flags) Settings(g *Globals, runDir string) (Settings, error) {
 	c := &checker{g: g}
 	s := Settings{Daemon: f.Daemon, RunDir: runDir, AdminPprof: f.AdminPprof, LogFile: f.LogFile, typed: texts{*f, fileTexts{Groups: g.reading.groupsText()}}}
-	s.Loop.Listen = []string{c.listen("listen", f.Listen)}
+	s.Loop.Listen = c.listens("listen", f.Listen)
 	s.Admin = c.listenOff("admin", f.Admin)
 	s.Loop.Loops = c.loops("loops", f.Loops)
 	s.Loop.Limits = f.limits(c)
@@ -56,7 +56,9 @@ func (f *Flags) Settings(g *Globals, runDir string) (Settings, error) {
 	s.LogLevel = c.level("log-level", f.LogLevel)
 	s.LogFormat = c.oneOf("log-format", f.LogFormat, "text", "json")
 	s.Channel = f.channel(c)
-	c.portOfItsOwn("admin", s.Admin, f.Listen)
+	for _, listen := range s.Loop.Listen {
+		c.portOfItsOwn("admin", s.Admin, listen)
+	}
 	switch {
 	case s.LogFile != "":
 		s.LogFile = g.abs(s.LogFile) // it is shown to people who are elsewhere

@@ -2,6 +2,7 @@ package door
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -12,8 +13,14 @@ type AddressRules struct {
 	ProxyProtocol bool           // their connections begin with a PROXY protocol header
 }
 
-// trusts says whether an address is a trusted proxy's.
+// UnixPeers, as one of AddressRules.Proxies, stands for all peers on unix sockets, which have no address.
+var UnixPeers netip.Prefix
+
+// trusts says whether an address is a trusted proxy's. The zero Addr is that of a peer on a unix socket.
 func (r *AddressRules) trusts(a netip.Addr) bool {
+	if !a.IsValid() {
+		return slices.Contains(r.Proxies, UnixPeers)
+	}
 	a = a.Unmap().WithZone("")
 	for _, network := range r.Proxies {
 		if network.Contains(a) {
@@ -61,16 +68,17 @@ func (s *Source) Seat() (Address, bool) {
 }
 
 // Arrive counts a new connection under its peer's address; false: that has as many connections as it may. A trusted proxy's
-// address is not counted, since it stands for many clients: each is counted when the proxy has named it. The caller gives the
+// address is not counted, since it stands for many clients: each is counted when the proxy has named it. A peer on a unix socket has
+// no address: the zero Addr, which is not counted either. The caller gives the
 // Source to Leave when the connection has gone; after false it need not.
 func (t *Addresses) Arrive(peer netip.Addr, r *AddressRules) (*Source, bool) {
-	if r.PerAddress == 0 && len(r.Proxies) == 0 || !peer.IsValid() {
+	if r.PerAddress == 0 && len(r.Proxies) == 0 {
 		return nil, true
 	}
 	if r.trusts(peer) {
 		return &Source{trusted: true, awaits: r.ProxyProtocol}, true
 	}
-	if r.PerAddress == 0 {
+	if r.PerAddress == 0 || !peer.IsValid() {
 		return nil, true
 	}
 	s := &Source{}

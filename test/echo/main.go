@@ -58,7 +58,7 @@ func serve(listen string, loops int) error {
 	}
 	patience, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
-	if err := server.Stop(patience, func() {}); err != nil {
+	if err := server.Stop(patience, nil); err != nil {
 		return fmt.Errorf("stop: %w", err)
 	}
 	if n := server.Hub().Snapshot().Total().Panics; n > 0 {
