@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ringcast/cli/settings"
+	"ringcast/loop"
 )
 
 // handedIn are listening sockets that a service manager has opened and hands to this process (sd_listen_fds(3)). They stay
@@ -85,7 +86,12 @@ func (s handedSocket) check() error {
 	if listens, err := unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || listens == 0 {
 		return s.wrong("does not listen; in the socket unit write Accept=no, so that the server gets the listening socket and not one connection")
 	}
-	return nil
+	switch at, err := unix.Getsockname(s.fd); at.(type) {
+	case *unix.SockaddrInet4, *unix.SockaddrInet6, *unix.SockaddrUnix:
+		return nil
+	default:
+		return s.wrong("is neither a TCP nor a unix socket (%T, %v); in the socket unit write a port, an address or a path behind ListenStream=", at, err)
+	}
 }
 
 // take puts a socket where its name says.
@@ -121,6 +127,8 @@ func (h *handedIn) fits(s *settings.Settings) error {
 	case s.Daemon && !h.none():
 		return settings.Usagef("--daemon does not go together with sockets that a service manager hands in (LISTEN_FDS): " +
 			"a process in the background would not have them; leave --daemon off")
+	case len(h.sockets) > loop.AddressesMax:
+		return settings.Usagef("LISTEN_FDS hands in %d sockets for WebSockets; hand in at most %d", len(h.sockets), loop.AddressesMax)
 	case h.admin != nil && s.Admin == "":
 		return settings.Usagef("LISTEN_FDNAMES has a socket %q, but --admin is off; leave out one of them", adminSocket)
 	case h.channel != nil && s.Channel.Listen == "":

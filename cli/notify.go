@@ -106,7 +106,9 @@ func (n *notifier) keepAlive(ctx context.Context, busy func() time.Duration, log
 	defer again.Stop()
 	for told := false; ; {
 		if hung := busy(); hung < n.every/2 {
-			n.say("WATCHDOG=1")
+			if len(n.queue) == 0 { // else it would take the place of what is said once
+				n.say("WATCHDOG=1")
+			}
 			told = false
 		} else if !told {
 			told = true

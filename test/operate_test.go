@@ -220,6 +220,82 @@ func TestRestartOntoATakenPortLeavesTheServerRunning(t *testing.T) {
 	c.expect(t, "still served")
 }
 
+func TestRestartTriesOnlyAddressesThatTheOldServerDoesNotHave(t *testing.T) {
+	t.Parallel()
+	dir := runDir(t)
+	file := func(name string) string { return "unix:" + filepath.Join(dir, name) }
+	first := daemon(t, dir, "--listen", "127.0.0.1:0", "--listen", file("http.sock"), "--channel", file("channel.sock"))
+	tcp, _, _ := strings.Cut(first.Listen, ",")
+	others := start(t, "--listen", "127.0.0.1:0", "--listen", file("others.sock"), "--channel", file("others channel.sock"))
+	taken, _, _ := strings.Cut(others.addr, ",")
+	restart := func(more ...string) result {
+		return run(append([]string{"restart", "-d", "--run-dir", dir, "--listen", tcp}, more...)...)
+	}
+	for _, c := range []struct {
+		more []string
+		want string
+	}{
+		{[]string{"--listen", taken, "--listen", file("http.sock")}, taken},
+		{[]string{"--listen", file("others.sock")}, "others.sock"},
+		{[]string{"--channel", file("others channel.sock")}, "others channel.sock"},
+	} {
+		if r := restart(c.more...); r.exit != 1 || !strings.Contains(r.all(), c.want) || strings.Contains(r.all(), "Stopping") {
+			t.Errorf("restart with %v: got exit %d with %s, want 1, %q named and nothing stopped", c.more, r.exit, r.all(), c.want)
+		}
+		if st, err := readStatus(dir); err != nil || st.PID != first.PID {
+			t.Fatalf("after a restart that was refused: got pid %d, %v, want %d", st.PID, err, first.PID)
+		}
+	}
+	r := restart("--listen", file("http.sock"), "--listen", file("another.sock"), "--channel", file("channel.sock"))
+	if r.exit != 0 {
+		t.Fatalf("restart on what the old server has, and one more: got exit %d with %s, want 0", r.exit, r.all())
+	}
+	st, err := readStatus(dir)
+	must(t, err)
+	equal(t, "addresses", st.Listen, strings.Join([]string{tcp, file("http.sock"), file("another.sock")}, ","))
+	gone(t, first.PID)
+	for _, name := range []string{"http.sock", "another.sock", "channel.sock"} {
+		c, err := net.Dial("unix", filepath.Join(dir, name))
+		if err != nil {
+			t.Errorf("after the old process has ended, %s: %v", name, err)
+			continue
+		}
+		c.Close()
+	}
+}
+
+func TestTwoProcessesMayDrainAtOnce(t *testing.T) {
+	t.Parallel()
+	dir := runDir(t)
+	args := []string{"--stop-timeout", "1h", "--outbox-max", "8MiB"}
+	st := daemon(t, dir, args...)
+	var slow []*client
+	var pids []int
+	for range 2 {
+		s := &server{t: t, dir: dir, addr: st.Listen, over: make(chan struct{})}
+		slow, pids = append(slow, stuck(t, s)), append(pids, st.PID)
+		if r := run(append([]string{"restart", "-d", "--run-dir", dir, "--listen", st.Listen}, args...)...); r.exit != 0 {
+			t.Fatalf("restart: got exit %d with %s, want 0", r.exit, r.all())
+		}
+		var err error
+		st, err = readStatus(dir)
+		must(t, err)
+	}
+	text := run("status", "--run-dir", dir).stdout
+	for _, pid := range pids {
+		if !runs(pid) || !strings.Contains(text, fmt.Sprintf("There is also pid %d", pid)) {
+			t.Errorf("pid %d: got running %v and status\n%s\nwant that it drains", pid, runs(pid), text)
+		}
+	}
+	for i, c := range slow {
+		c.hangUp()
+		gone(t, pids[i])
+	}
+	if text := run("status", "--run-dir", dir).stdout; strings.Contains(text, "There is also") {
+		t.Errorf("status when both have ended: got\n%s\nwant nothing about them", text)
+	}
+}
+
 func TestDebugLogSaysWhyAClientWasClosed(t *testing.T) {
 	t.Parallel()
 	s := start(t, "--log-level", "debug")
