@@ -84,7 +84,7 @@ func (f *fakeServer) Addrs() (all []net.Addr) {
 	return all
 }
 
-func (f *fakeServer) Admit() error          { return nil }
+func (f *fakeServer) LetIn() error          { return nil }
 func (f *fakeServer) Done() <-chan struct{} { return f.done }
 func (f *fakeServer) Err() error            { f.mu.Lock(); defer f.mu.Unlock(); return f.err }
 

@@ -127,8 +127,8 @@ func (h *handedIn) fits(s *settings.Settings) error {
 	case s.Daemon && !h.none():
 		return settings.Usagef("--daemon does not go together with sockets that a service manager hands in (LISTEN_FDS): " +
 			"a process in the background would not have them; leave --daemon off")
-	case len(h.sockets) > loop.AddressesMax:
-		return settings.Usagef("LISTEN_FDS hands in %d sockets for WebSockets; hand in at most %d", len(h.sockets), loop.AddressesMax)
+	case len(h.sockets) > loop.ListenMax:
+		return settings.Usagef("LISTEN_FDS hands in %d sockets for WebSockets; hand in at most %d", len(h.sockets), loop.ListenMax)
 	case h.admin != nil && s.Admin == "":
 		return settings.Usagef("LISTEN_FDNAMES has a socket %q, but --admin is off; leave out one of them", adminSocket)
 	case h.channel != nil && s.Channel.Listen == "":

@@ -51,12 +51,10 @@ func readManager(s *settings.Settings) (m manager, err error) {
 // server is what start needs of a running loop.Server.
 type server interface {
 	Addrs() []net.Addr
-	Admit() error // lets clients in, who wait until then
-	// Stop closes every client and waits for what is queued until ctx is done. told is called once, when every client has been
-	// told and the addresses are free.
-	Stop(ctx context.Context, told func()) error
-	Done() <-chan struct{} // closed when the loops have ended, for whatever reason
-	Err() error            // why they ended without being asked to
+	LetIn() error                                // lets clients in, who wait until then
+	Stop(ctx context.Context, told func()) error // closes every client, calls told when the addresses are free, and waits for what is queued until ctx is done
+	Done() <-chan struct{}                       // closed when the loops have ended, for whatever reason
+	Err() error                                  // why they ended without being asked to
 
 	Apply(ctx context.Context, l loop.Limits) error // has all loops work within other limits
 }
@@ -155,7 +153,7 @@ func (r *env) serveUntilAsked(dir runDir, s settings.Settings, m manager, ready 
 	end.has(control.close)
 	defer again.onSignals(reload)()
 
-	if err := srv.Admit(); err != nil { // when all has its descriptors
+	if err := srv.LetIn(); err != nil { // when all has its descriptors
 		return errors.Join(listenError(err), end.now())
 	}
 	clientsMax := h.Snapshot().ClientsMax

@@ -134,7 +134,7 @@ func unixPath(address string) (path string, unix bool) {
 	if !strings.HasPrefix(address, "unix:") {
 		return "", false
 	}
-	a, _ := loop.ParseAddress(address)
+	a, _ := loop.ParseListen(address)
 	return a.Path(), true
 }
 

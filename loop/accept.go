@@ -19,7 +19,7 @@ import (
 // gnet's listener is edge-triggered, so what is left in the accept queue is taken only when another connection arrives.
 // keepAccepting has the poller report it again.
 //
-//	accept fails ──► handler.Errorf ──► acceptFailures ──► keepAccepting, in 50 ms: places.again ──► gnet looks at its queues
+//	accept fails ──► handler.Errorf ──► acceptFailures ──► keepAccepting, in 50 ms: berths.again ──► gnet looks at its queues
 //	      ▲                                                                                                │
 //	      └────────────────────────────────────── still no descriptor ◄────────────────────────────────────┘
 func init() { gneterrors.ErrAcceptSocket = acceptError{} }
@@ -83,7 +83,7 @@ func (s *Server) keepAccepting() {
 		}
 		select {
 		case <-time.After(acceptRetry):
-			s.places.again()
+			s.berths.again()
 		case <-s.done:
 			return
 		}

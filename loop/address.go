@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// Address is where a server listens, as an operator writes it: HOST:PORT, or a unix socket with the mode and owner of its file.
-type Address struct {
+// ListenAddress is where a server listens, as an operator writes it: HOST:PORT, or a unix socket with the mode and owner of its file.
+type ListenAddress struct {
 	text  string      // as it was written
 	path  string      // of a unix socket; empty: TCP on text
 	mode  fs.FileMode // of its file
@@ -21,8 +21,8 @@ type Address struct {
 }
 
 const (
-	// AddressesMax bounds Config.Listen. Each address takes a descriptor or two, and is a listener of the engine.
-	AddressesMax = 16
+	// ListenMax bounds Config.Listen. Each address takes a descriptor or two, and is a listener of the engine.
+	ListenMax = 16
 
 	socketPathMax = 107 // the room for a path in sockaddr_un, less the final zero (unix(7)); 108 on Linux
 
@@ -30,10 +30,10 @@ const (
 	socketMode = 0o660
 )
 
-// ParseAddress reads a listen address. What it does not check of HOST:PORT shows when the server listens. The error says how to
+// ParseListen reads a listen address. What it does not check of HOST:PORT shows when the server listens. The error says how to
 // mend it.
-func ParseAddress(text string) (Address, error) {
-	a := Address{text: text, mode: socketMode}
+func ParseListen(text string) (ListenAddress, error) {
+	a := ListenAddress{text: text, mode: socketMode}
 	rest, isUnix := strings.CutPrefix(text, "unix:")
 	if !isUnix {
 		return a, nil
@@ -69,7 +69,7 @@ func ParseAddress(text string) (Address, error) {
 var errOptions = errors.New("has an unknown option; behind the path may stand ?mode=0660&user=NAME&group=NAME, or some of them")
 
 // String is the address without the options of its file.
-func (a *Address) String() string {
+func (a *ListenAddress) String() string {
 	if a.path != "" {
 		return unixName(a.path)
 	}
@@ -77,13 +77,13 @@ func (a *Address) String() string {
 }
 
 // Path is the path of a unix socket, empty for any other address.
-func (a *Address) Path() string { return a.path }
+func (a *ListenAddress) Path() string { return a.path }
 
 // unixName is how a unix socket is shown.
 func unixName(path string) string { return "unix:" + path }
 
 // owners are the numbers of the user and group that the file of a unix socket shall have, -1 for those that it has already.
-func (a *Address) owners() (uid, gid int, err error) {
+func (a *ListenAddress) owners() (uid, gid int, err error) {
 	number := func(name string, look func(string) (string, error)) (int, error) {
 		if name == "" {
 			return -1, nil

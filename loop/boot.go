@@ -13,20 +13,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// This file binds every shard to its loop; only then do clients come in. gnet has no list of its loops, so the server rings its
-// bell (place.go) until each loop has had a callback; gnet assigns connections in turn, so that takes as many rings as there are
+// This file binds every shard to its loop; only then do clients come in. gnet has no list of its loops, so the server strikes its
+// gong (berth.go) until each loop has had a callback; gnet assigns connections in turn, so that takes as many strokes as there are
 // loops.
 
 // boot binds the shards, and counts the descriptors that are left for clients.
 func (s *Server) boot() error {
-	if _, err := descriptorsFree(); err != nil { // the bell below would fail too, without saying why
-		return err
-	}
 	loops := s.handler.loops
 	deadline, cancel := context.WithTimeout(context.Background(), bootTimeout)
 	defer cancel()
 	for !loops.allSeen() {
-		if err := s.ring(deadline); err != nil {
+		if err := s.strike(deadline); err != nil {
 			return fmt.Errorf("the event loops did not come up: %w", err)
 		}
 	}
@@ -37,42 +34,42 @@ func (s *Server) boot() error {
 	if err != nil {
 		return err
 	}
-	s.hub.descriptors.Store(int64(free + len(s.places.listeners))) // a listener and its placeholder are about to become one
+	s.hub.descriptors.Store(int64(free + len(s.berths.listeners))) // a listener and its placeholder are about to become one
 	s.hub.limitConnections()
 	return nil
 }
 
-// Admit lets clients in. It is called once. The error says why that is not possible; the caller then calls Stop.
-func (s *Server) Admit() error {
+// LetIn lets clients in. It is called once. The error says why that is not possible; the caller then calls Stop.
+func (s *Server) LetIn() error {
 	loops := s.handler.loops
-	if err := s.places.take(loops.bound[0].kick); err != nil {
+	if err := s.berths.take(loops.bound[0].kick); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), bootTimeout)
 	defer cancel()
-	if err := s.passAccepted(ctx); err != nil { // whoever has found a placeholder is no client
+	if err := s.openAccepted(ctx); err != nil { // whoever has found a placeholder is no client
 		return err
 	}
 	loops.open.Store(true)
-	return s.places.letIn()
+	return s.berths.letIn()
 }
 
-// passAccepted returns when every connection that was accepted before has been opened on its loop, and none is under way: the
-// acceptor hears the bell when it has done with other listeners, and a loop opens what it was given before it does what it is
+// openAccepted returns when every connection that was accepted before has been opened on its loop, and none is under way: the
+// acceptor hears the gong when it has done with other listeners, and a loop opens what it was given before it does what it is
 // given then.
-func (s *Server) passAccepted(ctx context.Context) error {
-	if err := s.ring(ctx); err != nil {
+func (s *Server) openAccepted(ctx context.Context) error {
+	if err := s.strike(ctx); err != nil {
 		return err
 	}
-	return s.handler.loops.pass(ctx)
+	return s.handler.loops.visit(ctx)
 }
 
 const bootTimeout = 10 * time.Second
 
-// ring rings the bell and waits until a loop has heard it.
-func (s *Server) ring(ctx context.Context) error {
-	if err := s.places.ring(); err != nil {
-		return fmt.Errorf("the server cannot reach its own bell: %w", err)
+// strike strikes the gong and waits until a loop has heard it.
+func (s *Server) strike(ctx context.Context) error {
+	if err := s.berths.strike(); err != nil {
+		return fmt.Errorf("the server cannot reach its own gong: %w", err)
 	}
 	select {
 	case <-s.handler.loops.heard:
@@ -90,7 +87,7 @@ func (s *Server) ring(ctx context.Context) error {
 type loops struct {
 	// Immutable.
 	shards []*shard
-	heard  chan struct{} // a token when a loop has heard the bell
+	heard  chan struct{} // a token when a loop has heard the gong
 
 	// Any goroutine.
 	open  atomic.Bool // all shards are bound: clients are admitted
@@ -138,7 +135,7 @@ func (l *loops) shut() {
 	}
 }
 
-// hear notes the loop on which the bell was heard.
+// hear notes the loop on which the gong was heard.
 func (l *loops) hear(loop gnet.EventLoop) {
 	l.see(loop)
 	select {
@@ -226,8 +223,8 @@ func (l *loops) execute(shard int, f gnet.Runnable) {
 	}
 }
 
-// pass returns when every loop has done what had been given to it before. The error is ctx's.
-func (l *loops) pass(ctx context.Context) error {
+// visit returns when every loop has done what had been given to it before. The error is ctx's.
+func (l *loops) visit(ctx context.Context) error {
 	done := make(chan struct{}, len(l.shards))
 	for i := range l.shards {
 		l.execute(i, gnet.RunnableFunc(func(context.Context) error {

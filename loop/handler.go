@@ -34,17 +34,17 @@ type handler struct {
 	// Any goroutine.
 	booted chan struct{} // closed when the placeholders are up and found
 	loops  *loops
-	places *places
+	berths *berths
 }
 
-func newHandler(h *Hub, p *places, log *slog.Logger) *handler {
-	return &handler{hub: h, log: log, booted: make(chan struct{}), loops: newLoops(h.shards), places: p}
+func newHandler(h *Hub, p *berths, log *slog.Logger) *handler {
+	return &handler{hub: h, log: log, booted: make(chan struct{}), loops: newLoops(h.shards), berths: p}
 }
 
 // OnBoot is called by gnet when its listeners, the placeholders, are up; no loop exists yet.
 func (h *handler) OnBoot(engine gnet.Engine) gnet.Action {
 	h.engine = engine
-	if h.lost = h.places.find(); h.lost != nil {
+	if h.lost = h.berths.find(); h.lost != nil {
 		return gnet.Shutdown
 	}
 	close(h.booted)
@@ -53,7 +53,7 @@ func (h *handler) OnBoot(engine gnet.Engine) gnet.Action {
 
 // OnShutdown is called by gnet when it ends, for whatever reason, before it closes any descriptor.
 func (h *handler) OnShutdown(gnet.Engine) {
-	h.places.shutDown()
+	h.berths.shutDown()
 	h.loops.shut()
 }
 
@@ -62,7 +62,7 @@ func (h *handler) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
 	if _, ok := c.Context().(*kickEnd); ok {
 		return nil, gnet.None
 	}
-	if h.places.isBell(c.LocalAddr()) {
+	if h.berths.isGong(c.LocalAddr()) {
 		h.loops.hear(c.EventLoop())
 		return nil, gnet.Close
 	}

@@ -16,17 +16,17 @@ import (
 )
 
 // This file opens the sockets on which a server listens. They listen from here on, but nothing is accepted from them before they
-// take their places in gnet (place.go): who comes while the server boots waits in the kernel's queue, costs no descriptor, and is
+// take their berths in gnet (berth.go): who comes while the server boots waits in the kernel's queue, costs no descriptor, and is
 // not refused. To listen only when all is ready would be no better for the server, worse for clients, and wrong for a unix socket:
 // another start would take one that does not answer yet for the remains of a dead server.
 
 // listener is a socket on which a server listens.
 //
-// Owner: whoever opened it, then the places.
+// Owner: whoever opened it, then the berths.
 type listener struct {
 	addr   net.Addr // with the real port where 0 was asked for
 	fd     int      // -1: closed, or only gnet's number for it is left
-	place  int      // gnet's number for it, see place.go; -1: it has none, or has given it up
+	berth  int      // gnet's number for it, see berth.go; -1: it has none, or has given it up
 	handed bool     // it is somebody else's too: it goes on listening when this server stops
 
 	file  string      // the path of its file, which goes when it does; empty: none, or somebody else's
@@ -53,7 +53,7 @@ func openListeners(cfg *Config) (all listeners, err error) {
 		}
 	} else {
 		for _, text := range cfg.Listen {
-			a, err := ParseAddress(text)
+			a, err := ParseListen(text)
 			if err != nil {
 				return all, &ListenError{text, err}
 			}
@@ -76,13 +76,14 @@ type ListenError struct {
 	Err     error
 }
 
+// Error has the address and the reason.
 func (e *ListenError) Error() string { return fmt.Sprintf("listen on %s: %v", e.Address, e.Err) }
 
 // Unwrap is the reason.
 func (e *ListenError) Unwrap() error { return e.Err }
 
 // open opens the sockets of one address.
-func (all *listeners) open(a *Address) error {
+func (all *listeners) open(a *ListenAddress) error {
 	if a.path != "" {
 		l, err := openUnix(a)
 		if err == nil {
@@ -216,73 +217,6 @@ func openTCP(address netip.AddrPort) (*listener, error) {
 	return takeOver(opened.(*net.TCPListener))
 }
 
-// openUnix listens on a unix socket. A file that a dead server has left in its place is replaced.
-func openUnix(a *Address) (*listener, error) {
-	uid, gid, err := a.owners()
-	if err != nil {
-		return nil, err
-	}
-	if err := removeStale(a.path); err != nil {
-		return nil, err
-	}
-	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
-		var err error
-		// Linux gives the file the mode of the socket: nobody gets in before the file has its own mode and owner.
-		return errors.Join(c.Control(func(fd uintptr) { err = unix.Fchmod(int(fd), 0) }), ignoreUnsupported(err))
-	}}
-	opened, err := config.Listen(context.Background(), "unix", a.path)
-	if err != nil {
-		return nil, err
-	}
-	opened.(*net.UnixListener).SetUnlinkOnClose(false)
-	defer opened.Close()
-	l, err := takeOver(opened.(*net.UnixListener))
-	if err != nil {
-		_ = os.Remove(a.path)
-		return nil, err
-	}
-	l.file = a.path
-	if l.inode, err = os.Lstat(a.path); err == nil {
-		if err = os.Lchown(a.path, uid, gid); err == nil {
-			err = os.Chmod(a.path, a.mode)
-		}
-	}
-	if err != nil {
-		l.close()
-		return nil, err
-	}
-	return l, nil
-}
-
-// ignoreUnsupported drops the error of a system that cannot change the mode of a socket.
-func ignoreUnsupported(err error) error {
-	if errors.Is(err, syscall.EINVAL) {
-		return nil
-	}
-	return err
-}
-
-// removeStale removes the file of a unix socket that nobody answers on. The error is EADDRINUSE if somebody does.
-func removeStale(path string) error {
-	info, err := os.Lstat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return err
-	case info.Mode().Type() != fs.ModeSocket:
-		return fmt.Errorf("%s exists and is no socket; remove it, or name another path", path)
-	}
-	c, err := net.DialTimeout("unix", path, dialTimeout)
-	if err == nil {
-		c.Close()
-	}
-	if !errors.Is(err, syscall.ECONNREFUSED) {
-		return fmt.Errorf("%s: %w", path, syscall.EADDRINUSE)
-	}
-	return os.Remove(path)
-}
-
 const dialTimeout = 500 * time.Millisecond // for a connection to the own host
 
 // handIn takes over a listening socket that somebody else has opened.
@@ -314,7 +248,7 @@ func takeOver(from syscall.Conn) (*listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &listener{fd: -1, place: -1}
+	l := &listener{fd: -1, berth: -1}
 	var dupErr error
 	if err := raw.Control(func(fd uintptr) { l.fd, dupErr = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) }); err != nil {
 		return nil, err
@@ -348,22 +282,7 @@ func (l *listener) set(cfg *Config) error {
 	return nil
 }
 
-// isOurs says whether the file of a unix socket is still the one that it was opened with.
-func (l *listener) isOurs() bool {
-	now, err := os.Lstat(l.file)
-	return err == nil && os.SameFile(now, l.inode)
-}
-
-// unlink removes the file of a unix socket. It comes before the socket is closed: as long as somebody answers no other server
-// replaces the file, so it cannot be another server's that is removed.
-func (l *listener) unlink() {
-	if l.file != "" && l.isOurs() {
-		_ = os.Remove(l.file)
-	}
-	l.file = ""
-}
-
-// close closes a listener that has no place.
+// close closes a listener that has no berth.
 func (l *listener) close() {
 	l.unlink()
 	if l.fd >= 0 {

@@ -192,7 +192,7 @@ func TestWrongAddressesAreNamedWithTheMend(t *testing.T) {
 	if _, err := Start(Config{Listen: both, Loops: 1}); err == nil || !strings.Contains(err.Error(), "leave one of them out") {
 		t.Errorf("%v: got %v, want that one covers the other", both, err)
 	}
-	if _, err := Start(Config{Listen: make([]string, AddressesMax+1)}); err == nil || !strings.Contains(err.Error(), "more than 16") {
+	if _, err := Start(Config{Listen: make([]string, ListenMax+1)}); err == nil || !strings.Contains(err.Error(), "more than 16") {
 		t.Errorf("17 addresses: got %v, want that they are too many", err)
 	}
 }

@@ -2,7 +2,7 @@ package loop
 
 import "golang.org/x/sys/unix"
 
-// What place.go does with gnet's poller, where it is an epoll.
+// What berth.go does with gnet's poller, where it is an epoll.
 
 // abstractSockets: the name of a unix socket may be no path.
 const abstractSockets = true

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What place.go does with gnet's poller, where it is a kqueue. This builds; it has not been run.
+// What berth.go does with gnet's poller, where it is a kqueue. This builds; it has not been run.
 
 // abstractSockets: the name of a unix socket is a path.
 const abstractSockets = false

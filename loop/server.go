@@ -17,7 +17,7 @@ import (
 
 // Config is what Start needs to know. The zero value of a field means its default.
 type Config struct {
-	Listen         []string      // addresses of the WebSocket listeners: host:port, :port or [::]:port for both families, unix:///path; port 0 takes a free one. At most AddressesMax. Default 127.0.0.1:0
+	Listen         []string      // addresses of the WebSocket listeners: host:port, :port or [::]:port for both families, unix:///path; port 0 takes a free one. At most ListenMax. Default 127.0.0.1:0
 	Sockets        []*os.File    // listening sockets that somebody else has opened, to use in place of Listen; Start takes them over
 	Loops          int           // event loops, 1 to LoopsMax. Default 8, as the original's count
 	Page           []byte        // HTML answered to GET /; nil: such a request gets 404
@@ -39,7 +39,7 @@ const LoopsMax = 64
 type Server struct {
 	hub     *Hub
 	handler *handler
-	places  *places
+	berths  *berths
 	addrs   []net.Addr
 	log     *slog.Logger
 	stop    sync.Once
@@ -58,8 +58,8 @@ func (cfg *Config) fill() error {
 	if cfg.Loops < 1 || cfg.Loops > LoopsMax {
 		return fmt.Errorf("loops: %d is not within 1 to %d", cfg.Loops, LoopsMax)
 	}
-	if n := max(len(cfg.Listen), len(cfg.Sockets)); n > AddressesMax {
-		return fmt.Errorf("listen: %d addresses are more than %d", n, AddressesMax)
+	if n := max(len(cfg.Listen), len(cfg.Sockets)); n > ListenMax {
+		return fmt.Errorf("listen: %d addresses are more than %d", n, ListenMax)
 	}
 	if n := len(dialect.Table) + len(cfg.Dialects); n > dialect.FormsMax {
 		return fmt.Errorf("dialects: %d are more than %d", n, dialect.FormsMax)
@@ -74,13 +74,13 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// Start boots a server and admits clients at once. The caller ends the server with Stop.
+// Start boots a server and lets clients in at once. The caller ends the server with Stop.
 func Start(cfg Config) (*Server, error) {
 	s, err := Boot(cfg)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.Admit(); err != nil {
+	if err := s.LetIn(); err != nil {
 		over, cancel := context.WithCancel(context.Background())
 		cancel()
 		_ = s.Stop(over, nil)
@@ -89,36 +89,39 @@ func Start(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// Boot listens, starts the loops and returns when all of them are ready; clients wait in the kernel's queue until Admit. What the
+// Boot listens, starts the loops and returns when all of them are ready; clients wait in the kernel's queue until LetIn. What the
 // caller opens in between has descriptors, however many clients are waiting. The caller ends the server with Stop. The error
 // says which setting is wrong, or why the server cannot listen or start.
 func Boot(cfg Config) (*Server, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
+	if _, err := descriptorsFree(); err != nil { // what comes next would fail too, without saying why
+		return nil, err
+	}
 	listening, err := openListeners(&cfg)
 	if err != nil {
 		return nil, err
 	}
-	places, err := newPlaces(listening)
+	berths, err := newBerths(listening)
 	if err != nil {
 		listening.close()
 		return nil, err
 	}
 	limitGo(cfg.MemoryMax)
-	s := &Server{hub: newHub(cfg.Loops, *cfg.bounds(), cfg.Page, cfg.Dialects...), places: places, log: cfg.Log, done: make(chan struct{})}
+	s := &Server{hub: newHub(cfg.Loops, *cfg.bounds(), cfg.Page, cfg.Dialects...), berths: berths, log: cfg.Log, done: make(chan struct{})}
 	s.hub.handedIn = len(cfg.Sockets) > 0
 	for _, l := range listening {
 		s.addrs = append(s.addrs, l.addr)
 	}
-	s.handler = newHandler(s.hub, places, cfg.Log)
+	s.handler = newHandler(s.hub, berths, cfg.Log)
 	for i, shard := range s.hub.shards {
 		shard.env = s.handler.env(i, cfg.PortableSend)
 	}
 
 	booted := s.handler.booted
 	go func() {
-		err := gnet.Rotate(s.handler, places.addresses(), gnet.WithOptions(gnet.Options{NumEventLoop: cfg.Loops, Logger: s.handler}))
+		err := gnet.Rotate(s.handler, berths.addresses(), gnet.WithOptions(gnet.Options{NumEventLoop: cfg.Loops, Logger: s.handler}))
 		if s.handler.lost != nil {
 			err = s.handler.lost
 		}

@@ -68,7 +68,7 @@ func (s *Server) Stop(ctx context.Context, told func()) error {
 		_ = s.hub.settleDown(patience) // an error only if loops are overloaded; clients are closed all the same
 		cancel()
 		err = s.hub.tellAll(ctx)
-		s.places.giveUp(false)
+		s.berths.giveUp(false)
 		told()
 		if err == nil {
 			err = s.hub.drain(ctx)
@@ -88,8 +88,8 @@ func (s *Server) Stop(ctx context.Context, told func()) error {
 // acceptNoMore gives up the listening sockets that were handed in, and returns when every connection that was accepted from them is a
 // client's.
 func (s *Server) acceptNoMore(ctx context.Context) {
-	s.places.giveUp(true)
-	_ = s.passAccepted(ctx) // an error only if it takes too long, or no descriptor is left to ring the bell with
+	s.berths.giveUp(true)
+	_ = s.openAccepted(ctx) // an error only if it takes too long, or no descriptor is left to strike the gong with
 }
 
 // halfOf is a context that ends after half of the time that ctx has left.

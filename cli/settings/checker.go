@@ -52,7 +52,7 @@ func (c *checker) listens(flag string, values []string) (all []string) {
 		}
 		name := value
 		if strings.HasPrefix(value, "unix:") {
-			a, err := loop.ParseAddress(value)
+			a, err := loop.ParseListen(value)
 			if err != nil {
 				c.wrong(flag, value, "%v", err)
 			}
@@ -69,8 +69,8 @@ func (c *checker) listens(flag string, values []string) (all []string) {
 	switch text := strings.Join(values, ","); {
 	case len(all) == 0:
 		c.wrong(flag, text, "names no address; write HOST:PORT, such as 0.0.0.0:1234, or unix:///PATH")
-	case len(all) > loop.AddressesMax:
-		c.wrong(flag, text, "names %d addresses; name at most %d", len(all), loop.AddressesMax)
+	case len(all) > loop.ListenMax:
+		c.wrong(flag, text, "names %d addresses; name at most %d", len(all), loop.ListenMax)
 	}
 	return all
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -182,6 +183,49 @@ func TestListsMayBeArraysInTheFile(t *testing.T) {
 	}
 }
 
+func TestListenTakesSeveralAddresses(t *testing.T) {
+	want := []string{"127.0.0.1:1", "[::1]:1", "unix:///run/a.sock?mode=0600&group=web"}
+	list := strings.Join(want, ",")
+	for what, from := range map[string]struct {
+		w    world
+		args []string
+	}{
+		"flags":      {world{}, []string{"--listen", want[0], "--listen", want[1], "--listen", want[2]}},
+		"a list":     {world{}, []string{"--listen", want[0] + ", " + want[1], "--listen", want[2]}},
+		"a variable": {world{environ: []string{"RINGCAST_LISTEN=" + list}}, nil},
+		"an array":   {world{config: `{"listen": ["` + strings.Join(want, `", "`) + `"]}`}, []string{"--config", configName}},
+		"a string":   {world{config: `{"listen": "` + list + `"}`}, []string{"--config", configName}},
+		"flags beside a variable": {world{environ: []string{"RINGCAST_LISTEN=127.0.0.1:9"}},
+			[]string{"--listen", want[0], "--listen", want[1], "--listen", want[2]}},
+	} {
+		s, err := from.w.parse(append(from.args, "--run-dir", "/r")...)
+		if err != nil || !slices.Equal(s.Loop.Listen, want) {
+			t.Errorf("%s: got %q (%v), want %q", what, s.Loop.Listen, err, want)
+		}
+	}
+}
+
+func TestWrongListsOfAddressesAreNamedWithTheMend(t *testing.T) {
+	for list, wants := range map[string][]string{
+		",":                                {"--listen", "names no address; write HOST:PORT"},
+		"127.0.0.1:1,127.0.0.1:1":          {"--listen \"127.0.0.1:1\"", "is named twice; name it once"},
+		"unix:/a,unix:///a?mode=0600":      {"--listen \"unix:///a?mode=0600\"", "is named twice; name it once"},
+		strings.Repeat("127.0.0.1:0,", 17): {"--listen", "names 17 addresses; name at most 16"},
+		"unix:///a,[::]:1235":              {"--admin", "has the port of --listen \"[::]:1235\""},
+		"127.0.0.1:1,1234":                 {"--listen \"1234\"", "write HOST:PORT"},
+	} {
+		_, err := parse(t, "--listen", list, "--run-dir", "/r")
+		refused(t, list, err, wants...)
+	}
+}
+
+func TestPeersOnUnixSocketsMayBeTrusted(t *testing.T) {
+	s, err := parse(t, "--trusted-proxies", "10.0.0.0/8, unix", "--proxy-protocol", "on", "--run-dir", "/r")
+	if want := []netip.Prefix{loop.UnixPeers, netip.MustParsePrefix("10.0.0.0/8")}; err != nil || !slices.Equal(s.Loop.TrustedProxies, want) {
+		t.Errorf("got %v (%v), want %v", s.Loop.TrustedProxies, err, want)
+	}
+}
+
 func TestAutoLoopsAreTheUsableCPUs(t *testing.T) {
 	s, err := parse(t, "--loops", "auto", "--run-dir", "/r")
 	if err != nil || s.Loop.Loops != 3 {
@@ -204,6 +248,9 @@ func TestWrongValuesAreNamedWithFlagAndMend(t *testing.T) {
 		{"listen", "::1:1234", "[::]:1234"},
 		{"listen", "ws://0.0.0.0:1234", "leave it off"},
 		{"listen", "a b:1", "write HOST:PORT"},
+		{"listen", "unix:relative", "write unix:///PATH"},
+		{"listen", "unix:///a?owner=me", "?mode=0660&user=NAME&group=NAME"},
+		{"channel-allow", "unix", "neither an address nor a network"},
 		{"admin", "1235", "write HOST:PORT"},
 		{"admin", "http://127.0.0.1:1235", "leave it off"},
 		{"admin", "127.0.0.1:1234", "has the port of --listen \"0.0.0.0:1234\"; name another port, or off"},

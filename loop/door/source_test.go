@@ -34,6 +34,27 @@ func TestForwardedForIsReadFromTheRightAsFarAsItIsTrusted(t *testing.T) {
 	}
 }
 
+func TestAPeerOnAUnixSocketIsTrustedOnlyByItsOwnWord(t *testing.T) {
+	addresses := NewAddresses()
+	networks := AddressRules{PerAddress: 1, Proxies: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}}
+	for range 2 { // it has no address to be counted under
+		if s, ok := addresses.Arrive(netip.Addr{}, &networks); !ok || s.Trusted() {
+			t.Errorf("networks alone: let in %v, trusted %v, want true and false", ok, s.Trusted())
+		}
+	}
+	word := AddressRules{PerAddress: 1, Proxies: []netip.Prefix{UnixPeers}}
+	s, ok := addresses.Arrive(netip.Addr{}, &word)
+	if !ok || !s.Trusted() || !addresses.Forwarded(s, "192.0.2.1", &word) || s.Named().Addr() != netip.MustParseAddr("192.0.2.1") {
+		t.Errorf("by its word: let in %v, trusted %v, named %v, want 192.0.2.1", ok, s.Trusted(), s.Named())
+	}
+	if other, _ := addresses.Arrive(netip.Addr{}, &word); addresses.Forwarded(other, "192.0.2.1", &word) {
+		t.Error("a second connection of an address that may have one was let in")
+	}
+	if s, _ := addresses.Arrive(netip.MustParseAddr("192.0.2.9"), &word); s.Trusted() {
+		t.Error("an address is trusted for the word unix")
+	}
+}
+
 func TestASeatIsTakenOnceAndGivenBackOnce(t *testing.T) {
 	table := NewAddresses()
 	rules := &AddressRules{PerAddress: 2, Proxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, ProxyProtocol: true}
