@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -146,9 +147,9 @@ func hear(c *client, life int) (next int64, err error) {
 		if err != nil || text == lastText {
 			return next, err
 		}
-		var of int
-		var n int64
-		if _, err := fmt.Sscanf(text, "%d/%d", &of, &n); err != nil || of != life {
+		of, number, _ := strings.Cut(text, "/")
+		n, err := strconv.ParseInt(number, 10, 64)
+		if err != nil || of != strconv.Itoa(life) {
 			return next, fmt.Errorf("got %q, want a message of life %d", text, life)
 		}
 		if first {
@@ -289,7 +290,7 @@ func playRestart(t *testing.T, s *server, restart func()) (*restarted, *newcomer
 	for i := range members {
 		play(fmt.Sprintf("member %d", i), func() error { return p.member(i, p.groups[i%groups], i < silent) })
 	}
-	pace := size(20*time.Millisecond, 100*time.Millisecond)
+	pace := size(20*time.Millisecond, 400*time.Millisecond) // at full size 12,500 deliveries a second, which are read here too
 	for i, g := range p.groups {
 		play("sender", func() error { return p.sender(members+i, g, pace) })
 	}
