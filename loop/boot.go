@@ -11,6 +11,8 @@ import (
 
 	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/sys/unix"
+
+	"ringcast/loop/order"
 )
 
 // This file binds every shard to its loop; only then do clients come in. gnet has no list of its loops, so the server strikes its
@@ -61,7 +63,7 @@ func (s *Server) openAccepted(ctx context.Context) error {
 	if err := s.strike(ctx); err != nil {
 		return err
 	}
-	return s.handler.loops.visit(ctx)
+	return s.handler.loops.visit(ctx, s.done)
 }
 
 const bootTimeout = 10 * time.Second
@@ -118,6 +120,7 @@ func newLoops(shards []*shard) *loops {
 type gate struct {
 	mu   sync.RWMutex // locked for ever by shut
 	once sync.Once
+	_    [order.CacheLine]byte // wakes of different loops do not contend
 }
 
 // enter is true if the descriptor is open, and stays open until leave.
@@ -223,8 +226,8 @@ func (l *loops) execute(shard int, f gnet.Runnable) {
 	}
 }
 
-// visit returns when every loop has done what had been given to it before. The error is ctx's.
-func (l *loops) visit(ctx context.Context) error {
+// visit returns when every loop has done what had been given to it before. The error is ctx's, or that the engine has ended.
+func (l *loops) visit(ctx context.Context, ended <-chan struct{}) error {
 	done := make(chan struct{}, len(l.shards))
 	for i := range l.shards {
 		l.execute(i, gnet.RunnableFunc(func(context.Context) error {
@@ -237,6 +240,8 @@ func (l *loops) visit(ctx context.Context) error {
 		case <-done:
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-ended:
+			return errEnded
 		}
 	}
 	return nil

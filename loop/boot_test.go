@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -72,11 +74,14 @@ func TestNobodyWakesALoopWhoseDescriptorIsClosed(t *testing.T) {
 		loop.closed.Store(true) // as gnet does after OnShutdown
 		close(closed)
 	}()
-	for l.gates[0].enter() { // until the engine has come to the gate
+	for deadline := time.Now().Add(testTimeout); l.gates[0].enter(); runtime.Gosched() { // until the engine has come to the gate
 		l.gates[0].leave()
-		runtime.Gosched()
+		if time.Now().After(deadline) {
+			close(loop.goOn)
+			t.Fatal("the engine does not come to the gate")
+		}
 	}
-	l.execute(0, nil) // does not wait, and does nothing
+	l.execute(0, nil) // does not wait for the engine, and does nothing
 	if loop.closed.Load() {
 		t.Error("the engine did not wait for a wake that was under way")
 	}
@@ -88,6 +93,96 @@ func TestNobodyWakesALoopWhoseDescriptorIsClosed(t *testing.T) {
 		t.Errorf("wakes: got %d, want 1, the one that had begun", n)
 	}
 	l.shut() // gnet's end after a start that failed calls nothing, so the server does
+}
+
+// Until clients are let in they wait in the kernel's queue. A stranger who has found the engine's own sockets is none.
+func TestWhoComesBeforeClientsAreLetInWaitsAndAStrangerIsNoClient(t *testing.T) {
+	s, err := Boot(Config{Loops: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := s.Stop(within(t), nil); err != nil {
+			t.Error(err)
+		}
+	}()
+	early, err := net.Dial("tcp", s.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer early.Close()
+	_ = early.SetDeadline(time.Now().Add(testTimeout))
+	io.WriteString(early, simRequest)
+	strange := func(name string) {
+		t.Helper()
+		c, err := net.Dial("unix", name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(testTimeout))
+		io.WriteString(c, simRequest)
+		if got, _ := io.ReadAll(c); len(got) > 0 {
+			t.Errorf("at %s: got answer %q, want the end alone", name, got)
+		}
+	}
+	strange(s.berths.name(0))
+	strange(s.berths.gong)
+	if n := s.Hub().Snapshot().Total().Accepted; n != 0 {
+		t.Errorf("accepted before clients are let in: got %d, want 0", n)
+	}
+	if err := s.LetIn(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(early).ReadString('\n'); err != nil || !strings.HasPrefix(line, "HTTP/1.1 101") {
+		t.Errorf("who came early: got %q (%v), want 101", line, err)
+	}
+	strange(s.berths.gong)
+	if c, err := net.Dial("unix", s.berths.name(0)); err == nil {
+		c.Close()
+		t.Error("the placeholder is still there")
+	}
+	if n := s.Hub().Snapshot().Total().Accepted; n != 1 {
+		t.Errorf("accepted: got %d, want 1", n)
+	}
+}
+
+// A process that starts and stops servers, or fails to, has as many descriptors as before.
+func TestServersGiveAllDescriptorsBack(t *testing.T) {
+	path := filepath.Join(socketDir(t), "s")
+	taken := startServer(t, Config{Loops: 1})
+	file, _ := handedIn(t, "tcp", "127.0.0.1:0")
+	var before []int
+	for round := range 4 {
+		for _, cfg := range []Config{
+			{Listen: []string{":0", "127.0.0.1:0", "unix:" + path}, Loops: 2},
+			{Sockets: []*os.File{file()}, Loops: 2},
+			{Listen: []string{"unix:" + path, taken.Addr().String()}, Loops: 2}, // fails
+		} {
+			s, err := Start(cfg)
+			if err != nil {
+				continue
+			}
+			dial(t, s).conn.Close()
+			if err := s.Stop(within(t), nil); err != nil {
+				t.Error(err)
+			}
+		}
+		if _, err := os.Lstat(path); err == nil {
+			t.Fatalf("round %d: the file of the socket is still there", round)
+		}
+		open, err := descriptors()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(testTimeout); round > 0 && len(open) > len(before); open, _ = descriptors() {
+			if time.Now().After(deadline) {
+				t.Fatalf("round %d: got descriptors %v, want as many as before: %v", round, open, before)
+			}
+			runtime.Gosched()
+		}
+		before = open
+	}
 }
 
 // dialUntilServed tries to connect without a pause, and wants the first connection that opens to be served.

@@ -22,6 +22,10 @@ func (s *shard) join(c *client, name, id []byte) dialect.ErrorCode {
 	if !s.mayJoinMore(c) {
 		return dialect.ErrTooManyGroups
 	}
+	if s.hub.stopping.Load() { // lanes that fill with requests for nothing would hold up the stop
+		count(&s.count.RefusedBy, refusedStopping)
+		return dialect.ErrStopping
+	}
 	if g == nil {
 		g = &group{name: string(name)}
 		g.home = uint8(s.hub.homes.Of(g.name))

@@ -232,7 +232,7 @@ func TestNobodyIsRefusedWhileServersOnASocketThatIsHandedInFollowEachOther(t *te
 			address = fmt.Sprintf("127.0.0.1:%d", tcp.Port) // of a dual-stack socket too: its peers are mapped
 		}
 		over := make(chan struct{})
-		served := make(chan error, 4)
+		served := make(chan error, 16)
 		for range cap(served) {
 			go func() {
 				for n := 0; ; n++ {
@@ -306,6 +306,21 @@ func comeOnce(network, address string) error {
 		}
 	}
 	return nil
+}
+
+// An IPv4 client of a dual-stack socket has a mapped address, which nobody should see.
+func TestAMappedAddressIsShownAsTheIPv4AddressThatItIs(t *testing.T) {
+	needIPv6(t)
+	file, addr := handedIn(t, "tcp", "[::]:0")
+	s := startServer(t, Config{Sockets: []*os.File{file()}, Loops: 1})
+	p := dialAt(t, "tcp", fmt.Sprintf("127.0.0.1:%d", addr.(*net.TCPAddr).Port), "/")
+	list, err := s.Hub().Clients(within(t))
+	if err != nil || len(list) != 1 {
+		t.Fatalf("list: got %v (%v), want one client", list, err)
+	}
+	if c := list[0]; c.Remote != p.conn.LocalAddr().String() || c.Local != p.conn.RemoteAddr().String() {
+		t.Errorf("got %s to %s, want %s to %s", c.Remote, c.Local, p.conn.LocalAddr(), p.conn.RemoteAddr())
+	}
 }
 
 func TestASocketThatDoesNotListenIsNotTakenOver(t *testing.T) {

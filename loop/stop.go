@@ -14,8 +14,8 @@ import (
 // This file is the end of a server. Stop goes through these steps:
 //
 //	refuse   stopping is set. New connections are answered 503, when they connect (admission.go) or when their request is
-//	         complete (handshake.go); publishes get error stopping, or close 1001 without an id; a port's caller gets
-//	         ErrStopping, and offers that a port had begun are finished
+//	         complete (handshake.go); publishes and joins get error stopping, or close 1001 without an id; a port's caller
+//	         gets ErrStopping, and offers that a port had begun are finished
 //	settle   what was accepted is sent, until lanes, backlogs and passes are empty, for at most half of the time
 //	tell     every client is closed with 1001, or in the handshake answered 503, some in each turn
 //	give up  the listening sockets are closed, the files of unix sockets removed. Who waits for the addresses is told: from here

@@ -72,6 +72,24 @@ func TestAPublishWithoutIDIsNotLostSilentlyWhileStopping(t *testing.T) {
 	}
 }
 
+// Clients that go on joining and leaving keep the lanes busy; a stop that waited for them would take half of its time.
+func TestJoinsDoNotHoldUpAStop(t *testing.T) {
+	st := newStage(1, nil)
+	member, asking, silent := st.enter(0), st.enter(0), st.enter(0)
+	member.say(`{"cmd":"add_group","group_id":"0"}`)
+	st.settle()
+	st.hub.stopping.Store(true)
+	member.say(`{"cmd":"add_group","group_id":"0","id":1}`)
+	member.heard(t, `{"id":1,"ok":true}`)
+	asking.say(`{"cmd":"add_group","group_id":"0","id":1}`)
+	asking.heard(t, `"code":"stopping"`)
+	silent.say(`{"cmd":"add_group","group_id":"1"}`)
+	silent.heard(t, "\x03\xe9")
+	if depth := st.hub.Snapshot().Total().LaneDepth; depth != 0 {
+		t.Errorf("in the lanes: got %d, want nothing", depth)
+	}
+}
+
 func TestAServerWhoseEngineHasEndedStopsAtOnce(t *testing.T) {
 	s, err := Start(Config{Loops: 1})
 	if err != nil {
