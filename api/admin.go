@@ -75,6 +75,13 @@ func (a *Admin) Addr() net.Addr { return a.addr }
 // 200 while the server refuses clients.
 func (a *Admin) Unready(why string) { a.ready.off.Store(&why) }
 
+// Withdraw gives up the address, so that another server can have it, and ends connections on which nothing is under way. It
+// does not wait for answers that are; call Close for that.
+func (a *Admin) Withdraw() {
+	go func() { _ = a.http.Shutdown(context.Background()) }() // it ends with the last answer, or with Close
+	<-a.closed
+}
+
 // Close ends the admin address: answers that are under way are sent until ctx is done, the rest is closed.
 func (a *Admin) Close(ctx context.Context) {
 	if a.http.Shutdown(ctx) != nil {

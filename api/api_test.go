@@ -409,3 +409,41 @@ func answer(t *testing.T, c net.Conn, patience time.Duration) {
 		}
 	}
 }
+
+// heldHub answers when it may.
+type heldHub struct {
+	*fakeHub
+	asked, may chan struct{}
+}
+
+func (h *heldHub) Snapshot() loop.Snapshot {
+	h.asked <- struct{}{}
+	<-h.may
+	return h.fakeHub.Snapshot()
+}
+
+func TestAnAddressThatIsGivenUpIsFreeWhileAnAnswerIsUnderWay(t *testing.T) {
+	h := &heldHub{someHub(), make(chan struct{}, 1), make(chan struct{})}
+	a := serve(t, config(h))
+	answered := make(chan int, 1)
+	go func() {
+		status := 0
+		if res, err := http.Get("http://" + a.Addr().String() + "/readyz"); err == nil {
+			status = res.StatusCode
+			res.Body.Close()
+		}
+		answered <- status
+	}()
+	<-h.asked
+	a.Withdraw()
+	next, err := net.Listen("tcp", a.Addr().String())
+	if err != nil {
+		t.Errorf("the next server: %v", err)
+	} else {
+		next.Close()
+	}
+	close(h.may)
+	if status := <-answered; status != http.StatusOK {
+		t.Errorf("answer that was under way: got %d, want 200", status)
+	}
+}

@@ -27,11 +27,12 @@ type Groups interface {
 
 // Config is what Start needs: one of Listen and Connect, and bounds, of which zero means the default.
 type Config struct {
-	Listen  string         // be a Channel server on host:port or unix:/path
-	Connect string         // be a client of the Channel server on host:port or unix:/path
-	Allow   []netip.Prefix // addresses that may connect to Listen; none: all. A unix socket has its file's permissions instead
-	Bridge  string         // the channel whose events are group messages. Default send_to_group
-	Log     *slog.Logger   // default: discards
+	Listen   string         // be a Channel server on host:port or unix:/path
+	Listener net.Listener   // be a Channel server on this socket, which others have opened; Listen is not used then
+	Connect  string         // be a client of the Channel server on host:port or unix:/path
+	Allow    []netip.Prefix // addresses that may connect to Listen; none: all. A unix socket has its file's permissions instead
+	Bridge   string         // the channel whose events are group messages. Default send_to_group
+	Log      *slog.Logger   // default: discards
 
 	FrameBytesMax    int           // largest frame. Default 10 MiB, as in PHP; over it: closed
 	FramesBytesMax   int           // large frames of all clients that are being read or acted on; one is always allowed. Default 64 MiB; over it: they wait for each other
@@ -54,7 +55,7 @@ const BridgeDefault = "send_to_group"
 const landMaxDefault = 10 * time.Second
 
 func (cfg *Config) fill() error {
-	if (cfg.Listen == "") == (cfg.Connect == "") {
+	if (cfg.Listen == "" && cfg.Listener == nil) == (cfg.Connect == "") {
 		return errors.New("a bus is a Channel server or a client of one: name one address")
 	}
 	if len(cfg.Bridge) > nameBytesMax {
@@ -111,6 +112,7 @@ type end interface {
 	// hear takes a message that was published to a group. It must not block.
 	hear(p *loop.Publication)
 	stats() Stats
+	withdraw() // gives up the address, if there is one
 	close(ctx context.Context) error
 }
 
@@ -148,8 +150,13 @@ func (b *Bus) Stats() Stats {
 	return s
 }
 
+// Withdraw gives up the address of a Channel server, so that another can have it; who is connected stays so. It does not wait
+// for anybody.
+func (b *Bus) Withdraw() { b.end.withdraw() }
+
 // Close accepts nothing new, writes what was accepted and closes every connection; ctx bounds the writing, and its error
-// says that not everything was written. Call it when the hub has stopped, so that the last messages are written too.
+// says that not everything was written. Call it when the hub accepts no publish any more and has settled those that it has
+// accepted, so that the last messages are written too.
 func (b *Bus) Close(ctx context.Context) error {
 	b.stop()
 	<-b.silent

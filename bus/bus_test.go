@@ -104,7 +104,7 @@ type started struct {
 
 func startBus(t testing.TB, cfg Config) *started {
 	t.Helper()
-	if cfg.Listen == "" && cfg.Connect == "" {
+	if cfg.Listen == "" && cfg.Listener == nil && cfg.Connect == "" {
 		cfg.Listen = "127.0.0.1:0"
 	}
 	groups := newFakeGroups()

@@ -271,6 +271,9 @@ func (r *remote) await(ctx context.Context, so func() bool) {
 	}
 }
 
+// withdraw does nothing: a client has no address that another could want.
+func (r *remote) withdraw() {}
+
 // close writes what waits, if there is a connection to write it to, and ends.
 func (r *remote) close(ctx context.Context) error {
 	r.out.end(false)

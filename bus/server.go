@@ -45,9 +45,12 @@ type server struct {
 }
 
 func newServer(cfg Config, groups Groups, count *counters) (*server, error) {
-	listener, err := listen(cfg.Listen)
-	if err != nil {
-		return nil, err
+	listener := cfg.Listener
+	if listener == nil {
+		var err error
+		if listener, err = listen(cfg.Listen); err != nil {
+			return nil, err
+		}
 	}
 	s := &server{
 		cfg: cfg, bridge: stringName(cfg.Bridge), groups: groups, count: count, log: cfg.Log, listener: listener,
@@ -210,13 +213,18 @@ func (s *server) stats() Stats {
 	return st
 }
 
+// withdraw closes the listener. When it returns no peer is added any more.
+func (s *server) withdraw() {
+	s.listener.Close() // again, where close follows: that does nothing
+	<-s.accepting
+}
+
 // close makes every peer stop reading, writes what waits for it, and closes those that have not received it when ctx is done.
 func (s *server) close(ctx context.Context) error {
 	s.mu.Lock()
 	s.ending = true
 	s.mu.Unlock()
-	s.listener.Close()
-	<-s.accepting
+	s.withdraw()
 	s.each((*peer).leave)
 	gone := make(chan struct{})
 	go func() {

@@ -11,10 +11,11 @@ import (
 
 	"ringcast/api"
 	"ringcast/bus"
+	"ringcast/loop"
 )
 
 // admin is the admin address of a server; nil where it is off. It is opened before the loops start, so that a failure
-// affects no client, and it answers until the last client has gone.
+// affects no client, and it answers until every client has been told of a stop.
 type admin struct {
 	listener net.Listener
 	api      *api.Admin // nil until serve
@@ -23,10 +24,13 @@ type admin struct {
 // adminCloseTimeout is for answers that are under way when everything else has ended.
 const adminCloseTimeout = 2 * time.Second
 
-// openAdmin listens on an address that has been checked, empty for off.
-func openAdmin(addr string) (*admin, error) {
-	if addr == "" {
+// openAdmin listens on an address that has been checked, empty for off, or takes a socket that was handed in.
+func openAdmin(addr string, socket net.Listener) (*admin, error) {
+	switch {
+	case addr == "":
 		return nil, nil
+	case socket != nil:
+		return &admin{listener: socket}, nil
 	}
 	network := "tcp"
 	if host, _, err := net.SplitHostPort(addr); err == nil && net.ParseIP(host).To4() != nil {
@@ -62,13 +66,24 @@ func (a *admin) addr() string {
 	if a == nil {
 		return ""
 	}
-	return a.listener.Addr().String()
+	return loop.AddrText(a.listener.Addr())
 }
 
 // unready makes /readyz answer that no new clients should be sent here.
 func (a *admin) unready(why string) {
 	if a != nil {
 		a.api.Unready(why)
+	}
+}
+
+// withdraw gives up the address; answers that are under way are sent all the same.
+func (a *admin) withdraw() {
+	switch {
+	case a == nil:
+	case a.api == nil:
+		a.listener.Close()
+	default:
+		a.api.Withdraw()
 	}
 }
 

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,11 +12,10 @@ import (
 func TestReadinessEndsBeforeTheStopBegins(t *testing.T) {
 	dir, f := shortDir(t), newFakeServer()
 	var url string
-	f.stop = func(context.Context) error { // the hub itself never says that it stops
+	f.telling = func() { // the hub itself never says that it stops
 		if got := answerOf(url + "/readyz"); !strings.HasPrefix(got, "503 ") || !strings.Contains(got, "stopping") {
 			t.Errorf("readyz when the stop begins: got %q, want 503 and the reason", got)
 		}
-		return nil
 	}
 	v := serving(t, f, dir, "--admin", "127.0.0.1:0")
 	s, err := statusOf(dir)
@@ -40,7 +38,7 @@ func TestAnIPv4AdminAddressIsNoIPv6Address(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := openAdmin(s.Admin)
+	a, err := openAdmin(s.Admin, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,7 +43,7 @@ func (b *banner) text() string {
 		listeners.rows = append(listeners.rows, row)
 	}
 	if b.admin != "" {
-		listeners.rows = append(listeners.rows, []string{"admin", "http://" + b.admin, "", "[OK]"})
+		listeners.rows = append(listeners.rows, []string{"admin", httpURL(b.admin), "", "[OK]"})
 	}
 	if b.channel != "" {
 		state := "[OK]"
@@ -79,6 +79,14 @@ func wsURL(listen net.Addr) string {
 		return "ws://" + listen.String()
 	}
 	return loop.AddrText(listen)
+}
+
+// httpURL is the admin address as a browser wants it; one that was handed in may be a unix socket, which no browser opens.
+func httpURL(admin string) string {
+	if strings.HasPrefix(admin, "unix:") {
+		return admin
+	}
+	return "http://" + admin
 }
 
 // pageURL is where a browser on this machine finds the demo page, empty if nowhere. A listener on all addresses is reached over

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"strings"
 	"syscall"
 	"time"
@@ -13,8 +14,8 @@ import (
 	"ringcast/cli/settings"
 )
 
-// openChannel starts the bus; nil where it is off.
-func openChannel(cfg bus.Config, h hub, log *slog.Logger) (*bus.Bus, error) {
+// openChannel starts the bus, on a socket that was handed in if there is one; nil where it is off.
+func openChannel(cfg bus.Config, socket net.Listener, h hub, log *slog.Logger) (*bus.Bus, error) {
 	if cfg.Listen == "" && cfg.Connect == "" {
 		return nil, nil
 	}
@@ -22,18 +23,23 @@ func openChannel(cfg bus.Config, h hub, log *slog.Logger) (*bus.Bus, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg.Log = log
+	cfg.Log, cfg.Listener = log, socket
 	channel, err := bus.Start(cfg, feed)
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("--channel %q: another program has this address, perhaps the Channel server that this one is to replace; stop it or name another address", cfg.Listen)
-	case err != nil:
-		return nil, fmt.Errorf("--channel %q: %w", cfg.Listen, err)
+	if err != nil {
+		return nil, channelError(cfg.Listen, err)
 	}
 	if warning := channelWarning(cfg, channel); warning != "" {
 		log.Warn(warning, "addr", channel.Addr())
 	}
 	return channel, nil
+}
+
+// channelError is why the bus cannot listen.
+func channelError(listen string, err error) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("--channel %q: another program has this address, perhaps the Channel server that this one is to replace; stop it or name another address", listen)
+	}
+	return fmt.Errorf("--channel %q: %w", listen, err)
 }
 
 // channelWarning is for an operator whose Channel port is reachable from other machines.
@@ -50,20 +56,23 @@ func channelWarning(cfg bus.Config, channel *bus.Bus) string {
 // channelPatience is how long a stop waits for Channel clients to receive what is queued. They are on a near network.
 const channelPatience = time.Second
 
-// closeChannel ends the bus after the loops have ended, and returns the loops' error.
-func closeChannel(channel *bus.Bus, ended error, log *slog.Logger) error {
+// closeChannel ends the bus when the loops have settled what they had accepted; its clients have so long to take what is queued.
+func closeChannel(channel *bus.Bus, patience time.Duration, log *slog.Logger) {
 	if channel == nil {
-		return ended
+		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), channelPatience)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	if ended != nil { // do not wait
-		cancel()
-	}
-	if err := channel.Close(ctx); err != nil && ended == nil {
+	if err := channel.Close(ctx); err != nil && patience > 0 {
 		log.Warn("the Channel link was closed before everything was written", "err", err)
 	}
-	return ended
+}
+
+// withdrawChannel gives up the address of a Channel server.
+func withdrawChannel(channel *bus.Bus) {
+	if channel != nil {
+		channel.Withdraw()
+	}
 }
 
 const clientOf = "client of "

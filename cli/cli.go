@@ -19,11 +19,13 @@ import (
 	"ringcast/loop"
 )
 
-// Exit statuses. A second start in one run dir is statusFailed: nothing is wrong with what was typed.
+// Exit statuses. A second start in one run dir is statusFailed: nothing is wrong with what was typed. 2 is left to Go, whose
+// crashes end with it: a supervisor has to tell a crash, after which it starts the server again, from settings that are
+// wrong at every start.
 const (
 	statusOK     = 0
-	statusFailed = 1 // the verb could not do what it was asked
-	statusUsage  = 2 // what was typed, set or written in the config file is wrong
+	statusFailed = 1  // the verb could not do what it was asked
+	statusUsage  = 78 // what was typed, set, handed in or written in the config file is wrong (EX_CONFIG of sysexits(3))
 )
 
 // Main runs the program with the arguments that follow its name and returns its exit status.
@@ -52,7 +54,7 @@ type grammar struct {
 
 	Start       startVerb       `cmd:"" help:"Start the server, in the foreground or (-d) in the background."`
 	Stop        stopVerb        `cmd:"" help:"Stop the running server gracefully and wait until it has ended."`
-	Restart     restartVerb     `cmd:"" help:"Stop the server if one runs, then start with the flags given here."`
+	Restart     restartVerb     `cmd:"" help:"Start with the flags given here, in place of the server that runs, if one does."`
 	Reload      reloadVerb      `cmd:"" help:"Have the running server read its config file again and reopen its log file."`
 	Status      statusVerb      `cmd:"" help:"Show the running server's state: the process, a row per event loop, and totals."`
 	Connections connectionsVerb `cmd:"" help:"List the running server's connections."`
@@ -178,8 +180,10 @@ func (r *env) complain(format string, args ...any) {
 // toldError is a failure that has been logged or printed already and only sets the exit status.
 type toldError struct{ error }
 
-// osSignals delivers SIGINT and SIGTERM, which ask for a stop, and the signals that ask for a reload: SIGUSR1, because
-// operators of the original send it, and SIGHUP, which is the custom for daemons.
+// osSignals delivers SIGINT and SIGTERM, which ask for a stop, and so does SIGQUIT: the original's "stop -g" sends it, and so do
+// container engines to images that are made from those of nginx or php-fpm. By default Go would show all goroutines and
+// end, which SIGABRT still does. The signals that ask for a reload are SIGUSR1, because operators of the original send it, and
+// SIGHUP, which is the custom for daemons.
 //
 // But the kernel also sends SIGHUP when a terminal is closed. A server in the foreground of a terminal then stops: nobody
 // could press its Ctrl-C any more, and the person who closed the window expects it to end; nohup asks for the contrary. So
@@ -190,7 +194,7 @@ type toldError struct{ error }
 // end the process.
 func osSignals(background bool) (<-chan os.Signal, <-chan os.Signal, func()) {
 	asked, reload := make(chan os.Signal, 2), make(chan os.Signal, 1)
-	signal.Notify(asked, syscall.SIGINT, syscall.SIGTERM)
+	signal.Notify(asked, syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT)
 	signal.Notify(reload, syscall.SIGUSR1)
 	signal.Ignore(syscall.SIGUSR2)
 	switch {

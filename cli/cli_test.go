@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -53,6 +54,8 @@ type fakeServer struct {
 	clients []loop.ClientInfo
 	list    func(context.Context, func([]loop.ClientInfo) error) error // what Clients does; nil: it gives clients
 	stop    func(context.Context) error                                // what Stop does before it ends; nil: nothing
+	telling func()                                                     // what it does before every client has been told; nil: nothing
+	busy    atomic.Int64                                               // see Busy
 	started time.Time
 
 	mu      sync.Mutex
@@ -102,7 +105,11 @@ func (f *fakeServer) Apply(ctx context.Context, l loop.Limits) error {
 	return nil
 }
 
-func (f *fakeServer) Stop(ctx context.Context, _ func()) error {
+func (f *fakeServer) Stop(ctx context.Context, told func()) error {
+	if f.telling != nil {
+		f.telling()
+	}
+	told()
 	if f.stop != nil {
 		return f.stop(ctx)
 	}
@@ -122,6 +129,8 @@ func (f *fakeServer) Snapshot() loop.Snapshot {
 }
 
 func (f *fakeServer) NewFeed() (*loop.Feed, error) { return nil, errors.New("no feed") }
+
+func (f *fakeServer) Busy() time.Duration { return time.Duration(f.busy.Load()) }
 
 func (f *fakeServer) Histograms() loop.Histograms { return loop.Histograms{} }
 

@@ -26,6 +26,8 @@ import (
 // It speaks HTTP because curl --unix-socket is then a second client for free. Only those who may write to the socket can
 // connect, which is its owner. A stop is not asked for here but by a signal, which works even when this does not.
 type control struct {
+	path   string
+	socket os.FileInfo // of the file that was made at path
 	http   *http.Server
 	closed chan struct{} // closed when the last request has been served
 }
@@ -53,7 +55,14 @@ func openControl(dir runDir, state func() Status, h hub, reload reloadFunc, log 
 	if err != nil {
 		return nil, fmt.Errorf("control socket %s: %w", path, err)
 	}
+	listener.(*net.UnixListener).SetUnlinkOnClose(false) // it would remove whatever has the name by then, see close
+	info, err := os.Lstat(path)
+	if err != nil {
+		listener.Close()
+		return nil, fmt.Errorf("control socket %s: %w", path, err)
+	}
 	c := &control{
+		path: path, socket: info,
 		http: &http.Server{
 			Handler:           controlHandler(state, h, reload, listReadTimeout, log),
 			ReadHeaderTimeout: controlHeaderTimeout,
@@ -71,8 +80,12 @@ func openControl(dir runDir, state func() Status, h hub, reload reloadFunc, log 
 	return c, nil
 }
 
-// close ends the socket and removes it.
+// close ends the socket and removes it, unless the file is another server's: after somebody has removed the pid file by hand, a
+// second one may have started in the run dir.
 func (c *control) close() {
+	if info, err := os.Lstat(c.path); err == nil && os.SameFile(info, c.socket) {
+		os.Remove(c.path)
+	}
 	c.http.Close()
 	<-c.closed
 }

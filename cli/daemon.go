@@ -18,8 +18,10 @@ import (
 // the same arguments, and a pipe over which the child reports that it listens or why it does not:
 //
 //	parent ── exec, setsid, pipe as descriptor 3 ──► child
-//	parent ◄───────────── report ─────────────────── child, once it listens
-//	prints the banner, exits                         serves on
+//	prints what it is told ◄──────── reports ─────── child stops the server that it replaces, if it is to; then listens
+//	prints the banner, exits ◄────── report ──────── serves on
+//
+// So a restart stops the old server only when the new process is there, and its port is without a server for a moment only.
 
 // readyEnv tells the child the number of its end of the pipe.
 const readyEnv = "RINGCAST_READY_FD"
@@ -27,17 +29,21 @@ const readyEnv = "RINGCAST_READY_FD"
 // detachTimeout bounds the wait for a child that neither listens nor ends.
 const detachTimeout = 30 * time.Second
 
-// report is what the child sends over the pipe, once.
+// report is what the child sends over the pipe: any number of texts, then a banner or an error.
 type report struct {
+	Text   string `json:"text,omitempty"`
 	Banner string `json:"banner,omitempty"`
 	Error  string `json:"error,omitempty"`
 	Usage  bool   `json:"usage,omitempty"` // the error is the operator's
 }
 
-// detach starts the child and waits for its report.
-func (r *env) detach(dir runDir, s settings.Settings) error {
+// detach starts the child and waits for its last report, for so long after each.
+func (r *env) detach(dir runDir, s settings.Settings, m manager, patience time.Duration) error {
 	if err := dir.make(); err != nil {
 		return err
+	}
+	if m.path != "" {
+		fmt.Fprintln(r.stderr, "ringcast: NOTIFY_SOCKET is set, but a process in the background tells a service manager nothing; under one, leave -d off")
 	}
 	for _, text := range settings.UnknownVariables(os.Environ()) {
 		fmt.Fprintln(r.stderr, "ringcast:", text) // the child has it in its log only, which nobody reads now
@@ -72,16 +78,20 @@ func (r *env) detach(dir runDir, s settings.Settings) error {
 		return fmt.Errorf("cannot start a process in the background: %w", err)
 	}
 
-	ours.SetReadDeadline(time.Now().Add(detachTimeout))
 	var said report
-	if err := json.NewDecoder(ours).Decode(&said); err != nil {
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			child.Process.Kill()
-			child.Wait()
-			return fmt.Errorf("the process in the background did not listen within %s and was killed; its log is %s",
-				settings.DurationText(detachTimeout), s.LogFile)
+	for in := json.NewDecoder(ours); said.Banner == "" && said.Error == ""; {
+		said = report{}
+		ours.SetReadDeadline(time.Now().Add(patience))
+		if err := in.Decode(&said); err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				child.Process.Kill()
+				child.Wait()
+				return fmt.Errorf("the process in the background did not listen within %s and was killed; its log is %s",
+					settings.DurationText(patience), s.LogFile)
+			}
+			return fmt.Errorf("the process in the background ended before it listened (%v); its log is %s", child.Wait(), s.LogFile)
 		}
-		return fmt.Errorf("the process in the background ended before it listened (%v); its log is %s", child.Wait(), s.LogFile)
+		fmt.Fprint(r.stdout, said.Text)
 	}
 	if said.Error != "" {
 		child.Wait()
@@ -94,26 +104,39 @@ func (r *env) detach(dir runDir, s settings.Settings) error {
 	return child.Process.Release()
 }
 
-// serveInBackground is the part of the child.
-func (r *env) serveInBackground(dir runDir, s settings.Settings, pipe io.WriteCloser) error {
+// serveInBackground is the part of the child. First it replaces the server that runs, if it is to.
+func (r *env) serveInBackground(dir runDir, s settings.Settings, pipe io.WriteCloser, replace func(io.Writer) error) error {
+	var err error
+	if replace != nil {
+		err = replace(texts{pipe})
+	}
 	listening := false
-	err := r.serveUntilAsked(dir, s, func(b banner) {
-		listening = true
-		b.note = fmt.Sprintf("Running in the background, log: %s\nStop it with: ringcast stop%s. Start success.", s.LogFile, dir.flag())
-		tell(pipe, report{Banner: b.text()})
-	})
+	if err == nil {
+		err = r.serveUntilAsked(dir, s, manager{notifier: &notifier{}}, func(b banner) {
+			listening = true
+			b.note = fmt.Sprintf("Running in the background, log: %s\nStop it with: ringcast stop%s. Start success.", s.LogFile, dir.flag())
+			tell(pipe, report{Banner: b.text()})
+			pipe.Close()
+		})
+	}
 	if err == nil || listening {
 		return err
 	}
 	var wrong *settings.UsageError
 	tell(pipe, report{Error: err.Error(), Usage: errors.As(err, &wrong)})
+	pipe.Close()
 	return toldError{err}
 }
 
-// tell sends the report. A parent that has gone in the meantime is no reason to end.
-func tell(pipe io.WriteCloser, said report) {
-	_ = json.NewEncoder(pipe).Encode(said)
-	pipe.Close()
+// tell sends a report. A parent that has gone in the meantime is no reason to end.
+func tell(pipe io.Writer, said report) { _ = json.NewEncoder(pipe).Encode(said) }
+
+// texts sends what is written as reports.
+type texts struct{ pipe io.Writer }
+
+func (t texts) Write(p []byte) (int, error) {
+	tell(t.pipe, report{Text: string(p)})
+	return len(p), nil
 }
 
 // parentPipe is the pipe to a parent that waits for a report; nil when there is none. Only the first call gets it: the

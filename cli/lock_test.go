@@ -15,7 +15,9 @@ import (
 	"testing"
 )
 
-var silent = slog.New(slog.NewTextHandler(io.Discard, nil))
+var silent = logTo(io.Discard)
+
+func logTo(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
 
 func TestLockIsHeldOnce(t *testing.T) {
 	dir := shortDir(t)

@@ -18,8 +18,8 @@ import (
 	"ringcast/loop"
 )
 
-// place is what a log goes to, as a test wants it: each write waits for a token, unless the place is open.
-type place struct {
+// sink is what a log goes to, as a test wants it: each write waits for a token, unless the sink is open.
+type sink struct {
 	buffer
 	tokens chan struct{}
 	open   sync.Once
@@ -28,11 +28,11 @@ type place struct {
 	fail func(p []byte) (n int, err error) // nil: all goes well
 }
 
-func newPlace() *place { return &place{tokens: make(chan struct{})} }
+func newSink() *sink { return &sink{tokens: make(chan struct{})} }
 
-func (p *place) opened() *place { p.open.Do(func() { close(p.tokens) }); return p }
+func (p *sink) opened() *sink { p.open.Do(func() { close(p.tokens) }); return p }
 
-func (p *place) Write(b []byte) (int, error) {
+func (p *sink) Write(b []byte) (int, error) {
 	<-p.tokens
 	p.mu.Lock()
 	fail := p.fail
@@ -45,7 +45,7 @@ func (p *place) Write(b []byte) (int, error) {
 	return n, err
 }
 
-func (p *place) failing(f func(b []byte) (int, error)) { p.mu.Lock(); defer p.mu.Unlock(); p.fail = f }
+func (p *sink) failing(f func(b []byte) (int, error)) { p.mu.Lock(); defer p.mu.Unlock(); p.fail = f }
 
 // missingText is a line that is easy to read again.
 func missingText(lines uint64, err error) []byte {
@@ -81,7 +81,7 @@ func tally(t *testing.T, text string, next int) (kept, missing int) {
 }
 
 func TestWhoLogsNeverWaitsForTheLog(t *testing.T) {
-	p := newPlace()
+	p := newSink()
 	w := newPatient(p)
 	const lines = 40_000
 	for i := range lines { // about 4 MiB; a writer that waited would stay here for ever
@@ -114,7 +114,7 @@ func TestWhoLogsNeverWaitsForTheLog(t *testing.T) {
 }
 
 func TestLinesOfManyLoggersStayWholeAndInOrder(t *testing.T) {
-	p := newPlace().opened()
+	p := newSink().opened()
 	w := newPatient(p)
 	const loggers, each = 8, 500
 	var all sync.WaitGroup
@@ -147,7 +147,7 @@ func TestLinesOfManyLoggersStayWholeAndInOrder(t *testing.T) {
 }
 
 func TestALogThatCannotBeWrittenIsTriedAgainWithTheNextLines(t *testing.T) {
-	p := newPlace().opened()
+	p := newSink().opened()
 	w := newPatient(p)
 	write := func(text string) {
 		fmt.Fprintln(w, text)
@@ -183,7 +183,7 @@ func TestALogThatCannotBeWrittenIsTriedAgainWithTheNextLines(t *testing.T) {
 }
 
 func TestAnEndWaitsForALogThatTakesNothingForAWhileOnly(t *testing.T) {
-	p := newPlace()
+	p := newSink()
 	defer p.opened()
 	w := newPatient(p)
 	w.patience = time.Millisecond
@@ -191,7 +191,7 @@ func TestAnEndWaitsForALogThatTakesNothingForAWhileOnly(t *testing.T) {
 	if w.close() { // it must return
 		t.Error("close: got that all was written to a place that takes nothing")
 	}
-	slow := newPlace()
+	slow := newSink()
 	defer slow.opened()
 	w = newPatient(slow)
 	for i := range 200 {
@@ -213,7 +213,7 @@ func TestAnEndWaitsForALogThatTakesNothingForAWhileOnly(t *testing.T) {
 
 // A log that is opened anew because the old one takes nothing: a hung file system, a pipe without a reader.
 func TestAnOldLogThatTakesNothingIsGivenUp(t *testing.T) {
-	old, fresh := newPlace(), newPlace().opened()
+	old, fresh := newSink(), newSink().opened()
 	w := newPatient(old)
 	fmt.Fprintln(w, "0 held")
 	eventually(t, "it is being written", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.hand.piece > 0 })

@@ -76,11 +76,13 @@ func (d *reloaded) text() string {
 
 // reloader changes the settings of a running server that can change. Any goroutine.
 type reloader struct {
-	read  func() (settings.Settings, error) // reads what the server was started with again
-	apply func(context.Context, loop.Limits) error
-	file  *logFile
-	level *slog.LevelVar
-	log   *slog.Logger
+	read   func() (settings.Settings, error) // reads what the server was started with again
+	apply  func(context.Context, loop.Limits) error
+	notify *notifier
+	status func() string // for the service manager, after a reload that did not fail
+	file   *logFile
+	level  *slog.LevelVar
+	log    *slog.Logger
 
 	turn sync.Mutex // one reload at a time
 
@@ -115,12 +117,15 @@ func (l *reloader) metrics() []prometheus.Collector {
 func (l *reloader) reload(ctx context.Context) (done reloaded, err error) {
 	l.turn.Lock()
 	defer l.turn.Unlock()
+	l.notify.reloading()
 	defer func() {
 		if err != nil {
 			l.failed.Add(1)
 			l.log.Error("reload failed; the settings are as they were", "err", err)
+			l.notify.ready("a reload has failed: " + err.Error())
 		} else {
 			l.done.Add(1)
+			l.notify.ready(l.status())
 		}
 	}()
 	// First, because it does not depend on the settings: a mistake there must not keep a rotated file growing.

@@ -24,6 +24,13 @@ type runDir struct {
 func (d runDir) pidFile() string { return filepath.Join(d.path, "ringcast.pid") }
 func (d runDir) socket() string  { return filepath.Join(d.path, "ringcast.sock") }
 
+// drainFile is the pid file of a process that has given up the run dir and still drains its clients.
+func (d runDir) drainFile(pid int) string {
+	return filepath.Join(d.path, drainPrefix+strconv.Itoa(pid)+drainSuffix)
+}
+
+const drainPrefix, drainSuffix = "ringcast-", ".draining"
+
 // flag is how to name this run dir to another verb: empty when it is the default.
 func (d runDir) flag() string {
 	if d.ours {
@@ -94,6 +101,9 @@ func (d runDir) check() error {
 
 // notRunning is the answer of the verbs that need a server.
 func (d runDir) notRunning() error {
+	if left := d.drainers(); len(left) > 0 {
+		return fmt.Errorf("no server is running with run dir %s; what is left there is %s", d.path, left[0])
+	}
 	return fmt.Errorf("no server is running with run dir %s; to find a server that was started with another --run-dir, "+
 		"name the same one", d.path)
 }

@@ -27,7 +27,25 @@ func (v *startVerb) Run(r *env, g *settings.Globals) error {
 	if err != nil {
 		return err
 	}
-	return r.start(dir, s)
+	m, err := readManager(&s)
+	if err != nil {
+		return err
+	}
+	return r.start(dir, s, m)
+}
+
+// manager is what a service manager, such as systemd, wants to hear and has handed in.
+type manager struct {
+	*notifier
+	handedIn
+}
+
+func readManager(s *settings.Settings) (m manager, err error) {
+	m.notifier = readNotifier()
+	if m.handedIn, err = readHandedIn(); err != nil {
+		return m, err
+	}
+	return m, m.fits(s)
 }
 
 // server is what start needs of a running loop.Server.
@@ -47,28 +65,33 @@ type hub interface {
 	Histograms() loop.Histograms
 	Clients(ctx context.Context, take func([]loop.ClientInfo) error) error
 	NewFeed() (*loop.Feed, error) // for the Channel link
+	Busy() time.Duration          // for how long a loop has been in one callback
 }
 
 // start serves in the foreground, or starts a process in the background that does.
-func (r *env) start(dir runDir, s settings.Settings) error {
+func (r *env) start(dir runDir, s settings.Settings, m manager) error {
 	if report := parentPipe(); report != nil {
-		return r.serveInBackground(dir, s, report)
+		return r.serveInBackground(dir, s, report, nil)
 	}
 	if s.Daemon {
-		return r.detach(dir, s)
+		return r.detach(dir, s, m, detachTimeout)
 	}
+	return r.serveInForeground(dir, s, m)
+}
+
+func (r *env) serveInForeground(dir runDir, s settings.Settings, m manager) error {
 	out := newLogWriter(r.stdout, nil) // a terminal or pipe that takes nothing must not hold the server up
 	defer out.close()
-	return r.serveUntilAsked(dir, s, func(b banner) {
+	return r.serveUntilAsked(dir, s, m, func(b banner) {
 		b.note = "Press Ctrl-C to quit. Start success."
 		fmt.Fprint(out, b.text())
 	})
 }
 
 // serveUntilAsked is the composition root: it puts the parts together, calls ready once clients can connect, and returns
-// when the server has ended. Parts are taken down in the opposite order by the defers: the lock goes last, so that
-// a process that waits for it finds the port and the socket free.
-func (r *env) serveUntilAsked(dir runDir, s settings.Settings, ready func(banner)) error {
+// when the server has ended. Whatever a successor needs is noted in a handover, beginning with the lock: a process that waits
+// for the lock finds the addresses and the control socket free.
+func (r *env) serveUntilAsked(dir runDir, s settings.Settings, m manager, ready func(banner)) error {
 	// From here on a signal leads to an orderly end, even during the start.
 	asked, reload, quiet := r.signals(s.Daemon)
 	defer quiet()
@@ -82,12 +105,18 @@ func (r *env) serveUntilAsked(dir runDir, s settings.Settings, ready func(banner
 	defer file.close()
 	log, level, flush := newLog(file, &s)
 	defer flush()
+	if flags := m.instead(); len(flags) > 0 {
+		log.Info("a service manager has handed in sockets; the addresses of these options are not used", "options", strings.Join(flags, ", "))
+	}
 
 	lock, err := takeLock(dir, log)
 	if err != nil {
 		return err
 	}
 	defer lock.release()
+	end := &ending{notify: m.notifier, log: log}
+	defer end.giveUp()
+	end.has(func() { lock.drain(end.until) })
 
 	for _, text := range settings.UnknownVariables(os.Environ()) {
 		log.Warn(text)
@@ -96,26 +125,27 @@ func (r *env) serveUntilAsked(dir runDir, s settings.Settings, ready func(banner
 	if s.Loop.MemoryMax > 0 {
 		log.Info("memory is limited", "limit", settings.SizeText(s.Loop.MemoryMax), "from", s.MemoryFrom)
 	}
-	adm, err := openAdmin(s.Admin)
-	if err != nil {
+	if end.adm, err = openAdmin(s.Admin, m.admin); err != nil {
 		return err
 	}
-	defer adm.close()
+	defer end.adm.close()
+	end.has(end.adm.withdraw)
 	cfg := s.Loop
-	cfg.Page, cfg.Log = demoPage, log
-	srv, h, err := r.serve(cfg)
-	if err != nil {
+	cfg.Page, cfg.Log, cfg.Sockets = demoPage, log, m.sockets
+	if end.srv, end.hub, err = r.serve(cfg); err != nil {
 		return listenError(err)
 	}
-	channel, err := openChannel(s.Channel, h, log)
-	if err != nil {
-		now, cancel := context.WithCancel(context.Background())
-		cancel()
-		return errors.Join(err, ignoreTimeout(srv.Stop(now, nil)))
+	srv, h := end.srv, end.hub
+	if end.channel, err = openChannel(s.Channel, m.channel, h, log); err != nil {
+		return errors.Join(err, end.now())
 	}
-	me := identity{version: versionText(), kernel: kernelText(), listen: listenText(srv.Addrs()), admin: adm.addr()}
-	again := &reloader{read: r.again, apply: srv.Apply, file: file, level: level, log: log, now: s}
-	adm.serve(h, me.version, s.AdminPprof, again, channel, log)
+	channel := end.channel
+	defer closeChannel(channel, 0, log) // a second time, mostly
+	end.has(func() { withdrawChannel(channel) })
+	me := identity{version: versionText(), kernel: kernelText(), listen: listenText(srv.Addrs()), admin: end.adm.addr()}
+	again := &reloader{read: r.again, apply: srv.Apply, notify: m.notifier, file: file, level: level, log: log, now: s}
+	again.status = func() string { return servingText(me.listen, h.Snapshot().ClientsMax) }
+	end.adm.serve(h, me.version, s.AdminPprof, again, channel, log)
 	state := func() Status {
 		st := me.status(h.Snapshot(), again.inForce())
 		st.Reloads, st.LogDropped, st.Channel = again.reloads(), file.losses(), channelStatus(channel)
@@ -123,17 +153,13 @@ func (r *env) serveUntilAsked(dir runDir, s settings.Settings, ready func(banner
 	}
 	control, err := openControl(dir, state, h, again.reload, log)
 	if err != nil {
-		now, cancel := context.WithCancel(context.Background())
-		cancel()
-		return closeChannel(channel, errors.Join(err, ignoreTimeout(srv.Stop(now, nil))), log)
+		return errors.Join(err, end.now())
 	}
-	defer control.close()
+	end.has(control.close)
 	defer again.onSignals(reload)()
 
 	if err := srv.LetIn(); err != nil { // when all has its descriptors
-		now, cancel := context.WithCancel(context.Background())
-		cancel()
-		return closeChannel(channel, errors.Join(listenError(err), ignoreTimeout(srv.Stop(now, nil))), log)
+		return errors.Join(listenError(err), end.now())
 	}
 	clientsMax := h.Snapshot().ClientsMax
 	log.Info("listening", "addr", me.listen, "admin", me.admin, "loops", s.Loop.Loops, "clients_max", clientsMax, "pid", os.Getpid(),
@@ -141,17 +167,28 @@ func (r *env) serveUntilAsked(dir runDir, s settings.Settings, ready func(banner
 	ready(banner{
 		version: me.version, golang: runtime.Version(), kernel: me.kernel, pid: os.Getpid(),
 		listen: srv.Addrs(), admin: me.admin, loops: s.Loop.Loops, clientsMax: clientsMax,
-		channel: channelAddr(channel), warnings: warnings(&s, srv.Addrs(), channel),
+		channel: channelAddr(channel), warnings: warnings(&s, srv.Addrs(), me.admin, channel),
 	})
-	return closeChannel(channel, endOf(srv, h, adm, asked, func() time.Duration { return again.inForce().StopTimeout }, log), log)
+	m.ready(again.status())
+	defer m.keepingAlive(h.Busy, log)()
+	return end.untilAsked(asked, func() time.Duration { return again.inForce().StopTimeout })
+}
+
+// listenText is addresses in one text.
+func listenText(addrs []net.Addr) string {
+	var all []string
+	for _, a := range addrs {
+		all = append(all, loop.AddrText(a))
+	}
+	return strings.Join(all, ",")
 }
 
 // warnings are what an operator should see at every start, whatever the log level.
-func warnings(s *settings.Settings, listen []net.Addr, channel *bus.Bus) (texts []string) {
+func warnings(s *settings.Settings, listen []net.Addr, admin string, channel *bus.Bus) (texts []string) {
 	if openToEveryPage(listen, s.Loop.AllowedOrigins) {
 		texts = append(texts, "Pages of any site may connect, also from other machines; restrict them with --allowed-origins.")
 	}
-	if s.Admin != "" && !isLoopback(s.Admin) {
+	if admin != "" && !isLoopback(admin) {
 		texts = append(texts, "--admin has no password and is reachable from other machines; restrict access to it.")
 	}
 	if warning := channelWarning(s.Channel, channel); warning != "" {
@@ -176,78 +213,11 @@ func openToEveryPage(listen []net.Addr, origins []string) bool {
 	})
 }
 
-// listenText is addresses in one text.
-func listenText(addrs []net.Addr) string {
-	var all []string
-	for _, a := range addrs {
-		all = append(all, loop.AddrText(a))
-	}
-	return strings.Join(all, ",")
-}
-
 // isLoopback says whether an address that has been checked can only be reached from this machine.
 func isLoopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	ip := net.ParseIP(host)
 	return err != nil || host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
-// endOf waits for the server's end, and stops the server when asked. Errors here are logged, because the log is where an
-// operator looks for the reason why a server has ended.
-func endOf(srv server, h hub, adm *admin, asked <-chan os.Signal, stopTimeout func() time.Duration, log *slog.Logger) error {
-	var timeout time.Duration
-	select {
-	case <-srv.Done():
-		err := srv.Err()
-		if err == nil {
-			err = errors.New("the event loops have ended")
-		}
-		log.Error("the server ended unexpectedly", "err", err)
-		return toldError{err}
-	case sig := <-asked:
-		timeout = stopTimeout()
-		adm.unready("the server is stopping") // before it refuses any client; the admin address answers until the last client has gone
-		log.Info("stopping", "signal", sig.String(), "clients", h.Snapshot().Total().Clients,
-			"timeout", timeout.String())
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
-	stopped := make(chan error, 1)
-	go func() { stopped <- srv.Stop(ctx, nil) }()
-	first := time.Now()
-	for {
-		select {
-		case err := <-stopped:
-			if ignoreTimeout(err) != nil {
-				log.Error("the server did not stop cleanly", "err", err)
-				return toldError{err}
-			}
-			if err != nil {
-				log.Warn("stopped; some clients had not received everything that was queued for them", "timeout", timeout.String())
-			} else {
-				log.Info("stopped")
-			}
-			return nil
-		case sig := <-asked:
-			if time.Since(first) < echoTime {
-				continue
-			}
-			log.Warn("second stop signal; ending at once, queued messages may be lost", "signal", sig.String())
-			return toldError{errors.New("second stop signal")}
-		}
-	}
-}
-
-// echoTime: some supervisors signal a process and then its group, so that one request arrives twice. A person who asks again
-// does so later.
-const echoTime = 300 * time.Millisecond
-
-// ignoreTimeout: a stop after the time given to slow clients has run out is not a failure.
-func ignoreTimeout(err error) error {
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		return nil
-	}
-	return err
 }
 
 // listenError gives an operator the common reasons and what to do about them.

@@ -51,7 +51,11 @@ func (v *statusVerb) Run(r *env, g *settings.Globals) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.WriteString(r.stdout, statusText(s))
+	text := statusText(s)
+	for _, d := range dir.drainers() {
+		text += fmt.Sprintf("There is also %s.\n", d)
+	}
+	_, err = io.WriteString(r.stdout, text)
 	return err
 }
 
@@ -139,7 +143,7 @@ func globalText(s *Status) string {
 		uptimeText(time.Duration(s.UptimeSeconds*float64(time.Second))), state)
 	admin := "off"
 	if s.Admin != "" {
-		admin = "http://" + s.Admin
+		admin = httpURL(s.Admin)
 	}
 	fmt.Fprintf(&b, "listen   %s    admin %s    loops %d\n", listenURLs(s.Listen), admin, len(s.Loops))
 	fmt.Fprintf(&b, "load     %.2f %.2f %.2f    CPUs %d    goroutines %s\n", s.LoadAverage[0], s.LoadAverage[1], s.LoadAverage[2],

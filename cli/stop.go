@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -33,67 +34,127 @@ func (*stopVerb) Run(r *env, g *settings.Globals) error {
 	if err != nil {
 		return err
 	}
-	if !held {
-		return dir.notRunning()
+	switch left := dir.drainers(); {
+	case held:
+		err = r.stop(dir)
+	case len(left) > 0:
+		fmt.Fprintf(r.stdout, "No server is running with run dir %s any more.\n", dir.path)
+	default:
+		err = dir.notRunning()
 	}
-	return r.stop(dir)
+	if err != nil {
+		return err
+	}
+	return r.awaitDrainers(dir)
 }
 
-// Run is called by kong. The flags are checked before anything is stopped: a typing mistake must not end a server.
+// Run is called by kong. Flags and addresses are checked before anything is stopped: a typing mistake must not end a server.
+// With -d it is the process in the background that stops the old server, so that it can take its place at once.
 func (v *restartVerb) Run(r *env, g *settings.Globals) error {
 	dir, s, err := r.settings(&v.Flags, g)
 	if err != nil {
 		return err
 	}
-	held, err := alive(dir)
+	m, err := readManager(&s)
 	if err != nil {
 		return err
 	}
-	if held {
-		if err := canListen(dir, &s); err != nil {
-			return err
-		}
-		if err := r.stop(dir); err != nil {
-			return err
-		}
+	report := parentPipe()
+	replace := func(out io.Writer) error { return r.replace(dir, out) }
+	if report != nil {
+		return r.serveInBackground(dir, s, report, replace)
 	}
-	return r.start(dir, s)
+	patience := detachTimeout
+	if held, err := alive(dir); err != nil {
+		return err
+	} else if held {
+		if err := canListen(dir, &s, m); err != nil {
+			return err
+		}
+		patience += stopTimeoutOf(dir) + stopMargin + holderPatience
+	}
+	if s.Daemon {
+		return r.detach(dir, s, m, patience)
+	}
+	if err := replace(r.stdout); err != nil {
+		return err
+	}
+	return r.serveInForeground(dir, s, m)
 }
 
-// canListen tries those addresses that the running server does not have, before that server is stopped.
-func canListen(dir runDir, s *settings.Settings) error {
+// canListen tries those addresses that the running server does not have, before that server is stopped. It compares ports
+// alone, as one port of several addresses is mostly one server's.
+func canListen(dir runDir, s *settings.Settings, m manager) error {
 	now, err := statusOf(dir)
 	if err != nil {
 		return nil // without a status there is nothing to compare; the start will tell
 	}
-	theirs := []string{port(now.Admin)}
-	for listen := range strings.SplitSeq(now.Listen, ",") {
-		theirs = append(theirs, port(listen))
+	theirs := append(strings.Split(now.Listen, ","), now.Admin)
+	if now.Channel != nil && now.Channel.Mode == "server" {
+		theirs = append(theirs, now.Channel.Addr)
 	}
-	for _, listen := range s.Loop.Listen {
-		if strings.HasPrefix(listen, "unix:") || slices.Contains(theirs, port(listen)) {
-			continue // what is in the place of a unix socket shows only when it is made
-		}
-		l, err := net.Listen("tcp", listen)
-		if err != nil {
-			return listenError(&loop.ListenError{Address: listen, Err: err})
-		}
-		l.Close()
+	for i := range theirs {
+		theirs[i] = place(theirs[i])
 	}
-	if !slices.Contains(theirs, port(s.Admin)) {
-		a, err := openAdmin(s.Admin)
+	isTheirs := func(address string) bool { return slices.Contains(theirs, place(address)) }
+	for _, address := range s.Loop.Listen {
+		if len(m.sockets) > 0 || isTheirs(address) {
+			continue
+		}
+		if err := tryAddress(address); err != nil {
+			return listenError(&loop.ListenError{Address: address, Err: err})
+		}
+	}
+	if !isTheirs(s.Admin) && m.admin == nil {
+		a, err := openAdmin(s.Admin, nil)
 		if err != nil {
 			return err
 		}
 		a.close()
 	}
+	if address := s.Channel.Listen; address != "" && m.channel == nil && !isTheirs(address) {
+		if err := tryAddress(address); err != nil {
+			return channelError(address, err)
+		}
+	}
 	return nil
 }
 
-// port is an address's port, empty when there is no address.
-func port(addr string) string {
-	_, port, _ := net.SplitHostPort(addr)
+// place is what of an address can only be one server's: the port, or the path of a unix socket. It is empty for no address.
+func place(address string) string {
+	if path, unix := unixPath(address); unix {
+		return path
+	}
+	_, port, _ := net.SplitHostPort(address)
 	return port
+}
+
+// unixPath is the path of an address of a unix socket.
+func unixPath(address string) (path string, unix bool) {
+	if !strings.HasPrefix(address, "unix:") {
+		return "", false
+	}
+	a, _ := loop.ParseListen(address)
+	return a.Path(), true
+}
+
+// tryAddress says why a server could not listen on an address. A unix socket is in use if somebody answers there; a file
+// that is left of one that nobody has is removed by the server.
+func tryAddress(address string) error {
+	path, unix := unixPath(address)
+	if !unix {
+		l, err := net.Listen("tcp", address)
+		if err == nil {
+			l.Close()
+		}
+		return err
+	}
+	conn, err := net.DialTimeout("unix", path, time.Second)
+	if err != nil {
+		return nil
+	}
+	conn.Close()
+	return syscall.EADDRINUSE
 }
 
 const (
@@ -107,36 +168,105 @@ const (
 
 // stop asks the holder of the run dir's lock to end and waits until it has.
 func (r *env) stop(dir runDir) error {
-	pid, err := holder(dir)
-	if err != nil {
+	t, err := r.tellToStop(dir, r.stdout)
+	if err != nil || t == nil {
 		return err
 	}
-	if pid == 0 {
-		fmt.Fprintln(r.stdout, "The server has just ended on its own.")
-		return nil
+	defer t.process.close()
+	if !t.process.ended(t.patience) {
+		return t.late()
 	}
-	timeout := stopTimeoutOf(dir)
-	fmt.Fprintf(r.stdout, "Stopping ringcast (pid %d); its clients have up to %s to receive what is queued.\n", pid, settings.DurationText(timeout))
-	switch err := syscall.Kill(pid, syscall.SIGTERM); {
-	case errors.Is(err, syscall.EPERM):
-		return fmt.Errorf("not allowed to signal pid %d; run as the user who started it", pid)
-	case err != nil && !errors.Is(err, syscall.ESRCH): // ESRCH: it has ended already
-		return fmt.Errorf("signal to pid %d: %w", pid, err)
+	fmt.Fprintln(r.stdout, "Stopped.")
+	return nil
+}
+
+// replace asks the holder of the run dir's lock, if there is one, to end, and waits until it has given up the run dir, and with
+// it all its addresses. It may go on for a while, for its clients to take their last bytes.
+func (r *env) replace(dir runDir, out io.Writer) error {
+	if held, err := alive(dir); err != nil || !held {
+		return err
 	}
-	deadline := time.Now().Add(timeout + stopMargin)
-	for time.Now().Before(deadline) {
+	t, err := r.tellToStop(dir, out)
+	if err != nil || t == nil {
+		return err
+	}
+	defer t.process.close()
+	for deadline := time.Now().Add(t.patience); time.Now().Before(deadline); time.Sleep(pause) {
 		held, err := alive(dir)
 		if err != nil {
 			return err
 		}
-		// Another pid holds the lock: a supervisor has started the next server already.
-		if now, err := readPID(dir); !held || (err == nil && now != pid) {
-			fmt.Fprintln(r.stdout, "Stopped.")
+		// Another pid holds the lock: a supervisor has started the next server already, which the start will tell.
+		if now, err := readPID(dir); held && (err != nil || now == t.process.pid) {
+			continue
+		}
+		if t.process.ended(0) {
+			fmt.Fprintln(out, "Stopped.")
+		} else {
+			fmt.Fprintf(out, "Stopped. Pid %d has given up its addresses, and may go on a little for clients that are slow.\n", t.process.pid)
+		}
+		return nil
+	}
+	return t.late()
+}
+
+// told is a server that was asked to stop.
+type told struct {
+	process  process
+	patience time.Duration // for its end
+}
+
+// late is the error for one that does not end.
+func (t *told) late() error {
+	return fmt.Errorf("pid %d is still running after %s; kill -9 %d ends it at once", t.process.pid, settings.DurationText(t.patience), t.process.pid)
+}
+
+// tellToStop asks the holder of the run dir's lock to end; nil: it has ended, or given up the run dir, on its own.
+func (r *env) tellToStop(dir runDir, out io.Writer) (*told, error) {
+	pid, err := holder(dir)
+	if err != nil {
+		return nil, err
+	}
+	if pid == 0 {
+		fmt.Fprintln(out, "The server has just been stopped by others, or has ended on its own.")
+		return nil, nil
+	}
+	timeout := stopTimeoutOf(dir)
+	fmt.Fprintf(out, "Stopping ringcast (pid %d); its clients have up to %s to receive what is queued.\n", pid, settings.DurationText(timeout))
+	t := &told{openProcess(pid), timeout + stopMargin}
+	switch err := t.process.signal(syscall.SIGTERM); {
+	case errors.Is(err, syscall.EPERM):
+		t.process.close()
+		return nil, fmt.Errorf("not allowed to signal pid %d; run as the user who started it", pid)
+	case err != nil && !errors.Is(err, syscall.ESRCH): // ESRCH: it has ended already
+		t.process.close()
+		return nil, fmt.Errorf("signal to pid %d: %w", pid, err)
+	}
+	return t, nil
+}
+
+// awaitDrainers waits for processes that were stopped before and still drain: when a stop has returned, none is left. They are
+// not signalled, as a second signal would end them at once.
+func (r *env) awaitDrainers(dir runDir) error {
+	last := 0
+	for {
+		left := dir.drainers()
+		if len(left) == 0 {
+			if last != 0 {
+				fmt.Fprintln(r.stdout, "Stopped.")
+			}
 			return nil
 		}
+		d := left[0]
+		if d.pid != last {
+			fmt.Fprintf(r.stdout, "Waiting for %s.\n", d)
+		}
+		if time.Now().After(d.until.Add(stopMargin)) {
+			return fmt.Errorf("pid %d is still running after the time that it gave its clients; kill -9 %d ends it at once", d.pid, d.pid)
+		}
+		last = d.pid
 		time.Sleep(pause)
 	}
-	return fmt.Errorf("pid %d is still running after %s; kill -9 %d ends it at once", pid, settings.DurationText(timeout+stopMargin), pid)
 }
 
 // holder is the pid of the process that holds the run dir's lock, or 0 when none does any more.

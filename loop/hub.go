@@ -70,6 +70,7 @@ type Hub struct {
 	handshakes    door.Pace
 	listings      atomic.Int32 // lists of clients that are being made
 	failedAccepts acceptFailures
+	busiest       atomic.Int64 // see Busy; the watchdog writes it
 	ending
 	pressure    atomic.Uint32 // on memory, one of the levels in memory.go
 	outboxesMax atomic.Int64  // bound on all outboxes together at this moment, bytes
@@ -188,6 +189,10 @@ func (h *Hub) each(ctx context.Context, f func(*shard)) error {
 	}
 	return nil
 }
+
+// Busy is for how long the loop that is in one callback for longest has been so, as the watchdog has last seen it. Time for which
+// the process was stopped does not count. Any goroutine.
+func (h *Hub) Busy() time.Duration { return time.Duration(h.busiest.Load()) }
 
 // Snapshot reads all counters, one by one. Any goroutine, at any time; no loop waits for it.
 func (h *Hub) Snapshot() Snapshot {

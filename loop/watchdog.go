@@ -37,7 +37,7 @@ const (
 	looksPerSlowTurn = 4
 	// slowTurnLogPeriod bounds how often a stack is taken, which stops all goroutines for a moment. Further ones are only counted.
 	slowTurnLogPeriod = time.Second
-	// watchdogIdle is how often a watchdog that is off checks whether it was switched on.
+	// watchdogIdle is how often a watchdog looks that has a long threshold or none: who asks Hub.Busy wants to know it sooner.
 	watchdogIdle  = time.Second
 	stackBytesMax = 1 << 20
 )
@@ -55,9 +55,9 @@ func (s *Server) keepWatch(w *watchdog) {
 	last := time.Now()
 	for {
 		threshold := time.Duration(s.hub.bounds.Load().slowTurnNanos)
-		period := threshold / looksPerSlowTurn
-		if threshold == 0 {
-			period = watchdogIdle
+		period := watchdogIdle
+		if threshold > 0 {
+			period = min(period, threshold/looksPerSlowTurn)
 		}
 		select {
 		case <-time.After(period):
@@ -65,10 +65,8 @@ func (s *Server) keepWatch(w *watchdog) {
 			return
 		}
 		now := time.Now()
-		if threshold > 0 {
-			for _, loop := range w.look(now.Sub(last), threshold) {
-				w.tell(loop, now, threshold)
-			}
+		for _, loop := range w.look(now.Sub(last), period, threshold) {
+			w.tell(loop, now, threshold)
 		}
 		last = now
 	}
@@ -78,11 +76,12 @@ func newWatchdog(h *Hub, log *slog.Logger) *watchdog {
 	return &watchdog{hub: h, log: log, goroutines: make([]atomic.Int64, len(h.shards)), watched: make([]watched, len(h.shards))}
 }
 
-// look finds and counts the loops whose callback has exceeded the threshold since the last look, which was elapsed ago. A
-// watchdog that is late was kept from running itself, by SIGSTOP, the collector or other programs, and the loops may have
-// been too: so time beyond two periods does not count.
-func (w *watchdog) look(elapsed, threshold time.Duration) (slow []int) {
-	step := min(elapsed, 2*threshold/looksPerSlowTurn)
+// look finds and counts the loops whose callback has exceeded the threshold, if there is one, since the last look, which was
+// elapsed ago and was to be a period ago. A watchdog that is late was kept from running itself, by SIGSTOP, the collector or
+// other programs, and the loops may have been too: so time beyond two periods does not count.
+func (w *watchdog) look(elapsed, period, threshold time.Duration) (slow []int) {
+	step, busiest := min(elapsed, 2*period), time.Duration(0)
+	defer func() { w.hub.busiest.Store(int64(busiest)) }()
 	for i, s := range w.hub.shards {
 		c, steps := &w.watched[i], s.callback.steps.Load()
 		if steps%2 == 0 || steps != c.steps {
@@ -90,7 +89,8 @@ func (w *watchdog) look(elapsed, threshold time.Duration) (slow []int) {
 			continue
 		}
 		c.busy += step
-		if c.busy >= threshold && !c.told {
+		busiest = max(busiest, c.busy)
+		if threshold > 0 && c.busy >= threshold && !c.told {
 			c.told = true
 			s.count.SlowTurns.Add(1)
 			slow = append(slow, i)

@@ -22,7 +22,7 @@ func watching() (*watchdog, []*shard) {
 // looks lets the watchdog look n times, a period apart, and gives what it found.
 func (w *watchdog) looks(n int) (slow []int) {
 	for range n {
-		slow = append(slow, w.look(slowTurn/looksPerSlowTurn, slowTurn)...)
+		slow = append(slow, w.look(slowTurn/looksPerSlowTurn, slowTurn/looksPerSlowTurn, slowTurn)...)
 	}
 	return slow
 }
@@ -60,12 +60,35 @@ func TestAProcessThatWasStoppedDoesNotReportItsPause(t *testing.T) {
 	w, shards := watching()
 	shards[0].callback.steps.Add(1)
 	w.looks(1)
-	if got := w.look(time.Hour, slowTurn); got != nil {
+	if got := w.look(time.Hour, slowTurn/looksPerSlowTurn, slowTurn); got != nil {
 		t.Errorf("after an hour in which the watchdog did not run either: got slow loops %v, want none", got)
 	}
 	if got := w.looks(looksPerSlowTurn); !slices.Equal(got, []int{0}) {
 		t.Errorf("slow loops when it goes on like that: got %v, want 0", got)
 	}
+}
+
+// Whoever feeds a watchdog of the machine asks this, also where slow turns are not logged.
+func TestTheHubKnowsForHowLongALoopIsInOneCallback(t *testing.T) {
+	w, shards := watching()
+	const period = 250 * time.Millisecond
+	look := func(elapsed time.Duration, want time.Duration) {
+		t.Helper()
+		if slow := w.look(elapsed, period, 0); slow != nil {
+			t.Errorf("slow loops without a threshold: got %v, want none", slow)
+		}
+		if got := w.hub.Busy(); got != want {
+			t.Errorf("busy: got %v, want %v", got, want)
+		}
+	}
+	look(period, 0)
+	shards[1].callback.steps.Add(1)
+	look(period, 0) // it may have begun just now
+	look(period, period)
+	look(period, 2*period)
+	look(time.Hour, 4*period) // the process was stopped
+	shards[1].callback.steps.Add(1)
+	look(period, 0)
 }
 
 // lockedLog is a log that is read while it is written.

@@ -402,8 +402,8 @@ func TestChannelFlagsThatMakeNoSenseAreRefused(t *testing.T) {
 		"--channel=127.0.0.1:0 --channel-frame-max=1":         "--channel-frame-max",
 	} {
 		r := run(append([]string{"start", "--run-dir", runDir(t)}, strings.Fields(args)...)...)
-		if r.exit != 2 || !strings.Contains(r.stderr, want) {
-			t.Errorf("%s: got exit status %d and %q, want 2 and %q", args, r.exit, r.stderr, want)
+		if r.exit != wrongSettings || !strings.Contains(r.stderr, want) {
+			t.Errorf("%s: got exit status %d and %q, want %d and %q", args, r.exit, r.stderr, wrongSettings, want)
 		}
 	}
 }

@@ -94,19 +94,21 @@ func daemon(t *testing.T, dir string, args ...string) status {
 	return st
 }
 
-// gone waits for the end of a process that is not our child; a zombie has ended.
+// gone waits for the end of a process that is not our child.
 func gone(t *testing.T, pid int) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("pid %d is gone", pid), func() error {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			return nil
+		if runs(pid) {
+			return errors.New("got it running")
 		}
-		if at := strings.LastIndex(string(stat), ")"); strings.HasPrefix(string(stat[at+1:]), " Z") {
-			return nil
-		}
-		return fmt.Errorf("got it running: %s", stat)
+		return nil
 	})
+}
+
+// runs says whether a process that is not our child has not ended; a zombie has.
+func runs(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && !strings.HasPrefix(string(stat[strings.LastIndex(string(stat), ")")+1:]), " Z")
 }
 
 func TestDaemonIsStartedAskedAndStopped(t *testing.T) {
@@ -216,6 +218,82 @@ func TestRestartOntoATakenPortLeavesTheServerRunning(t *testing.T) {
 	c := member(t, s, "g")
 	must(t, c.text(sendCommand("g", "still served")))
 	c.expect(t, "still served")
+}
+
+func TestRestartTriesOnlyAddressesThatTheOldServerDoesNotHave(t *testing.T) {
+	t.Parallel()
+	dir := runDir(t)
+	file := func(name string) string { return "unix:" + filepath.Join(dir, name) }
+	first := daemon(t, dir, "--listen", "127.0.0.1:0", "--listen", file("http.sock"), "--channel", file("channel.sock"))
+	tcp, _, _ := strings.Cut(first.Listen, ",")
+	others := start(t, "--listen", "127.0.0.1:0", "--listen", file("others.sock"), "--channel", file("others channel.sock"))
+	taken, _, _ := strings.Cut(others.addr, ",")
+	restart := func(more ...string) result {
+		return run(append([]string{"restart", "-d", "--run-dir", dir, "--listen", tcp}, more...)...)
+	}
+	for _, c := range []struct {
+		more []string
+		want string
+	}{
+		{[]string{"--listen", taken, "--listen", file("http.sock")}, taken},
+		{[]string{"--listen", file("others.sock")}, "others.sock"},
+		{[]string{"--channel", file("others channel.sock")}, "others channel.sock"},
+	} {
+		if r := restart(c.more...); r.exit != 1 || !strings.Contains(r.all(), c.want) || strings.Contains(r.all(), "Stopping") {
+			t.Errorf("restart with %v: got exit %d with %s, want 1, %q named and nothing stopped", c.more, r.exit, r.all(), c.want)
+		}
+		if st, err := readStatus(dir); err != nil || st.PID != first.PID {
+			t.Fatalf("after a restart that was refused: got pid %d, %v, want %d", st.PID, err, first.PID)
+		}
+	}
+	r := restart("--listen", file("http.sock"), "--listen", file("another.sock"), "--channel", file("channel.sock"))
+	if r.exit != 0 {
+		t.Fatalf("restart on what the old server has, and one more: got exit %d with %s, want 0", r.exit, r.all())
+	}
+	st, err := readStatus(dir)
+	must(t, err)
+	equal(t, "addresses", st.Listen, strings.Join([]string{tcp, file("http.sock"), file("another.sock")}, ","))
+	gone(t, first.PID)
+	for _, name := range []string{"http.sock", "another.sock", "channel.sock"} {
+		c, err := net.Dial("unix", filepath.Join(dir, name))
+		if err != nil {
+			t.Errorf("after the old process has ended, %s: %v", name, err)
+			continue
+		}
+		c.Close()
+	}
+}
+
+func TestTwoProcessesMayDrainAtOnce(t *testing.T) {
+	t.Parallel()
+	dir := runDir(t)
+	args := []string{"--stop-timeout", "1h", "--outbox-max", "8MiB"}
+	st := daemon(t, dir, args...)
+	var slow []*client
+	var pids []int
+	for range 2 {
+		s := &server{t: t, dir: dir, addr: st.Listen, over: make(chan struct{})}
+		slow, pids = append(slow, stuck(t, s)), append(pids, st.PID)
+		if r := run(append([]string{"restart", "-d", "--run-dir", dir, "--listen", st.Listen}, args...)...); r.exit != 0 {
+			t.Fatalf("restart: got exit %d with %s, want 0", r.exit, r.all())
+		}
+		var err error
+		st, err = readStatus(dir)
+		must(t, err)
+	}
+	text := run("status", "--run-dir", dir).stdout
+	for _, pid := range pids {
+		if !runs(pid) || !strings.Contains(text, fmt.Sprintf("There is also pid %d", pid)) {
+			t.Errorf("pid %d: got running %v and status\n%s\nwant that it drains", pid, runs(pid), text)
+		}
+	}
+	for i, c := range slow {
+		c.hangUp()
+		gone(t, pids[i])
+	}
+	if text := run("status", "--run-dir", dir).stdout; strings.Contains(text, "There is also") {
+		t.Errorf("status when both have ended: got\n%s\nwant nothing about them", text)
+	}
 }
 
 func TestDebugLogSaysWhyAClientWasClosed(t *testing.T) {
@@ -387,7 +465,7 @@ func TestControlSocketIsForItsOwnerAlone(t *testing.T) {
 
 func TestSIGTERMTells1001ToAllAndExits0(t *testing.T) {
 	t.Parallel()
-	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT} {
 		t.Run(sig.String(), func(t *testing.T) {
 			t.Parallel()
 			tellsAllAndExits0(t, sig)
@@ -447,9 +525,13 @@ func TestStopWaitsForSlowReadersNoLongerThanItsTimeout(t *testing.T) {
 	equal(t, "exit status: an end as announced, although a client did not read", s.exit(), 0)
 }
 
-func TestWhoComesDuringADrainIsAnswered503(t *testing.T) {
+func TestADrainingServerHasGivenUpAllThatASuccessorNeeds(t *testing.T) {
 	t.Parallel()
-	s := start(t, "--stop-timeout", "1h", "--outbox-max", "8MiB")
+	dir := runDir(t)
+	args := []string{"--stop-timeout", "1h", "--outbox-max", "8MiB", "--admin", "127.0.0.1:0", "--channel", "unix:" + filepath.Join(dir, "channel.sock")}
+	s := startWith(t, starting{dir: dir, args: args})
+	before := s.status()
+	php := subscriber(t, s)
 	slow := stuck(t, s)
 	half := bare(t, s)
 	must(t, half.raw([]byte("GET / HTTP/1.1\r\nHost: x\r\n")))
@@ -461,23 +543,83 @@ func TestWhoComesDuringADrainIsAnswered503(t *testing.T) {
 	})
 	s.signal(syscall.SIGTERM)
 	answer(t, half, http.StatusServiceUnavailable)
-	s.eventually("a new client is answered 503", func() error {
-		c, err := open(s.addr, dialing{})
+	s.eventually("nobody has the address", func() error {
+		c, err := connect(s.addr, dialing{})
 		if err == nil {
 			c.hangUp()
 		}
-		var refused *refusedError
-		if !errors.As(err, &refused) || refused.status != http.StatusServiceUnavailable || !strings.Contains(refused.body, "stopping") {
-			return fmt.Errorf("got %v, want 503 that says why", err)
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			return fmt.Errorf("got %v, want refused", err)
 		}
 		return nil
 	})
-	if r := run("status", "--run-dir", s.dir); !strings.Contains(r.stdout, "[stopping]") || !strings.Contains(r.stdout, "\naway     stopping ") {
-		t.Errorf("status during a drain: got\n%s\nwant that it stops and refuses new clients", r.all())
+	php.expectCut(t, "the Channel client of a server that stops") // so that it comes back to the successor
+
+	// What an operator sees meanwhile.
+	pid := strconv.Itoa(s.pid)
+	s.eventually("the run dir is free", func() error {
+		if r := run("status", "--run-dir", dir); r.exit != 1 || !strings.Contains(r.all(), "no server is running") || !strings.Contains(r.all(), "pid "+pid) {
+			return fmt.Errorf("got exit %d with %q, want 1, that none is running and that pid %s is left", r.exit, r.all(), pid)
+		}
+		return nil
+	})
+	next := launch(t, starting{dir: dir, args: append([]string{"--listen", s.addr, "--admin", before.Admin}, args[:4]...)})
+	next.waitUp()
+	c := member(t, next, "g")
+	c.hangUp()
+	if r := run("status", "--run-dir", dir); r.exit != 0 || !strings.Contains(r.stdout, "There is also pid "+pid) {
+		t.Errorf("status of the successor: got exit %d with %s, want 0 and that pid %s is left", r.exit, r.all(), pid)
 	}
-	// The last client with something to receive has gone; nothing is waited for any more.
-	slow.hangUp()
+	next.signal(syscall.SIGTERM)
+	equal(t, "exit status of the successor", next.exit(), 0)
+
+	// A stop has nobody to signal and waits for the one that is left; a second signal would end it at once.
+	stopped := make(chan result, 1)
+	go func() { stopped <- run("stop", "--run-dir", dir) }()
+	slow.hangUp() // the last one that had something to receive
+	r := <-stopped
+	if r.exit != 0 && !strings.Contains(r.all(), "no server is running") { // that one may have ended before
+		t.Errorf("stop: got exit %d with %q, want 0", r.exit, r.all())
+	}
 	equal(t, "exit status", s.exit(), 0)
+	left, err := os.ReadDir(dir)
+	must(t, err)
+	equal(t, "files that are left in the run dir", len(left), 0)
+}
+
+func TestAStopWaitsForWhoWasStoppedBefore(t *testing.T) {
+	t.Parallel()
+	s := start(t, "--stop-timeout", "1h", "--outbox-max", "8MiB")
+	slow := stuck(t, s)
+	pid := strconv.Itoa(s.pid)
+	first, again := exec.Command(program, "stop", "--run-dir", s.dir), exec.Command(program, "stop", "--run-dir", s.dir)
+	out, outAgain := &output{}, &output{}
+	first.Stdout, first.Stderr, again.Stdout, again.Stderr = out, out, outAgain, outAgain
+	must(t, first.Start())
+	s.eventually("the run dir is free", func() error {
+		if r := run("status", "--run-dir", s.dir); !strings.Contains(r.all(), "what is left there is pid "+pid) {
+			return fmt.Errorf("got %q", r.all())
+		}
+		return nil
+	})
+	must(t, again.Start())
+	s.eventually("the second stop waits", func() error {
+		if !strings.Contains(outAgain.String(), "Waiting for pid "+pid) {
+			return fmt.Errorf("got %q", outAgain.String())
+		}
+		return nil
+	})
+	equal(t, "the server has ended", s.ended(), false)
+	slow.hangUp()
+	for _, stop := range []*exec.Cmd{first, again} {
+		if err := stop.Wait(); err != nil {
+			t.Errorf("stop: got %v with %q and %q, want exit status 0", err, out.String(), outAgain.String())
+		}
+	}
+	equal(t, "exit status", s.exit(), 0)
+	if !strings.Contains(out.String(), "Stopped.") || !strings.Contains(outAgain.String(), "Stopped.") {
+		t.Errorf("stops: got %q and %q, want that both say that it has ended", out.String(), outAgain.String())
+	}
 }
 
 func TestSecondSignalEndsAtOnce(t *testing.T) {
@@ -541,7 +683,7 @@ func TestHangUpDoesNotKillADaemon(t *testing.T) {
 	t.Parallel()
 	dir := runDir(t)
 	st := daemon(t, dir)
-	for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGPIPE} {
+	for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGPIPE, syscall.SIGWINCH, syscall.SIGCONT} {
 		must(t, syscall.Kill(st.PID, sig))
 	}
 	s := &server{t: t, dir: dir, addr: st.Listen, over: make(chan struct{})}
@@ -549,7 +691,10 @@ func TestHangUpDoesNotKillADaemon(t *testing.T) {
 	equal(t, "pid", s.status().PID, st.PID)
 }
 
-func TestWrongFlagsExit2AndNameFlagAndValue(t *testing.T) {
+// wrongSettings is the exit status for what is typed, set or written wrongly. It is none of Go's: a crash ends with 2.
+const wrongSettings = 78
+
+func TestWrongFlagsExit78AndNameFlagAndValue(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ flag, value string }{
 		{"--loops", "0"}, {"--loops", "-1"}, {"--loops", "65"}, {"--loops", "many"}, {"--loops", "2.5"},
@@ -560,20 +705,20 @@ func TestWrongFlagsExit2AndNameFlagAndValue(t *testing.T) {
 		{"--log-level", "loud"}, {"--log-format", "xml"},
 	} {
 		r := run("start", "--run-dir", runDir(t), c.flag+"="+c.value)
-		if r.exit != 2 || !strings.Contains(r.stderr, c.flag) || !strings.Contains(r.stderr, c.value) || strings.Contains(r.stderr, "panic") {
-			t.Errorf("start %s=%s: got exit %d with %q, want 2 and a message that names both", c.flag, c.value, r.exit, r.all())
+		if r.exit != wrongSettings || !strings.Contains(r.stderr, c.flag) || !strings.Contains(r.stderr, c.value) || strings.Contains(r.stderr, "panic") {
+			t.Errorf("start %s=%s: got exit %d with %q, want %d and a message that names both", c.flag, c.value, r.exit, r.all(), wrongSettings)
 		}
 	}
 	for _, args := range [][]string{{"start", "--no-such-flag"}, {"dance"}, {"status", "extra"}} {
 		r := run(append(args, "--run-dir", runDir(t))...)
-		if r.exit != 2 || !strings.Contains(r.stderr, args[len(args)-1]) {
-			t.Errorf("%v: got exit %d with %q, want 2 and a message that names %q", args, r.exit, r.all(), args[len(args)-1])
+		if r.exit != wrongSettings || !strings.Contains(r.stderr, args[len(args)-1]) {
+			t.Errorf("%v: got exit %d with %q, want %d and a message that names %q", args, r.exit, r.all(), wrongSettings, args[len(args)-1])
 		}
 	}
 	long := filepath.Join(runDir(t), strings.Repeat("long", 40))
 	r := run("start", "--listen", "127.0.0.1:0", "--run-dir", long)
-	if r.exit != 2 || !strings.Contains(r.stderr, "--run-dir") {
-		t.Errorf("start in a run dir too long for a socket: got exit %d with %q, want 2 and --run-dir named", r.exit, r.all())
+	if r.exit != wrongSettings || !strings.Contains(r.stderr, "--run-dir") {
+		t.Errorf("start in a run dir too long for a socket: got exit %d with %q, want %d and --run-dir named", r.exit, r.all(), wrongSettings)
 	}
 }
 
@@ -622,17 +767,17 @@ func TestFlagsBeatTheEnvironmentAndItBeatsTheConfigFile(t *testing.T) {
 	} {
 		must(t, os.WriteFile(file, []byte(text), 0o600))
 		r := run("start", "--listen", "127.0.0.1:0", "--run-dir", runDir(t), "--config", file)
-		if r.exit != 2 || !strings.Contains(r.stderr, names) {
-			t.Errorf("config file %q: got exit %d with %q, want 2 and %q named", text, r.exit, r.all(), names)
+		if r.exit != wrongSettings || !strings.Contains(r.stderr, names) {
+			t.Errorf("config file %q: got exit %d with %q, want %d and %q named", text, r.exit, r.all(), wrongSettings, names)
 		}
 	}
 	r := run("start", "--run-dir", runDir(t), "--config", filepath.Join(filepath.Dir(file), "no such file"))
-	if r.exit != 2 || !strings.Contains(r.stderr, "no such file") {
-		t.Errorf("config file that is not there: got exit %d with %q, want 2 and its name", r.exit, r.all())
+	if r.exit != wrongSettings || !strings.Contains(r.stderr, "no such file") {
+		t.Errorf("config file that is not there: got exit %d with %q, want %d and its name", r.exit, r.all(), wrongSettings)
 	}
 	r = runWith([]string{"RINGCAST_LOOPS=none"}, "start", "--run-dir", runDir(t))
-	if r.exit != 2 || !strings.Contains(r.stderr, "RINGCAST_LOOPS") {
-		t.Errorf("wrong value in the environment: got exit %d with %q, want 2 and the variable named", r.exit, r.all())
+	if r.exit != wrongSettings || !strings.Contains(r.stderr, "RINGCAST_LOOPS") {
+		t.Errorf("wrong value in the environment: got exit %d with %q, want %d and the variable named", r.exit, r.all(), wrongSettings)
 	}
 }
 

@@ -99,8 +99,8 @@ func TestAWrongConfigFileChangesNothingInARunningServer(t *testing.T) {
 	} {
 		write(text)
 		r := run("reload", "--run-dir", s.dir)
-		if r.exit != 2 || r.stdout != "" || !strings.Contains(r.stderr, names) {
-			t.Errorf("reload with %s: got exit %d with %q, want 2 and %q", text, r.exit, r.all(), names)
+		if r.exit != wrongSettings || r.stdout != "" || !strings.Contains(r.stderr, names) {
+			t.Errorf("reload with %s: got exit %d with %q, want %d and %q", text, r.exit, r.all(), wrongSettings, names)
 		}
 		equal(t, "settings after it", fmt.Sprint(s.settings()), fmt.Sprint(before))
 	}

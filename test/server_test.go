@@ -94,10 +94,12 @@ type starting struct {
 	args        []string
 	cgroup      string // folder of a control group to run in
 	env         []string
-	descriptors int      // ulimit -n, 0 for the one of this process
-	dir         string   // run dir; made when empty
-	output      *os.File // standard output and error, nil: they are gathered and looked through
-	inside      *netns   // where it runs, nil for the namespace of the tests
+	descriptors int        // ulimit -n, 0 for the one of this process
+	dir         string     // run dir; made when empty
+	output      *os.File   // standard output and error, nil: they are gathered and looked through
+	inside      *netns     // where it runs, nil for the namespace of the tests
+	verb        string     // start when empty
+	sockets     []*os.File // handed in, as a service manager does
 }
 
 // start runs a server on a free loopback port with further flags and ends it with the test.
@@ -120,11 +122,19 @@ func launch(t testing.TB, o starting) *server {
 		o.dir = runDir(t)
 	}
 	s := &server{t: t, dir: o.dir, out: &output{}, over: make(chan struct{})}
-	args := append([]string{"start", "--run-dir", s.dir}, o.args...)
+	if o.verb == "" {
+		o.verb = "start"
+	}
+	args := append([]string{o.verb, "--run-dir", s.dir}, o.args...)
 	if !slices.Contains(o.args, "--listen") {
 		args = append(args, "--listen", "127.0.0.1:0")
 	}
 	s.cmd = exec.Command(program, args...)
+	if len(o.sockets) > 0 { // LISTEN_PID is known when there is a process, which exec does not change
+		s.cmd = exec.Command("sh", append([]string{"-c", `LISTEN_PID=$$ exec "$0" "$@"`, program}, args...)...)
+		s.cmd.ExtraFiles = o.sockets
+		o.env = append(o.env, fmt.Sprintf("LISTEN_FDS=%d", len(o.sockets)))
+	}
 	if o.descriptors > 0 {
 		script := fmt.Sprintf(`ulimit -n %d; exec "$0" "$@"`, o.descriptors)
 		s.cmd = exec.Command("sh", append([]string{"-c", script, program}, args...)...)
