@@ -189,7 +189,7 @@ func TestHandedInSocketsAreServedAndStayTheManagers(t *testing.T) {
 	admin, channel := handedIn(t, "tcp", "127.0.0.1:0"), handedIn(t, "unix", filepath.Join(dir, "channel.sock"))
 	o := starting{dir: dir, sockets: slices.Concat(one.files(), admin.files(), channel.files(), two.files()),
 		env:  []string{"LISTEN_FDNAMES=ringcast.socket:admin:channel:"},
-		args: []string{"--admin", "127.0.0.1:1", "--channel", "127.0.0.1:1"}} // where nothing of ours may listen
+		args: []string{"--admin", "127.0.0.1:1", "--channel", "127.0.0.1:2"}} // where nothing of ours may listen
 	s := startWith(t, o)
 	st := s.status()
 	equal(t, "listen in status", st.Listen, one.addr+","+two.addr)
