@@ -9,7 +9,7 @@ import (
 func (b *bounds) mayBeTooLoud() bool { return b.flightBytes < 8<<20 }
 
 // checkTooLoud judges that a home refuses a message: to some loop more of its group is in flight, with it, than each group may
-// have. So a stranger of a loud group is never refused for it.
+// have, or a port's publish to it is held back. So a stranger of a loud group is never refused for it.
 func (w *world) checkTooLoud(home int, m *message) {
 	b, most := w.hub.bounds.Load(), 0
 	w.must(b.mayBeTooLoud(), "a publish was refused though much may be in flight")
@@ -18,7 +18,7 @@ func (w *world) checkTooLoud(home int, m *message) {
 			most = max(most, inFlight)
 		}
 	})
-	w.must(most+m.Bytes() > b.flightMin, "a message of %s is refused, %d bytes of which are in flight", m.Group, most)
+	w.must(most+m.Bytes() > b.flightMin || w.hub.homes.Home(home).HeldBack(m.Group), "a message of %s is refused, %d bytes of which are in flight", m.Group, most)
 	part := strings.SplitN(string(m.Payload()), "|", 5)
 	if number, err := strconv.Atoi(part[1]); err == nil && !w.stranger {
 		w.tooLoud[number]++

@@ -33,6 +33,10 @@ func (h *Home[G, C]) EachFlight(f func(group string, loop int, part G, inFlight 
 	}
 }
 
+// HeldBack says whether a port's publish to a group that the home knows is held back, and goes before all others. No other loop may
+// hold the home meanwhile.
+func (h *Home[G, C]) HeldBack(group string) bool { return h.groups.Get(group).heldBack != 0 }
+
 // InFlight is the bytes in flight to the loop, in all groups, as homes see it: at least as many as there are.
 func (l *Lanes[G, C]) InFlight() int { return int(l.inFlight()) }
 

@@ -20,7 +20,9 @@ import (
 // free for as many loud groups only as there are shares.
 //
 // A publish that would exceed the bound is refused, before anything of it has reached anybody. One of a port that was accepted
-// already cannot be: it is held back in its up lane, as where a down lane is full, and with it all behind it.
+// already cannot be: it is held back in its up lane, as where a down lane is full, and with it all behind it. Until it has gone
+// on nobody else may publish to the group: else smaller publishes of others would take what becomes free, again and again, and it
+// would wait for as long as they come, and groups that are not loud behind it.
 
 // Flow is a loop's end of this, one for each of its groups.
 //
@@ -71,15 +73,32 @@ func (h *Home[G, C]) look(l *localRef[G], bytes uint64) bool {
 	return inFlight == 0 && all <= most/2
 }
 
-// await is open for a request that cannot be refused: if it is false, the home is called when less is in flight to one of the
-// loops. The home first sets the note, then looks once more; the loop first counts what it has taken, then looks for the note. So
-// one of the two sees what the other did. As what is in flight is taken sooner or later, the request goes on in the end: it may
-// when nothing is.
-func (h *Home[G, C]) await(hg *homeGroup[G], bytes int) (open bool) {
+// holdBack is open for a request that cannot be refused. If it is false the home is called when less is in flight to one of the
+// loops: it first sets the note, then looks once more; the loop first counts what it has taken, then looks for the note. So one of
+// the two sees what the other did. The request goes on in the end: all others to the group are refused or wait for it, so in the
+// end nothing of the group is in flight, and then it may be of any size, whatever other groups have.
+func (h *Home[G, C]) holdBack(hg *homeGroup[G], bytes, origin int) (open bool) {
 	for i := range hg.locals {
 		note(&h.all.lanes[hg.locals[i].loop].awaited, h.index)
 	}
-	return h.open(hg, bytes)
+	if hg.heldBack != 0 && hg.heldBack != origin {
+		return false // another port's is first; when that has been taken, if not sooner, the home is called
+	}
+	if h.open(hg, bytes) || hg.quiet() {
+		return true
+	}
+	hg.heldBack = origin
+	return false
+}
+
+// quiet says that nothing of the group is in flight.
+func (hg *homeGroup[G]) quiet() bool {
+	for i := range hg.locals {
+		if l := &hg.locals[i]; l.sent != l.part.Flow().taken.Load() {
+			return false
+		}
+	}
+	return true
 }
 
 // inFlight is the bytes of deliveries that are in the down lanes to this loop, or gathered. They are never more than it says; they

@@ -101,7 +101,78 @@ func TestAHomeThatWaitsForLessInFlightLooksOnceMore(t *testing.T) {
 	if member.Through(0) {
 		t.Fatal("the loop calls a home that does not wait")
 	}
-	if !home.await(hg, bytes) {
+	if !home.holdBack(hg, bytes, portOrigin(0)) {
 		t.Error("the home waits for what the loop has taken already, and will not be called")
+	}
+}
+
+// Clients' small publishes take what becomes free, one after the other, and each time a large one of a port would find too little.
+// It goes before them all the same, and so does what waits behind it, for groups that are not loud.
+func TestWhatIsHeldBackGoesBeforeAllOthersOfItsGroup(t *testing.T) {
+	hs := newTable(2, 256)
+	ports := [2]*Port[*part, *int]{}
+	for i := range ports {
+		var err error
+		if ports[i], err = hs.NewPort(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	group := part{name: "1g"}
+	member, sender := hs.Lanes(0), hs.Lanes(1)
+	member.Offer(1, Request[*part, *int]{Op: OpJoin, Local: &group})
+	member.Host()
+	heardBy(member)
+	const small, large = 10 << 10, 100 << 10
+	flight := []int{} // of each message that waits at the member
+	step := func(take bool) (texts []string) {
+		sender.Offer(1, publishTo("1g", strings.Repeat("s", small)))
+		sender.Host()
+		heardBy(sender) // that it is refused
+		for _, text := range heardBy(member) {
+			m, _ := NewMessage([]byte("1g"), []byte(text), nil, false)
+			flight = append(flight, m.Bytes())
+			texts = append(texts, text)
+		}
+		if take && len(flight) > 0 { // one for each that is offered
+			group.flow.Taken(flight[0])
+			flight = flight[1:]
+		}
+		gathered := 0
+		for _, bytes := range flight {
+			gathered += bytes
+		}
+		member.Through(gathered)
+		member.Host()
+		return texts
+	}
+	for range hs.config.FlightBytes / small {
+		step(false)
+	}
+	for i, p := range ports { // two that are held back: the second waits for the first
+		for _, to := range []string{"1g", "1stranger"} {
+			if err := p.Publish(to, []byte(strings.Repeat(string(rune('A'+i)), large))); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	before := hs.Home(1).Published()
+	heard := map[byte]bool{}
+	for round := 0; len(heard) < len(ports); round++ {
+		if round == 1000 {
+			t.Fatalf("after %d publishes of clients: got %d of %d that were held back", hs.Home(1).Published()-before, len(heard), len(ports))
+		}
+		for _, text := range step(true) {
+			if len(text) == large {
+				heard[text[0]] = true
+			}
+		}
+	}
+	for round := 0; ports[0].up[1].lane.len()+ports[1].up[1].lane.len() > 0; round++ {
+		if step(true); round == 1000 {
+			t.Fatal("what was published behind them does not go on")
+		}
+	}
+	if hg := hs.Home(1).groups.Get("1g"); hg.heldBack != 0 {
+		t.Errorf("got origin %d as held back, want none any more", hg.heldBack)
 	}
 }

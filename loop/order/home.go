@@ -86,7 +86,7 @@ func (h *Home[G, C]) serve() (moved bool) {
 	for ; ports != 0; ports &= ports - 1 {
 		from := bits.TrailingZeros64(ports)
 		port := h.all.ports[from].Load()
-		served, stalled, awaited := h.drain(port.up[h.index].lane, portOrigin)
+		served, stalled, awaited := h.drain(port.up[h.index].lane, portOrigin(from))
 		if stalled {
 			h.stalledPort |= 1 << from
 		}
@@ -110,6 +110,7 @@ type homeGroup[G Part] struct {
 	headcount Headcount     // loops have pointers to it
 	offset    uint64        // number of the last message, from 1 since the group's first member joined
 	locals    []localRef[G] // one per loop with members
+	heldBack  int           // the origin of the port whose publish is held back, and goes before all others; 0: none, see flow.go
 }
 
 // drain serves the requests that lie in an up lane at the time of the call, in order. stalled: the front request found no room
@@ -136,7 +137,13 @@ func (h *Home[G, C]) drain(up *lane[Request[G, C]], origin int) (served int, sta
 func (h *Home[G, C]) dropServing() {
 	if up := h.serving; up != nil {
 		h.serving = nil
-		up.done(up.front().Bytes())
+		r := up.front()
+		if r.Message != nil {
+			if hg := h.groups.Get(r.Message.Group); hg != nil {
+				hg.heldBack = 0 // it may have been this request; another one that waits will say so again
+			}
+		}
+		up.done(r.Bytes())
 	}
 	h.stalled = uint64(1)<<len(h.up) - 1 // also right for 64
 	for i := range h.all.ports {
@@ -147,8 +154,8 @@ func (h *Home[G, C]) dropServing() {
 	h.roomMade.Store(true)
 }
 
-// do does one request, whole or not at all; false: there is no room for it. origin is the loop that it came from, portOrigin
-// for a port's.
+// do does one request, whole or not at all; false: there is no room for it. origin is the loop that it came from, or a port's
+// portOrigin.
 func (h *Home[G, C]) do(r *Request[G, C], origin int) bool {
 	assert.That(h.held.Load(), "home: served by a loop that does not hold it")
 	switch r.Op {
@@ -162,17 +169,17 @@ func (h *Home[G, C]) do(r *Request[G, C], origin int) bool {
 	}
 }
 
-// portOrigin stands in for a loop's index where a request came through a port.
-const portOrigin = -1
+// portOrigin stands in for a loop's index where a request came through a port. It is negative.
+func portOrigin(port int) int { return -1 - port }
 
 func (h *Home[G, C]) publish(r *Request[G, C], origin int) bool {
 	hg := h.groups.Get(r.Message.Group)
 	bytes := r.Message.Bytes()
-	if hg != nil && !h.open(hg, bytes) {
-		if origin != portOrigin || r.via != nil && r.via.result != nil {
+	if hg != nil && (hg.heldBack != 0 && hg.heldBack != origin || !h.open(hg, bytes)) {
+		if origin >= 0 || r.via != nil && r.via.result != nil {
 			return h.refuse(r, origin)
 		}
-		if !h.await(hg, bytes) {
+		if !h.holdBack(hg, bytes, origin) {
 			return false
 		}
 	}
@@ -202,6 +209,7 @@ func (h *Home[G, C]) publish(r *Request[G, C], origin int) bool {
 	}
 
 	if hg != nil {
+		hg.heldBack = 0 // if there was one it was this one
 		hg.offset++
 		r.Message.Offset = hg.offset
 		for i := range hg.locals {
@@ -235,7 +243,7 @@ func (h *Home[G, C]) publish(r *Request[G, C], origin int) bool {
 func (h *Home[G, C]) refuse(r *Request[G, C], origin int) bool {
 	d := Delivery[G, C]{Op: OpBusy, Asks: r.Asks, Client: r.Client, ID: r.ID}
 	switch {
-	case origin == portOrigin:
+	case origin < 0:
 		close(r.via.result)
 	case !h.fits(origin, d.Bytes()):
 		return false

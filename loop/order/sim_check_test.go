@@ -51,13 +51,20 @@ func (s *sim) deliver(loop int, d *Delivery[*simPart, *simAsk]) {
 	}
 }
 
-// tooLoud judges that a home refuses a message: to some loop more is in flight, with it, than each group may have.
+// tooLoud judges that a home refuses a message: to some loop more is in flight, with it, than each group may have; or a port's
+// publish to the group is held back, and is the first in its lane.
 func (s *sim) tooLoud(home int, refused *Message) {
 	m, most := s.messageOf(string(refused.Payload())), uint64(0)
-	for _, l := range s.hs.Home(home).groups.Get(m.group).locals {
+	hg := s.hs.Home(home).groups.Get(m.group)
+	for _, l := range hg.locals {
 		most = max(most, l.sent-l.part.flow.taken.Load())
 	}
-	s.must(most+uint64(refused.Bytes()) > uint64(s.least), "message %d is refused though group %s is quiet", m.index, m.group)
+	if hg.heldBack == 0 {
+		s.must(most+uint64(refused.Bytes()) > uint64(s.least), "message %d is refused though group %s is quiet", m.index, m.group)
+	} else {
+		first := s.hs.ports[-1-hg.heldBack].Load().up[home].lane.front()
+		s.must(first.Message != refused && first.Message.Group == m.group, "message %d is refused as one of group %s is held back, which is not so", m.index, m.group)
+	}
 	s.must(!m.refused && (!m.byPort || m.numbers != nil), "message %d is refused a second time, or nobody can be told", m.index)
 	m.refused = true
 	s.refused++
