@@ -147,6 +147,46 @@ func TestWhoComesBeforeClientsAreLetInWaitsAndAStrangerIsNoClient(t *testing.T) 
 	}
 }
 
+// Whoever is on this machine can strike the gong, and a stroke can be heard after it was given up: neither stands for one's own.
+func TestAStrokeOfTheGongIsAnsweredByItsOwnEndAlone(t *testing.T) {
+	s := startServer(t, Config{Loops: 2})
+	hold := func() (letGo func()) {
+		held, over := make(chan struct{}, 2), make(chan struct{})
+		for i := range s.hub.shards {
+			s.handler.loops.execute(i, gnet.RunnableFunc(func(context.Context) error {
+				held <- struct{}{}
+				<-over
+				return nil
+			}))
+		}
+		for range s.hub.shards {
+			<-held
+		}
+		return func() { close(over) }
+	}
+	strange, err := net.Dial("unix", s.berths.gong)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer strange.Close()
+	_ = strange.SetDeadline(time.Now().Add(testTimeout))
+	if _, err := strange.Read(make([]byte, 1)); err != io.EOF {
+		t.Fatalf("a stranger at the gong: got %v, want the end", err)
+	}
+	for _, before := range []string{"a stranger has struck it", "an earlier stroke was given up"} {
+		letGo := hold()
+		soon, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		if err := s.strike(soon); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s; a stroke that no loop can hear: got %v, want %v", before, err, context.DeadlineExceeded)
+		}
+		cancel()
+		letGo()
+		if err := s.strike(within(t)); err != nil {
+			t.Errorf("%s; a stroke that loops can hear: %v", before, err)
+		}
+	}
+}
+
 // A process that starts and stops servers, or fails to, has as many descriptors as before.
 func TestServersGiveAllDescriptorsBack(t *testing.T) {
 	path := filepath.Join(socketDir(t), "s")
