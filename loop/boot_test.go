@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -222,6 +223,63 @@ func TestServersGiveAllDescriptorsBack(t *testing.T) {
 			runtime.Gosched()
 		}
 		before = open
+	}
+}
+
+// gnet closes no socket that it has accepted and not yet opened when it ends, so a stop has all of them opened before.
+func TestAServerThatStopsWhileClientsComeGivesAllDescriptorsBack(t *testing.T) {
+	var addr atomic.Pointer[string]
+	var came atomic.Int64
+	storm := func(rounds int) (open []int) {
+		over := make(chan struct{})
+		var clients sync.WaitGroup
+		for range 8 {
+			clients.Go(func() {
+				for {
+					select {
+					case <-over:
+						return
+					default:
+					}
+					if c, err := net.Dial("tcp", *addr.Load()); err == nil {
+						came.Add(1)
+						c.Close()
+					}
+				}
+			})
+		}
+		for range rounds {
+			s, err := Start(Config{Loops: 2})
+			if err != nil {
+				t.Error(err)
+				break
+			}
+			now, before := s.Addr().String(), came.Load()
+			addr.Store(&now)
+			for deadline := time.Now().Add(testTimeout); came.Load() == before && time.Now().Before(deadline); {
+				runtime.Gosched()
+			}
+			if err := s.Stop(within(t), nil); err != nil {
+				t.Error(err)
+			}
+		}
+		close(over)
+		clients.Wait()
+		open, err := descriptors()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return open
+	}
+	none := "127.0.0.1:1"
+	addr.Store(&none)
+	before := storm(1)
+	open := storm(60)
+	for deadline := time.Now().Add(testTimeout); len(open) > len(before); open, _ = descriptors() {
+		if time.Now().After(deadline) {
+			t.Fatalf("after 60 servers: got %d descriptors, want as many as after one, %d", len(open), len(before))
+		}
+		runtime.Gosched()
 	}
 }
 

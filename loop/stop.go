@@ -18,7 +18,7 @@ import (
 //	settle   what was accepted is sent, until lanes, backlogs and passes are empty, for at most half of the time
 //	tell     every client is closed with 1001, or in the handshake answered 503, some in each turn
 //	give up  the listening sockets are closed, the files of unix sockets removed. Who waits for the addresses is told: from here
-//	         on another server can have them
+//	         on another server can have them. Connections that were accepted and not yet opened are opened, and answered 503
 //	drain    the last client that goes puts a token into drained; one whose Close frame has left is cut 1 s later, and those that
 //	         have not taken their last bytes when the time is over are cut with the engine
 //	end      the engine is told to end. Before it closes the descriptors by which loops are woken it calls OnShutdown, from
@@ -70,6 +70,7 @@ func (s *Server) Stop(ctx context.Context, told func()) error {
 		s.berths.giveUp(false)
 		told()
 		if err == nil {
+			_ = s.openAccepted(ctx) // who came in at the last moment gets its answer; gnet would forget the socket
 			err = s.hub.drain(ctx)
 		}
 		if s.hub.connections.Load() == 0 {
