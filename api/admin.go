@@ -31,7 +31,6 @@ type Config struct {
 
 // Admin answers on the admin address until Close.
 type Admin struct {
-	addr   net.Addr
 	http   *http.Server
 	ready  *readiness
 	closed chan struct{} // closed when no more connections are accepted
@@ -49,9 +48,9 @@ const (
 
 // Serve answers on a listener, which it takes over, and returns at once.
 func Serve(listener net.Listener, cfg Config) *Admin {
-	a := &Admin{addr: listener.Addr(), ready: &readiness{hub: cfg.Hub, now: time.Now}, closed: make(chan struct{})}
+	a := &Admin{ready: &readiness{hub: cfg.Hub, now: time.Now}, closed: make(chan struct{})}
 	a.http = &http.Server{
-		Handler:           handler(a.addr, a.ready, cfg),
+		Handler:           handler(listener.Addr(), a.ready, cfg),
 		MaxHeaderBytes:    requestHeadBytesMax,
 		ReadHeaderTimeout: headTimeout,
 		ReadTimeout:       requestTimeout,
@@ -67,9 +66,6 @@ func Serve(listener net.Listener, cfg Config) *Admin {
 	}()
 	return a
 }
-
-// Addr is the address with its real port.
-func (a *Admin) Addr() net.Addr { return a.addr }
 
 // Unready makes /readyz answer 503 with the reason from now on. Call it before a stop begins, so that /readyz never answers
 // 200 while the server refuses clients.

@@ -51,7 +51,13 @@ func config(h Hub) Config {
 	return Config{Hub: h, Version: "1.2.3", Log: slog.New(slog.DiscardHandler)}
 }
 
-func serve(t *testing.T, cfg Config) *Admin {
+// served is an admin side and where it is.
+type served struct {
+	*Admin
+	addr string
+}
+
+func serve(t *testing.T, cfg Config) served {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -63,13 +69,13 @@ func serve(t *testing.T, cfg Config) *Admin {
 		defer cancel()
 		a.Close(ctx)
 	})
-	return a
+	return served{a, l.Addr().String()}
 }
 
-func get(t *testing.T, a *Admin, path string) (status int, body string) {
+func get(t *testing.T, a served, path string) (status int, body string) {
 	t.Helper()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 30 * time.Second}
-	res, err := client.Get("http://" + a.Addr().String() + path)
+	res, err := client.Get("http://" + a.addr + path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -339,7 +345,7 @@ func TestConnectionsBeyondTheBoundWaitTheirTurn(t *testing.T) {
 	a := serve(t, config(someHub()))
 	var idle []net.Conn
 	for range connectionsMax {
-		c, err := net.Dial("tcp", a.Addr().String())
+		c, err := net.Dial("tcp", a.addr)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -349,7 +355,7 @@ func TestConnectionsBeyondTheBoundWaitTheirTurn(t *testing.T) {
 		answer(t, c, 10*time.Second)
 		idle = append(idle, c)
 	}
-	late, err := net.Dial("tcp", a.Addr().String())
+	late, err := net.Dial("tcp", a.addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -428,7 +434,7 @@ func TestAnAddressThatIsGivenUpIsFreeWhileAnAnswerIsUnderWay(t *testing.T) {
 	answered := make(chan int, 1)
 	go func() {
 		status := 0
-		if res, err := http.Get("http://" + a.Addr().String() + "/readyz"); err == nil {
+		if res, err := http.Get("http://" + a.addr + "/readyz"); err == nil {
 			status = res.StatusCode
 			res.Body.Close()
 		}
@@ -436,7 +442,7 @@ func TestAnAddressThatIsGivenUpIsFreeWhileAnAnswerIsUnderWay(t *testing.T) {
 	}()
 	<-h.asked
 	a.Withdraw()
-	next, err := net.Listen("tcp", a.Addr().String())
+	next, err := net.Listen("tcp", a.addr)
 	if err != nil {
 		t.Errorf("the next server: %v", err)
 	} else {

@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -17,7 +18,8 @@ import (
 // This file puts the listening sockets into gnet. gnet opens its listeners by address, as the first thing that it does, and cannot be
 // given one; to enroll each accepted connection instead would cost ten system calls and memory for every client. But what its
 // pollers report is the number of a descriptor, and by the number it finds the listener. So it is started on placeholders, unix
-// sockets that nobody knows, and when all is ready each of our sockets takes the number of one, its berth:
+// sockets that no client is told of, and when all is ready each of our sockets takes the number of one, its berth. Any process on
+// this machine can find a placeholder or the gong; all that it gets there is the end of its connection, and it is counted nowhere.
 //
 //	gnet.Rotate      gnet opens the gong and the placeholders, starts its loops and waits for all of them
 //	find             in OnBoot: which number has each of them?
@@ -204,13 +206,10 @@ func (b *berths) shutDown() {
 	}
 }
 
-// strike gives a loop a callback that is no client's: each time the next loop.
-func (b *berths) strike() error {
-	c, err := net.DialTimeout("unix", b.gong, dialTimeout)
-	if err != nil {
-		return err
-	}
-	return c.Close()
+// strike gives a loop a callback that is no client's: each time the next loop, which then ends the connection.
+func (b *berths) strike(ctx context.Context) (net.Conn, error) {
+	var d net.Dialer
+	return d.DialContext(ctx, "unix", b.gong)
 }
 
 // isGong says whether a connection was accepted at the gong, by the local address that gnet has for it.

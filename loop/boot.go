@@ -68,13 +68,22 @@ func (s *Server) openAccepted(ctx context.Context) error {
 
 const bootTimeout = 10 * time.Second
 
-// strike strikes the gong and waits until a loop has heard it.
+// strike strikes the gong and waits until a loop has heard it, which is when the loop has ended the connection. That says more than
+// a word from the loop would: any process on this machine can find the gong and strike it, and a stroke that was given up is
+// heard later.
 func (s *Server) strike(ctx context.Context) error {
-	if err := s.berths.strike(); err != nil {
+	c, err := s.berths.strike(ctx)
+	if err != nil {
 		return fmt.Errorf("the server cannot reach its own gong: %w", err)
 	}
+	defer c.Close()
+	heard := make(chan struct{})
+	go func() {
+		_, _ = c.Read(make([]byte, 1)) // the end, as nothing is said there
+		close(heard)
+	}()
 	select {
-	case <-s.handler.loops.heard:
+	case <-heard:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -89,7 +98,6 @@ func (s *Server) strike(ctx context.Context) error {
 type loops struct {
 	// Immutable.
 	shards []*shard
-	heard  chan struct{} // a token when a loop has heard the gong
 
 	// Any goroutine.
 	open  atomic.Bool // all shards are bound: clients are admitted
@@ -109,7 +117,7 @@ type boundLoop struct {
 type kickEnd struct{ shard *shard }
 
 func newLoops(shards []*shard) *loops {
-	return &loops{shards: shards, heard: make(chan struct{}, 1), gates: make([]gate, len(shards))}
+	return &loops{shards: shards, gates: make([]gate, len(shards))}
 }
 
 // gate stands before the descriptor by which gnet wakes a loop. Whoever is no loop may come to it at any moment, also when the engine
@@ -138,16 +146,7 @@ func (l *loops) shut() {
 	}
 }
 
-// hear notes the loop on which the gong was heard.
-func (l *loops) hear(loop gnet.EventLoop) {
-	l.see(loop)
-	select {
-	case l.heard <- struct{}{}:
-	default:
-	}
-}
-
-// see binds a loop to the next shard, unless it is bound.
+// see binds a loop on which the gong was heard to the next shard, unless it is bound.
 func (l *loops) see(loop gnet.EventLoop) {
 	if l.open.Load() {
 		return

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -147,6 +148,46 @@ func TestWhoComesBeforeClientsAreLetInWaitsAndAStrangerIsNoClient(t *testing.T) 
 	}
 }
 
+// Whoever is on this machine can strike the gong, and a stroke can be heard after it was given up: neither stands for one's own.
+func TestAStrokeOfTheGongIsAnsweredByItsOwnEndAlone(t *testing.T) {
+	s := startServer(t, Config{Loops: 2})
+	hold := func() (letGo func()) {
+		held, over := make(chan struct{}, 2), make(chan struct{})
+		for i := range s.hub.shards {
+			s.handler.loops.execute(i, gnet.RunnableFunc(func(context.Context) error {
+				held <- struct{}{}
+				<-over
+				return nil
+			}))
+		}
+		for range s.hub.shards {
+			<-held
+		}
+		return func() { close(over) }
+	}
+	strange, err := net.Dial("unix", s.berths.gong)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer strange.Close()
+	_ = strange.SetDeadline(time.Now().Add(testTimeout))
+	if _, err := strange.Read(make([]byte, 1)); err != io.EOF {
+		t.Fatalf("a stranger at the gong: got %v, want the end", err)
+	}
+	for _, before := range []string{"a stranger has struck it", "an earlier stroke was given up"} {
+		letGo := hold()
+		soon, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		if err := s.strike(soon); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s; a stroke that no loop can hear: got %v, want %v", before, err, context.DeadlineExceeded)
+		}
+		cancel()
+		letGo()
+		if err := s.strike(within(t)); err != nil {
+			t.Errorf("%s; a stroke that loops can hear: %v", before, err)
+		}
+	}
+}
+
 // A process that starts and stops servers, or fails to, has as many descriptors as before.
 func TestServersGiveAllDescriptorsBack(t *testing.T) {
 	path := filepath.Join(socketDir(t), "s")
@@ -182,6 +223,63 @@ func TestServersGiveAllDescriptorsBack(t *testing.T) {
 			runtime.Gosched()
 		}
 		before = open
+	}
+}
+
+// gnet closes no socket that it has accepted and not yet opened when it ends, so a stop has all of them opened before.
+func TestAServerThatStopsWhileClientsComeGivesAllDescriptorsBack(t *testing.T) {
+	var addr atomic.Pointer[string]
+	var came atomic.Int64
+	storm := func(rounds int) (open []int) {
+		over := make(chan struct{})
+		var clients sync.WaitGroup
+		for range 8 {
+			clients.Go(func() {
+				for {
+					select {
+					case <-over:
+						return
+					default:
+					}
+					if c, err := net.Dial("tcp", *addr.Load()); err == nil {
+						came.Add(1)
+						c.Close()
+					}
+				}
+			})
+		}
+		for range rounds {
+			s, err := Start(Config{Loops: 2})
+			if err != nil {
+				t.Error(err)
+				break
+			}
+			now, before := s.Addr().String(), came.Load()
+			addr.Store(&now)
+			for deadline := time.Now().Add(testTimeout); came.Load() == before && time.Now().Before(deadline); {
+				runtime.Gosched()
+			}
+			if err := s.Stop(within(t), nil); err != nil {
+				t.Error(err)
+			}
+		}
+		close(over)
+		clients.Wait()
+		open, err := descriptors()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return open
+	}
+	none := "127.0.0.1:1"
+	addr.Store(&none)
+	before := storm(1)
+	open := storm(60)
+	for deadline := time.Now().Add(testTimeout); len(open) > len(before); open, _ = descriptors() {
+		if time.Now().After(deadline) {
+			t.Fatalf("after 60 servers: got %d descriptors, want as many as after one, %d", len(open), len(before))
+		}
+		runtime.Gosched()
 	}
 }
 

@@ -81,6 +81,10 @@ func (s *shard) endLate() {
 
 // endHandshake ends a handshake that has taken too long, or that is the oldest of too many.
 func (s *shard) endHandshake(c *client, evicted bool) {
+	if s.stop.begun {
+		s.giveUpHandshake(c)
+		return
+	}
 	outcome, why := handshakeTimeout, wsproto.RejectTimeout.Reason
 	if evicted {
 		outcome, why = handshakeEvicted, "too many handshakes are unfinished, and this is the oldest"

@@ -15,7 +15,7 @@
 // loop's alone, and a home is the loop's that holds it (loop/order). What several goroutines touch is atomic or has a lock, and
 // the comment of its type says so: what all loops share (the hub in hub.go, with the sums of relief.go and partial.go and the
 // seats of loop/door), what of a shard is read or asked for from outside (counters, callback, callList), and what is the server's
-// (the loops while it starts in boot.go, the listener, failed accepts, the watchdog).
+// (the loops while it starts in boot.go, the berths, failed accepts, the watchdog).
 //
 // Shard code takes bytes and time as arguments and reaches everything else through an env (shard.go), so that the simulation in
 // sim_test.go runs many shards without a socket. gnet is imported by server.go, boot.go, handler.go and accept.go alone.

@@ -32,7 +32,8 @@ import (
 //	           bury: forgotten
 //
 //	state       waits for                                          if that does not come
-//	handshake   the whole request head                             endLate: 408 after handshakeTicks, sooner if too many wait
+//	handshake   the whole request head                             endLate: 408 after handshakeTicks, sooner if too many wait;
+//	                                                               503 within 1 s once the server stops
 //	open        what the client sends                              pingSilent: 1001 after twice heartbeatTicks of silence
 //	closing     1. its outbox to empty, which endLate looks at     endLate: cut after closeTicks, in 1 and in 2;
 //	               each tick; then shut our direction              a server that stops gives 1 all the time that it has

@@ -63,7 +63,7 @@ func (h *handler) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
 		return nil, gnet.None
 	}
 	if h.berths.isGong(c.LocalAddr()) {
-		h.loops.hear(c.EventLoop())
+		h.loops.see(c.EventLoop()) // whoever has struck it
 		return nil, gnet.Close
 	}
 	if !h.loops.open.Load() { // a stranger has found a placeholder

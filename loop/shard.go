@@ -156,7 +156,7 @@ func (s *shard) opened(conn conn) (c *client) {
 	s.count.Accepted.Add(1)
 	s.count.Pending.Add(1)
 	s.handshaking++
-	s.deadlines.add(c, s.tick, s.bounds.handshakeTicks)
+	s.deadlines.add(c, s.tick, s.handshakeTicks())
 	return c
 }
 

@@ -27,7 +27,8 @@ func openUnix(a *ListenAddress) (*listener, error) {
 	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		var err error
 		// Linux gives the file the mode of the socket: nobody gets in before the file has its own mode and owner.
-		return errors.Join(c.Control(func(fd uintptr) { err = unix.Fchmod(int(fd), 0) }), ignoreUnsupported(err))
+		lost := c.Control(func(fd uintptr) { err = unix.Fchmod(int(fd), 0) })
+		return errors.Join(lost, ignoreUnsupported(err))
 	}}
 	opened, err := config.Listen(context.Background(), "unix", a.path)
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"ringcast/dialect"
-	"ringcast/loop/door"
 	"ringcast/wsproto"
 )
 
@@ -19,7 +18,7 @@ import (
 //	settle   what was accepted is sent, until lanes, backlogs and passes are empty, for at most half of the time
 //	tell     every client is closed with 1001, or in the handshake answered 503, some in each turn
 //	give up  the listening sockets are closed, the files of unix sockets removed. Who waits for the addresses is told: from here
-//	         on another server can have them
+//	         on another server can have them. Connections that were accepted and not yet opened are opened, and answered 503
 //	drain    the last client that goes puts a token into drained; one whose Close frame has left is cut 1 s later, and those that
 //	         have not taken their last bytes when the time is over are cut with the engine
 //	end      the engine is told to end. Before it closes the descriptors by which loops are woken it calls OnShutdown, from
@@ -30,8 +29,8 @@ import (
 //
 // Listening sockets that were handed in go on listening at whoever handed them in, so nobody need be refused: newcomers wait for
 // the next server in the kernel's queue. They are given up first. Whoever was accepted before is served as if it had come a moment
-// earlier: its request is answered 101, and a Close frame with 1001 follows. Who sends none is waited for as long as the stop may
-// take, but not by those that wait for the addresses.
+// earlier: its request is answered 101, and a Close frame with 1001 follows. Who has sent none 1 s later is answered 503: a service
+// manager starts the next server when this one has ended, and a browser's spare connection may be silent for minutes.
 
 // ending is which of these steps a hub has reached.
 //
@@ -71,6 +70,7 @@ func (s *Server) Stop(ctx context.Context, told func()) error {
 		s.berths.giveUp(false)
 		told()
 		if err == nil {
+			_ = s.openAccepted(ctx) // who came in at the last moment gets its answer; gnet would forget the socket
 			err = s.hub.drain(ctx)
 		}
 		if s.hub.connections.Load() == 0 {
@@ -196,14 +196,21 @@ type shardStop struct {
 	left  int  // clients in slots below this one are still to be closed
 }
 
-// beginStop has turns close all present clients, and those soon that are closing already; new connections are refused already.
+// beginStop has turns close all present clients, and those soon that are closing already, or that are yet to send a request; new
+// connections are refused already.
 func (s *shard) beginStop() {
 	s.stop = shardStop{begun: true, left: len(s.clients)}
 	for i := range s.deadlines.list {
-		if d := &s.deadlines.list[i]; d.state == stateClosing {
-			d.sooner(s.tick + s.closeTicks())
-		}
+		s.deadlines.list[i].sooner(s.tick + stopCloseTicks)
 	}
+}
+
+// handshakeTicks is how long a handshake may take.
+func (s *shard) handshakeTicks() uint32 {
+	if s.stop.begun { // it was accepted before
+		return min(s.bounds.handshakeTicks, stopCloseTicks)
+	}
+	return s.bounds.handshakeTicks
 }
 
 // closeTicks is how long a closing client may take. While the server stops that is counted from its last bytes on (settleLate).
@@ -214,7 +221,8 @@ func (s *shard) closeTicks() uint32 {
 	return s.bounds.closeTicks
 }
 
-// stopCloseTicks is enough for the answer to a Close frame from any place on earth, and little for an operator who waits.
+// stopCloseTicks is enough for the answer to a Close frame from any place on earth, or for a request whose connection was accepted
+// from a socket that was handed in, and little for an operator who waits.
 const stopCloseTicks = 5
 
 // closeSlice closes the next closesPerTurn clients of a server that stops, so that the loop can send between the slices.
@@ -228,12 +236,9 @@ func (s *shard) closeSlice() {
 		case stateOpen:
 			s.close(c, dialect.CauseStopping)
 		case stateHandshake:
-			if s.hub.handedIn {
-				continue
+			if !s.hub.handedIn {
+				s.giveUpHandshake(c)
 			}
-			// It is not waited for: what it has sent was read, and a browser's spare connection never sends anything.
-			s.answerHTTP(c, wsproto.RejectStopping.After(door.RetryAfter()).AppendTo(nil))
-			s.doom(c)
 		}
 	}
 	if s.stop.left > 0 {
@@ -244,4 +249,11 @@ func (s *shard) closeSlice() {
 			close(s.hub.told)
 		}
 	}
+}
+
+// giveUpHandshake answers a client of a server that stops, and does not wait for its end: what it has sent was read, and a browser's
+// spare connection never sends anything.
+func (s *shard) giveUpHandshake(c *client) {
+	s.turnAway(c, awayStopping, wsproto.RejectStopping)
+	s.doom(c)
 }

@@ -250,6 +250,56 @@ func TestAStopOnASocketThatWasHandedInAnswersWhoIsInTheHandshake(t *testing.T) {
 	}
 }
 
+// systemd starts the next server when this one has ended, so a browser's spare connection, which sends nothing, may not hold it up.
+func TestAStopOnASocketThatWasHandedInWaitsASecondForWhoSendsNoRequest(t *testing.T) {
+	st := newStage(1, nil)
+	st.hub.handedIn = true
+	s := st.hub.shards[0]
+	connect := func() *stageConn {
+		c := &stageConn{shard: s}
+		st.hub.admit()
+		c.client = s.opened(c)
+		return c
+	}
+	idle, half, justInTime := connect(), connect(), connect()
+	s.traffic(half.client, []byte(simRequest[:20]))
+	st.hub.refuseAll()
+	st.hub.untold.Store(1)
+	s.beginStop()
+	st.settle()
+	behind := connect() // was accepted before, and is opened only now
+	pass := func(ticks int) {
+		for range ticks {
+			st.hub.beat()
+			s.woken()
+			st.settle()
+		}
+	}
+	pass(stopCloseTicks - 1)
+	s.traffic(justInTime.client, []byte(simRequest))
+	for _, c := range []*stageConn{idle, half, behind} {
+		if len(c.out) > 0 || c.closed {
+			t.Errorf("before a second has passed: got %q, closed: %v, want that its request is waited for", c.out, c.closed)
+		}
+	}
+	pass(1)
+	for _, c := range []*stageConn{idle, half, behind} {
+		if out := string(c.out); !strings.HasPrefix(out, "HTTP/1.1 503") || !strings.Contains(out, "Retry-After: ") || !c.closed {
+			t.Errorf("after a second without a request: got %q, closed: %v, want 503 with Retry-After and the end", out, c.closed)
+		}
+	}
+	if out := string(justInTime.out); !strings.HasPrefix(out, "HTTP/1.1 101") || !strings.Contains(out, "\x03\xe9") {
+		t.Errorf("a request within the second: got %q, want 101 and then a Close frame with 1001", out)
+	}
+	if got := st.hub.Snapshot().Total(); got.RefusedClientsBy["stopping"] != 3 || got.Handshakes["refused"] != 3 {
+		t.Errorf("turned away: got %d because of the stop, %d handshakes, want 3 and 3", got.RefusedClientsBy["stopping"], got.Handshakes["refused"])
+	}
+	pass(stopCloseTicks)
+	if n := st.hub.connections.Load(); n != 0 {
+		t.Errorf("connections: got %d, want none: the stop has nobody to wait for", n)
+	}
+}
+
 func TestWhoWaitsForTheAddressesIsToldAlsoWhenTheTimeIsOver(t *testing.T) {
 	s, err := Start(Config{Loops: 2})
 	if err != nil {

@@ -463,11 +463,48 @@ func TestFaultRestartInSystemdsOrderRefusesNobody(t *testing.T) {
 	s := startWith(t, o)
 	s.addr = socket.addr
 	_, n := playRestart(t, s, wholeCrowd(), func() {
+		spare(t, s)
 		s.signal(syscall.SIGTERM)
 		equal(t, "exit status of the old server", s.exit(), 0)
 		launch(t, o).waitUp()
 	})
 	n.refusedNever(t)
+}
+
+// Where systemd keeps the port everybody waits for the end of the old server, which therefore waits for nobody who is silent.
+func TestFaultRestartInSystemdsOrderWaitsForNoSilentConnection(t *testing.T) {
+	fault(t)
+	socket := handedIn(t, "tcp", "127.0.0.1:0")
+	o := starting{dir: runDir(t), sockets: socket.files(), args: []string{"--stop-timeout", "10m"}} // longer than exit waits
+	s := startWith(t, o)
+	s.addr = socket.addr
+	silent := member(t, s, "g")
+	idle, half := spare(t, s), spare(t, s)
+	must(t, half.raw([]byte("GET / HTTP/1.1\r\nHost: ")))
+	s.signal(syscall.SIGTERM)
+	equal(t, "exit status of the old server", s.exit(), 0)
+	for what, c := range map[string]*client{"sent nothing": idle, "sent half of a request": half} {
+		var away *refusedError
+		if err := c.upgraded(""); !errors.As(err, &away) || away.status != 503 || away.header.Get("Retry-After") == "" {
+			t.Errorf("who has %s: got %v, want 503 with Retry-After", what, err)
+		}
+	}
+	silent.expectClose(t, 1001)
+	waiting, err := connect(s.addr, dialing{})
+	must(t, err)
+	t.Cleanup(waiting.hangUp)
+	launch(t, o).waitUp()
+	must(t, waiting.handshake(s.addr, dialing{}))
+}
+
+// spare is a connection that sends nothing, as browsers open them in advance, and that the server has accepted.
+func spare(t *testing.T, s *server) *client {
+	t.Helper()
+	c, err := connect(s.addr, dialing{})
+	must(t, err)
+	t.Cleanup(c.hangUp)
+	dial(t, s).hangUp() // came later, and is accepted
+	return c
 }
 
 func (n *newcomer) refusedNever(t *testing.T) {

@@ -346,7 +346,7 @@ func TestTheUnitsInTheDocumentsPassSystemdsOwnCheck(t *testing.T) {
 	if all["ringcast.service"] == "" || all["ringcast.socket"] == "" {
 		t.Fatalf("docs/operating.md: got units %v, want ringcast.service and ringcast.socket", all)
 	}
-	for _, want := range []string{"Type=notify-reload", "WatchdogSec=", "RestartPreventExitStatus=78"} {
+	for _, want := range []string{"Type=notify-reload", "WatchdogSec=", "RestartPreventExitStatus=78", "Environment=RINGCAST_STOP_TIMEOUT=3s"} {
 		if !strings.Contains(all["ringcast.service"], "\n"+want) {
 			t.Errorf("ringcast.service: got no %s", want)
 		}
