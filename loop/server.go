@@ -96,7 +96,7 @@ func Boot(cfg Config) (*Server, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
-	if _, err := descriptorsFree(); err != nil { // what comes next would fail too, without saying why
+	if _, err := descriptorsFree(0); err != nil { // what comes next would fail too, without saying why
 		return nil, err
 	}
 	listening, err := openListeners(&cfg)
