@@ -55,6 +55,7 @@ type fakeServer struct {
 	list    func(context.Context, func([]loop.ClientInfo) error) error // what Clients does; nil: it gives clients
 	stop    func(context.Context) error                                // what Stop does before it ends; nil: nothing
 	telling func()                                                     // what it does before every client has been told; nil: nothing
+	givenUp func()                                                     // what GiveUp does; nil: nothing
 	busy    atomic.Int64                                               // see Busy
 	started time.Time
 
@@ -114,6 +115,12 @@ func (f *fakeServer) Stop(ctx context.Context, told func()) error {
 		return f.stop(ctx)
 	}
 	return nil
+}
+
+func (f *fakeServer) GiveUp() {
+	if f.givenUp != nil {
+		f.givenUp()
+	}
 }
 
 // end makes the server end without being asked to.

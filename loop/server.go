@@ -163,6 +163,10 @@ func (s *Server) keepTime() {
 	}
 }
 
+// GiveUp closes the listening sockets and removes the files of unix sockets, as Stop does when it has come so far: for a caller that
+// cannot wait for that. Clients are served on. Any goroutine, at any time, also more than once.
+func (s *Server) GiveUp() { s.berths.giveUp(false) }
+
 // Addrs are the addresses on which the server listens, with the real port where 0 was configured.
 func (s *Server) Addrs() []net.Addr { return s.addrs }
 
