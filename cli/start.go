@@ -158,7 +158,6 @@ func (r *env) serveUntilAsked(dir runDir, s settings.Settings, m manager, ready 
 		return errors.Join(err, end.now())
 	}
 	end.has(control.close)
-	defer again.onSignals(reload)()
 
 	if err := srv.LetIn(); err != nil { // when all has its descriptors
 		return errors.Join(listenError(err), end.now())
@@ -172,6 +171,7 @@ func (r *env) serveUntilAsked(dir runDir, s settings.Settings, m manager, ready 
 		channel: channelAddr(channel), warnings: warnings(&s, srv.Addrs(), me.admin, channel),
 	})
 	m.ready(again.status())
+	defer again.onSignals(reload)() // whoever asks by a signal asks a server that is ready
 	defer m.keepingAlive(h.Busy, log)()
 	return end.untilAsked(asked, func() time.Duration { return again.inForce().StopTimeout })
 }
