@@ -25,7 +25,7 @@ func canServe(dir runDir, s *settings.Settings, m manager) error {
 	}
 	cfg := s.Loop
 	cfg.Sockets = m.sockets
-	if err := loop.CheckBoot(&cfg, theirs, opensBefore(s, m)); err != nil {
+	if err := loop.CheckBoot(cfg, theirs, opensBefore(s, m)); err != nil {
 		return listenError(err)
 	}
 	// Here ports alone are compared, as one port of several addresses is mostly one server's.

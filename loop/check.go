@@ -18,7 +18,10 @@ import (
 // AddrText shows them, which it is about to give up: that they are in use is no failure. With nil it is not known which they are,
 // and no address fails for being in use. more are the descriptors that the caller is going to open before it calls Boot. Nothing is
 // left open, and nothing of theirs is touched.
-func CheckBoot(cfg *Config, theirs []string, more int) error {
+func CheckBoot(cfg Config, theirs []string, more int) error {
+	if err := cfg.fill(); err != nil {
+		return err
+	}
 	var tried listeners
 	defer func() { tried.close() }()
 	if len(cfg.Sockets) == 0 {

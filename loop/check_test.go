@@ -16,23 +16,34 @@ func TestABootOpensAsManyDescriptorsAsIsSaidBefore(t *testing.T) {
 		{Loops: 1, Listen: []string{"127.0.0.1:0"}},
 		{Loops: 5, Listen: []string{"127.0.0.1:0", "unix:" + filepath.Join(socketDir(t), "s"), "127.0.0.2:0"}},
 	} {
-		before, err := descriptors()
-		if err != nil {
-			t.Fatal(err)
+		want := bootDescriptors(cfg.Loops, len(cfg.Listen)) + len(cfg.Listen)
+		got := bootCounted(t, cfg)
+		for try := 1; try < 10 && got != want; try++ { // what earlier tests have left may have been closed meanwhile
+			got = bootCounted(t, cfg)
 		}
-		s, err := Boot(cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		after, err := descriptors()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got, want := len(after)-len(before), bootDescriptors(cfg.Loops, len(cfg.Listen))+len(cfg.Listen); got != want {
+		if got != want {
 			t.Errorf("%d loops on %v: got %d more descriptors, want %d", cfg.Loops, cfg.Listen, got, want)
 		}
-		s.Stop(within(t), nil)
 	}
+}
+
+// bootCounted boots a server and ends it, and says how many descriptors that took.
+func bootCounted(t *testing.T, cfg Config) int {
+	t.Helper()
+	before, err := descriptors()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Boot(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Stop(within(t), nil)
+	after, err := descriptors()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(after) - len(before)
 }
 
 func TestWhatKeepsAServerFromListeningIsFoundBeforeItBoots(t *testing.T) {
@@ -83,7 +94,7 @@ func TestWhatKeepsAServerFromListeningIsFoundBeforeItBoots(t *testing.T) {
 		{"unix:" + filepath.Join(dir, "no/such"), theirs, syscall.ENOENT},
 		{"unix:" + filepath.Join(plain, "s"), theirs, syscall.ENOTDIR},
 	} {
-		err := CheckBoot(&Config{Listen: []string{c.listen}, Loops: 1}, c.theirs, 0)
+		err := CheckBoot(Config{Listen: []string{c.listen}, Loops: 1}, c.theirs, 0)
 		if at := new(ListenError); !errors.Is(err, c.want) || c.want != nil && (!errors.As(err, &at) || at.Address != c.listen) {
 			t.Errorf("%s beside a server on %q: got %v, want %v", c.listen, c.theirs, err, c.want)
 		}
@@ -91,11 +102,11 @@ func TestWhatKeepsAServerFromListeningIsFoundBeforeItBoots(t *testing.T) {
 	for listen, want := range map[string]string{
 		plain: "is no socket", live + "?group=nosuchgroup": "nosuchgroup", dead + "?user=nosuchuser": "nosuchuser",
 	} {
-		if err := CheckBoot(&Config{Listen: []string{"unix:" + listen}, Loops: 1}, nil, 0); err == nil || !strings.Contains(err.Error(), want) {
+		if err := CheckBoot(Config{Listen: []string{"unix:" + listen}, Loops: 1}, nil, 0); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q in it", listen, err, want)
 		}
 	}
-	if err := CheckBoot(&Config{Listen: []string{taken, "0.0.0.0:" + port}, Loops: 1}, theirs, 0); err == nil || !strings.Contains(err.Error(), "leave one of them out") {
+	if err := CheckBoot(Config{Listen: []string{taken, "0.0.0.0:" + port}, Loops: 1}, theirs, 0); err == nil || !strings.Contains(err.Error(), "leave one of them out") {
 		t.Errorf("one address within the other: got %v, want that", err)
 	}
 	left, err := os.ReadDir(dir)
@@ -112,7 +123,7 @@ func TestTooFewDescriptorsAreFoundBeforeAServerBoots(t *testing.T) {
 	if limit.Cur > 1<<30 {
 		limit.Cur = 1 << 30
 	}
-	if err := CheckBoot(&Config{Listen: []string{"127.0.0.1:0"}, Loops: 8}, nil, int(limit.Cur)); err == nil || !strings.Contains(err.Error(), "ulimit -n") {
+	if err := CheckBoot(Config{Listen: []string{"127.0.0.1:0"}, Loops: 8}, nil, int(limit.Cur)); err == nil || !strings.Contains(err.Error(), "ulimit -n") {
 		t.Errorf("got %v, want that the limit is too low", err)
 	}
 }
