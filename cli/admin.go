@@ -32,22 +32,32 @@ func openAdmin(addr string, socket net.Listener) (*admin, error) {
 	case socket != nil:
 		return &admin{listener: socket}, nil
 	}
+	l, err := listenAdmin(addr)
+	if err != nil {
+		return nil, adminError(addr, err)
+	}
+	return &admin{listener: l}, nil
+}
+
+func listenAdmin(addr string) (net.Listener, error) {
 	network := "tcp"
 	if host, _, err := net.SplitHostPort(addr); err == nil && net.ParseIP(host).To4() != nil {
 		network = "tcp4" // with tcp, 0.0.0.0 would listen on IPv6 too
 	}
-	l, err := net.Listen(network, addr)
+	return net.Listen(network, addr)
+}
+
+// adminError is why the admin address cannot be listened on.
+func adminError(addr string, err error) error {
 	switch {
-	case err == nil:
-		return &admin{listener: l}, nil
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("--admin %q: another program has this port, perhaps another ringcast; name another port, or off", addr)
+		return fmt.Errorf("--admin %q: another program has this port, perhaps another ringcast; name another port, or off", addr)
 	case errors.Is(err, syscall.EACCES):
-		return nil, fmt.Errorf("--admin %q: no permission for this port; name one from 1024 on", addr)
+		return fmt.Errorf("--admin %q: no permission for this port; name one from 1024 on", addr)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return nil, fmt.Errorf("--admin %q: this machine does not have that address; name one of its own, or off", addr)
+		return fmt.Errorf("--admin %q: this machine does not have that address; name one of its own, or off", addr)
 	default:
-		return nil, fmt.Errorf("--admin %q: %w", addr, err)
+		return fmt.Errorf("--admin %q: %w", addr, err)
 	}
 }
 

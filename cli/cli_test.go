@@ -55,6 +55,8 @@ type fakeServer struct {
 	list    func(context.Context, func([]loop.ClientInfo) error) error // what Clients does; nil: it gives clients
 	stop    func(context.Context) error                                // what Stop does before it ends; nil: nothing
 	telling func()                                                     // what it does before every client has been told; nil: nothing
+	letIn   func()                                                     // what LetIn does; nil: nothing
+	givenUp func()                                                     // what GiveUp does; nil: nothing
 	busy    atomic.Int64                                               // see Busy
 	started time.Time
 
@@ -89,7 +91,13 @@ func (f *fakeServer) Addrs() (all []net.Addr) {
 	return all
 }
 
-func (f *fakeServer) LetIn() error          { return nil }
+func (f *fakeServer) LetIn() error {
+	if f.letIn != nil {
+		f.letIn()
+	}
+	return nil
+}
+
 func (f *fakeServer) Done() <-chan struct{} { return f.done }
 func (f *fakeServer) Err() error            { f.mu.Lock(); defer f.mu.Unlock(); return f.err }
 
@@ -114,6 +122,12 @@ func (f *fakeServer) Stop(ctx context.Context, told func()) error {
 		return f.stop(ctx)
 	}
 	return nil
+}
+
+func (f *fakeServer) GiveUp() {
+	if f.givenUp != nil {
+		f.givenUp()
+	}
 }
 
 // end makes the server end without being asked to.

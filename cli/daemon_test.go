@@ -127,8 +127,10 @@ func TestKilledServerIsReplaced(t *testing.T) {
 	if status, _, stderr := do(t, "start", "-d", "--run-dir", dir.path); status != 0 {
 		t.Fatalf("start -d over it: got exit status %d: %s", status, stderr)
 	}
-	text, _ := os.ReadFile(filepath.Join(dir.path, "ringcast.log"))
-	has(t, "log", string(text), "replaced the pid file", "pid="+strconv.Itoa(killed))
+	eventually(t, "the log says so", func() bool { // it is written beside everything else
+		text, _ := os.ReadFile(filepath.Join(dir.path, "ringcast.log"))
+		return strings.Contains(string(text), "replaced the pid file") && strings.Contains(string(text), "pid="+strconv.Itoa(killed))
+	})
 	if status, _, stderr := do(t, "stop", "--run-dir", dir.path); status != 0 {
 		t.Errorf("stop: got exit status %d: %s", status, stderr)
 	}

@@ -125,22 +125,3 @@ func TestWhatOfAnAddressCanOnlyBeOneServers(t *testing.T) {
 		}
 	}
 }
-
-func TestAUnixSocketIsTakenOnlyIfSomebodyAnswers(t *testing.T) {
-	path := shortDir(t).path + "/s"
-	if err := tryAddress("unix://" + path); err != nil {
-		t.Errorf("where nothing is: got %v, want that it is free", err)
-	}
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := tryAddress("unix:" + path); err == nil {
-		t.Error("where somebody listens: got nil, want that it is taken")
-	}
-	l.(*net.UnixListener).SetUnlinkOnClose(false)
-	l.Close()
-	if err := tryAddress("unix:" + path); err != nil {
-		t.Errorf("where a dead server has left its file: got %v, want that it is free", err)
-	}
-}

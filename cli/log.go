@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -24,9 +25,11 @@ type logFile struct {
 	*logWriter
 	path string // empty: standard error
 
-	// Of who opens, reopens and closes.
-	file     *os.File   // nil: standard error
 	standard []*os.File // those of standard output and error that are the same file
+
+	turning sync.Mutex // held while the log turns to another file; an end waits for that, and not for the opening of the other
+	file    *os.File   // nil: standard error
+	closed  bool
 }
 
 // openLog opens the log of a server: a file, or standard error where it has no path. From now on the process outlives whoever
@@ -105,6 +108,12 @@ func (l *logFile) reopen() error {
 	if err != nil {
 		return err
 	}
+	l.turning.Lock()
+	defer l.turning.Unlock()
+	if l.closed {
+		f.Close()
+		return errLogEnded
+	}
 	for _, standard := range l.standard {
 		_ = unix.Dup2(int(f.Fd()), int(standard.Fd())) // if it fails, the stack of a crash goes to the old file
 	}
@@ -114,6 +123,9 @@ func (l *logFile) reopen() error {
 	l.turnTo(f, func() { old.Close() })
 	return nil
 }
+
+// errLogEnded is for a reload that an end has overtaken.
+var errLogEnded = errors.New("the server has ended")
 
 func sameFile(a, b *os.File) bool {
 	one, err := a.Stat()
@@ -126,6 +138,9 @@ func sameFile(a, b *os.File) bool {
 
 // close ends the log. A file that takes nothing is left to the end of the process.
 func (l *logFile) close() {
+	l.turning.Lock()
+	defer l.turning.Unlock()
+	l.closed = true
 	if l.logWriter.close() && l.file != nil {
 		l.file.Close()
 	}

@@ -122,10 +122,10 @@ func (l *reloader) reload(ctx context.Context) (done reloaded, err error) {
 		if err != nil {
 			l.failed.Add(1)
 			l.log.Error("reload failed; the settings are as they were", "err", err)
-			l.notify.ready("a reload has failed: " + err.Error())
+			l.notify.reloaded("a reload has failed: " + err.Error())
 		} else {
 			l.done.Add(1)
-			l.notify.ready(l.status())
+			l.notify.reloaded(l.status())
 		}
 	}()
 	// First, because it does not depend on the settings: a mistake there must not keep a rotated file growing.
@@ -174,13 +174,12 @@ func (l *reloader) inForce() settings.Settings {
 	return l.now
 }
 
-// onSignals reloads at each signal that asks for it, until stop is called. Nobody waits for an answer, so the outcome is
-// in the log.
+// onSignals reloads at each signal that asks for it, until stop is called, which does not wait for a reload that is under way: a log
+// file or a config file on a file system that hangs must not hold up an end. Nobody waits for an answer, so the outcome is in the
+// log.
 func (l *reloader) onSignals(asked <-chan os.Signal) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	over := make(chan struct{})
 	go func() {
-		defer close(over)
 		for {
 			select {
 			case <-asked:
@@ -190,10 +189,7 @@ func (l *reloader) onSignals(asked <-chan os.Signal) (stop func()) {
 			}
 		}
 	}()
-	return func() {
-		cancel()
-		<-over
-	}
+	return cancel
 }
 
 // again reads what this process was started with: the same arguments and environment, and the config file as it is now.

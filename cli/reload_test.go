@@ -10,10 +10,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"ringcast/cli/settings"
 	"ringcast/loop"
 )
 
@@ -153,6 +155,68 @@ func TestASignalReloadsAndTheLogSaysSo(t *testing.T) {
 		t.Errorf("limits applied: got %+v, want groups-max 5", applied)
 	}
 	has(t, "log", v.err.String(), "groups-max: off → 5", "--outbox-max is less than --message-max")
+	v.asked <- os.Interrupt
+	v.exit(t)
+}
+
+// A reload may hang for as long as a file system does. Also its end may come when the server has gone.
+func TestAnEndDoesNotWaitForAReload(t *testing.T) {
+	for _, end := range []string{"in good order", "at once"} {
+		dir, f := shortDir(t), newFakeServer()
+		hangs, never := make(chan struct{}), make(chan struct{})
+		f.apply = func(context.Context) error { close(hangs); <-never; return nil }
+		stopping := make(chan struct{})
+		if end == "at once" {
+			f.telling = func() { close(stopping); <-never }
+		}
+		config := configWith(t, `{}`)
+		v := serving(t, f, dir, "--config", config, "--log-file", dir.path+"/log")
+		rewrite(t, config, `{"groups-max": 5}`)
+		v.reload <- syscall.SIGHUP
+		<-hangs
+		v.asked <- os.Interrupt
+		if end == "at once" {
+			<-stopping
+			<-time.After(echoTime) // what comes sooner is taken for the first one's echo
+			v.asked <- os.Interrupt
+		}
+		v.exit(t)
+		left(t, dir)
+		close(never)
+	}
+}
+
+func TestALogFileIsNotOpenedAnewAfterItsEnd(t *testing.T) {
+	path := t.TempDir() + "/log"
+	l, err := openLog(&settings.Settings{LogFile: path}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var both sync.WaitGroup
+	both.Go(l.close)
+	both.Go(func() { _ = l.reopen() })
+	both.Wait()
+	if err := l.reopen(); err == nil {
+		t.Error("reopened after the end: got nil, want an error")
+	}
+}
+
+// Who asks for a reload by a signal during the start gets it when clients can connect.
+func TestASignalDuringTheStartReloadsWhenTheServerIsReady(t *testing.T) {
+	dir, f := shortDir(t), newFakeServer()
+	let, asks := make(chan struct{}), make(chan struct{})
+	f.letIn = func() { close(asks); <-let }
+	v := begin(f, "start", "--run-dir", dir.path, "--listen", "127.0.0.1:0")
+	v.reload <- syscall.SIGHUP
+	<-asks
+	if status, _, stderr := do(t, "reload", "--run-dir", dir.path); status != 0 { // its turn is after the signal's, if that has begun
+		t.Errorf("reload during the start: got exit status %d: %s", status, stderr)
+	}
+	if got := statusNow(t, dir).Reloads; got.Done != 1 {
+		t.Errorf("reloads before the server is ready: got %+v, want that of the verb alone", got)
+	}
+	close(let)
+	eventually(t, "the reload by a signal", func() bool { return statusNow(t, dir).Reloads.Done == 2 })
 	v.asked <- os.Interrupt
 	v.exit(t)
 }

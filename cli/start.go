@@ -53,6 +53,7 @@ type server interface {
 	Addrs() []net.Addr
 	LetIn() error                                // lets clients in, who wait until then
 	Stop(ctx context.Context, told func()) error // closes every client, calls told when the addresses are free, and waits for what is queued until ctx is done
+	GiveUp()                                     // closes the listening sockets, if Stop has not come so far
 	Done() <-chan struct{}                       // closed when the loops have ended, for whatever reason
 	Err() error                                  // why they ended without being asked to
 
@@ -136,6 +137,7 @@ func (r *env) serveUntilAsked(dir runDir, s settings.Settings, m manager, ready 
 		return listenError(err)
 	}
 	srv, h := end.srv, end.hub
+	end.has(srv.GiveUp) // mostly a second time
 	if end.channel, err = openChannel(s.Channel, m.channel, h, log); err != nil {
 		return errors.Join(err, end.now())
 	}
@@ -156,7 +158,6 @@ func (r *env) serveUntilAsked(dir runDir, s settings.Settings, m manager, ready 
 		return errors.Join(err, end.now())
 	}
 	end.has(control.close)
-	defer again.onSignals(reload)()
 
 	if err := srv.LetIn(); err != nil { // when all has its descriptors
 		return errors.Join(listenError(err), end.now())
@@ -170,6 +171,7 @@ func (r *env) serveUntilAsked(dir runDir, s settings.Settings, m manager, ready 
 		channel: channelAddr(channel), warnings: warnings(&s, srv.Addrs(), me.admin, channel),
 	})
 	m.ready(again.status())
+	defer again.onSignals(reload)() // whoever asks by a signal asks a server that is ready
 	defer m.keepingAlive(h.Busy, log)()
 	return end.untilAsked(asked, func() time.Duration { return again.inForce().StopTimeout })
 }

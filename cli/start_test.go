@@ -143,6 +143,40 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 	left(t, dir)
 }
 
+// Whoever gets the run dir finds the port free, also where the server has not come so far as to give it up itself.
+func TestEveryEndGivesUpThePortBeforeTheRunDir(t *testing.T) {
+	for name, end := range map[string]func(f *fakeServer, v *verb, stopping <-chan struct{}){
+		"a second signal before every client has been told": func(_ *fakeServer, v *verb, stopping <-chan struct{}) {
+			v.asked <- os.Interrupt
+			<-stopping
+			<-time.After(echoTime) // what comes sooner is taken for the first one's echo
+			v.asked <- os.Interrupt
+		},
+		"a stop in good order": func(f *fakeServer, v *verb, _ <-chan struct{}) {
+			f.telling = nil
+			v.asked <- os.Interrupt
+		},
+		"loops that have ended": func(f *fakeServer, _ *verb, _ <-chan struct{}) { f.end(errors.New("the moon fell down")) },
+	} {
+		dir, f := shortDir(t), newFakeServer()
+		stopping, never := make(chan struct{}), make(chan struct{})
+		f.telling = func() { close(stopping); <-never }
+		var held []bool
+		f.givenUp = func() {
+			is, err := alive(dir)
+			held = append(held, is && err == nil)
+		}
+		v := serving(t, f, dir, "--stop-timeout", "1h")
+		end(f, v, stopping)
+		v.exit(t)
+		if len(held) != 1 || !held[0] {
+			t.Errorf("%s: port given up: got it while the run dir was held: %v, want once, and held", name, held)
+		}
+		left(t, dir)
+		close(never)
+	}
+}
+
 func TestEchoOfASignalIsNoSecondWish(t *testing.T) {
 	dir, f := shortDir(t), newFakeServer()
 	stopping, clientsGone := make(chan struct{}), make(chan struct{})

@@ -6,16 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
-	"slices"
-	"strings"
 	"syscall"
 	"time"
 
 	"ringcast/cli/settings"
-	"ringcast/loop"
 )
 
 // stopVerb stops the running server.
@@ -48,7 +44,7 @@ func (*stopVerb) Run(r *env, g *settings.Globals) error {
 	return r.awaitDrainers(dir)
 }
 
-// Run is called by kong. Flags and addresses are checked before anything is stopped: a typing mistake must not end a server.
+// Run is called by kong. What the next server needs is checked before anything is stopped: a typing mistake must not end a server.
 // With -d it is the process in the background that stops the old server, so that it can take its place at once.
 func (v *restartVerb) Run(r *env, g *settings.Globals) error {
 	dir, s, err := r.settings(&v.Flags, g)
@@ -68,7 +64,7 @@ func (v *restartVerb) Run(r *env, g *settings.Globals) error {
 	if held, err := alive(dir); err != nil {
 		return err
 	} else if held {
-		if err := canListen(dir, &s, m); err != nil {
+		if err := canServe(dir, &s, m); err != nil {
 			return err
 		}
 		patience += stopTimeoutOf(dir) + stopMargin + holderPatience
@@ -80,81 +76,6 @@ func (v *restartVerb) Run(r *env, g *settings.Globals) error {
 		return err
 	}
 	return r.serveInForeground(dir, s, m)
-}
-
-// canListen tries those addresses that the running server does not have, before that server is stopped. It compares ports
-// alone, as one port of several addresses is mostly one server's.
-func canListen(dir runDir, s *settings.Settings, m manager) error {
-	now, err := statusOf(dir)
-	if err != nil {
-		return nil // without a status there is nothing to compare; the start will tell
-	}
-	theirs := append(strings.Split(now.Listen, ","), now.Admin)
-	if now.Channel != nil && now.Channel.Mode == "server" {
-		theirs = append(theirs, now.Channel.Addr)
-	}
-	for i := range theirs {
-		theirs[i] = place(theirs[i])
-	}
-	isTheirs := func(address string) bool { return slices.Contains(theirs, place(address)) }
-	for _, address := range s.Loop.Listen {
-		if len(m.sockets) > 0 || isTheirs(address) {
-			continue
-		}
-		if err := tryAddress(address); err != nil {
-			return listenError(&loop.ListenError{Address: address, Err: err})
-		}
-	}
-	if !isTheirs(s.Admin) && m.admin == nil {
-		a, err := openAdmin(s.Admin, nil)
-		if err != nil {
-			return err
-		}
-		a.close()
-	}
-	if address := s.Channel.Listen; address != "" && m.channel == nil && !isTheirs(address) {
-		if err := tryAddress(address); err != nil {
-			return channelError(address, err)
-		}
-	}
-	return nil
-}
-
-// place is what of an address can only be one server's: the port, or the path of a unix socket. It is empty for no address.
-func place(address string) string {
-	if path, unix := unixPath(address); unix {
-		return path
-	}
-	_, port, _ := net.SplitHostPort(address)
-	return port
-}
-
-// unixPath is the path of an address of a unix socket.
-func unixPath(address string) (path string, unix bool) {
-	if !strings.HasPrefix(address, "unix:") {
-		return "", false
-	}
-	a, _ := loop.ParseListen(address)
-	return a.Path(), true
-}
-
-// tryAddress says why a server could not listen on an address. A unix socket is in use if somebody answers there; a file
-// that is left of one that nobody has is removed by the server.
-func tryAddress(address string) error {
-	path, unix := unixPath(address)
-	if !unix {
-		l, err := net.Listen("tcp", address)
-		if err == nil {
-			l.Close()
-		}
-		return err
-	}
-	conn, err := net.DialTimeout("unix", path, time.Second)
-	if err != nil {
-		return nil
-	}
-	conn.Close()
-	return syscall.EADDRINUSE
 }
 
 const (

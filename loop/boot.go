@@ -32,7 +32,7 @@ func (s *Server) boot() error {
 	if err := loops.bindKicks(); err != nil {
 		return err
 	}
-	free, err := descriptorsFree()
+	free, err := descriptorsFree(0)
 	if err != nil {
 		return err
 	}
@@ -267,8 +267,9 @@ func (l *loops) close() {
 }
 
 // descriptorsFree is the bound on connections that no setting can raise: the descriptors that this process may still open,
-// less a reserve. Out of descriptors, everything fails: accepts, logs, the operator's socket.
-func descriptorsFree() (int, error) {
+// less a reserve. Out of descriptors, everything fails: accepts, logs, the operator's socket. more are those that are going to be
+// opened for what is no client.
+func descriptorsFree(more int) (int, error) {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return 0, fmt.Errorf("descriptor limit: %w", err)
@@ -277,10 +278,10 @@ func descriptorsFree() (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	free := int(min(limit.Cur, 1<<30)) - len(open) - descriptorReserve
+	free := int(min(limit.Cur, 1<<30)) - len(open) - more - descriptorReserve
 	if free < 1 {
-		return 0, fmt.Errorf("the limit of %d open files leaves no room for clients: %d are open already and %d are kept "+
-			"in reserve; raise it (ulimit -n 65536) or run fewer loops", limit.Cur, len(open), descriptorReserve)
+		return 0, fmt.Errorf("the limit of %d open files leaves no room for clients: %d are open already, or will be, and %d are kept "+
+			"in reserve; raise it (ulimit -n 65536) or run fewer loops", limit.Cur, len(open)+more, descriptorReserve)
 	}
 	return free, nil
 }

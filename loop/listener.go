@@ -57,7 +57,7 @@ func openListeners(cfg *Config) (all listeners, err error) {
 			if err != nil {
 				return all, &ListenError{text, err}
 			}
-			if err := all.open(&a); err != nil {
+			if err := all.open(&a, openTCP); err != nil {
 				return all, &ListenError{text, err}
 			}
 		}
@@ -82,8 +82,8 @@ func (e *ListenError) Error() string { return fmt.Sprintf("listen on %s: %v", e.
 // Unwrap is the reason.
 func (e *ListenError) Unwrap() error { return e.Err }
 
-// open opens the sockets of one address.
-func (all *listeners) open(a *ListenAddress) error {
+// open opens the sockets of one address, those of TCP each by tcp.
+func (all *listeners) open(a *ListenAddress, tcp func(netip.AddrPort) (*listener, error)) error {
 	if a.path != "" {
 		l, err := openUnix(a)
 		if err == nil {
@@ -96,7 +96,7 @@ func (all *listeners) open(a *ListenAddress) error {
 		return err
 	}
 	for try := 0; ; try++ {
-		opened, err := all.openTCP(hosts, port)
+		opened, err := all.openTCP(hosts, port, tcp)
 		if err == nil {
 			*all = append(*all, opened...)
 			return nil
@@ -141,10 +141,10 @@ func resolve(text string) (hosts []netip.Addr, port uint16, err error) {
 // lookUpTimeout bounds the look-up of a name that a server listens on, most often localhost.
 const lookUpTimeout = 10 * time.Second
 
-// openTCP opens a socket for each of a host's addresses, all with one port. An IPv6 socket takes no IPv4 connections: there is
+// openTCP opens a socket for each of a host's addresses by open, all with one port. An IPv6 socket takes no IPv4 connections: there is
 // another socket for them, so that no address appears mapped, and gnet's address of an IPv4 client stays small. A family that this
 // machine does not have is left out, unless it is the only one.
-func (all *listeners) openTCP(hosts []netip.Addr, port uint16) (opened listeners, err error) {
+func (all *listeners) openTCP(hosts []netip.Addr, port uint16, open func(netip.AddrPort) (*listener, error)) (opened listeners, err error) {
 	var missing error
 	for _, host := range hosts {
 		address := netip.AddrPortFrom(host, port)
@@ -154,7 +154,7 @@ func (all *listeners) openTCP(hosts []netip.Addr, port uint16) (opened listeners
 			missing = nil
 			continue
 		}
-		l, err := openTCP(address)
+		l, err := open(address)
 		switch {
 		case err == nil:
 			opened = append(opened, l)

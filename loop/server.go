@@ -96,7 +96,7 @@ func Boot(cfg Config) (*Server, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
-	if _, err := descriptorsFree(); err != nil { // what comes next would fail too, without saying why
+	if _, err := descriptorsFree(0); err != nil { // what comes next would fail too, without saying why
 		return nil, err
 	}
 	listening, err := openListeners(&cfg)
@@ -162,6 +162,10 @@ func (s *Server) keepTime() {
 		}
 	}
 }
+
+// GiveUp closes the listening sockets and removes the files of unix sockets, as Stop does when it has come so far: for a caller that
+// cannot wait for that. Clients are served on. Any goroutine, at any time, also more than once.
+func (s *Server) GiveUp() { s.berths.giveUp(false) }
 
 // Addrs are the addresses on which the server listens, with the real port where 0 was configured.
 func (s *Server) Addrs() []net.Addr { return s.addrs }

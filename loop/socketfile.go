@@ -64,23 +64,31 @@ func ignoreUnsupported(err error) error {
 
 // removeStale removes the file of a unix socket that nobody answers on. The error is EADDRINUSE if somebody does.
 func removeStale(path string) error {
+	if stale, err := staleFile(path); !stale {
+		return err
+	}
+	return os.Remove(path)
+}
+
+// staleFile says whether there is a file of a unix socket that nobody answers on. It is an error if anything else is there.
+func staleFile(path string) (bool, error) {
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil
+		return false, nil
 	case err != nil:
-		return err
+		return false, err
 	case info.Mode().Type() != fs.ModeSocket:
-		return fmt.Errorf("%s exists and is no socket; remove it, or name another path", path)
+		return false, fmt.Errorf("%s exists and is no socket; remove it, or name another path", path)
 	}
 	c, err := net.DialTimeout("unix", path, dialTimeout)
 	if err == nil {
 		c.Close()
 	}
 	if !errors.Is(err, syscall.ECONNREFUSED) {
-		return fmt.Errorf("%s: %w", path, syscall.EADDRINUSE)
+		return false, fmt.Errorf("%s: %w", path, syscall.EADDRINUSE)
 	}
-	return os.Remove(path)
+	return true, nil
 }
 
 // isOurs says whether the file of a unix socket is still the one that it was opened with.

@@ -160,6 +160,23 @@ func TestAServiceManagerThatDoesNotListenIsNoFailure(t *testing.T) {
 	}
 }
 
+// A manager that could not listen when the server was ready still learns that it is, or it would end it.
+func TestAServiceManagerThatListensLateIsTold(t *testing.T) {
+	t.Parallel()
+	dir := runDir(t)
+	path := filepath.Join(dir, "notify")
+	s := startWith(t, starting{dir: dir, env: []string{"NOTIFY_SOCKET=" + path}})
+	s.eventually("the banner, after which it says that it is ready", func() error {
+		if out := s.out.String(); !strings.Contains(out, "Start success") {
+			return fmt.Errorf("got %q", out)
+		}
+		return nil
+	})
+	member(t, s, "g").hangUp()
+	m := listenAsManager(t, path)
+	equal(t, "MAINPID", m.next("READY=1")["MAINPID"], strconv.Itoa(s.pid))
+}
+
 // What a manager says is said to one process: one in the background that it starts must neither speak for it nor take its
 // sockets.
 func TestAProcessInTheBackgroundHearsNothingOfAServiceManager(t *testing.T) {
