@@ -102,8 +102,9 @@ func TestSmallMessagesOfALoudGroupLeaveStrangersOfTheirHomeRoomInTheBacklog(t *t
 	for ; !strings.Contains(string(sender.out), `"code":"busy"`); sent++ {
 		sender.say(`{"cmd":"send_to_group","group_id":"2loud","message":"x","id":1}`)
 	}
-	if got, least := s.backlog.bytes, 1<<20-200; got < least || got > s.bounds.backlogBytes/2 {
-		t.Errorf("backlog of the loud group: got %d bytes, want %d to %d", got, least, s.bounds.backlogBytes/2)
+	// Half of it, or a little more: what is free is asked before the last message is counted.
+	if got, most := s.backlog.bytes, s.bounds.backlogBytes/2; got < most-200 || got > most+200 {
+		t.Errorf("backlog of the loud group: got %d bytes, want %d, give or take 200", got, most)
 	}
 	const each = 1000
 	for range each {

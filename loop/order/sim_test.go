@@ -224,7 +224,7 @@ func (s *sim) turn(loop, deliveries int) {
 		deliveries--
 		return deliveries > 0 && l.gathered < s.gather
 	})
-	waits := s.passes(l, deliveries)
+	passed := s.passes(l, deliveries)
 	s.checkFlights()
 	for group, p := range l.parts { // what package loop calls owed
 		if p == nil || p.members > 0 || p.asked > 0 {
@@ -236,18 +236,19 @@ func (s *sim) turn(loop, deliveries int) {
 	}
 	l.lanes.WakeOthers()
 	called := l.lanes.Through(l.gathered)
-	l.woken = l.woken || moved || busy || drained || deliveries == 0 || waits || called
+	l.woken = l.woken || moved || busy || drained || deliveries == 0 || passed || called
 }
 
-// passes takes up to so many messages of each group that wait, and reports whether others are left.
-func (s *sim) passes(l *simLoop, most int) (left bool) {
+// passes takes up to so many messages of each group that wait, and reports whether any waited: then the loop looks at its lanes
+// again, as it may gather more.
+func (s *sim) passes(l *simLoop, most int) (any bool) {
 	for _, p := range l.parts {
 		if p != nil {
+			any = any || len(p.waiting) > 0
 			l.take(p, min(most, len(p.waiting)))
-			left = left || len(p.waiting) > 0
 		}
 	}
-	return left
+	return any
 }
 
 func (l *simLoop) take(p *simPart, n int) {
