@@ -68,14 +68,6 @@ func ParseListen(text string) (ListenAddress, error) {
 
 var errOptions = errors.New("has an unknown option; behind the path may stand ?mode=0660&user=NAME&group=NAME, or some of them")
 
-// String is the address without the options of its file.
-func (a *ListenAddress) String() string {
-	if a.path != "" {
-		return unixName(a.path)
-	}
-	return a.text
-}
-
 // Path is the path of a unix socket, empty for any other address.
 func (a *ListenAddress) Path() string { return a.path }
 
