@@ -28,6 +28,7 @@ func (s *shard) beginCallback(c *client) {
 	} else {
 		s.callback.steps.Store(n + 1)
 	}
+	s.hold.take()
 	s.culprit = c
 	if s.callback.timed = sampled(n / 2); s.callback.timed {
 		s.callback.beganAt = s.env.now()
@@ -44,4 +45,9 @@ func (s *shard) endCallback() {
 		s.count.TurnTimes.observe(s.env.now() - s.callback.beganAt)
 	}
 	s.callback.steps.Store(s.callback.steps.Load() + 1)
+	s.hold.letGo()
+	if !s.kicked && s.lanes.Called() && s.hold.try() { // something came that was left to this loop; if it cannot hold, to another
+		s.kick()
+		s.hold.letGo()
+	}
 }

@@ -12,6 +12,7 @@ import (
 
 // input reads what a client sent. All of p is used up; partial input is kept in c.extra, within bounds.
 func (s *shard) input(c *client, p []byte) {
+	s.takeUp()
 	c.bytesIn += uint64(len(p))
 	s.count.BytesIn.Add(uint64(len(p)))
 	s.heartbeat.heard(c.slot, s.tick)

@@ -180,19 +180,27 @@ func (s *shard) doom(c *client) {
 // closed is called when a connection is gone. That may be inside another callback, because a write that fails closes; then it
 // only notes it, and the turn of that callback buries the client.
 func (s *shard) closed(c *client) {
-	if c.state == stateDead {
+	if s.callback.running() {
+		s.gone(c)
 		return
+	}
+	s.beginCallback(nil)
+	defer s.endCallback()
+	if s.gone(c) {
+		s.turn()
+	}
+}
+
+// gone notes that a connection is gone; false: that is known.
+func (s *shard) gone(c *client) bool {
+	if c.state == stateDead {
+		return false
 	}
 	if c.state == stateHandshake {
 		count(&s.count.Handshakes, handshakeGone)
 	}
 	s.die(c)
-	if s.callback.running() {
-		return
-	}
-	s.beginCallback(nil)
-	defer s.endCallback()
-	s.turn()
+	return true
 }
 
 // die notes that a client's connection is gone.

@@ -69,6 +69,28 @@ func (g *group) audience(f form) *audience {
 // empty says whether there is no member.
 func (g *group) empty() bool { return g.inline.members == nil && !g.inline.further }
 
+// size is the number of members.
+func (g *group) size() (n int) {
+	if g.inline.further {
+		for a := g.further; a != nil; a = a.next {
+			n += len(a.members)
+		}
+	}
+	return n + len(g.inline.members)
+}
+
+// queued says whether an audience waits for a pass.
+func (g *group) queued() bool {
+	if g.inline.further {
+		for a := g.further; a != nil; a = a.next {
+			if a.queued {
+				return true
+			}
+		}
+	}
+	return g.inline.queued
+}
+
 // longest is the number of messages in the longest waiting list, of the group's audiences but for one.
 func (g *group) longest(but *audience) (n int) {
 	if but != &g.inline {

@@ -18,19 +18,21 @@ import (
 // inside another callback. No socket is cut and no client buried but by a turn's sweep, so no list of members changes while a
 // pass walks over it.
 //
-// Owner: the loop's goroutine, except where a paragraph says otherwise.
+// Owner: who holds it, except where a paragraph says otherwise. Its own loop does in each callback; what only that loop touches, as
+// another one that borrows the shard does not, is marked as loop only.
 type shard struct {
 	// Immutable after start.
 	index    int
 	hub      *Hub
 	env      env
 	lanes    *order.Lanes[*group, *client]
-	takeDown func(delivery) bool // the method deliver; a func value made once allocates once
+	methods  methods
 
 	// In part any goroutine; each type says which.
 	count    counters
 	calls    callList
 	callback callback
+	hold     hold
 	relief   relief
 
 	// Loop only: clients and groups.
@@ -53,7 +55,6 @@ type shard struct {
 	replies  replies
 	kicked   bool // a kick is under way; if it is for passes, its turn alone runs them
 	deferral deferral
-	resting  bool // this turn makes no passes, or no more
 	stop     shardStop
 
 	// Loop only: clients that are slow, or whose input is partial.
@@ -68,6 +69,13 @@ type shard struct {
 	// Loop only: memory kept for the next use.
 	readers readers
 	culprit *client // the client that a panic closes, nil: none
+}
+
+// methods are the shard's own as func values, as a value that is made once allocates once.
+type methods struct {
+	takeDown  func(delivery) bool // deliver
+	serve     func(loop int) bool
+	mayBorrow func(*delivery) bool
 }
 
 // env is what a shard needs of sockets, clock and log. The server has the real ones, the simulation its own.
@@ -122,7 +130,8 @@ func newShard(h *Hub, index int) *shard {
 	s.partials.sums, s.partials.mine = &h.partials, &s.count.FragmentBytes
 	s.readers.adopt(s.bounds.MessageBytesMax)
 	s.rates.adopt(s.bounds, 0)
-	s.takeDown = s.deliver
+	s.methods = methods{takeDown: s.deliver, serve: s.serve, mayBorrow: s.mayBorrow}
+	s.hold.freed = make(chan struct{}, 1)
 	for _, entry := range h.dialects {
 		d := entry.New()
 		if len(d.Answer(nil, dialect.Outcome{What: dialect.Gap, Number: 1})) > 0 {

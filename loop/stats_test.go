@@ -79,7 +79,7 @@ func TestWhatALoopCountsIsInItsRowTheTotalAndStatus(t *testing.T) {
 			s.lanes.Offer(l, request{Op: order.OpPublish, Message: m})
 		}
 		s.lanes.Host()
-		s.lanes.Drain(func(delivery) bool { return true })
+		s.lanes.Drain(nil, func(delivery) bool { return true })
 	}
 	snap := h.Snapshot()
 	text, err := json.Marshal(struct {

@@ -29,7 +29,8 @@ func (s *shard) turn() { s.act(!s.kicked) }
 // act is a turn. mayPass is false if a kick is under way, whose turn makes the passes. A read that was deferred for long enough
 // makes them all the same if the kick is for what was read, see deferral.on.
 func (s *shard) act(mayPass bool) {
-	s.resting, s.relief.done = !mayPass, false
+	s.takeUp()
+	s.passes.resting, s.relief.done, s.passes.elsewhere = !mayPass, false, 0
 	s.advance()
 	for _, f := range s.calls.take() {
 		f(s)
@@ -44,7 +45,7 @@ func (s *shard) act(mayPass bool) {
 		s.flushReplies()
 		s.sweep()
 		s.work()
-		s.lanes.WakeOthers()
+		s.lanes.WakeOthers(s.methods.serve)
 		s.flushReplies() // after WakeOthers, so that other loops begin while this one writes
 		passed := s.runPasses()
 		called := s.lanes.Through(s.passes.gathered)
@@ -118,7 +119,7 @@ func (s *shard) host() (moved bool) {
 // down lanes become full, then up lanes, then requests are refused, so memory does not grow. Passes go on meanwhile, as they
 // need no lane. That is the last resort, as it strikes all groups: a loud group is refused by its home before (order/flow.go).
 func (s *shard) drainDown() (moved bool) {
-	return s.mayGather() && s.lanes.Drain(s.takeDown)
+	return s.mayGather() && s.lanes.Drain(nil, s.methods.takeDown)
 }
 
 // mayGather says whether more messages may be gathered.
@@ -126,6 +127,7 @@ func (s *shard) mayGather() bool { return s.passes.gathered < s.bounds.gatherByt
 
 // deliver acts on one item of a down lane, and says whether there may be another.
 func (s *shard) deliver(d delivery) (more bool) {
+	s.mustHold()
 	switch d.Op {
 	case order.OpMessage:
 	case order.OpBusy:

@@ -14,7 +14,7 @@ func TestALoopThatOthersKeepBusyStopsAfterSoManyRounds(t *testing.T) {
 		sent++
 		sender.say(`{"cmd":"send_to_group","group_id":"1","message":"m"}`)
 	}
-	s.takeDown = func(d delivery) bool {
+	s.methods.takeDown = func(d delivery) bool {
 		if gathered++; sent < messages {
 			publish()
 		}

@@ -66,9 +66,6 @@ func (h *Home[G, C]) Idle() bool { return h.stalled == 0 && h.stalledPort == 0 &
 // ToHost has the next Host serve a home.
 func (l *Lanes[G, C]) ToHost(home int) { l.toHost |= 1 << home }
 
-// Idle says whether the loop has no home to host and has drained every lane to its end.
-func (l *Lanes[G, C]) Idle() bool { return l.toHost == 0 && l.left == 0 }
-
 // EachWaiting gives every delivery that waits for the loop, in each lane the oldest first. No loop may hold a home meanwhile.
 func (l *Lanes[G, C]) EachWaiting(f func(*Delivery[G, C])) {
 	for _, down := range l.down {

@@ -40,7 +40,8 @@ type Home[G Part, C comparable] struct {
 	stalled     uint64               // bit per loop whose up lane's front waits for room in a down lane
 	stalledPort uint64
 	next        int    // loop whose lane is served first
-	toWake      uint64 // bit per loop that was sent something, or whose up lane has room again that it waits for
+	toWake      uint64 // bit per loop whose up lane has room again that it waits for
+	given       uint64 // bit per loop that was sent something
 	groupCount  atomic.Int64
 	published   atomic.Uint64
 	_           [CacheLine]byte
@@ -98,11 +99,11 @@ func (h *Home[G, C]) serve() (moved bool) {
 	return moved
 }
 
-// takeWake empties toWake.
-func (h *Home[G, C]) takeWake() uint64 {
-	toWake := h.toWake
-	h.toWake = 0
-	return toWake
+// takeWake empties toWake and given.
+func (h *Home[G, C]) takeWake() (toWake, given uint64) {
+	toWake, given = h.toWake, h.given
+	h.toWake, h.given = 0, 0
+	return toWake, given
 }
 
 // homeGroup is a group with members, or with clients to whom the answer that they may be members is on its way.
@@ -326,5 +327,5 @@ func (h *Home[G, C]) fits(loop, bytes int) bool {
 func (h *Home[G, C]) send(loop int, d Delivery[G, C]) {
 	h.down[loop].send(d, d.Bytes())
 	note(&h.all.lanes[loop].bell.down, h.index)
-	h.toWake |= 1 << loop
+	h.given |= 1 << loop
 }

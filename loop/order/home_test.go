@@ -38,7 +38,7 @@ func publishTo(group, text string) Request[*part, *int] {
 
 // heardBy drains what has come down to a loop.
 func heardBy(l *Lanes[*part, *int]) (texts []string) {
-	l.Drain(func(d Delivery[*part, *int]) bool {
+	l.Drain(nil, func(d Delivery[*part, *int]) bool {
 		if d.Op == OpMessage && d.Local != nil {
 			texts = append(texts, string(d.Message.Payload()))
 		}

@@ -7,7 +7,8 @@ import (
 
 // Lanes is one loop's ends of its lanes, and what it has to do with homes.
 //
-// Owner: the loop, except for the bell.
+// Owner: who holds the loop's shard, except for the bell: most often the loop, for a moment another one that serves what lies in its
+// down lanes.
 type Lanes[G Part, C comparable] struct {
 	// Immutable after start.
 	index int
@@ -24,10 +25,11 @@ type Lanes[G Part, C comparable] struct {
 	awaited atomic.Uint64 // bit per home that waits for through to grow, see Home.await
 	_       [CacheLine]byte
 
-	// Loop only.
+	// Who holds the loop's shard only.
 	drained uint64      // bytes of deliveries, since the start
 	toHost  uint64      // bit per home to which this loop has sent a request, or whose down lane it has made room in
-	toWake  uint64      // bit per loop for WakeOthers
+	toWake  uint64      // bit per loop for WakeOthers: it has to be woken
+	given   uint64      // likewise: it has something in a down lane
 	left    uint64      // bit per down lane that was not drained to its end
 	hosted  *Home[G, C] // the home that this loop holds, nil: none
 }
@@ -71,7 +73,8 @@ func (l *Lanes[G, C]) host(index int) (moved, busy bool) {
 	for round := 1; h.called() && h.tryHold(); round++ {
 		l.hosted = h
 		moved = h.serve() || moved
-		l.toWake |= h.takeWake()
+		toWake, given := h.takeWake()
+		l.toWake, l.given = l.toWake|toWake, l.given|given
 		l.letGo()
 		if round == hostRoundsMax { // other loops keep it busy, and this one has clients of its own
 			return moved, h.called()
@@ -90,9 +93,9 @@ func (l *Lanes[G, C]) letGo() {
 }
 
 // Drain takes what lies in the down lanes and calls deliver with each item, once even if deliver panics. It stops when deliver
-// returns false; the rest is left to the next call, which the caller owes. deliver must not call Offer, see lane. moved:
-// deliver was called.
-func (l *Lanes[G, C]) Drain(deliver func(Delivery[G, C]) (more bool)) (moved bool) {
+// returns false, or in front of an item to which may says no; nil: it is not asked. The rest is left to the next call, which the
+// caller owes. deliver must not call Offer, see lane. moved: deliver was called.
+func (l *Lanes[G, C]) Drain(may func(*Delivery[G, C]) bool, deliver func(Delivery[G, C]) (more bool)) (moved bool) {
 	todo, more := take(&l.bell.down)|l.left, true
 	l.left = 0
 	for ; todo != 0; todo &= todo - 1 {
@@ -107,7 +110,13 @@ func (l *Lanes[G, C]) Drain(deliver func(Delivery[G, C]) (more bool)) (moved boo
 				l.left |= 1 << from
 				break
 			}
-			d := *lane.front()
+			front := lane.front()
+			if may != nil && !may(front) {
+				l.left |= 1 << from
+				more = false
+				break
+			}
+			d := *front
 			bytes := d.Bytes()
 			l.drained += uint64(bytes)
 			lane.done(bytes) // before it is acted on: should that panic, it must not be done twice
@@ -124,14 +133,35 @@ func (l *Lanes[G, C]) Drain(deliver func(Delivery[G, C]) (more bool)) (moved boo
 }
 
 // WakeOthers wakes the loops to which the homes that this loop has hosted have sent something, and those that wait for room in
-// an up lane. This loop is not woken: its caller repeats Host and Drain until nothing moves.
-func (l *Lanes[G, C]) WakeOthers() {
-	todo := l.toWake &^ (1 << l.index)
-	l.toWake = 0
+// an up lane. For a loop that was sent something and no more it asks serve first, which may see to it that no wake-up is needed.
+// This loop is not woken: its caller repeats Host and Drain until nothing moves.
+func (l *Lanes[G, C]) WakeOthers(serve func(loop int) (served bool)) {
+	todo, given := l.toWake&^(1<<l.index), l.given&^(1<<l.index)
+	l.toWake, l.given = 0, 0
+	given &^= todo
 	for ; todo != 0; todo &= todo - 1 {
 		l.all.env.Wake(bits.TrailingZeros64(todo))
 	}
+	for ; given != 0; given &= given - 1 {
+		if loop := bits.TrailingZeros64(given); !serve(loop) {
+			l.all.env.Wake(loop)
+		}
+	}
 }
+
+// Called says whether something lies in the down lanes that nobody has looked at. Any goroutine.
+func (l *Lanes[G, C]) Called() bool { return l.bell.down.Load() != 0 }
+
+// Waiting is the number of items that lie there.
+func (l *Lanes[G, C]) Waiting() (items int) {
+	for todo := l.bell.down.Load(); todo != 0; todo &= todo - 1 {
+		items += l.down[bits.TrailingZeros64(todo)].len()
+	}
+	return items
+}
+
+// Idle says whether the loop has no home to host and has drained every lane to its end.
+func (l *Lanes[G, C]) Idle() bool { return l.toHost == 0 && l.left == 0 }
 
 // Survive is called after a panic in Host or Drain. It drops the request that was being served. Which bits of the bell had been
 // taken is not known any more, so the next Host and Drain, which the caller owes, look at all lanes.
@@ -149,6 +179,9 @@ func (l *Lanes[G, C]) Survive() {
 
 // MustWake says whether a caller that wants the loop woken has to send the wake-up; false: one is under way. Any goroutine.
 func (l *Lanes[G, C]) MustWake() bool { return l.bell.mustWake() }
+
+// Waking says whether a wake-up is under way to the loop, which looks at its lanes then. Any goroutine.
+func (l *Lanes[G, C]) Waking() bool { return l.bell.waking.Load() }
 
 // Woken is called by the loop when a wake-up has come, before it calls Host and Drain.
 func (l *Lanes[G, C]) Woken() { l.bell.woken() }

@@ -219,7 +219,7 @@ func (s *sim) turn(loop, deliveries int) {
 	l.woken = false
 	l.lanes.Woken()
 	moved, busy := l.lanes.Host()
-	drained := deliveries > 0 && l.gathered < s.gather && l.lanes.Drain(func(d Delivery[*simPart, *simAsk]) bool {
+	drained := deliveries > 0 && l.gathered < s.gather && l.lanes.Drain(nil, func(d Delivery[*simPart, *simAsk]) bool {
 		s.deliver(loop, &d)
 		deliveries--
 		return deliveries > 0 && l.gathered < s.gather
@@ -234,7 +234,7 @@ func (s *sim) turn(loop, deliveries int) {
 			l.parts[group], moved = nil, true
 		}
 	}
-	l.lanes.WakeOthers()
+	l.lanes.WakeOthers(func(int) bool { return false })
 	called := l.lanes.Through(l.gathered)
 	l.woken = l.woken || moved || busy || drained || deliveries == 0 || passed || called
 }
