@@ -23,9 +23,9 @@ var suite = map[string]named{
 	"room-1":   {title: "1,000 members, 1 in flight", load: &load{Members: 1000, Window: 1}},
 	"room-64":  {title: "1,000 members, 64 in flight", load: &load{Members: 1000, Window: 64}},
 	"room-50":  {title: "1,000 members, 50 messages/s", load: &load{Members: 1000, Rate: 50}},
-	"rooms":    {title: "100 groups of 40, 20 publishers, 2,000 messages/s", load: &load{Members: 4000, Groups: 100, Publishers: 20, Rate: 2000}},
-	"pairs":    {title: "2,500 groups of 2 who write, 5,000 messages/s", load: &load{Members: 5000, Groups: 2500, Publishers: 5000, MemberPublishers: true, Rate: 5000}},
-	"pairs-1":  {title: "2,500 groups of 2 who write, 1 in flight each", load: &load{Members: 5000, Groups: 2500, Publishers: 5000, MemberPublishers: true, Window: 1}},
+	"rooms":    {title: "101 groups of 40, 20 publishers, 2,000 messages/s", load: &load{Members: 4040, Groups: 101, Publishers: 20, Rate: 2000}},
+	"pairs":    {title: "2,501 groups of 2 who write, 5,000 messages/s", load: &load{Members: 5002, Groups: 2501, Publishers: 5002, MemberPublishers: true, Rate: 5000}},
+	"pairs-1":  {title: "2,501 groups of 2 who write, 1 in flight each", load: &load{Members: 5002, Groups: 2501, Publishers: 5002, MemberPublishers: true, Window: 1}},
 	"ping":     {title: "10,000 members, 1 in flight, 20 bystanders ping", load: &load{Members: 10_000, Window: 1, Bystanders: 20}},
 	"connects": {title: "1,000 → 15,000 clients", crowd: &crowd{Clients: 15_000, From: 1000, Groups: 1, Hold: 2 * time.Second}},
 }
