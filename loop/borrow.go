@@ -216,15 +216,15 @@ func (s *shard) takeUp() {
 		}
 		s.culprit = was
 	}()
+	rest := b.unsent
+	b.unsent = unsent{}
+	if s.culprit = rest.to; s.culprit != nil && s.culprit.state == stateOpen {
+		s.queue(rest.to, rest.bytes, rest.messages)
+	}
 	if c := b.panickedFor; c != nil {
 		b.panickedFor = nil
 		if c.state != stateDead {
 			s.condemn(c)
 		}
-	}
-	rest := b.unsent
-	b.unsent = unsent{}
-	if s.culprit = rest.to; s.culprit != nil && s.culprit.state == stateOpen {
-		s.queue(rest.to, rest.bytes, rest.messages)
 	}
 }

@@ -22,11 +22,11 @@ import (
 // another one that borrows the shard does not, is marked as loop only.
 type shard struct {
 	// Immutable after start.
-	index    int
-	hub      *Hub
-	env      env
-	lanes    *order.Lanes[*group, *client]
-	methods  methods
+	index   int
+	hub     *Hub
+	env     env
+	lanes   *order.Lanes[*group, *client]
+	methods methods
 
 	// In part any goroutine; each type says which.
 	count    counters

@@ -261,13 +261,17 @@ func (a *actor) die() {
 	if a.sock.closed {
 		return
 	}
+	a.breakOff()
+	if a.w.chance(50) {
+		a.sock.close()
+	}
+}
+
+func (a *actor) breakOff() {
 	a.killed = true
 	a.toServer = nil
 	a.sock.kernel = nil
 	a.sock.broken = true
-	if a.w.chance(50) {
-		a.sock.close()
-	}
 }
 
 // deliver brings up to n bytes to the server.
@@ -278,5 +282,5 @@ func (a *actor) deliver(n int) {
 	}
 	chunk := append([]byte(nil), a.toServer[:n]...)
 	a.toServer = a.toServer[n:]
-	a.sock.shard.traffic(a.sock.client, chunk)
+	a.w.enter(a.sock.shard).traffic(a.sock.client, chunk)
 }

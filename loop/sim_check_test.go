@@ -126,7 +126,7 @@ func (w *world) checkOutboxes() {
 	all := int64(0)
 	for i, s := range w.hub.shards {
 		w.wakes[i] = false
-		s.woken()
+		w.enter(s).woken()
 		held := int64(0)
 		for _, sock := range w.fds {
 			if n := len(sock.outbound); sock.shard == s && n > 0 {

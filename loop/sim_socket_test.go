@@ -47,7 +47,7 @@ func (w *world) openSocket() *socket {
 		w.must(ok, "the first connection from an address was refused")
 	}
 	w.must(w.hub.admit(), "admission refused")
-	sock.client = sock.shard.opened(sock)
+	sock.client = w.enter(sock.shard).opened(sock)
 	sock.client.comesFrom(from)
 	return sock
 }
@@ -58,7 +58,7 @@ func (w *world) limitAddresses(most int) {
 	b.addresses.PerAddress = most
 	w.hub.bounds.Store(&b)
 	for _, s := range w.hub.shards {
-		s.adopt(&b)
+		w.enter(s).adopt(&b)
 	}
 }
 
@@ -69,7 +69,13 @@ func (w *world) send(fd int, p []byte) sent {
 	w.must(len(sock.outbound) == 0, "send to descriptor %d past its outbox", fd)
 	w.must(!sock.shut, "send to descriptor %d after its end", fd)
 	w.must(len(p) > 0, "empty send")
-	return sock.take(p)
+	if sock.shard.callback.running() {
+		return sock.take(p)
+	}
+	w.borrowerSends(sock)
+	r := sock.take(p)
+	w.borrowerSent(r, p)
+	return r
 }
 
 // take moves bytes into the kernel's buffer.
@@ -124,7 +130,7 @@ func (s *socket) close() {
 		return
 	}
 	s.closed = true
-	s.shard.closed(s.client)
+	s.w.enter(s.shard).closed(s.client)
 	if n := len(s.outbound); n > 0 {
 		s.lost = s.take(s.outbound).n < n
 	}

@@ -8,6 +8,8 @@ type simSum struct {
 	gaps, dropped, exact, fragments, late            uint64
 	tapped, waited, indexes, indexesGone, listed     uint64
 	heldBack                                         uint64
+	borrows                                          uint64
+	borrowing                                        simBorrowing
 	refusedBy                                        map[string]uint64
 }
 
@@ -33,6 +35,13 @@ func (s *simSum) add(w *world) {
 	s.indexes += w.indexes
 	s.indexesGone += w.indexesGone
 	s.listed += w.listed
+	s.borrows += t.Borrows
+	s.borrowing.sends += w.borrowing.sends
+	s.borrowing.short += w.borrowing.short
+	s.borrowing.refused += w.borrowing.refused
+	s.borrowing.panics += w.borrowing.panics
+	s.borrowing.meanwhile += w.borrowing.meanwhile
+	s.borrowing.called += w.borrowing.called
 }
 
 func (s *simSum) check(t *testing.T) {
@@ -41,6 +50,12 @@ func (s *simSum) check(t *testing.T) {
 	t.Logf("gaps %d for %d messages, %d of them counted by all clients; closed for partial messages: %d large, %d late",
 		s.gaps, s.dropped, s.exact, s.fragments, s.late)
 	t.Logf("feeds heard %d, waits for room %d, loops awaited by what is held back %d; indexes of groups made %d, dropped %d; lists %d", s.tapped, s.waited, s.heldBack, s.indexes, s.indexesGone, s.listed)
+	b := &s.borrowing
+	t.Logf("shards borrowed %d times, sends by borrowers %d: taken in part %d, not at all %d, panics %d, callbacks meanwhile %d; called while held %d",
+		s.borrows, b.sends, b.short, b.refused, b.panics, b.meanwhile, b.called)
+	if s.borrows == 0 || b.short == 0 || b.refused == 0 || b.panics == 0 || b.meanwhile == 0 || b.called == 0 {
+		t.Error("the worlds borrowed too little")
+	}
 	if s.listed == 0 {
 		t.Error("no world had a list made")
 	}

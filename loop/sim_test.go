@@ -58,6 +58,7 @@ type world struct {
 	sent      []*simMessage
 	before    []kickState
 	kickRan   bool
+	borrowing simBorrowing
 	feed      *simFeed // nil: this world has none
 	patient   *simWaiter
 	stranger  bool   // somebody who is no actor may publish
@@ -127,6 +128,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	w.hub.homes.OnTooLoud(w.checkTooLoud)
 	w.hub.clientsMax.Store(1 << 20)
 	w.wakes, w.kicks, w.walks = make([]bool, loops), make([]bool, loops), make([]*simWalk, loops)
+	w.borrowing.held, w.borrowing.cruel = make([]*heldShard, loops), w.chance(10)
 	portable := w.rng.IntN(4) == 0
 	for i, s := range w.hub.shards {
 		s.env = env{
@@ -138,7 +140,11 @@ func newWorld(t *testing.T, seed uint64) *world {
 			cut:   func(c conn) { c.(*socket).close() },
 			shut:  func(fd int) { w.fds[fd].shut = true },
 			names: func(c conn) (string, string) { return "local", fmt.Sprint(c.Fd()) },
-			panic: func(p any) { panic(fmt.Sprintf("seed %d step %d: %v", w.seed, w.step, p)) },
+			panic: func(p any) {
+				if _, made := p.(simPanic); !made {
+					panic(fmt.Sprintf("seed %d step %d: %v", w.seed, w.step, p))
+				}
+			},
 		}
 		if portable {
 			s.env.send = nil
@@ -197,6 +203,7 @@ func (w *world) run() {
 		if w.chance(60) { // all loops have slept since the last event
 			w.nanos += busyGap
 		}
+		w.borrowSomewhere()
 		if w.chance(10) {
 			w.heldElsewhere(w.event)
 		} else {
@@ -212,10 +219,12 @@ func (w *world) run() {
 		a.stalled = false
 	}
 	w.feed.wakeUp()
+	w.letAllGo()
 	w.settle()
 	w.hub.beat() // a client that has nothing else to hear is told of its gap by the next tick
 	w.settle()
 	w.checkFlights()
+	w.checkBorrowing()
 	w.checkEnd()
 	w.checkMembers()
 	for _, a := range w.actors {
@@ -297,21 +306,21 @@ func (w *world) heldElsewhere(event func()) {
 		host := w.hub.shards[w.rng.IntN(len(w.hub.shards))]
 		host.lanes.ToHost(home)
 		w.wakes[host.index] = false
-		host.woken()
+		w.enter(host).woken()
 	}
 }
 
 func (w *world) wake(loop int) {
 	if w.wakes[loop] {
 		w.wakes[loop] = false
-		w.hub.shards[loop].woken()
+		w.enter(w.hub.shards[loop]).woken()
 	}
 }
 
 func (w *world) kick(loop int) {
 	if w.kicks[loop] {
 		w.kicks[loop], w.kickRan = false, true
-		w.hub.shards[loop].kickedAwake()
+		w.enter(w.hub.shards[loop]).kickedAwake()
 	}
 }
 
