@@ -3,6 +3,7 @@ package loop
 import (
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 
 	"ringcast/dialect"
@@ -17,6 +18,7 @@ type stage struct {
 	busy         bool // time stands still: no loop has slept
 	hub          *Hub
 	wakes, kicks []bool
+	conns        []*stageConn
 }
 
 // newStage makes loops loops; a group's home is the loop that its first digit names.
@@ -38,6 +40,25 @@ func newStage(loops int, change func(*bounds), more ...dialect.Entry) *stage {
 				a.closed = true
 				a.shard.closed(a.client)
 			},
+		}
+	}
+	return st
+}
+
+// raw has the stage's loops use the raw send.
+func (st *stage) raw() *stage {
+	for _, s := range st.hub.shards {
+		s.env.send = func(fd int, p []byte) sent {
+			c := st.conns[fd]
+			n := c.part
+			switch c.part = 0; {
+			case n < 0 || c.stuck:
+				return sent{errno: syscall.EAGAIN}
+			case n > 0:
+				p = p[:n]
+			}
+			n, _ = c.Write(p)
+			return sent{n: n}
 		}
 	}
 	return st
@@ -71,9 +92,11 @@ func (st *stage) settle() {
 // stageConn takes everything; it can be told to panic at its next write, or to take nothing for a while.
 type stageConn struct {
 	most   int // bytes of the largest write
+	fd     int
 	shard  *shard
 	client *client
 	out    []byte
+	part   int // the next raw send takes so many bytes; 0: all, -1: none
 	queued []byte // what waits while it is stuck
 	stuck  bool
 	closed bool
@@ -102,12 +125,13 @@ func (c *stageConn) take(n int) {
 }
 
 func (c *stageConn) OutboundBuffered() int { return len(c.queued) }
-func (c *stageConn) Fd() int               { return 9 }
+func (c *stageConn) Fd() int               { return c.fd }
 
 func (st *stage) enter(loop int) *stageConn { return st.enterAt(loop, "/") }
 
 func (st *stage) enterAt(loop int, path string) *stageConn {
-	c := &stageConn{shard: st.hub.shards[loop]}
+	c := &stageConn{shard: st.hub.shards[loop], fd: len(st.conns)}
+	st.conns = append(st.conns, c)
 	st.hub.admit()
 	c.client = c.shard.opened(c)
 	c.shard.traffic(c.client, []byte(strings.Replace(simRequest, "GET / ", "GET "+path+" ", 1)))

@@ -1,0 +1,276 @@
+package loop
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+	"testing"
+
+	"ringcast/dialect"
+)
+
+// sleeper is a stage of two loops on which the second one sleeps, with members of the group "0g" there, and somebody on the first
+// loop, which hosts the group's home.
+func newSleeper(t *testing.T, members int, change func(*bounds), more ...dialect.Entry) (st *stage, sender *stageConn, asleep []*stageConn) {
+	t.Helper()
+	st = newStage(2, change, more...).raw()
+	sender = st.enter(0)
+	for range members {
+		c := st.enter(1)
+		c.say(`{"cmd":"add_group","group_id":"0g"}`)
+		asleep = append(asleep, c)
+	}
+	st.settle()
+	return st, sender, asleep
+}
+
+func (c *stageConn) publish(text string) {
+	c.say(`{"cmd":"send_to_group","group_id":"0g","message":%q}`, text)
+}
+
+// heardOnce is that a client has heard these texts, each once, in this order and nothing else.
+func (c *stageConn) heardOnce(t *testing.T, texts ...string) {
+	t.Helper()
+	want := ""
+	for _, text := range texts {
+		want += fmt.Sprintf("\x81%c%s", len(text), text)
+	}
+	if got := string(c.out); got != want {
+		t.Errorf("client %d heard %q, want %q", c.fd, got, want)
+	}
+}
+
+func TestWhoHasSomethingForASleepingLoopsClientsSendsIt(t *testing.T) {
+	st, sender, asleep := newSleeper(t, borrowedSendsMax, nil)
+	sender.publish("one")
+	sender.publish("two")
+	for _, c := range asleep {
+		c.heardOnce(t, "one", "two")
+	}
+	got := st.hub.Snapshot().Loops[1]
+	if st.wakes[1] || got.Borrows != 2 || got.Deliveries != 2*borrowedSendsMax {
+		t.Errorf("got woken %v, %d borrows, %d deliveries; want none, 2, %d", st.wakes[1], got.Borrows, got.Deliveries, 2*borrowedSendsMax)
+	}
+}
+
+// Each case is something that a borrower may not do. It leaves it to the loop, and nothing is lost, doubled or out of order.
+func TestABorrowerLeavesToTheLoopWhatOnlyThatMayDo(t *testing.T) {
+	for name, made := range map[string]struct {
+		members int
+		before  func(st *stage, asleep []*stageConn)
+		after   func(asleep []*stageConn) // before the loop is called
+		want    string
+	}{
+		"a group that is large":                 {members: borrowedSendsMax + 1},
+		"a client that is slow":                 {members: 3, before: func(st *stage, asleep []*stageConn) { st.makeSlow(asleep[1]) }, after: unstick},
+		"a kernel that takes nothing":           {members: 3, before: func(_ *stage, asleep []*stageConn) { asleep[1].part = -1 }},
+		"a kernel that takes a part":            {members: 3, before: func(_ *stage, asleep []*stageConn) { asleep[1].part = 2 }},
+		"the last member's, likewise":           {members: 3, before: func(_ *stage, asleep []*stageConn) { asleep[2].part = 2 }},
+		"a stop":                                {members: 1, before: func(st *stage, _ []*stageConn) { st.hub.shards[1].stop.begun = true }},
+		"a message that is gathered already":    {members: 1, before: func(st *stage, asleep []*stageConn) { asleep[0].part = -1; st.conns[0].publish("earlier") }},
+		"an answer to the loop's own client":    {members: 1, before: func(st *stage, asleep []*stageConn) { st.askBehindAHold(asleep[0]) }, want: "\x81\x04last\x81\x1a{\"id\":1,\"ok\":true,\"seq\":2}\x81\x03own"},
+		"a platform on which gnet sends":        {members: 1, before: func(st *stage, _ []*stageConn) { st.hub.shards[1].env.send = nil }},
+		"a turn that has sent much to others":   {members: 1, before: func(st *stage, _ []*stageConn) { st.sendMuchElsewhere() }},
+		"more items than may wait for a borrow": {members: 1, before: func(st *stage, _ []*stageConn) { st.fillTheLane(borrowedItemsMax) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			st, sender, asleep := newSleeper(t, made.members, nil)
+			for _, c := range asleep {
+				c.out = nil
+			}
+			if made.before != nil {
+				made.before(st, asleep)
+			}
+			sender.publish("last")
+			if !st.wakes[1] {
+				t.Error("the loop was not woken")
+			}
+			if made.after != nil {
+				made.after(asleep)
+			}
+			st.settle()
+			for _, c := range asleep {
+				if want := cmp.Or(made.want, "\x81\x04last"); !strings.HasSuffix(string(c.out), want) || strings.Count(string(c.out), "last") != 1 {
+					t.Errorf("client %d of %d heard %q, want %q at its end, once", c.fd, len(asleep), c.out, want)
+				}
+			}
+		})
+	}
+}
+
+// makeSlow has a client's outbox hold a message.
+func (st *stage) makeSlow(c *stageConn) {
+	c.stuck = true
+	c.shard.beginCallback(nil)
+	c.shard.push(c.client, []byte("\x81\x04slow"), 0)
+	c.shard.endCallback()
+}
+
+func unstick(asleep []*stageConn) {
+	for _, c := range asleep {
+		c.take(1000)
+	}
+}
+
+// askBehindAHold has a client publish with an id while another loop holds the home, so that its answer comes from there.
+func (st *stage) askBehindAHold(c *stageConn) {
+	end, _ := st.hub.homes.Home(0).Hold()
+	c.say(`{"cmd":"send_to_group","group_id":"0g","message":"own","id":1}`)
+	end()
+	st.hub.shards[0].lanes.ToHost(0)
+}
+
+func (st *stage) sendMuchElsewhere() {
+	s := st.hub.shards[0]
+	serve := s.methods.serve
+	s.methods.serve = func(loop int) bool {
+		s.passes.elsewhere = borrowedTurnMax
+		return serve(loop)
+	}
+}
+
+// fillTheLane has so many messages lie in the sleeping loop's lane.
+func (st *stage) fillTheLane(n int) {
+	s := st.hub.shards[0]
+	serve := s.methods.serve
+	s.methods.serve = func(int) bool { return true }
+	for i := range n {
+		st.conns[0].publish(fmt.Sprint(i))
+	}
+	s.methods.serve = serve
+}
+
+func TestTheRestOfABatchIsSentBeforeAnythingElse(t *testing.T) {
+	for name, call := range map[string]func(st *stage, c *stageConn){
+		"a message": func(_ *stage, c *stageConn) { c.publish("own") },
+		"a leave":   func(_ *stage, c *stageConn) { c.say(`{"cmd":"leave_group","group_id":"0g","id":1}`) },
+		"a ping":    func(_ *stage, c *stageConn) { c.shard.traffic(c.client, []byte("\x89\x80\x00\x00\x00\x00")) },
+		"an end":    func(_ *stage, c *stageConn) { c.shard.traffic(c.client, []byte("\x88\x80\x00\x00\x00\x00")) },
+		"a fault":   func(_ *stage, c *stageConn) { c.shard.traffic(c.client, []byte("\xff")) },
+		"others":    func(st *stage, _ *stageConn) { st.hub.shards[1].woken() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			st, sender, asleep := newSleeper(t, 1, nil)
+			asleep[0].part = 3
+			sender.publish("first")
+			sender.publish("second")
+			call(st, asleep[0])
+			st.settle()
+			if got := string(asleep[0].out); !strings.HasPrefix(got, "\x81\x05first") {
+				t.Errorf("heard %q, want the whole first message before anything else", got)
+			}
+			if got := st.hub.Snapshot().Total(); got.Panics != 0 || got.LaneDepth != 0 {
+				t.Errorf("got panics %d, lane depth %d, want none", got.Panics, got.LaneDepth)
+			}
+		})
+	}
+}
+
+func TestARestForAClientThatIsGoneIsDropped(t *testing.T) {
+	st, sender, asleep := newSleeper(t, 2, nil)
+	asleep[0].part = 3
+	sender.publish("first")
+	asleep[0].shard.closed(asleep[0].client)
+	st.settle()
+	if got := string(asleep[0].out); got != "\x81\x05f" {
+		t.Errorf("the one that is gone was sent %q, want nothing more than what a borrower had sent", got)
+	}
+	asleep[1].heardOnce(t, "first")
+	if total := st.hub.Snapshot().Total(); total.Members != 1 {
+		t.Errorf("got %d members, want 1", total.Members)
+	}
+}
+
+func TestAPanicOfABorrowerClosesTheClientItWasServing(t *testing.T) {
+	st, sender, asleep := newSleeper(t, 3, nil)
+	asleep[1].boom = true
+	sender.publish("message")
+	if !st.wakes[1] {
+		t.Fatal("the loop was not woken")
+	}
+	st.settle()
+	asleep[0].heardOnce(t, "message")
+	asleep[2].heardOnce(t, "message")
+	asleep[1].heard(t, "\x03\xf3")
+	sender.publish("next")
+	st.settle()
+	asleep[2].heardOnce(t, "message", "next")
+	if got := st.hub.Snapshot().Total(); got.Panics != 1 || got.LaneDepth != 0 || sender.client.state != stateOpen {
+		t.Errorf("got panics %d, lane depth %d, sender in state %d; want 1, 0, and open", got.Panics, got.LaneDepth, sender.client.state)
+	}
+}
+
+// A dialect that panics harms nobody's connection, whoever encodes.
+func TestAFormThatPanicsForABorrowerIsLostToItsClientsAlone(t *testing.T) {
+	st, sender, asleep := newSleeper(t, 1, nil, loud)
+	far := st.enterAt(1, "/loud")
+	far.say(`{"cmd":"add_group","group_id":"0g"}`)
+	st.settle()
+	far.out = nil
+	st.hub.shards[1].dialects[1] = fragile{st.hub.shards[1].dialects[1]}
+	sender.publish("x")
+	st.settle()
+	asleep[0].heardOnce(t, "x")
+	if len(far.out) > 0 || far.client.state != stateOpen || st.hub.Snapshot().Total().Panics != 1 {
+		t.Errorf("heard %q, in state %d, %d panics; want nothing, open, 1", far.out, far.client.state, st.hub.Snapshot().Total().Panics)
+	}
+}
+
+// fragile panics over every message.
+type fragile struct{ dialect.Dialect }
+
+func (fragile) Encode(*dialect.Message) []byte { panic("a message that panics") }
+
+func TestAShardThatAnotherLoopHoldsIsLeftToThatOne(t *testing.T) {
+	st, sender, asleep := newSleeper(t, 1, nil)
+	s := st.hub.shards[1]
+	if !s.hold.try() {
+		t.Fatal("held at rest")
+	}
+	sender.publish("meanwhile")
+	if len(asleep[0].out) > 0 || st.wakes[1] {
+		t.Fatalf("heard %q, woken %v, want neither while another loop holds the shard", asleep[0].out, st.wakes[1])
+	}
+	s.hold.letGo()
+	if !st.hub.shards[0].serve(1) { // its look
+		t.Error("the loop has to be woken")
+	}
+	asleep[0].heardOnce(t, "meanwhile")
+}
+
+func TestALoopSeesWhatCameDuringItsCallback(t *testing.T) {
+	st, sender, asleep := newSleeper(t, 1, nil)
+	s := st.hub.shards[1]
+	s.beginCallback(nil)
+	sender.publish("meanwhile")
+	s.endCallback()
+	if st.wakes[1] || !st.kicks[1] {
+		t.Errorf("got woken %v, kicked %v, want a kick alone", st.wakes[1], st.kicks[1])
+	}
+	sender.publish("while kicked")
+	if len(asleep[0].out) > 0 || st.wakes[1] {
+		t.Errorf("heard %q, woken %v, want all left to the kick", asleep[0].out, st.wakes[1])
+	}
+	st.settle()
+	asleep[0].heardOnce(t, "meanwhile", "while kicked")
+}
+
+func TestALoopWaitsForItsBorrower(t *testing.T) {
+	st := newStage(2, nil)
+	s, done := st.hub.shards[1], make(chan struct{})
+	for round := range 1000 {
+		if !s.hold.try() {
+			t.Fatal("held at rest")
+		}
+		go func() {
+			s.woken()
+			done <- struct{}{}
+		}()
+		if round%2 == 0 { // every other one lets go when the loop waits already
+			for !s.hold.awaited.Load() {
+			}
+		}
+		s.hold.letGo()
+		<-done
+	}
+}
