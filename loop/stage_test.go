@@ -96,7 +96,7 @@ type stageConn struct {
 	shard  *shard
 	client *client
 	out    []byte
-	part   int // the next raw send takes so many bytes; 0: all, -1: none
+	part   int    // the next raw send takes so many bytes; 0: all, -1: none
 	queued []byte // what waits while it is stuck
 	stuck  bool
 	closed bool

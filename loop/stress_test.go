@@ -180,6 +180,7 @@ func (l *stressLoop) say(c *stressConn, text string) {
 
 // stressConn takes everything and counts the answers.
 type stressConn struct {
+	fd       int
 	client   *client
 	answered func()
 }
@@ -191,4 +192,4 @@ func (c *stressConn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 func (c *stressConn) OutboundBuffered() int { return 0 }
-func (c *stressConn) Fd() int               { return 9 }
+func (c *stressConn) Fd() int               { return c.fd }
