@@ -75,7 +75,7 @@ func (hs *Homes[G, C]) Of(group string) int { return int(hs.Hash(group) % uint64
 // Home is the home of an index, from 0.
 func (hs *Homes[G, C]) Home(index int) *Home[G, C] { return hs.homes[index] }
 
-// Lanes is a loop's ends of its lanes. Only that loop may call its methods, but for MustWake.
+// Lanes is a loop's ends of its lanes. Only who holds that loop's shard may call its methods, but for those that say otherwise.
 func (hs *Homes[G, C]) Lanes(loop int) *Lanes[G, C] { return hs.lanes[loop] }
 
 // Depth is the number of items that wait in the down lanes to a loop, in the up lanes of loops and ports to the home of the same

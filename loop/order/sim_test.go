@@ -29,13 +29,16 @@ func TestGroupsKeepOneOrderInSimulatedTables(t *testing.T) {
 			shape.flight, shape.least, shape.gather = 1<<20, 1<<20, 1<<20
 		}
 		t.Run(shape.name, func(t *testing.T) {
-			refused, heldBack := 0, 0
+			refused, heldBack, served := 0, 0, 0
 			for seed := uint64(1); seed <= uint64(shape.seeds); seed++ {
 				if *simSeed == 0 || *simSeed == seed {
 					s := newSim(t, shape, seed)
 					s.run()
-					refused, heldBack = refused+s.refused, heldBack+s.heldBack
+					refused, heldBack, served = refused+s.refused, heldBack+s.heldBack, served+s.served
 				}
+			}
+			if served == 0 && shape.loops > 1 && *simSeed == 0 {
+				t.Error("no loop has served another")
 			}
 			if quiet := refused == 0 || heldBack == 0; quiet != (shape.flight == 1<<20) && *simSeed == 0 {
 				t.Errorf("refused as too much was in flight: %d; held back, by looks at it: %d", refused, heldBack)
@@ -71,6 +74,7 @@ type sim struct {
 	orders   map[*Headcount][]*simMessage // of a group, from its first member to its last: its messages by number - 1
 	refused  int                          // publishes, as too much was in flight
 	heldBack int                          // looks at which a loop was awaited for that reason
+	served   int                          // deliveries that came out of a lane of a loop that sleeps
 }
 
 // simLoop is a loop with members.
@@ -234,9 +238,31 @@ func (s *sim) turn(loop, deliveries int) {
 			l.parts[group], moved = nil, true
 		}
 	}
-	l.lanes.WakeOthers(func(int) bool { return false })
+	l.lanes.WakeOthers(s.serve)
 	called := l.lanes.Through(l.gathered)
 	l.woken = l.woken || moved || busy || drained || deliveries == 0 || passed || called
+}
+
+// serve is what a loop does for another one that sleeps: a part of what lies in its lanes, or nothing. False: that one has to be woken.
+func (s *sim) serve(loop int) bool {
+	l, most := s.loops[loop], s.rng.IntN(4)
+	if l.lanes.Waking() {
+		return true
+	}
+	if l.gathered >= s.gather || !l.lanes.Idle() {
+		return false
+	}
+	l.lanes.Drain(func(d *Delivery[*simPart, *simAsk]) bool {
+		most--
+		return most >= 0 && d.Op == OpMessage && d.Client == nil
+	}, func(d Delivery[*simPart, *simAsk]) bool {
+		s.served++
+		s.deliver(loop, &d)
+		return l.gathered < s.gather
+	})
+	s.passes(l, s.rng.IntN(3))
+	called := l.lanes.Through(l.gathered)
+	return !called && l.gathered == 0 && l.lanes.Idle() && !l.lanes.Called()
 }
 
 // passes takes up to so many messages of each group that wait, and reports whether any waited: then the loop looks at its lanes
