@@ -49,6 +49,9 @@ func TestWhoHasSomethingForASleepingLoopsClientsSendsIt(t *testing.T) {
 		c.heardOnce(t, "one", "two")
 	}
 	got := st.hub.Snapshot().Loops[1]
+	if inFlight := st.hub.shards[1].lanes.InFlight(); inFlight != 0 {
+		t.Errorf("%d bytes are in flight to the loop, want none", inFlight)
+	}
 	if st.wakes[1] || got.Borrows != 2 || got.Deliveries != 2*borrowedSendsMax {
 		t.Errorf("got woken %v, %d borrows, %d deliveries; want none, 2, %d", st.wakes[1], got.Borrows, got.Deliveries, 2*borrowedSendsMax)
 	}
