@@ -49,8 +49,9 @@ func TestWhoHasSomethingForASleepingLoopsClientsSendsIt(t *testing.T) {
 		c.heardOnce(t, "one", "two")
 	}
 	got := st.hub.Snapshot().Loops[1]
-	if inFlight := st.hub.shards[1].lanes.InFlight(); inFlight != 0 {
-		t.Errorf("%d bytes are in flight to the loop, want none", inFlight)
+	s := st.hub.shards[1]
+	if inFlight := s.lanes.InFlight(); inFlight != 0 || s.passes.deadline != 0 {
+		t.Errorf("%d bytes are in flight to the loop, the next turn's budget is set to %d; want neither", inFlight, s.passes.deadline)
 	}
 	if st.wakes[1] || got.Borrows != 2 || got.Deliveries != 2*borrowedSendsMax {
 		t.Errorf("got woken %v, %d borrows, %d deliveries; want none, 2, %d", st.wakes[1], got.Borrows, got.Deliveries, 2*borrowedSendsMax)
@@ -142,6 +143,65 @@ func (st *stage) fillTheLane(n int) {
 		st.conns[0].publish(fmt.Sprint(i))
 	}
 	s.methods.serve = serve
+}
+
+// What counts is what a borrower sends in all.
+func TestABorrowersSendsAndBytesAreCountedOverAllItems(t *testing.T) {
+	for name, made := range map[string]struct{ members, size int }{
+		"sends": {borrowedSendsMax/2 + 1, 1},
+		"bytes": {2, borrowedBytesMax / 4}, // of one message to two members a little more than half
+		"large": {1, borrowedBytesMax},
+	} {
+		t.Run(name, func(t *testing.T) {
+			st, sender, asleep := newSleeper(t, made.members, nil)
+			for _, c := range asleep {
+				c.say(`{"cmd":"add_group","group_id":"0h"}`)
+			}
+			st.settle()
+			s := st.hub.shards[0]
+			serve := s.methods.serve
+			s.methods.serve = func(int) bool { return true }
+			text := strings.Repeat("x", made.size)
+			sender.say(`{"cmd":"send_to_group","group_id":"0g","message":%q}`, text)
+			sender.say(`{"cmd":"send_to_group","group_id":"0h","message":%q}`, text)
+			s.methods.serve = serve
+			sender.say(`{"cmd":"send_to_group","group_id":"0h","message":%q}`, text)
+			first := 1
+			if name == "large" {
+				first = 0
+			}
+			if got := int(st.hub.Snapshot().Loops[1].Deliveries); got != first*made.members || !st.wakes[1] {
+				t.Errorf("got %d deliveries, woken %v; want those of %d messages, and a wake-up", got, st.wakes[1], first)
+			}
+			st.settle()
+			if got := int(st.hub.Snapshot().Loops[1].Deliveries); got != 3*made.members {
+				t.Errorf("got %d deliveries in the end, want %d", got, 3*made.members)
+			}
+		})
+	}
+}
+
+func TestAPanicOfABorrowerOverAnItemLosesNoOther(t *testing.T) {
+	st, sender, asleep := newSleeper(t, 1, nil)
+	asleep[0].say(`{"cmd":"add_group","group_id":"1g"}`)
+	st.settle()
+	s, first := st.hub.shards[1], true
+	s.methods.takeDown = func(d delivery) bool {
+		if first {
+			first = false
+			panic("an item that panics")
+		}
+		return s.deliver(d)
+	}
+	st.conns[0].shard.methods.serve = func(int) bool { return true }
+	sender.publish("lost")
+	st.conns[0].shard.methods.serve = st.hub.shards[0].serve
+	sender.say(`{"cmd":"send_to_group","group_id":"1g","message":"stays"}`)
+	st.settle()
+	asleep[0].heardOnce(t, "stays")
+	if got := st.hub.Snapshot().Total(); got.Panics != 1 || got.LaneDepth != 0 || asleep[0].client.state != stateOpen {
+		t.Errorf("got panics %d, lane depth %d, client in state %d; want 1, 0, open", got.Panics, got.LaneDepth, asleep[0].client.state)
+	}
 }
 
 func TestTheRestOfABatchIsSentBeforeAnythingElse(t *testing.T) {
