@@ -111,9 +111,9 @@ func (s *shard) borrow() (sends int, left leftTo) {
 		s.count.Borrows.Add(1)
 	}
 	s.borrowedPasses()
-	called := s.lanes.Through(s.passes.gathered)
+	s.lanes.Through(s.passes.gathered) // where a home waits for that, the lanes are not idle
 	show(&s.count.gatheredBytes, s.passes.gathered)
-	if called || !s.lanes.Idle() || s.leftByBorrower() {
+	if !s.lanes.Idle() || s.leftByBorrower() {
 		return 0, leftToLoop
 	}
 	return 0, leftToNobody
