@@ -9,12 +9,13 @@ import (
 
 // This file serves the shard of a loop that sleeps, on another loop that has put something into its down lanes: the other loop, the
 // borrower, holds the shard for a moment, gathers the messages and makes their passes. Without it each message between clients of
-// two loops wakes a loop, the most expensive step that a message can have.
+// two loops wakes a loop, the most expensive step that a message can have. "Sleeps" is that the loop is in no callback and has no kick
+// under way; now and then it is about to begin one, and waits.
 //
 // A borrower makes few sends, so that it does not keep the loop from its sockets, nor work from a core that is idle. And it does
 // nothing but to gather messages and to send them with the raw send. Whatever else comes up it leaves to the loop, which it wakes: an
 // answer to a client, a large group, a client that is slow or whose kernel buffer is full, a home that waits for room, a panic. It
-// calls nothing of gnet's, touches no timers, no list of clients and no list of members. What it has begun and not ended lies where
+// calls nothing of gnet's, touches no timers, and changes no list of clients or members. What it has begun and not ended lies where
 // the loop's own turn has it between two callbacks: bits of lanes, messages that are gathered, a pass under way. Two things have no
 // place there, and so borrowed has them.
 //
@@ -34,9 +35,8 @@ type borrowed struct {
 // unsent is the rest of a batch of which the kernel took a part from a borrower. Nothing else may be sent to the client before it, so
 // the borrower stops, and the loop sends it before it does anything else.
 type unsent struct {
-	to       *client // nil: there is none
-	bytes    []byte
-	messages int // how many the batch held
+	to    *client // nil: there is none
+	bytes []byte
 }
 
 const (
@@ -51,7 +51,7 @@ const (
 	borrowedTurnMax = 64
 )
 
-// serve sees to what was put into the down lanes of another loop. False: that loop has to be woken.
+// serve deals with what was put into the down lanes of another loop. False: that loop has to be woken.
 func (s *shard) serve(loop int) bool {
 	o := s.hub.shards[loop]
 	if o.env.send == nil || s.passes.elsewhere >= borrowedTurnMax {
@@ -61,18 +61,16 @@ func (s *shard) serve(loop int) bool {
 		return true
 	}
 	for range 2 {
-		if !o.hold.try() {
-			return true // its holder looks
+		if !o.hold.borrow() {
+			return true // its holder looks, or the loop itself, which waits
 		}
-		sends, left := o.borrow()
-		o.hold.letGo()
+		sends, left := o.borrow(min(borrowedSendsMax, borrowedTurnMax-s.passes.elsewhere))
+		awaited := o.hold.letGo()
 		s.passes.elsewhere += sends
 		switch {
-		case left == leftToKick:
-			return true
 		case left == leftToLoop:
 			return false
-		case !o.lanes.Called():
+		case left == leftToKick, awaited, !o.lanes.Called():
 			return true
 		}
 	}
@@ -88,9 +86,9 @@ const (
 	leftToLoop          // the loop, which must be woken
 )
 
-// borrow is what a borrower does with a shard, which it holds. It recovers from panics, as a callback does: the client is closed, by
-// the loop.
-func (s *shard) borrow() (sends int, left leftTo) {
+// borrow is what a borrower does with a shard, which it holds, with so many sends at most. It recovers from panics, as a callback does:
+// the client is closed, by the loop.
+func (s *shard) borrow(most int) (sends int, left leftTo) {
 	if s.kicked {
 		return 0, leftToKick
 	}
@@ -98,14 +96,14 @@ func (s *shard) borrow() (sends int, left leftTo) {
 		return 0, leftToLoop
 	}
 	b := &s.hold.borrowed
-	b.sends, b.bytes = borrowedSendsMax, borrowedBytesMax
+	b.sends, b.bytes = most, borrowedBytesMax
 	defer func() {
 		if p := recover(); p != nil {
 			s.surviveBorrowed(p)
 			left = leftToLoop
 		}
 		s.culprit, s.passes.deadline = nil, 0
-		sends = borrowedSendsMax - b.sends
+		sends = most - b.sends
 	}()
 	if s.lanes.Drain(s.methods.mayBorrow, s.methods.takeDown) {
 		s.count.Borrows.Add(1)
@@ -183,7 +181,7 @@ func (s *shard) borrowedPass(g *group, a *audience) (done bool) {
 			p.cur-- // not sent, for whatever reason: the loop finds out
 			continue
 		case !done:
-			s.hold.borrowed.unsent = unsent{c, append([]byte(nil), p.batch[n:]...), p.messages}
+			s.hold.borrowed.unsent = unsent{c, append([]byte(nil), p.batch[n:]...)}
 		}
 		c.bytesOut += uint64(len(p.batch))
 		served++
@@ -196,7 +194,8 @@ func (s *shard) borrowedPass(g *group, a *audience) (done bool) {
 	return done
 }
 
-// surviveBorrowed is called after a panic in a borrower, whose own client is not to blame.
+// surviveBorrowed is called after a panic in a borrower, whose own client is not to blame. What the pass had sent is not counted, as
+// after a panic in a callback.
 func (s *shard) surviveBorrowed(p any) {
 	s.count.Panics.Add(1)
 	s.hold.borrowed.panickedFor = s.culprit
@@ -219,7 +218,7 @@ func (s *shard) takeUp() {
 	rest := b.unsent
 	b.unsent = unsent{}
 	if s.culprit = rest.to; s.culprit != nil && s.culprit.state == stateOpen {
-		s.queue(rest.to, rest.bytes, rest.messages)
+		s.queue(rest.to, rest.bytes, 0) // 0: it is no message that may be missed
 	}
 	if c := b.panickedFor; c != nil {
 		b.panickedFor = nil

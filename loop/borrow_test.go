@@ -43,10 +43,14 @@ func (c *stageConn) heardOnce(t *testing.T, texts ...string) {
 
 func TestWhoHasSomethingForASleepingLoopsClientsSendsIt(t *testing.T) {
 	st, sender, asleep := newSleeper(t, borrowedSendsMax, nil)
+	before := asleep[0].client.bytesOut
 	sender.publish("one")
 	sender.publish("two")
 	for _, c := range asleep {
 		c.heardOnce(t, "one", "two")
+	}
+	if got := asleep[0].client.bytesOut - before; got != 10 {
+		t.Errorf("a client was sent %d bytes by its own count, want 10", got)
 	}
 	got := st.hub.Snapshot().Loops[1]
 	s := st.hub.shards[1]
@@ -201,6 +205,92 @@ func TestAPanicOfABorrowerOverAnItemLosesNoOther(t *testing.T) {
 	asleep[0].heardOnce(t, "stays")
 	if got := st.hub.Snapshot().Total(); got.Panics != 1 || got.LaneDepth != 0 || asleep[0].client.state != stateOpen {
 		t.Errorf("got panics %d, lane depth %d, client in state %d; want 1, 0, open", got.Panics, got.LaneDepth, asleep[0].client.state)
+	}
+}
+
+// What a borrower has left is the loop's to go on with, also where the wake-up that it sends is late.
+func TestAShardThatABorrowerHasLeftSomethingInIsNotBorrowed(t *testing.T) {
+	for name, leave := range map[string]func(st *stage, asleep []*stageConn){
+		"the rest of a batch": func(_ *stage, asleep []*stageConn) { asleep[0].part = 3 },
+		"a pass":              func(_ *stage, asleep []*stageConn) { asleep[0].part = -1 },
+		"an item": func(st *stage, asleep []*stageConn) {
+			st.enter(1).say(`{"cmd":"add_group","group_id":"0g"}`) // whose answer is left, as its home is held meanwhile
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			st, sender, asleep := newSleeper(t, borrowedSendsMax, nil)
+			s := st.hub.shards[1]
+			leave(st, asleep)
+			st.settle()
+			sender.publish("first")
+			heard := ""
+			for _, c := range asleep {
+				heard += string(c.out)
+			}
+			if show := s.count.gatheredBytes.Load(); show != int64(s.passes.gathered) {
+				t.Errorf("%d bytes are gathered, %d shown", s.passes.gathered, show)
+			}
+			st.wakes[1] = false
+			s.lanes.Woken() // the wake-up is on its way, and nobody knows
+			sender.publish("second")
+			after := ""
+			for _, c := range asleep {
+				after += string(c.out)
+			}
+			if after != heard || !st.wakes[1] {
+				t.Errorf("the second message was sent, or the loop not woken (%v)", st.wakes[1])
+			}
+			s.woken()
+			st.settle()
+			for _, c := range asleep {
+				c.heardOnce(t, "first", "second")
+			}
+		})
+	}
+}
+
+func TestATurnSendsSoMuchToOthersAndNoMore(t *testing.T) {
+	const loops = 8
+	st := newStage(loops, nil).raw()
+	sender := st.enter(0)
+	for loop := 1; loop < loops; loop++ {
+		for range borrowedSendsMax - 1 {
+			st.enter(loop).say(`{"cmd":"add_group","group_id":"0g"}`)
+		}
+	}
+	st.settle()
+	sender.publish("to all")
+	sends, woken := uint64(0), 0
+	for i, row := range st.hub.Snapshot().Loops {
+		sends += row.Deliveries
+		if st.wakes[i] {
+			woken++
+		}
+	}
+	if want := uint64(borrowedTurnMax / (borrowedSendsMax - 1) * (borrowedSendsMax - 1)); sends != want || woken != loops-1-int(want)/(borrowedSendsMax-1) {
+		t.Errorf("got %d sends and %d loops woken, want %d and the others", sends, woken, want)
+	}
+	st.settle()
+	if got := st.hub.Snapshot().Total().Deliveries; got != (loops-1)*(borrowedSendsMax-1) {
+		t.Errorf("got %d deliveries in the end, want all", got)
+	}
+	sender.publish("again") // another turn
+	if got := st.hub.Snapshot().Total().Deliveries; got == (loops-1)*(borrowedSendsMax-1) {
+		t.Error("the next turn sends nothing to others")
+	}
+}
+
+func TestABorrowerAllocatesNothing(t *testing.T) {
+	st, sender, asleep := newSleeper(t, 3, nil)
+	none := testing.AllocsPerRun(1000, func() { sender.say(`{"cmd":"send_to_group","group_id":"0x","message":"m"}`) })
+	for _, c := range asleep {
+		c.out = make([]byte, 0, 1<<20)
+	}
+	if got := testing.AllocsPerRun(1000, func() { sender.publish("m") }); got > none+2 { // publish formats its text
+		t.Errorf("got %v allocations a message to a sleeping loop's clients, %v for one to nobody", got, none)
+	}
+	if st.hub.Snapshot().Loops[1].Borrows < 1000 {
+		t.Error("nothing was borrowed")
 	}
 }
 

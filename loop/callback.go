@@ -7,7 +7,8 @@ import (
 )
 
 // callback is the callback that a shard is in. gnet promises that no two of one loop overlap, but for closed inside a write that
-// fails or inside a cut, which then begins none of its own. That is why a shard needs no locks, so it is asserted.
+// fails or inside a cut, which then begins none of its own. So the loop needs to hold its shard once for each, and that they do not
+// overlap is asserted.
 //
 // Owner: the loop, except where a line says otherwise.
 type callback struct {
@@ -46,7 +47,8 @@ func (s *shard) endCallback() {
 	}
 	s.callback.steps.Store(s.callback.steps.Load() + 1)
 	s.hold.letGo()
-	if !s.kicked && s.lanes.Called() && s.hold.try() { // something came that was left to this loop; if it cannot hold, to another
+	if !s.kicked && s.lanes.Called() && !s.lanes.Waking() && s.hold.try() { // something came that was left to this loop; if it cannot hold, to another
+		s.deferral.begin(s.env.now()) // as for what was read: it does not have to wait for the kick if that comes late
 		s.kick()
 		s.hold.letGo()
 	}

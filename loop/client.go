@@ -10,7 +10,7 @@ import (
 // clients need at a time is in extra. 80 bytes are a size class of Go's allocator, and the next is 96;
 // TestAClientFitsItsSizeClass checks the size.
 //
-// Owner: the loop of its shard.
+// Owner: who holds its shard.
 type client struct {
 	shard    *shard
 	conn     conn

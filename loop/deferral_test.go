@@ -63,3 +63,40 @@ func TestABusyLoopPutsItsKickOffNoLongerThanItsBound(t *testing.T) {
 		member.heard(t, fmt.Sprintf("\x81\x01%d", round))
 	}
 }
+
+// Whoever finds the loop in a callback leaves what it has to the loop's look, which is a kick; that may come late too.
+func TestWhatComesFromOtherLoopsDoesNotWaitForALateKickEither(t *testing.T) {
+	st := newStage(2, nil)
+	member, reader, sender := st.enter(1), st.enter(1), st.enter(0)
+	member.say(`{"cmd":"add_group","group_id":"0g"}`)
+	st.settle()
+	st.busy = true
+	s := st.hub.shards[1]
+	s.beginCallback(nil)
+	s.lanes.MustWake() // a wake-up would be a look too
+	sender.say(`{"cmd":"send_to_group","group_id":"0g","message":"from afar"}`)
+	s.lanes.Woken()
+	s.endCallback()
+	if !st.kicks[1] {
+		t.Fatal("the loop did not kick itself")
+	}
+	for range deferMax/(busyGap-1) + 2 { // the kick does not come
+		st.nanos += busyGap - 1
+		reader.say(`{"cmd":"nothing"}`)
+	}
+	member.heard(t, "from afar")
+}
+
+func TestALoopThatIsAboutToBeWokenDoesNotKickItself(t *testing.T) {
+	st := newStage(2, nil)
+	member, sender := st.enter(1), st.enter(0)
+	member.say(`{"cmd":"add_group","group_id":"0g"}`)
+	st.settle()
+	s := st.hub.shards[1]
+	s.beginCallback(nil)
+	sender.say(`{"cmd":"send_to_group","group_id":"0g","message":"m"}`)
+	s.endCallback()
+	if !st.wakes[1] || st.kicks[1] {
+		t.Errorf("got woken %v, kicked %v, want a wake-up alone", st.wakes[1], st.kicks[1])
+	}
+}

@@ -9,7 +9,7 @@ import "ringcast/loop/order"
 // loops take turns on the processors; where they shared cache lines, the first access to a group cost twice as much with 8 loops
 // on 2 cores. 128 bytes are a size class of Go's allocator, whose objects lie at multiples of their size.
 //
-// Owner: the loop, but for the flow.
+// Owner: who holds the shard; the flow's comment says who reads that.
 type group struct {
 	inline audience // its first; it stays when it has become empty, and may then be of another form
 
@@ -116,7 +116,7 @@ func (g *group) longest(but *audience) (n int) {
 //	members   [ served │ to serve │ joined since ]
 //	           0      cur        end            len
 //
-// Owner: the loop.
+// Owner: who holds the shard.
 type audience struct {
 	members []*client  // nil: none, and then nothing waits and no pass is under way
 	waiting []*message // gathered for the next pass, oldest first

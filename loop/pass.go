@@ -13,7 +13,7 @@ type pass struct {
 
 // passes is what a loop is about to send to its groups' members.
 //
-// Owner: the loop.
+// Owner: who holds the shard.
 type passes struct {
 	queue       []queued // wait for a pass, oldest first
 	gathered    int      // bytes of the messages that wait, each once for its group, however many audiences it waits for

@@ -35,7 +35,7 @@ type shard struct {
 	hold     hold
 	relief   relief
 
-	// Loop only: clients and groups.
+	// Who holds it; a borrower reads what it needs of these, and changes none: clients and groups.
 	bounds      *bounds
 	dialects    []dialect.Dialect // by form
 	gapForms    uint8             // bit per form whose dialect can tell of a gap
@@ -47,7 +47,7 @@ type shard struct {
 	serial      uint32 // of the last client
 	handshaking int    // clients in the handshake
 
-	// Loop only: work that has gathered.
+	// Who holds it; of these a borrower touches passes alone, and looks whether the others are empty: work that has gathered.
 	passes   passes
 	backlog  backlog
 	owed     owed
@@ -68,6 +68,8 @@ type shard struct {
 
 	// Loop only: memory kept for the next use.
 	readers readers
+
+	// Who holds it.
 	culprit *client // the client that a panic closes, nil: none
 }
 

@@ -46,7 +46,7 @@ type figures[G, C, T, g, c any] struct {
 	Published        c `json:"published" prom:"ringcast_publishes_total" help:"Publishes accepted and put in order."`
 	Deliveries       C `json:"deliveries" prom:"ringcast_deliveries_total" help:"Group messages handed to members' sockets."`
 	Passes           C `json:"passes" prom:"ringcast_passes_total" help:"Walks over a group's members, each of which sends one batch."`
-	Borrows          C `json:"borrows" prom:"ringcast_borrows_total" help:"Times that another loop sent what there was for this one's clients, so that it was not woken for it."`
+	Borrows          C `json:"borrows" prom:"ringcast_borrows_total" help:"Times that another loop took messages for this one's clients out of its lanes, most often to send them without waking it."`
 	Ignored          C `json:"ignored" prom:"ringcast_ignored_messages_total" help:"Messages that were no command, or a wrong one without an id."`
 	CommandErrors    C `json:"command_errors" prom:"ringcast_command_errors_total" help:"Commands that were wrong."` // answered or not
 	Refused          c `json:"refused" prom:"-" sum:"RefusedBy" help:"Commands refused."`
@@ -79,7 +79,7 @@ type figures[G, C, T, g, c any] struct {
 // waits until no passes are made any more. Distributions come first: of what the loop writes they change least, and other loops
 // write what is before them in a shard.
 //
-// Owner: the loop writes, unless a field's comment says otherwise, and any goroutine reads, so every field is atomic.
+// Owner: who holds the shard writes, unless a field's comment says otherwise, and any goroutine reads, so every field is atomic.
 type counters struct {
 	distributions[histogram]
 

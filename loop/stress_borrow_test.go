@@ -103,6 +103,9 @@ type borrowedConn struct {
 	rng    *rand.Rand
 	heard  []byte
 	closed bool
+	loop   *stressLoop
+	queued []byte // gnet's outbound buffer, while the peer takes nothing
+	stuck  bool
 	visits bool // comes and goes; what it hears is not counted
 }
 
@@ -118,6 +121,7 @@ func (c *borrowedConn) audience(clients, groups int) int {
 }
 
 func (c *borrowedConn) enter(l *stressLoop) {
+	c.loop = l
 	l.shard.hub.admit()
 	c.client = l.shard.opened(c)
 	l.shard.traffic(c.client, []byte(simRequest))
@@ -131,19 +135,40 @@ func (c *borrowedConn) send(p []byte) sent {
 	if c.closed {
 		c.t.Error("a send to a descriptor that is closed")
 	}
-	switch c.rng.IntN(20) {
-	case 0:
+	switch n := c.rng.IntN(20); {
+	case c.stuck || n == 0:
 		return sent{errno: syscall.EAGAIN}
-	case 1:
+	case n == 1:
 		p = p[:1+c.rng.IntN(len(p))]
 	}
 	c.take(p)
 	return sent{n: len(p)}
 }
 
+// Write is gnet's, and begins to queue now and then; the loop flushes the queue when it has nothing else to do.
 func (c *borrowedConn) Write(p []byte) (int, error) {
-	c.take(p)
+	if !c.stuck && c.rng.IntN(4) == 0 {
+		c.stuck = true
+		go func() {
+			select {
+			case c.loop.jobs <- c.flush:
+			case <-c.loop.over:
+			}
+		}()
+	}
+	if c.stuck {
+		c.queued = append(c.queued, p...)
+	} else {
+		c.take(p)
+	}
 	return len(p), nil
+}
+
+func (c *borrowedConn) OutboundBuffered() int { return len(c.queued) }
+
+func (c *borrowedConn) flush() {
+	c.take(c.queued)
+	c.queued, c.stuck = nil, false
 }
 
 func (c *borrowedConn) take(p []byte) {

@@ -18,7 +18,7 @@ import (
 //	replies     send what clients are told (flushReplies)
 //	sweep       cut doomed clients, bury dead ones
 //	work        host homes, drain down lanes (gather), send the backlog, tell homes of groups without members
-//	wake        wake the loops that were sent something (WakeOthers)
+//	others      serve or wake the loops that were sent something (WakeOthers)
 //	replies     likewise: work has answered clients, who get the answer to a publish before the message itself
 //	passes      send what was gathered, within the budget
 //
@@ -46,7 +46,7 @@ func (s *shard) act(mayPass bool) {
 		s.sweep()
 		s.work()
 		s.lanes.WakeOthers(s.methods.serve)
-		s.flushReplies() // after WakeOthers, so that other loops begin while this one writes
+		s.flushReplies() // after WakeOthers, so that loops that were woken begin while this one writes
 		passed := s.runPasses()
 		called := s.lanes.Through(s.passes.gathered)
 		if !passed && !s.ends.waiting() {

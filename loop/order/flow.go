@@ -26,7 +26,7 @@ import (
 
 // Flow is a loop's end of this, one for each of its groups.
 //
-// Owner: the loop writes, any goroutine reads.
+// Owner: who holds the loop's shard writes, any goroutine reads.
 type Flow struct {
 	taken atomic.Uint64 // bytes of the group's messages that came down and wait no more, since the beginning
 }

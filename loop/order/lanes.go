@@ -20,7 +20,7 @@ type Lanes[G Part, C comparable] struct {
 	bell bell
 	_    [CacheLine]byte
 
-	// Any goroutine (atomic); the loop alone writes through.
+	// Any goroutine (atomic); who holds the loop's shard alone writes through.
 	through atomic.Uint64 // bytes of deliveries that were drained and are not gathered any more, since the start
 	awaited atomic.Uint64 // bit per home that waits for through to grow, see Home.await
 	_       [CacheLine]byte
