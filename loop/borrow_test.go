@@ -458,5 +458,8 @@ func TestALoopWaitsForItsBorrower(t *testing.T) {
 		}
 		s.hold.letGo()
 		<-done
+		if s.hold.awaited.Load() {
+			t.Fatalf("round %d: the loop waits no more, and the note says that it does", round)
+		}
 	}
 }
