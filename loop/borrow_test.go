@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"ringcast/dialect"
-	"ringcast/loop/order"
 )
 
 // sleeper is a stage of two loops on which the second one sleeps, with members of the group "0g" there, and somebody on the first
@@ -374,35 +373,3 @@ func TestAFormThatPanicsForABorrowerIsLostToItsClientsAlone(t *testing.T) {
 type fragile struct{ dialect.Dialect }
 
 func (fragile) Encode(*dialect.Message) []byte { panic("a message that panics") }
-
-// Whenever a borrower sends something yet another message comes, as from a loop that runs beside.
-func TestABorrowerThatOthersKeepBusyWakesTheLoop(t *testing.T) {
-	st, sender, asleep := newSleeper(t, 1, nil)
-	third := newStageLoop(st)
-	s, more := st.hub.shards[1], 10
-	send := s.env.send
-	s.env.send = func(fd int, p []byte) sent {
-		if more--; more > 0 {
-			third(more)
-		}
-		return send(fd, p)
-	}
-	sender.publish("first")
-	if !st.wakes[1] || more != 8 {
-		t.Errorf("got woken %v after %d rounds, want a wake-up after 2", st.wakes[1], 10-more)
-	}
-	st.settle()
-	if got := st.hub.Snapshot().Loops[1]; got.Deliveries != 10 || got.LaneDepth != 0 {
-		t.Errorf("got %d deliveries, lane depth %d, want 10 and 0: %q", got.Deliveries, got.LaneDepth, asleep[0].out)
-	}
-}
-
-// newStageLoop publishes to the group as a third loop would, which finds the shard held.
-func newStageLoop(st *stage) func(n int) {
-	s := st.hub.shards[0]
-	return func(n int) {
-		m, _ := order.NewMessage([]byte("0g"), fmt.Append(nil, n), nil, false)
-		s.lanes.Offer(0, request{Op: order.OpPublish, Message: m, Client: st.conns[0].client})
-		s.lanes.Host()
-	}
-}
