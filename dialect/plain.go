@@ -58,4 +58,6 @@ var plainCloses = [Causes]struct {
 	CauseTooManyGroups: {wsproto.ClosePolicyViolation, "too many groups"},
 	CauseGroupFull:     {wsproto.ClosePolicyViolation, "the group has as many members as it may"},
 	CauseGroupsFull:    {wsproto.CloseTryAgainLater, "the server has as many groups as it may"},
+	CauseNotConnected:  {wsproto.ClosePolicyViolation, "not connected"}, // its clients need not connect: this and the next never come
+	CauseNoConnect:     {wsproto.ClosePolicyViolation, "not connected in time"},
 }
