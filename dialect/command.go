@@ -88,7 +88,7 @@ func (m *members) find(key []byte) *[]byte {
 
 // idText is the id to repeat in a reply: nil for a missing or null one.
 func idText(value []byte) (id []byte, ok bool) {
-	if value == nil || string(value) == "null" {
+	if value == nil || isNull(value) {
 		return nil, true
 	}
 	if len(value) > IDBytesMax || !isString(value) && !isInteger(value) {
@@ -124,7 +124,9 @@ func (p *CommandParser) group(value []byte) (group []byte, ok bool) {
 	return p.name(value)
 }
 
-// isString and isInteger look at valid JSON text only, or at nil.
+// isNull, isString and isInteger look at valid JSON text only, or at nil.
+func isNull(value []byte) bool { return string(value) == "null" }
+
 func isString(value []byte) bool { return len(value) > 0 && value[0] == '"' }
 
 func isInteger(value []byte) bool {
