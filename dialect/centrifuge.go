@@ -125,14 +125,10 @@ const (
 // Close has the protocol's own codes. Only clients that will do no better the next time are sent away for good: those that do not
 // speak the protocol, and those over a limit, whose subscriptions are refused for good as well.
 func (c *centrifuge) Close(cause Cause) (wsproto.StatusCode, string) {
-	say := centrifugeCloses[cause]
-	return say.code, say.reason
+	return centrifugeCloses.of(cause)
 }
 
-var centrifugeCloses = [Causes]struct {
-	code   wsproto.StatusCode
-	reason string
-}{
+var centrifugeCloses = closes{
 	CauseSlow:          {centrifugeSlow, "slow"},
 	CauseSlowest:       {centrifugeSlow, "slow"},
 	CauseSilent:        {centrifugeNoPong, "no pong"},

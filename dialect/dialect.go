@@ -167,3 +167,11 @@ const (
 
 // Causes is the number of causes.
 const Causes = int(CauseNoConnect) + 1
+
+// closes has what a dialect's Close returns for each cause.
+type closes [Causes]struct {
+	code   wsproto.StatusCode
+	reason string
+}
+
+func (c *closes) of(cause Cause) (wsproto.StatusCode, string) { return c[cause].code, c[cause].reason }
