@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"ringcast/wsproto"
 )
 
 // sink keeps the compiler from dropping what a benchmark makes.
@@ -52,6 +54,44 @@ func BenchmarkCommand(b *testing.B) {
 					b.Fatal(code)
 				}
 				sink = cmd.Group
+			}
+		})
+	}
+}
+
+func BenchmarkCentrifuge(b *testing.B) {
+	c := newCentrifuge()
+	text := strings.Repeat("a", 64)
+	for _, test := range []struct{ name, payload string }{
+		{"pong", `{}`},
+		{"subscribe", `{"subscribe":{"channel":"123","flag":1},"id":2}`},
+		{"publish-64B", `{"publish":{"channel":"123","data":{"text":"` + text + `"}},"id":1234}`},
+		{"publish-4KiB", `{"publish":{"channel":"123","data":"` + strings.Repeat("a", 4<<10) + `"},"id":1234}`},
+	} {
+		b.Run(test.name, func(b *testing.B) {
+			payload := []byte(test.payload)
+			b.SetBytes(int64(len(payload)))
+			b.ReportAllocs()
+			for b.Loop() {
+				cmd, _, code := c.Next(payload, false)
+				if code != "" {
+					b.Fatal(code)
+				}
+				sink = cmd.Group
+			}
+		})
+	}
+	for _, test := range []struct {
+		name string
+		m    Message
+	}{
+		{"push-64B-text", Message{Group: "123", Frame: wsproto.AppendFrame(nil, wsproto.OpText, []byte(text))}},
+		{"push-64B-json", Message{Group: "123", Frame: wsproto.AppendFrame(nil, wsproto.OpText, []byte(`{"text":"`+text+`"}`)), JSON: true, SenderSerial: 1}},
+	} {
+		b.Run(test.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				sink = c.Encode(&test.m)
 			}
 		})
 	}

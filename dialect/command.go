@@ -1,9 +1,6 @@
 package dialect
 
-import (
-	"slices"
-	"unicode/utf8"
-)
+import "unicode/utf8"
 
 const (
 	// GroupBytesMax bounds a group's name in bytes, decoded. A longer one is ErrBadGroupID.
@@ -12,22 +9,14 @@ const (
 	// ErrBadID.
 	IDBytesMax = 128
 
-	keyBytesMax = len("group_id")
 	cmdBytesMax = len("send_to_group")
-
-	// scratchBytesKept is the largest scratch memory that the next Parse uses again. Only texts with escapes need any, and a large
-	// one must not keep memory for ever.
-	scratchBytesKept = 64 << 10
 )
 
 // CommandParser parses the commands of the plain dialect. The zero value is ready for use. It keeps bounded scratch memory
 // between calls.
 //
 // Owner: one goroutine at a time.
-type CommandParser struct {
-	scratch []byte
-	scanner jsonScanner
-}
+type CommandParser struct{ objectReader }
 
 // Parse reads one command: a JSON object (RFC 8259) in UTF-8 with cmd, group_id and, for send_to_group, message. Unknown keys are
 // ignored, and the last of equal keys counts. cmd points into payload and into memory that the next Parse uses again. An empty
@@ -36,11 +25,7 @@ type CommandParser struct {
 // The whole payload must be valid JSON before any of it counts. Then id, cmd, group_id and message are checked, in this
 // order, and the first that is wrong gives the code. Parse allocates nothing but scratch memory.
 func (p *CommandParser) Parse(payload []byte) (cmd Command, code ErrorCode) {
-	if cap(p.scratch) > scratchBytesKept {
-		p.scratch = nil
-	}
-	p.scratch = p.scratch[:0]
-
+	p.reset()
 	m, ok := p.members(payload)
 	if !ok {
 		return Command{}, ErrBadJSON
@@ -72,51 +57,18 @@ type members struct {
 	cmd, group, message, id []byte
 }
 
-// members checks that b is one JSON object and nothing else, and finds its members.
+// members checks that b is one JSON object in UTF-8 and nothing else, and finds its members.
 func (p *CommandParser) members(b []byte) (m members, ok bool) {
 	if !utf8.Valid(b) {
 		return m, false
 	}
-	i := skipSpace(b, 0)
-	if i >= len(b) || b[i] != '{' {
-		return m, false
-	}
-	p.scanner.depth = 0
-	p.scanner.open(true)
-	i = skipSpace(b, i+1)
-	if i < len(b) && b[i] == '}' {
-		return m, skipSpace(b, i+1) == len(b)
-	}
-	for {
-		key := i
-		end, escaped := scanString(b, key)
-		if i = scanColon(b, end); i == bad {
-			return m, false
-		}
-		start := skipSpace(b, i)
-		if i = p.scanner.value(b, start); i == bad {
-			return m, false
-		}
-		// A key that is too long to be one of a command's even if all of it were \u escapes is not decoded, so that keys cannot
-		// fill the scratch.
-		if end-key <= 6*keyBytesMax+2 {
-			if at := m.find(p.inside(b[key:end], escaped)); at != nil {
-				*at = b[start:i:i]
-			}
-		}
-		i = skipSpace(b, i)
-		if i >= len(b) {
-			return m, false
-		}
-		switch b[i] {
-		case '}':
-			return m, skipSpace(b, i+1) == len(b)
-		case ',':
-			i = skipSpace(b, i+1)
-		default:
-			return m, false
+	o := p.object(b)
+	for o.next() {
+		if at := m.find(o.key); at != nil {
+			*at = o.value
 		}
 	}
+	return m, o.valid()
 }
 
 // find is the member of a key; nil: the key is unknown.
@@ -136,7 +88,7 @@ func (m *members) find(key []byte) *[]byte {
 
 // idText is the id to repeat in a reply: nil for a missing or null one.
 func idText(value []byte) (id []byte, ok bool) {
-	if value == nil || string(value) == "null" {
+	if value == nil || isNull(value) {
 		return nil, true
 	}
 	if len(value) > IDBytesMax || !isString(value) && !isInteger(value) {
@@ -169,43 +121,12 @@ func (p *CommandParser) group(value []byte) (group []byte, ok bool) {
 		}
 		return value, isInt64(value)
 	}
-	// Every byte of a name takes at most six bytes of JSON text (a \u escape), and the
-	// quotes two: more cannot fit, and need not be decoded to know.
-	if !isString(value) || len(value) > 6*GroupBytesMax+2 {
-		return nil, false
-	}
-	group = p.text(value)
-	return group, len(group) >= 1 && len(group) <= GroupBytesMax
+	return p.name(value)
 }
 
-// message is what members receive: the text of a string, the JSON text of anything else.
-func (p *CommandParser) message(value []byte) (message []byte, json bool) {
-	if isString(value) {
-		return p.text(value), false
-	}
-	return value, true
-}
+// isNull, isString and isInteger look at valid JSON text only, or at nil.
+func isNull(value []byte) bool { return string(value) == "null" }
 
-// text decodes a JSON string.
-func (p *CommandParser) text(value []byte) []byte {
-	return p.inside(value, plainPrefix(value[1:]) < len(value)-2)
-}
-
-// inside is the text of a JSON string: the bytes between the quotes if there are no
-// escapes, else their decoded form in the scratch. What it returned before stays valid
-// until the next Parse even if the scratch grows, because growing copies.
-func (p *CommandParser) inside(value []byte, escaped bool) []byte {
-	raw := value[1 : len(value)-1]
-	if !escaped {
-		return raw
-	}
-	start := len(p.scratch)
-	p.scratch = slices.Grow(p.scratch, len(raw)) // decoding never lengthens
-	p.scratch = appendUnescaped(p.scratch, raw)
-	return p.scratch[start:len(p.scratch):len(p.scratch)]
-}
-
-// isString and isInteger look at valid JSON text only, or at nil.
 func isString(value []byte) bool { return len(value) > 0 && value[0] == '"' }
 
 func isInteger(value []byte) bool {

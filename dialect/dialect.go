@@ -30,6 +30,14 @@ type Entry struct {
 	Name   string                 // for people: in the log, where a client is closed
 	Serves func(path string) bool // whether a client that requests this path speaks it; called by any goroutine
 	New    func() Dialect         // makes the value of one loop
+
+	// Connects: its clients say Connect before anything else, once. A client that has not within the time of a handshake is closed
+	// with CauseNoConnect, one that says something else first with CauseNotConnected.
+	Connects bool
+	// JoinsOnce: to join a group that one is in, or has asked to be in, is refused with ErrAlreadyJoined.
+	JoinsOnce bool
+	// Named: who has said a message is kept with it, see Message.Sender.
+	Named bool
 }
 
 // Table is the dialects that every server speaks. A client speaks the last entry that serves its path, or else the first.
@@ -54,6 +62,20 @@ type Message struct {
 	Frame  []byte // one unmasked text frame (RFC 6455 §5.6) with the message as its payload, as plain clients are sent it
 	Offset uint64 // its number in the group, from 1 since the group's first member joined; 0: the group has no members
 	JSON   bool   // the payload is the text of a JSON value; else it is plain text
+
+	// Who has said it, see Sender. They lie where there was padding, because a message has the size of a cache line.
+	SenderLoop   uint8  // below SenderLoopsMax
+	SenderSerial uint32 // 0: nobody is to be named
+}
+
+// SenderLoopsMax is how many loops a client's number tells apart: it is that of the client on its loop times this, plus that of
+// the loop.
+const SenderLoopsMax = 64
+
+// Sender is the number of the client that has said the message, as in Outcome.Client. named is false if nobody is to be named:
+// the server said it, or a client whose Entry is not Named.
+func (m *Message) Sender() (client uint64, named bool) {
+	return uint64(m.SenderSerial)*SenderLoopsMax + uint64(m.SenderLoop), m.SenderSerial != 0
 }
 
 // Payload is the message without a frame around it. It shares the frame's memory, so the caller must not write it.
@@ -70,6 +92,8 @@ const (
 	SendToGroup             // "send_to_group"
 	Respond                 // answer at once, and do nothing else: for a ping of the dialect's own, or an echo
 	Close                   // the client is to be closed with Code and Reason, for a fault that this protocol has a code of its own for
+	Connect                 // "connect": the client says who it is, see Entry.Connects
+	Stats                   // "stats": how many members a group has
 )
 
 // String is the verb's name in the plain dialect, where it has one.
@@ -80,7 +104,7 @@ func (v Verb) String() string {
 	return "unknown"
 }
 
-var verbNames = [...]string{"none", "add_group", "leave_group", "send_to_group", "respond", "close"}
+var verbNames = [...]string{"none", "add_group", "leave_group", "send_to_group", "respond", "close", "connect", "stats"}
 
 // Command is what a client asks for. Its slices are borrowed, see Dialect.Next; they may be read and not written.
 type Command struct {
@@ -105,17 +129,18 @@ const (
 	Gap                  // not an answer: at this point Number messages are missing for which the client was too slow
 	Greeting             // not an answer: the handshake is done, and nothing else was sent yet
 	Ping                 // not an answer: the client was silent for too long, and should send anything
+	Members              // Stats was carried out: the group has Number members
 )
 
 // Outcome is what a client is told beside messages. What is borrowed is good until Answer returns.
 type Outcome struct {
 	What   What
-	Verb   Verb      // OK, Position, Refused: that of the command
+	Verb   Verb      // OK, Position, Refused, Members: that of the command
 	Client uint64    // the client's number, unique in this process
 	Group  string    // of AddGroup and LeaveGroup: OK, Refused; borrowed
-	ID     []byte    // OK, Position, Refused: that of the command, borrowed
+	ID     []byte    // OK, Position, Refused, Members: that of the command, borrowed
 	Code   ErrorCode // Refused
-	Number uint64    // Position: the message's offset; Gap: a number of messages
+	Number uint64    // Position: the message's offset; Gap: messages; Members: members; OK of Connect: seconds between heartbeats, 0: none
 }
 
 // Cause is why the server closes a client. Errors in its frames are not among them: RFC 6455 has their codes.
@@ -131,12 +156,22 @@ const (
 	CausePartialMemory              // no memory for the rest of its message
 	CausePartialTime                // its message took too long
 	CauseByteRate                   // more bytes than it may send
-	CauseCommandRate                // more commands than it may send; this and the following: the refused command had no id
+	CauseCommandRate                // more commands than it may send; from this to CauseGroupsFull: the refused command had no id
 	CauseBusy                       // queues were full or memory short
 	CauseTooManyGroups              // it is in as many groups as it may be
 	CauseGroupFull                  // the group has as many members as it may have
 	CauseGroupsFull                 // the server has as many groups as it may have
+	CauseNotConnected               // it has said something else before Connect, see Entry.Connects
+	CauseNoConnect                  // it has not said Connect in time
 )
 
 // Causes is the number of causes.
-const Causes = int(CauseGroupsFull) + 1
+const Causes = int(CauseNoConnect) + 1
+
+// closes has what a dialect's Close returns for each cause.
+type closes [Causes]struct {
+	code   wsproto.StatusCode
+	reason string
+}
+
+func (c *closes) of(cause Cause) (wsproto.StatusCode, string) { return c[cause].code, c[cause].reason }

@@ -9,9 +9,12 @@ import (
 	"ringcast/wsproto"
 )
 
-// Every dialect of the table, and the one for tools: whatever may become of a client, it can be told.
+// all is every dialect that a server may speak, and the one for tools.
+var all = append([]Entry{Echo, Centrifuge([16]byte{})}, Table...)
+
+// Whatever may become of a client, it can be told.
 func TestEveryDialectHasACodeForEveryCause(t *testing.T) {
-	for _, entry := range append([]Entry{Echo}, Table...) {
+	for _, entry := range all {
 		d := entry.New()
 		for cause := range Cause(Causes) {
 			code, reason := d.Close(cause)
@@ -26,7 +29,7 @@ func TestEveryDialectHasACodeForEveryCause(t *testing.T) {
 }
 
 func TestAGapOfAnyDialectFitsItsBound(t *testing.T) {
-	for _, entry := range append([]Entry{Echo}, Table...) {
+	for _, entry := range all {
 		if got := entry.New().Answer(nil, Outcome{What: Gap, Number: 1<<64 - 1}); len(got) > GapBytesMax {
 			t.Errorf("%s: got %d bytes, want at most %d", entry.Name, len(got), GapBytesMax)
 		}

@@ -17,6 +17,9 @@ const (
 	ErrRateLimited   ErrorCode = "rate_limited"
 	ErrBusy          ErrorCode = "busy"
 	ErrStopping      ErrorCode = "stopping"
+	ErrAlreadyJoined ErrorCode = "already_joined"
+	ErrNotMember     ErrorCode = "not_member"
+	ErrNotAvailable  ErrorCode = "not_available"
 )
 
 // sentences stand in replies between JSON quotes as they are: no quotes, no backslashes.
@@ -32,6 +35,9 @@ var sentences = map[ErrorCode]string{
 	ErrRateLimited:   "too much was sent within a second; slow down and repeat the command",
 	ErrBusy:          "the server is too busy to accept this now; try again a little later",
 	ErrStopping:      "the server is stopping; connect again and repeat the command",
+	ErrAlreadyJoined: "this connection is a member of the group, or has asked to be",
+	ErrNotMember:     "only members of the group may ask for this",
+	ErrNotAvailable:  "the server does not offer this for the group",
 }
 
 // Sentence is one sentence for people on what the code means or what to do. It may stand in a JSON string as it is.

@@ -36,15 +36,9 @@ func (p *Plain) Answer(dst []byte, o Outcome) []byte {
 func (p *Plain) Encode(m *Message) []byte { return m.Frame }
 
 // Close has the codes of RFC 6455, and 4008 for clients that are too slow.
-func (p *Plain) Close(cause Cause) (wsproto.StatusCode, string) {
-	c := plainCloses[cause]
-	return c.code, c.reason
-}
+func (p *Plain) Close(cause Cause) (wsproto.StatusCode, string) { return plainCloses.of(cause) }
 
-var plainCloses = [Causes]struct {
-	code   wsproto.StatusCode
-	reason string
-}{
+var plainCloses = closes{
 	CauseSlow:          {wsproto.CloseSlowClient, "too slow: the outbox is full"},
 	CauseSlowest:       {wsproto.CloseSlowClient, "too slow: all outboxes together are full, and its own is among the largest"},
 	CauseSilent:        {wsproto.CloseGoingAway, "no sign of life"},
@@ -58,4 +52,6 @@ var plainCloses = [Causes]struct {
 	CauseTooManyGroups: {wsproto.ClosePolicyViolation, "too many groups"},
 	CauseGroupFull:     {wsproto.ClosePolicyViolation, "the group has as many members as it may"},
 	CauseGroupsFull:    {wsproto.CloseTryAgainLater, "the server has as many groups as it may"},
+	CauseNotConnected:  {wsproto.ClosePolicyViolation, "not connected"}, // its clients need not connect: this and the next never come
+	CauseNoConnect:     {wsproto.ClosePolicyViolation, "not connected in time"},
 }

@@ -150,7 +150,12 @@ func TestDocumentsNameMetricsThatExist(t *testing.T) {
 }
 
 // notOnTheWire are error codes that no client is ever sent, each with its reason.
-var notOnTheWire = map[string]string{"bad_json": "what is no JSON object has no id, and is ignored"}
+var notOnTheWire = map[string]string{
+	"bad_json":       "what is no JSON object has no id, and is ignored",
+	"already_joined": "only Centrifuge clients join once, and they are sent numbers",
+	"not_member":     "only Centrifuge clients ask what it refuses",
+	"not_available":  "only Centrifuge clients ask what it refuses",
+}
 
 func TestProtocolDocumentHasEveryErrorCode(t *testing.T) {
 	t.Parallel()

@@ -1,0 +1,147 @@
+package dialect
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"encoding/binary"
+	"encoding/hex"
+	"strings"
+
+	"ringcast/wsproto"
+)
+
+// centrifugePath is where the Centrifuge SDKs connect to if nobody says otherwise.
+const centrifugePath = "/connection/websocket"
+
+// Centrifuge makes the entry of the Centrifuge protocol, version 2, in JSON: a frame has a command a line, and every command has
+// an id. docs/protocol.md describes what of it is spoken. Its clients see each other's names; a key that only this process
+// knows makes them of the clients' numbers, so that nobody stores them and nobody reads from them how many clients there are.
+//
+// What is not said in the protocol's definition (client.proto of github.com/centrifugal/protocol) is done as the server library
+// does it (client.go, disconnect.go and errors.go of github.com/centrifugal/centrifuge), because that is what SDKs were tried with.
+func Centrifuge(key [16]byte) Entry {
+	names, err := aes.NewCipher(key[:])
+	if err != nil {
+		panic(err) // a key of 16 bytes is one of AES-128
+	}
+	return Entry{
+		Name: "centrifuge",
+		Serves: func(path string) bool {
+			path, _, _ = strings.Cut(path, "?")
+			return path == centrifugePath
+		},
+		New:       func() Dialect { return &centrifuge{names: names} },
+		Connects:  true,
+		JoinsOnce: true,
+		Named:     true,
+	}
+}
+
+// centrifuge is the dialect's value of one loop.
+//
+// Owner: one loop, see Dialect; names is shared by all and only read.
+type centrifuge struct {
+	objectReader
+	names cipher.Block
+	block [aes.BlockSize]byte // a name while it is made; a field because the cipher would move a variable to the heap
+	text  []byte              // an answer, or a group's name, while its length is not known
+}
+
+const (
+	pushChannel = `{"push":{"channel":`
+	pushData    = `,"pub":{"data":`
+	pushSender  = `,"info":{"user":"","client":"` // an empty user is written out, as the server library does: pages see "" and not undefined
+	pushNamed   = `"}`
+	pushEnd     = `}}}`
+)
+
+// Encode is one text frame with {"push":{"channel":"g","pub":{"data":…,"info":{…}}}} on one line. Text becomes a JSON string.
+func (c *centrifuge) Encode(m *Message) []byte {
+	c.text = append(c.text[:0], m.Group...)
+	group, payload := c.text, m.Payload()
+	client, named := m.Sender()
+
+	n := len(pushChannel) + quotedBytes(group) + len(pushData) + len(pushEnd)
+	if m.JSON {
+		n += oneLineBytes(payload)
+	} else {
+		n += quotedBytes(payload)
+	}
+	if named {
+		n += len(pushSender) + clientNameBytes + len(pushNamed)
+	}
+
+	frame := wsproto.AppendTextHeader(make([]byte, 0, wsproto.TextFrameBytes(n)), n)
+	frame = append(frame, pushChannel...)
+	frame = appendQuoted(frame, group)
+	frame = append(frame, pushData...)
+	if m.JSON {
+		frame = appendOneLine(frame, payload)
+	} else {
+		frame = appendQuoted(frame, payload)
+	}
+	if named {
+		frame = append(frame, pushSender...)
+		frame = c.clientName(frame, client)
+		frame = append(frame, pushNamed...)
+	}
+	return append(frame, pushEnd...)
+}
+
+// clientNameBytes is the length of a UUID.
+const clientNameBytes = len("00000000-0000-4000-8000-000000000000")
+
+// clientName appends the client's name on the wire: its number encrypted, in the form of a random UUID (RFC 9562 §5.4). The six bits
+// that say so take the place of encrypted ones; two clients have the same name as seldom as if they had drawn their 122 bits by lot.
+func (c *centrifuge) clientName(dst []byte, client uint64) []byte {
+	b := c.block[:]
+	clear(b)
+	binary.BigEndian.PutUint64(b[8:], client)
+	c.names.Encrypt(b, b)
+	b[6] = b[6]&0x0f | 0x40 // version 4
+	b[8] = b[8]&0x3f | 0x80 // the variant of RFC 9562
+	dst = hex.AppendEncode(dst, b[:4])
+	for at := 4; at < 10; at += 2 {
+		dst = append(dst, '-')
+		dst = hex.AppendEncode(dst, b[at:at+2])
+	}
+	return hex.AppendEncode(append(dst, '-'), b[10:])
+}
+
+// The protocol's close codes. A client that is closed with one from 3500 on, and a reason, never comes back; without a reason, or
+// with a smaller code, it does. A reason must not be JSON: clients would take their advice from it.
+const (
+	centrifugeShutdown     wsproto.StatusCode = 3001
+	centrifugeServerError  wsproto.StatusCode = 3004
+	centrifugeSlow         wsproto.StatusCode = 3008
+	centrifugeNoPong       wsproto.StatusCode = 3012
+	centrifugeTooMany      wsproto.StatusCode = 3013
+	centrifugeBadRequest   wsproto.StatusCode = 3501
+	centrifugeStale        wsproto.StatusCode = 3502
+	centrifugeChannelLimit wsproto.StatusCode = 3505
+	centrifugeNotAvailable wsproto.StatusCode = 3508
+)
+
+// Close has the protocol's own codes. Only clients that will do no better the next time are sent away for good: those that do not
+// speak the protocol, and those over a limit, whose subscriptions are refused for good as well.
+func (c *centrifuge) Close(cause Cause) (wsproto.StatusCode, string) {
+	return centrifugeCloses.of(cause)
+}
+
+var centrifugeCloses = closes{
+	CauseSlow:          {centrifugeSlow, "slow"},
+	CauseSlowest:       {centrifugeSlow, "slow"},
+	CauseSilent:        {centrifugeNoPong, "no pong"},
+	CauseStopping:      {centrifugeShutdown, "shutdown"},
+	CauseInternal:      {centrifugeServerError, "internal server error"},
+	CausePartialMemory: {centrifugeTooMany, "too many requests: no room for the rest of the message"}, // as the error of a busy server
+	CausePartialTime:   {centrifugeSlow, "slow: the message took too long"},                           // the fault of its line: it may come back
+	CauseByteRate:      {centrifugeTooMany, "too many requests: bytes"},
+	CauseCommandRate:   {centrifugeTooMany, "too many requests"},
+	CauseBusy:          {centrifugeTooMany, "too many requests: the server is busy"},
+	CauseTooManyGroups: {centrifugeChannelLimit, "channel limit"},
+	CauseGroupFull:     {centrifugeChannelLimit, "channel limit: the channel is full"},
+	CauseGroupsFull:    {centrifugeTooMany, "too many requests: the server has as many channels as it may"},
+	CauseNotConnected:  {centrifugeBadRequest, "bad request"},
+	CauseNoConnect:     {centrifugeStale, "stale"},
+}

@@ -1,0 +1,185 @@
+package dialect
+
+import (
+	"bytes"
+	"encoding/json"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"ringcast/wsproto"
+)
+
+// linesOf are the lines of a frame that are not blank.
+func linesOf(frame string) (lines []string) {
+	for line := range strings.SplitSeq(frame, "\n") {
+		if strings.Trim(line, " \t\r") != "" {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+var canonicalID = regexp.MustCompile(`^[1-9][0-9]*$`)
+
+// slowCentrifuge is the oracle: the rules of a command on top of encoding/json.
+func slowCentrifuge(line []byte) (cmd Command, code ErrorCode) {
+	bad := Command{Verb: Close, Code: 3501, Reason: "bad request"}
+	line = bytes.Trim(line, " \t\r\n")
+	if !utf8.Valid(line) || !json.Valid(line) || line[0] != '{' || nesting(line) > 512 {
+		return bad, ""
+	}
+	verbs := map[string]Verb{"connect": Connect, "subscribe": AddGroup, "unsubscribe": LeaveGroup, "publish": SendToGroup, "presence_stats": Stats, "ping": Respond, "send": Close}
+	codes := map[string]ErrorCode{"presence": ErrNotAvailable, "history": ErrNotAvailable, "refresh": ErrNotAvailable, "sub_refresh": ErrNotAvailable, "rpc": ErrUnknownCmd}
+	var id, request json.RawMessage
+	var methods []string
+	strange := false
+	members := json.NewDecoder(bytes.NewReader(line))
+	for members.Token(); members.More(); { // in order, as a map would lose that there are two of a method
+		key, err := members.Token()
+		if err != nil {
+			panic(err)
+		}
+		var value json.RawMessage
+		if err := members.Decode(&value); err != nil {
+			panic(err)
+		}
+		null := string(value) == "null"
+		name := key.(string)
+		_, isVerb := verbs[name]
+		_, isCode := codes[name]
+		switch {
+		case name == "id":
+			id = value
+		case null:
+		case isVerb || isCode:
+			methods, request = append(methods, name), value
+		default:
+			strange = true
+		}
+	}
+	if string(id) == "null" || string(id) == "0" {
+		id = nil
+	}
+	if _, err := strconv.ParseUint(string(id), 10, 32); id != nil && (err != nil || !canonicalID.Match(id)) || len(methods) > 1 {
+		return bad, ""
+	}
+	switch {
+	case len(methods) == 0 && strange && id != nil:
+		return Command{ID: id}, ErrUnknownCmd
+	case len(methods) == 0 && !strange && id == nil:
+		return Command{Verb: Respond}, ""
+	case len(methods) == 0 || request[0] != '{':
+		return bad, ""
+	case methods[0] == "send":
+		return Command{Verb: Close, Code: 3508, Reason: "not available"}, ""
+	case id == nil:
+		return bad, ""
+	}
+	if code := codes[methods[0]]; code != "" {
+		return Command{ID: id}, code
+	}
+	cmd = Command{Verb: verbs[methods[0]], ID: id}
+	if cmd.Verb == Connect || cmd.Verb == Respond {
+		return cmd, ""
+	}
+	var asked map[string]json.RawMessage
+	if err := json.Unmarshal(request, &asked); err != nil {
+		panic(err)
+	}
+	var channel any
+	if value, ok := asked["channel"]; ok {
+		if err := json.Unmarshal(value, &channel); err != nil {
+			panic(err)
+		}
+	}
+	group, _ := channel.(string)
+	if group == "" || len(group) > 255 {
+		return cmd, ErrBadGroupID
+	}
+	if cmd.Verb == SendToGroup {
+		data, ok := asked["data"]
+		if !ok {
+			return cmd, ErrBadMessage
+		}
+		var text string
+		if cmd.JSON = data[0] != '"'; cmd.JSON {
+			cmd.Message = data
+		} else if err := json.Unmarshal(data, &text); err != nil {
+			panic(err)
+		} else {
+			cmd.Message = []byte(text)
+		}
+	}
+	cmd.Group = []byte(group)
+	return cmd, ""
+}
+
+func FuzzCentrifuge(f *testing.F) {
+	for _, seed := range []string{
+		"", "\n \r\n", "{}", "{}\n{}\n", `{"id":0}`, `[]`, `{"id":1}`, "{\"id\":1,\n\"ping\":{}}", "x\n{}",
+		`{"connect":{"token":"…","name":"js"},"id":1}` + "\n" + `{"subscribe":{"channel":"chat","flag":1},"id":2}`,
+		`{"id":3,"publish":{"channel":"\u7d44","data":"\ud800\udc00\ud800\n\/\u0001"}}` + "\r\n" + `{"publish":{"data":[1.5e-3,{"a":[]},null,"\r\n"],"channel":"c"},"id":4294967295}`,
+		`{"unsubscribe":{"channel":"a"},"id":4294967296}`, `{"id":-0,"presence_stats":{"channel":"a"}}`, `{"id":1e2,"presence":{}}`,
+		`{"id":1,"\u0072pc":null,"later":1,"history":{"since":{"offset":18446744073709551615,"epoch":"e"}}}`, `{"send":{"data":1}}`,
+		`{"id":1,"id":null,"subscribe":{},"subscribe":null}`, `{"id":1,"connect":{},"ping":{}}`, `{"id":9,"sub_refresh":[]}`,
+		`{"id":1,"subscribe":{"channel":"` + strings.Repeat(`\u0061`, 256) + `"}}`,
+		`{"id":1,"connect":{"data":` + strings.Repeat("[", 510) + strings.Repeat("]", 510) + `}}`,
+		`{"id":1,"connect":{"data":` + strings.Repeat("[", 511) + strings.Repeat("]", 511) + `}}`,
+		"{\"id\":1,\"subscribe\":{\"channel\":\"\xff\"}}", `{"` + strings.Repeat(`\u0069`, 15) + `":1,"id":2,"ping":{}}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	c := newCentrifuge() // one for all runs: what it remembers must not matter
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		frame := string(payload)
+		got := commandsOf(t, c, frame)
+		lines := linesOf(frame)
+
+		// Commands mean the same, whatever frames they come in.
+		var apart, want []string
+		for _, line := range lines {
+			apart = append(apart, commandsOf(t, c, line)...)
+			want = append(want, showCentrifuge(slowCentrifuge([]byte(line))))
+		}
+		if half := len(lines) / 2; half > 0 {
+			split := append(commandsOf(t, c, strings.Join(lines[:half], "\n")), commandsOf(t, c, "\r\n"+strings.Join(lines[half:], "\n \n")+"\n")...)
+			if !slices.Equal(split, apart) {
+				t.Fatalf("%q in two frames:\n got %q\nwant %q", frame, split, apart)
+			}
+		}
+		if len(lines) == 0 {
+			want, apart = []string{"respond id=-"}, got
+		}
+		if !slices.Equal(got, want) || !slices.Equal(apart, want) {
+			t.Fatalf("%q:\n  got %q\napart %q\n want %q", frame, got, apart, want)
+		}
+
+		for _, line := range lines {
+			checkReplies(t, c, []byte(line))
+		}
+		if _, _, code := c.Next(payload, true); code != "" || string(payload) != frame {
+			t.Fatalf("%q: got %q for a binary message, and the payload %q", frame, code, payload)
+		}
+	})
+}
+
+// checkReplies checks that all that can be said of a command is one line of JSON, and that a message is heard as it was said.
+func checkReplies(t *testing.T, c *centrifuge, line []byte) {
+	cmd, _, code := c.Next(line, false)
+	if cmd.ID != nil {
+		for _, what := range []What{OK, Refused, Members} {
+			text := wsproto.TextPayload(c.Answer(nil, Outcome{What: what, Verb: cmd.Verb, ID: cmd.ID, Code: code, Number: 1 << 40}))
+			var reply struct{ ID uint32 }
+			if err := json.Unmarshal(text, &reply); err != nil || strconv.FormatUint(uint64(reply.ID), 10) != string(cmd.ID) || bytes.ContainsAny(text, "\r\n") {
+				t.Fatalf("%q: got the reply %q (%v)", line, text, err)
+			}
+		}
+	}
+	if cmd.Verb == SendToGroup && code == "" {
+		samePush(t, message(string(cmd.Group), string(cmd.Message), cmd.JSON))
+	}
+}

@@ -1,0 +1,113 @@
+package dialect
+
+import (
+	"strconv"
+
+	"ringcast/wsproto"
+)
+
+// Answer appends one text frame with one reply. A greeting is not told, as the client speaks first. Nor is a gap: a client that has
+// missed messages is closed, comes back and so learns of it.
+func (c *centrifuge) Answer(dst []byte, o Outcome) []byte {
+	switch o.What {
+	case Ping:
+		return wsproto.AppendFrame(dst, wsproto.OpText, centrifugePing)
+	case OK, Position, Refused, Members:
+		if o.ID != nil {
+			c.text = c.appendReply(c.text[:0], &o)
+			return wsproto.AppendFrame(dst, wsproto.OpText, c.text)
+		}
+	}
+	return dst
+}
+
+// centrifugePing is a ping, which the client answers with the same. Read only.
+var centrifugePing = []byte("{}")
+
+// appendReply appends {"id":7,"method":{…}} or {"id":7,"error":{…}}.
+func (c *centrifuge) appendReply(text []byte, o *Outcome) []byte {
+	text = append(text, replyID...)
+	text = append(text, o.ID...)
+	switch {
+	// A client that is refused to unsubscribe connects anew. That is too much where a name was wrong: it is in no such group, so it
+	// is told what is true. But where the group was not left, for want of rate, it is right: told that it has left, the client
+	// would hear nothing of what it is still sent, and be refused for good when it subscribes again.
+	case o.What == Refused && !(o.Verb == LeaveGroup && o.Code == ErrBadGroupID):
+		return appendCentrifugeError(text, o.Code)
+	case o.What == Members:
+		// There is no num_users: which members are one user is known only of groups that have presence.
+		text = append(text, `,"presence_stats":{"num_clients":`...)
+		text = strconv.AppendUint(text, o.Number, 10)
+	case o.Verb == Connect:
+		text = append(text, `,"connect":{"client":"`...)
+		text = c.clientName(text, o.Client)
+		text = append(text, `","version":"ringcast"`...)
+		if o.Number > 0 { // else the client expects no pings
+			text = append(text, `,"ping":`...)
+			text = strconv.AppendUint(text, o.Number, 10)
+			text = append(text, `,"pong":true`...)
+		}
+	case o.Verb == AddGroup:
+		text = append(text, `,"subscribe":{`...)
+	case o.Verb == LeaveGroup:
+		text = append(text, `,"unsubscribe":{`...)
+	case o.Verb == SendToGroup:
+		text = append(text, `,"publish":{`...)
+	default:
+		text = append(text, `,"ping":{`...)
+	}
+	return append(text, `}}`...)
+}
+
+// centrifugeError is an error of the protocol.
+type centrifugeError struct {
+	code      uint64
+	message   string // stands between JSON quotes as it is
+	temporary bool   // the client tries again by itself, slower each time; else a subscription is refused for good
+}
+
+var (
+	errorInternal     = centrifugeError{100, "internal server error", true}
+	errorPermission   = centrifugeError{103, "permission denied", false}
+	errorMethod       = centrifugeError{104, "method not found", false}
+	errorSubscribed   = centrifugeError{105, "already subscribed", false}
+	errorLimit        = centrifugeError{106, "limit exceeded", false}
+	errorBadRequest   = centrifugeError{107, "bad request", false}
+	errorNotAvailable = centrifugeError{108, "not available", false}
+	errorTooMany      = centrifugeError{111, "too many requests", true}
+)
+
+// centrifugeErrors has every error code. One that is missing would be errorInternal.
+var centrifugeErrors = map[ErrorCode]*centrifugeError{
+	ErrBadJSON:       &errorBadRequest,
+	ErrUnknownCmd:    &errorMethod,
+	ErrBadGroupID:    &errorBadRequest,
+	ErrBadMessage:    &errorBadRequest,
+	ErrBadID:         &errorBadRequest,
+	ErrTooManyGroups: &errorLimit,
+	ErrGroupFull:     &errorLimit,
+	ErrGroupsFull:    &errorTooMany,
+	ErrRateLimited:   &errorTooMany,
+	ErrBusy:          &errorTooMany,
+	ErrStopping:      &errorTooMany,
+	ErrAlreadyJoined: &errorSubscribed,
+	ErrNotMember:     &errorPermission,
+	ErrNotAvailable:  &errorNotAvailable,
+}
+
+// appendCentrifugeError appends the rest of {"id":7,"error":{"code":111,"message":"too many requests","temporary":true}}.
+func appendCentrifugeError(text []byte, code ErrorCode) []byte {
+	e, ok := centrifugeErrors[code]
+	if !ok {
+		e = &errorInternal
+	}
+	text = append(text, `,"error":{"code":`...)
+	text = strconv.AppendUint(text, e.code, 10)
+	text = append(text, `,"message":"`...)
+	text = append(text, e.message...)
+	text = append(text, '"')
+	if e.temporary {
+		text = append(text, `,"temporary":true`...)
+	}
+	return append(text, `}}`...)
+}
