@@ -30,10 +30,11 @@ func Centrifuge(key [16]byte) Entry {
 			path, _, _ = strings.Cut(path, "?")
 			return path == centrifugePath
 		},
-		New:       func() Dialect { return &centrifuge{names: names} },
-		Connects:  true,
-		JoinsOnce: true,
-		Named:     true,
+		New:         func() Dialect { return &centrifuge{names: names} },
+		Subprotocol: "centrifuge-json",
+		Connects:    true,
+		JoinsOnce:   true,
+		Named:       true,
 	}
 }
 

@@ -11,7 +11,7 @@ var badRequest = Command{Verb: Close, Code: centrifugeBadRequest, Reason: "bad r
 // Next reads the command of the first line that is not blank. A message of blank lines alone is read as a pong.
 func (c *centrifuge) Next(payload []byte, binary bool) (cmd Command, rest []byte, code ErrorCode) {
 	if binary {
-		return badRequest, nil, ""
+		return Command{Verb: Close, Code: centrifugeBadRequest, Reason: "bad request: JSON in text frames is spoken here"}, nil, ""
 	}
 	line := payload[skipSpace(payload, 0):]
 	if end := bytes.IndexByte(line, '\n'); end >= 0 {

@@ -47,6 +47,8 @@ const (
 	borrowedItemsMax = 16
 	// borrowedBytesMax bounds the bytes that a borrower sends to one loop's clients. To copy them into the kernel takes it some 20 µs.
 	borrowedBytesMax = 64 << 10
+	// borrowedFormMax bounds the bytes of a message that a borrower may have to encode in another form.
+	borrowedFormMax = 4 << 10
 	// borrowedTurnMax bounds a loop's sends to clients of all other loops in one turn, as its own wait meanwhile.
 	borrowedTurnMax = 64
 )
@@ -138,7 +140,7 @@ func (s *shard) mayBorrow(d *delivery) bool {
 	if g.queued() { // in this borrow: each of its members is sent one batch
 		members = 0
 	}
-	if members > b.sends || bytes > b.bytes {
+	if members > b.sends || bytes > b.bytes || d.Message.Bytes() > borrowedFormMax && !g.plain() {
 		return false
 	}
 	b.sends, b.bytes = b.sends-members, b.bytes-bytes

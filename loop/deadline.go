@@ -1,9 +1,13 @@
 package loop
 
-import "ringcast/wsproto"
+import (
+	"ringcast/dialect"
+	"ringcast/wsproto"
+)
 
-// deadlines are the ticks by which clients of a shard must have left a state: the handshake, or closing. They are in a list of
-// their own because most clients, the open ones, have none. The list is short, so each tick looks at all of it.
+// deadlines are the ticks by which clients of a shard must have left a state: the handshake, or closing; or, where the dialect has it
+// so, must have connected. They are in a list of their own because most clients, the open ones, have none. The list is short, so each
+// tick looks at all of it.
 //
 // Owner: the loop.
 type deadlines struct {
@@ -45,7 +49,7 @@ func (s *shard) endLate() {
 	for i := 0; i < len(s.deadlines.list); i++ { // by index: a client that is answered here gets a new deadline at the end
 		d := s.deadlines.list[i]
 		c, late := d.client, int32(s.tick-d.tick) >= 0
-		if c.state != d.state {
+		if c.state != d.state || d.state == stateOpen && c.is(markConnected) {
 			continue
 		}
 		evicted := !late && d.state == stateHandshake && s.tooManyHandshakes() && s.mayEvict(d.since)
@@ -58,6 +62,8 @@ func (s *shard) endLate() {
 		switch {
 		case d.state == stateHandshake && late:
 			s.endHandshake(c, evicted)
+		case d.state == stateOpen && late:
+			s.close(c, dialect.CauseNoConnect)
 		case d.state == stateClosing && late:
 			if !s.settleLate(c) {
 				d.tick = s.tick + s.closeTicks()

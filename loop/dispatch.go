@@ -91,19 +91,33 @@ func (s *shard) event(c *client, ev *wsproto.Event) {
 // commands does the commands of a message, one after the other. A command that closes the client is its last.
 func (s *shard) commands(c *client, payload []byte, binary bool) {
 	d := s.dialect(c)
-	for more := true; more && c.state == stateOpen; more = len(payload) > 0 {
+	for n := 1; c.state == stateOpen; n++ {
 		var cmd dialect.Command
 		var code dialect.ErrorCode
 		cmd, payload, code = d.Next(payload, binary)
 		s.command(c, &cmd, code)
+		switch {
+		case len(payload) == 0:
+			return
+		case n >= commandsPerMessageMax+s.bounds.GroupsPerClient:
+			s.close(c, dialect.CauseCommandRate)
+		}
 	}
 }
+
+// commandsPerMessageMax bounds the commands of a message, beside one for each group that a client may be in: who comes back joins all
+// its groups with one message. Each command costs a microsecond or two, and more would keep the loop from its other clients.
+const commandsPerMessageMax = 1024
 
 // command does one command. It is answered, at once or when the home has decided, if it has an id; without one, as in the
 // original, nothing is answered, and a message that is no command is ignored.
 func (s *shard) command(c *client, cmd *dialect.Command, code dialect.ErrorCode) {
 	if cmd.ID != nil {
 		c.marks |= markAsks
+	}
+	if cmd.Verb == dialect.Connect || !c.is(markConnected) {
+		s.connect(c, cmd)
+		return
 	}
 	// Leaving is always possible: the client may have joined a group of a longer name when the bound was larger.
 	if code == "" && len(cmd.Group) > s.bounds.GroupBytesMax && cmd.Verb != dialect.LeaveGroup {
@@ -121,6 +135,8 @@ func (s *shard) command(c *client, cmd *dialect.Command, code dialect.ErrorCode)
 			code = s.publish(c, cmd)
 		case dialect.Respond:
 			s.answerOK(c, dialect.Respond, nil, cmd.ID)
+		case dialect.Stats:
+			code = s.stats(c, cmd)
 		case dialect.Close:
 			s.closeWith(c, cmd.Code, cmd.Reason)
 		}
@@ -139,6 +155,34 @@ func (s *shard) command(c *client, cmd *dialect.Command, code dialect.ErrorCode)
 	default:
 		s.closeRefused(c, code)
 	}
+}
+
+// connect is the first command of a client whose dialect has it so, and of no other. Before it nothing else may be said, and after it
+// not again.
+func (s *shard) connect(c *client, cmd *dialect.Command) {
+	switch {
+	case cmd.Verb == dialect.Close:
+		s.closeWith(c, cmd.Code, cmd.Reason)
+	case cmd.Verb != dialect.Connect || c.is(markConnected):
+		s.count.CommandErrors.Add(1)
+		s.close(c, dialect.CauseNotConnected)
+	default:
+		c.marks |= markConnected
+		s.answer(c, dialect.Outcome{What: dialect.OK, Verb: dialect.Connect, ID: cmd.ID, Number: s.bounds.heartbeatSeconds()})
+	}
+}
+
+// stats answers how many members a group has, which only they may ask.
+func (s *shard) stats(c *client, cmd *dialect.Command) dialect.ErrorCode {
+	g := s.groups.Get(string(cmd.Group))
+	if g == nil {
+		return dialect.ErrNotMember
+	}
+	if at := c.memberOf(g); at < 0 || c.membership(at).standing != standingMember {
+		return dialect.ErrNotMember
+	}
+	s.answer(c, dialect.Outcome{What: dialect.Members, Verb: dialect.Stats, ID: cmd.ID, Number: uint64(g.headcount.Members())})
+	return ""
 }
 
 // closeRefused closes a client whose command was refused and had no id by which to answer: it must learn of it all the same. A
@@ -173,6 +217,9 @@ func (s *shard) publish(c *client, cmd *dialect.Command) dialect.ErrorCode {
 	r := request{Op: order.OpPublish}
 	r.Message, r.ID = order.NewMessage(cmd.Group, cmd.Message, cmd.ID, cmd.JSON)
 	r.Client, r.Asks = c, cmd.ID != nil
+	if s.entry(c).Named {
+		r.Message.SenderLoop, r.Message.SenderSerial = uint8(s.index), c.serial
+	}
 	if s.publishesTried++; sampled(s.publishesTried) {
 		r.At = order.StampOf(s.env.now())
 	}

@@ -79,6 +79,9 @@ func (g *group) size() (n int) {
 	return n + len(g.inline.members)
 }
 
+// plain says whether all members hear messages in the plain form.
+func (g *group) plain() bool { return g.inline.form == order.PlainForm && !g.inline.further }
+
 // queued says whether an audience waits for a pass.
 func (g *group) queued() bool {
 	if g.inline.further {

@@ -44,7 +44,7 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 	var req wsproto.Request
 	n := 0
 	if !from.AwaitsProxy() {
-		rules := wsproto.HeadRules{BytesMax: s.bounds.HandshakeBytesMax, Subprotocols: s.bounds.Subprotocols}
+		rules := wsproto.HeadRules{BytesMax: s.bounds.HandshakeBytesMax, Subprotocols: s.bounds.subprotocols}
 		var err error
 		if req, n, err = wsproto.ReadRequest(head.bytes, &head.scan, rules); err != nil {
 			s.reject(c, err)
@@ -98,7 +98,12 @@ func (s *shard) mayUpgrade(c *client, req *wsproto.Request) bool {
 func (s *shard) upgrade(c *client, req *wsproto.Request) {
 	count(&s.count.Handshakes, handshakeOK)
 	s.become(c, stateOpen)
-	c.marks |= markUpgraded | marks(s.hub.formOf(req.Path))<<formShift
+	c.marks |= markUpgraded | marks(s.hub.formOf(req.Path, req.Subprotocol))<<formShift
+	if s.entry(c).Connects {
+		s.deadlines.add(c, s.tick, s.handshakeTicks())
+	} else {
+		c.marks |= markConnected
+	}
 	s.count.Pending.Add(-1)
 	s.count.Clients.Add(1)
 	s.replyTo(c, wsproto.AppendUpgrade(s.outFor(c), req))

@@ -68,7 +68,7 @@ func (s *shard) pingSilent() {
 			continue
 		}
 		c := s.clients[at]
-		if c.state != stateOpen {
+		if c.state != stateOpen || !c.is(markConnected) {
 			continue
 		}
 		switch {

@@ -40,14 +40,24 @@ func (h *Hub) NewPort() (*Port, error) { return h.homes.NewPort() }
 // NewFeed opens the hub's feed, from which the caller takes until it closes it; see order.Homes.NewFeed. Any goroutine.
 func (h *Hub) NewFeed() (*Feed, error) { return h.homes.NewFeed() }
 
-// formOf is the form of a client that requests a path.
-func (h *Hub) formOf(path string) form {
+// formOf is the form of a client that requests a path and has been given a subprotocol, or none.
+func (h *Hub) formOf(path, subprotocol string) form {
 	for f := len(h.dialects) - 1; f > 0; f-- {
-		if h.dialects[f].Serves(path) {
+		if e := &h.dialects[f]; e.Serves(path) || subprotocol != "" && e.Subprotocol == subprotocol {
 			return form(f)
 		}
 	}
 	return order.PlainForm
+}
+
+// withDialects adds the subprotocols by which dialects are asked for to those that are known.
+func (h *Hub) withDialects(b *bounds) {
+	b.subprotocols = slices.Clip(b.Subprotocols)
+	for _, e := range h.dialects {
+		if e.Subprotocol != "" {
+			b.subprotocols = append(b.subprotocols, e.Subprotocol)
+		}
+	}
 }
 
 // Hub is all shards, the homes and lanes between them, and what shards share. It knows no sockets: Server gives it real ones, and
@@ -90,6 +100,7 @@ func newHub(loops int, b bounds, page []byte, more ...dialect.Entry) *Hub {
 	h := &Hub{shards: make([]*shard, loops), page: page, failedAccepts: newAcceptFailures(), ending: newEnding(), started: time.Now()}
 	h.dialects = append(slices.Clip(dialect.Table), more...)
 	h.addresses = door.NewAddresses()
+	h.withDialects(&b)
 	h.bounds.Store(&b)
 	h.outboxesMax.Store(b.outboxesMax())
 	h.homes = order.New[*group, *client](order.Config{Loops: loops, LaneSlots: b.laneSlots, LaneBytes: b.laneBytes,

@@ -67,6 +67,10 @@ func (s *shard) mayJoinMore(c *client) bool {
 // repeats its add_group takes one place. The home's answer then answers all repeats.
 func (s *shard) joinAgain(c *client, at int, name, id []byte) dialect.ErrorCode {
 	m := c.membership(at)
+	if s.entry(c).JoinsOnce && m.standing != standingRenounced {
+		s.count.CommandErrors.Add(1)
+		return dialect.ErrAlreadyJoined
+	}
 	if m.standing == standingMember {
 		s.answerOK(c, dialect.AddGroup, name, id)
 		return ""

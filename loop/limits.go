@@ -152,6 +152,7 @@ type bounds struct {
 
 	// Follows from them.
 	origins        door.Origins
+	subprotocols   []string // Subprotocols, and those of dialects
 	addresses      door.AddressRules
 	handshakeTicks uint32 // for the request head to be complete
 	messageTicks   uint32 // for a message to be complete; 0: any time
@@ -178,6 +179,7 @@ func (l *Limits) bounds() *bounds {
 	return &bounds{
 		Limits:         *l,
 		origins:        origins,
+		subprotocols:   l.Subprotocols,
 		addresses:      door.AddressRules{PerAddress: l.ClientsPerAddress, Proxies: l.TrustedProxies, ProxyProtocol: l.ProxyProtocol},
 		handshakeTicks: ticks(l.HandshakeTimeout),
 		messageTicks:   ticksOrOff(l.MessageTimeout),
@@ -206,6 +208,14 @@ func (b *bounds) outboxesMax() int64 {
 	return b.OutboxesBytesMax
 }
 
+// heartbeatSeconds is the time after which clients that are silent are pinged, in whole seconds; 0: never.
+func (b *bounds) heartbeatSeconds() uint64 {
+	if b.heartbeatTicks == 0 {
+		return 0
+	}
+	return uint64((b.Heartbeat + time.Second - 1) / time.Second)
+}
+
 // tickPeriod is the resolution of handshake, message, close and heartbeat timeouts.
 const tickPeriod = 200 * time.Millisecond
 
@@ -231,6 +241,7 @@ func (s *Server) Apply(ctx context.Context, l Limits) error {
 }
 
 func (h *Hub) apply(ctx context.Context, b *bounds) error {
+	h.withDialects(b)
 	h.bounds.Store(b)
 	h.limitConnections()
 	h.outboxesMax.Store(b.outboxesMax())

@@ -57,6 +57,9 @@ func (s *shard) answer(c *client, o dialect.Outcome) {
 	}
 }
 
+// entry is the entry of c's dialect.
+func (s *shard) entry(c *client) *dialect.Entry { return &s.hub.dialects[c.form()] }
+
 // dialect is the value of c's dialect.
 func (s *shard) dialect(c *client) dialect.Dialect { return s.dialects[c.form()] }
 

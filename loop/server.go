@@ -2,6 +2,7 @@ package loop
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -26,7 +27,8 @@ type Config struct {
 	TCPUserTimeout time.Duration // time after which the kernel gives up a peer that takes no bytes. Default 150 s; negative: off
 	PortableSend   bool          // send through gnet's Conn.Write only, as on systems without the fast path
 
-	Dialects []dialect.Entry // spoken beside those of dialect.Table and after them in order; with them at most dialect.FormsMax
+	Centrifuge bool            // speak the Centrifuge protocol too, at /connection/websocket
+	Dialects   []dialect.Entry // spoken beside those of dialect.Table and after them in order; with them at most dialect.FormsMax
 	Limits
 }
 
@@ -60,6 +62,11 @@ func (cfg *Config) fill() error {
 	}
 	if n := max(len(cfg.Listen), len(cfg.Sockets)); n > ListenMax {
 		return fmt.Errorf("listen: %d addresses are more than %d", n, ListenMax)
+	}
+	if cfg.Centrifuge {
+		var key [16]byte
+		_, _ = rand.Read(key[:]) // never fails
+		cfg.Dialects = append([]dialect.Entry{dialect.Centrifuge(key)}, cfg.Dialects...)
 	}
 	if n := len(dialect.Table) + len(cfg.Dialects); n > dialect.FormsMax {
 		return fmt.Errorf("dialects: %d are more than %d", n, dialect.FormsMax)

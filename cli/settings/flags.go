@@ -11,6 +11,7 @@ type Flags struct {
 	Loops      string   `name:"loops" default:"8" env:"RINGCAST_LOOPS" help:"Event loops, 1 to 64; auto takes one per usable CPU."`
 	Admin      string   `name:"admin" default:"127.0.0.1:1235" env:"RINGCAST_ADMIN" help:"Address for operators: /metrics, /healthz, /readyz, /dashboard.json, /debug/pprof; port 0 takes a free one; or off."`
 	AdminPprof bool     `name:"admin-pprof" env:"RINGCAST_ADMIN_PPROF" help:"Serve /debug/pprof also when --admin is not a loopback address."`
+	Centrifuge string   `name:"centrifuge" default:"on" env:"RINGCAST_CENTRIFUGE" help:"on or off. on: clients that request /connection/websocket speak the Centrifuge protocol."`
 	limitFlags
 	channelFlags
 

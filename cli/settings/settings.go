@@ -50,6 +50,7 @@ func (f *Flags) Settings(g *Globals, runDir string) (Settings, error) {
 	s.Loop.Listen = c.listens("listen", f.Listen)
 	s.Admin = c.listenOff("admin", f.Admin)
 	s.Loop.Loops = c.loops("loops", f.Loops)
+	s.Loop.Centrifuge = c.oneOf("centrifuge", f.Centrifuge, "on", "off") == "on"
 	s.Loop.Limits = f.limits(c)
 	s.MemoryFrom = g.reading.MemoryFrom
 	if f.MemoryMax != "auto" {
