@@ -81,11 +81,11 @@ type DeliveryOp uint8
 
 // The deliveries.
 const (
-	OpMessage DeliveryOp = iota // a numbered message for Local's members, the answer to Client's publish, or both
-	OpJoined                    // Client has a place in the group, for which the loop owes Census.GiveBack; and the home knows that this loop has members
-	OpRefused                   // Client has no place, see Why
-	OpHistoryRead               // what Client wanted to know of the group's past
-	OpBusy                      // Client's publish was refused, as too much of its group is in flight
+	OpMessage     DeliveryOp = iota // a numbered message for Local's members, the answer to Client's publish, or both
+	OpJoined                        // Client has a place in the group, for which the loop owes Census.GiveBack; and the home knows that this loop has members
+	OpRefused                       // Client has no place, see Why
+	OpHistoryRead                   // what Client wanted to know of the group's past
+	OpBusy                          // Client's publish was refused, as too much of its group is in flight
 )
 
 // Bytes is what the delivery counts against the lane's bound: its slot, its id and its message.
