@@ -32,6 +32,8 @@ type Config struct {
 	// In flight to a loop, bytes; see flow.go.
 	FlightBytes int // what loud groups may have together, of which a part stays free for all others
 	FlightMin   int // what each group may always have
+
+	EpochBase uint64 // random, of the process: no epoch is likely to be one of another process too
 }
 
 // Env is what a table needs of the program around it. Every function may be called by any goroutine, and must not block.
@@ -42,6 +44,8 @@ type Env struct {
 	Busy    func(home int)                                 // a port was refused because its lane to a home is full
 	TooLoud func(home int, m *Message)                     // a publish was refused because too much of its group is in flight
 	Accepts func(group string, message []byte) error       // why this may not be published, such as ErrBadMessage; Publish returns it. nil: it may
+	History func(group string) (messages int, ttl uint32)  // how many messages are kept of a group, 0: none, and for how many ticks; nil: none of any. Asked for each publish to a group that its home does not know
+	Now     func() uint32                                  // the time in ticks, which may wrap around; with History
 	Ended   <-chan struct{}                                // closed when no loop runs any more
 }
 

@@ -13,13 +13,14 @@ type Part interface {
 // Request is one item of an up lane. Whoever sends it must not change what it points to any more.
 type Request[G Part, C comparable] struct {
 	Op      RequestOp
-	Asks    bool     // OpJoin, OpPublish: the client has given an id, which may be empty, and is to be answered
+	Asks    bool     // OpJoin, OpPublish, OpHistory: the client has given an id, which may be empty, and is to be answered
 	At      Stamp    // OpPublish: when it was accepted, if its time in the lanes is to be measured; else 0
 	Message *Message // OpPublish
-	Local   G        // OpJoin, OpLeave: the sending loop's part of the group
-	Client  C        // OpJoin, OpPublish: the client that has sent it; zero: a port has
+	Local   G        // OpJoin, OpLeave, OpHistory: the sending loop's part of the group
+	Client  C        // OpJoin, OpPublish, OpHistory: the client that has sent it; zero: a port has
 	ID      string   // the client's command id
 	via     *via     // OpPublish through a port with a token or a wait for the number; else nil
+	Past    *Ask     // OpJoin, OpHistory: what Client wants to know of the group's past; OpJoin: nil if it has no position
 }
 
 // via is what a publish through a port may have beside its message.
@@ -36,6 +37,7 @@ const (
 	OpPublish RequestOp = iota // number Message and send it to every loop with members
 	OpJoin                     // Client wants to be a member: answer OpJoined or OpRefused
 	OpLeave                    // this loop has no members of Local's group any more; not answered
+	OpHistory                  // read what is kept of Local's group, see Past: answer OpHistoryRead, whether Asks or not
 )
 
 // Group is the name of the group that the request is about.
@@ -71,6 +73,7 @@ type Delivery[G Part, C comparable] struct {
 	Client    C          // the client to answer; OpMessage: zero when there is none. OpBusy: it is to be told even if it does not ask
 	ID        string     // as in the request
 	Headcount *Headcount // OpJoined: the group's, in which this loop counts from now on
+	Past      *Past      // OpJoined: nil in a group without history, unless what was missed was asked for; OpHistoryRead: never nil
 }
 
 // DeliveryOp is what a home sends to a loop.
@@ -78,10 +81,11 @@ type DeliveryOp uint8
 
 // The deliveries.
 const (
-	OpMessage DeliveryOp = iota // a numbered message for Local's members, the answer to Client's publish, or both
-	OpJoined                    // Client has a place in the group, for which the loop owes Census.GiveBack; and the home knows that this loop has members
-	OpRefused                   // Client has no place, see Why
-	OpBusy                      // Client's publish was refused, as too much of its group is in flight
+	OpMessage     DeliveryOp = iota // a numbered message for Local's members, the answer to Client's publish, or both
+	OpJoined                        // Client has a place in the group, for which the loop owes Census.GiveBack; and the home knows that this loop has members
+	OpRefused                       // Client has no place, see Why
+	OpHistoryRead                   // what Client wanted to know of the group's past
+	OpBusy                          // Client's publish was refused, as too much of its group is in flight
 )
 
 // Bytes is what the delivery counts against the lane's bound: its slot, its id and its message.
