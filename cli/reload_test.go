@@ -223,14 +223,14 @@ func TestASignalDuringTheStartReloadsWhenTheServerIsReady(t *testing.T) {
 
 func TestAReloadTakesUpKindsOfGroups(t *testing.T) {
 	dir, f := shortDir(t), newFakeServer()
-	config := configWith(t, `{"members-max": 9}`)
+	config := configWith(t, `{"members-max": 9, "history": 3}`)
 	v := serving(t, f, dir, "--config", config)
-	rewrite(t, config, `{"members-max": 9, "groups": [{"match": "chat:*", "members-max": "off"}, {"match": "*"}]}`)
-	want := `groups: none → [{"match":"chat:*","members-max":"off"},{"match":"*"}]` + "\n"
+	rewrite(t, config, `{"members-max": 9, "history": 5, "groups": [{"match": "chat:*", "members-max": "off", "history": 100, "history-ttl": "10m"}, {"match": "*"}]}`)
+	want := "history: 3 → 5\n" + `groups: none → [{"match":"chat:*","members-max":"off","history":100,"history-ttl":"10m"},{"match":"*"}]` + "\n"
 	if status, stdout, stderr := do(t, "reload", "--run-dir", dir.path); status != 0 || stdout != want {
 		t.Errorf("got exit status %d, %q and %q, want 0 and %q", status, stderr, stdout, want)
 	}
-	kinds := []loop.Kind{{Match: "chat:*"}, {Match: "*", MembersMax: 9}}
+	kinds := []loop.Kind{{Match: "chat:*", History: 100, HistoryTTL: 10 * time.Minute}, {Match: "*", MembersMax: 9, History: 5, HistoryTTL: 5 * time.Minute}}
 	if applied := f.limitsApplied(); len(applied) != 1 || !slices.Equal(applied[0].Kinds, kinds) {
 		t.Errorf("limits applied: got %+v, want once the kinds %v", applied, kinds)
 	}

@@ -1,11 +1,36 @@
 package loop
 
-import "strings"
+import (
+	"cmp"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+)
 
-// Kind is the bounds of the groups whose names match a pattern.
+// Kind is what holds for the groups whose names match a pattern, in place of the fields of Limits with the same names, whose
+// bounds hold here too.
 type Kind struct {
-	Match      string // matches whole names, UTF-8; * matches any run of characters, also an empty one, and nothing else is special
-	MembersMax int    // bound on the members of each such group, in place of Limits.MembersMax; 0: none
+	Match      string        // matches whole names, UTF-8; * matches any run of characters, also an empty one, and nothing else is special
+	MembersMax int           // members of each such group; 0: any number
+	History    int           // messages kept of each such group; 0: none
+	HistoryTTL time.Duration // for which a message is kept, and a group after its last member, if it has a history; 0: Limits.HistoryTTL
+}
+
+// check says which setting is beyond its bounds. Zero is always within them.
+func (k *Kind) check() error {
+	v, limits := reflect.ValueOf(k).Elem(), reflect.TypeFor[Limits]()
+	for i := range v.NumField() {
+		name, value := v.Type().Field(i).Name, v.Field(i)
+		limit, is := limits.FieldByName(name)
+		if !is || !value.CanInt() || value.IsZero() {
+			continue
+		}
+		if err := checkBound(value, limit.Tag); err != nil {
+			return fmt.Errorf("%q: %s: %w", k.Match, name, err)
+		}
+	}
+	return nil
 }
 
 // kindOf is the first kind that matches a group's name, or else that of all other groups. Each pattern costs some tens of
@@ -16,7 +41,13 @@ func (b *bounds) kindOf(group string) Kind {
 			return b.Kinds[i]
 		}
 	}
-	return Kind{MembersMax: b.MembersMax}
+	return Kind{MembersMax: b.MembersMax, History: b.History, HistoryTTL: b.HistoryTTL}
+}
+
+// historyOf is how many messages of a group are kept, 0 for none, and for how many ticks.
+func (b *bounds) historyOf(group string) (messages int, ttlTicks uint32) {
+	kind := b.kindOf(group)
+	return kind.History, ticks(cmp.Or(kind.HistoryTTL, b.HistoryTTL))
 }
 
 // matches says whether a pattern matches a whole name. Each piece between two * is searched once, from where the piece before it

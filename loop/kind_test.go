@@ -2,9 +2,11 @@ package loop
 
 import (
 	"context"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestTheFirstKindThatMatchesTheWholeNameCounts(t *testing.T) {
@@ -18,6 +20,48 @@ func TestTheFirstKindThatMatchesTheWholeNameCounts(t *testing.T) {
 		if got := b.kindOf(name).MembersMax; got != want {
 			t.Errorf("%s: got %d, want %d", name, got, want)
 		}
+	}
+}
+
+func TestAKindSaysHowMuchIsKeptOfItsGroupsAndForHowLong(t *testing.T) {
+	b := &bounds{Limits: Limits{History: 9, HistoryTTL: time.Minute, Kinds: []Kind{
+		{Match: "chat:*", History: 100, HistoryTTL: 10 * time.Minute}, {Match: "plain:*"}, {Match: "short", History: 1},
+	}}}
+	for name, want := range map[string]struct {
+		messages int
+		ttl      time.Duration
+	}{
+		"chat:1": {100, 10 * time.Minute}, "plain:1": {0, time.Minute}, "short": {1, time.Minute}, "other": {9, time.Minute},
+	} {
+		if messages, ttl := b.historyOf(name); messages != want.messages || ttl != ticks(want.ttl) {
+			t.Errorf("%s: got %d messages for %d ticks, want %d for %d", name, messages, ttl, want.messages, ticks(want.ttl))
+		}
+	}
+	none := defaultBounds()
+	if messages, _ := none.historyOf("chat:1"); messages != 0 {
+		t.Errorf("by default: got %d messages, want none", messages)
+	}
+}
+
+// What no kind matches has every setting of a kind from Limits.
+func TestAGroupThatNoKindMatchesHasAllThatLimitsSay(t *testing.T) {
+	var l Limits
+	want := Kind{}
+	from, kind := reflect.ValueOf(&l).Elem(), reflect.ValueOf(&want).Elem()
+	for i := range kind.NumField() {
+		name := kind.Type().Field(i).Name
+		if name == "Match" {
+			continue
+		}
+		if !from.FieldByName(name).IsValid() {
+			t.Errorf("%s: got no field of Limits, want one for groups that no kind matches", name)
+			continue
+		}
+		kind.Field(i).SetInt(int64(i))
+		from.FieldByName(name).SetInt(int64(i))
+	}
+	if got := (&bounds{Limits: l}).kindOf("a"); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
 

@@ -38,6 +38,14 @@ type Limits struct {
 	MembersMax int    `min:"0"` // members of one group that no kind matches; over it: error group_full
 	Kinds      []Kind // of groups, by the pattern of their names; the first that matches counts, and what it says is complete
 
+	// What groups remember. A loop makes room in a history, and an answer to a resume, in one go, hence the most messages of each.
+	// In less than a second nobody comes back; and what is to last for longer than a day belongs in a database, since histories
+	// end with the process.
+	History         int           `min:"0" max:"100000"`               // messages kept of a group that no kind matches; over it the oldest goes
+	HistoryTTL      time.Duration `default:"5m" min:"1s" max:"24h"`    // for which such a message is kept, and such a group after its last member, if it has a history
+	HistoryBytesMax int64         `min:"0" share:"1/8 1/4"`            // histories of all groups, bytes; over it the oldest messages of all go
+	RecoveryMax     int           `default:"1000" min:"1" max:"10000"` // messages in the answer to one resume or history read; over it a resume is told so and gets none
+
 	// Connections that are admitted.
 	ClientsMax          int            `min:"0"`                  // connections; 0: as many as descriptors allow, which no value exceeds; over it: 503
 	ClientsPerAddress   int            `min:"0"`                  // connections from one IPv4 address or IPv6 /64; over it: 503, or 429 where a proxy names the address. A trusted proxy's own address is not counted
@@ -74,14 +82,16 @@ func (l *Limits) fill() error {
 		if bound.IsZero() {
 			bound.SetInt(max(share, amount(tag.Get("default"))))
 		}
-		if least, is := tag.Lookup("min"); is && bound.Int() < amount(least) {
-			return fmt.Errorf("%s: %v is less than %s", name, bound, least)
-		}
-		if top, is := tag.Lookup("max"); is && bound.Int() > amount(top) {
-			return fmt.Errorf("%s: %v is more than %s", name, bound, top)
+		if err := checkBound(bound, tag); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
 		}
 		if most > 0 { // cuts by the limit come once a tick, and much can be sent in one
 			bound.SetInt(min(bound.Int(), most))
+		}
+	}
+	for i := range l.Kinds {
+		if err := l.Kinds[i].check(); err != nil {
+			return fmt.Errorf("Kinds: %w", err)
 		}
 	}
 	if err := CheckSubprotocols(l.Subprotocols); err != nil {
@@ -89,6 +99,17 @@ func (l *Limits) fill() error {
 	}
 	_, err := door.ReadOrigins(l.AllowedOrigins)
 	return err
+}
+
+// checkBound says whether a bound is below the least that its tags allow, or above the most.
+func checkBound(bound reflect.Value, tag reflect.StructTag) error {
+	if least, is := tag.Lookup("min"); is && bound.Int() < amount(least) {
+		return fmt.Errorf("%v is less than %s", bound, least)
+	}
+	if top, is := tag.Lookup("max"); is && bound.Int() > amount(top) {
+		return fmt.Errorf("%v is more than %s", bound, top)
+	}
+	return nil
 }
 
 // IsOrigin says whether AllowedOrigins may have a text: whatever Start and Apply accept, and nothing else.
@@ -216,7 +237,7 @@ func (b *bounds) heartbeatSeconds() uint64 {
 	return uint64((b.Heartbeat + time.Second - 1) / time.Second)
 }
 
-// tickPeriod is the resolution of handshake, message, close and heartbeat timeouts.
+// tickPeriod is the resolution of handshake, message, close and heartbeat timeouts, and of histories' ages.
 const tickPeriod = 200 * time.Millisecond
 
 // ticks rounds a duration up to ticks, and adds one because the current tick has begun already.

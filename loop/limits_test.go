@@ -25,7 +25,7 @@ func TestLimitsThatNobodySetHaveTheirDefaults(t *testing.T) {
 	}
 	want := Limits{
 		MessageBytesMax: 1 << 20, MessageTimeout: 2 * time.Minute, GroupBytesMax: dialect.GroupBytesMax, GroupsPerClient: 1024,
-		HandshakeBytesMax: 16 << 10, HandshakeTimeout: 10 * time.Second, HandshakesMax: 100_000, OutboxBytesMax: 1 << 20,
+		HistoryTTL: 5 * time.Minute, RecoveryMax: 1000, HandshakeBytesMax: 16 << 10, HandshakeTimeout: 10 * time.Second, HandshakesMax: 100_000, OutboxBytesMax: 1 << 20,
 		Heartbeat: time.Minute, SlowTurn: 100 * time.Millisecond,
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -65,6 +65,24 @@ func TestALimitBeyondItsOwnLimitIsAnErrorThatNamesIt(t *testing.T) {
 		}
 		if most := f.Tag.Get("max"); most != "" {
 			refused(amount(most) + 1)
+		}
+	}
+	for _, c := range []struct {
+		kind Kind
+		want string // none: it is allowed
+	}{
+		{Kind{Match: "a", MembersMax: -1}, `Kinds: "a": MembersMax: -1 is less than 0`},
+		{Kind{Match: "a", History: -1}, `Kinds: "a": History: -1 is less than 0`},
+		{Kind{Match: "a", History: 100_001}, `Kinds: "a": History: 100001 is more than 100000`},
+		{Kind{Match: "a", HistoryTTL: time.Second - 1}, `Kinds: "a": HistoryTTL: 999.999999ms is less than 1s`},
+		{Kind{Match: "a", HistoryTTL: 24*time.Hour + 1}, `Kinds: "a": HistoryTTL: 24h0m0.000000001s is more than 24h`},
+		{Kind{Match: "a", MembersMax: 1, History: 100_000, HistoryTTL: 24 * time.Hour}, ""},
+		{Kind{Match: "a", HistoryTTL: time.Second}, ""},
+		{Kind{Match: "a"}, ""},
+	} {
+		l := Limits{Kinds: []Kind{{Match: "b"}, c.kind}}
+		if err := l.fill(); (err != nil || c.want != "") && (err == nil || err.Error() != c.want) {
+			t.Errorf("%+v: got %v, want %q", c.kind, err, c.want)
 		}
 	}
 	l := Limits{GroupBytesMax: dialect.GroupBytesMax + 1}

@@ -168,19 +168,19 @@ func TestTheMemoryLimitIsGosTooAlsoWhenItIsChanged(t *testing.T) {
 
 func TestBoundsInSumArePartsOfTheMemoryLimit(t *testing.T) {
 	for _, c := range []struct {
-		l                   Limits
-		outboxes, fragments int64
+		l                              Limits
+		outboxes, fragments, histories int64
 	}{
-		{Limits{}, math.MaxInt64, 0},
-		{Limits{MemoryMax: 800}, 200, 100},
-		{Limits{MemoryMax: 800, OutboxesBytesMax: 300, FragmentsBytesMax: 150}, 300, 150},
-		{Limits{MemoryMax: 800, OutboxesBytesMax: 700, FragmentsBytesMax: 700}, 400, 200}, // cuts by the limit come too late for that
+		{Limits{}, math.MaxInt64, 0, 0},
+		{Limits{MemoryMax: 800}, 200, 100, 100},
+		{Limits{MemoryMax: 800, OutboxesBytesMax: 300, FragmentsBytesMax: 150, HistoryBytesMax: 150}, 300, 150, 150},
+		{Limits{MemoryMax: 800, OutboxesBytesMax: 700, FragmentsBytesMax: 700, HistoryBytesMax: 700}, 400, 200, 200}, // cuts by the limit come too late for that
 	} {
 		if err := c.l.fill(); err != nil {
 			t.Fatal(err)
 		}
-		if b := c.l.bounds(); b.outboxesMax() != c.outboxes || b.FragmentsBytesMax != c.fragments {
-			t.Errorf("%+v: got %d and %d, want %d and %d", c.l, b.outboxesMax(), b.FragmentsBytesMax, c.outboxes, c.fragments)
+		if b := c.l.bounds(); b.outboxesMax() != c.outboxes || b.FragmentsBytesMax != c.fragments || b.HistoryBytesMax != c.histories {
+			t.Errorf("%+v: got %d, %d and %d, want %d, %d and %d", c.l, b.outboxesMax(), b.FragmentsBytesMax, b.HistoryBytesMax, c.outboxes, c.fragments, c.histories)
 		}
 	}
 }

@@ -127,19 +127,36 @@ func (c *checker) loops(flag, value string) int {
 }
 
 func (c *checker) duration(flag, value string, least, most time.Duration) time.Duration {
-	return c.durationOr(flag, value, least, most, "")
+	return c.durationOr(flag, value, "", least, most)
 }
 
-func (c *checker) durationOr(flag, value string, least, most time.Duration, or string) time.Duration {
-	d, err := time.ParseDuration(value)
-	if n, bare := strconv.Atoi(value); bare == nil && n > 0 {
-		c.wrong(flag, value, "has no unit; write %ss for seconds", value)
-	} else if err != nil {
-		c.wrong(flag, value, "is not a duration; write one such as 10s, 500ms or 2m%s", or)
-	} else if d < least || d > most {
-		c.wrong(flag, value, "is out of bounds; write a duration from %s to %s%s", DurationText(least), DurationText(most), or)
+// durationOr is a duration, -1 where the word for none stands, if there is one.
+func (c *checker) durationOr(flag, value, none string, least, most time.Duration) time.Duration {
+	d, mend := readDuration(value, none, least, most)
+	if mend != "" {
+		c.wrong(flag, value, "%s", mend)
 	}
 	return d
+}
+
+// readDuration is durationOr for a text from anywhere: mend says what is wrong with it, and how to mend it.
+func readDuration(text, none string, least, most time.Duration) (d time.Duration, mend string) {
+	or := ""
+	if none != "" {
+		if text == none {
+			return -1, ""
+		}
+		or = ", or " + none
+	}
+	d, err := time.ParseDuration(text)
+	if n, bare := strconv.Atoi(text); bare == nil && n > 0 {
+		mend = fmt.Sprintf("has no unit; write %ss for seconds", text)
+	} else if err != nil {
+		mend = fmt.Sprintf("is not a duration; write one such as 10s, 500ms or 2m%s", or)
+	} else if d < least || d > most {
+		mend = fmt.Sprintf("is out of bounds; write a duration from %s to %s%s", DurationText(least), DurationText(most), or)
+	}
+	return d, mend
 }
 
 func (c *checker) size(flag, value string, least, most int) int {
@@ -211,10 +228,7 @@ func (c *checker) sizeOr(flag, value, none string, least, most int64) int64 {
 
 // durationOff is a duration, -1 for off.
 func (c *checker) durationOff(flag, value string, least, most time.Duration) time.Duration {
-	if value == "off" {
-		return -1
-	}
-	return c.durationOr(flag, value, least, most, ", or off")
+	return c.durationOr(flag, value, "off", least, most)
 }
 
 // subprotocols is a list of subprotocols' names.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -20,13 +21,34 @@ type fileTexts struct {
 const (
 	kindsMax        = 1_000
 	patternBytesMax = 1_024
-	membersTop      = 1_000_000_000 // that of --members-max
 )
 
-const matchKey, membersMaxKey = "match", "members-max"
+const matchKey = "match"
 
-// kindKeys are the keys of an entry of groups.
-var kindKeys = []string{matchKey, membersMaxKey}
+// kindFlags are the flags that a kind may have values of its own for: those of the fields that loop.Kind and limitFlags share.
+// kindKeys are the keys of an entry of groups: match, and the names of those flags.
+var (
+	kindFlags []reflect.StructField
+	kindKeys  = []string{matchKey}
+)
+
+func init() {
+	kind, flags := reflect.TypeFor[loop.Kind](), reflect.TypeFor[limitFlags]()
+	for i := range kind.NumField() {
+		if flag, is := flags.FieldByName(kind.Field(i).Name); is {
+			kindFlags, kindKeys = append(kindFlags, flag), append(kindKeys, flag.Tag.Get("name"))
+		}
+	}
+}
+
+// kindOfFlags is what the flags say of groups that no kind matches.
+func kindOfFlags(l *loop.Limits) (kind loop.Kind) {
+	from, into := reflect.ValueOf(l).Elem(), reflect.ValueOf(&kind).Elem()
+	for _, flag := range kindFlags {
+		into.FieldByName(flag.Name).Set(from.FieldByName(flag.Name))
+	}
+	return kind
+}
 
 // kinds are the kinds of groups in the config file. What an entry does not set is taken from the flags.
 func (c *checker) kinds(flags loop.Kind) []loop.Kind {
@@ -94,12 +116,19 @@ func readKind(entry []byte, flags loop.Kind) (loop.Kind, error) {
 	if kind.Match, err = readPattern(values[matchKey]); err != nil {
 		return kind, err
 	}
-	if value, said := values[membersMaxKey]; said {
-		text, mend := string(value), ""
-		_ = json.Unmarshal(value, &text) // a string is allowed too; anything else stays as it is and is not a number
-		if kind.MembersMax, mend = readCount(text, "off", 1, membersTop); mend != "" {
-			return kind, fmt.Errorf("(%q) has members-max %.100s, which %s", kind.Match, value, mend)
+	for _, flag := range kindFlags {
+		name := flag.Tag.Get("name")
+		value, said := values[name]
+		if !said {
+			continue
 		}
+		text := string(value)
+		_ = json.Unmarshal(value, &text) // a string is allowed too; anything else stays as it is, and is no number and no duration
+		n, mend := readValue(flag.Tag, text)
+		if mend != "" {
+			return kind, fmt.Errorf("(%q) has %s %.100s, which %s", kind.Match, name, value, mend)
+		}
+		reflect.ValueOf(&kind).Elem().FieldByName(flag.Name).SetInt(n)
 	}
 	return kind, nil
 }

@@ -1,10 +1,13 @@
 package settings
 
 import (
+	"cmp"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"ringcast/loop"
@@ -21,15 +24,29 @@ func TestKindsOfGroupsHaveTheirOwnBoundsAndElseTheFlags(t *testing.T) {
 		{`[{"match": "a", "members-max": "off"}, {"members-max": "5", "match": "*"}]`, []string{"--members-max", "7"}, []loop.Kind{{Match: "a"}, {Match: "*", MembersMax: 5}}},
 		{`[{"match": "a**b***"}, {"match": "*a"}, {"match": "a*b"}]`, nil, []loop.Kind{{Match: "a*b*"}, {Match: "*a"}, {Match: "a*b"}}},
 		{`[{"match": "` + strings.Repeat("x", 1_024) + `"}, {"match": "ä.[a-z]?\\"}]`, nil, []loop.Kind{{Match: strings.Repeat("x", 1_024)}, {Match: `ä.[a-z]?\`}}},
+		{`[{"match": "a", "history": 100, "history-ttl": "10m"}, {"match": "b", "history": "7"}, {"match": "c", "history-ttl": "24h"}]`, nil,
+			[]loop.Kind{{Match: "a", History: 100, HistoryTTL: 10 * time.Minute}, {Match: "b", History: 7}, {Match: "c", HistoryTTL: 24 * time.Hour}}},
+		{`[{"match": "a", "history": "off"}, {"match": "b", "history": 0}, {"match": "c", "history": "0", "history-ttl": "1s"}, {"match": "d"}, {"match": "e", "history": 100000}]`,
+			[]string{"--members-max", "7", "--history", "50", "--history-ttl", "1h"},
+			[]loop.Kind{{Match: "a", MembersMax: 7, HistoryTTL: time.Hour}, {Match: "b", MembersMax: 7, HistoryTTL: time.Hour},
+				{Match: "c", MembersMax: 7, HistoryTTL: time.Second}, {Match: "d", MembersMax: 7, History: 50, HistoryTTL: time.Hour},
+				{Match: "e", MembersMax: 7, History: 100_000, HistoryTTL: time.Hour}}},
 		{`[]`, nil, nil},
 		{entries(1_000), nil, nil},
 	} {
 		s, err := parseConfig(`{"groups": `+c.groups+`}`, c.args...)
+		for i := range c.want {
+			c.want[i].HistoryTTL = cmp.Or(c.want[i].HistoryTTL, 5*time.Minute) // the flag's
+		}
 		if err != nil || c.want != nil && !slices.Equal(s.Loop.Kinds, c.want) {
 			t.Errorf("%.200s with %q: got %v, %v, want %v", c.groups, c.args, s.Loop.Kinds, err, c.want)
 		}
-		if s.Loop.MembersMax == 7 != (len(c.args) > 0) {
-			t.Errorf("%.200s with %q: got members-max %d for all others, want the flag's", c.groups, c.args, s.Loop.MembersMax)
+		flags, err := parseConfig("{}", c.args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Loop.Kinds = nil; !reflect.DeepEqual(s.Loop.Limits, flags.Loop.Limits) {
+			t.Errorf("%.200s with %q: got %+v for all others, want the flags' %+v", c.groups, c.args, s.Loop.Limits, flags.Loop.Limits)
 		}
 	}
 }
@@ -57,7 +74,11 @@ func TestWrongKindsOfGroupsAreNamedWithTheMend(t *testing.T) {
 		{`[{"match": "` + strings.Repeat("x", 1_025) + `"}]`, `entry 1 of "groups" has a "match" of 1025 bytes, more than the 1024 allowed; shorten it with *`},
 		{"[{\"match\": \"a\xff\"}]", "is not UTF-8 (line 1); save it as UTF-8"},
 		{`[{"match": "a", "match": "b"}]`, `entry 1 of "groups" has the key "match" twice; write it once`},
-		{`[{"match": "a", "member-max": 5}]`, `entry 1 of "groups" has an unknown key "member-max"; did you mean "members-max"? The keys are match, members-max`},
+		{`[{"match": "a", "member-max": 5}]`, `entry 1 of "groups" has an unknown key "member-max"; did you mean "members-max"? The keys are match, members-max, history, history-ttl`},
+		{`[{"match": "a", "histroy": 5}]`, `entry 1 of "groups" has an unknown key "histroy"; did you mean "history"?`},
+		{`[{"match": "a", "history_ttl": "5m"}]`, `entry 1 of "groups" has an unknown key "history_ttl"; did you mean "history-ttl"?`},
+		{`[{"match": "a", "history-max": "1GiB"}]`, `entry 1 of "groups" has an unknown key "history-max"; did you mean "history-ttl"?`},
+		{`[{"match": "a", "history": 5, "history": 6}]`, `entry 1 of "groups" has the key "history" twice; write it once`},
 		{`[{"Match": "a"}]`, `entry 1 of "groups" has an unknown key "Match"; did you mean "match"?`},
 		{`[{"match": "a"}, {"match": "b"}, {"match": "a"}]`, `entry 3 of "groups" ("a") has the pattern of entry 1; leave one of them off`},
 		{`[{"match": "a*"}, {"match": "a**"}]`, `entry 2 of "groups" ("a*") has the pattern of entry 1; leave one of them off`},
@@ -69,6 +90,17 @@ func TestWrongKindsOfGroupsAreNamedWithTheMend(t *testing.T) {
 		{`[{"match": "a", "members-max": null}]`, `has members-max null, which must be a whole number from 1 to 1000000000, or off`},
 		{`[{"match": "a", "members-max": [5]}]`, `has members-max [5], which must be a whole number from 1 to 1000000000, or off`},
 		{`[{"match": "a", "members-max": 1000000001}]`, `has members-max 1000000001, which must be a whole number from 1 to 1000000000, or off`},
+		{`[{"match": "b"}, {"match": "a", "history": -1}]`, `entry 2 of "groups" ("a") has history -1, which must be a whole number from 0 to 100000, or off`},
+		{`[{"match": "a", "history": 100001}]`, `has history 100001, which must be a whole number from 0 to 100000, or off`},
+		{`[{"match": "a", "history": "10m"}]`, `has history "10m", which must be a whole number from 0 to 100000, or off`},
+		{`[{"match": "a", "history": true}]`, `has history true, which must be a whole number from 0 to 100000, or off`},
+		{`[{"match": "a", "history": null}]`, `has history null, which must be a whole number from 0 to 100000, or off`},
+		{`[{"match": "b"}, {"match": "a", "history-ttl": 600}]`, `entry 2 of "groups" ("a") has history-ttl 600, which has no unit; write 600s for seconds`},
+		{`[{"match": "a", "history-ttl": "0"}]`, `has history-ttl "0", which is out of bounds; write a duration from 1s to 24h`},
+		{`[{"match": "a", "history-ttl": "999ms"}]`, `has history-ttl "999ms", which is out of bounds; write a duration from 1s to 24h`},
+		{`[{"match": "a", "history-ttl": "24h1s"}]`, `has history-ttl "24h1s", which is out of bounds; write a duration from 1s to 24h`},
+		{`[{"match": "a", "history-ttl": "off"}]`, `has history-ttl "off", which is not a duration; write one such as 10s, 500ms or 2m`},
+		{`[{"match": "a", "history-ttl": {"s": 5}}]`, `has history-ttl {"s": 5}, which is not a duration; write one such as 10s, 500ms or 2m`},
 		{entries(1_001), `key "groups" has 1001 entries, more than the 1000 allowed; use patterns that match more names`},
 	} {
 		_, err := parseConfig(`{"groups": ` + c.groups + `}`)
@@ -123,7 +155,7 @@ func TestChangedGroupsAreNamedAsTheyWereWritten(t *testing.T) {
 	if got := next.Changeable()["groups"]; got != `[{"match":"a","members-max":5}]` {
 		t.Errorf("settings with groups: got %q, want them as they were written", got)
 	}
-	if !slices.Equal(next.Loop.Kinds, []loop.Kind{{Match: "a", MembersMax: 5}}) {
+	if !slices.Equal(next.Loop.Kinds, []loop.Kind{{Match: "a", MembersMax: 5, HistoryTTL: 5 * time.Minute}}) {
 		t.Errorf("kinds: got %v, want the new ones", next.Loop.Kinds)
 	}
 	if _, changed, _ = next.Adopt(read(`{"groups": [{"match":"a","members-max":5}]}`)); len(changed) != 0 {
@@ -150,6 +182,7 @@ func TestALongChangeIsToldShort(t *testing.T) {
 // Any content of the file is either refused as a mistake or gives kinds that the loops can rely on.
 func FuzzConfigFile(f *testing.F) {
 	for _, text := range []string{`{"groups": [{"match": "chat:*", "members-max": 100}, {"match": "**"}]}`, `{"groups": null}`,
+		`{"history": 5, "groups": [{"match": "chat:*", "history": "100", "history-ttl": "10m"}, {"match": "*", "history": "off"}]}`,
 		`{"allowed-origins": ["null"], "loops": 4, "daemon": true}`, "null", `{"groups": [{"match": "\ud800"}]}`, "\xef\xbb\xbf{}\r\n", "\xff\xfe{\x00}\x00", ""} {
 		f.Add(text)
 	}
@@ -162,7 +195,8 @@ func FuzzConfigFile(f *testing.F) {
 		seen := map[string]bool{}
 		for _, kind := range s.Loop.Kinds {
 			if seen["*"] || seen[kind.Match] || kind.Match == "" || len(kind.Match) > patternBytesMax || !utf8.ValidString(kind.Match) ||
-				strings.Contains(kind.Match, "**") || kind.MembersMax < 0 {
+				strings.Contains(kind.Match, "**") || kind.MembersMax < 0 || kind.History < 0 || kind.History > 100_000 ||
+				kind.HistoryTTL < time.Second || kind.HistoryTTL > 24*time.Hour {
 				t.Errorf("%q: got %+v in %v, want each reachable and within bounds", text, kind, s.Loop.Kinds)
 			}
 			seen[kind.Match] = true

@@ -32,6 +32,11 @@ type limitFlags struct {
 	GroupsMax  string `name:"groups-max" default:"off" value:"count 1 1000000000 off" env:"RINGCAST_GROUPS_MAX" help:"Groups that may have members at the same time; beyond it: error groups_full."`
 	MembersMax string `name:"members-max" default:"off" value:"count 1 1000000000 off" env:"RINGCAST_MEMBERS_MAX" help:"Members that one group may have; beyond it: error group_full."`
 
+	History         string `name:"history" default:"off" value:"count 0 100000 off" env:"RINGCAST_HISTORY" help:"Messages that are kept of each group, up to 100000, for Centrifuge clients that have missed them or ask for them; beyond it the oldest goes; or off."`
+	HistoryTTL      string `name:"history-ttl" default:"5m" value:"duration 1s 24h" env:"RINGCAST_HISTORY_TTL" help:"How long a message is kept in a history, and a group with a history when its last member has gone."`
+	HistoryBytesMax string `name:"history-max" default:"auto" value:"size 1MiB 1024GiB auto" env:"RINGCAST_HISTORY_MAX" help:"Bytes of the histories of all groups together; auto is an eighth of --memory-limit; beyond it the oldest messages of all go."`
+	RecoveryMax     string `name:"recovery-max" default:"1000" value:"count 1 10000" env:"RINGCAST_RECOVERY_MAX" help:"Messages that one resume or history call may be answered with, up to 10000; a client that has missed more is told so and gets none of them."`
+
 	ClientsMax          string `name:"clients-max" default:"auto" value:"count 1 1000000000 auto" env:"RINGCAST_CLIENTS_MAX" help:"Open connections; auto is what the limit of open files allows; beyond it: 503."`
 	ClientsPerAddress   string `name:"address-clients-max" default:"off" value:"count 1 1000000000 off" env:"RINGCAST_ADDRESS_CLIENTS_MAX" help:"Connections from one IPv4 address or IPv6 /64; beyond it: 503, or 429 where a proxy names the address."`
 	HandshakeBytesMax   string `name:"handshake-max" default:"16KiB" value:"size 1KiB 64KiB" env:"RINGCAST_HANDSHAKE_MAX" help:"Largest request head; beyond it: 431, or 414 if its URL is to blame."`
@@ -60,7 +65,7 @@ func (f *limitFlags) limits(c *checker) (l loop.Limits) {
 		field := flags.Type().Field(i)
 		c.limit(field.Tag, flags.Field(i).String(), limits.FieldByName(field.Name))
 	}
-	l.Kinds = c.kinds(loop.Kind{MembersMax: l.MembersMax})
+	l.Kinds = c.kinds(kindOfFlags(&l))
 	if l.ProxyProtocol && len(l.TrustedProxies) == 0 {
 		c.wrong("proxy-protocol", f.ProxyProtocol, "needs the addresses of the proxies that send the header; name them with --trusted-proxies")
 	}
@@ -70,20 +75,15 @@ func (f *limitFlags) limits(c *checker) (l loop.Limits) {
 // limit reads one flag as the value of its tag says.
 func (c *checker) limit(tag reflect.StructTag, text string, into reflect.Value) {
 	flag := tag.Get("name")
-	kind, rest, _ := strings.Cut(tag.Get("value"), " ")
-	words := append(strings.Fields(rest), "", "", "")
-	least, most, word := words[0], words[1], words[2]
-	switch kind {
+	switch kind, least, most, word := valueOf(tag); kind {
 	case "size":
 		into.SetInt(c.sizeOr(flag, text, word, fixedSize(least), fixedSize(most)))
-	case "count":
-		into.SetInt(int64(c.count(flag, text, word, int(fixedSize(least)), int(fixedSize(most)))))
-	case "duration":
-		read := c.duration
-		if word == "off" {
-			read = c.durationOff
+	case "count", "duration":
+		n, mend := readValue(tag, text)
+		if mend != "" {
+			c.wrong(flag, text, "%s", mend)
 		}
-		into.SetInt(int64(read(flag, text, fixedDuration(least), fixedDuration(most))))
+		into.SetInt(n)
 	case "memory":
 		into.SetInt(c.memory(flag, text, fixedSize(least), fixedSize(most)))
 	case "bool":
@@ -97,6 +97,23 @@ func (c *checker) limit(tag reflect.StructTag, text string, into reflect.Value) 
 	default:
 		panic("--" + flag + ": unknown kind of value " + kind)
 	}
+}
+
+// readValue reads a text as the tag of a flag for a count or a duration says; mend says what is wrong with it, and how to mend it.
+func readValue(tag reflect.StructTag, text string) (n int64, mend string) {
+	kind, least, most, word := valueOf(tag)
+	if kind == "duration" {
+		d, mend := readDuration(text, word, fixedDuration(least), fixedDuration(most))
+		return int64(d), mend
+	}
+	count, mend := readCount(text, word, int(fixedSize(least)), int(fixedSize(most)))
+	return int64(count), mend
+}
+
+// valueOf is a tag value, word by word.
+func valueOf(tag reflect.StructTag) (kind, least, most, word string) {
+	words := append(strings.Fields(tag.Get("value")), "", "", "", "")
+	return words[0], words[1], words[2], words[3]
 }
 
 // fixedSize reads a size or a number in a tag.

@@ -90,9 +90,10 @@ func (s *Settings) Warnings() (all []Warning) {
 		warn("--outbox-max is less than --message-max: a message longer than an outbox closes members that do not receive it at once",
 			"outbox_max", SizeText(int64(l.OutboxBytesMax)), "message_max", SizeText(int64(l.MessageBytesMax)))
 	}
-	if l.MemoryMax > 0 && (l.OutboxesBytesMax > l.MemoryMax/2 || l.FragmentsBytesMax > l.MemoryMax/4) {
-		warn("--outboxes-max is capped at half of --memory-limit, --fragments-max at a quarter",
-			"outboxes_max", SizeText(l.OutboxesBytesMax), "fragments_max", SizeText(l.FragmentsBytesMax), "memory_limit", SizeText(l.MemoryMax))
+	if l.MemoryMax > 0 && (l.OutboxesBytesMax > l.MemoryMax/2 || max(l.FragmentsBytesMax, l.HistoryBytesMax) > l.MemoryMax/4) {
+		warn("--outboxes-max is capped at half of --memory-limit, --fragments-max and --history-max at a quarter",
+			"outboxes_max", SizeText(l.OutboxesBytesMax), "fragments_max", SizeText(l.FragmentsBytesMax),
+			"history_max", SizeText(l.HistoryBytesMax), "memory_limit", SizeText(l.MemoryMax))
 	}
 	if rate := l.BytesPerSecond; rate > 0 && rate < l.MessageBytesMax {
 		warn("--byte-rate is less than --message-max: a message longer than the bytes of one second is always refused",

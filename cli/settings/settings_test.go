@@ -88,10 +88,10 @@ func TestDefaultsAreTheOriginals(t *testing.T) {
 	want := Settings{
 		RunDir: "/r", Admin: "127.0.0.1:1235", StopTimeout: 10 * time.Second, LogLevel: slog.LevelInfo, LogFormat: "text",
 		Loop: loop.Config{
-			Listen: []string{"0.0.0.0:1234"}, Loops: 8, TCPKeepAlive: time.Minute, TCPUserTimeout: 150 * time.Second,
+			Listen: []string{"0.0.0.0:1234"}, Loops: 8, TCPKeepAlive: time.Minute, TCPUserTimeout: 150 * time.Second, Centrifuge: true,
 			Limits: loop.Limits{
 				MessageBytesMax: 1 << 20, MessageTimeout: 2 * time.Minute, GroupBytesMax: 255, GroupsPerClient: 1024,
-				HandshakeBytesMax: 16 << 10, HandshakeTimeout: 10 * time.Second, HandshakesMax: 100_000,
+				HistoryTTL: 5 * time.Minute, RecoveryMax: 1000, HandshakeBytesMax: 16 << 10, HandshakeTimeout: 10 * time.Second, HandshakesMax: 100_000,
 				OutboxBytesMax: 1 << 20, MemoryMax: 4 << 30, Heartbeat: time.Minute, SlowTurn: 100 * time.Millisecond,
 			},
 		},
@@ -299,6 +299,17 @@ func TestWrongValuesAreNamedWithFlagAndMend(t *testing.T) {
 		{"message-max", "1", "from 1KiB to 64MiB"},
 		{"outbox-max", "2GiB", "from 1KiB to 1GiB"},
 		{"client-groups-max", "100001", "from 1 to 100000"},
+		{"history", "-1", "from 0 to 100000, or off"},
+		{"history", "100001", "from 0 to 100000, or off"},
+		{"history", "10m", "from 0 to 100000, or off"},
+		{"history-ttl", "600", "write 600s for seconds"},
+		{"history-ttl", "off", "write one such as 10s, 500ms or 2m"},
+		{"history-ttl", "500ms", "from 1s to 24h"},
+		{"history-ttl", "25h", "from 1s to 24h"},
+		{"history-max", "off", "such as 64KiB, or auto"},
+		{"history-max", "1023KiB", "from 1MiB to 1024GiB, or auto"},
+		{"recovery-max", "0", "from 1 to 10000"},
+		{"recovery-max", "10001", "from 1 to 10000"},
 		{"handshake-timeout", "1ms", "from 100ms to 10m"},
 		{"stop-timeout", "-1s", "from 0s to 1h"},
 		{"log-level", "loud", "must be debug, info, warn or error"},
@@ -378,13 +389,13 @@ func utf16Text(order binary.AppendByteOrder, text string) string {
 
 func TestBudgetsBeyondTheirPartOfTheMemoryLimitAreWarnedOf(t *testing.T) {
 	for _, test := range []struct {
-		outboxes, fragments, limit string
-		want                       bool
+		outboxes, fragments, history, limit string
+		want                                bool
 	}{
-		{"auto", "auto", "64MiB", false}, {"32MiB", "16MiB", "64MiB", false}, {"33MiB", "auto", "64MiB", true},
-		{"auto", "17MiB", "64MiB", true}, {"4GiB", "4GiB", "off", false},
+		{"auto", "auto", "auto", "64MiB", false}, {"32MiB", "16MiB", "16MiB", "64MiB", false}, {"33MiB", "auto", "auto", "64MiB", true},
+		{"auto", "17MiB", "auto", "64MiB", true}, {"auto", "auto", "17MiB", "64MiB", true}, {"4GiB", "4GiB", "4GiB", "off", false},
 	} {
-		s, err := parse(t, "--run-dir", "/r", "--outboxes-max", test.outboxes, "--fragments-max", test.fragments, "--memory-limit", test.limit)
+		s, err := parse(t, "--run-dir", "/r", "--outboxes-max", test.outboxes, "--fragments-max", test.fragments, "--history-max", test.history, "--memory-limit", test.limit)
 		if err != nil {
 			t.Fatal(err)
 		}
