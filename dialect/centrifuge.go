@@ -34,6 +34,7 @@ func Centrifuge(key [16]byte) Entry {
 		Subprotocol: "centrifuge-json",
 		Connects:    true,
 		JoinsOnce:   true,
+		Positions:   true,
 		Named:       true,
 	}
 }

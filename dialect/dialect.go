@@ -38,6 +38,8 @@ type Entry struct {
 	Connects bool
 	// JoinsOnce: to join a group that one is in, or has asked to be in, is refused with ErrAlreadyJoined.
 	JoinsOnce bool
+	// Positions: its clients are told positions in the history of a group that they join, and what they have missed.
+	Positions bool
 	// Named: who has said a message is kept with it, see Message.Sender.
 	Named bool
 }

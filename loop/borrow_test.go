@@ -360,7 +360,7 @@ func TestAFormThatPanicsForABorrowerIsLostToItsClientsAlone(t *testing.T) {
 	far.say(`{"cmd":"add_group","group_id":"0g"}`)
 	st.settle()
 	far.out = nil
-	st.hub.shards[1].dialects[1] = fragile{st.hub.shards[1].dialects[1]}
+	st.hub.shards[1].dialects.of[1] = fragile{st.hub.shards[1].dialects.of[1]}
 	sender.publish("x")
 	st.settle()
 	asleep[0].heardOnce(t, "x")

@@ -13,6 +13,8 @@ import (
 type deadlines struct {
 	list []deadline
 	left bool // some have passed that the last turn has left to the next
+
+	expiring bool // the home of the loop's number may keep what it is to drop
 }
 
 // deadline is one client's.

@@ -128,7 +128,7 @@ func (s *shard) command(c *client, cmd *dialect.Command, code dialect.ErrorCode)
 	} else if code == "" {
 		switch cmd.Verb {
 		case dialect.AddGroup:
-			code = s.join(c, cmd.Group, cmd.ID)
+			code = s.join(c, cmd)
 		case dialect.LeaveGroup:
 			code = s.quit(c, cmd.Group, cmd.ID)
 		case dialect.SendToGroup:
@@ -137,6 +137,8 @@ func (s *shard) command(c *client, cmd *dialect.Command, code dialect.ErrorCode)
 			s.answerOK(c, dialect.Respond, nil, cmd.ID)
 		case dialect.Stats:
 			code = s.stats(c, cmd)
+		case dialect.History:
+			code = s.history(c, cmd)
 		case dialect.Close:
 			s.closeWith(c, cmd.Code, cmd.Reason)
 		}
@@ -174,15 +176,22 @@ func (s *shard) connect(c *client, cmd *dialect.Command) {
 
 // stats answers how many members a group has, which only they may ask.
 func (s *shard) stats(c *client, cmd *dialect.Command) dialect.ErrorCode {
-	g := s.groups.Get(string(cmd.Group))
+	g := s.groupOf(c, cmd.Group)
 	if g == nil {
-		return dialect.ErrNotMember
-	}
-	if at := c.memberOf(g); at < 0 || c.membership(at).standing != standingMember {
 		return dialect.ErrNotMember
 	}
 	s.answer(c, dialect.Outcome{What: dialect.Members, Verb: dialect.Stats, ID: cmd.ID, Number: uint64(g.headcount.Members())})
 	return ""
+}
+
+// groupOf is the group of a name that a client is a member of; nil: it is not.
+func (s *shard) groupOf(c *client, name []byte) *group {
+	if g := s.groups.Get(string(name)); g != nil {
+		if at := c.memberOf(g); at >= 0 && c.membership(at).standing == standingMember {
+			return g
+		}
+	}
+	return nil
 }
 
 // closeRefused closes a client whose command was refused and had no id by which to answer: it must learn of it all the same. A

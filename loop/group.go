@@ -20,7 +20,8 @@ type group struct {
 	asked     int32    // OpJoins that the home has not answered
 	further   *further // its other audiences, each with members; seldom any
 	flow      order.Flow
-	_         [16]byte
+	log       *replayLog // what came down since its oldest replay; nil: it has none
+	_         [8]byte
 }
 
 // Flow is what the loop tells the group's home of what waits here.

@@ -2,6 +2,7 @@ package loop
 
 import (
 	"context"
+	"math/rand/v2"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -104,9 +105,10 @@ func newHub(loops int, b bounds, page []byte, more ...dialect.Entry) *Hub {
 	h.bounds.Store(&b)
 	h.outboxesMax.Store(b.outboxesMax())
 	h.homes = order.New[*group, *client](order.Config{Loops: loops, LaneSlots: b.laneSlots, LaneBytes: b.laneBytes,
-		FlightBytes: b.flightBytes, FlightMin: b.flightMin}, order.Env{
-		Wake: h.wake, Bounds: h.groupBounds, Admit: h.admitPublish, Busy: h.portBusy, TooLoud: h.tooLoud, Accepts: h.accepts, Ended: h.ended,
+		FlightBytes: b.flightBytes, FlightMin: b.flightMin, EpochBase: rand.Uint64()}, order.Env{
+		Wake: h.wake, Bounds: h.groupBounds, History: h.historyOf, Now: h.clock.Load, Admit: h.admitPublish, Busy: h.portBusy, TooLoud: h.tooLoud, Accepts: h.accepts, Ended: h.ended,
 	})
+	h.homes.SetHistoryMax(b.HistoryBytesMax)
 	for i := range h.shards {
 		h.shards[i] = newShard(h, i)
 	}
@@ -126,6 +128,11 @@ func (h *Hub) wake(loop int) {
 func (h *Hub) groupBounds(group string) (membersMax, groupsMax int) {
 	b := h.bounds.Load()
 	return b.kindOf(group).MembersMax, b.GroupsMax
+}
+
+// historyOf is how many messages are kept of a group, and for how many ticks.
+func (h *Hub) historyOf(group string) (messages int, ttl uint32) {
+	return h.bounds.Load().historyOf(group)
 }
 
 // admitPublish is nil if a port may publish now.
@@ -163,11 +170,11 @@ func (h *Hub) accepts(group string, message []byte) error {
 	return nil
 }
 
-// beat advances the clock by a tick and wakes the loops that have clients.
+// beat advances the clock by a tick and wakes the loops that have clients, or whose home has a history.
 func (h *Hub) beat() {
 	h.clock.Add(1)
 	for i, s := range h.shards {
-		if s.count.Clients.Load()+s.count.Pending.Load() > 0 {
+		if s.count.Clients.Load()+s.count.Pending.Load() > 0 || s.lanes.Keeps() {
 			h.wake(i)
 		}
 	}

@@ -12,7 +12,8 @@ import (
 // then: from its answer on c gets every message that is accepted. It does not become one sooner, as a client that is refused
 // must not have been sent what members are. What c publishes after its add_group is sent to it all the same: it goes up the
 // same lane, is put in order by the same home, and comes down after the answer.
-func (s *shard) join(c *client, name, id []byte) dialect.ErrorCode {
+func (s *shard) join(c *client, cmd *dialect.Command) dialect.ErrorCode {
+	name, id := cmd.Group, cmd.ID
 	g := s.groups.Get(string(name))
 	if g != nil {
 		if at := c.memberOf(g); at >= 0 {
@@ -33,7 +34,9 @@ func (s *shard) join(c *client, name, id []byte) dialect.ErrorCode {
 	}
 	place := order.AskHome
 	if g.headcount != nil {
-		place = g.headcount.Take(s.bounds.kindOf(g.name).MembersMax)
+		if kind := s.bounds.kindOf(g.name); kind.History == 0 && !cmd.Recover { // else the home alone knows the position
+			place = g.headcount.Take(kind.MembersMax)
+		}
 	}
 	switch place {
 	case order.GroupFull:
@@ -44,7 +47,12 @@ func (s *shard) join(c *client, name, id []byte) dialect.ErrorCode {
 		s.answerOK(c, dialect.AddGroup, name, id)
 		return ""
 	}
-	if !s.request(int(g.home), request{Op: order.OpJoin, Local: g, Asks: id != nil, Client: c, ID: string(id)}) {
+	r := request{Op: order.OpJoin, Local: g, Asks: id != nil, Client: c, ID: string(id)}
+	if cmd.Recover {
+		r.Past = &order.Ask{Recover: true, Since: order.Position{Offset: cmd.Since.Offset, Epoch: order.Epoch(cmd.Since.Epoch)},
+			MessagesMax: s.bounds.RecoveryMax, BytesMax: s.bounds.OutboxBytesMax / 2}
+	}
+	if !s.request(int(g.home), r) {
 		s.giveUpIfEmpty(g)
 		count(&s.count.RefusedBy, refusedBusy)
 		return dialect.ErrBusy
@@ -97,6 +105,13 @@ func (s *shard) joinAgain(c *client, at int, name, id []byte) dialect.ErrorCode 
 // decided acts on the home's answer to an add_group.
 func (s *shard) decided(d *delivery) {
 	g, c := d.Local, d.Client
+	if d.Op == order.OpJoined && g.headcount == nil {
+		g.headcount = d.Headcount
+	}
+	if d.Op == order.OpHistoryRead || d.Past != nil && s.entry(c).Positions {
+		s.replayLater(d)
+		return
+	}
 	g.asked--
 	var code dialect.ErrorCode
 	var why refusal
@@ -125,7 +140,7 @@ func (s *shard) decided(d *delivery) {
 		}
 		s.giveUpIfEmpty(g)
 	}
-	s.answerJoin(c, g, d.Asks, d.ID, why, code)
+	s.answerJoin(c, g, d.Asks, d.ID, why, code, nil)
 	s.answerRepeats(c, g, why, code)
 	if code != "" && silent {
 		s.closeRefused(c, code)
@@ -141,15 +156,15 @@ func (s *shard) enlist(c *client, at int) {
 	s.count.Members.Add(1)
 }
 
-// answerJoin answers an add_group that was decided.
-func (s *shard) answerJoin(c *client, g *group, asks bool, id string, why refusal, code dialect.ErrorCode) {
+// answerJoin answers an add_group that was decided; past: what the client hears of the group's past, if anything.
+func (s *shard) answerJoin(c *client, g *group, asks bool, id string, why refusal, code dialect.ErrorCode, past *dialect.Past) {
 	if code != "" {
 		count(&s.count.RefusedBy, why)
 	}
 	switch {
 	case !asks:
 	case code == "":
-		s.answer(c, dialect.Outcome{What: dialect.OK, Verb: dialect.AddGroup, Group: g.name, ID: borrowBytes(id)})
+		s.answer(c, dialect.Outcome{What: dialect.OK, Verb: dialect.AddGroup, Group: g.name, ID: borrowBytes(id), Past: past})
 	default:
 		s.answer(c, dialect.Outcome{What: dialect.Refused, Verb: dialect.AddGroup, Group: g.name, ID: borrowBytes(id), Code: code})
 	}
@@ -175,7 +190,7 @@ func (s *shard) answerRepeats(c *client, g *group, why refusal, code dialect.Err
 	}
 	for _, id := range c.extra.repeats[g] {
 		s.backlog.release(g.name, repeatBytesOf(id))
-		s.answerJoin(c, g, true, id, why, code)
+		s.answerJoin(c, g, true, id, why, code, nil)
 	}
 	if delete(c.extra.repeats, g); len(c.extra.repeats) == 0 {
 		c.extra.repeats = nil

@@ -264,6 +264,8 @@ func (s *Server) Apply(ctx context.Context, l Limits) error {
 func (h *Hub) apply(ctx context.Context, b *bounds) error {
 	h.withDialects(b)
 	h.bounds.Store(b)
+	h.homes.SetHistoryMax(b.HistoryBytesMax)
+	h.homes.KindsChanged()
 	h.limitConnections()
 	h.outboxesMax.Store(b.outboxesMax())
 	return h.each(ctx, func(s *shard) { s.adopt(b) })

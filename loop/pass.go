@@ -80,7 +80,7 @@ func (ps *passes) take(g *group, a *audience, n int) {
 //
 // In a prototype one buffer was 10 to 40 % faster a send than a vector of frames; and it is built once for all members.
 func (s *shard) begin(g *group, a *audience) (ready bool) {
-	ps, d := &s.passes, s.dialects[a.form]
+	ps, d := &s.passes, s.dialects.of[a.form]
 	s.culprit = nil // if the dialect panics no client is closed; the message is lost to this form, see order.Message
 	var batch []byte
 	n, messages, owned := 0, 0, false

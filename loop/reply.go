@@ -61,7 +61,7 @@ func (s *shard) answer(c *client, o dialect.Outcome) {
 func (s *shard) entry(c *client) *dialect.Entry { return &s.hub.dialects[c.form()] }
 
 // dialect is the value of c's dialect.
-func (s *shard) dialect(c *client) dialect.Dialect { return s.dialects[c.form()] }
+func (s *shard) dialect(c *client) dialect.Dialect { return s.dialects.of[c.form()] }
 
 // flushReplies sends what has gathered.
 func (s *shard) flushReplies() {

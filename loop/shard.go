@@ -37,8 +37,7 @@ type shard struct {
 
 	// Who holds it; a borrower reads what it needs of these, and changes none: clients and groups.
 	bounds      *bounds
-	dialects    []dialect.Dialect // by form
-	gapForms    uint8             // bit per form whose dialect can tell of a gap
+	dialects    dialects
 	clients     []*client
 	heartbeat   heartbeat // by slot, as clients
 	rates       rates     // likewise, while there is a bound
@@ -53,6 +52,7 @@ type shard struct {
 	owed     owed
 	ends     ends
 	replies  replies
+	replays  replays
 	kicked   bool // a kick is under way; if it is for passes, its turn alone runs them
 	deferral deferral
 	stop     shardStop
@@ -78,6 +78,12 @@ type methods struct {
 	takeDown  func(delivery) bool // deliver
 	serve     func(loop int) bool
 	mayBorrow func(*delivery) bool
+}
+
+// dialects are a shard's values of them.
+type dialects struct {
+	of       []dialect.Dialect // by form
+	gapForms uint8             // bit per form whose dialect can tell of a gap
 }
 
 // env is what a shard needs of sockets, clock and log. The server has the real ones, the simulation its own.
@@ -137,9 +143,9 @@ func newShard(h *Hub, index int) *shard {
 	for _, entry := range h.dialects {
 		d := entry.New()
 		if len(d.Answer(nil, dialect.Outcome{What: dialect.Gap, Number: 1})) > 0 {
-			s.gapForms |= 1 << len(s.dialects)
+			s.dialects.gapForms |= 1 << len(s.dialects.of)
 		}
-		s.dialects = append(s.dialects, d)
+		s.dialects.of = append(s.dialects.of, d)
 	}
 	return s
 }

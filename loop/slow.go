@@ -115,7 +115,7 @@ func (s *shard) stillSlow(c *client) bool {
 
 // mayMiss says whether messages for which a client has no room are dropped; if not, it is closed.
 func (s *shard) mayMiss(c *client) bool {
-	return s.bounds.DropSlow && c.is(markAsks) && c.state == stateOpen && s.gapForms&(1<<c.form()) != 0
+	return s.bounds.DropSlow && c.is(markAsks) && c.state == stateOpen && s.dialects.gapForms&(1<<c.form()) != 0
 }
 
 // miss drops a batch of so many messages for a client whose outbox has no room for it.

@@ -12,6 +12,7 @@ import (
 //	calls       call what other goroutines want called on the loop
 //	closeSlice  in a server that stops: close some clients
 //	relieve     if all outboxes together exceed their bound: cut off the largest
+//	expire      drop what the home of the loop's number keeps no longer
 //
 // and then, again and again until there is nothing left to do, or only passes that wait for a kick:
 //
@@ -21,6 +22,7 @@ import (
 //	others      serve or wake the loops that were sent something (WakeOthers)
 //	replies     likewise: work has answered clients, who get the answer to a publish before the message itself
 //	passes      send what was gathered, within the budget
+//	replays     answer who hears of a group's past, within what is left of it (runReplays)
 //
 // So no member is removed while a pass walks over the members, and a message that comes during a pass is sent with the next
 // batch and not by a pass of its own. The steps are repeated because a pass may doom clients.
@@ -41,6 +43,7 @@ func (s *shard) act(mayPass bool) {
 	if s.hub.outboxesOver() {
 		s.relieve()
 	}
+	s.expire()
 	for {
 		s.flushReplies()
 		s.sweep()
@@ -48,6 +51,7 @@ func (s *shard) act(mayPass bool) {
 		s.lanes.WakeOthers(s.methods.serve)
 		s.flushReplies() // after WakeOthers, so that loops that were woken begin while this one writes
 		passed := s.runPasses()
+		passed = s.runReplays() || passed // behind the passes, which leave nothing waiting
 		called := s.lanes.Through(s.passes.gathered)
 		if !passed && !s.ends.waiting() {
 			if called {
@@ -72,7 +76,7 @@ func (s *shard) advance() {
 		}
 		return
 	}
-	s.tick = now
+	s.tick, s.deadlines.expiring = now, true
 	if s.rates.on {
 		s.rates.tick(s.env.now())
 	}
@@ -81,6 +85,18 @@ func (s *shard) advance() {
 	s.lookAtSlow()
 	s.pingSilent()
 }
+
+// expire drops what the home of the loop's number keeps no longer, some at a time.
+func (s *shard) expire() {
+	if s.deadlines.expiring {
+		if s.deadlines.expiring = s.lanes.Expire(expirePerTurn); s.deadlines.expiring {
+			s.kick()
+		}
+	}
+}
+
+// expirePerTurn is what a home drops in a turn: a tenth of a millisecond or two.
+const expirePerTurn = 512
 
 // work serves homes, lanes, backlog and owed until nothing moves. An item takes at most three more hops on this loop (backlog or
 // owed → up → down → owed), so that ends; if other loops keep it busy, it stops after some rounds and goes on after a kick.
@@ -123,7 +139,9 @@ func (s *shard) drainDown() (moved bool) {
 }
 
 // mayGather says whether more messages may be gathered.
-func (s *shard) mayGather() bool { return s.passes.gathered < s.bounds.gatherBytes }
+func (s *shard) mayGather() bool {
+	return s.passes.gathered < s.bounds.gatherBytes && s.replays.messages < replayMessagesMax
+}
 
 // deliver acts on one item of a down lane, and says whether there may be another.
 func (s *shard) deliver(d delivery) (more bool) {
@@ -136,6 +154,9 @@ func (s *shard) deliver(d delivery) (more bool) {
 	default:
 		s.decided(&d)
 		return s.mayGather()
+	}
+	if g := d.Local; g != nil && g.log != nil {
+		g.log.keep(d.Message, s.bounds.RecoveryMax)
 	}
 	switch g := d.Local; {
 	case g == nil:
