@@ -12,7 +12,7 @@ func (c *centrifuge) Answer(dst []byte, o Outcome) []byte {
 	switch o.What {
 	case Ping:
 		return wsproto.AppendFrame(dst, wsproto.OpText, centrifugePing)
-	case OK, Position, Refused, Members:
+	case OK, Published, Refused, Members, Read:
 		if o.ID != nil {
 			c.text = c.appendReply(c.text[:0], &o)
 			return wsproto.AppendFrame(dst, wsproto.OpText, c.text)
@@ -75,6 +75,7 @@ var (
 	errorBadRequest   = centrifugeError{107, "bad request", false}
 	errorNotAvailable = centrifugeError{108, "not available", false}
 	errorTooMany      = centrifugeError{111, "too many requests", true}
+	errorLostPosition = centrifugeError{112, "unrecoverable position", false}
 )
 
 // centrifugeErrors has every error code. One that is missing would be errorInternal.
@@ -93,6 +94,7 @@ var centrifugeErrors = map[ErrorCode]*centrifugeError{
 	ErrAlreadyJoined: &errorSubscribed,
 	ErrNotMember:     &errorPermission,
 	ErrNotAvailable:  &errorNotAvailable,
+	ErrUnrecoverable: &errorLostPosition,
 }
 
 // appendCentrifugeError appends the rest of {"id":7,"error":{"code":111,"message":"too many requests","temporary":true}}.

@@ -176,7 +176,7 @@ func TestACentrifugeFrameHasACommandALine(t *testing.T) {
 		}
 	}
 	cmd, rest, code := newCentrifuge().Next([]byte(`{}`), true)
-	if got := showCentrifuge(cmd, code); got != "close 3501 bad request" || len(rest) != 0 {
+	if got := showCentrifuge(cmd, code); got != "close 3501 bad request: JSON in text frames is spoken here" || len(rest) != 0 {
 		t.Errorf("a binary message: got %s and %d bytes left, want it closed", got, len(rest))
 	}
 }
@@ -196,7 +196,7 @@ func TestCentrifugeAnswers(t *testing.T) {
 		{Outcome{What: OK, Verb: Connect, ID: []byte("4294967295"), Number: 1<<64 - 1}, `{"id":4294967295,"connect":{"client":"66e94bd4-ef8a-4c3b-884c-fa59ca342b2e","version":"ringcast","ping":18446744073709551615,"pong":true}}`},
 		{Outcome{What: OK, Verb: AddGroup, Group: "g", ID: id}, `{"id":7,"subscribe":{}}`},
 		{Outcome{What: OK, Verb: LeaveGroup, Group: "g", ID: id}, `{"id":7,"unsubscribe":{}}`},
-		{Outcome{What: Position, Verb: SendToGroup, ID: id, Number: 12}, `{"id":7,"publish":{}}`},
+		{Outcome{What: Published, Verb: SendToGroup, ID: id, Number: 12}, `{"id":7,"publish":{}}`},
 		{Outcome{What: OK, Verb: Respond, ID: id}, `{"id":7,"ping":{}}`},
 		{Outcome{What: OK, Verb: Respond}, ""},
 		{Outcome{What: Members, Verb: Stats, ID: id, Number: 3}, `{"id":7,"presence_stats":{"num_clients":3}}`},
@@ -215,6 +215,7 @@ func TestCentrifugeAnswers(t *testing.T) {
 		{refused(AddGroup, ErrAlreadyJoined), `{"id":7,"error":{"code":105,"message":"already subscribed"}}`},
 		{refused(Stats, ErrNotMember), `{"id":7,"error":{"code":103,"message":"permission denied"}}`},
 		{refused(VerbNone, ErrNotAvailable), `{"id":7,"error":{"code":108,"message":"not available"}}`},
+		{refused(History, ErrUnrecoverable), `{"id":7,"error":{"code":112,"message":"unrecoverable position"}}`},
 		{refused(AddGroup, "new"), `{"id":7,"error":{"code":100,"message":"internal server error","temporary":true}}`},
 		{refused(LeaveGroup, ErrBadGroupID), `{"id":7,"unsubscribe":{}}`},
 		{refused(LeaveGroup, ErrRateLimited), `{"id":7,"error":{"code":111,"message":"too many requests","temporary":true}}`},
@@ -318,7 +319,7 @@ func TestCentrifugeAllocatesOnlyTheFramesOfMessages(t *testing.T) {
 	}
 	for _, o := range []Outcome{
 		{What: Ping}, {What: OK, Verb: Connect, ID: []byte("1"), Client: 65, Number: 25}, {What: OK, Verb: AddGroup, ID: []byte("1")},
-		{What: Position, Verb: SendToGroup, ID: []byte("1")}, {What: Members, ID: []byte("1")}, {What: Refused, ID: []byte("1"), Code: ErrBusy},
+		{What: Published, Verb: SendToGroup, ID: []byte("1")}, {What: Members, ID: []byte("1")}, {What: Refused, ID: []byte("1"), Code: ErrBusy},
 	} {
 		c.Answer(dst, o)
 		if got := testing.AllocsPerRun(100, func() { sink = c.Answer(dst, o) }); got != 0 {

@@ -1,6 +1,10 @@
 package dialect
 
-import "ringcast/wsproto"
+import (
+	"iter"
+
+	"ringcast/wsproto"
+)
 
 // Dialect is one client protocol. Its methods are called by the one loop that the value belongs to, for all clients of that loop
 // that speak it. So it may keep scratch memory between calls, but nothing of a client.
@@ -66,8 +70,9 @@ type Message struct {
 	Frame  []byte // one unmasked text frame (RFC 6455 §5.6) with the message as its payload, as plain clients are sent it
 	Offset uint64 // its number in the group, from 1 since the group's first member joined; 0: the group has no members
 	JSON   bool   // the payload is the text of a JSON value; else it is plain text
+	Kept   bool   // it is in the group's history, where Offset is its place
 
-	// Who has said it, see Sender. They lie where there was padding, because a message has the size of a cache line.
+	// Who has said it, see Sender. Like Kept they lie where there was padding, because a message has the size of a cache line.
 	SenderLoop   uint8  // below SenderLoopsMax
 	SenderSerial uint32 // 0: nobody is to be named
 }
@@ -85,6 +90,26 @@ func (m *Message) Sender() (client uint64, named bool) {
 // Payload is the message without a frame around it. It shares the frame's memory, so the caller must not write it.
 func (m *Message) Payload() []byte { return wsproto.TextPayload(m.Frame) }
 
+// Position is a place in what was said to a group: behind the message of this offset.
+type Position struct {
+	Offset uint64
+	Epoch  uint64 // the life of the group's numbering, since offsets may begin anew; 0: none, or in a question any
+}
+
+// EpochUnknown is the epoch of no group: a client has named one that the server never gave.
+const EpochUnknown uint64 = 1<<64 - 1
+
+// Past is what a client is told of a group's past. Its slices and messages are borrowed, see Outcome.
+type Past struct {
+	Top      Position           // behind the group's newest message; of Epoch 0: the group has no history
+	Messages iter.Seq[*Message] // from its history, in the order that was asked for; nil: none. It is ranged over once
+
+	// AddGroup alone.
+	WasRecovering bool     // the client has asked for what it missed
+	Recovered     bool     // that is Messages, all of it
+	Since         Position // Recovered: the position that it has asked from
+}
+
 // Verb is what a command asks for.
 type Verb uint8
 
@@ -98,6 +123,7 @@ const (
 	Close                   // the client is to be closed with Code and Reason, for a fault that this protocol has a code of its own for
 	Connect                 // "connect": the client says who it is, see Entry.Connects
 	Stats                   // "stats": how many members a group has
+	History                 // "history": what was said to a group, as far as that is kept
 )
 
 // String is the verb's name in the plain dialect, where it has one.
@@ -108,7 +134,7 @@ func (v Verb) String() string {
 	return "unknown"
 }
 
-var verbNames = [...]string{"none", "add_group", "leave_group", "send_to_group", "respond", "close", "connect", "stats"}
+var verbNames = [...]string{"none", "add_group", "leave_group", "send_to_group", "respond", "close", "connect", "stats", "history"}
 
 // Command is what a client asks for. Its slices are borrowed, see Dialect.Next; they may be read and not written.
 type Command struct {
@@ -117,6 +143,12 @@ type Command struct {
 	Group   []byte // a group's name, decoded: 1 to GroupBytesMax bytes of UTF-8
 	Message []byte // SendToGroup: what members receive, UTF-8; may be empty
 	ID      []byte // the client's id of the command, in the form that Answer takes; nil: the command is not answered
+
+	Recover  bool     // AddGroup: what was missed since Since is wanted as well
+	HasSince bool     // History: only messages behind Since are wanted, or with Reverse only those before it
+	Reverse  bool     // History: the newest first; else the oldest
+	Limit    int      // History: messages; 0: the position alone, below 0: all
+	Since    Position // Recover, HasSince
 
 	Code   wsproto.StatusCode // Close
 	Reason string             // Close
@@ -127,24 +159,26 @@ type What uint8
 
 // The kinds of outcomes.
 const (
-	OK       What = iota // the command was carried out
-	Position             // likewise a publish, whose message has the offset Number
-	Refused              // the command was not carried out, for the reason Code
-	Gap                  // not an answer: at this point Number messages are missing for which the client was too slow
-	Greeting             // not an answer: the handshake is done, and nothing else was sent yet
-	Ping                 // not an answer: the client was silent for too long, and should send anything
-	Members              // Stats was carried out: the group has Number members
+	OK        What = iota // the command was carried out
+	Published             // likewise a publish, whose message has the offset Number
+	Refused               // the command was not carried out, for the reason Code
+	Gap                   // not an answer: at this point Number messages are missing for which the client was too slow
+	Greeting              // not an answer: the handshake is done, and nothing else was sent yet
+	Ping                  // not an answer: the client was silent for too long, and should send anything
+	Members               // Stats was carried out: the group has Number members
+	Read                  // History was carried out: Past is what it has found
 )
 
 // Outcome is what a client is told beside messages. What is borrowed is good until Answer returns.
 type Outcome struct {
 	What   What
-	Verb   Verb      // OK, Position, Refused, Members: that of the command
+	Verb   Verb      // OK, Published, Refused, Members, Read: that of the command
 	Client uint64    // the client's number, unique in this process
 	Group  string    // of AddGroup and LeaveGroup: OK, Refused; borrowed
-	ID     []byte    // OK, Position, Refused, Members: that of the command, borrowed
+	ID     []byte    // OK, Published, Refused, Members, Read: that of the command, borrowed
 	Code   ErrorCode // Refused
-	Number uint64    // Position: the message's offset; Gap: messages; Members: members; OK of Connect: seconds between heartbeats, 0: none
+	Past   *Past     // Read, and OK of AddGroup; nil: nothing is known of it; borrowed
+	Number uint64    // Published: the message's offset; Gap: messages; Members: members; OK of Connect: seconds between heartbeats, 0: none
 }
 
 // Cause is why the server closes a client. Errors in its frames are not among them: RFC 6455 has their codes.

@@ -20,6 +20,7 @@ const (
 	ErrAlreadyJoined ErrorCode = "already_joined"
 	ErrNotMember     ErrorCode = "not_member"
 	ErrNotAvailable  ErrorCode = "not_available"
+	ErrUnrecoverable ErrorCode = "unrecoverable"
 )
 
 // sentences stand in replies between JSON quotes as they are: no quotes, no backslashes.
@@ -38,6 +39,7 @@ var sentences = map[ErrorCode]string{
 	ErrAlreadyJoined: "this connection is a member of the group, or has asked to be",
 	ErrNotMember:     "only members of the group may ask for this",
 	ErrNotAvailable:  "the server does not offer this for the group",
+	ErrUnrecoverable: "the history does not go on from this position: its epoch is another, or messages behind it are kept no more",
 }
 
 // Sentence is one sentence for people on what the code means or what to do. It may stand in a JSON string as it is.

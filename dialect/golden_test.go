@@ -152,7 +152,7 @@ func (c *conversation) command(payload []byte) {
 		o.What, o.Code = Refused, code
 	case cmd.Verb == SendToGroup:
 		c.seq++
-		o.What, o.Number = Position, c.seq
+		o.What, o.Number = Published, c.seq
 	}
 	c.answer(c.plain.Answer(nil, o))
 }

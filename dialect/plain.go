@@ -19,7 +19,7 @@ func (p *Plain) Answer(dst []byte, o Outcome) []byte {
 	switch o.What {
 	case OK:
 		return AppendOK(dst, o.ID)
-	case Position:
+	case Published:
 		return AppendSeq(dst, o.ID, o.Number)
 	case Refused:
 		return AppendError(dst, o.ID, o.Code)

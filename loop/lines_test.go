@@ -44,7 +44,7 @@ func (d *lineDialect) Answer(dst []byte, o dialect.Outcome) []byte {
 		text = fmt.Sprintf("ok %v %s", o.Verb, o.Group)
 	case dialect.Refused:
 		text = fmt.Sprintf("no %v %s %s", o.Verb, o.Group, o.Code)
-	case dialect.Position:
+	case dialect.Published:
 		text = fmt.Sprintf("number %d", o.Number)
 	default:
 		return dst

@@ -169,7 +169,7 @@ func (s *shard) deliver(d delivery) (more bool) {
 		}
 	}
 	if d.Client != nil {
-		s.answer(d.Client, dialect.Outcome{What: dialect.Position, Verb: dialect.SendToGroup, ID: borrowBytes(d.ID), Number: d.Offset})
+		s.answer(d.Client, dialect.Outcome{What: dialect.Published, Verb: dialect.SendToGroup, ID: borrowBytes(d.ID), Number: d.Offset})
 	}
 	return s.mayGather()
 }

@@ -155,6 +155,7 @@ var notOnTheWire = map[string]string{
 	"already_joined": "only Centrifuge clients join once, and they are sent numbers",
 	"not_member":     "only Centrifuge clients ask what it refuses",
 	"not_available":  "only Centrifuge clients ask what it refuses",
+	"unrecoverable":  "only Centrifuge clients ask what it refuses",
 }
 
 func TestProtocolDocumentHasEveryErrorCode(t *testing.T) {
