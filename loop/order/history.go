@@ -165,7 +165,7 @@ func (y *history[G]) age() (tick uint32, ok bool) {
 }
 
 // cool clears the forms of messages that were published two ticks ago or before, of so many at most: passes have most probably
-// sent them, and forms are in no books. If a pass has not, the form is made again.
+// sent them, and forms are in no books.
 func (y *history[G]) cool(now uint32, most int) (cleared int) {
 	for ; y.warm > 0 && cleared < most; cleared++ {
 		k := y.slot(y.group.offset - uint64(y.warm) + 1)

@@ -35,15 +35,16 @@ func (h *Home[G, C]) tick() uint32 {
 }
 
 // find is the group as its kind is now, nil if the home does not know it. It forgets a group that is over, so that its next life
-// begins here, whether Expire has come to it or not.
+// begins here, whether Expire has come to it or not. Of a group with a history it has read the clock. What follows calls no
+// function of Env any more: if one panics nothing has been changed.
 func (h *Home[G, C]) find(name string) *homeGroup[G] {
 	hg := h.groups.Get(name)
 	if hg == nil {
 		return nil
 	}
 	if kinds := uint16(h.all.kinds.Load()); hg.kinds != kinds {
-		hg.kinds = kinds
 		h.adopt(hg, name)
+		hg.kinds = kinds
 	}
 	if y := hg.history; y != nil && (y.most == 0 || y.over(h.tick())) {
 		if !y.alone() {
@@ -109,7 +110,7 @@ func (h *Home[G, C]) remember(name string) *homeGroup[G] {
 
 // leaveAlone is called when the last loop has left a group with a history.
 func (h *Home[G, C]) leaveAlone(y *history[G]) {
-	y.touched = h.tick()
+	y.touched = h.histories.now
 	h.shelve(y)
 }
 
@@ -129,7 +130,7 @@ func (h *Home[G, C]) forget(y *history[G]) {
 
 // keep gives a message the next number of its group, and keeps it. id is the length of the command's id, which lies in its buffer.
 func (h *Home[G, C]) keep(y *history[G], m *Message, id int) {
-	now, bytes, count := h.tick(), y.bytes, y.count
+	now, bytes, count := h.histories.now, y.bytes, y.count
 	if y.count >= y.most {
 		y.pop()
 	}
@@ -307,7 +308,7 @@ func (l *Lanes[G, C]) Keeps() bool {
 // oldest of what they keep, when they keep more and when the loop calls Expire. Any goroutine.
 func (hs *Homes[G, C]) SetHistoryMax(bytes int64) { hs.historyMax.Store(bytes) }
 
-// KindsChanged says that Env.History may say something else from now on. A home notices at the next request for each group. Any
+// KindsChanged says that Env.History says something else now. A home notices at the next request for each group. Any
 // goroutine.
 func (hs *Homes[G, C]) KindsChanged() { hs.kinds.Add(1) }
 

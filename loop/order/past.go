@@ -33,9 +33,6 @@ type Ask struct {
 
 // Past is what a home says of a group's past. Its messages are shared with the group's history and with whoever else has asked, and
 // count in no bound of a lane: an Ask's bounds hold for them. Nobody writes it once it is sent.
-//
-// Its messages are to be encoded by a dialect's Encode, not by Message.In: a form made by that may stay for as long as the history
-// keeps the message, and no book knows of it.
 type Past struct {
 	Top       Position   // behind the newest message, whether that is kept or not
 	Messages  []*Message // in the order that was asked for
@@ -57,7 +54,7 @@ func (h *Home[G, C]) past(hg *homeGroup[G], a *Ask) *Past {
 	case y == nil:
 		return nil
 	case recovers:
-		p := y.missed(a, h.tick())
+		p := y.missed(a, h.histories.now)
 		p.WasAsked = true
 		return p
 	default:
@@ -112,7 +109,7 @@ func (h *Home[G, C]) read(r *Request[G, C], origin int) bool {
 	if hg == nil || hg.history == nil {
 		d.Past = &Past{NoHistory: true}
 	} else {
-		d.Past = hg.history.read(r.Past, h.tick())
+		d.Past = hg.history.read(r.Past, h.histories.now)
 	}
 	h.send(origin, d)
 	return true
