@@ -1,5 +1,7 @@
 package order
 
+import "fmt"
+
 // What stands here is for checks of other packages, of loop's simulation for the most. The server calls none of it.
 
 // Hold holds the home as a loop does that is in the middle of serving it; ok is false if a loop holds it already. letGo ends
@@ -50,6 +52,68 @@ func (hs *Homes[G, C]) OnTooLoud(f func(home int, m *Message)) {
 		f(home, m)
 		count(home, m)
 	}
+}
+
+// EachHistory gives every group that the home knows whose kind has history: the position behind its newest message, the offset of
+// the oldest that is kept, and whether it is known for its history alone. No loop may hold the home meanwhile.
+func (h *Home[G, C]) EachHistory(f func(group string, top Position, oldest uint64, alone bool)) {
+	for name, hg := range h.groups.All() {
+		if y := hg.history; y != nil {
+			f(name, y.top(), y.oldest(), y.alone())
+		}
+	}
+}
+
+// CheckHistories counts again what the home has in its books of histories, and says what is wrong; "": nothing is. No loop may hold
+// the home meanwhile.
+func (h *Home[G, C]) CheckHistories() (wrong string) {
+	var bytes, messages, groups, warm int64
+	for name, hg := range h.groups.All() {
+		y := hg.history
+		if y == nil {
+			continue
+		}
+		sum := int64(len(y.ring) * keptBytes)
+		for offset := y.oldest(); offset <= hg.offset; offset++ {
+			k := y.slot(offset)
+			if sum += int64(k.bytes); k.message.Offset != offset {
+				return fmt.Sprintf("group %s: message %d is kept as %d", name, k.message.Offset, offset)
+			}
+			if hg.offset-offset >= uint64(y.warm) && k.message.forms.Load() != &unkept && h.histories.now-k.tick >= coolTicks {
+				return fmt.Sprintf("group %s: message %d may have forms, and nobody will clear them", name, offset)
+			}
+		}
+		switch tick, due := y.age(); {
+		case y.group != hg || y.name != name || sum != y.bytes || y.count > y.most:
+			return fmt.Sprintf("group %s: its history is that of %s, takes %d bytes, booked %d, and keeps %d messages of %d", name, y.name, sum, y.bytes, y.count, y.most)
+		case due && y.at == absent, y.warm > 0 && !y.listed, len(hg.locals) == 0 && y.at == absent:
+			return fmt.Sprintf("group %s: nothing will be dropped of its history", name)
+		case y.at != absent:
+			bytes, groups = bytes+y.groupBytes(), groups+1
+			if e := h.shelf(y.ttl).heap[y.at]; e.history != y || due && before(tick, e.tick) {
+				return fmt.Sprintf("group %s: its place in ages is another's, or its tick there is too late", name)
+			}
+		}
+		bytes, messages = bytes+sum, messages+int64(y.count)
+	}
+	for _, y := range h.histories.warm.queue[h.histories.warm.head:] {
+		if warm++; !y.listed {
+			return "a history is in the list of the warm, and does not know"
+		}
+	}
+	for _, a := range h.histories.ages {
+		for i, e := range a.heap {
+			if e.history.group == nil || i > 0 && before(e.tick, a.heap[(i-1)/4].tick) {
+				return fmt.Sprintf("ages of %d ticks: place %d has an older one behind it, or one that has ended", a.ttl, i)
+			}
+			groups--
+		}
+	}
+	if groups != 0 || bytes != h.keptBytes.Load() || messages != h.keptMessages.Load() || warm != h.warmGroups.Load() {
+		return fmt.Sprintf("%d more groups than in ages; %d bytes and %d messages kept, booked %d and %d; %d warm, counted %d", groups,
+			bytes, messages, h.keptBytes.Load(), h.keptMessages.Load(), warm, h.warmGroups.Load())
+	}
+	return ""
 }
 
 // Waiting is the number of requests in the up lanes from loops to the home.

@@ -81,13 +81,13 @@ func (h *Home[G, C]) holdBack(hg *homeGroup[G], bytes, origin int) (open bool) {
 	for i := range hg.locals {
 		note(&h.all.lanes[hg.locals[i].loop].awaited, h.index)
 	}
-	if hg.heldBack != 0 && hg.heldBack != origin {
+	if hg.heldBack != 0 && int(hg.heldBack) != origin {
 		return false // another port's is first; when that has been taken, if not sooner, the home is called
 	}
 	if h.open(hg, bytes) || hg.quiet() {
 		return true
 	}
-	hg.heldBack = origin
+	hg.heldBack = int16(origin)
 	return false
 }
 

@@ -16,7 +16,7 @@ import (
 // Only the home takes a group's first place, since the group has to be counted in the census with it.
 //
 // Owner: any goroutine (atomic).
-type Headcount struct{ members atomic.Int64 }
+type Headcount struct{ members atomic.Int32 }
 
 // Members is the number of places that are taken at about this moment. Any goroutine.
 func (h *Headcount) Members() int { return int(h.members.Load()) }
@@ -40,7 +40,7 @@ func (h *Headcount) Take(membersMax int) Taken {
 		switch {
 		case members == 0:
 			return AskHome
-		case membersMax > 0 && members >= int64(membersMax):
+		case membersMax > 0 && int(members) >= membersMax:
 			return GroupFull
 		case h.members.CompareAndSwap(members, members+1):
 			return Took

@@ -42,9 +42,17 @@ type Home[G Part, C comparable] struct {
 	next        int    // loop whose lane is served first
 	toWake      uint64 // bit per loop whose up lane has room again that it waits for
 	given       uint64 // bit per loop that was sent something
+	histories   histories[G]
 	groupCount  atomic.Int64
 	published   atomic.Uint64
 	_           [CacheLine]byte
+
+	// Written by the loop that has set held, read by any goroutine.
+	keptGroups   atomic.Int64 // histories that have messages, or are alone
+	keptMessages atomic.Int64
+	keptBytes    atomic.Int64
+	warmGroups   atomic.Int64 // in histories.warm
+	_            [CacheLine]byte
 }
 
 // Groups is the number of groups with members that the home knows of. Any goroutine.
@@ -106,12 +114,15 @@ func (h *Home[G, C]) takeWake() (toWake, given uint64) {
 	return toWake, given
 }
 
-// homeGroup is a group with members, or with clients to whom the answer that they may be members is on its way.
+// homeGroup is a group with members, or with clients to whom the answer that they may be members is on its way, or that is alone:
+// known for its history.
 type homeGroup[G Part] struct {
 	headcount Headcount     // loops have pointers to it
-	offset    uint64        // number of the last message, from 1 since the group's first member joined
+	heldBack  int16         // the origin of the port whose publish is held back, and goes before all others; 0: none, see flow.go
+	kinds     uint16        // Homes.kinds, its last bits, when its kind was looked at
+	offset    uint64        // number of the last message, from 1 since the group's first member joined, or since its history began
 	locals    []localRef[G] // one per loop with members
-	heldBack  int           // the origin of the port whose publish is held back, and goes before all others; 0: none, see flow.go
+	history   *history[G]   // nil: groups of its kind have none
 }
 
 // drain serves the requests that lie in an up lane at the time of the call, in order. stalled: the front request found no room
@@ -164,6 +175,8 @@ func (h *Home[G, C]) do(r *Request[G, C], origin int) bool {
 		return h.publish(r, origin)
 	case OpJoin:
 		return h.join(r, origin)
+	case OpHistory:
+		return h.read(r, origin)
 	default:
 		h.leave(r, origin)
 		return true
@@ -174,9 +187,12 @@ func (h *Home[G, C]) do(r *Request[G, C], origin int) bool {
 func portOrigin(port int) int { return -1 - port }
 
 func (h *Home[G, C]) publish(r *Request[G, C], origin int) bool {
-	hg := h.groups.Get(r.Message.Group)
+	hg := h.find(r.Message.Group)
+	if hg == nil {
+		hg = h.remember(r.Message.Group)
+	}
 	bytes := r.Message.Bytes()
-	if hg != nil && (hg.heldBack != 0 && hg.heldBack != origin || !h.open(hg, bytes)) {
+	if hg != nil && (hg.heldBack != 0 && int(hg.heldBack) != origin || !h.open(hg, bytes)) {
 		if origin >= 0 || r.via != nil && r.via.result != nil {
 			return h.refuse(r, origin)
 		}
@@ -211,8 +227,12 @@ func (h *Home[G, C]) publish(r *Request[G, C], origin int) bool {
 
 	if hg != nil {
 		hg.heldBack = 0 // if there was one it was this one
-		hg.offset++
-		r.Message.Offset = hg.offset
+		if hg.history != nil {
+			h.keep(hg.history, r.Message, len(r.ID))
+		} else {
+			hg.offset++
+			r.Message.Offset = hg.offset
+		}
 		for i := range hg.locals {
 			l := &hg.locals[i]
 			d := message
@@ -262,10 +282,12 @@ func (h *Home[G, C]) join(r *Request[G, C], origin int) bool {
 	if !h.fits(origin, d.Bytes()) {
 		return false
 	}
-	hg := h.groups.Get(name)
+	hg := h.find(name)
 	isNew := hg == nil
 	if isNew {
-		hg = &homeGroup[G]{}
+		hg = &homeGroup[G]{kinds: uint16(h.all.kinds.Load())}
+		messages, ttl := h.kind(name)
+		h.begin(hg, name, messages, ttl)
 	}
 	membersMax, groupsMax := h.all.env.Bounds(name)
 	why, ok := h.all.Census.take(&hg.headcount, membersMax, groupsMax)
@@ -275,8 +297,10 @@ func (h *Home[G, C]) join(r *Request[G, C], origin int) bool {
 		return true
 	}
 	d.Headcount = &hg.headcount
-	if isNew {
+	if d.Past = h.past(hg, r.Past); isNew {
 		h.groups.Put(name, hg)
+	}
+	if len(hg.locals) == 0 {
 		h.groupCount.Add(1)
 	}
 	known := false
@@ -294,11 +318,12 @@ func (h *Home[G, C]) join(r *Request[G, C], origin int) bool {
 	return true
 }
 
-// leave takes a loop off a group's list, and deletes the group with its last loop, so that the table does not grow for ever.
+// leave takes a loop off a group's list, and deletes the group with its last loop, so that the table does not grow for ever; one
+// that has a history is then alone.
 func (h *Home[G, C]) leave(r *Request[G, C], origin int) {
 	name := r.Local.GroupName()
-	hg := h.groups.Get(name)
-	if hg == nil {
+	hg := h.find(name)
+	if hg == nil || len(hg.locals) == 0 {
 		return
 	}
 	for i, l := range hg.locals {
@@ -313,8 +338,13 @@ func (h *Home[G, C]) leave(r *Request[G, C], origin int) {
 	}
 	if len(hg.locals) == 0 {
 		assert.That(hg.headcount.members.Load() == 0, "home: a group ends that has members")
-		h.groups.Delete(name)
 		h.groupCount.Add(-1)
+		hg.locals, hg.heldBack = nil, 0
+		if hg.history != nil {
+			h.leaveAlone(hg.history)
+		} else {
+			h.groups.Delete(name)
+		}
 	}
 }
 

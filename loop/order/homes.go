@@ -21,6 +21,11 @@ type Homes[G Part, C comparable] struct {
 	_      [CacheLine]byte
 	ports  [PortsMax]atomic.Pointer[Port[G, C]]
 	feed   atomic.Pointer[Feed[G, C]] // nil: none
+	kinds  atomic.Uint32              // grows when Env.History may say something else
+	_      [CacheLine]byte
+
+	historyBytes atomic.Int64
+	historyMax   atomic.Int64
 }
 
 // Config is the size of a table. New does not check it.
@@ -103,7 +108,7 @@ func (hs *Homes[G, C]) Depth(loop int) (items int) {
 }
 
 // Bytes is the memory of the lanes at about this moment, slots included, in bytes. The down lanes of a home mostly share their
-// messages, so of each home only the fullest down lane counts. Any goroutine.
+// messages, so of each home only the fullest down lane counts. Histories are not in it, see HistoryBytes. Any goroutine.
 func (hs *Homes[G, C]) Bytes() int64 {
 	loops := int64(len(hs.homes))
 	sum := loops * loops * int64(hs.config.LaneSlots) * int64(requestBytes+deliveryBytes)

@@ -48,8 +48,8 @@ func (r *Request[G, C]) Group() string {
 	return r.Local.GroupName()
 }
 
-// Bytes is what the request counts against the bounds of lanes and backlogs: its slot, its id, its message, and the name of a
-// group that is joined.
+// Bytes is what the request counts against the bounds of lanes and backlogs: its slot, its id, its message, the name of a
+// group that is joined, and what it asks of the past.
 func (r *Request[G, C]) Bytes() int {
 	bytes := requestBytes + len(r.ID)
 	if r.Message != nil {
@@ -57,6 +57,9 @@ func (r *Request[G, C]) Bytes() int {
 	}
 	if r.Op == OpJoin {
 		bytes += len(r.Local.GroupName())
+	}
+	if r.Past != nil {
+		bytes += askBytes
 	}
 	return bytes
 }
@@ -88,7 +91,8 @@ const (
 	OpBusy                          // Client's publish was refused, as too much of its group is in flight
 )
 
-// Bytes is what the delivery counts against the lane's bound: its slot, its id and its message.
+// Bytes is what the delivery counts against the lane's bound: its slot, its id and its message. What it says of the
+// past does not count, see Past.
 func (d *Delivery[G, C]) Bytes() int {
 	bytes := deliveryBytes + len(d.ID)
 	if d.Message != nil {

@@ -18,7 +18,7 @@ import (
 // for forms (atomic).
 type Message struct {
 	dialect.Message
-	forms atomic.Pointer[forms] // nil: no loop has needed one but the plain form
+	forms atomic.Pointer[forms] // nil: no loop has needed one but the plain form; &unkept: none is kept
 }
 
 // Form is one encoding of messages: the index of a dialect in the table of those that the server speaks.
@@ -33,6 +33,9 @@ type forms [dialect.FormsMax - 1]atomic.Pointer[[]byte]
 // claimed is what a form points to while a loop makes it. noForm is an empty form: what it points to when that has panicked, so
 // that no loop waits for it for ever.
 var claimed, noForm []byte
+
+// unkept stands for the forms of a message that keeps none, as it is old and stays in a history.
+var unkept forms
 
 // In is the message in a form, which d, the caller's value of that form's dialect, encodes if no loop has done so yet. ready is
 // false while another loop encodes it: the caller asks again later. It is empty where clients of this form are sent nothing. The
@@ -52,6 +55,9 @@ func (m *Message) shared(f Form, d dialect.Dialect) (p []byte, ready bool) {
 		m.forms.CompareAndSwap(nil, new(forms))
 		all = m.forms.Load()
 	}
+	if all == &unkept {
+		return d.Encode(&m.Message), true
+	}
 	slot := &all[f-1]
 	for !slot.CompareAndSwap(nil, &claimed) {
 		if made := slot.Load(); made != nil {
@@ -64,6 +70,10 @@ func (m *Message) shared(f Form, d dialect.Dialect) (p []byte, ready bool) {
 	made = &frame
 	return frame, true
 }
+
+// clearForms lets go of the forms that were made. Whoever has one keeps it, and a loop that is making one ends that. From now on a
+// form is made for each who needs it, and not kept. Any goroutine.
+func (m *Message) clearForms() { m.forms.Store(&unkept) }
 
 // Bytes is what the message counts against the bounds of lanes and backlogs. Forms do not count: Bytes is called when an item is
 // put into a lane and again when it is taken out, and must be the same.

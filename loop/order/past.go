@@ -1,5 +1,7 @@
 package order
 
+import "unsafe"
+
 // Epoch is the life of a group's numbering: another one begins when the group is known anew after it was forgotten, and when its
 // kind begins to have history. 0 is none.
 type Epoch uint64
@@ -31,9 +33,6 @@ type Ask struct {
 
 // Past is what a home says of a group's past. Its messages are shared with the group's history and with whoever else has asked, and
 // count in no bound of a lane: an Ask's bounds hold for them. Nobody writes it once it is sent.
-//
-// Its messages are to be encoded by a dialect's Encode, not by Message.In: a form made by that may stay for as long as the history
-// keeps the message, and no book knows of it.
 type Past struct {
 	Top       Position   // behind the newest message, whether that is kept or not
 	Messages  []*Message // in the order that was asked for
@@ -41,4 +40,112 @@ type Past struct {
 	WasAsked  bool       // a join has asked for what it missed
 	Lost      bool       // OpHistoryRead: Since is of another epoch, or messages behind it are kept no more
 	NoHistory bool       // OpHistoryRead: groups of this kind have no history, so Top is zero too
+}
+
+// askBytes is what an Ask counts among the bytes of its request.
+const askBytes = int(unsafe.Sizeof(Ask{}))
+
+// past is what a client that joins is told of the group's past.
+func (h *Home[G, C]) past(hg *homeGroup[G], a *Ask) *Past {
+	recovers, y := a != nil && a.Recover, hg.history
+	switch {
+	case y == nil && recovers:
+		return &Past{WasAsked: true}
+	case y == nil:
+		return nil
+	case recovers:
+		p := y.missed(a, h.histories.now)
+		p.WasAsked = true
+		return p
+	default:
+		return &Past{Top: y.top()}
+	}
+}
+
+// top is the position behind the newest message.
+func (y *history[G]) top() Position { return Position{y.group.offset, y.epoch} }
+
+// missed is all that was said behind a position, or nothing.
+func (y *history[G]) missed(a *Ask, now uint32) *Past {
+	p := &Past{Top: y.top()}
+	since, top := a.Since.Offset, p.Top.Offset
+	if a.Since.Epoch != 0 && a.Since.Epoch != y.epoch || since > top || since < top && since+1 < y.from(now) || top-since > uint64(max(a.MessagesMax, 0)) {
+		return p
+	}
+	bytes := 0
+	for offset := since + 1; offset <= top; offset++ {
+		if bytes += y.slot(offset).message.Bytes(); bytes > a.BytesMax {
+			return p
+		}
+	}
+	p.Recovered = true
+	p.Messages = y.messages(since+1, int(top-since), 1)
+	return p
+}
+
+// messages gives so many of the messages that are kept, from an offset on upwards (step 1) or downwards (-1).
+func (y *history[G]) messages(offset uint64, n, step int) (m []*Message) {
+	if n > 0 {
+		m = make([]*Message, n)
+	}
+	for i := range m {
+		m[i] = y.slot(offset).message
+		offset += uint64(step)
+	}
+	return m
+}
+
+// read answers an OpHistory.
+func (h *Home[G, C]) read(r *Request[G, C], origin int) bool {
+	d := Delivery[G, C]{Op: OpHistoryRead, Asks: r.Asks, Local: r.Local, Client: r.Client, ID: r.ID}
+	if !h.fits(origin, d.Bytes()) {
+		return false
+	}
+	name := r.Local.GroupName()
+	hg := h.find(name)
+	if hg == nil {
+		hg = h.remember(name)
+	}
+	if hg == nil || hg.history == nil {
+		d.Past = &Past{NoHistory: true}
+	} else {
+		d.Past = hg.history.read(r.Past, h.histories.now)
+	}
+	h.send(origin, d)
+	return true
+}
+
+// read is the page of a history that is asked for.
+func (y *history[G]) read(a *Ask, now uint32) *Past {
+	p := &Past{Top: y.top()}
+	oldest, newest := y.from(now), p.Top.Offset
+	if a.HasSince || a.Since.Offset > 0 {
+		switch since := a.Since.Offset; {
+		case a.Since.Epoch != 0 && a.Since.Epoch != y.epoch, !a.Reverse && since < newest && since+1 < oldest:
+			p.Lost = true
+			return p
+		case a.Reverse:
+			newest = min(newest, max(since, 1)-1)
+		default:
+			oldest = max(oldest, min(since, newest)+1)
+		}
+	}
+	n := a.MessagesMax
+	if a.Limit >= 0 {
+		n = min(n, a.Limit)
+	}
+	n = min(max(n, 0), int(newest+1-min(oldest, newest+1)))
+	start, step := oldest, 1
+	if a.Reverse {
+		start, step = newest, -1
+	}
+	bytes := 0
+	for i := range n {
+		if bytes += y.slot(start + uint64(i*step)).message.Bytes(); bytes > a.BytesMax {
+			n = i
+			break
+		}
+	}
+	p.Messages = y.messages(start, n, step)
+	return p
 }

@@ -3,6 +3,8 @@ package order
 import (
 	"strconv"
 	"strings"
+
+	"ringcast/dialect"
 )
 
 // deliver judges what has come down to a loop.
@@ -18,6 +20,14 @@ func (s *sim) deliver(loop int, d *Delivery[*simPart, *simAsk]) {
 		p.members++
 		s.must(p.headcount == nil || p.headcount == d.Headcount, "loop %d: group %s has two headcounts", loop, p.name)
 		p.headcount = d.Headcount
+		s.judgePast(loop, d)
+		if d.Past != nil && d.Past.Top.Epoch != 0 { // all before has come, and no more
+			s.must(p.last == 0 || p.last == d.Past.Top.Offset, "loop %d, group %s: position %d behind number %d", loop, p.name, d.Past.Top.Offset, p.last)
+			p.last = d.Past.Top.Offset
+		}
+	case OpHistoryRead:
+		s.must(d.ID == "7" && d.Asks, "loop %d: a reading answers another", loop)
+		s.judgePast(loop, d)
 	case OpRefused:
 		p.asked--
 		p.own = nil
@@ -31,6 +41,9 @@ func (s *sim) deliver(loop int, d *Delivery[*simPart, *simAsk]) {
 			s.must(p == nil && d.Client != nil && d.ID == "7", "loop %d: a delivery of nothing", loop)
 			d.Client.message.seq = d.Offset
 			return
+		}
+		if s.history && s.rng.IntN(2) == 0 {
+			d.Message.In(1, &dialect.Plain{})
 		}
 		m := s.messageOf(string(d.Message.Payload()))
 		s.must(m.accepted && !m.refused && m.group == d.Message.Group, "loop %d: message %d was refused, or is of group %s", loop, m.index, m.group)
@@ -108,13 +121,18 @@ func (s *sim) checkFlights() {
 func (s *sim) hear(loop int, p *simPart, m *simMessage) {
 	s.must(m.seq > 0 && (p.last == 0 || m.seq == p.last+1), "loop %d, group %s: number %d behind %d", loop, p.name, m.seq, p.last)
 	p.last, p.seen[m.index] = m.seq, true
-	order := s.orders[p.headcount]
+	s.order(p.headcount, m)
+}
+
+// order notes a message's number.
+func (s *sim) order(h *Headcount, m *simMessage) {
+	order := s.orders[h]
 	for uint64(len(order)) < m.seq {
 		order = append(order, nil)
 	}
 	was := order[m.seq-1]
-	s.must(was == nil || was == m, "group %s: number %d is that of two messages", p.name, m.seq)
-	order[m.seq-1], s.orders[p.headcount] = m, order
+	s.must(was == nil || was == m, "group %s: number %d is that of two messages", m.group, m.seq)
+	order[m.seq-1], s.orders[h] = m, order
 }
 
 func (s *sim) messageOf(payload string) *simMessage {

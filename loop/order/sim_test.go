@@ -23,22 +23,34 @@ func TestGroupsKeepOneOrderInSimulatedTables(t *testing.T) {
 		{name: "bounds", loops: 4, slots: 4, bytes: 2000, groups: 5, ports: 1, feed: true, membersMax: 3, groupsMax: 3, seeds: 300},
 		{name: "loud", loops: 3, slots: 16, bytes: 1 << 20, groups: 4, ports: 2, feed: true, flight: 1500, least: 300, gather: 3000, seeds: 200},
 		{name: "loud-by-each", loops: 2, slots: 4, bytes: 1000, groups: 3, ports: 1, flight: 100, least: 1, gather: 100, seeds: 200},
+		{name: "history", loops: 3, slots: 4, bytes: 1 << 20, groups: 4, ports: 1, feed: true, history: true, seeds: 400},
+		{name: "history-alone", loops: 1, slots: 2, bytes: 1 << 20, groups: 3, history: true, seeds: 300},
+		{name: "history-bounds", loops: 4, slots: 4, bytes: 2000, groups: 6, membersMax: 2, groupsMax: 3, history: true, historyMax: 2000, seeds: 400},
+		{name: "history-loud", loops: 3, slots: 16, bytes: 1 << 20, groups: 3, ports: 2, flight: 1500, least: 300, gather: 3000, history: true, historyMax: 5000, seeds: 200},
 		{name: "most-loops", loops: 64, slots: 1, bytes: 1 << 20, groups: 100, ports: 2, feed: true, seeds: 3},
 	} {
 		if shape.flight == 0 {
 			shape.flight, shape.least, shape.gather = 1<<20, 1<<20, 1<<20
 		}
 		t.Run(shape.name, func(t *testing.T) {
-			refused, heldBack, served := 0, 0, 0
+			refused, heldBack, served, kept, trimmed := 0, 0, 0, 0, 0
+			pasts := map[string]int{}
 			for seed := uint64(1); seed <= uint64(shape.seeds); seed++ {
 				if *simSeed == 0 || *simSeed == seed {
 					s := newSim(t, shape, seed)
 					s.run()
 					refused, heldBack, served = refused+s.refused, heldBack+s.heldBack, served+s.served
+					kept, trimmed = kept+s.kept, trimmed+s.trimmed
+					for what, n := range s.pasts {
+						pasts[what] += n
+					}
 				}
 			}
 			if served == 0 && shape.loops > 1 && *simSeed == 0 {
 				t.Error("no loop has served another")
+			}
+			if *simSeed == 0 && (shape.history != (kept > 0) || (shape.historyMax > 0) != (trimmed > 0) || shape.history && len(pasts) < simPasts) {
+				t.Errorf("%d messages in histories, %d dropped as all together were too large, answers %v", kept, trimmed, pasts)
 			}
 			if quiet := refused == 0 || heldBack == 0; quiet != (shape.flight == 1<<20) && *simSeed == 0 {
 				t.Errorf("refused as too much was in flight: %d; held back, by looks at it: %d", refused, heldBack)
@@ -53,6 +65,8 @@ type simShape struct {
 	groups, ports         int
 	feed                  bool
 	membersMax, groupsMax int
+	history               bool
+	historyMax            int64
 	flight, least, gather int // bytes: FlightBytes, FlightMin, gathered on a loop before it drains no more
 	seeds                 int
 }
@@ -75,6 +89,17 @@ type sim struct {
 	refused  int                          // publishes, as too much was in flight
 	heldBack int                          // looks at which a loop was awaited for that reason
 	served   int                          // deliveries that came out of a lane of a loop that sleeps
+
+	now         uint32
+	kinds       []simKind // by group
+	kindChanges uint32
+	lives       map[string]*simLife
+	pending     *Message       // a publish that is being served
+	positions   []Position     // that clients were told
+	epochs      map[Epoch]bool // likewise
+	kept        int            // publishes that a history has kept
+	trimmed     int            // messages dropped as all histories were too large
+	pasts       map[string]int // answers about the past, by what they say
 }
 
 // simLoop is a loop with members.
@@ -106,6 +131,8 @@ type simAsk struct {
 	message *simMessage // of a publish; nil: a join
 	asks    bool        // likewise: it has an id
 	answers int
+	past    *Ask
+	want    *simPast // of a join or a reading; nil: nothing is to be said of the past
 }
 
 type simMessage struct {
@@ -122,15 +149,27 @@ type simMessage struct {
 
 func newSim(t *testing.T, shape simShape, seed uint64) *sim {
 	s := &sim{simShape: shape, t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, uint64(shape.slots))),
-		held: make([]func() bool, shape.loops), orders: map[*Headcount][]*simMessage{}}
-	s.hs = New[*simPart, *simAsk](Config{Loops: shape.loops, LaneSlots: shape.slots, LaneBytes: shape.bytes, FlightBytes: shape.flight, FlightMin: shape.least}, Env{
+		held: make([]func() bool, shape.loops), orders: map[*Headcount][]*simMessage{},
+		now: 1<<32 - 30, lives: map[string]*simLife{}, epochs: map[Epoch]bool{}, pasts: map[string]int{}}
+	env := Env{
 		Wake:    func(loop int) { s.loops[loop].woken = s.hs.Lanes(loop).MustWake() || s.loops[loop].woken },
-		Bounds:  func(string) (int, int) { return shape.membersMax, shape.groupsMax },
+		Bounds:  func(string) (int, int) { s.onServe(); return shape.membersMax, shape.groupsMax },
 		Admit:   func(int) error { return nil },
 		Busy:    func(int) {},
 		TooLoud: func(home int, m *Message) { s.tooLoud(home, m) },
 		Accepts: func(string, []byte) error { return nil },
-	})
+	}
+	s.kinds = make([]simKind, shape.groups)
+	if shape.history {
+		env.History = func(name string) (int, uint32) { s.onServe(); k := s.kinds[s.group(name)]; return k.messages, k.ttl }
+		env.Now = func() uint32 { s.onServe(); return s.now }
+		for i := range s.kinds {
+			s.kinds[i] = s.kindOf()
+		}
+	}
+	s.hs = New[*simPart, *simAsk](Config{Loops: shape.loops, LaneSlots: shape.slots, LaneBytes: shape.bytes, FlightBytes: shape.flight, FlightMin: shape.least,
+		EpochBase: -uint64(3 * shape.loops)}, env)
+	s.hs.SetHistoryMax(shape.historyMax)
 	s.hs.Hash = func(group string) uint64 { n, _ := strconv.ParseUint(group, 10, 64); return n }
 	for i := range shape.loops {
 		s.loops = append(s.loops, &simLoop{lanes: s.hs.Lanes(i), parts: make([]*simPart, shape.groups)})
@@ -173,6 +212,7 @@ func (s *sim) run() {
 		l.woken = true
 	}
 	s.settle()
+	s.forgetAll()
 	for i := range s.loops {
 		s.must(s.hs.Home(i).Groups() == 0, "home %d knows %d groups without members", i, s.hs.Home(i).Groups())
 	}
@@ -208,7 +248,11 @@ func (s *sim) event() {
 		} else {
 			s.letGo(home)
 		}
-	case n < 70 && s.feed != nil:
+	case n < 67 && s.history:
+		s.passTime(loop)
+	case n < 69 && s.history:
+		s.read(loop, group)
+	case n < 75 && s.feed != nil:
 		s.takeFromFeed(1 + s.rng.IntN(4))
 	default:
 		if l.woken {
@@ -223,6 +267,8 @@ func (s *sim) turn(loop, deliveries int) {
 	l.woken = false
 	l.lanes.Woken()
 	moved, busy := l.lanes.Host()
+	s.record()
+	s.checkHistories()
 	drained := deliveries > 0 && l.gathered < s.gather && l.lanes.Drain(nil, func(d Delivery[*simPart, *simAsk]) bool {
 		s.deliver(loop, &d)
 		deliveries--
@@ -291,7 +337,7 @@ func (s *sim) join(loop, group int) {
 		p = &simPart{name: strconv.Itoa(group), seen: map[int]bool{}}
 		s.loops[loop].parts[group] = p
 	}
-	if p.headcount != nil {
+	if p.headcount != nil && s.kinds[group].messages == 0 {
 		switch p.headcount.Take(s.membersMax) {
 		case Took:
 			p.members++
@@ -301,7 +347,10 @@ func (s *sim) join(loop, group int) {
 		}
 	}
 	ask := &simAsk{loop: loop}
-	if s.loops[loop].lanes.Offer(s.hs.Of(p.name), Request[*simPart, *simAsk]{Op: OpJoin, Local: p, Client: ask}) {
+	if s.history && s.rng.IntN(3) > 0 {
+		ask.past = s.ask()
+	}
+	if ask.predict(nil, OpJoin, ask.past, 0); s.loops[loop].lanes.Offer(s.hs.Of(p.name), Request[*simPart, *simAsk]{Op: OpJoin, Local: p, Client: ask, Past: ask.past}) {
 		p.asked++
 	}
 	s.loops[loop].woken = true

@@ -1,0 +1,326 @@
+package order
+
+import "strings"
+
+// This file is what a home does with the histories of its groups: when they begin and end, and what is dropped. Homes have no
+// clock: Expire is called by the loop of the same index, and drops in slices what is due. Until then it is there, but not for
+// whoever asks.
+
+// histories is what a home has of them.
+//
+// Owner: the loop that holds the home.
+type histories[G Part] struct {
+	ages   []*ages[G] // one for each time to live, with the histories that have messages or are alone
+	warm   warm[G]
+	now    uint32 // the newest tick that was read
+	epochs uint64 // that have begun
+}
+
+// kind asks what is kept of a group.
+func (h *Home[G, C]) kind(name string) (messages, ttl uint32) {
+	if h.all.env.History == nil {
+		return 0, 0
+	}
+	n, ttl := h.all.env.History(name)
+	return uint32(min(max(n, 0), 1<<30)), ttl
+}
+
+// tick reads the clock. A loop may read it and then hold the home behind another one that has read it later; here it never goes
+// back.
+func (h *Home[G, C]) tick() uint32 {
+	if now := h.all.env.Now(); h.keptGroups.Load() == 0 || before(h.histories.now, now) {
+		h.histories.now = now
+	}
+	return h.histories.now
+}
+
+// find is the group as its kind is now, nil if the home does not know it. It forgets a group that is over, so that its next life
+// begins here, whether Expire has come to it or not. Of a group with a history it has read the clock. What follows calls no
+// function of Env any more: if one panics nothing has been changed.
+func (h *Home[G, C]) find(name string) *homeGroup[G] {
+	hg := h.groups.Get(name)
+	if hg == nil {
+		return nil
+	}
+	if kinds := uint16(h.all.kinds.Load()); hg.kinds != kinds {
+		h.adopt(hg, name)
+		hg.kinds = kinds
+	}
+	if y := hg.history; y != nil && (y.most == 0 || y.over(h.tick())) {
+		if !y.alone() {
+			h.end(y)
+			return hg
+		}
+		h.forget(y)
+		return nil
+	}
+	return hg
+}
+
+// adopt has a group follow its kind as it is now. In a group with members the numbers go on where a history begins or ends, as
+// messages with earlier ones are on their way to loops; the epoch says that those are not kept.
+func (h *Home[G, C]) adopt(hg *homeGroup[G], name string) {
+	messages, ttl := h.kind(name)
+	y := hg.history
+	if y == nil {
+		h.begin(hg, name, messages, ttl)
+		return
+	}
+	bytes, count := y.bytes, y.count
+	if y.most = messages; messages > 0 {
+		y.limit(messages)
+	}
+	h.rebook(y, bytes, count)
+	if y.ttl != ttl {
+		shelved := y.at != absent
+		h.unshelve(y)
+		if y.ttl = ttl; shelved {
+			h.shelve(y)
+		}
+	}
+}
+
+// begin begins a history, with a new epoch, if the kind has one.
+func (h *Home[G, C]) begin(hg *homeGroup[G], name string, messages, ttl uint32) {
+	if messages == 0 {
+		return
+	}
+	var epoch Epoch
+	for epoch == 0 {
+		h.histories.epochs++
+		epoch = Epoch(h.all.config.EpochBase + h.histories.epochs*uint64(len(h.all.homes)) + uint64(h.index))
+	}
+	hg.history = &history[G]{group: hg, name: name, epoch: epoch, most: messages, ttl: ttl, at: absent}
+}
+
+// remember has the home know a group without members, if its kind has history; nil: it has none.
+func (h *Home[G, C]) remember(name string) *homeGroup[G] {
+	messages, ttl := h.kind(name)
+	if messages == 0 {
+		return nil
+	}
+	hg, now := &homeGroup[G]{kinds: uint16(h.all.kinds.Load())}, h.tick()
+	name = strings.Clone(name) // it may be a part of a message
+	h.begin(hg, name, messages, ttl)
+	hg.history.touched = now
+	h.groups.Put(name, hg)
+	h.shelve(hg.history)
+	return hg
+}
+
+// leaveAlone is called when the last loop has left a group with a history.
+func (h *Home[G, C]) leaveAlone(y *history[G]) {
+	y.touched = h.histories.now
+	h.shelve(y)
+}
+
+// end ends a history and its numbering.
+func (h *Home[G, C]) end(y *history[G]) {
+	h.unshelve(y)
+	h.book(-y.bytes, -int64(y.count), 0)
+	y.group.history, y.group = nil, nil
+	y.ring, y.count, y.warm = nil, 0, 0
+}
+
+// forget is end for a group that is known for its history alone.
+func (h *Home[G, C]) forget(y *history[G]) {
+	h.groups.Delete(y.name)
+	h.end(y)
+}
+
+// keep gives a message the next number of its group, and keeps it. id is the length of the command's id, which lies in its buffer.
+func (h *Home[G, C]) keep(y *history[G], m *Message, id int) {
+	now, bytes, count := h.histories.now, y.bytes, y.count
+	if y.count >= y.most {
+		y.pop()
+	}
+	y.group.offset++
+	m.Offset = y.group.offset
+	k := kept{message: m, tick: now, bytes: bookedFor(m, id)}
+	y.add(k)
+	y.touched = now
+	h.rebook(y, bytes, count)
+	h.shelve(y)
+	if !y.listed {
+		h.histories.warm.put(y)
+		h.warmGroups.Add(1)
+	}
+	// Steps enough for twice what was added, so that the sum comes back to its bound however small the messages are that it is of.
+	h.trim(trimMin + 2*int(k.bytes)/(messageBytes+keptBytes))
+}
+
+// trimMin is the steps that a publish may take at least to make room.
+const trimMin = 16
+
+// rebook books what has changed in a history since it had so many bytes and messages.
+func (h *Home[G, C]) rebook(y *history[G], bytes int64, count uint32) {
+	h.book(y.bytes-bytes, int64(y.count)-int64(count), 0)
+}
+
+func (h *Home[G, C]) book(bytes, messages, groups int64) {
+	if bytes != 0 {
+		h.keptBytes.Add(bytes)
+		h.all.historyBytes.Add(bytes)
+	}
+	if messages != 0 {
+		h.keptMessages.Add(messages)
+	}
+	if groups != 0 {
+		h.keptGroups.Add(groups)
+	}
+}
+
+// shelve puts a history that has messages or is alone among those that something will be dropped of.
+func (h *Home[G, C]) shelve(y *history[G]) {
+	tick, ok := y.age()
+	if !ok || y.at != absent {
+		return
+	}
+	h.book(y.groupBytes(), 0, 1)
+	h.shelf(y.ttl).put(y, tick)
+}
+
+// unshelve is the opposite.
+func (h *Home[G, C]) unshelve(y *history[G]) {
+	if y.at == absent {
+		return
+	}
+	h.shelf(y.ttl).remove(y)
+	h.book(-y.groupBytes(), 0, -1)
+}
+
+// shelf is the ages of a time to live. One that is empty becomes another's, so there are no more than were needed at once.
+func (h *Home[G, C]) shelf(ttl uint32) *ages[G] {
+	var empty *ages[G]
+	for _, a := range h.histories.ages {
+		if a.ttl == ttl {
+			return a
+		}
+		if len(a.heap) == 0 {
+			empty = a
+		}
+	}
+	if empty == nil {
+		empty = &ages[G]{}
+		h.histories.ages = append(h.histories.ages, empty)
+	}
+	empty.ttl = ttl
+	return empty
+}
+
+// exceeds says whether the home must drop something: all histories are more than they may be, and its own more than its share.
+func (h *Home[G, C]) exceeds() bool {
+	most := h.all.historyMax.Load()
+	return most > 0 && h.all.historyBytes.Load() > most && h.keptBytes.Load() > most/int64(len(h.all.homes))
+}
+
+// trim drops the oldest of what the home keeps while that exceeds its share, in so many steps at most; also whole groups that are
+// alone and have no messages any more, since they take memory too. steps: those that it took.
+func (h *Home[G, C]) trim(most int) (steps int) {
+	for ; steps < most && h.exceeds(); steps++ {
+		var oldest *ages[G]
+		for _, a := range h.histories.ages {
+			if len(a.heap) > 0 && (oldest == nil || before(a.heap[0].tick, oldest.heap[0].tick)) {
+				oldest = a
+			}
+		}
+		if oldest == nil {
+			return steps
+		}
+		h.dropFirst(oldest)
+	}
+	return steps
+}
+
+// dropFirst is one step: it drops the first of ages, or a message of it, if its tick is true.
+func (h *Home[G, C]) dropFirst(a *ages[G]) {
+	first := a.heap[0]
+	y := first.history
+	switch tick, ok := y.age(); {
+	case !ok:
+		h.unshelve(y)
+	case tick != first.tick:
+		a.rekey(tick)
+	case y.count == 0:
+		h.forget(y)
+	default:
+		bytes, count := y.bytes, y.count
+		y.drop()
+		h.rebook(y, bytes, count)
+	}
+}
+
+// expire drops what is over, then what is too much, and clears forms, in so many steps at most.
+func (h *Home[G, C]) expire(most int) (more bool) {
+	now, steps := h.tick(), 0
+	for _, a := range h.histories.ages {
+		for ; steps < most && len(a.heap) > 0 && now-a.heap[0].tick >= a.ttl; steps++ {
+			h.dropFirst(a)
+		}
+	}
+	steps += h.trim(most - steps)
+	for steps < most {
+		y := h.histories.warm.first()
+		if y == nil {
+			break
+		}
+		cleared := y.cool(now, most-steps)
+		if steps += max(cleared, 1); cleared == 0 && y.warm > 0 {
+			break // it is young, and those behind it are hardly older
+		}
+		if h.histories.warm.pop(); y.warm > 0 {
+			h.histories.warm.put(y)
+		} else {
+			h.warmGroups.Add(-1)
+		}
+	}
+	return steps >= most
+}
+
+// Expire drops what the home of the loop's own index keeps no longer: messages whose time is over or that are too many, and groups
+// that were known for their history alone, the oldest first, in so many steps at most, each of which is about a message or a group.
+// The loop calls it once a tick while Keeps says so, and owes a Host behind it, as requests to the home may have come meanwhile.
+// more: there may be more to drop, or another loop holds the home; the caller calls again in a later turn.
+func (l *Lanes[G, C]) Expire(most int) (more bool) {
+	h := l.all.homes[l.index]
+	if !l.Keeps() {
+		return false
+	}
+	if !h.tryHold() {
+		return true
+	}
+	l.hosted = h
+	more = h.expire(most)
+	l.letGo()
+	if h.called() {
+		l.toHost |= 1 << l.index
+	}
+	return more
+}
+
+// Keeps says whether there is something for Expire to do, some day: then the loop needs a tick. Any goroutine.
+func (l *Lanes[G, C]) Keeps() bool {
+	h := l.all.homes[l.index]
+	return h.keptGroups.Load() > 0 || h.warmGroups.Load() > 0
+}
+
+// SetHistoryMax bounds the bytes of all histories together; 0: no bound. Beyond it homes that have more than their share drop the
+// oldest of what they keep, when they keep more and when the loop calls Expire. Any goroutine.
+func (hs *Homes[G, C]) SetHistoryMax(bytes int64) { hs.historyMax.Store(bytes) }
+
+// KindsChanged says that Env.History says something else now. A home notices at the next request for each group. Any
+// goroutine.
+func (hs *Homes[G, C]) KindsChanged() { hs.kinds.Add(1) }
+
+// HistoryBytes is the memory of all histories at about this moment. Any goroutine.
+func (hs *Homes[G, C]) HistoryBytes() int64 { return hs.historyBytes.Load() }
+
+// Histories is the number of groups of which messages are kept, or that are known for their history alone, and of the messages, at
+// about this moment. Any goroutine.
+func (hs *Homes[G, C]) Histories() (groups, messages int64) {
+	for _, h := range hs.homes {
+		groups += h.keptGroups.Load()
+		messages += h.keptMessages.Load()
+	}
+	return groups, messages
+}
