@@ -5,6 +5,7 @@ import (
 	"crypto/cipher"
 	"encoding/binary"
 	"encoding/hex"
+	"strconv"
 	"strings"
 
 	"ringcast/wsproto"
@@ -46,48 +47,68 @@ type centrifuge struct {
 	objectReader
 	names cipher.Block
 	block [aes.BlockSize]byte // a name while it is made; a field because the cipher would move a variable to the heap
-	text  []byte              // an answer, or a group's name, while its length is not known
+	group []byte              // a message's group, as bytes
 }
 
 const (
 	pushChannel = `{"push":{"channel":`
-	pushData    = `,"pub":{"data":`
-	pushSender  = `,"info":{"user":"","client":"` // an empty user is written out, as the server library does: pages see "" and not undefined
-	pushNamed   = `"}`
-	pushEnd     = `}}}`
+	pushPub     = `,"pub":`
+	pushEnd     = `}}`
+	pubData     = `{"data":`
+	pubSender   = `,"info":{"user":"","client":"` // an empty user is written out, as the server library does: pages see "" and not undefined
+	pubNamed    = `"}`
+	pubOffset   = `,"offset":`
+	pubEnd      = `}`
 )
 
-// Encode is one text frame with {"push":{"channel":"g","pub":{"data":…,"info":{…}}}} on one line. Text becomes a JSON string.
+// Encode is one text frame with {"push":{"channel":"g","pub":{…}}} on one line.
 func (c *centrifuge) Encode(m *Message) []byte {
-	c.text = append(c.text[:0], m.Group...)
-	group, payload := c.text, m.Payload()
-	client, named := m.Sender()
-
-	n := len(pushChannel) + quotedBytes(group) + len(pushData) + len(pushEnd)
-	if m.JSON {
-		n += oneLineBytes(payload)
-	} else {
-		n += quotedBytes(payload)
-	}
-	if named {
-		n += len(pushSender) + clientNameBytes + len(pushNamed)
-	}
-
+	c.group = append(c.group[:0], m.Group...)
+	n := len(pushChannel) + quotedBytes(c.group) + len(pushPub) + publicationBytes(m) + len(pushEnd)
 	frame := wsproto.AppendTextHeader(make([]byte, 0, wsproto.TextFrameBytes(n)), n)
 	frame = append(frame, pushChannel...)
-	frame = appendQuoted(frame, group)
-	frame = append(frame, pushData...)
-	if m.JSON {
-		frame = appendOneLine(frame, payload)
-	} else {
-		frame = appendQuoted(frame, payload)
-	}
-	if named {
-		frame = append(frame, pushSender...)
-		frame = c.clientName(frame, client)
-		frame = append(frame, pushNamed...)
-	}
+	frame = appendQuoted(frame, c.group)
+	frame = append(frame, pushPub...)
+	frame = c.appendPublication(frame, m)
 	return append(frame, pushEnd...)
+}
+
+// publicationBytes is the length of what appendPublication appends.
+func publicationBytes(m *Message) int {
+	n := len(pubData) + len(pubEnd)
+	if m.JSON {
+		n += oneLineBytes(m.Payload())
+	} else {
+		n += quotedBytes(m.Payload())
+	}
+	if _, named := m.Sender(); named {
+		n += len(pubSender) + clientNameBytes + len(pubNamed)
+	}
+	if m.Kept {
+		n += len(pubOffset) + decimalBytes(m.Offset)
+	}
+	return n
+}
+
+// appendPublication appends {"data":…,"info":{…},"offset":7} on one line. Text becomes a JSON string. There is an offset only where
+// the client may come back to it: a page moves its position to whatever offset it is told.
+func (c *centrifuge) appendPublication(dst []byte, m *Message) []byte {
+	dst = append(dst, pubData...)
+	if m.JSON {
+		dst = appendOneLine(dst, m.Payload())
+	} else {
+		dst = appendQuoted(dst, m.Payload())
+	}
+	if client, named := m.Sender(); named {
+		dst = append(dst, pubSender...)
+		dst = c.clientName(dst, client)
+		dst = append(dst, pubNamed...)
+	}
+	if m.Kept {
+		dst = append(dst, pubOffset...)
+		dst = strconv.AppendUint(dst, m.Offset, 10)
+	}
+	return append(dst, pubEnd...)
 }
 
 // clientNameBytes is the length of a UUID.

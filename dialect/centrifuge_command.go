@@ -76,28 +76,63 @@ func (c *centrifuge) command(line []byte) (cmd Command, code ErrorCode) {
 
 // request completes a command by what its method was given.
 func (c *centrifuge) request(cmd Command, request []byte) (Command, ErrorCode) {
-	var channel, data []byte
-	o := c.object(request)
-	for o.next() {
-		switch string(o.key) {
-		case "channel":
-			channel = o.value
-		case "data":
-			data = o.value
-		}
+	r := c.requested(request)
+	if !c.past(&cmd, &r) {
+		return badRequest, ""
 	}
-	group, ok := c.name(channel)
+	group, ok := c.name(r.channel)
 	if !ok {
 		return cmd, ErrBadGroupID
 	}
 	if cmd.Verb == SendToGroup {
-		if data == nil {
+		if r.data == nil {
 			return cmd, ErrBadMessage
 		}
-		cmd.Message, cmd.JSON = c.message(data)
+		cmd.Message, cmd.JSON = c.message(r.data)
 	}
 	cmd.Group = group
 	return cmd, ""
+}
+
+// requested are the JSON texts of the values that a method was given, or the since of one; nil: the key is missing.
+type requested struct {
+	channel, data          []byte
+	recover, offset, epoch []byte
+	limit, reverse, since  []byte
+}
+
+// requested reads what is known to be a valid object.
+func (c *centrifuge) requested(request []byte) (r requested) {
+	o := c.object(request)
+	for o.next() {
+		if at := r.find(o.key); at != nil {
+			*at = o.value
+		}
+	}
+	return r
+}
+
+// find is the value of a key; nil: no method knows it.
+func (r *requested) find(key []byte) *[]byte {
+	switch string(key) {
+	case "channel":
+		return &r.channel
+	case "data":
+		return &r.data
+	case "recover":
+		return &r.recover
+	case "offset":
+		return &r.offset
+	case "epoch":
+		return &r.epoch
+	case "limit":
+		return &r.limit
+	case "reverse":
+		return &r.reverse
+	case "since":
+		return &r.since
+	}
+	return nil
 }
 
 // method is what a method of the protocol asks for.
@@ -122,7 +157,9 @@ func methodOf(name []byte) (m method, known bool) {
 		return method{verb: Stats, channel: true}, true
 	case "ping":
 		return method{verb: Respond}, true
-	case "presence", "history", "refresh", "sub_refresh":
+	case "history":
+		return method{verb: History, channel: true}, true
+	case "presence", "refresh", "sub_refresh":
 		return method{code: ErrNotAvailable}, true
 	case "rpc":
 		return method{code: ErrUnknownCmd}, true

@@ -3,6 +3,7 @@ package dialect
 import (
 	"bytes"
 	"encoding/json"
+	"math/big"
 	"regexp"
 	"slices"
 	"strconv"
@@ -32,8 +33,8 @@ func slowCentrifuge(line []byte) (cmd Command, code ErrorCode) {
 	if !utf8.Valid(line) || !json.Valid(line) || line[0] != '{' || nesting(line) > 512 {
 		return bad, ""
 	}
-	verbs := map[string]Verb{"connect": Connect, "subscribe": AddGroup, "unsubscribe": LeaveGroup, "publish": SendToGroup, "presence_stats": Stats, "ping": Respond, "send": Close}
-	codes := map[string]ErrorCode{"presence": ErrNotAvailable, "history": ErrNotAvailable, "refresh": ErrNotAvailable, "sub_refresh": ErrNotAvailable, "rpc": ErrUnknownCmd}
+	verbs := map[string]Verb{"connect": Connect, "subscribe": AddGroup, "unsubscribe": LeaveGroup, "publish": SendToGroup, "presence_stats": Stats, "history": History, "ping": Respond, "send": Close}
+	codes := map[string]ErrorCode{"presence": ErrNotAvailable, "refresh": ErrNotAvailable, "sub_refresh": ErrNotAvailable, "rpc": ErrUnknownCmd}
 	var id, request json.RawMessage
 	var methods []string
 	strange := false
@@ -90,6 +91,9 @@ func slowCentrifuge(line []byte) (cmd Command, code ErrorCode) {
 	if err := json.Unmarshal(request, &asked); err != nil {
 		panic(err)
 	}
+	if !slowPast(&cmd, asked) {
+		return bad, ""
+	}
 	var channel any
 	if value, ok := asked["channel"]; ok {
 		if err := json.Unmarshal(value, &channel); err != nil {
@@ -118,6 +122,54 @@ func slowCentrifuge(line []byte) (cmd Command, code ErrorCode) {
 	return cmd, ""
 }
 
+// slowPast is the oracle of what is asked of a group's past.
+func slowPast(cmd *Command, asked map[string]json.RawMessage) (ok bool) {
+	ok = true
+	read := func(from map[string]json.RawMessage, key string, into any) {
+		if value, has := from[key]; has && json.Unmarshal(value, into) != nil {
+			ok = false
+		}
+	}
+	position := func(from map[string]json.RawMessage) (p Position) {
+		var offset int64
+		var epoch string
+		read(from, "offset", &offset)
+		read(from, "epoch", &epoch)
+		ok = ok && 0 <= offset && offset <= 1<<53
+		return Position{Offset: uint64(offset), Epoch: slowEpoch(epoch)}
+	}
+	switch cmd.Verb {
+	case AddGroup:
+		read(asked, "recover", &cmd.Recover)
+		if since := position(asked); cmd.Recover {
+			cmd.Since = since
+		}
+	case History:
+		var limit int32
+		read(asked, "limit", &limit)
+		read(asked, "reverse", &cmd.Reverse)
+		cmd.Limit = int(limit)
+		var since map[string]json.RawMessage
+		read(asked, "since", &since)
+		if since != nil {
+			cmd.HasSince, cmd.Since = true, position(since)
+		}
+	}
+	return ok
+}
+
+// slowEpoch is the oracle of epochs: math/big's numbers.
+func slowEpoch(text string) uint64 {
+	if text == "" {
+		return 0
+	}
+	n, ok := new(big.Int).SetString(text[:min(len(text), 99)], 36)
+	if !ok || n.Text(36) != text || !n.IsUint64() || n.Sign() == 0 {
+		return 1<<64 - 1
+	}
+	return n.Uint64()
+}
+
 func FuzzCentrifuge(f *testing.F) {
 	for _, seed := range []string{
 		"", "\n \r\n", "{}", "{}\n{}\n", `{"id":0}`, `[]`, `{"id":1}`, "{\"id\":1,\n\"ping\":{}}", "x\n{}",
@@ -129,6 +181,14 @@ func FuzzCentrifuge(f *testing.F) {
 		`{"id":1,"subscribe":{"channel":"` + strings.Repeat(`\u0061`, 256) + `"}}`,
 		`{"id":1,"connect":{"data":` + strings.Repeat("[", 510) + strings.Repeat("]", 510) + `}}`,
 		`{"id":1,"connect":{"data":` + strings.Repeat("[", 511) + strings.Repeat("]", 511) + `}}`,
+		`{"subscribe":{"channel":"c","flag":1,"positioned":true,"recover":true,"offset":7,"epoch":"1y2p0ij32e8e7"},"id":2}`,
+		`{"id":2,"subscribe":{"channel":"c","recover":true,"offset":9007199254740992,"epoch":"3w5e11264sgsf"}}`,
+		`{"id":2,"subscribe":{"channel":"c","recover":false,"offset":9007199254740993}}`, `{"id":2,"subscribe":{"channel":"","epoch":7}}`,
+		`{"id":2,"subscribe":{"channel":"c","recover":true,"offset":-0,"epoch":"3w5e11264sgsl"}}`, `{"id":2,"subscribe":{"channel":"c","recover":1}}`,
+		`{"history":{"channel":"c","limit":-2147483648,"since":{"offset":0,"epoch":"\u0061"},"reverse":true},"id":3}`,
+		`{"history":{"channel":"c","limit":2147483648},"id":3}`, `{"history":{"channel":"c","limit":null,"since":null,"reverse":null},"id":3}`,
+		`{"history":{"channel":"c","since":[]},"id":3}`, `{"history":{"channel":"c","since":{},"since":{"epoch":"00"}},"id":3}`,
+		`{"publish":{"channel":"c","data":1,"limit":"x","recover":[],"since":1},"id":4}`,
 		"{\"id\":1,\"subscribe\":{\"channel\":\"\xff\"}}", `{"` + strings.Repeat(`\u0069`, 15) + `":1,"id":2,"ping":{}}`,
 	} {
 		f.Add([]byte(seed))
@@ -171,15 +231,22 @@ func FuzzCentrifuge(f *testing.F) {
 func checkReplies(t *testing.T, c *centrifuge, line []byte) {
 	cmd, _, code := c.Next(line, false)
 	if cmd.ID != nil {
-		for _, what := range []What{OK, Refused, Members} {
-			text := wsproto.TextPayload(c.Answer(nil, Outcome{What: what, Verb: cmd.Verb, ID: cmd.ID, Code: code, Number: 1 << 40}))
+		said := message("g", string(line), false)
+		said.Kept, said.Offset = true, 1<<53
+		past := &Past{Top: Position{Offset: 1 << 53, Epoch: 1 << 63}, Since: cmd.Since, Recovered: true, WasRecovering: cmd.Recover, Messages: slices.Values([]*Message{said, said})}
+		for _, what := range []What{OK, Refused, Members, Read} {
+			text := wsproto.TextPayload(c.Answer(nil, Outcome{What: what, Verb: cmd.Verb, ID: cmd.ID, Code: code, Number: 1 << 40, Past: past}))
 			var reply struct{ ID uint32 }
 			if err := json.Unmarshal(text, &reply); err != nil || strconv.FormatUint(uint64(reply.ID), 10) != string(cmd.ID) || bytes.ContainsAny(text, "\r\n") {
 				t.Fatalf("%q: got the reply %q (%v)", line, text, err)
 			}
 		}
 	}
+	if cmd.Recover && 0 < cmd.Since.Epoch && cmd.Since.Epoch < EpochUnknown {
+		samePosition(t, cmd.Since)
+	}
 	if cmd.Verb == SendToGroup && code == "" {
+		samePast(t, []*Message{message(string(cmd.Group), string(cmd.Message), cmd.JSON)})
 		samePush(t, message(string(cmd.Group), string(cmd.Message), cmd.JSON))
 	}
 }

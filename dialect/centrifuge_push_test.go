@@ -31,6 +31,11 @@ func message(group, payload string, isJSON bool) *Message {
 func TestCentrifugePushes(t *testing.T) {
 	named := message("chat", `{"n":1}`, true)
 	named.SenderLoop, named.SenderSerial = 1, 2
+	kept, first := *named, message("chat", "", false)
+	kept.Kept, kept.Offset = true, 1<<64-1
+	first.Kept, first.Offset = true, 1
+	passing := message("chat", "", false)
+	passing.Offset = 9
 	name := string(newCentrifuge().clientName(nil, 129))
 	for _, test := range []struct {
 		m    *Message
@@ -44,6 +49,9 @@ func TestCentrifugePushes(t *testing.T) {
 		{message("c", "[1,\r\n\n2 ,\t\"\\n\"\n]", true), `{"push":{"channel":"c","pub":{"data":[1,2 ,` + "\t" + `"\n"]}}}`},
 		{message("c", "\x00\x1f\b\f\n\r\t\x7f\\/\u2028", false), `{"push":{"channel":"c","pub":{"data":"\u0000\u001f\b\f\n\r\t` + "\x7f" + `\\/` + "\u2028" + `"}}}`},
 		{named, `{"push":{"channel":"chat","pub":{"data":{"n":1},"info":{"user":"","client":"` + name + `"}}}}`},
+		{&kept, `{"push":{"channel":"chat","pub":{"data":{"n":1},"info":{"user":"","client":"` + name + `"},"offset":18446744073709551615}}}`},
+		{first, `{"push":{"channel":"chat","pub":{"data":"","offset":1}}}`},
+		{passing, `{"push":{"channel":"chat","pub":{"data":""}}}`},
 	} {
 		if got := string(pushText(t, test.m)); got != test.want {
 			t.Errorf("%q:\n got %s\nwant %s", test.m.Payload(), got, test.want)

@@ -1,6 +1,7 @@
 package dialect
 
 import (
+	"math"
 	"strconv"
 
 	"ringcast/wsproto"
@@ -14,8 +15,7 @@ func (c *centrifuge) Answer(dst []byte, o Outcome) []byte {
 		return wsproto.AppendFrame(dst, wsproto.OpText, centrifugePing)
 	case OK, Published, Refused, Members, Read:
 		if o.ID != nil {
-			c.text = c.appendReply(c.text[:0], &o)
-			return wsproto.AppendFrame(dst, wsproto.OpText, c.text)
+			return c.appendReplyFrame(dst, &o)
 		}
 	}
 	return dst
@@ -23,6 +23,18 @@ func (c *centrifuge) Answer(dst []byte, o Outcome) []byte {
 
 // centrifugePing is a ping, which the client answers with the same. Read only.
 var centrifugePing = []byte("{}")
+
+// appendReplyFrame writes the reply where it is to stay, behind room for the longest header, and moves it once its length is known:
+// it may be of half a mebibyte, for which no scratch memory should be kept.
+func (c *centrifuge) appendReplyFrame(dst []byte, o *Outcome) []byte {
+	start := len(dst)
+	dst = wsproto.AppendTextHeader(dst, math.MaxInt)
+	room := len(dst)
+	dst = c.appendReply(dst, o)
+	text := dst[room:]
+	frame := wsproto.AppendTextHeader(dst[:start], len(text)) // in place
+	return append(frame, text...)                             // likewise
+}
 
 // appendReply appends {"id":7,"method":{…}} or {"id":7,"error":{…}}.
 func (c *centrifuge) appendReply(text []byte, o *Outcome) []byte {
@@ -49,6 +61,14 @@ func (c *centrifuge) appendReply(text []byte, o *Outcome) []byte {
 		}
 	case o.Verb == AddGroup:
 		text = append(text, `,"subscribe":{`...)
+		if o.Past != nil {
+			text = c.appendSubscribed(text, o.Past)
+		}
+	case o.Verb == History:
+		text = append(text, `,"history":{`...)
+		if o.Past != nil {
+			text = c.appendRead(text, o.Past)
+		}
 	case o.Verb == LeaveGroup:
 		text = append(text, `,"unsubscribe":{`...)
 	case o.Verb == SendToGroup:

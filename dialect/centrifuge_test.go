@@ -30,9 +30,26 @@ func showCentrifuge(cmd Command, code ErrorCode) string {
 	case cmd.Verb == SendToGroup:
 		return fmt.Sprintf("send_to_group %q %q json=%v id=%s", cmd.Group, cmd.Message, cmd.JSON, id)
 	case cmd.Group != nil:
-		return fmt.Sprintf("%v %q id=%s", cmd.Verb, cmd.Group, id)
+		return fmt.Sprintf("%v %q%s id=%s", cmd.Verb, cmd.Group, showPast(&cmd), id)
 	}
 	return fmt.Sprintf("%v id=%s", cmd.Verb, id)
+}
+
+// showPast is what a command asks of the past, in words.
+func showPast(cmd *Command) (s string) {
+	if cmd.Recover {
+		s += " recover"
+	}
+	if cmd.Recover || cmd.HasSince || cmd.Since != (Position{}) {
+		s += fmt.Sprintf(" since=%d/%d", cmd.Since.Offset, cmd.Since.Epoch)
+	}
+	if cmd.Verb == History || cmd.Limit != 0 {
+		s += fmt.Sprintf(" limit=%d", cmd.Limit)
+	}
+	if cmd.Reverse {
+		s += " reverse"
+	}
+	return s
 }
 
 // commandsOf are the commands of one frame in words.
@@ -64,7 +81,7 @@ func TestCentrifugeCommands(t *testing.T) {
 		{`{}`, pong},
 		{`{"id":7,"ping":{}}`, `respond id=7`},
 		{`{"presence":{"channel":"chat"},"id":4}`, `none not_available id=4`},
-		{`{"history":{"channel":"chat","limit":10},"id":6}`, `none not_available id=6`},
+		{`{"history":{"channel":"chat","limit":10},"id":6}`, `history "chat" limit=10 id=6`},
 		{`{"refresh":{"token":"x"},"id":10}`, `none not_available id=10`},
 		{`{"sub_refresh":{"channel":"c","token":"x"},"id":10}`, `none not_available id=10`},
 		{`{"rpc":{"method":"m","data":1},"id":10}`, `none unknown_cmd id=10`},
@@ -73,7 +90,7 @@ func TestCentrifugeCommands(t *testing.T) {
 
 		// What is left out, and what is not known.
 		{`{"id":1,"connect":{}}`, `connect id=1`},
-		{` { "id" : 2 , "subscribe" : { "channel" : "c" , "token" : "" , "recover" : true , "offset" : 7 , "epoch" : "e" } } `, `add_group "c" id=2`},
+		{` { "id" : 2 , "subscribe" : { "channel" : "c" , "token" : "" , "recover" : true , "offset" : 7 , "epoch" : "e" } } `, `add_group "c" recover since=7/14 id=2`},
 		{`{"id":2,"subscribe":{"channel":"c","token":"x","since":{"offset":1}}}`, `add_group "c" id=2`},
 		{`{"id":2,"later":[1,{"id":5}],"subscribe":{"channel":"c"},"":0}`, `add_group "c" id=2`},
 		{`{"id":2,"connect":null,"subscribe":{"channel":"c"},"publish":null}`, `add_group "c" id=2`},
@@ -310,14 +327,21 @@ func TestCentrifugeAllocatesOnlyTheFramesOfMessages(t *testing.T) {
 	for _, frame := range []string{
 		`{}`, `x`, `{"id":1,"connect":{"name":"js"}}`, `{"id":2,"subscribe":{"channel":"\u7d44"}}`, `{"id":2,"later":1}`,
 		`{"id":3,"publish":{"channel":"\u0063","data":"line\nline"}}`, `{"id":3,"publish":{"channel":"c","data":{"a":[1,2,3]}}}` + "\n{}\n",
+		`{"id":2,"subscribe":{"channel":"c","recover":true,"offset":9007199254740992,"epoch":"\u0033w5e11264sgse"}}`, `{"id":2,"subscribe":{"channel":"c","recover":1}}`,
+		`{"id":2,"subscribe":{"channel":"c","recover":true,"offset":` + strings.Repeat("9", 1<<16) + `}}`, `{"id":2,"subscribe":{"channel":"c","recover":true,"epoch":"_"}}`,
+		`{"id":2,"subscribe":{"channel":"c","recover":true,"epoch":"` + strings.Repeat(`\u0061`, 1<<16) + `"}}`,
+		`{"id":2,"subscribe":{"channel":"c","recover":true,"epoch":"` + strings.Repeat("z", 1<<16) + `"}}`,
+		`{"id":6,"history":{"channel":"c","limit":-2147483648,"since":{"offset":1,"epoch":"zzzzzzzzzzzzz"},"reverse":true}}`,
 	} {
 		payload := []byte(frame)
 		c.Next(payload, false) // the scratch is there after the first time
 		if got := testing.AllocsPerRun(100, func() { c.Next(payload, false) }); got != 0 {
-			t.Errorf("%s: got %v allocations, want 0", frame, got)
+			t.Errorf("%.200s: got %v allocations, want 0", frame, got)
 		}
 	}
+	past := &Past{Top: Position{Offset: 1<<64 - 1, Epoch: 1<<64 - 2}, Recovered: true}
 	for _, o := range []Outcome{
+		{What: OK, Verb: AddGroup, ID: []byte("1"), Past: past}, {What: Read, Verb: History, ID: []byte("1"), Past: past},
 		{What: Ping}, {What: OK, Verb: Connect, ID: []byte("1"), Client: 65, Number: 25}, {What: OK, Verb: AddGroup, ID: []byte("1")},
 		{What: Published, Verb: SendToGroup, ID: []byte("1")}, {What: Members, ID: []byte("1")}, {What: Refused, ID: []byte("1"), Code: ErrBusy},
 	} {
@@ -327,7 +351,7 @@ func TestCentrifugeAllocatesOnlyTheFramesOfMessages(t *testing.T) {
 		}
 	}
 	for _, m := range []*Message{
-		{Group: "g", Frame: wsproto.AppendFrame(nil, wsproto.OpText, []byte("a\nb")), SenderSerial: 1},
+		{Group: "g", Frame: wsproto.AppendFrame(nil, wsproto.OpText, []byte("a\nb")), SenderSerial: 1, Kept: true, Offset: 1<<64 - 1},
 		{Group: "g", Frame: wsproto.AppendFrame(nil, wsproto.OpText, bytes.Repeat([]byte("[\r\n"), 40_000)), JSON: true},
 	} {
 		frame := c.Encode(m)

@@ -99,7 +99,7 @@ type Position struct {
 // EpochUnknown is the epoch of no group: a client has named one that the server never gave.
 const EpochUnknown uint64 = 1<<64 - 1
 
-// Past is what a client is told of a group's past. Its slices and messages are borrowed, see Outcome.
+// Past is what a client is told of a group's past. It and its messages are borrowed, see Outcome.
 type Past struct {
 	Top      Position           // behind the group's newest message; of Epoch 0: the group has no history
 	Messages iter.Seq[*Message] // from its history, in the order that was asked for; nil: none. It is ranged over once
