@@ -101,13 +101,16 @@ func (c *checker) limit(tag reflect.StructTag, text string, into reflect.Value) 
 
 // readValue reads a text as the tag of a flag for a count or a duration says; mend says what is wrong with it, and how to mend it.
 func readValue(tag reflect.StructTag, text string) (n int64, mend string) {
-	kind, least, most, word := valueOf(tag)
-	if kind == "duration" {
+	switch kind, least, most, word := valueOf(tag); kind {
+	case "count":
+		count, mend := readCount(text, word, int(fixedSize(least)), int(fixedSize(most)))
+		return int64(count), mend
+	case "duration":
 		d, mend := readDuration(text, word, fixedDuration(least), fixedDuration(most))
 		return int64(d), mend
+	default:
+		panic("--" + tag.Get("name") + ": neither a count nor a duration but " + kind)
 	}
-	count, mend := readCount(text, word, int(fixedSize(least)), int(fixedSize(most)))
-	return int64(count), mend
 }
 
 // valueOf is a tag value, word by word.
