@@ -232,7 +232,7 @@ func TestAReplayThatTakesTooLongIsRefused(t *testing.T) {
 
 // Answers to many that come back together are made within the budget of turns, and others go on meanwhile.
 func TestManyReplaysShareTurnsWithEverythingElse(t *testing.T) {
-	st := newHistoryStage(1, func(b *bounds) { b.History = 100 })
+	st := newHistoryStage(1, func(b *bounds) { b.History, b.passNanos = 100, 50_000 })
 	sender := st.enter(0)
 	for i := range 100 {
 		sender.say(`{"cmd":"send_to_group","group_id":"0g","message":"%d"}`, i)
@@ -252,7 +252,6 @@ func TestManyReplaysShareTurnsWithEverythingElse(t *testing.T) {
 	turns := 0
 	for s.woken(); len(s.replays.queue) > 0 && turns < 1000; turns++ {
 		st.kicks[0] = false
-		st.nanos += int64(s.bounds.passNanos) // each answer takes as long as a turn has
 		s.kickedAwake()
 	}
 	st.settle()

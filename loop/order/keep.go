@@ -135,7 +135,7 @@ func (h *Home[G, C]) keep(y *history[G], m *Message, id int) {
 		y.pop()
 	}
 	y.group.offset++
-	m.Offset = y.group.offset
+	m.Offset, m.Kept = y.group.offset, true
 	k := kept{message: m, tick: now, bytes: bookedFor(m, id)}
 	y.add(k)
 	y.touched = now
