@@ -167,4 +167,5 @@ var centrifugeCloses = closes{
 	CauseGroupsFull:    {centrifugeTooMany, "too many requests: the server has as many channels as it may"},
 	CauseNotConnected:  {centrifugeBadRequest, "bad request"},
 	CauseNoConnect:     {centrifugeStale, "stale"},
+	CauseTooBig:        {centrifugeTooMany, "too many requests: the message is over the limit"}, // with 1009 it would never come back
 }

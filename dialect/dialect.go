@@ -201,10 +201,11 @@ const (
 	CauseGroupsFull                 // the server has as many groups as it may have
 	CauseNotConnected               // it has said something else before Connect, see Entry.Connects
 	CauseNoConnect                  // it has not said Connect in time
+	CauseTooBig                     // its message is over the limit
 )
 
 // Causes is the number of causes.
-const Causes = int(CauseNoConnect) + 1
+const Causes = int(CauseTooBig) + 1
 
 // closes has what a dialect's Close returns for each cause.
 type closes [Causes]struct {

@@ -54,4 +54,5 @@ var plainCloses = closes{
 	CauseGroupsFull:    {wsproto.CloseTryAgainLater, "the server has as many groups as it may"},
 	CauseNotConnected:  {wsproto.ClosePolicyViolation, "not connected"}, // its clients need not connect: this and the next never come
 	CauseNoConnect:     {wsproto.ClosePolicyViolation, "not connected in time"},
+	CauseTooBig:        {wsproto.CloseMessageTooBig, "the message is over the limit"},
 }

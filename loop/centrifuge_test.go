@@ -222,3 +222,15 @@ func TestWhoHasSaidItIsNamedToAllAlike(t *testing.T) {
 		t.Errorf("got the names %q and %q", own[a], own[b])
 	}
 }
+
+// After a 1009 centrifuge-js never comes back.
+func TestAMessageThatIsTooBigSendsNoCentrifugeClientAway(t *testing.T) {
+	st := newCentrifugeStage(1, func(b *bounds) { b.MessageBytesMax = 100 })
+	st.hub.shards[0].readers.adopt(100)
+	c, plain := st.connect(0), st.enter(0)
+	for _, c := range []*stageConn{c, plain} {
+		c.say(`{"id":2,"publish":{"channel":"0g","data":"%s"}}`, strings.Repeat("x", 100))
+	}
+	c.heard(t, "\x0b\xc5too many requests: ") // 3013
+	plain.heard(t, "\x03\xf1")                // 1009
+}

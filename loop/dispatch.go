@@ -84,6 +84,10 @@ func (s *shard) event(c *client, ev *wsproto.Event) {
 		s.answerClose(c, ev.Code)
 	case wsproto.EventFail:
 		count(&s.count.ProtocolErrorsBy, closeKindOf(ev.Code))
+		if ev.Code == wsproto.CloseMessageTooBig {
+			s.close(c, dialect.CauseTooBig) // after a 1009 some clients never come back
+			return
+		}
 		s.closeWith(c, ev.Code, ev.Reason)
 	}
 }

@@ -33,7 +33,7 @@ type Config struct {
 }
 
 // LoopsMax bounds Config.Loops: package order has 64-bit sets of them.
-const LoopsMax = 64
+const LoopsMax = dialect.SenderLoopsMax
 
 // Server is a hub with a listener: gnet's engine with a shard on each of its loops.
 //

@@ -96,6 +96,7 @@ var closeCodes = []wsproto.StatusCode{
 	wsproto.CloseNormal, wsproto.CloseGoingAway, wsproto.CloseProtocolError, wsproto.CloseInvalidPayload,
 	wsproto.ClosePolicyViolation, wsproto.CloseMessageTooBig, wsproto.CloseInternalError, wsproto.CloseTryAgainLater,
 	wsproto.CloseSlowClient,
+	3001, 3004, 3008, 3012, 3013, 3501, 3502, 3508, // of Centrifuge
 }
 
 // closeNames is the codes as text, and one more for any other code.
