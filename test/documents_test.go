@@ -209,12 +209,14 @@ func TestProtocolDocumentHasEveryErrorCode(t *testing.T) {
 
 func TestProtocolDocumentHasEveryCloseCode(t *testing.T) {
 	t.Parallel()
-	_, table, _ := strings.Cut(document(t, "docs/protocol.md"), "\n## Close codes\n")
-	table, _, _ = strings.Cut(table, "\n## ")
 	var listed []string
-	for line := range strings.Lines(table) {
-		if cells := strings.Split(line, "|"); len(cells) > 2 {
-			listed = append(listed, regexp.MustCompile(`\d{4}`).FindAllString(cells[1], -1)...)
+	for heading, codes := range map[string]string{"## Close codes": `\d{4}`, "## Centrifuge clients": `\b3[0-9]{3}\b`} {
+		_, table, _ := strings.Cut(document(t, "docs/protocol.md"), "\n"+heading+"\n")
+		table, _, _ = strings.Cut(table, "\n## ")
+		for line := range strings.Lines(table) {
+			if cells := strings.Split(line, "|"); len(cells) > 2 {
+				listed = append(listed, regexp.MustCompile(codes).FindAllString(cells[1], -1)...)
+			}
 		}
 	}
 	var status struct {
