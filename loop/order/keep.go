@@ -1,5 +1,7 @@
 package order
 
+import "ringcast/dialect"
+
 import "strings"
 
 // This file is what a home does with the histories of its groups: when they begin and end, and what is dropped. Homes have no
@@ -86,7 +88,7 @@ func (h *Home[G, C]) begin(hg *homeGroup[G], name string, messages, ttl uint32) 
 		return
 	}
 	var epoch Epoch
-	for epoch == 0 {
+	for epoch == 0 || epoch == Epoch(dialect.EpochUnknown) {
 		h.histories.epochs++
 		epoch = Epoch(h.all.config.EpochBase + h.histories.epochs*uint64(len(h.all.homes)) + uint64(h.index))
 	}
