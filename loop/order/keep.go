@@ -1,8 +1,10 @@
 package order
 
-import "ringcast/dialect"
+import (
+	"strings"
 
-import "strings"
+	"ringcast/dialect"
+)
 
 // This file is what a home does with the histories of its groups: when they begin and end, and what is dropped. Homes have no
 // clock: Expire is called by the loop of the same index, and drops in slices what is due. Until then it is there, but not for
