@@ -93,7 +93,7 @@ func newHub(loops int, b bounds, page []byte, more ...dialect.Entry) *Hub {
 	h.bounds.Store(&b)
 	h.outboxesMax.Store(b.outboxesMax())
 	h.homes = order.New[*group, *client](order.Config{Loops: loops, LaneSlots: b.laneSlots, LaneBytes: b.laneBytes,
-		FlightBytes: b.flightBytes, FlightMin: b.flightMin}, order.Env{
+		FlightBytes: b.flightBytes, FlightMin: b.flightMin, FewMembers: borrowedSendsMax}, order.Env{
 		Wake: h.wake, Bounds: h.groupBounds, Admit: h.admitPublish, Busy: h.portBusy, TooLoud: h.tooLoud, Accepts: h.accepts, Ended: h.ended,
 	})
 	for i := range h.shards {

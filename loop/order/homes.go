@@ -32,6 +32,8 @@ type Config struct {
 	// In flight to a loop, bytes; see flow.go.
 	FlightBytes int // what loud groups may have together, of which a part stays free for all others
 	FlightMin   int // what each group may always have
+
+	FewMembers int // as many as that on a loop, on average, are few: another loop may serve them, see WakeOthers
 }
 
 // Env is what a table needs of the program around it. Every function may be called by any goroutine, and must not block.

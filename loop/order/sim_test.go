@@ -123,7 +123,7 @@ type simMessage struct {
 func newSim(t *testing.T, shape simShape, seed uint64) *sim {
 	s := &sim{simShape: shape, t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, uint64(shape.slots))),
 		held: make([]func() bool, shape.loops), orders: map[*Headcount][]*simMessage{}}
-	s.hs = New[*simPart, *simAsk](Config{Loops: shape.loops, LaneSlots: shape.slots, LaneBytes: shape.bytes, FlightBytes: shape.flight, FlightMin: shape.least}, Env{
+	s.hs = New[*simPart, *simAsk](Config{Loops: shape.loops, LaneSlots: shape.slots, LaneBytes: shape.bytes, FlightBytes: shape.flight, FlightMin: shape.least, FewMembers: 1 + int(seed)%3}, Env{
 		Wake:    func(loop int) { s.loops[loop].woken = s.hs.Lanes(loop).MustWake() || s.loops[loop].woken },
 		Bounds:  func(string) (int, int) { return shape.membersMax, shape.groupsMax },
 		Admit:   func(int) error { return nil },
