@@ -69,7 +69,8 @@ func TestABorrowerLeavesToTheLoopWhatOnlyThatMayDo(t *testing.T) {
 		after   func(asleep []*stageConn) // before the loop is called
 		want    string
 	}{
-		"a group that is large":                 {members: borrowedSendsMax + 1},
+		"a group that is large":                 {members: borrowedSendsMax + 1, before: func(st *stage, _ []*stageConn) { st.enter(0).say(`{"cmd":"add_group","group_id":"0g"}`) }},
+		"a group of many, as its home says":     {members: borrowedSendsMax + 1},
 		"a client that is slow":                 {members: 3, before: func(st *stage, asleep []*stageConn) { st.makeSlow(asleep[1]) }, after: unstick},
 		"a kernel that takes nothing":           {members: 3, before: func(_ *stage, asleep []*stageConn) { asleep[1].part = -1 }},
 		"a kernel that takes a part":            {members: 3, before: func(_ *stage, asleep []*stageConn) { asleep[1].part = 2 }},

@@ -105,7 +105,7 @@ func newHub(loops int, b bounds, page []byte, more ...dialect.Entry) *Hub {
 	h.bounds.Store(&b)
 	h.outboxesMax.Store(b.outboxesMax())
 	h.homes = order.New[*group, *client](order.Config{Loops: loops, LaneSlots: b.laneSlots, LaneBytes: b.laneBytes,
-		FlightBytes: b.flightBytes, FlightMin: b.flightMin, EpochBase: rand.Uint64()}, order.Env{
+		FlightBytes: b.flightBytes, FlightMin: b.flightMin, FewMembers: borrowedSendsMax, EpochBase: rand.Uint64()}, order.Env{
 		Wake: h.wake, Bounds: h.groupBounds, History: h.historyOf, Now: h.clock.Load, Admit: h.admitPublish, Busy: h.portBusy, TooLoud: h.tooLoud, Accepts: h.accepts, Ended: h.ended,
 	})
 	h.homes.SetHistoryMax(b.HistoryBytesMax)

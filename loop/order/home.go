@@ -40,7 +40,7 @@ type Home[G Part, C comparable] struct {
 	stalled     uint64               // bit per loop whose up lane's front waits for room in a down lane
 	stalledPort uint64
 	next        int    // loop whose lane is served first
-	toWake      uint64 // bit per loop whose up lane has room again that it waits for
+	toWake      uint64 // bit per loop that was sent something for many members, or whose up lane has room again that it waits for
 	given       uint64 // bit per loop that was sent something
 	histories   histories[G]
 	groupCount  atomic.Int64
@@ -233,6 +233,7 @@ func (h *Home[G, C]) publish(r *Request[G, C], origin int) bool {
 			hg.offset++
 			r.Message.Offset = hg.offset
 		}
+		many := hg.headcount.Members() > h.all.config.FewMembers*len(hg.locals)
 		for i := range hg.locals {
 			l := &hg.locals[i]
 			d := message
@@ -243,6 +244,9 @@ func (h *Home[G, C]) publish(r *Request[G, C], origin int) bool {
 			}
 			l.sent += uint64(bytes) // first: the loop must never have taken more than was sent
 			h.send(l.loop, d)
+			if many { // who sees to that loop need not look whether it may serve it
+				h.toWake |= 1 << l.loop
+			}
 		}
 	}
 	offset := r.Message.Offset

@@ -38,6 +38,8 @@ type Config struct {
 	FlightBytes int // what loud groups may have together, of which a part stays free for all others
 	FlightMin   int // what each group may always have
 
+	FewMembers int // as many as that on a loop, on average, are few: another loop may serve them, see WakeOthers
+
 	EpochBase uint64 // random, of the process: no epoch is likely to be one of another process too
 }
 

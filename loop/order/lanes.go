@@ -133,7 +133,8 @@ func (l *Lanes[G, C]) Drain(may func(*Delivery[G, C]) bool, deliver func(Deliver
 }
 
 // WakeOthers wakes the loops to which the homes that this loop has hosted have sent something, and those that wait for room in
-// an up lane. For a loop that was sent something and no more it asks serve first, which may see to it that no wake-up is needed.
+// an up lane. For a loop that was sent something for few members, and no more, it asks serve first, which may see to it that no wake-up
+// is needed.
 // This loop is not woken: its caller repeats Host and Drain until nothing moves.
 func (l *Lanes[G, C]) WakeOthers(serve func(loop int) (served bool)) {
 	todo, given := l.toWake&^(1<<l.index), l.given&^(1<<l.index)

@@ -167,7 +167,7 @@ func newSim(t *testing.T, shape simShape, seed uint64) *sim {
 			s.kinds[i] = s.kindOf()
 		}
 	}
-	s.hs = New[*simPart, *simAsk](Config{Loops: shape.loops, LaneSlots: shape.slots, LaneBytes: shape.bytes, FlightBytes: shape.flight, FlightMin: shape.least,
+	s.hs = New[*simPart, *simAsk](Config{Loops: shape.loops, LaneSlots: shape.slots, LaneBytes: shape.bytes, FlightBytes: shape.flight, FlightMin: shape.least, FewMembers: 1 + int(seed)%3,
 		EpochBase: -uint64(3 * shape.loops)}, env)
 	s.hs.SetHistoryMax(shape.historyMax)
 	s.hs.Hash = func(group string) uint64 { n, _ := strconv.ParseUint(group, 10, 64); return n }
