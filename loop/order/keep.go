@@ -265,9 +265,10 @@ func (h *Home[G, C]) expire(most int) (more bool) {
 			break
 		}
 		cleared := y.cool(now, most-steps)
-		if steps += max(cleared, 1); cleared == 0 && y.warm > 0 {
-			break // it is young, and those behind it are hardly older
+		if cleared == 0 && y.warm > 0 {
+			return false // it is young, and those behind it are hardly older
 		}
+		steps += max(cleared, 1)
 		if h.histories.warm.pop(); y.warm > 0 {
 			h.histories.warm.put(y)
 		} else {
