@@ -293,9 +293,6 @@ func (l *Lanes[G, C]) Expire(most int) (more bool) {
 	l.hosted = h
 	more = h.expire(most)
 	l.letGo()
-	if h.called() {
-		l.toHost |= 1 << l.index
-	}
 	return more
 }
 
