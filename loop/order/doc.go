@@ -1,5 +1,5 @@
-// Package order puts the messages of each group in one order. It has the lanes between loops, the homes that number messages
-// and distribute them, and the ports and the feed, which are the lanes of goroutines that are no loop.
+// Package order puts the messages of each group in one order. It has the lanes between loops, the homes that number messages,
+// distribute them and keep them where a group has history, and the ports and the feed, which are the lanes of goroutines that are no loop.
 //
 //	loop ──► up lane ──► ┌──────┐ ──► down lane ───► loop
 //	loop ──► up lane ──► │ home │ ──► down lane ───► loop

@@ -21,6 +21,10 @@ func TestItemsCountWhatTheyHold(t *testing.T) {
 	if got := join(&long) - join(&short); got != len(long.name)-len(short.name) {
 		t.Errorf("a join: got %d bytes for %d more of its name", got, len(long.name)-len(short.name))
 	}
+	asking := Request[*part, *int]{Op: OpJoin, Local: &short, ID: "1", Past: &Ask{}}
+	if got := asking.Bytes() - join(&short); got != askBytes {
+		t.Errorf("a join that recovers: got %d bytes for what it asks, want %d", got, askBytes)
+	}
 	publish := func(text string) int { r := publishTo("g", text); return r.Bytes() }
 	if got := publish("xxxxx") - publish("x"); got != 4 {
 		t.Errorf("a publish: got %d bytes for 4 more of its text", got)

@@ -269,9 +269,10 @@ func (h *Home[G, C]) expire(most int) (more bool) {
 			break
 		}
 		cleared := y.cool(now, most-steps)
-		if steps += max(cleared, 1); cleared == 0 && y.warm > 0 {
-			break // it is young, and those behind it are hardly older
+		if cleared == 0 && y.warm > 0 {
+			return false // it is young, and those behind it are hardly older
 		}
+		steps += max(cleared, 1)
 		if h.histories.warm.pop(); y.warm > 0 {
 			h.histories.warm.put(y)
 		} else {
@@ -296,9 +297,6 @@ func (l *Lanes[G, C]) Expire(most int) (more bool) {
 	l.hosted = h
 	more = h.expire(most)
 	l.letGo()
-	if h.called() {
-		l.toHost |= 1 << l.index
-	}
 	return more
 }
 

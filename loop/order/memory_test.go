@@ -48,3 +48,29 @@ func TestHistoriesTakeWhatIsBooked(t *testing.T) {
 		runtime.KeepAlive(hs)
 	}
 }
+
+// What was large once is so no more when it has gone: the message by which a group became known, and a ring.
+func TestHistoriesGiveMemoryBack(t *testing.T) {
+	const groups, large, burst = 200, 100_000, 50_000
+	hs, now := remembering(1, 1, 10)
+	before := heapAlive()
+	for i := range groups {
+		hs.Lanes(0).Offer(0, publishTo(fmt.Sprint("0", i), string(make([]byte, large))))
+		hs.Lanes(0).Host()
+		say(hs, fmt.Sprint("0", i), i, i)
+	}
+	if took := heapAlive() - before; took > groups*1000 {
+		t.Errorf("%d groups that began with large messages: got %d bytes", groups, took)
+	}
+	hs, now = remembering(1, burst, 10)
+	say(hs, "0g", 1, burst)
+	*now = 5
+	say(hs, "0g", 1, 10)
+	*now = 10
+	for hs.Lanes(0).Expire(1000) {
+	}
+	if _, messages := hs.Histories(); messages != 10 || hs.HistoryBytes() > 4000 {
+		t.Errorf("a burst that is over: got %d messages and %d bytes, want 10 and little", messages, hs.HistoryBytes())
+	}
+	runtime.KeepAlive(hs)
+}

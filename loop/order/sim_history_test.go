@@ -348,7 +348,7 @@ func (s *sim) checkTrims(h *Home[*simPart, *simAsk]) {
 // forgetAll has all that is left expire, when nobody is there any more.
 func (s *sim) forgetAll() {
 	for loop := range s.loops { // the sum is within its bound, whoever has kept most
-		for s.expire(loop, 3) {
+		for s.expire(loop, 1) {
 		}
 	}
 	s.must(s.historyMax == 0 || s.hs.HistoryBytes() <= s.historyMax, "histories take %d bytes, bound %d", s.hs.HistoryBytes(), s.historyMax)
