@@ -123,6 +123,8 @@ func (w *world) checkMembers() {
 
 // checkOutboxes has all loops notice a tick, in which each looks at its slow clients: after it the sums are right.
 func (w *world) checkOutboxes() {
+	w.borrowing.nested = true // nothing else happens between two sends of a borrower: an outbox that was counted stays as it is
+	defer func() { w.borrowing.nested = false }()
 	all := int64(0)
 	for i, s := range w.hub.shards {
 		w.wakes[i] = false
