@@ -68,7 +68,7 @@ const GapBytesMax = 2 + len(eventGap) + 20 + 1 // those of plain
 type Message struct {
 	Group  string
 	Frame  []byte // one unmasked text frame (RFC 6455 §5.6) with the message as its payload, as plain clients are sent it
-	Offset uint64 // its number in the group, from 1 since the group's first member joined; 0: the group has no members
+	Offset uint64 // its number in the group, from 1 since its history began, or without one since the group's first member joined; 0: it has neither
 	JSON   bool   // the payload is the text of a JSON value; else it is plain text
 	Kept   bool   // it is in the group's history, where Offset is its place
 

@@ -10,6 +10,7 @@ import "unsafe"
 // Owner: the loop that holds the home.
 type ages[G Part] struct {
 	ttl  uint32
+	turn uint32 // of the entry that was put or changed last
 	heap []aged[G]
 }
 
@@ -17,6 +18,7 @@ type ages[G Part] struct {
 type aged[G Part] struct {
 	history *history[G]
 	tick    uint32
+	turn    uint32 // within a tick: who came first goes first, so that a message does not go before those that make its room
 }
 
 const ageBytes = unsafe.Sizeof(aged[anyPart]{})
@@ -24,10 +26,21 @@ const ageBytes = unsafe.Sizeof(aged[anyPart]{})
 // before says whether a tick is the older one.
 func before(a, b uint32) bool { return int32(a-b) < 0 }
 
+// before says whether an entry goes before another.
+func (e *aged[G]) before(f *aged[G]) bool {
+	return before(e.tick, f.tick) || e.tick == f.tick && before(e.turn, f.turn)
+}
+
+// entry is one that goes behind all others of its tick.
+func (a *ages[G]) entry(y *history[G], tick uint32) aged[G] {
+	a.turn++
+	return aged[G]{y, tick, a.turn}
+}
+
 // put adds a history that is in no ages.
 func (a *ages[G]) put(y *history[G], tick uint32) {
 	a.heap = append(a.heap, aged[G]{})
-	a.up(len(a.heap)-1, aged[G]{y, tick})
+	a.up(len(a.heap)-1, a.entry(y, tick))
 }
 
 // remove takes a history out, and gives memory back when little is left.
@@ -50,13 +63,13 @@ func (a *ages[G]) remove(y *history[G]) {
 const agesKept = 64
 
 // rekey gives the first entry its true tick.
-func (a *ages[G]) rekey(tick uint32) { a.down(0, aged[G]{a.heap[0].history, tick}) }
+func (a *ages[G]) rekey(tick uint32) { a.down(0, a.entry(a.heap[0].history, tick)) }
 
 // up puts e at a free place, or nearer to the first.
 func (a *ages[G]) up(at int, e aged[G]) {
 	for at > 0 {
 		parent := (at - 1) / 4
-		if !before(e.tick, a.heap[parent].tick) {
+		if !e.before(&a.heap[parent]) {
 			break
 		}
 		a.set(at, a.heap[parent])
@@ -73,11 +86,11 @@ func (a *ages[G]) down(at int, e aged[G]) {
 			break
 		}
 		for child := least + 1; child < min(4*at+5, len(a.heap)); child++ {
-			if before(a.heap[child].tick, a.heap[least].tick) {
+			if a.heap[child].before(&a.heap[least]) {
 				least = child
 			}
 		}
-		if !before(a.heap[least].tick, e.tick) {
+		if !a.heap[least].before(&e) {
 			break
 		}
 		a.set(at, a.heap[least])

@@ -34,7 +34,7 @@ type Feed[G Part, C comparable] struct {
 type Publication struct {
 	Group   string
 	Message []byte // the payload that members receive; shared with them, so the caller must not write it
-	Seq     uint64 // its number in the group, from 1; 0 when the group has no members on this server
+	Seq     uint64 // its number in the group, from 1; 0 when the group has neither members on this server nor history
 	Token   any    // as given to PublishWait; nil if it was published without one, or by a client
 }
 

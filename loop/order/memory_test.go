@@ -62,6 +62,7 @@ func TestHistoriesGiveMemoryBack(t *testing.T) {
 	if took := heapAlive() - before; took > groups*1000 {
 		t.Errorf("%d groups that began with large messages: got %d bytes", groups, took)
 	}
+	runtime.KeepAlive(hs)
 	hs, now = remembering(1, burst, 10)
 	say(hs, "0g", 1, burst)
 	*now = 5

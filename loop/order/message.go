@@ -38,7 +38,8 @@ var claimed, noForm []byte
 var unkept forms
 
 // In is the message in a form, which d, the caller's value of that form's dialect, encodes if no loop has done so yet. ready is
-// false while another loop encodes it: the caller asks again later. It is empty where clients of this form are sent nothing. The
+// false while another loop encodes it: the caller asks again later. Of a message that keeps no forms any more (see clearForms) each
+// caller gets one of its own. It is empty where clients of this form are sent nothing. The
 // caller must not write it. Any goroutine, of a message that has its offset.
 func (m *Message) In(f Form, d dialect.Dialect) (p []byte, ready bool) {
 	if f == PlainForm {

@@ -150,7 +150,7 @@ func (w *Waiter[G, C]) Room() <-chan struct{} { return w.port.up[w.home].room }
 func (w *Waiter[G, C]) Offer() (sent bool, err error) { return w.port.offer(w.home, &w.request, true) }
 
 // PublishSeq is Publish that waits for the home's word: the message's number in the group, 1 for the first since the group's
-// first member joined, 0 when the group has no members; or ErrBusy if too much of the group is in flight. A context's error, or
+// first member joined or its history began, 0 when the group has neither; or ErrBusy if too much of the group is in flight. A context's error, or
 // ErrStopping after the wait began, means that it is not known whether the message was accepted.
 func (p *Port[G, C]) PublishSeq(ctx context.Context, group string, message []byte) (uint64, error) {
 	result := make(chan uint64, 1)
