@@ -593,18 +593,19 @@ func TestACentrifugePageThatIsWrongDoesNotComeBack(t *testing.T) {
 
 func TestACentrifugeClientThatDoesNotConnectOrIsNotUnderstoodIsClosed(t *testing.T) {
 	t.Parallel()
-	s := start(t, "--handshake-timeout", "1s", "--heartbeat", "1s")
+	hasty, s := start(t, "--handshake-timeout", "1s"), start(t, "--heartbeat", "1s")
 	for what, want := range map[string]struct {
+		to   *server
 		op   ws.OpCode
 		said string
 		code int
 	}{
-		"nothing":          {ws.OpPing, "", 3502},
-		"a pong":           {ws.OpText, "{}", 3501},
-		"a binary message": {ws.OpBinary, `{"id":1,"connect":{}}`, 3501},
-		"no pong":          {ws.OpText, `{"id":1,"connect":{}}`, 3012},
+		"nothing":          {hasty, ws.OpPing, "", 3502},
+		"a pong":           {s, ws.OpText, "{}", 3501},
+		"a binary message": {s, ws.OpBinary, `{"id":1,"connect":{}}`, 3501},
+		"no pong":          {s, ws.OpText, `{"id":1,"connect":{}}`, 3012},
 	} {
-		c := dial(t, s, dialing{path: centrifugePath + "?format=json"})
+		c := dial(t, want.to, dialing{path: centrifugePath + "?format=json"})
 		must(t, c.frame(want.op, true, want.said))
 		if code, err := c.closeCode(); code != want.code {
 			t.Errorf("%s: got %d, %v; want close %d", what, code, err, want.code)
