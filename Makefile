@@ -7,10 +7,10 @@ SOAK       ?= 20m
 # Systems that lint compiles for, tests too, beside the one it runs on.
 OTHERS = linux/386 linux/arm64 darwin/arm64 freebsd/amd64
 
-.PHONY: help start test race narrow conformance faults soak fuzz lint bench browser ci
+.PHONY: help start test race narrow conformance faults soak fuzz lint bench browser centrifuge-js ci
 
 help: ## list the commands (the default)
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 start: ## run the server in the foreground
 	go run . start
@@ -54,6 +54,9 @@ lint: ## formatting, vet, staticcheck
 
 browser: ## the tests in a real browser; fails without one
 	RINGCAST_BROWSER=require go test -count=1 -run Browser ./test
+
+centrifuge-js: ## install what the tests with the library centrifuge-js need, from npm
+	cd test/centrifuge && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 
 bench: ## Go benchmarks of packages; the whole server is measured by `go run ./bench`
 	go test -run '^$$' -bench . ./loop/... ./dialect ./wsproto

@@ -31,12 +31,14 @@ func Centrifuge(key [16]byte) Entry {
 			path, _, _ = strings.Cut(path, "?")
 			return path == centrifugePath
 		},
-		New:         func() Dialect { return &centrifuge{names: names} },
-		Subprotocol: "centrifuge-json",
-		Connects:    true,
-		JoinsOnce:   true,
-		Positions:   true,
-		Named:       true,
+		New: func() Dialect { return &centrifuge{names: names} },
+		// Who offers the second speaks what we do not, and is closed at its first message, which is binary: an SDK then stays away.
+		// Were it not given the name, WebSocket itself would fail the connection, and the SDK try again for ever.
+		Subprotocols: []string{"centrifuge-json", "centrifuge-protobuf"},
+		Connects:     true,
+		JoinsOnce:    true,
+		Positions:    true,
+		Named:        true,
 	}
 }
 

@@ -35,7 +35,7 @@ type Entry struct {
 	Serves func(path string) bool // whether a client that requests this path speaks it; called by any goroutine
 	New    func() Dialect         // makes the value of one loop
 
-	Subprotocol string // a client that offers this name, and is given it, speaks the dialect on any path; "": none
+	Subprotocols []string // a client that offers one of these, and is given it, speaks the dialect on any path
 
 	// Connects: its clients say Connect before anything else, once. A client that has not within the time of a handshake is closed
 	// with CauseNoConnect, one that says something else first with CauseNotConnected.

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"ringcast/dialect"
+	"ringcast/wsproto"
 )
 
 // What loops do for a dialect whose clients connect before they say anything else.
@@ -189,15 +190,28 @@ func TestAMessageHasSoManyCommands(t *testing.T) {
 
 // Who offers the subprotocol speaks the dialect on any path.
 func TestTheSubprotocolChoosesTheDialectToo(t *testing.T) {
-	st := newCentrifugeStage(1, nil)
-	c := &stageConn{shard: st.hub.shards[0]}
-	st.hub.admit()
-	c.client = c.shard.opened(c)
-	c.shard.traffic(c.client, []byte(strings.Replace(simRequest, "Upgrade: ", "Sec-WebSocket-Protocol: chat, centrifuge-json\r\nUpgrade: ", 1)))
+	c := offering("chat, centrifuge-json")
 	c.heard(t, "centrifuge-json")
 	c.out = nil
 	c.say(`{"id":1,"connect":{}}`)
 	c.heard(t, `{"id":1,"connect":{"client":"`)
+}
+
+// An SDK that is told so stays away. One whose subprotocol is not given comes back for ever.
+func TestWhoOffersProtobufIsToldThatItIsNotSpoken(t *testing.T) {
+	c := offering("centrifuge-protobuf")
+	c.heard(t, "Sec-WebSocket-Protocol: centrifuge-protobuf\r\n")
+	c.frame(wsproto.OpBinary, "\x06\x08\x01\x22\x02\x22\x00")
+	c.heard(t, "\x0d\xadbad request: ") // 3501
+}
+
+func offering(subprotocols string) *stageConn {
+	st := newCentrifugeStage(1, nil)
+	c := &stageConn{shard: st.hub.shards[0]}
+	st.hub.admit()
+	c.client = c.shard.opened(c)
+	c.shard.traffic(c.client, []byte(strings.Replace(simRequest, "Upgrade: ", "Sec-WebSocket-Protocol: "+subprotocols+"\r\nUpgrade: ", 1)))
+	return c
 }
 
 // Names are of clients, not of loops or connections: two clients have two, and each always the same.

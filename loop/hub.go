@@ -44,7 +44,7 @@ func (h *Hub) NewFeed() (*Feed, error) { return h.homes.NewFeed() }
 // formOf is the form of a client that requests a path and has been given a subprotocol, or none.
 func (h *Hub) formOf(path, subprotocol string) form {
 	for f := len(h.dialects) - 1; f > 0; f-- {
-		if e := &h.dialects[f]; e.Serves(path) || subprotocol != "" && e.Subprotocol == subprotocol {
+		if e := &h.dialects[f]; e.Serves(path) || slices.Contains(e.Subprotocols, subprotocol) {
 			return form(f)
 		}
 	}
@@ -55,9 +55,7 @@ func (h *Hub) formOf(path, subprotocol string) form {
 func (h *Hub) withDialects(b *bounds) {
 	b.subprotocols = slices.Clip(b.Subprotocols)
 	for _, e := range h.dialects {
-		if e.Subprotocol != "" {
-			b.subprotocols = append(b.subprotocols, e.Subprotocol)
-		}
+		b.subprotocols = append(b.subprotocols, e.Subprotocols...)
 	}
 }
 
