@@ -17,7 +17,7 @@ func (w *world) checkBounds() {
 	w.checkSeats()
 	w.checkPartials()
 	for fd, sock := range w.fds {
-		most := b.OutboxBytesMax + max(b.batchBytes, b.MessageBytesMax+4, replyBytesMax+512) + 200
+		most := b.OutboxBytesMax + max(b.batchBytes, b.MessageBytesMax+4, replyBytesMax+b.OutboxBytesMax/2+512) + 200
 		w.must(len(sock.outbound) <= most, "descriptor %d: %d bytes in the outbox, bound %d", fd, len(sock.outbound), most)
 	}
 }
@@ -37,6 +37,11 @@ func (w *world) checkHeadcounts() {
 				places[d.Local.name]++
 			}
 		})
+		for _, r := range s.replays.queue {
+			if r.Op == order.OpJoined {
+				places[r.Local.name]++
+			}
+		}
 	}
 	begun := 0
 	for _, s := range w.hub.shards {

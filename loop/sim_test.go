@@ -6,6 +6,7 @@ import (
 	"hash/fnv"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"ringcast/loop/assert"
 )
@@ -68,7 +69,9 @@ type world struct {
 	uncounted bool   // some life ended without hearing all that there was to hear
 	tight     bool   // bounds so small that refusals are expected
 	loud      bool   // half of the clients are of another dialect
-	changing  bool   // an operator changes bounds on groups, members and rates now and then
+	hasty     int    // ticks that pass at once
+	past      simPasts
+	changing  bool // an operator changes bounds on groups, members and rates now and then
 
 	tooLoud    map[int]int // how often a home has refused each message, by its number
 	heldBack   uint64      // looks at which a loop was awaited by a home that holds a request back
@@ -100,6 +103,8 @@ func newWorld(t *testing.T, seed uint64) *world {
 	b.listRows = pick(1, 3, 1000)
 	b.scannedMax = pick(1, 2, 64)
 	w.changing = w.rng.IntN(4) == 0
+	b.RecoveryMax = pick(1, 3, 1000, 1000)
+	b.HistoryBytesMax = int64(pick(0, 0, 0, 2000, 20_000))
 	w.chooseBounds(&b)
 	b.passNanos = int64(pick(3000, 50_000, 1_000_000))
 	b.handshakeTicks, b.closeTicks = 40, 5
@@ -119,7 +124,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	w.tight = b.laneSlots < 256 || b.laneBytes < 1<<20 || b.backlogBytes < 1<<20 || b.gatherBytes < 12<<20 || b.mayBeTooLoud()
 	loops := pick(1, 2, 3, 8)
 	w.hub = newHub(loops, b, []byte("page"), loud)
-	w.loud = w.chance(50)
+	w.loud, w.hasty, w.past = w.chance(70), pick(1, 1, 1, 8), newSimPasts()
 	w.hub.homes.Hash = func(group string) uint64 {
 		h := fnv.New64a()
 		h.Write([]byte(group))
@@ -169,7 +174,8 @@ func (w *world) chooseBounds(b *bounds) {
 	pick := func(of ...int) int { return of[w.rng.IntN(len(of))] }
 	b.GroupsMax = pick(0, 0, 1, 2, 5)
 	b.MembersMax = pick(0, 0, 1, 2, 4, 8)
-	b.Kinds = [][]Kind{nil, nil, {{Match: "*-0", MembersMax: pick(0, 1, 3)}, {Match: "gr*p-1*", MembersMax: pick(0, 2)}}}[w.rng.IntN(3)]
+	b.Kinds = [][]Kind{nil, nil, {{Match: "*-0", MembersMax: pick(0, 1, 3), History: pick(0, 1, 3)}, {Match: "gr*p-1*", MembersMax: pick(0, 2), History: 50, HistoryTTL: tickPeriod}}}[w.rng.IntN(3)]
+	b.History, b.HistoryTTL = pick(0, 0, 1, 3, 50, 50), time.Duration(pick(1, 4, 500))*tickPeriod
 	b.CommandsPerSecond = pick(0, 0, 0, 10, 50)
 	b.BytesPerSecond = pick(0, 0, 0, 2_000, 20_000)
 }
@@ -178,7 +184,10 @@ func (w *world) chooseBounds(b *bounds) {
 func (w *world) changeBounds() {
 	b := *w.hub.bounds.Load()
 	w.chooseBounds(&b)
+	w.hub.withDialects(&b)
 	w.hub.bounds.Store(&b)
+	w.hub.homes.SetHistoryMax(b.HistoryBytesMax)
+	w.hub.homes.KindsChanged()
 	for i, s := range w.hub.shards {
 		s.calls.add(func(s *shard) { s.adopt(&b) })
 		w.hub.wake(i)
@@ -214,6 +223,7 @@ func (w *world) run() {
 		w.checkHeadcounts()
 		w.checkFlights()
 		w.checkIndexes()
+		w.checkReplays()
 	}
 	for _, a := range w.actors {
 		a.stalled = false
@@ -227,6 +237,7 @@ func (w *world) run() {
 	w.checkBorrowing()
 	w.checkEnd()
 	w.checkMembers()
+	w.checkNoReplays()
 	for _, a := range w.actors {
 		if w.chance(50) {
 			a.leaveAll()
@@ -266,7 +277,9 @@ func (w *world) event() {
 	case n < 94 && w.changing:
 		w.changeBounds()
 	case n < 95:
-		w.hub.beat()
+		for range w.hasty {
+			w.hub.beat()
+		}
 		if w.hub.shards[0].rates.on {
 			w.nanos += int64(tickPeriod)
 		}
