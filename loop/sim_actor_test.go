@@ -229,7 +229,7 @@ func (a *actor) join(group string, withID bool) {
 	}
 	c.membership = m
 	if !withID {
-		a.track(group).exact = false
+		*a.track(group) = simTrack{} // what comes next is not told
 	}
 	more := ""
 	if a.loud && a.w.chance(60) {
@@ -243,7 +243,7 @@ func (a *actor) leave(group string, withID bool) {
 	m := a.membership(group)
 	next := &simMembership{}
 	a.joined[group] = next
-	a.track(group).exact = false
+	*a.track(group) = simTrack{} // what comes next is not told
 	_ = m
 	if withID {
 		next.leaving++

@@ -263,6 +263,16 @@ func (w *world) checkReplays() {
 	}
 }
 
+// replaysWait says whether somebody is still to hear of a group's past.
+func (w *world) replaysWait() bool {
+	for _, s := range w.hub.shards {
+		if len(s.replays.queue) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // checkNoReplays: at rest all were answered, and who hears a group has heard the same of it.
 func (w *world) checkNoReplays() {
 	for i, s := range w.hub.shards {
@@ -289,14 +299,12 @@ func (w *world) checkNoReplays() {
 	}
 }
 
+// simHistoryTicks is for how long most is kept.
+const simHistoryTicks = 500
+
 // checkForgotten: when all have gone for long enough, nothing of the past is left.
 func (w *world) checkForgotten() {
-	b, ttl := w.hub.bounds.Load(), uint32(0)
-	for _, group := range append(w.groups, "g") {
-		_, t := b.historyOf(group)
-		ttl = max(ttl, t)
-	}
-	w.hub.clock.Add(ttl)
+	w.hub.clock.Add(2 * simHistoryTicks) // whatever the kinds said when the homes looked at them
 	for range 20 {
 		w.hub.beat()
 		w.round()

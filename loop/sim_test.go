@@ -175,7 +175,7 @@ func (w *world) chooseBounds(b *bounds) {
 	b.GroupsMax = pick(0, 0, 1, 2, 5)
 	b.MembersMax = pick(0, 0, 1, 2, 4, 8)
 	b.Kinds = [][]Kind{nil, nil, {{Match: "*-0", MembersMax: pick(0, 1, 3), History: pick(0, 1, 3)}, {Match: "gr*p-1*", MembersMax: pick(0, 2), History: 50, HistoryTTL: tickPeriod}}}[w.rng.IntN(3)]
-	b.History, b.HistoryTTL = pick(0, 0, 1, 3, 50, 50), time.Duration(pick(1, 4, 500))*tickPeriod
+	b.History, b.HistoryTTL = pick(0, 0, 1, 3, 50, 50), time.Duration(pick(1, 4, simHistoryTicks))*tickPeriod
 	b.CommandsPerSecond = pick(0, 0, 0, 10, 50)
 	b.BytesPerSecond = pick(0, 0, 0, 2_000, 20_000)
 }
@@ -231,8 +231,10 @@ func (w *world) run() {
 	w.feed.wakeUp()
 	w.letAllGo()
 	w.settle()
-	w.hub.beat() // a client that has nothing else to hear is told of its gap by the next tick
-	w.settle()
+	for ticks := 0; ticks == 0 || w.replaysWait() && ticks < 100; ticks++ {
+		w.hub.beat() // a client that has nothing else to hear is told of its gap by the next tick, and of the past of its next group
+		w.settle()
+	}
 	w.checkFlights()
 	w.checkBorrowing()
 	w.checkEnd()

@@ -156,7 +156,7 @@ func (s *shard) deliver(d delivery) (more bool) {
 		return s.mayGather()
 	}
 	if g := d.Local; g != nil && g.log != nil {
-		g.log.keep(d.Message, s.bounds.RecoveryMax)
+		g.log.keep(d.Message, s.bounds.OutboxBytesMax)
 	}
 	switch g := d.Local; {
 	case g == nil:
