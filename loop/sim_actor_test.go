@@ -111,14 +111,19 @@ func (a *actor) connect() {
 		a.w.missed += a.missed
 		a.w.uncounted = a.w.uncounted || !a.heardAll()
 	}
-	life := a.life + 1
+	life, wasLoud := a.life+1, a.loud
 	*a = actor{w: a.w, index: a.index, life: life, tracks: map[string]*simTrack{}, places: a.places}
 	a.asked, a.joined = map[int]*simCommand{}, map[string]*simMembership{}
 	a.got, a.lastOf, a.saw = map[string]map[int]bool{}, map[string]map[string]int{}, map[string][]int{}
 	a.sock = a.w.openSocket()
 	a.toServer = a.w.request(a.sock.client)
-	if a.loud = a.w.loud && a.w.chance(50); a.loud {
+	if a.loud = a.w.loud && a.w.chance(50) || wasLoud && a.w.chance(80); a.loud {
 		a.toServer = bytes.Replace(a.toServer, []byte("GET / "), []byte("GET /loud "), 1)
+		for _, group := range a.w.groups {
+			if _, was := a.places[group]; was && a.w.chance(80) {
+				a.join(group, true)
+			}
+		}
 	}
 }
 
@@ -177,7 +182,7 @@ func (a *actor) act() {
 		a.raw(0x80, `"}`)
 	case n < 90:
 		a.say(`[1,2,"no command"]`)
-	case n < 92 && !a.w.calm && a.w.chance(20):
+	case n < 92 && !a.w.calm && a.w.chance(a.w.restless):
 		a.hangUp()
 	case n < 93 && !a.w.calm && a.w.chance(20):
 		a.raw(0xC1, "rsv") // a protocol error
@@ -232,7 +237,7 @@ func (a *actor) join(group string, withID bool) {
 		*a.track(group) = simTrack{} // what comes next is not told
 	}
 	more := ""
-	if a.loud && a.w.chance(60) {
+	if a.loud && a.w.chance(80) {
 		c.past, more = a.comeBack(group)
 	}
 	a.ask(c, more, withID)

@@ -145,7 +145,9 @@ func (a *actor) cameBack(c *simCommand, past *loudPast, again bool) {
 	w.must(past.Asked == (c.past != nil), "actor %d: asked for the past of %s: %v, told %v", a.index, c.group, c.past != nil, past.Asked)
 	w.must(w.changing || (past.Epoch != 0) == (kind > 0), "actor %d: %s keeps %d messages, told %+v", a.index, c.group, kind, past)
 	w.must(past.Recovered || len(past.Messages) == 0, "actor %d: not recovered, and %d messages of %s", a.index, len(past.Messages), c.group)
-	*t = simTrack{past.Offset, past.Epoch, past.Epoch != 0 && c.membership == a.joined[c.group]}
+	if *t = (simTrack{past.Offset, past.Epoch, past.Epoch != 0}); c.membership != a.joined[c.group] {
+		*t = simTrack{} // it has left since, and what it has joined again is not told of
+	}
 	switch {
 	case past.Recovered:
 		a.recovered(c, past)

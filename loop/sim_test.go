@@ -70,6 +70,7 @@ type world struct {
 	tight     bool   // bounds so small that refusals are expected
 	loud      bool   // half of the clients are of another dialect
 	hasty     int    // ticks that pass at once
+	restless  int    // percent of the ends that clients think of that they make
 	past      simPasts
 	changing  bool // an operator changes bounds on groups, members and rates now and then
 
@@ -124,7 +125,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	w.tight = b.laneSlots < 256 || b.laneBytes < 1<<20 || b.backlogBytes < 1<<20 || b.gatherBytes < 12<<20 || b.mayBeTooLoud()
 	loops := pick(1, 2, 3, 8)
 	w.hub = newHub(loops, b, []byte("page"), loud)
-	w.loud, w.hasty, w.past = w.chance(70), pick(1, 1, 1, 8), newSimPasts()
+	w.loud, w.hasty, w.past, w.restless = w.chance(70), pick(1, 1, 1, 8), newSimPasts(), pick(20, 90)
 	w.hub.homes.Hash = func(group string) uint64 {
 		h := fnv.New64a()
 		h.Write([]byte(group))
@@ -175,7 +176,7 @@ func (w *world) chooseBounds(b *bounds) {
 	b.GroupsMax = pick(0, 0, 1, 2, 5)
 	b.MembersMax = pick(0, 0, 1, 2, 4, 8)
 	b.Kinds = [][]Kind{nil, nil, {{Match: "*-0", MembersMax: pick(0, 1, 3), History: pick(0, 1, 3)}, {Match: "gr*p-1*", MembersMax: pick(0, 2), History: 50, HistoryTTL: tickPeriod}}}[w.rng.IntN(3)]
-	b.History, b.HistoryTTL = pick(0, 0, 1, 3, 50, 50), time.Duration(pick(1, 4, simHistoryTicks))*tickPeriod
+	b.History, b.HistoryTTL = pick(0, 0, 1, 3, 50, 50), time.Duration(pick(1, 4, simHistoryTicks, simHistoryTicks))*tickPeriod
 	b.CommandsPerSecond = pick(0, 0, 0, 10, 50)
 	b.BytesPerSecond = pick(0, 0, 0, 2_000, 20_000)
 }
@@ -278,6 +279,12 @@ func (w *world) event() {
 		a.stalled = !a.stalled
 	case n < 94 && w.changing:
 		w.changeBounds()
+	case n < 94 && w.restless > 50 && !w.calm:
+		if a.sock.gone() {
+			a.connect()
+		} else if len(a.places) > 0 {
+			a.die()
+		}
 	case n < 95:
 		for range w.hasty {
 			w.hub.beat()
@@ -297,7 +304,7 @@ func (w *world) event() {
 		w.feed.event()
 	case n < 98:
 		w.limitAddresses(w.rng.IntN(4))
-	case n < 99 && !w.calm && w.chance(30):
+	case n < 99 && !w.calm && w.chance(10+w.restless):
 		a.die()
 	default:
 		if a.sock.gone() {
