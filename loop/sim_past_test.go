@@ -17,6 +17,7 @@ type simPlace struct {
 	offset uint64
 	epoch  loudEpoch // 0: none
 	tick   uint32    // all that was said behind it was said at this tick or later
+	stale  bool      // more was heard since, who knows up to where
 }
 
 // simTrack is what a member knows of the numbers of what it hears next.
@@ -125,7 +126,10 @@ func (a *actor) heardLoudly(text string) {
 	a.w.must(err == nil && offset >= t.at && (offset == t.at || !t.exact || a.w.stranger), "actor %d: message %d of %s has number %q, want %d", a.index, m.number, m.group, number, t.at)
 	if t.epoch != 0 && t.exact {
 		a.w.is(simNumber{m.group, t.epoch, offset}, m.number, a)
-		a.places[m.group] = simPlace{offset, t.epoch, m.tick}
+		a.places[m.group] = simPlace{offset: offset, epoch: t.epoch, tick: m.tick}
+	} else if place, ok := a.places[m.group]; ok {
+		place.stale = true
+		a.places[m.group] = place
 	}
 	t.at, t.exact = offset, t.epoch != 0
 }
@@ -155,7 +159,7 @@ func (a *actor) cameBack(c *simCommand, past *loudPast, again bool) {
 		w.past.refused++
 		w.must(!a.due(c, past, kind, ttl, b), "actor %d: %s was not recovered from %+v to %d", a.index, c.group, c.past, past.Offset)
 	}
-	a.places[c.group] = simPlace{past.Offset, past.Epoch, c.tick}
+	a.places[c.group] = simPlace{offset: past.Offset, epoch: past.Epoch, tick: c.tick}
 }
 
 // due says whether what was missed must be there still.
@@ -181,7 +185,7 @@ func (a *actor) recovered(c *simCommand, past *loudPast) {
 	w, ask := a.w, c.past
 	w.must(ask != nil && (ask.Epoch == 0 || ask.Epoch == past.Epoch), "actor %d: recovered in %s from epoch %x: %+v", a.index, c.group, past.Epoch, ask)
 	w.must(ask.Offset+uint64(len(past.Messages)) == past.Offset, "actor %d: %d messages of %s from %d to %d", a.index, len(past.Messages), c.group, ask.Offset, past.Offset)
-	if !ask.exact || ask.Epoch == 0 { // it may have heard some of it in this life
+	if !ask.exact || ask.Epoch == 0 || ask.from.stale { // it may have heard some of it in this life
 		w.order[c.group] = append(w.order[c.group], a.saw[c.group])
 		a.saw[c.group], a.got[c.group] = nil, nil
 	}
