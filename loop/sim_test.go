@@ -70,6 +70,7 @@ type world struct {
 	tight     bool   // bounds so small that refusals are expected
 	loud      bool   // half of the clients are of another dialect
 	hasty     int    // ticks that pass at once
+	returning bool   // most of what ends a client or refuses it is off, but that clients end and come back
 	restless  int    // percent of the ends that clients think of that they make
 	past      simPasts
 	changing  bool // an operator changes bounds on groups, members and rates now and then
@@ -103,7 +104,8 @@ func newWorld(t *testing.T, seed uint64) *world {
 	b.GroupsPerClient = pick(2, 4, 1024)
 	b.listRows = pick(1, 3, 1000)
 	b.scannedMax = pick(1, 2, 64)
-	w.changing = w.rng.IntN(4) == 0
+	w.returning = w.chance(40)
+	w.changing = w.rng.IntN(4) == 0 && !w.returning
 	b.RecoveryMax = pick(1, 3, 1000, 1000)
 	b.HistoryBytesMax = int64(pick(0, 0, 0, 2000, 20_000))
 	w.chooseBounds(&b)
@@ -118,14 +120,18 @@ func newWorld(t *testing.T, seed uint64) *world {
 	b.DropSlow = w.chance(60)
 	b.FragmentsBytesMax = int64(pick(0, 0, 0, 2000))
 	b.messageTicks = uint32(pick(0, 6))
-	if w.calm = w.chance(30); w.calm { // clients may miss messages, and stay to count them
+	if w.calm = w.chance(30) && !w.returning; w.calm { // clients may miss messages, and stay to count them
 		b.OutboxesBytesMax, b.DropSlow, b.FragmentsBytesMax, b.messageTicks = 0, true, 0, 0
 		b.OutboxBytesMax = pick(1500, 5000)
+	}
+	if w.returning {
+		b.GroupsPerClient, b.HandshakesMax, b.OutboxesBytesMax, b.FragmentsBytesMax, b.messageTicks, b.heartbeatTicks = 1024, 10_000, 0, 0, 0, 300
+		b.addresses.PerAddress = 0
 	}
 	w.tight = b.laneSlots < 256 || b.laneBytes < 1<<20 || b.backlogBytes < 1<<20 || b.gatherBytes < 12<<20 || b.mayBeTooLoud()
 	loops := pick(1, 2, 3, 8)
 	w.hub = newHub(loops, b, []byte("page"), loud)
-	w.loud, w.hasty, w.past, w.restless = w.chance(70), pick(1, 1, 1, 8), newSimPasts(), pick(20, 90)
+	w.loud, w.hasty, w.past, w.restless = w.chance(70) || w.returning, pick(1, 1, 1, 8), newSimPasts(), pick(20, 90)
 	w.hub.homes.Hash = func(group string) uint64 {
 		h := fnv.New64a()
 		h.Write([]byte(group))
@@ -164,7 +170,11 @@ func newWorld(t *testing.T, seed uint64) *world {
 	for i := range pick(1, 3, 6) {
 		w.groups = append(w.groups, fmt.Sprintf("group-%d", i))
 	}
-	for i := range pick(2, 5, 20) {
+	actors := pick(2, 5, 20)
+	if w.returning {
+		actors = min(actors, 6)
+	}
+	for i := range actors {
 		w.actors = append(w.actors, w.newActor(i))
 	}
 	return w
@@ -179,6 +189,10 @@ func (w *world) chooseBounds(b *bounds) {
 	b.History, b.HistoryTTL = pick(0, 0, 1, 3, 50, 50), time.Duration(pick(1, 4, simHistoryTicks, simHistoryTicks))*tickPeriod
 	b.CommandsPerSecond = pick(0, 0, 0, 10, 50)
 	b.BytesPerSecond = pick(0, 0, 0, 2_000, 20_000)
+	if w.returning {
+		b.GroupsMax, b.MembersMax, b.Kinds, b.CommandsPerSecond, b.BytesPerSecond = 0, 0, nil, 0, 0
+		b.History, b.HistoryTTL = pick(3, 50, 50), simHistoryTicks*tickPeriod
+	}
 }
 
 // changeBounds has every loop go over to other bounds, each when it next looks.
