@@ -237,7 +237,7 @@ func (a *actor) join(group string, withID bool) {
 		*a.track(group) = simTrack{} // what comes next is not told
 	}
 	more := ""
-	if a.loud && a.w.chance(80) {
+	if _, was := a.places[group]; a.loud && (was && a.w.chance(90) || a.w.chance(10)) {
 		c.past, more = a.comeBack(group)
 	}
 	a.ask(c, more, withID)

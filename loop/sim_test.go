@@ -126,7 +126,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	}
 	if w.returning {
 		b.GroupsPerClient, b.HandshakesMax, b.OutboxesBytesMax, b.FragmentsBytesMax, b.messageTicks, b.heartbeatTicks = 1024, 10_000, 0, 0, 0, 300
-		b.addresses.PerAddress = 0
+		b.addresses.PerAddress, b.HistoryBytesMax, b.RecoveryMax = 0, int64(pick(0, 0, 0, 20_000)), pick(5, 1000)
 	}
 	w.tight = b.laneSlots < 256 || b.laneBytes < 1<<20 || b.backlogBytes < 1<<20 || b.gatherBytes < 12<<20 || b.mayBeTooLoud()
 	loops := pick(1, 2, 3, 8)
@@ -191,7 +191,7 @@ func (w *world) chooseBounds(b *bounds) {
 	b.BytesPerSecond = pick(0, 0, 0, 2_000, 20_000)
 	if w.returning {
 		b.GroupsMax, b.MembersMax, b.Kinds, b.CommandsPerSecond, b.BytesPerSecond = 0, 0, nil, 0, 0
-		b.History, b.HistoryTTL = pick(3, 50, 50), simHistoryTicks*tickPeriod
+		b.History, b.HistoryTTL = pick(5, 50, 50), simHistoryTicks*tickPeriod
 	}
 }
 
@@ -232,6 +232,10 @@ func (w *world) run() {
 			w.heldElsewhere(w.event)
 		} else {
 			w.event()
+		}
+		if w.returning && w.chance(5) {
+			w.letAllGo()
+			w.round()
 		}
 		w.checkKicks()
 		w.checkBounds()
