@@ -32,6 +32,7 @@ type loudPast struct {
 
 	Asked     bool          `json:",omitempty"` // answer
 	Recovered bool          `json:",omitempty"` // answer
+	From      uint64        `json:",omitempty"` // answer
 	Messages  []loudMessage `json:",omitempty"` // answer
 }
 
@@ -88,7 +89,7 @@ func (l *loudly) Answer(dst []byte, o dialect.Outcome) []byte {
 	case o.What == dialect.Greeting:
 		return wsproto.AppendFrame(dst, wsproto.OpText, []byte("HELLO"))
 	case p != nil:
-		told := loudPast{Offset: p.Top.Offset, Epoch: loudEpoch(p.Top.Epoch), Asked: p.WasRecovering, Recovered: p.Recovered}
+		told := loudPast{Offset: p.Top.Offset, Epoch: loudEpoch(p.Top.Epoch), Asked: p.WasRecovering, Recovered: p.Recovered, From: p.Since.Offset}
 		if p.Messages != nil {
 			for m := range p.Messages {
 				told.Messages = append(told.Messages, loudMessage{m.Offset, string(m.Payload())})

@@ -184,7 +184,8 @@ func (a *actor) due(c *simCommand, past *loudPast, kind int, ttl uint32, b *boun
 func (a *actor) recovered(c *simCommand, past *loudPast) {
 	w, ask := a.w, c.past
 	w.must(ask != nil && (ask.Epoch == 0 || ask.Epoch == past.Epoch), "actor %d: recovered in %s from epoch %x: %+v", a.index, c.group, past.Epoch, ask)
-	w.must(ask.Offset+uint64(len(past.Messages)) == past.Offset, "actor %d: %d messages of %s from %d to %d", a.index, len(past.Messages), c.group, ask.Offset, past.Offset)
+	w.must(ask.Offset == past.From && ask.Offset+uint64(len(past.Messages)) == past.Offset, "actor %d: %d messages of %s from %d to %d, asked from %d",
+		a.index, len(past.Messages), c.group, past.From, past.Offset, ask.Offset)
 	if ask.Offset != ask.from.offset || ask.from.epoch == 0 || ask.from.stale || a.places[c.group] != ask.from { // it may have heard some of it in this life
 		w.order[c.group] = append(w.order[c.group], a.saw[c.group])
 		a.saw[c.group], a.got[c.group] = nil, nil
