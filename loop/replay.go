@@ -11,19 +11,20 @@ import (
 //
 // A resume must have no gap and no double. Its home has put the join in order: what it sends along (order.Past) goes up to the join, and
 // all that comes behind it down the same lane is live. But on the loop messages wait for passes, and one who becomes a member hears
-// all that waits in its audience, also what was said before its position. So the client becomes a member, and is answered, when
-// nothing waits in its audience. Until then its group keeps a log of what comes down, which the client is sent behind the answer:
+// all that waits in its audience, also what was said before the join. So the client becomes a member, and is answered, when only such
+// messages wait there as have come since. Until then its group keeps a log of what comes down, and the client is sent, behind the
+// answer, what a pass has taken of it:
 //
-//	position          join             now: nothing waits
-//	   │   past         │      log          │     live
-//	───┴────────────────┴───────────────────┴──────────────►  the group's messages
-//	   └── its answer ──┘
+//	position          join                                    now
+//	   │   past         │      log          │    waits          │     live
+//	───┴────────────────┴───────────────────┴───────────────────┴──────────►  the group's messages
+//	   └── its answer ──┘└─ sent behind it ─┘└─ sent by the next pass ───────
 //
-// So the answer is the home's word, whatever comes meanwhile, and what the client itself has said behind its join is never lost to it.
+// So the answer is the home's word, whatever comes meanwhile, and what the client itself has said behind its join is not lost to it.
 //
-// Nothing waits in an audience at the moment when a pass has taken all, so that comes soon, however much is said. Answers are made
-// one after the other within the budget for passes: ten thousand clients that come back together hold nobody up, and their answers
-// never exist at the same time.
+// When a pass begins over an audience, nothing but what comes then waits there, so that comes soon, however much is said. Answers are
+// made one after the other within the budget for passes, or one in a turn whose passes have used it up: ten thousand clients that come
+// back together hold nobody up, and their answers never exist at the same time.
 //
 // Not each dialect tells positions. A client of one that does not becomes a member at once, as in a group without history.
 
@@ -41,7 +42,9 @@ type position = dialect.Position
 // Owner: who holds the shard; a borrower reads whether there are any.
 type replays struct {
 	queue    []replay
-	messages int // in the queue's pasts
+	messages int  // in the queue's pasts
+	resting  bool // this turn makes none, or no more
+	unready  int  // how many were looked at, one after the other, since one may have become ready
 }
 
 // replayLog is what a group's members have been sent since the oldest of its replays came.
@@ -74,7 +77,7 @@ func (s *shard) replayLater(d *delivery) {
 		l.waiting++
 		r.from = l.dropped + len(l.messages)
 	}
-	s.replays.queue = append(s.replays.queue, r)
+	s.replays.queue, s.replays.unready = append(s.replays.queue, r), 0
 	s.replays.messages += len(d.Past.Messages)
 }
 
@@ -99,35 +102,39 @@ func (l *replayLog) keep(m *message, most int) {
 // take what waits for it first, for the next tick.
 func (s *shard) runReplays() (any bool) {
 	rs := &s.replays
-	if s.passes.resting || len(rs.queue) == 0 {
+	switch {
+	case len(rs.queue) == 0:
+		return false
+	case rs.resting:
+		s.kick()
 		return false
 	}
 	if s.passes.deadline == 0 {
 		s.passes.deadline = s.env.now() + s.bounds.passNanos
 	}
-	over := false
-	for n := min(len(rs.queue), replaysPerTurn); n > 0 && !over; n-- {
+	for n := min(len(rs.queue), replaysPerTurn); n > 0 && !rs.resting; n-- {
 		r := rs.queue[0]
 		rs.queue[0] = replay{}
 		rs.queue = rs.queue[1:]
 		late := s.tick-r.since >= replayTicks
 		if !late && !s.mayReplay(&r) {
 			rs.queue = append(rs.queue, r) // behind the others, which may be ready
+			rs.unready++
 			continue
 		}
-		any = true
+		any, rs.unready = true, 0
 		rs.messages -= len(r.Past.Messages)
 		s.replay(&r, late)
-		over = s.env.now() >= s.passes.deadline
+		rs.resting = s.env.now() >= s.passes.deadline
 	}
 	switch {
 	case len(rs.queue) == 0:
 		rs.queue = nil
-	case over:
+	case rs.resting:
 		s.passes.resting = true
 		s.kick()
 		s.env.yield()
-	case len(rs.queue) > replaysPerTurn:
+	case rs.unready < len(rs.queue):
 		s.kick()
 	}
 	return any
@@ -144,9 +151,19 @@ func (s *shard) mayReplay(r *replay) bool {
 	case r.Op != order.OpJoined:
 		return true
 	}
-	a := r.Local.audience(c.form())
-	return a == nil || len(a.waiting) == 0
+	return r.Local.waiting(c.form()) <= r.Local.log.since(r.from)
 }
+
+// waiting is how many messages wait for the audience of a form.
+func (g *group) waiting(f form) int {
+	if a := g.audience(f); a != nil {
+		return len(a.waiting)
+	}
+	return 0
+}
+
+// since is how many messages have come down since there were so many.
+func (l *replayLog) since(from int) int { return l.dropped + len(l.messages) - from }
 
 // replay answers a client.
 func (s *shard) replay(r *replay, late bool) {
@@ -158,7 +175,7 @@ func (s *shard) replay(r *replay, late bool) {
 		s.answerHistory(r, late)
 		return
 	}
-	log, lost := g.log.since(r.from)
+	log, lost := g.log.taken(r.from, g.waiting(c.form()))
 	if g.log.waiting--; g.log.waiting == 0 {
 		g.log = nil
 	}
@@ -169,12 +186,13 @@ func (s *shard) replay(r *replay, late bool) {
 	}
 }
 
-// since is what has come down since the log had so many messages; lost: not all of it is there any more.
-func (l *replayLog) since(from int) (log []*message, lost bool) {
+// taken is what has come down since there were so many messages, but for those that wait for a pass still; lost: not all of it is
+// there any more.
+func (l *replayLog) taken(from, waiting int) (log []*message, lost bool) {
 	if from < l.dropped {
 		return nil, true
 	}
-	return l.messages[from-l.dropped:], false
+	return l.messages[from-l.dropped : max(from-l.dropped, len(l.messages)-waiting)], false
 }
 
 // pastOf is what an add_group is answered with.
@@ -199,8 +217,7 @@ func positionOf(p *dialect.Past, asked bool) *dialect.Past {
 	return nil
 }
 
-// catchUp sends a client that has just become a member what has come down for the group since the home's answer. What comes from now
-// on it is sent by passes.
+// catchUp sends a client that has just become a member what passes have taken since the home's answer. They send it the rest.
 func (s *shard) catchUp(c *client, log []*message) {
 	if len(log) > 0 {
 		s.flushReplies() // the answer goes first
