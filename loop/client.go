@@ -90,7 +90,7 @@ type extra struct {
 
 	renounced uint32                      // memberships in further that are standingRenounced
 	index     *shrink.Map[*group, uint32] // the places of further; nil: it has few, or the client is dead
-	repeats   map[*group][]string         // ids of add_groups that wait for the answer to an earlier one
+	repeats   map[*group][]repeat         // add_groups that wait for the answer to an earlier one
 }
 
 // more is the client's extra, which it makes if there is none.

@@ -17,7 +17,7 @@ func (s *shard) join(c *client, cmd *dialect.Command) dialect.ErrorCode {
 	g := s.groups.Get(string(name))
 	if g != nil {
 		if at := c.memberOf(g); at >= 0 {
-			return s.joinAgain(c, at, name, id)
+			return s.joinAgain(c, at, cmd)
 		}
 	}
 	if !s.mayJoinMore(c) {
@@ -73,14 +73,14 @@ func (s *shard) mayJoinMore(c *client) bool {
 
 // joinAgain is an add_group of a client that is a member, or has asked to be. The home is asked once, so that a client that
 // repeats its add_group takes one place. The home's answer then answers all repeats.
-func (s *shard) joinAgain(c *client, at int, name, id []byte) dialect.ErrorCode {
-	m := c.membership(at)
+func (s *shard) joinAgain(c *client, at int, cmd *dialect.Command) dialect.ErrorCode {
+	m, id := c.membership(at), cmd.ID
 	if s.entry(c).JoinsOnce && m.standing != standingRenounced {
 		s.count.CommandErrors.Add(1)
 		return dialect.ErrAlreadyJoined
 	}
 	if m.standing == standingMember {
-		s.answerOK(c, dialect.AddGroup, name, id)
+		s.answerOK(c, dialect.AddGroup, cmd.Group, id)
 		return ""
 	}
 	if m.standing == standingRenounced && !s.mayJoinMore(c) {
@@ -93,9 +93,9 @@ func (s *shard) joinAgain(c *client, at int, name, id []byte) dialect.ErrorCode 
 		}
 		x := c.more()
 		if x.repeats == nil {
-			x.repeats = map[*group][]string{}
+			x.repeats = map[*group][]repeat{}
 		}
-		x.repeats[m.group] = append(x.repeats[m.group], string(id))
+		x.repeats[m.group] = append(x.repeats[m.group], repeat{string(id), cmd.Recover})
 	}
 	c.stand(at, standingAsked)
 	m.silent = m.silent || id == nil
@@ -112,7 +112,6 @@ func (s *shard) decided(d *delivery) {
 		s.replayLater(d)
 		return
 	}
-	g.asked--
 	var code dialect.ErrorCode
 	var why refusal
 	switch {
@@ -123,28 +122,37 @@ func (s *shard) decided(d *delivery) {
 	default:
 		code, why = dialect.ErrGroupFull, refusedMembers
 	}
+	s.conclude(d, why, code, nil)
+}
+
+// conclude ends an add_group that the home has answered: the client becomes a member, if it still wants to and there is no code that
+// says why not; and it is answered, with what it hears of the group's past, if anything.
+func (s *shard) conclude(d *delivery, why refusal, code dialect.ErrorCode, past *dialect.Past) (joined bool) {
+	g, c := d.Local, d.Client
+	g.asked--
 	at, wanted, silent := c.memberOf(g), false, false // at is -1 if c is dead
 	if at >= 0 {
 		m := c.membership(at)
 		wanted, silent = m.standing == standingAsked, m.silent
 	}
-	switch {
-	case code == "" && wanted:
+	if joined = wanted && code == ""; joined {
 		s.enlist(c, at)
-	case code == "":
-		s.hub.homes.Census.GiveBack(g.headcount) // it has left meanwhile, or is dead
-		fallthrough
-	default:
+	} else {
+		past = positionOf(past, past != nil && past.WasRecovering)
+		if d.Op == order.OpJoined {
+			s.hub.homes.Census.GiveBack(g.headcount) // it has left meanwhile, or is dead, or is refused all the same
+		}
 		if at >= 0 {
 			c.withdraw(at)
 		}
 		s.giveUpIfEmpty(g)
 	}
-	s.answerJoin(c, g, d.Asks, d.ID, why, code, nil)
-	s.answerRepeats(c, g, why, code)
+	s.answerJoin(c, g, d.Asks, d.ID, why, code, past)
+	s.answerRepeats(c, g, why, code, past)
 	if code != "" && silent {
 		s.closeRefused(c, code)
 	}
+	return joined
 }
 
 // enlist makes a client for which a place was taken a member.
@@ -177,20 +185,27 @@ func (s *shard) answerOK(c *client, verb dialect.Verb, group, id []byte) {
 	}
 }
 
+// repeat is an add_group that was said again before it was answered.
+type repeat struct {
+	id      string
+	recover bool // it asks for what was missed
+}
+
 // repeatBytesOf is what a repeated add_group counts against the bound on the backlog: its id, its place in a list, and the list's in
 // the map. A list of all groups' repeats would be smaller, but each decision would look through it.
 func repeatBytesOf(id string) int { return repeatBytes + len(id) }
 
 const repeatBytes = 64
 
-// answerRepeats answers the repeats of an add_group that was decided.
-func (s *shard) answerRepeats(c *client, g *group, why refusal, code dialect.ErrorCode) {
+// answerRepeats answers the repeats of an add_group that was decided. Of the group's past they are told the position: what was missed
+// is in the answer to the first, and is not said twice.
+func (s *shard) answerRepeats(c *client, g *group, why refusal, code dialect.ErrorCode, past *dialect.Past) {
 	if c.extra == nil || len(c.extra.repeats) == 0 {
 		return
 	}
-	for _, id := range c.extra.repeats[g] {
-		s.backlog.release(g.name, repeatBytesOf(id))
-		s.answerJoin(c, g, true, id, why, code, nil)
+	for _, r := range c.extra.repeats[g] {
+		s.backlog.release(g.name, repeatBytesOf(r.id))
+		s.answerJoin(c, g, true, r.id, why, code, positionOf(past, r.recover))
 	}
 	if delete(c.extra.repeats, g); len(c.extra.repeats) == 0 {
 		c.extra.repeats = nil
@@ -240,9 +255,9 @@ func (s *shard) forget(c *client) {
 		s.part(c, at)
 	}
 	if c.extra != nil {
-		for g, ids := range c.extra.repeats {
-			for _, id := range ids {
-				s.backlog.release(g.name, repeatBytesOf(id))
+		for g, repeats := range c.extra.repeats {
+			for _, r := range repeats {
+				s.backlog.release(g.name, repeatBytesOf(r.id))
 			}
 		}
 	}

@@ -2,6 +2,8 @@ package loop
 
 import (
 	"bytes"
+	"encoding/json"
+	"fmt"
 	"strings"
 
 	"ringcast/dialect"
@@ -9,25 +11,92 @@ import (
 )
 
 // loud is a dialect in one file: its members hear text in capitals, are greeted, and are closed with codes of their
-// own. It commands as plain does. It is spoken at /loud.
+// own. It commands as plain does, and of a group's past besides: "past" in an add_group is the position of who comes back, and there
+// is a history. What has a place in a history is heard with its offset. It is spoken at /loud.
 var loud = dialect.Entry{
-	Name:   "loud",
-	Serves: func(path string) bool { return path == "/loud" },
-	New:    func() dialect.Dialect { return &loudly{} },
+	Name:      "loud",
+	Serves:    func(path string) bool { return path == "/loud" },
+	New:       func() dialect.Dialect { return &loudly{} },
+	Positions: true,
 }
 
 type loudly struct{ dialect.Plain }
+
+// loudPast is what a command says of the past, and what the answer says of it.
+type loudPast struct {
+	Offset  uint64
+	Epoch   loudEpoch
+	Limit   int  `json:",omitempty"` // history
+	Since   bool `json:",omitempty"` // history: Offset counts
+	Reverse bool `json:",omitempty"` // history
+
+	Asked     bool          `json:",omitempty"` // answer
+	Recovered bool          `json:",omitempty"` // answer
+	From      uint64        `json:",omitempty"` // answer
+	Messages  []loudMessage `json:",omitempty"` // answer
+}
+
+type loudMessage struct {
+	Offset uint64
+	Text   string
+}
+
+// loudEpoch is as long in any text, as worlds must not depend on its value.
+type loudEpoch uint64
+
+func (e loudEpoch) MarshalText() ([]byte, error) { return fmt.Appendf(nil, "%016x", uint64(e)), nil }
+func (e *loudEpoch) UnmarshalText(text []byte) error {
+	_, err := fmt.Sscanf(string(text), "%x", (*uint64)(e))
+	return err
+}
+
+func (l *loudly) Next(payload []byte, binary bool) (cmd dialect.Command, rest []byte, code dialect.ErrorCode) {
+	cmd, rest, code = l.Plain.Next(payload, binary)
+	var said struct {
+		Cmd   string
+		Group string `json:"group_id"`
+		ID    json.RawMessage
+		Past  *loudPast
+	}
+	if !bytes.Contains(payload, []byte(`"past"`)) || json.Unmarshal(payload, &said) != nil || said.Past == nil {
+		return cmd, rest, code
+	}
+	p := said.Past
+	switch {
+	case cmd.Verb == dialect.AddGroup:
+		cmd.Recover = true
+	case said.Cmd == "history":
+		code = ""
+		cmd = dialect.Command{Verb: dialect.History, Group: []byte(said.Group), ID: said.ID, Limit: p.Limit, HasSince: p.Since, Reverse: p.Reverse}
+	}
+	cmd.Since = position{Offset: p.Offset, Epoch: uint64(p.Epoch)}
+	return cmd, rest, code
+}
 
 func (l *loudly) Encode(m *dialect.Message) []byte {
 	if m.JSON {
 		return m.Frame
 	}
-	return wsproto.AppendFrame(nil, wsproto.OpText, bytes.ToUpper(m.Payload()))
+	text := bytes.ToUpper(m.Payload())
+	if m.Kept {
+		text = append(fmt.Appendf(nil, "K%d|", m.Offset), text...)
+	}
+	return wsproto.AppendFrame(nil, wsproto.OpText, text)
 }
 
 func (l *loudly) Answer(dst []byte, o dialect.Outcome) []byte {
-	if o.What == dialect.Greeting {
+	switch p := o.Past; {
+	case o.What == dialect.Greeting:
 		return wsproto.AppendFrame(dst, wsproto.OpText, []byte("HELLO"))
+	case p != nil:
+		told := loudPast{Offset: p.Top.Offset, Epoch: loudEpoch(p.Top.Epoch), Asked: p.WasRecovering, Recovered: p.Recovered, From: p.Since.Offset}
+		if p.Messages != nil {
+			for m := range p.Messages {
+				told.Messages = append(told.Messages, loudMessage{m.Offset, string(m.Payload())})
+			}
+		}
+		text, _ := json.Marshal(map[string]any{"id": json.RawMessage(o.ID), "ok": true, "past": told})
+		return wsproto.AppendFrame(dst, wsproto.OpText, text)
 	}
 	return l.Plain.Answer(dst, o)
 }

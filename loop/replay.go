@@ -11,17 +11,20 @@ import (
 //
 // A resume must have no gap and no double. Its home has put the join in order: what it sends along (order.Past) goes up to the join, and
 // all that comes behind it down the same lane is live. But on the loop messages wait for passes, and one who becomes a member hears
-// all that waits in its audience, also what was said before its position. So the client becomes a member, and is answered, when
-// nothing waits in its audience. Until then its group keeps a log of what comes down:
+// all that waits in its audience, also what was said before the join. So the client becomes a member, and is answered, when only such
+// messages wait there as have come since. Until then its group keeps a log of what comes down, and the client is sent, behind the
+// answer, what a pass has taken of it:
 //
-//	position          join             now: nothing waits
-//	   │   past         │      log          │     live
-//	───┴────────────────┴───────────────────┴──────────────►  the group's messages
-//	   └─── what it is answered with ───────┘
+//	position          join                                    now
+//	   │   past         │      log          │    waits          │     live
+//	───┴────────────────┴───────────────────┴───────────────────┴──────────►  the group's messages
+//	   └── its answer ──┘└─ sent behind it ─┘└─ sent by the next pass ───────
 //
-// Nothing waits in an audience at the moment when a pass has taken all, so that comes soon, however much is said. Answers are made
-// one after the other within the budget for passes: ten thousand clients that come back together hold nobody up, and their answers
-// never exist at the same time.
+// So the answer is the home's word, whatever comes meanwhile, and what the client itself has said behind its join is not lost to it.
+//
+// When a pass begins over an audience, nothing but what comes then waits there, so that comes soon, however much is said. Answers are
+// made one after the other within the budget for passes, or one in a turn whose passes have used it up: ten thousand clients that come
+// back together hold nobody up, and their answers never exist at the same time.
 //
 // Not each dialect tells positions. A client of one that does not becomes a member at once, as in a group without history.
 
@@ -39,12 +42,15 @@ type position = dialect.Position
 // Owner: who holds the shard; a borrower reads whether there are any.
 type replays struct {
 	queue    []replay
-	messages int // in the queue's pasts
+	messages int  // in the queue's pasts
+	resting  bool // this turn makes none, or no more
+	unready  int  // how many were looked at, one after the other, since one may have become ready
 }
 
 // replayLog is what a group's members have been sent since the oldest of its replays came.
 type replayLog struct {
 	messages []*message
+	bytes    int // of these
 	dropped  int // how many were at its beginning before these
 	waiting  int // replays of the group
 }
@@ -71,52 +77,64 @@ func (s *shard) replayLater(d *delivery) {
 		l.waiting++
 		r.from = l.dropped + len(l.messages)
 	}
-	s.replays.queue = append(s.replays.queue, r)
+	s.replays.queue, s.replays.unready = append(s.replays.queue, r), 0
 	s.replays.messages += len(d.Past.Messages)
 }
 
-// keep appends a message that has come down for the group's members.
+// keep appends a message that has come down for the group's members. Of more bytes than may wait for a client only the newest half
+// is kept: who has been waiting for the others could not be sent so much.
 func (l *replayLog) keep(m *message, most int) {
-	if len(l.messages) >= 2*most { // who has been waiting for longer will not get so many in any case
-		l.messages = append(l.messages[:0], l.messages[most:]...)
-		l.dropped += most
-	}
 	l.messages = append(l.messages, m)
+	if l.bytes += m.Bytes(); l.bytes <= most {
+		return
+	}
+	n := 0
+	for ; l.bytes > most/2 && n < len(l.messages)-1; n++ {
+		l.bytes -= l.messages[n].Bytes()
+	}
+	l.dropped += n
+	rest := copy(l.messages, l.messages[n:])
+	clear(l.messages[rest:])
+	l.messages = l.messages[:rest]
 }
 
 // runReplays answers who can be answered, within the turn's budget. What is left is for a turn after a kick, or, where a client has to
 // take what waits for it first, for the next tick.
 func (s *shard) runReplays() (any bool) {
 	rs := &s.replays
-	if s.passes.resting || len(rs.queue) == 0 {
+	switch {
+	case len(rs.queue) == 0:
+		return false
+	case rs.resting:
+		s.kick()
 		return false
 	}
 	if s.passes.deadline == 0 {
 		s.passes.deadline = s.env.now() + s.bounds.passNanos
 	}
-	over := false
-	for n := min(len(rs.queue), replaysPerTurn); n > 0 && !over; n-- {
+	for n := min(len(rs.queue), replaysPerTurn); n > 0 && !rs.resting; n-- {
 		r := rs.queue[0]
 		rs.queue[0] = replay{}
 		rs.queue = rs.queue[1:]
 		late := s.tick-r.since >= replayTicks
 		if !late && !s.mayReplay(&r) {
 			rs.queue = append(rs.queue, r) // behind the others, which may be ready
+			rs.unready++
 			continue
 		}
-		any = true
+		any, rs.unready = true, 0
 		rs.messages -= len(r.Past.Messages)
 		s.replay(&r, late)
-		over = s.env.now() >= s.passes.deadline
+		rs.resting = s.env.now() >= s.passes.deadline
 	}
 	switch {
 	case len(rs.queue) == 0:
 		rs.queue = nil
-	case over:
+	case rs.resting:
 		s.passes.resting = true
 		s.kick()
 		s.env.yield()
-	case len(rs.queue) > replaysPerTurn:
+	case rs.unready < len(rs.queue):
 		s.kick()
 	}
 	return any
@@ -133,9 +151,19 @@ func (s *shard) mayReplay(r *replay) bool {
 	case r.Op != order.OpJoined:
 		return true
 	}
-	a := r.Local.audience(c.form())
-	return a == nil || len(a.waiting) == 0
+	return r.Local.waiting(c.form()) <= r.Local.log.since(r.from)
 }
+
+// waiting is how many messages wait for the audience of a form.
+func (g *group) waiting(f form) int {
+	if a := g.audience(f); a != nil {
+		return len(a.waiting)
+	}
+	return 0
+}
+
+// since is how many messages have come down since there were so many.
+func (l *replayLog) since(from int) int { return l.dropped + len(l.messages) - from }
 
 // replay answers a client.
 func (s *shard) replay(r *replay, late bool) {
@@ -147,74 +175,87 @@ func (s *shard) replay(r *replay, late bool) {
 		s.answerHistory(r, late)
 		return
 	}
-	missed, lost := s.missed(r)
+	log, lost := g.log.taken(r.from, g.waiting(c.form()))
 	if g.log.waiting--; g.log.waiting == 0 {
 		g.log = nil
 	}
-	g.asked--
-	at := c.memberOf(g)
-	wanted := at >= 0 && c.membership(at).standing == standingAsked
-	switch {
-	case wanted && late:
-		s.hub.homes.Census.GiveBack(g.headcount)
-		c.withdraw(at)
-		s.giveUpIfEmpty(g)
-		s.answerJoin(c, g, r.Asks, r.ID, refusedBusy, dialect.ErrBusy, nil)
-	case wanted:
-		s.enlist(c, at)
-		s.answerJoin(c, g, r.Asks, r.ID, 0, "", s.pastOf(r, missed, lost))
-	default:
-		s.hub.homes.Census.GiveBack(g.headcount) // it has left meanwhile, or is dead
-		if at >= 0 {
-			c.withdraw(at)
-		}
-		s.giveUpIfEmpty(g)
-		s.answerJoin(c, g, r.Asks, r.ID, 0, "", nil)
+	if late || lost {
+		s.conclude(&r.delivery, refusedBusy, dialect.ErrBusy, nil)
+	} else if s.conclude(&r.delivery, 0, "", pastOf(r.Past)) {
+		s.catchUp(c, log)
 	}
 }
 
-// missed is what has come down since the home's answer; lost: not all of it is in the log any more.
-func (s *shard) missed(r *replay) (log []*message, lost bool) {
-	l := r.Local.log
-	if r.from < l.dropped {
-		return l.messages, true
+// taken is what has come down since there were so many messages, but for those that wait for a pass still; lost: not all of it is
+// there any more.
+func (l *replayLog) taken(from, waiting int) (log []*message, lost bool) {
+	if from < l.dropped {
+		return nil, true
 	}
-	return l.messages[r.from-l.dropped:], false
+	return l.messages[from-l.dropped : max(from-l.dropped, len(l.messages)-waiting)], false
 }
 
 // pastOf is what an add_group is answered with.
-func (s *shard) pastOf(r *replay, log []*message, lost bool) *dialect.Past {
-	p := r.Past
-	past := &dialect.Past{Top: position{Offset: p.Top.Offset, Epoch: uint64(p.Top.Epoch)}, WasRecovering: p.WasAsked}
+func pastOf(p *order.Past) *dialect.Past {
+	past := &dialect.Past{Top: position{Offset: p.Top.Offset, Epoch: uint64(p.Top.Epoch)}, WasRecovering: p.WasAsked, Recovered: p.Recovered}
 	past.Since = past.Top
 	past.Since.Offset -= uint64(len(p.Messages)) // offsets are dense
-	bytes := 0
-	for _, m := range log {
-		bytes += m.Bytes()
-		if m.Kept {
-			past.Top.Offset = m.Offset
-		}
-	}
-	if past.Recovered = p.Recovered && !lost && len(p.Messages)+len(log) <= s.bounds.RecoveryMax; !past.Recovered {
-		return past
-	}
-	for _, m := range p.Messages {
-		bytes += m.Bytes()
-	}
-	if past.Recovered = bytes <= s.bounds.OutboxBytesMax/2; past.Recovered {
-		past.Messages = each(p.Messages, log)
+	if p.Recovered {
+		past.Messages = each(p.Messages)
 	}
 	return past
 }
 
-// each gives the messages of two lists as dialects take them.
-func each(lists ...[]*message) iter.Seq[*dialect.Message] {
+// positionOf is a past without what was missed, for one who has asked for that or has not; nil: there is nothing to tell.
+func positionOf(p *dialect.Past, asked bool) *dialect.Past {
+	switch {
+	case p != nil:
+		return &dialect.Past{Top: p.Top, WasRecovering: asked}
+	case asked:
+		return &dialect.Past{WasRecovering: true}
+	}
+	return nil
+}
+
+// catchUp sends a client that has just become a member what passes have taken since the home's answer. They send it the rest.
+func (s *shard) catchUp(c *client, log []*message) {
+	if len(log) > 0 {
+		s.flushReplies() // the answer goes first
+	}
+	for d := s.dialect(c); len(log) > 0 && c.state == stateOpen; {
+		var batch []byte
+		n, messages := 0, 0
+		for ; n < len(log); n++ {
+			frame, ready := log[n].In(c.form(), d)
+			if !ready { // another loop makes it, for which a pass would wait
+				frame = d.Encode(&log[n].Message)
+			}
+			if messages > 0 && len(batch)+len(frame) > s.bounds.batchBytes {
+				break
+			}
+			if len(frame) > 0 {
+				batch = append(batch, frame...)
+				messages++
+			}
+		}
+		if log = log[n:]; messages == 0 {
+			return
+		}
+		s.push(c, batch, messages)
+		if s.passes.undelivered == 0 {
+			s.count.Deliveries.Add(uint64(messages))
+			s.count.BytesOut.Add(uint64(len(batch)))
+		}
+		s.passes.undelivered = 0
+	}
+}
+
+// each gives messages as dialects take them.
+func each(messages []*message) iter.Seq[*dialect.Message] {
 	return func(yield func(*dialect.Message) bool) {
-		for _, list := range lists {
-			for _, m := range list {
-				if !yield(&m.Message) {
-					return
-				}
+		for _, m := range messages {
+			if !yield(&m.Message) {
+				return
 			}
 		}
 	}

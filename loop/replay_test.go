@@ -264,3 +264,99 @@ func TestManyReplaysShareTurnsWithEverythingElse(t *testing.T) {
 		t.Errorf("all were answered in %d turns", turns)
 	}
 }
+
+// Who leaves and comes back before it was answered is answered both times, and hears what was missed once.
+func TestAJoinThatIsSaidAgainWhileItsReplayWaitsIsAnswered(t *testing.T) {
+	st := newHistoryStage(1, nil)
+	sender, c := st.enter(0), st.connect(0)
+	sender.say(`{"cmd":"send_to_group","group_id":"0g","message":"missed"}`)
+	s := st.hub.shards[0]
+	s.kicked = true
+	c.out = nil
+	c.say(`{"id":2,"subscribe":{"channel":"0g","recover":true}}`)
+	c.say(`{"id":3,"unsubscribe":{"channel":"0g"}}`)
+	c.say(`{"id":4,"subscribe":{"channel":"0g","recover":true}}`)
+	s.kicked = false
+	s.woken()
+	st.settle()
+	c.heardExactly(t, `{"id":3,"unsubscribe":{}}`, `{"id":2,"subscribe":{"recoverable":true,"epoch":"…"missed","offset":1}],"recovered":true,"positioned":true,"was_recovering":true}}`,
+		`{"id":4,"subscribe":{"recoverable":true,"epoch":"…","offset":1,"positioned":true,"was_recovering":true}}`)
+	if s.backlog.bytes != 0 {
+		t.Errorf("%d bytes are left in the backlog", s.backlog.bytes)
+	}
+}
+
+// What one says behind its join it hears, also where nothing was to be recovered and the answer waits.
+func TestWhatIsSaidBehindAJoinIsHeardBehindItsAnswer(t *testing.T) {
+	st := newHistoryStage(1, nil)
+	c, s := st.connect(0), st.hub.shards[0]
+	s.kicked = true
+	c.out = nil
+	c.say(`{"id":2,"subscribe":{"channel":"0g"}}`)
+	c.say(`{"id":3,"publish":{"channel":"0g","data":"own"}}`)
+	s.kicked = false
+	s.woken()
+	st.settle()
+	got := strings.Join(c.lines(t), "\n")
+	if answer, own := strings.Index(got, `{"id":2,"subscribe"`), strings.Index(got, `"data":"own"`); answer < 0 || own < answer || strings.Count(got, `"own"`) != 1 {
+		t.Errorf("got %s, want the answer and then its own message, once", got)
+	}
+}
+
+// On a loop whose passes are always cut, replays are answered all the same, those for the busy group too.
+func TestPassesThatNeverEndDoNotHoldReplaysBack(t *testing.T) {
+	st := newHistoryStage(1, func(b *bounds) { b.passNanos = 1 })
+	sender := st.enter(0)
+	for range 40 {
+		st.enter(0).say(`{"cmd":"add_group","group_id":"0busy"}`)
+	}
+	shouting := st.connect(0)
+	st.subscribe(t, shouting, "0busy", "")
+	away, busy := st.connect(0), st.connect(0)
+	st.settle()
+	s := st.hub.shards[0]
+	busy.out, away.out = nil, nil
+	turns := 0
+	for ; turns < 40 && (len(busy.out) == 0 || len(away.out) == 0); turns++ {
+		sender.say(`{"cmd":"send_to_group","group_id":"0busy","message":"%d"}`, turns)
+		if turns == 5 {
+			away.say(`{"id":2,"subscribe":{"channel":"0g","recover":true}}`)
+			busy.say(`{"id":2,"subscribe":{"channel":"0busy","recover":true}}`)
+		}
+		if len(s.passes.queue) == 0 {
+			t.Fatal("the passes came to an end")
+		}
+		st.kicks[0] = false
+		s.kickedAwake()
+	}
+	if turns == 40 {
+		t.Fatal("the replays are not answered while passes are cut")
+	}
+	st.settle()
+	got := strings.Join(busy.lines(t), "\n")
+	for i := range turns {
+		if n := strings.Count(got, fmt.Sprintf(`"data":"%d"`, i)); n != 1 {
+			t.Errorf("message %d was heard %d times, want once, in %s", i, n, got)
+		}
+	}
+}
+
+// Clients that do not take what waits for them are looked at once a tick, however many wait for their replays.
+func TestReplaysOfSlowClientsDoNotKeepTheirLoopAwake(t *testing.T) {
+	st := newHistoryStage(1, nil)
+	st.hub.clientsMax.Store(1000)
+	for range replaysPerTurn + 50 {
+		c := st.connect(0)
+		st.makeSlow(c)
+		c.say(`{"id":2,"subscribe":{"channel":"0g"}}`)
+	}
+	s := st.hub.shards[0]
+	turns := 0
+	for s.woken(); st.kicks[0] && turns < 100; turns++ {
+		st.kicks[0] = false
+		s.kickedAwake()
+	}
+	if len(s.replays.queue) != replaysPerTurn+50 || turns == 100 {
+		t.Errorf("%d replays wait, and the loop takes turn after turn (%d)", len(s.replays.queue), turns)
+	}
+}

@@ -33,6 +33,8 @@ type actor struct {
 	log     []simHeard                // messages and gaps in the order heard
 	missed  uint64                    // messages, by the gaps heard
 	closing bool                      // a Close frame was heard
+	tracks  map[string]*simTrack      // loud: per group, what it knows of numbers
+	places  map[string]simPlace       // loud: per group, up to where it has heard it, in all lives
 	killed  bool                      // it broke off itself
 	said    bool                      // it has sent a Close frame
 }
@@ -61,6 +63,9 @@ type simCommand struct {
 	verb, group string
 	message     *simMessage
 	membership  *simMembership
+	past        *simAsk // what it asked of the past; nil: nothing
+	clean       bool    // add_group: there is no other that may be the reason of the answer
+	tick        uint32  // when it was said
 }
 
 // simMessage is a message that somebody published.
@@ -72,12 +77,14 @@ type simMessage struct {
 	from     *actor
 	life     int
 	issuedAt int
-	accepted bool // the answer or the port said so
-	patient  bool // published by who waits for room
+	accepted bool   // the answer or the port said so
+	patient  bool   // published by who waits for room
+	tick     uint32 // when it was said
+	seq      uint64 // its number, by the answer; 0: not known
 }
 
 func (w *world) newMessage(from *actor, group string) *simMessage {
-	m := &simMessage{number: len(w.sent), group: group, from: from, issuedAt: w.step, sender: "port"}
+	m := &simMessage{number: len(w.sent), group: group, from: from, issuedAt: w.step, sender: "port", tick: w.hub.clock.Load()}
 	if from != nil {
 		m.sender, m.life = fmt.Sprintf("actor-%d-%d", from.index, from.life), from.life
 	}
@@ -90,7 +97,7 @@ func (w *world) newMessage(from *actor, group string) *simMessage {
 }
 
 func (w *world) newActor(index int) *actor {
-	a := &actor{w: w, index: index}
+	a := &actor{w: w, index: index, places: map[string]simPlace{}}
 	a.connect()
 	return a
 }
@@ -104,14 +111,19 @@ func (a *actor) connect() {
 		a.w.missed += a.missed
 		a.w.uncounted = a.w.uncounted || !a.heardAll()
 	}
-	life := a.life + 1
-	*a = actor{w: a.w, index: a.index, life: life}
+	life, wasLoud := a.life+1, a.loud
+	*a = actor{w: a.w, index: a.index, life: life, tracks: map[string]*simTrack{}, places: a.places}
 	a.asked, a.joined = map[int]*simCommand{}, map[string]*simMembership{}
 	a.got, a.lastOf, a.saw = map[string]map[int]bool{}, map[string]map[string]int{}, map[string][]int{}
 	a.sock = a.w.openSocket()
 	a.toServer = a.w.request(a.sock.client)
-	if a.loud = a.w.loud && a.w.chance(50); a.loud {
+	if a.loud = a.w.loud && a.w.chance(50) || wasLoud && a.w.chance(80); a.loud {
 		a.toServer = bytes.Replace(a.toServer, []byte("GET / "), []byte("GET /loud "), 1)
+		for _, group := range a.w.groups {
+			if _, was := a.places[group]; was && a.w.chance(80) {
+				a.join(group, true)
+			}
+		}
 	}
 }
 
@@ -152,6 +164,8 @@ func (a *actor) act() {
 	switch n := a.w.rng.IntN(100); {
 	case n < 25:
 		a.join(group, a.w.chance(80))
+	case n < 28 && a.loud:
+		a.readHistory(group)
 	case n < 35:
 		a.leave(group, a.w.chance(80))
 	case n < 75:
@@ -168,7 +182,7 @@ func (a *actor) act() {
 		a.raw(0x80, `"}`)
 	case n < 90:
 		a.say(`[1,2,"no command"]`)
-	case n < 92 && !a.w.calm && a.w.chance(20):
+	case n < 92 && !a.w.calm && a.w.chance(a.w.restless):
 		a.hangUp()
 	case n < 93 && !a.w.calm && a.w.chance(20):
 		a.raw(0xC1, "rsv") // a protocol error
@@ -207,6 +221,7 @@ func (a *actor) membership(group string) *simMembership {
 }
 
 func (a *actor) join(group string, withID bool) {
+	c := &simCommand{verb: "add_group", group: group, clean: a.mayJoinCleanly(group), tick: a.w.hub.clock.Load()}
 	m := a.membership(group)
 	if m.sentAt == 0 {
 		m.sentAt, m.ackedAt = a.w.step, 0
@@ -217,7 +232,15 @@ func (a *actor) join(group string, withID bool) {
 	if withID {
 		m.asks++
 	}
-	a.ask(&simCommand{verb: "add_group", group: group, membership: m}, "", withID)
+	c.membership = m
+	if !withID {
+		*a.track(group) = simTrack{} // what comes next is not told
+	}
+	more := ""
+	if _, was := a.places[group]; a.loud && (was && a.w.chance(90) || a.w.chance(10)) {
+		c.past, more = a.comeBack(group)
+	}
+	a.ask(c, more, withID)
 }
 
 func (a *actor) leave(group string, withID bool) {
@@ -225,6 +248,7 @@ func (a *actor) leave(group string, withID bool) {
 	m := a.membership(group)
 	next := &simMembership{}
 	a.joined[group] = next
+	*a.track(group) = simTrack{} // what comes next is not told
 	_ = m
 	if withID {
 		next.leaving++

@@ -128,6 +128,7 @@ func (w *world) checkEmpty() {
 		w.round()
 	}
 	w.settle()
+	w.checkForgotten()
 	total := w.hub.Snapshot().Total()
 	w.must(total.Clients == 0 && total.Pending == 0 && total.Members == 0 && total.Groups == 0 && total.Homes == 0 &&
 		total.LaneDepth == 0 && w.hub.homes.Census.Groups() == 0, "left over: %+v", total)

@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"strconv"
 	"strings"
@@ -50,6 +51,11 @@ func (a *actor) frame() bool {
 			return false
 		}
 		n, at = int(a.heard[2])<<8|int(a.heard[3]), 4
+	} else if n == 127 {
+		if len(a.heard) < 10 {
+			return false
+		}
+		n, at = int(binary.BigEndian.Uint64(a.heard[2:])), 10
 	}
 	if len(a.heard) < at+n {
 		return false
@@ -84,8 +90,8 @@ func (a *actor) hear(text string) {
 		a.greeted = true
 		return
 	}
-	if a.loud && strings.HasPrefix(text, "M|") {
-		a.message(strings.ToLower(text))
+	if a.loud && (strings.HasPrefix(text, "M|") || strings.HasPrefix(text, "K") && strings.Contains(text, "|M|")) {
+		a.heardLoudly(strings.ToLower(text))
 		return
 	}
 	if !a.loud && strings.HasPrefix(text, "m|") {
@@ -96,6 +102,9 @@ func (a *actor) hear(text string) {
 		messages, err := strconv.Atoi(strings.TrimSuffix(n, "}"))
 		a.w.must(err == nil && messages > 0 && a.w.hub.bounds.Load().DropSlow && a.nextID > 0, "actor %d: gap %q", a.index, text)
 		a.missed += uint64(messages)
+		for _, t := range a.tracks {
+			t.exact = false
+		}
 		a.log = append(a.log, simHeard{})
 		return
 	}
@@ -106,6 +115,7 @@ func (a *actor) hear(text string) {
 		ID    int
 		OK    bool
 		Seq   *uint64
+		Past  *loudPast
 		Error *struct{ Code string }
 	}
 	a.w.must(json.Unmarshal([]byte(text), &r) == nil, "reply %q", text)
@@ -117,11 +127,17 @@ func (a *actor) hear(text string) {
 		a.w.must(a.mayBeRefused(r.Error.Code, c), "actor %d: refused: %q", a.index, text)
 	}
 	switch c.verb {
+	case "history":
+		a.heardHistory(c, r.Past)
 	case "add_group":
+		again := c.membership.ackedAt > 0
 		c.membership.asks--
 		c.membership.refused = c.membership.refused || !r.OK
 		if r.OK && c.membership.ackedAt == 0 {
 			c.membership.ackedAt = a.w.step
+		}
+		if r.OK && a.loud {
+			a.cameBack(c, r.Past, again)
 		}
 	case "leave_group":
 		c.membership.unsure = c.membership.unsure || !r.OK
@@ -131,6 +147,9 @@ func (a *actor) hear(text string) {
 	case "send_to_group":
 		a.w.must(r.OK == (r.Seq != nil), "reply %q", text)
 		c.message.accepted = r.OK
+		if r.OK {
+			c.message.seq = *r.Seq
+		}
 		a.w.must(!r.OK || a.w.tooLoud[c.message.number] == 0, "actor %d: message %d was refused by its home, got %q", a.index, c.message.number, text)
 	}
 }
@@ -140,13 +159,15 @@ func (a *actor) mayBeRefused(code string, c *simCommand) bool {
 	b := a.w.hub.bounds.Load()
 	switch joins := c.verb == "add_group"; code {
 	case "busy":
-		return a.w.tight && c.verb != "leave_group"
+		return a.w.tight && c.verb != "leave_group" || a.loud && c.verb == "add_group" || c.verb == "history" // that is late
 	case "too_many_groups":
 		return joins
 	case "group_full":
 		return joins && (b.kindOf(c.group).MembersMax > 0 || a.w.changing)
 	case "groups_full":
 		return joins && (b.GroupsMax > 0 || a.w.changing)
+	case "not_member", "not_available", "unrecoverable":
+		return c.verb == "history"
 	case "rate_limited":
 		return b.CommandsPerSecond > 0 || b.BytesPerSecond > 0 || a.w.changing
 	}
@@ -154,7 +175,7 @@ func (a *actor) mayBeRefused(code string, c *simCommand) bool {
 }
 
 // message holds a group message against the promises that can be judged at once.
-func (a *actor) message(text string) {
+func (a *actor) message(text string) *simMessage {
 	part := strings.SplitN(text, "|", 5)
 	number, _ := strconv.Atoi(part[1])
 	group, sender := part[2], part[3]
@@ -174,4 +195,5 @@ func (a *actor) message(text string) {
 	a.lastOf[group][sender] = number
 	a.saw[group] = append(a.saw[group], number)
 	a.log = append(a.log, simHeard{a.w.sent[number]})
+	return a.w.sent[number]
 }

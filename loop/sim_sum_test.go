@@ -8,6 +8,7 @@ type simSum struct {
 	gaps, dropped, exact, fragments, late            uint64
 	tapped, waited, indexes, indexesGone, listed     uint64
 	heldBack                                         uint64
+	past                                             simPasts
 	borrows                                          uint64
 	borrowing                                        simBorrowing
 	refusedBy                                        map[string]uint64
@@ -35,6 +36,7 @@ func (s *simSum) add(w *world) {
 	s.indexes += w.indexes
 	s.indexesGone += w.indexesGone
 	s.listed += w.listed
+	s.past.add(&w.past)
 	s.borrows += t.Borrows
 	s.borrowing.sends += w.borrowing.sends
 	s.borrowing.short += w.borrowing.short
@@ -55,6 +57,12 @@ func (s *simSum) check(t *testing.T) {
 		s.borrows, b.sends, b.short, b.refused, b.panics, b.meanwhile, b.called)
 	if s.borrows == 0 || b.short == 0 || b.refused == 0 || b.panics == 0 || b.meanwhile == 0 || b.called == 0 {
 		t.Error("the worlds borrowed too little")
+	}
+	p := &s.past
+	t.Logf("resumes: %d recovered with %d messages, %d of them had to be, %d not recovered; looks at replays with a log %d; late %d; histories read %d",
+		p.recovered, p.messages, p.due, p.refused, p.logged, p.late, p.read)
+	if p.recovered == 0 || p.messages == 0 || p.due == 0 || p.refused == 0 || p.logged == 0 || p.late == 0 || p.read == 0 {
+		t.Error("too few came back in the worlds")
 	}
 	if s.listed == 0 {
 		t.Error("no world had a list made")

@@ -68,7 +68,11 @@ type world struct {
 	uncounted bool   // some life ended without hearing all that there was to hear
 	tight     bool   // bounds so small that refusals are expected
 	loud      bool   // half of the clients are of another dialect
-	changing  bool   // an operator changes bounds on groups, members and rates now and then
+	hasty     int    // ticks that pass at once
+	returning bool   // most of what ends a client or refuses it is off, but that clients end and come back
+	restless  int    // percent of the ends that clients think of that they make
+	past      simPasts
+	changing  bool // an operator changes bounds on groups, members and rates now and then
 
 	tooLoud    map[int]int // how often a home has refused each message, by its number
 	heldBack   uint64      // looks at which a loop was awaited by a home that holds a request back
@@ -99,7 +103,10 @@ func newWorld(t *testing.T, seed uint64) *world {
 	b.GroupsPerClient = pick(2, 4, 1024)
 	b.listRows = pick(1, 3, 1000)
 	b.scannedMax = pick(1, 2, 64)
-	w.changing = w.rng.IntN(4) == 0
+	w.returning = w.chance(40)
+	w.changing = w.rng.IntN(4) == 0 && !w.returning
+	b.RecoveryMax = pick(1, 3, 1000, 1000)
+	b.HistoryBytesMax = int64(pick(0, 0, 0, 2000, 20_000))
 	w.chooseBounds(&b)
 	b.passNanos = int64(pick(3000, 50_000, 1_000_000))
 	b.handshakeTicks, b.closeTicks = 40, 5
@@ -112,14 +119,18 @@ func newWorld(t *testing.T, seed uint64) *world {
 	b.DropSlow = w.chance(60)
 	b.FragmentsBytesMax = int64(pick(0, 0, 0, 2000))
 	b.messageTicks = uint32(pick(0, 6))
-	if w.calm = w.chance(30); w.calm { // clients may miss messages, and stay to count them
+	if w.calm = w.chance(30) && !w.returning; w.calm { // clients may miss messages, and stay to count them
 		b.OutboxesBytesMax, b.DropSlow, b.FragmentsBytesMax, b.messageTicks = 0, true, 0, 0
 		b.OutboxBytesMax = pick(1500, 5000)
+	}
+	if w.returning {
+		b.GroupsPerClient, b.HandshakesMax, b.OutboxesBytesMax, b.FragmentsBytesMax, b.messageTicks, b.heartbeatTicks = 1024, 10_000, 0, 0, 0, 300
+		b.addresses.PerAddress, b.HistoryBytesMax, b.RecoveryMax = 0, int64(pick(0, 0, 0, 20_000)), pick(5, 1000)
 	}
 	w.tight = b.laneSlots < 256 || b.laneBytes < 1<<20 || b.backlogBytes < 1<<20 || b.gatherBytes < 12<<20 || b.mayBeTooLoud()
 	loops := pick(1, 2, 3, 8)
 	w.hub = newHub(loops, b, []byte("page"), loud)
-	w.loud = w.chance(50)
+	w.loud, w.hasty, w.past, w.restless = w.chance(70) || w.returning, pick(1, 1, 1, 8), newSimPasts(), pick(20, 90)
 	w.hub.homes.Hash = func(group string) uint64 {
 		h := fnv.New64a()
 		h.Write([]byte(group))
@@ -158,31 +169,14 @@ func newWorld(t *testing.T, seed uint64) *world {
 	for i := range pick(1, 3, 6) {
 		w.groups = append(w.groups, fmt.Sprintf("group-%d", i))
 	}
-	for i := range pick(2, 5, 20) {
+	actors := pick(2, 5, 20)
+	if w.returning {
+		actors = min(actors, 6)
+	}
+	for i := range actors {
 		w.actors = append(w.actors, w.newActor(i))
 	}
 	return w
-}
-
-// chooseBounds sets those that an operator may change under way.
-func (w *world) chooseBounds(b *bounds) {
-	pick := func(of ...int) int { return of[w.rng.IntN(len(of))] }
-	b.GroupsMax = pick(0, 0, 1, 2, 5)
-	b.MembersMax = pick(0, 0, 1, 2, 4, 8)
-	b.Kinds = [][]Kind{nil, nil, {{Match: "*-0", MembersMax: pick(0, 1, 3)}, {Match: "gr*p-1*", MembersMax: pick(0, 2)}}}[w.rng.IntN(3)]
-	b.CommandsPerSecond = pick(0, 0, 0, 10, 50)
-	b.BytesPerSecond = pick(0, 0, 0, 2_000, 20_000)
-}
-
-// changeBounds has every loop go over to other bounds, each when it next looks.
-func (w *world) changeBounds() {
-	b := *w.hub.bounds.Load()
-	w.chooseBounds(&b)
-	w.hub.bounds.Store(&b)
-	for i, s := range w.hub.shards {
-		s.calls.add(func(s *shard) { s.adopt(&b) })
-		w.hub.wake(i)
-	}
 }
 
 // must ends the test with all that is needed to see the failure again.
@@ -209,11 +203,16 @@ func (w *world) run() {
 		} else {
 			w.event()
 		}
+		if w.returning && w.chance(5) {
+			w.letAllGo()
+			w.round()
+		}
 		w.checkKicks()
 		w.checkBounds()
 		w.checkHeadcounts()
 		w.checkFlights()
 		w.checkIndexes()
+		w.checkReplays()
 	}
 	for _, a := range w.actors {
 		a.stalled = false
@@ -221,12 +220,15 @@ func (w *world) run() {
 	w.feed.wakeUp()
 	w.letAllGo()
 	w.settle()
-	w.hub.beat() // a client that has nothing else to hear is told of its gap by the next tick
-	w.settle()
+	for ticks := 0; ticks == 0 || w.replaysWait() && ticks < 100; ticks++ {
+		w.hub.beat() // a client that has nothing else to hear is told of its gap by the next tick, and of the past of its next group
+		w.settle()
+	}
 	w.checkFlights()
 	w.checkBorrowing()
 	w.checkEnd()
 	w.checkMembers()
+	w.checkNoReplays()
 	for _, a := range w.actors {
 		if w.chance(50) {
 			a.leaveAll()
@@ -265,8 +267,16 @@ func (w *world) event() {
 		a.stalled = !a.stalled
 	case n < 94 && w.changing:
 		w.changeBounds()
+	case n < 94 && w.restless > 50 && !w.calm:
+		if a.sock.gone() {
+			a.connect()
+		} else if len(a.places) > 0 {
+			a.die()
+		}
 	case n < 95:
-		w.hub.beat()
+		for range w.hasty {
+			w.hub.beat()
+		}
 		if w.hub.shards[0].rates.on {
 			w.nanos += int64(tickPeriod)
 		}
@@ -282,7 +292,7 @@ func (w *world) event() {
 		w.feed.event()
 	case n < 98:
 		w.limitAddresses(w.rng.IntN(4))
-	case n < 99 && !w.calm && w.chance(30):
+	case n < 99 && !w.calm && w.chance(10+w.restless):
 		a.die()
 	default:
 		if a.sock.gone() {

@@ -33,6 +33,7 @@ func (s *shard) turn() { s.act(!s.kicked) }
 func (s *shard) act(mayPass bool) {
 	s.takeUp()
 	s.passes.resting, s.relief.done, s.passes.elsewhere = !mayPass, false, 0
+	s.replays.resting = !mayPass
 	s.advance()
 	for _, f := range s.calls.take() {
 		f(s)
@@ -51,7 +52,10 @@ func (s *shard) act(mayPass bool) {
 		s.lanes.WakeOthers(s.methods.serve)
 		s.flushReplies() // after WakeOthers, so that loops that were woken begin while this one writes
 		passed := s.runPasses()
-		passed = s.runReplays() || passed // behind the passes, which leave nothing waiting
+		if passed {
+			s.replays.unready = 0
+		}
+		passed = s.runReplays() || passed
 		called := s.lanes.Through(s.passes.gathered)
 		if !passed && !s.ends.waiting() {
 			if called {
@@ -76,7 +80,7 @@ func (s *shard) advance() {
 		}
 		return
 	}
-	s.tick, s.deadlines.expiring = now, true
+	s.tick, s.deadlines.expiring, s.replays.unready = now, true, 0
 	if s.rates.on {
 		s.rates.tick(s.env.now())
 	}
@@ -156,7 +160,7 @@ func (s *shard) deliver(d delivery) (more bool) {
 		return s.mayGather()
 	}
 	if g := d.Local; g != nil && g.log != nil {
-		g.log.keep(d.Message, s.bounds.RecoveryMax)
+		g.log.keep(d.Message, s.bounds.OutboxBytesMax)
 	}
 	switch g := d.Local; {
 	case g == nil:
