@@ -1,0 +1,97 @@
+package client
+
+import "bytes"
+
+// shapes are what stands around the texts of pushes. A generator takes ten million small deliveries a second, and a JSON decoder
+// a thousandth of that. But servers write the same bytes around every text of one channel and publisher. So the first push of
+// each shape is decoded, and what has the same bytes before and after its text is, but for the text, the same JSON.
+//
+//	{"push":{"channel":"g","pub":{"data":"  text  ","info":{"user":"","client":"…"}}}}
+//	└────────────── head ──────────────┘        └────────────── tail ──────────────┘
+type shapes struct {
+	last  *shape // of the push before
+	all   map[string]*shape
+	count int // tails of all
+}
+
+// shape is a head and the tails that were seen with it.
+type shape struct {
+	head  string
+	group int
+	last  string            // tail of the push before
+	tails map[string]string // by themselves
+}
+
+const (
+	// shapesMax bounds the memory of shapes, to about 30 MB: where each push has a tail of its own, as with offsets, old ones go.
+	shapesMax = 1 << 17
+	// headMax bounds the search for the text: a group's name has up to 255 bytes.
+	headMax = 512
+
+	dataKey = `"data":"`
+)
+
+// read finds the text of a push of a known shape at the start of b, and the group whose channel it came by. size is how many
+// bytes the push has with the end of its line; 0: the line needs the decoder.
+func (s *shapes) read(b []byte) (text []byte, group, size int) {
+	known := s.last
+	if known == nil || len(b) < len(known.head) || string(b[:len(known.head)]) != known.head {
+		at := bytes.Index(b[:min(len(b), headMax)], []byte(dataKey))
+		if at < 0 {
+			return nil, 0, 0
+		}
+		if known = s.all[string(b[:at+len(dataKey)])]; known == nil {
+			return nil, 0, 0
+		}
+		s.last = known
+	}
+	from := len(known.head)
+	end := bytes.IndexByte(b[from:], '"')
+	if end < 0 {
+		return nil, 0, 0
+	}
+	text, end = b[from:from+end], from+end
+	if bytes.IndexByte(text, '\\') >= 0 {
+		return nil, 0, 0
+	}
+	rest := b[end:]
+	if n := len(known.last); len(rest) < n || string(rest[:n]) != known.last || len(rest) > n && rest[n] != '\n' {
+		if n = bytes.IndexByte(rest, '\n'); n < 0 {
+			n = len(rest)
+		}
+		tail, ok := known.tails[string(rest[:n])]
+		if !ok {
+			return nil, 0, 0
+		}
+		known.last = tail
+	}
+	size = end + len(known.last)
+	if size < len(b) {
+		size++ // the end of the line
+	}
+	return text, known.group, size
+}
+
+// learn remembers the shape of a decoded push.
+func (s *shapes) learn(line []byte, text string, group int) {
+	at := bytes.Index(line[:min(len(line), headMax)], []byte(dataKey))
+	if at < 0 {
+		return // it has spaces or escapes, or a very long head: it is decoded each time
+	}
+	head, rest := line[:at+len(dataKey)], line[at+len(dataKey):]
+	end := bytes.IndexByte(rest, '"')
+	if end < 0 || string(rest[:end]) != text || bytes.IndexByte(rest[:end], '\\') >= 0 {
+		return // that is other data, or the text is written with escapes
+	}
+	if s.count >= shapesMax || s.all == nil {
+		s.all, s.count, s.last = map[string]*shape{}, 0, nil
+	}
+	known := s.all[string(head)]
+	if known == nil {
+		known = &shape{head: string(head), group: group, tails: map[string]string{}}
+		s.all[known.head] = known
+	}
+	tail := string(rest[end:])
+	known.tails[tail] = tail
+	s.count++
+}
