@@ -2,9 +2,9 @@ package client
 
 import "bytes"
 
-// shapes are what stands around the texts of pushes. A generator takes ten million small deliveries a second, and a JSON decoder
-// a thousandth of that. But servers write the same bytes around every text of one channel and publisher. So the first push of
-// each shape is decoded, and what has the same bytes before and after its text is, but for the text, the same JSON.
+// shapes are what stands around the texts of pushes. A generator takes ten million small deliveries a second, of which a JSON
+// decoder would leave half a million. But servers write the same bytes around every text of one channel and publisher. So the first
+// push of each shape is decoded, and what has the same bytes before and after its text is, but for the text, the same JSON.
 //
 //	{"push":{"channel":"g","pub":{"data":"  text  ","info":{"user":"","client":"…"}}}}
 //	└────────────── head ──────────────┘        └────────────── tail ──────────────┘
@@ -14,12 +14,16 @@ type shapes struct {
 	count int // tails of all
 }
 
-// shape is a head and the tails that were seen with it.
+// shape is a head and the tails that were seen with it: together they say by which group a text comes.
 type shape struct {
 	head  string
+	last  *tail // of the push before
+	tails map[string]*tail
+}
+
+type tail struct {
+	text  string
 	group int
-	last  string            // tail of the push before
-	tails map[string]string // by themselves
 }
 
 const (
@@ -34,18 +38,18 @@ const (
 // read finds the text of a push of a known shape at the start of b, and the group whose channel it came by. size is how many
 // bytes the push has with the end of its line; 0: the line needs the decoder.
 func (s *shapes) read(b []byte) (text []byte, group, size int) {
-	known := s.last
-	if known == nil || len(b) < len(known.head) || string(b[:len(known.head)]) != known.head {
+	head := s.last
+	if head == nil || len(b) < len(head.head) || string(b[:len(head.head)]) != head.head {
 		at := bytes.Index(b[:min(len(b), headMax)], []byte(dataKey))
 		if at < 0 {
 			return nil, 0, 0
 		}
-		if known = s.all[string(b[:at+len(dataKey)])]; known == nil {
+		if head = s.all[string(b[:at+len(dataKey)])]; head == nil {
 			return nil, 0, 0
 		}
-		s.last = known
+		s.last = head
 	}
-	from := len(known.head)
+	from := len(head.head)
 	end := bytes.IndexByte(b[from:], '"')
 	if end < 0 {
 		return nil, 0, 0
@@ -54,18 +58,17 @@ func (s *shapes) read(b []byte) (text []byte, group, size int) {
 	if bytes.IndexByte(text, '\\') >= 0 {
 		return nil, 0, 0
 	}
-	rest := b[end:]
-	if n := len(known.last); len(rest) < n || string(rest[:n]) != known.last || len(rest) > n && rest[n] != '\n' {
+	rest, known := b[end:], head.last
+	if n := len(known.text); len(rest) < n || string(rest[:n]) != known.text || len(rest) > n && rest[n] != '\n' {
 		if n = bytes.IndexByte(rest, '\n'); n < 0 {
 			n = len(rest)
 		}
-		tail, ok := known.tails[string(rest[:n])]
-		if !ok {
+		if known = head.tails[string(rest[:n])]; known == nil {
 			return nil, 0, 0
 		}
-		known.last = tail
+		head.last = known
 	}
-	size = end + len(known.last)
+	size = end + len(known.text)
 	if size < len(b) {
 		size++ // the end of the line
 	}
@@ -88,10 +91,10 @@ func (s *shapes) learn(line []byte, text string, group int) {
 	}
 	known := s.all[string(head)]
 	if known == nil {
-		known = &shape{head: string(head), group: group, tails: map[string]string{}}
+		known = &shape{head: string(head), tails: map[string]*tail{}}
 		s.all[known.head] = known
 	}
-	tail := string(rest[end:])
-	known.tails[tail] = tail
+	known.last = &tail{string(rest[end:]), group}
+	known.tails[known.last.text] = known.last
 	s.count++
 }
