@@ -54,15 +54,17 @@ func benchAll(t *testing.T, args ...string) (status int, out, errs string, runs 
 
 func TestFanoutIsAShareOfTheCeiling(t *testing.T) {
 	t.Parallel()
-	for _, window := range []string{"1", "8"} {
-		status, out, errs, runs := benchAll(t, "fanout", "--url", (&groupServer{}).serve(t), "--members", "20", "--window", window, "--time", "300ms")
-		if status != exitFine || len(runs) != 2 || !runs[1].Fine || !runs[1].IsCeiling() {
-			t.Fatalf("got status %d and %d runs, want %d and a ceiling without a fault\n%s%s", status, len(runs), exitFine, out, errs)
+	inBoth(t, func(t *testing.T, dialect string) {
+		for _, window := range []string{"1", "8"} {
+			status, out, errs, runs := benchAll(t, "fanout", "--dialect", dialect, "--url", (&groupServer{}).serve(t), "--members", "20", "--window", window, "--time", "300ms")
+			if status != exitFine || len(runs) != 2 || !runs[1].Fine || !runs[1].IsCeiling() {
+				t.Fatalf("got status %d and %d runs, want %d and a ceiling without a fault\n%s%s", status, len(runs), exitFine, out, errs)
+			}
+			if !strings.Contains(out, "against ceiling ") {
+				t.Errorf("no share of the ceiling in\n%s", out)
+			}
 		}
-		if !strings.Contains(out, "against ceiling ") {
-			t.Errorf("no share of the ceiling in\n%s", out)
-		}
-	}
+	})
 }
 
 func TestBystandersThatAreNotAnsweredAreAFault(t *testing.T) {
@@ -286,20 +288,22 @@ func TestAWindowThatLosesItsMessageEndsTheRun(t *testing.T) {
 
 func TestConnectJoinsHoldsAndAnswersPings(t *testing.T) {
 	t.Parallel()
-	s := &groupServer{pings: true}
-	url := s.serve(t)
-	status, out, errs, r := bench(t, "connect", "-n", "50", "--groups", "3", "--hold", "200ms", "--url", url)
-	if status != exitFine || r.Connect == nil || r.Connect.Joined != 50 || r.Connect.PingsAnswered != 50 {
-		t.Fatalf("got status %d, %+v\n%s%s", status, r.Connect, out, errs)
-	}
-	if r.Memory.RSSAfter == 0 {
-		t.Errorf("the server's memory was not found:\n%s", out)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.pongs != 50 {
-		t.Errorf("the server got %d pongs, want 50", s.pongs)
-	}
+	inBoth(t, func(t *testing.T, dialect string) {
+		s := &groupServer{pings: true}
+		url := s.serve(t)
+		status, out, errs, r := bench(t, "connect", "--dialect", dialect, "-n", "50", "--groups", "3", "--hold", "200ms", "--url", url)
+		if status != exitFine || r.Connect == nil || r.Connect.Joined != 50 || r.Connect.PingsAnswered != 50 {
+			t.Fatalf("got status %d, %+v\n%s%s", status, r.Connect, out, errs)
+		}
+		if r.Memory.RSSAfter == 0 {
+			t.Errorf("the server's memory was not found:\n%s", out)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.pongs != 50 {
+			t.Errorf("the server got %d pongs, want 50", s.pongs)
+		}
+	})
 }
 
 func TestConnectCountsFailuresByCause(t *testing.T) {
