@@ -131,7 +131,10 @@ func TestFanoutFindsNothingWrongWithACorrectServer(t *testing.T) {
 // inBoth runs a test in each dialect.
 func inBoth(t *testing.T, f func(t *testing.T, dialect string)) {
 	for _, dialect := range []string{"plain", "centrifuge"} {
-		t.Run(dialect, func(t *testing.T) { f(t, dialect) })
+		t.Run(dialect, func(t *testing.T) {
+			t.Parallel()
+			f(t, dialect)
+		})
 	}
 }
 

@@ -83,8 +83,8 @@ func (s *shapes) learn(line []byte, text string, group int) {
 	}
 	head, rest := line[:at+len(dataKey)], line[at+len(dataKey):]
 	end := bytes.IndexByte(rest, '"')
-	if end < 0 || string(rest[:end]) != text || bytes.IndexByte(rest[:end], '\\') >= 0 {
-		return // that is other data, or the text is written with escapes
+	if end < 0 || string(rest[:end]) != text || bytes.Count(line, rest[:end]) != 1 || bytes.IndexByte(line, '\\') >= 0 {
+		return // only a text that is there once, with no escape that could hide it elsewhere, is surely the one of the push
 	}
 	if s.count >= shapesMax || s.all == nil {
 		s.all, s.count, s.last = map[string]*shape{}, 0, nil
