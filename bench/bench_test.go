@@ -54,15 +54,17 @@ func benchAll(t *testing.T, args ...string) (status int, out, errs string, runs 
 
 func TestFanoutIsAShareOfTheCeiling(t *testing.T) {
 	t.Parallel()
-	for _, window := range []string{"1", "8"} {
-		status, out, errs, runs := benchAll(t, "fanout", "--url", (&groupServer{}).serve(t), "--members", "20", "--window", window, "--time", "300ms")
-		if status != exitFine || len(runs) != 2 || !runs[1].Fine || !runs[1].IsCeiling() {
-			t.Fatalf("got status %d and %d runs, want %d and a ceiling without a fault\n%s%s", status, len(runs), exitFine, out, errs)
+	inBoth(t, func(t *testing.T, dialect string) {
+		for _, window := range []string{"1", "8"} {
+			status, out, errs, runs := benchAll(t, "fanout", "--dialect", dialect, "--url", (&groupServer{}).serve(t), "--members", "20", "--window", window, "--time", "300ms")
+			if status != exitFine || len(runs) != 2 || !runs[1].Fine || !runs[1].IsCeiling() {
+				t.Fatalf("got status %d and %d runs, want %d and a ceiling without a fault\n%s%s", status, len(runs), exitFine, out, errs)
+			}
+			if !strings.Contains(out, "against ceiling ") {
+				t.Errorf("no share of the ceiling in\n%s", out)
+			}
 		}
-		if !strings.Contains(out, "against ceiling ") {
-			t.Errorf("no share of the ceiling in\n%s", out)
-		}
-	}
+	})
 }
 
 func TestBystandersThatAreNotAnsweredAreAFault(t *testing.T) {
@@ -86,37 +88,52 @@ func TestTheCeilingPassesTheCheckInBothForms(t *testing.T) {
 
 func TestFanoutFindsNothingWrongWithACorrectServer(t *testing.T) {
 	t.Parallel()
-	for name, pace := range map[string][]string{
-		"closed loop":                     {"--window", "4"},
-		"open loop":                       {"--rate", "200"},
-		"several groups and publishers":   {"--rate", "200", "--groups", "3", "--publishers", "6"},
-		"publishers are members":          {"--window", "2", "--groups", "2", "--publishers", "4", "--member-publishers"},
-		"two threads":                     {"--window", "2", "--groups", "2", "--publishers", "5", "--threads", "2"},
-		"long messages, 16-bit lengths":   {"--window", "2", "--size", "50000"},
-		"a server that answers no ids":    {"--window", "2", "--join-proof", "probe"},
-		"members of several groups":       {"--rate", "200", "--groups", "4", "--joins", "3"},
-		"the same by probe":               {"--window", "2", "--groups", "4", "--joins", "3", "--join-proof", "probe"},
-		"the same on two threads":         {"--window", "2", "--groups", "4", "--joins", "2", "--threads", "2"},
-		"fewer publishers than groups":    {"--window", "2", "--groups", "4", "--publishers", "2"},
-		"so many messages and no more":    {"--rate", "1000", "--messages", "7"},
-		"bystanders":                      {"--window", "2", "--bystanders", "3"},
-		"one-to-one, every member writes": {"--rate", "300", "--groups", "5", "--publishers", "10", "--member-publishers"},
-	} {
-		t.Run(name, func(t *testing.T) {
+	inBoth(t, func(t *testing.T, dialect string) {
+		for name, pace := range map[string][]string{
+			"closed loop":                     {"--window", "4"},
+			"open loop":                       {"--rate", "200"},
+			"several groups and publishers":   {"--rate", "200", "--groups", "3", "--publishers", "6"},
+			"publishers are members":          {"--window", "2", "--groups", "2", "--publishers", "4", "--member-publishers"},
+			"two threads":                     {"--window", "2", "--groups", "2", "--publishers", "5", "--threads", "2"},
+			"long messages, 16-bit lengths":   {"--window", "2", "--size", "50000"},
+			"a server that answers no ids":    {"--window", "2", "--join-proof", "probe"},
+			"members of several groups":       {"--rate", "200", "--groups", "4", "--joins", "3"},
+			"the same by probe":               {"--window", "2", "--groups", "4", "--joins", "3", "--join-proof", "probe"},
+			"the same on two threads":         {"--window", "2", "--groups", "4", "--joins", "2", "--threads", "2"},
+			"fewer publishers than groups":    {"--window", "2", "--groups", "4", "--publishers", "2"},
+			"so many messages and no more":    {"--rate", "1000", "--messages", "7"},
+			"bystanders":                      {"--window", "2", "--bystanders", "3"},
+			"one-to-one, every member writes": {"--rate", "300", "--groups", "5", "--publishers", "10", "--member-publishers"},
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				s := &groupServer{silent: strings.Contains(name, "no ids") || strings.Contains(name, "by probe"), pings: true}
+				if s.silent && dialect != "plain" {
+					t.Skip("every server of this dialect answers ids")
+				}
+				args := append([]string{"fanout", "--dialect", dialect, "--url", s.serve(t), "--members", "10", "--time", "300ms"}, pace...)
+				status, out, errs, r := bench(t, args...)
+				if status != exitFine || !r.Fine {
+					t.Fatalf("got status %d, want %d\n%s%s", status, exitFine, out, errs)
+				}
+				f := r.Fanout
+				if f.Published == 0 || f.Delivered == 0 || f.Latency.Max == 0 || f.Histogram == "" {
+					t.Errorf("figures are missing: %+v", f)
+				}
+				if r.Flags["members"] != 10.0 || (r.Flags["dialect"] == "centrifuge") != (dialect == "centrifuge") {
+					t.Errorf("got flags %v, want members 10 and dialect %s", r.Flags, dialect)
+				}
+			})
+		}
+	})
+}
+
+// inBoth runs a test in each dialect.
+func inBoth(t *testing.T, f func(t *testing.T, dialect string)) {
+	for _, dialect := range []string{"plain", "centrifuge"} {
+		t.Run(dialect, func(t *testing.T) {
 			t.Parallel()
-			s := &groupServer{silent: strings.Contains(name, "no ids") || strings.Contains(name, "by probe"), pings: true}
-			args := append([]string{"fanout", "--url", s.serve(t), "--members", "10", "--time", "300ms"}, pace...)
-			status, out, errs, r := bench(t, args...)
-			if status != exitFine || !r.Fine {
-				t.Fatalf("got status %d, want %d\n%s%s", status, exitFine, out, errs)
-			}
-			f := r.Fanout
-			if f.Published == 0 || f.Delivered == 0 || f.Latency.Max == 0 || f.Histogram == "" {
-				t.Errorf("figures are missing: %+v", f)
-			}
-			if r.Flags["members"] != 10.0 {
-				t.Errorf("got flags %v, want members 10", r.Flags)
-			}
+			f(t, dialect)
 		})
 	}
 }
@@ -125,72 +142,74 @@ func TestFanoutFindsNothingWrongWithACorrectServer(t *testing.T) {
 func TestFanoutNamesExactlyWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	at := func(m *groupMember, heard int) bool { return m.place == 3 && m.heard == heard }
-	for _, c := range []struct {
-		name  string
-		spoil func(m *groupMember, text string) []string
-		kind  check.Fault
-		want  string // all of the examples
-	}{
-		{"drops one", func(m *groupMember, text string) []string {
-			if at(m, 20) {
-				return nil
-			}
-			return []string{text}
-		}, check.Lost, "group 0 member 3 never got publisher 0's #20"},
-		{"doubles one", func(m *groupMember, text string) []string {
-			if at(m, 20) {
-				return []string{text, text}
-			}
-			return []string{text}
-		}, check.Doubled, "group 0 member 3 got publisher 0's #20 again, after its #20"},
-		{"swaps two", func(m *groupMember, text string) []string {
-			if at(m, 20) {
-				m.held = text
-				return nil
-			}
-			if at(m, 21) {
-				return []string{text, m.held}
-			}
-			return []string{text}
-		}, check.Swapped, "group 0 member 3 got publisher 0's #20 after its #21"},
-		{"changes a byte", func(m *groupMember, text string) []string {
-			if at(m, 20) {
-				return []string{text, text[:len(text)-1] + "!"}
-			}
-			return []string{text}
-		}, check.Altered, "group 0 member 3 got publisher 0's #20 with another text"},
-		{"delivers what nobody sent", func(m *groupMember, text string) []string {
-			if at(m, 20) {
-				never := check.AppendStamp(nil, check.Stamp{Publisher: 0, Sequence: 5000})
-				return []string{text, string(never) + text[check.StampBytes:]}
-			}
-			return []string{text}
-		}, check.Foreign, "group 0 member 3 got publisher 0's #5000, which was never sent"},
-		{"cuts a member off", func(m *groupMember, text string) []string {
-			if at(m, 20) {
-				m.conn.Close()
-			}
-			return []string{text}
-		}, check.Cut, "group 0 member 3 was cut off: the server ended the connection without a close frame"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			s := &groupServer{spoil: c.spoil}
-			status, out, errs, r := bench(t, "fanout", "--url", s.serve(t), "--members", "7", "--rate", "200", "--time", "200ms")
-			if status != exitFaulty {
-				t.Fatalf("got status %d, want %d\n%s%s", status, exitFaulty, out, errs)
-			}
-			if len(r.Counts) != 1 || r.Counts[c.kind.String()] != 1 {
-				t.Errorf("got faults %v, want exactly one %v", r.Counts, c.kind)
-			}
-			if got := strings.Join(r.Examples[c.kind.String()], "\n"); !strings.HasPrefix(got, c.want) {
-				t.Errorf("got %q, want %q", got, c.want)
-			}
-			if !strings.Contains(out, c.want) {
-				t.Errorf("the fault is not printed:\n%s", out)
-			}
-		})
-	}
+	inBoth(t, func(t *testing.T, dialect string) {
+		for _, c := range []struct {
+			name  string
+			spoil func(m *groupMember, text string) []string
+			kind  check.Fault
+			want  string // all of the examples
+		}{
+			{"drops one", func(m *groupMember, text string) []string {
+				if at(m, 20) {
+					return nil
+				}
+				return []string{text}
+			}, check.Lost, "group 0 member 3 never got publisher 0's #20"},
+			{"doubles one", func(m *groupMember, text string) []string {
+				if at(m, 20) {
+					return []string{text, text}
+				}
+				return []string{text}
+			}, check.Doubled, "group 0 member 3 got publisher 0's #20 again, after its #20"},
+			{"swaps two", func(m *groupMember, text string) []string {
+				if at(m, 20) {
+					m.held = text
+					return nil
+				}
+				if at(m, 21) {
+					return []string{text, m.held}
+				}
+				return []string{text}
+			}, check.Swapped, "group 0 member 3 got publisher 0's #20 after its #21"},
+			{"changes a byte", func(m *groupMember, text string) []string {
+				if at(m, 20) {
+					return []string{text, text[:len(text)-1] + "!"}
+				}
+				return []string{text}
+			}, check.Altered, "group 0 member 3 got publisher 0's #20 with another text"},
+			{"delivers what nobody sent", func(m *groupMember, text string) []string {
+				if at(m, 20) {
+					never := check.AppendStamp(nil, check.Stamp{Publisher: 0, Sequence: 5000})
+					return []string{text, string(never) + text[check.StampBytes:]}
+				}
+				return []string{text}
+			}, check.Foreign, "group 0 member 3 got publisher 0's #5000, which was never sent"},
+			{"cuts a member off", func(m *groupMember, text string) []string {
+				if at(m, 20) {
+					m.conn.Close()
+				}
+				return []string{text}
+			}, check.Cut, "group 0 member 3 was cut off: the server ended the connection without a close frame"},
+		} {
+			t.Run(c.name, func(t *testing.T) {
+				t.Parallel()
+				s := &groupServer{spoil: c.spoil}
+				status, out, errs, r := bench(t, "fanout", "--dialect", dialect, "--url", s.serve(t), "--members", "7", "--rate", "200", "--time", "200ms")
+				if status != exitFaulty {
+					t.Fatalf("got status %d, want %d\n%s%s", status, exitFaulty, out, errs)
+				}
+				if len(r.Counts) != 1 || r.Counts[c.kind.String()] != 1 {
+					t.Errorf("got faults %v, want exactly one %v", r.Counts, c.kind)
+				}
+				if got := strings.Join(r.Examples[c.kind.String()], "\n"); !strings.HasPrefix(got, c.want) {
+					t.Errorf("got %q, want %q", got, c.want)
+				}
+				if !strings.Contains(out, c.want) {
+					t.Errorf("the fault is not printed:\n%s", out)
+				}
+			})
+		}
+	})
 }
 
 func TestFanoutCountsEveryLossOfAServerThatDropsOneInAThousand(t *testing.T) {
@@ -272,20 +291,22 @@ func TestAWindowThatLosesItsMessageEndsTheRun(t *testing.T) {
 
 func TestConnectJoinsHoldsAndAnswersPings(t *testing.T) {
 	t.Parallel()
-	s := &groupServer{pings: true}
-	url := s.serve(t)
-	status, out, errs, r := bench(t, "connect", "-n", "50", "--groups", "3", "--hold", "200ms", "--url", url)
-	if status != exitFine || r.Connect == nil || r.Connect.Joined != 50 || r.Connect.PingsAnswered != 50 {
-		t.Fatalf("got status %d, %+v\n%s%s", status, r.Connect, out, errs)
-	}
-	if r.Memory.RSSAfter == 0 {
-		t.Errorf("the server's memory was not found:\n%s", out)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.pongs != 50 {
-		t.Errorf("the server got %d pongs, want 50", s.pongs)
-	}
+	inBoth(t, func(t *testing.T, dialect string) {
+		s := &groupServer{pings: true}
+		url := s.serve(t)
+		status, out, errs, r := bench(t, "connect", "--dialect", dialect, "-n", "50", "--groups", "3", "--hold", "200ms", "--url", url)
+		if status != exitFine || r.Connect == nil || r.Connect.Joined != 50 || r.Connect.PingsAnswered != 50 {
+			t.Fatalf("got status %d, %+v\n%s%s", status, r.Connect, out, errs)
+		}
+		if r.Memory.RSSAfter == 0 {
+			t.Errorf("the server's memory was not found:\n%s", out)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.pongs != 50 {
+			t.Errorf("the server got %d pongs, want 50", s.pongs)
+		}
+	})
 }
 
 func TestConnectCountsFailuresByCause(t *testing.T) {

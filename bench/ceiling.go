@@ -11,10 +11,11 @@ import (
 
 // ceilingVerb measures the machine itself: a load on a server that does only the necessary work.
 type ceilingVerb struct {
-	Threads int    `default:"1" help:"Generator threads. A group lives on one of them."`
-	JSON    string `name:"json" placeholder:"FILE" help:"Write the result with machine, flags and histograms to FILE."`
-	Serve   string `enum:",message,turn" default:"" help:"Only serve, in this form: message (one send per message and member) or turn (one per member and turn of the loop)."`
-	Listen  string `default:"127.0.0.1:1235" help:"Where to listen with --serve."`
+	Threads int            `default:"1" help:"Generator threads. A group lives on one of them."`
+	Dialect client.Dialect `enum:"plain,centrifuge" default:"plain" help:"Protocol that the clients speak, as for fanout. The server knows it by the path."`
+	JSON    string         `name:"json" placeholder:"FILE" help:"Write the result with machine, flags and histograms to FILE."`
+	Serve   string         `enum:",message,turn" default:"" help:"Only serve, in this form: message (one send per message and member) or turn (one per member and turn of the loop)."`
+	Listen  string         `default:"127.0.0.1:1235" help:"Where to listen with --serve."`
 	load
 }
 
@@ -33,7 +34,7 @@ func (v *ceilingVerb) Run(e *env) error {
 		}()
 		return ceiling.Serve(addr, ceilingForms[v.Serve], func(at netip.AddrPort) { fmt.Fprintln(e.stdout, "listening", at) })
 	}
-	c := &common{JoinProof: proofReply, Threads: v.Threads}
+	c := &common{Dialect: v.Dialect, JoinProof: proofReply, Threads: v.Threads}
 	if err := c.check(); err != nil {
 		return err
 	}
@@ -66,7 +67,7 @@ func (e *env) underCeiling(form string, c *common, measure func(*common) (*repor
 		return nil, err
 	}
 	defer server.stop()
-	under := &common{name: report.CeilingPrefix + " " + form, URL: "ws://" + addr + "/", child: server, Threads: c.Threads, JoinProof: c.JoinProof, processes: c.processes}
+	under := &common{name: report.CeilingPrefix + " " + form, URL: "ws://" + addr + "/", child: server, Threads: c.Threads, Dialect: c.Dialect, JoinProof: c.JoinProof, processes: c.processes}
 	return measure(under)
 }
 
@@ -84,7 +85,7 @@ func (f ceilingFlag) withCeiling(e *env, c *common, clients int, form, file stri
 		return err
 	}
 	runs := []*report.Run{r}
-	if t, err := parseTarget(c.URL, c.AllowRemote); err != nil || !t.Loopback() || !r.Fine || f.NoCeiling {
+	if t, err := parseTarget(c.URL, c.Dialect, c.AllowRemote); err != nil || !t.Loopback() || !r.Fine || f.NoCeiling {
 		return e.end(file, runs...)
 	}
 	if err := client.NeedDescriptors(clients); err != nil {

@@ -7,17 +7,19 @@ import (
 	"path/filepath"
 	"time"
 
+	"ringcast/bench/client"
 	"ringcast/bench/report"
 )
 
 // compareVerb measures servers side by side: every load on every server, in rounds, so that other work of the machine
 // affects all of them alike.
 type compareVerb struct {
-	With   []string      `default:"gws,nbio,gorilla,gobwas,ws,bun,ceiling" help:"Servers to compare with ringcast: ${peers}."`
-	Loads  []string      `default:"all" help:"all, or some of: ${suite}."`
-	Rounds int           `default:"3" help:"How often each is measured."`
-	Time   time.Duration `default:"3s" help:"How long to publish."`
-	JSON   string        `name:"json" placeholder:"FILE" help:"Write all runs to FILE, for the verb report. Default: a file in the system's temporary directory."`
+	Dialect client.Dialect `enum:"plain,centrifuge" default:"plain" help:"Protocol that the clients speak, as for fanout: all servers are measured in it."`
+	With    []string       `help:"Servers to compare with ringcast: ${peers}. Default: ${with}."`
+	Loads   []string       `default:"all" help:"all, or some of: ${suite}."`
+	Rounds  int            `default:"3" help:"How often each is measured."`
+	Time    time.Duration  `default:"3s" help:"How long to publish."`
+	JSON    string         `name:"json" placeholder:"FILE" help:"Write all runs to FILE, for the verb report. Default: a file in the system's temporary directory."`
 }
 
 const (
@@ -35,13 +37,21 @@ func (v *compareVerb) Run(e *env) error {
 	if err != nil {
 		return err
 	}
+	if v.Dialect == client.Centrifuge { // results of two dialects are not rounds of one load
+		for i := range loads {
+			loads[i].title += ", " + string(v.Dialect)
+		}
+	}
+	if len(v.With) == 0 {
+		v.With = defaultWith[v.Dialect]
+	}
 	scratch, err := os.MkdirTemp("", "ringcast-bench-")
 	if err != nil {
 		return fmt.Errorf("a directory for programs: %w", err)
 	}
 	defer os.RemoveAll(scratch)
 	fmt.Fprintln(e.stderr, "making the servers")
-	servers, err := contenders(e.ctx, v.With, scratch)
+	servers, err := contenders(e.ctx, v.With, v.Dialect, scratch)
 	if err != nil {
 		return err
 	}
@@ -129,7 +139,7 @@ func (e *env) against(server contender, load named) (*report.Run, error) {
 		return nil, err
 	}
 	defer running.stop()
-	c := &common{name: server.name, URL: "ws://" + addr + "/", Threads: 1, JoinProof: proofReply, child: running, processes: 1}
+	c := &common{name: server.name, URL: "ws://" + addr + "/", Threads: 1, Dialect: server.speaks, JoinProof: proofReply, child: running, processes: 1}
 	if server.status != nil {
 		c.Status = server.status(port)
 	}

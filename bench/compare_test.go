@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"ringcast/bench/client"
 	"ringcast/bench/report"
 )
 
@@ -38,29 +39,31 @@ func TestCompareMeasuresEveryServerInEveryRound(t *testing.T) {
 		delete(suite, "tiny")
 		suiteOrder = suiteOrder[:len(suiteOrder)-1]
 	})
-	file := t.TempDir() + "/result.json"
-	var stdout, stderr bytes.Buffer
-	status := run(context.Background(), []string{"compare", "--with", "ceiling", "--loads", "tiny", "--rounds", "2", "--time", "200ms", "--json", file}, &stdout, &stderr)
-	if status != exitFine {
-		t.Fatalf("got status %d\n%s%s", status, &stdout, &stderr)
-	}
-	result, err := report.Read(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rounds := map[string]int{}
-	for _, r := range result.Runs {
-		if !r.Fine || r.Load != "20 members, 4 in flight" || r.Fanout == nil || r.Memory == nil {
-			t.Errorf("got %+v", r)
+	for dialect, load := range map[string]string{"plain": "20 members, 4 in flight", "centrifuge": "20 members, 4 in flight, centrifuge"} {
+		file := t.TempDir() + "/result.json"
+		var stdout, stderr bytes.Buffer
+		status := run(context.Background(), []string{"compare", "--dialect", dialect, "--with", "ceiling", "--loads", "tiny", "--rounds", "2", "--time", "200ms", "--json", file}, &stdout, &stderr)
+		if status != exitFine {
+			t.Fatalf("got status %d\n%s%s", status, &stdout, &stderr)
 		}
-		rounds[r.Server] += r.Round
-	}
-	for _, server := range []string{"ringcast", "ringcast 8 loops", "ceiling message", "ceiling turn"} {
-		if rounds[server] != 1+2 {
-			t.Errorf("%s: the numbers of its rounds sum up to %d, want 3", server, rounds[server])
+		result, err := report.Read(file)
+		if err != nil {
+			t.Fatal(err)
 		}
-		if !strings.Contains(stdout.String(), server) {
-			t.Errorf("no %s in\n%s", server, &stdout)
+		rounds := map[string]int{}
+		for _, r := range result.Runs {
+			if !r.Fine || r.Load != load || r.Fanout == nil || r.Memory == nil {
+				t.Errorf("got %+v", r)
+			}
+			rounds[r.Server] += r.Round
+		}
+		for _, server := range []string{"ringcast", "ringcast 8 loops", "ceiling message", "ceiling turn"} {
+			if rounds[server] != 1+2 {
+				t.Errorf("%s: the numbers of its rounds sum up to %d, want 3", server, rounds[server])
+			}
+			if !strings.Contains(stdout.String(), server) {
+				t.Errorf("no %s in\n%s", server, &stdout)
+			}
 		}
 	}
 }
@@ -72,7 +75,7 @@ func TestCompareRefusesAServerThatLosesMessages(t *testing.T) {
 	}
 	var stderr bytes.Buffer
 	e := &env{ctx: context.Background(), stdout: io.Discard, stderr: &stderr, started: time.Now()}
-	err = e.examine([]contender{{"dropper", "", func(addr string, _ int) []string { return []string{program, "dropper", addr} }, nil}})
+	err = e.examine([]contender{{"dropper", "", func(addr string, _ int) []string { return []string{program, "dropper", addr} }, nil, client.Plain}})
 	if !errors.Is(err, errFaulty) || !strings.Contains(stderr.String(), "dropper failed the check") || !strings.Contains(stderr.String(), "lost") {
 		t.Errorf("got %v and %s, want the loss named", err, &stderr)
 	}

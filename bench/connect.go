@@ -47,7 +47,7 @@ func (v *crowd) seats(threads int) []client.Seat {
 }
 
 func (v *crowd) roster(s *session, proof string) client.Roster {
-	return client.Roster{Name: s.groupName, Joins: 1, Group: func(first, _ int) int { return first }, Probe: probeOf(proof)}
+	return client.Roster{Name: s.groupName, Number: s.groupNumber, Joins: 1, Group: func(first, _ int) int { return first }, Probe: probeOf(proof)}
 }
 
 // Run is called by kong.
@@ -85,6 +85,7 @@ func (e *env) connect(c *common, v *crowd) (*report.Run, error) {
 
 	r := e.newRun("connect", s, map[string]any{"clients": v.Clients, "groups": v.Groups, "from": v.From, "hold": v.Hold.String(), "processes": share.processes,
 		"threads": c.Threads, "join-proof": c.JoinProof})
+	c.noteDialect(r)
 	if _, err := f.open(); err != nil { // without clients it returns at once
 		return nil, err
 	}

@@ -37,7 +37,8 @@ type crew struct {
 	overrun bool         // deliveries were still coming at drainMax
 
 	published, expected, delivered uint64
-	started, ended, active         int64 // ended: last delivery; active: last delivery or publish
+	answered                       uint64 // publishes; where each is answered
+	started, ended, active         int64  // ended: last delivery; active: last delivery or publish
 	latency, lateness              *hdrhistogram.Histogram
 	acksLate                       *hdrhistogram.Histogram // from a helper's acknowledgement to its effect here
 	faults                         check.Faults
@@ -140,7 +141,7 @@ func (c *crew) takeAcks(now int64) {
 func (c *crew) over(now, end int64) bool {
 	quiet := now-c.active > int64(c.plan.Patience)
 	switch {
-	case c.closing && c.delivered == c.expected && !c.unsent():
+	case c.closing && c.delivered == c.expected && !c.unsent() && c.unanswered() == 0:
 		return true
 	case !c.closing:
 		c.stalled = quiet && c.plan.Window > 0 // otherwise a closed loop would wait forever for what is lost
@@ -165,6 +166,20 @@ func (c *crew) unsent() bool {
 	return false
 }
 
+// unanswered is how many publishes have no answer yet, negative when there are more answers than publishes. What the answers to
+// a publisher that was cut off would have been is unknown.
+func (c *crew) unanswered() int64 {
+	if !c.g.Dialect().Answers() {
+		return 0
+	}
+	for _, p := range c.schedule.own {
+		if p.gone {
+			return 0
+		}
+	}
+	return int64(c.published) - int64(c.answered)
+}
+
 func (c *crew) mark(p *publisher) {
 	if !p.queued {
 		p.queued = true
@@ -183,8 +198,7 @@ func (c *crew) send(p *publisher) {
 		return
 	}
 	buf := c.buf[:0]
-	text := len(p.prefix) + c.plan.Size + len(client.SendEnd)
-	frame := client.FrameHeaderMax + text
+	frame := client.FrameHeaderMax + p.command.Len(client.IDMax, c.plan.Size)
 	now := client.Clock() // after all that was done in this turn before
 	for p.sequence < p.allowed && p.sequence < check.SequenceMax && c.published < c.most && (len(buf) == 0 || len(buf)+frame <= client.OutBytesMax) {
 		due := now
@@ -194,13 +208,17 @@ func (c *crew) send(p *publisher) {
 				record(c.lateness, now-due)
 			}
 		}
+		id := 0
+		if p.command.Numbered() {
+			id = p.conn.NextID()
+		}
 		key := c.g.MaskKey()
-		buf = client.AppendTextHeader(buf, text, key)
+		buf = client.AppendTextHeader(buf, p.command.Len(id, c.plan.Size), key)
 		at := len(buf)
-		buf = append(buf, p.prefix...)
+		buf = p.command.AppendStart(buf, id)
 		buf = check.AppendStamp(buf, check.Stamp{Publisher: uint32(p.number), Sequence: p.sequence, Due: due})
 		buf = append(buf, c.fill...)
-		buf = append(buf, client.SendEnd...)
+		buf = p.command.AppendEnd(buf)
 		client.Mask(buf[at:], key)
 		p.sequence++
 		c.published++
@@ -218,7 +236,7 @@ func (c *crew) send(p *publisher) {
 }
 
 // Heard checks one delivery and records its latency.
-func (c *crew) Heard(m *client.Conn, text []byte, now int64) {
+func (c *crew) Heard(m *client.Conn, text []byte, group int, now int64) {
 	s, ok := check.ReadStamp(text)
 	if !ok || len(text) != c.plan.Size && !s.IsProbe() {
 		c.faults.Add(check.Altered, 1, "%s got a text of %d bytes that was not published: %.60q", c.name(m), len(text), text)
@@ -236,6 +254,10 @@ func (c *crew) Heard(m *client.Conn, text []byte, now int64) {
 		return
 	}
 	p := c.publishers[s.Publisher]
+	if group != p.group && group != client.AnyGroup {
+		c.faults.Add(check.Foreign, 1, "%s got publisher %d's #%d by the channel of another group", c.name(m), s.Publisher, s.Sequence)
+		return
+	}
 	if s.Sequence >= p.sequence || c.helps && c.early(p, s.Sequence, now) {
 		c.faults.Add(check.Foreign, 1, "%s got publisher %d's #%d, which was never sent", c.name(m), s.Publisher, s.Sequence)
 		return
@@ -249,6 +271,15 @@ func (c *crew) Heard(m *client.Conn, text []byte, now int64) {
 	record(c.latency, now-s.Due)
 	if p.got != nil && p.acknowledge(s.Sequence) {
 		c.mark(p)
+	}
+}
+
+// Replied counts the answer to a publish, which may be a refusal: then its message is lost as well.
+func (c *crew) Replied(m *client.Conn, text []byte, now int64) {
+	c.answered++
+	c.active = now
+	if err := c.g.Dialect().CheckReply(client.OfSend, text, client.AnyID); err != nil {
+		c.faults.Add(check.Failed, 1, "%s: %v", c.name(m), err)
 	}
 }
 
@@ -309,6 +340,12 @@ func (c *crew) finish() (missedByCut uint64) {
 			}
 		}
 		missedByCut += l.Finish(sent, c.cutMembers[group])
+	}
+	switch n := c.unanswered(); {
+	case n > 0:
+		c.faults.Add(check.Failed, uint64(n), "%d of %d publishes were not answered", n, c.published)
+	case n < 0:
+		c.faults.Add(check.Failed, uint64(-n), "there were %d answers more than the %d publishes", -n, c.published)
 	}
 	if c.stalled {
 		c.faults.Note("the window stood still for %v, so the run ended early", c.plan.Patience)

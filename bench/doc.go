@@ -1,5 +1,5 @@
-// Command bench tests and measures a server that speaks the seed protocol: it opens clients, counts what they receive, and
-// relies only on what it has seen on a socket. Run it as `go run ./bench VERB`.
+// Command bench tests and measures a server that speaks the seed protocol, or the Centrifuge protocol: it opens clients, counts
+// what they receive, and relies only on what it has seen on a socket. Run it as `go run ./bench VERB`.
 //
 // The rule of this package: it shares no code with the server. It has its own frame parser, its own epoll loop and its
 // own check of what is right, because with shared code it would share the server's mistakes.

@@ -85,6 +85,7 @@ func (e *env) fanoutWith(verb string, c *common, l *load, with guests) (*report.
 	}
 	r := e.newRun(verb, s, l.flags())
 	r.Flags["processes"], r.Flags["threads"], r.Flags["join-proof"] = share.processes, c.Threads, c.JoinProof
+	c.noteDialect(r)
 	before := s.memory()
 	if err := e.openFleet(f); err != nil {
 		return nil, err

@@ -36,6 +36,8 @@ func TestHelpersMakeNoDifferenceToACorrectServer(t *testing.T) {
 		"bystanders":                     {"--rate", "200", "--bystanders", "2"},
 		"two publishers of one group":    {"--rate", "400", "--publishers", "2"},
 		"more groups than members apart": {"--window", "1", "--groups", "12"},
+		"Centrifuge clients":             {"--window", "4", "--dialect", "centrifuge"},
+		"they publish themselves":        {"--rate", "200", "--dialect", "centrifuge", "--groups", "2", "--publishers", "4", "--member-publishers"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

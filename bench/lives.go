@@ -47,6 +47,7 @@ type lives struct {
 type life struct {
 	fate
 	number   uint64
+	asked    int // id of its last command
 	group    int
 	stage    stage
 	until    int64 // when the stage ends at the latest
@@ -187,7 +188,8 @@ func (l *lives) Opened(c *client.Conn, now int64) {
 	if l.proof == proofProbe { // a probe would go to all members, so here the first message is the proof
 		v.stage, v.until = stageStaying, now+int64(v.stay)
 	}
-	l.g.SendText(c, client.JoinCommand(l.session.groupName(v.group), int(c.Number), l.proof == proofReply))
+	v.asked = c.NextID()
+	l.g.SendText(c, l.g.Dialect().Join(l.session.groupName(v.group), v.asked, l.proof == proofReply))
 }
 
 // look moves a life to its next stage when a stage is over.
@@ -209,7 +211,7 @@ func (l *lives) look(place int, now int64) {
 		}
 		l.giveUp(c, "connect or handshake: no answer in time")
 	case stageJoining:
-		l.giveUp(c, client.NoReply)
+		l.giveUp(c, l.g.Dialect().NoReply())
 	case stageStaying:
 		v.stage, v.heardAt, v.endedAt = stageOwed, now, now
 		l.expect(v, place)
@@ -224,7 +226,8 @@ func (l *lives) look(place int, now int64) {
 			return
 		}
 		v.stage, v.until = stageLeaving, now+int64(client.Timeout)
-		l.g.SendText(c, client.LeaveCommand(l.session.groupName(v.group), leaveID+int(c.Number), l.proof == proofReply))
+		v.asked = c.NextID()
+		l.g.SendText(c, l.g.Dialect().Leave(l.session.groupName(v.group), v.asked, l.proof == proofReply))
 		if l.proof == proofProbe && v.stage == stageLeaving {
 			l.counts.Leaves++
 			l.part(place, now)
@@ -237,9 +240,6 @@ func (l *lives) look(place int, now int64) {
 		l.giveUp(c, "close: the server did not end the connection in time")
 	}
 }
-
-// leaveID is far from any client's number: the answer to a join must not be taken for that to a leave.
-const leaveID = 1 << 30
 
 // part ends a life in the way chosen for it.
 func (l *lives) part(place int, now int64) {
@@ -311,19 +311,19 @@ func (l *lives) miss(v *life, place int) {
 }
 
 // Heard checks one message, or handles the reply that a life waits for.
-func (l *lives) Heard(c *client.Conn, text []byte, now int64) {
+func (l *lives) Heard(c *client.Conn, text []byte, group int, now int64) {
 	v := &l.all[c.At]
 	s, ok := check.ReadStamp(text)
 	switch {
-	case !ok && len(text) > 0 && text[0] == '{' && (v.stage == stageJoining || v.stage == stageLeaving):
-		l.replied(v, c, text, now)
+	case !ok && group == client.AnyGroup && len(text) > 0 && text[0] == '{' && (v.stage == stageJoining || v.stage == stageLeaving):
+		l.Replied(c, text, now)
 		return
 	case ok && s.IsProbe():
 		return
 	case !ok || len(text) != l.load.Size || !bytes.Equal(text[check.StampBytes:], l.fill):
 		l.faults.Add(check.Altered, 1, "%s got a text of %d bytes that was not published: %.60q", l.name(v), len(text), text)
 		return
-	case int(s.Publisher) >= len(l.news) || int(s.Publisher)%l.load.Groups != v.group || s.Due > now:
+	case int(s.Publisher) >= len(l.news) || int(s.Publisher)%l.load.Groups != v.group || group != v.group && group != client.AnyGroup || s.Due > now:
 		l.faults.Add(check.Foreign, 1, "%s got publisher %d's #%d, which is not for it", l.name(v), s.Publisher, s.Sequence)
 		return
 	case v.left:
@@ -363,12 +363,18 @@ func (l *lives) listen(v *life, c *client.Conn, s check.Stamp) bool {
 	return true
 }
 
-func (l *lives) replied(v *life, c *client.Conn, text []byte, now int64) {
-	what, id := "join", int(c.Number)
-	if v.stage == stageLeaving {
-		what, id = "leave", id+leaveID
+// Replied handles the reply that a life waits for; it gets no other.
+func (l *lives) Replied(c *client.Conn, text []byte, now int64) {
+	v, what := &l.all[c.At], client.OfLeave
+	switch v.stage {
+	case stageJoining:
+		what = client.OfJoin
+	case stageLeaving:
+	default:
+		l.faults.Add(check.Failed, 1, "%s got a reply to nothing: %.60q", l.name(v), text)
+		return
 	}
-	if err := client.CheckReply(what, text, id); err != nil {
+	if err := l.g.Dialect().CheckReply(what, text, v.asked); err != nil {
 		l.giveUp(c, err.Error())
 		return
 	}

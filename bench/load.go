@@ -156,7 +156,7 @@ func (l *load) membersOf(group, threads int) (n int) {
 
 // roster is what the generators must know to join the groups of a load.
 func (l *load) roster(s *session, proof string, threads int) client.Roster {
-	return client.Roster{Name: s.groupName, Joins: l.Joins, Group: func(first, j int) int { return l.groupOf(first, j, threads) },
+	return client.Roster{Name: s.groupName, Number: s.groupNumber, Joins: l.Joins, Group: func(first, j int) int { return l.groupOf(first, j, threads) },
 		Probe: probeOf(proof), Patience: l.Patience}
 }
 
@@ -188,9 +188,9 @@ func (l *load) crews(f *fleet, groupName func(int) string, threads int) []*crew 
 	all := make([]*publisher, l.streams())
 	for n := range all {
 		group, at := n%l.Groups, l.publisherAt(n)
-		all[n] = &publisher{number: n, group: group, place: n / l.Groups, conn: connOf[at],
-			floors: starts[group].floors(), prefix: client.SendCommand(groupName(group))}
 		c := crews[group%threads]
+		all[n] = &publisher{number: n, group: group, place: n / l.Groups, conn: connOf[at],
+			floors: starts[group].floors(), command: c.g.Dialect().Send(groupName(group))}
 		c.byConn[int32(at)] = append(c.byConn[int32(at)], all[n])
 		c.schedule.own = append(c.schedule.own, all[n])
 	}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+
+	"ringcast/bench/client"
 )
 
 // Exit statuses. A script must be able to tell a faulty server from a bench that could not run.
@@ -34,13 +36,14 @@ var errInterrupted = errors.New("interrupted: no verdict")
 
 // common are the flags of every verb that talks to a server.
 type common struct {
-	URL         string `default:"ws://127.0.0.1:1234/" help:"Server to measure (ws:// only)."`
-	AllowRemote bool   `help:"Allow a target outside loopback. Only measure machines that you may load."`
-	PID         []int  `name:"pid" help:"Processes of the server, for CPU and memory. Default: those that hold the listening socket; name others that work for the server too, such as a Channel server."`
-	Threads     int    `default:"1" help:"Generator threads. A group lives on one of them."`
-	JoinProof   string `enum:"reply,probe" default:"reply" help:"How a join is proved: reply = the answer to its id; probe = a message that comes back, for servers that do not answer ids."`
-	Status      string `placeholder:"SOCKET" help:"The server's status socket, for heap and allocations (GET /status over HTTP). Default: ringcast's, if it is the one measured."`
-	JSON        string `name:"json" placeholder:"FILE" help:"Write the result with machine, flags and histograms to FILE."`
+	URL         string         `default:"ws://127.0.0.1:1234/" help:"Server to measure (ws:// only)."`
+	AllowRemote bool           `help:"Allow a target outside loopback. Only measure machines that you may load."`
+	PID         []int          `name:"pid" help:"Processes of the server, for CPU and memory. Default: those that hold the listening socket; name others that work for the server too, such as a Channel server."`
+	Threads     int            `default:"1" help:"Generator threads. A group lives on one of them."`
+	Dialect     client.Dialect `enum:"plain,centrifuge" default:"plain" help:"Protocol that the clients speak: plain = the seed protocol; centrifuge = version 2 of the Centrifuge protocol in JSON, at /connection/websocket if the URL has no path."`
+	JoinProof   string         `enum:"reply,probe" default:"reply" help:"How a join is proved: reply = the answer to its id; probe = a message that comes back, for servers that do not answer ids."`
+	Status      string         `placeholder:"SOCKET" help:"The server's status socket, for heap and allocations (GET /status over HTTP). Default: ringcast's, if it is the one measured."`
+	JSON        string         `name:"json" placeholder:"FILE" help:"Write the result with machine, flags and histograms to FILE."`
 
 	name      string // of the server in results; empty: the URL
 	child     *child // the server, if the bench has started it; else nil
@@ -50,6 +53,9 @@ type common struct {
 func (c *common) check() error {
 	if c.Threads < 1 || c.Threads > threadsMax {
 		return fmt.Errorf("--threads must be 1 to %d", threadsMax)
+	}
+	if c.JoinProof == proofProbe && c.Dialect.Answers() {
+		return fmt.Errorf("--join-proof probe is for servers that do not answer ids: those of --dialect %s do", c.Dialect)
 	}
 	return nil
 }
@@ -86,7 +92,7 @@ func main() {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var line commandLine
 	parser, err := kong.New(&line, kong.Name("bench"), kong.Description(toolPurpose), kong.Writers(stdout, stderr),
-		kong.Vars{"peers": peerNames(), "suite": suiteHelp()}, loadDefaults)
+		kong.Vars{"peers": peerNames(), "with": withHelp(), "suite": suiteHelp()}, loadDefaults)
 	if err != nil {
 		fmt.Fprintln(stderr, "bench:", err)
 		return exitUnable

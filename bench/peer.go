@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"ringcast/bench/client"
 	"ringcast/bench/report"
 )
 
@@ -23,20 +24,30 @@ type peer struct {
 	make  []string
 	made  string   // the last file that make writes, in its directory; if it exists, make has been run. Empty: run make each time
 	start []string // {bin} is where make may put a program; port and form are added
+
+	speaks client.Dialect
 }
 
 func goPeer(name string) peer {
-	return peer{name, []string{"usual", "batch"}, []string{"go"}, []string{"go", "build", "-o", "{bin}", "."}, "", []string{"{bin}"}}
+	return peer{name, []string{"usual", "batch"}, []string{"go"}, []string{"go", "build", "-o", "{bin}", "."}, "", []string{"{bin}"}, client.Plain}
+}
+
+// centrifugePeer is Centrifugo's own library, which joins what waits for a client by itself.
+func centrifugePeer() peer {
+	p := goPeer("centrifuge")
+	p.forms, p.speaks = []string{"usual"}, client.Centrifuge
+	return p
 }
 
 var npmInstall = []string{"npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"}
 
 var peers = []peer{
 	goPeer("gws"), goPeer("nbio"), goPeer("gorilla"), goPeer("gobwas"),
-	{"ws", []string{"usual", "batch"}, []string{"node", "npm"}, npmInstall, "node_modules/.package-lock.json", []string{"node", "server.mjs"}},
-	{"bun", []string{"usual"}, []string{"npm"}, npmInstall, "node_modules/.package-lock.json", []string{"node_modules/.bin/bun", "server.ts"}},
+	{"ws", []string{"usual", "batch"}, []string{"node", "npm"}, npmInstall, "node_modules/.package-lock.json", []string{"node", "server.mjs"}, client.Plain},
+	{"bun", []string{"usual"}, []string{"npm"}, npmInstall, "node_modules/.package-lock.json", []string{"node_modules/.bin/bun", "server.ts"}, client.Plain},
 	{"workerman", []string{"usual", "batch"}, []string{"php", "composer"}, []string{"composer", "install", "--no-dev", "--quiet", "--no-interaction"}, "vendor/autoload.php",
-		[]string{"php", "-d", "opcache.enable_cli=1", "-d", "opcache.jit_buffer_size=64M", "-d", "opcache.jit=tracing", "server.php", "start"}},
+		[]string{"php", "-d", "opcache.enable_cli=1", "-d", "opcache.jit_buffer_size=64M", "-d", "opcache.jit=tracing", "server.php", "start"}, client.Plain},
+	centrifugePeer(),
 }
 
 // contender is one row of a comparison: a server in one form, which can be started repeatedly.
@@ -45,6 +56,7 @@ type contender struct {
 	dir    string
 	start  func(addr string, port int) []string
 	status func(port int) string // its status socket; nil: it has none
+	speaks client.Dialect        // in this comparison
 }
 
 // fits says whether it is worth measuring the contender under a load: the ceiling in the form that costs the least under it,
@@ -59,13 +71,33 @@ func (c contender) fits(load named) bool {
 	return true
 }
 
+// defaultWith are the servers of a comparison, if nobody says otherwise.
+var defaultWith = map[client.Dialect][]string{
+	client.Plain:      {"gws", "nbio", "gorilla", "gobwas", "ws", "bun", report.CeilingPrefix},
+	client.Centrifuge: {"centrifuge", report.CeilingPrefix},
+}
+
+// checkWith says whether there are all servers that --with names, and whether they speak the dialect.
+func checkWith(with []string, dialect client.Dialect) error {
+	for _, name := range with {
+		if name == report.CeilingPrefix {
+			continue
+		}
+		switch at := findPeer(name); {
+		case at < 0:
+			return fmt.Errorf("--with: there is no %q; there are %s", name, peerNames())
+		case peers[at].speaks != dialect:
+			return fmt.Errorf("--with: %s speaks the dialect %s alone: leave it out, or compare with --dialect %s", name, peers[at].speaks, peers[at].speaks)
+		}
+	}
+	return nil
+}
+
 // contenders builds everything that --with names, ringcast first. If one cannot be built, the comparison ends before it
 // begins, with a hint what to do about it.
-func contenders(ctx context.Context, with []string, scratch string) ([]contender, error) {
-	for _, name := range with {
-		if name != report.CeilingPrefix && findPeer(name) < 0 {
-			return nil, fmt.Errorf("--with: there is no %q; there are %s", name, peerNames())
-		}
+func contenders(ctx context.Context, with []string, dialect client.Dialect, scratch string) ([]contender, error) {
+	if err := checkWith(with, dialect); err != nil {
+		return nil, err
 	}
 	root, err := findRoot()
 	if err != nil {
@@ -79,12 +111,12 @@ func contenders(ctx context.Context, with []string, scratch string) ([]contender
 		runDir := func(port int) string { return filepath.Join(scratch, "run-"+strconv.Itoa(port)) }
 		return contender{name, root, func(addr string, port int) []string {
 			return []string{program, "start", "--listen", addr, "--loops", loops, "--admin", "off", "--run-dir", runDir(port)}
-		}, func(port int) string { return filepath.Join(runDir(port), "ringcast.sock") }}
+		}, func(port int) string { return filepath.Join(runDir(port), "ringcast.sock") }, dialect}
 	}
 	all := []contender{ringcast("ringcast", "auto"), ringcast("ringcast 8 loops", "8")}
 	for _, name := range with {
 		if name == report.CeilingPrefix {
-			made, err := ceilings()
+			made, err := ceilings(dialect)
 			if err != nil {
 				return nil, err
 			}
@@ -100,7 +132,7 @@ func contenders(ctx context.Context, with []string, scratch string) ([]contender
 	return all, nil
 }
 
-func ceilings() ([]contender, error) {
+func ceilings(dialect client.Dialect) ([]contender, error) {
 	program, err := self()
 	if err != nil {
 		return nil, err
@@ -109,7 +141,7 @@ func ceilings() ([]contender, error) {
 	for _, form := range []string{"message", "turn"} {
 		all = append(all, contender{report.CeilingPrefix + " " + form, "", func(addr string, _ int) []string {
 			return []string{program, "ceiling", "--serve", form, "--listen", addr}
-		}, nil})
+		}, nil, dialect})
 	}
 	return all, nil
 }
@@ -141,7 +173,7 @@ func (p peer) contenders(ctx context.Context, dir, scratch string) ([]contender,
 		}
 		all = append(all, contender{name, dir, func(_ string, port int) []string {
 			return append(fill(p.start), "--port", strconv.Itoa(port), "--form", form)
-		}, nil})
+		}, nil, p.speaks})
 	}
 	return all, nil
 }
@@ -174,6 +206,10 @@ func peerNames() string {
 		names = append(names, p.name)
 	}
 	return strings.Join(names, ", ")
+}
+
+func withHelp() string {
+	return fmt.Sprintf("%s; with --dialect centrifuge: %s", strings.Join(defaultWith[client.Plain], ","), strings.Join(defaultWith[client.Centrifuge], ","))
 }
 
 // execute runs a command to its end; its output is in the error.

@@ -8,11 +8,11 @@ import (
 
 // publisher sends the numbered messages of one connection to one group. Owner: the generator that has the connection.
 type publisher struct {
-	number int // among all publishers of the run, as the stamp has it
-	group  int
-	place  int // among the publishers of its group
-	conn   *client.Conn
-	prefix []byte // the command up to the message text
+	number  int // among all publishers of the run, as the stamp has it
+	group   int
+	place   int // among the publishers of its group
+	conn    *client.Conn
+	command client.Send
 
 	sequence uint32 // of the next message
 	allowed  uint32 // messages below this number may be sent now

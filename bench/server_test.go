@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
@@ -20,8 +21,8 @@ import (
 	"ringcast/bench/check"
 )
 
-// groupServer is a small correct server of the seed protocol, in which a test can insert a fault. It is slow and simple on
-// purpose: one lock orders everything.
+// groupServer is a small correct server of both dialects, in which a test can insert a fault. It is slow and simple on purpose:
+// one lock orders everything.
 type groupServer struct {
 	mu      sync.Mutex
 	groups  map[string][]*groupMember
@@ -39,6 +40,12 @@ type groupServer struct {
 	outbox int                           // texts that may wait for a member, beyond which it is closed with 4008; 0: all others wait
 	drops  bool                          // what is beyond outbox is dropped instead
 	open   int                           // connections
+
+	// Centrifuge clients only.
+	numbers map[net.Conn]int
+	line    func(m *groupMember, text string) string // how a member is told a text; nil: by a push
+	answer  func(method string, id int) string       // in place of a reply; nil, "-": the reply
+	batches int                                      // frames with several lines
 }
 
 const serverSendBytes = 128 << 10
@@ -53,6 +60,9 @@ type groupMember struct {
 	mark  int    // heard when the fault was inserted
 	queue chan []byte
 	over  bool // nothing goes into queue any more
+
+	channel string   // of a Centrifuge client; else empty
+	lines   []string // what goes into its next frame
 }
 
 // write serves the queue, and then sends a close frame if the queue was too short.
@@ -90,7 +100,7 @@ func (s *groupServer) end(m *groupMember) {
 // serve starts the server and returns its ws:// address.
 func (s *groupServer) serve(t *testing.T) string {
 	t.Helper()
-	s.groups = map[string][]*groupMember{}
+	s.groups, s.numbers = map[string][]*groupMember{}, map[net.Conn]int{}
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
 	return strings.Replace(server.URL, "http", "ws", 1) + "/"
@@ -115,13 +125,14 @@ func (s *groupServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.open++
 	s.mu.Unlock()
 	defer conn.Close()
+	in := bufio.NewReader(conn)
 	for {
-		header, err := ws.ReadHeader(conn)
+		header, err := ws.ReadHeader(in)
 		if err != nil || header.Length > 1<<20 {
 			break
 		}
 		frame := ws.Frame{Header: header, Payload: make([]byte, header.Length)}
-		if _, err := io.ReadFull(conn, frame.Payload); err != nil {
+		if _, err := io.ReadFull(in, frame.Payload); err != nil {
 			break
 		}
 		frame = ws.UnmaskFrameInPlace(frame)
@@ -140,7 +151,14 @@ func (s *groupServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if frame.Header.OpCode == ws.OpPong && string(frame.Payload) == "are you there" {
 			s.pongs++
 		}
-		if frame.Header.OpCode == ws.OpText {
+		switch {
+		case frame.Header.OpCode != ws.OpText:
+		case r.URL.Path == "/connection/websocket":
+			s.centrifuge(conn, frame.Payload)
+			if in.Buffered() == 0 { // else more commands have come already, and what they bring goes into the same frames
+				s.push()
+			}
+		default:
 			s.command(conn, frame.Payload)
 		}
 		s.mu.Unlock()
@@ -173,6 +191,7 @@ func (s *groupServer) command(conn net.Conn, text []byte) {
 		return
 	}
 	place, _ := strconv.Atoi(string(c.ID))
+	place-- // ids count from the client's number on
 	shirked := s.shirk != nil && s.shirk(c.Cmd, place)
 	if s.reject != nil && s.reject(c.Cmd) {
 		wsutil.WriteServerText(conn, fmt.Appendf(nil, `{"id":%s,"error":{"code":"busy","message":"not now"}}`, c.ID))
@@ -191,14 +210,7 @@ func (s *groupServer) command(conn net.Conn, text []byte) {
 			wsutil.WriteServerText(conn, fmt.Appendf(nil, `{"id":%s,"ok":true}`, c.ID))
 		}
 	case "add_group":
-		m := &groupMember{conn: conn, place: place}
-		if s.outbox > 0 {
-			m.queue = make(chan []byte, s.outbox)
-			go m.write()
-		}
-		if !shirked {
-			s.groups[c.Group] = append(s.groups[c.Group], m)
-		}
+		s.join(c.Group, &groupMember{conn: conn, place: place}, shirked)
 		if c.ID != nil && !s.silent {
 			wsutil.WriteServerText(conn, fmt.Appendf(nil, `{"id":%s,"ok":true}`, c.ID))
 		}
@@ -207,18 +219,127 @@ func (s *groupServer) command(conn net.Conn, text []byte) {
 		}
 	case "send_to_group":
 		for _, m := range s.groups[c.Group] {
-			texts := []string{c.Message}
-			if given, ok := check.ReadStamp([]byte(c.Message)); s.spoil != nil && ok && !given.IsProbe() {
-				texts = s.spoil(m, c.Message)
-				m.heard++
-			}
 			var frames bytes.Buffer
-			for _, text := range texts {
+			for _, text := range s.texts(m, c.Message) {
 				ws.WriteFrame(&frames, ws.NewTextFrame([]byte(text)))
 			}
 			if frames.Len() > 0 {
 				s.give(m, frames.Bytes())
 			}
+		}
+	}
+}
+
+// texts are what a member gets in place of a text.
+func (s *groupServer) texts(m *groupMember, text string) []string {
+	texts := []string{text}
+	if given, ok := check.ReadStamp([]byte(text)); s.spoil != nil && ok && !given.IsProbe() {
+		texts = s.spoil(m, text)
+		m.heard++
+	}
+	return texts
+}
+
+func (s *groupServer) join(group string, m *groupMember, shirked bool) {
+	if s.outbox > 0 {
+		m.queue = make(chan []byte, s.outbox)
+		go m.write()
+	}
+	if !shirked {
+		s.groups[group] = append(s.groups[group], m)
+	}
+}
+
+// centrifuge does the commands of a frame. Commands have other names in this dialect: hooks of both get those of the seed
+// protocol.
+func (s *groupServer) centrifuge(conn net.Conn, text []byte) {
+	for line := range bytes.Lines(text) {
+		var c struct {
+			ID                              int
+			Connect                         *struct{}
+			Subscribe, Unsubscribe, Publish *struct{ Channel, Data string }
+		}
+		if err := json.Unmarshal(line, &c); err != nil {
+			return
+		}
+		if string(line) == "{}" {
+			s.pongs++
+			continue
+		}
+		number, connected := s.numbers[conn]
+		if !connected && c.Connect == nil || connected && c.Connect != nil || c.ID < 1 {
+			ws.WriteFrame(conn, ws.NewCloseFrame(ws.NewCloseFrameBody(3501, "bad request")))
+			conn.Close()
+			return
+		}
+		switch {
+		case c.Connect != nil:
+			s.numbers[conn] = c.ID - 1 // ids count from the client's number on
+			s.reply(conn, c.ID, "connect", `{"client":"x","version":"y","ping":25,"pong":true}`)
+		case c.Subscribe != nil:
+			shirked := s.shirk != nil && s.shirk("add_group", number)
+			s.join(c.Subscribe.Channel, &groupMember{conn: conn, place: number, channel: c.Subscribe.Channel}, shirked)
+			s.reply(conn, c.ID, "subscribe", "{}")
+			if s.pings {
+				wsutil.WriteServerText(conn, []byte("{}\n"))
+			}
+		case c.Unsubscribe != nil:
+			if s.reject != nil && s.reject("leave_group") {
+				wsutil.WriteServerText(conn, fmt.Appendf(nil, `{"id":%d,"error":{"code":111,"message":"not now","temporary":true}}`, c.ID))
+				continue
+			}
+			if s.shirk == nil || !s.shirk("leave_group", number) {
+				s.push() // what was said before is still for it
+				s.leave(c.Unsubscribe.Channel, conn, func(m *groupMember) {
+					if s.left != nil {
+						s.left(m)
+					}
+				})
+			}
+			s.reply(conn, c.ID, "unsubscribe", "{}")
+		case c.Publish != nil:
+			for _, m := range s.groups[c.Publish.Channel] {
+				for _, text := range s.texts(m, c.Publish.Data) {
+					told := fmt.Sprintf(`{"push":{"channel":"%s","pub":{"data":"%s","info":{"user":"","client":"%d"}}}}`, m.channel, text, number)
+					if s.line != nil {
+						if other := s.line(m, text); other != "" {
+							told = other
+						}
+					}
+					m.lines = append(m.lines, told)
+				}
+			}
+			s.reply(conn, c.ID, "publish", "{}")
+		}
+	}
+}
+
+func (s *groupServer) reply(conn net.Conn, id int, method, result string) {
+	said := fmt.Sprintf(`{"id":%d,"%s":%s}`, id, method, result)
+	if s.answer != nil {
+		if other := s.answer(method, id); other != "-" {
+			said = other
+		}
+	}
+	if said != "" {
+		wsutil.WriteServerText(conn, []byte(said))
+	}
+}
+
+// push sends what members have not been told, to each in one frame.
+func (s *groupServer) push() {
+	for _, members := range s.groups {
+		for _, m := range members {
+			if len(m.lines) == 0 {
+				continue
+			}
+			if len(m.lines) > 1 {
+				s.batches++
+			}
+			var frame bytes.Buffer
+			ws.WriteFrame(&frame, ws.NewTextFrame([]byte(strings.Join(m.lines, "\n"))))
+			m.lines = nil
+			s.give(m, frame.Bytes())
 		}
 	}
 }

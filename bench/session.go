@@ -4,6 +4,8 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"ringcast/bench/client"
 	"ringcast/bench/report"
@@ -22,7 +24,7 @@ type session struct {
 // start checks everything that can be checked before the first client is opened: flags, limits, whether a server listens.
 // The caller ends the session.
 func (c *common) start(clients int) (*session, error) {
-	t, err := parseTarget(c.URL, c.AllowRemote)
+	t, err := parseTarget(c.URL, c.Dialect, c.AllowRemote)
 	if err != nil {
 		return nil, err
 	}
@@ -50,9 +52,27 @@ func (c *common) start(clients int) (*session, error) {
 	return s, err
 }
 
+// noteDialect puts the dialect among the flags of a run, unless it is the one that all had once.
+func (c *common) noteDialect(r *report.Run) {
+	if c.Dialect == client.Centrifuge {
+		r.Flags["dialect"] = string(c.Dialect)
+	}
+}
+
 func (s *session) end() { s.status.close() }
 
-func (s *session) groupName(group int) string { return fmt.Sprintf("bench-%s-%d", s.run, group) }
+func (s *session) groupName(group int) string { return s.groupsPrefix() + strconv.Itoa(group) }
+
+func (s *session) groupsPrefix() string { return "bench-" + s.run + "-" }
+
+// groupNumber is the group with a name; client.NoGroup if this run has none of it.
+func (s *session) groupNumber(name string) int {
+	digits, ok := strings.CutPrefix(name, s.groupsPrefix())
+	if group, err := strconv.Atoi(digits); ok && err == nil && s.groupName(group) == name {
+		return group
+	}
+	return client.NoGroup
+}
 
 // cpu is the server's CPU time so far, or zero when it cannot be seen; a server that ended meanwhile is noted.
 func (s *session) cpu() cpuTime {

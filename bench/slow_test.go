@@ -12,25 +12,27 @@ func slowArgs(t *testing.T, s *groupServer, more ...string) []string {
 
 func TestSlowMembersThatAreCutOffAreNoFaultAndTheirCloseCodeIsFound(t *testing.T) {
 	t.Parallel()
-	s := &groupServer{outbox: 20}
-	status, out, errs, runs := benchAll(t, slowArgs(t, s)...)
-	if status != exitFine || len(runs) != 1 || !runs[0].Fine {
-		t.Fatalf("got status %d, want %d\n%s%s", status, exitFine, out, errs)
-	}
-	r := runs[0]
-	if r.Slow.Members != 3 || r.Slow.CutOff != 3 || r.Slow.Ends[`closed by the server with 4008 "too slow"`] != 3 {
-		t.Errorf("got %+v, want 3 cut off with 4008\n%s", r.Slow, out)
-	}
-	if r.Slow.CutAfter <= 0 || r.Slow.CutAfter > 2e9 || r.Slow.Skipped != 0 {
-		t.Errorf("got %+v, want an end within the 2 s of publishing, and nothing skipped before", r.Slow)
-	}
-	if r.Slow.RSSPeak == 0 || r.Slow.RSSSettled == 0 || r.Fanout.Delivered == 0 || r.Flags["slow"] != 3.0 || r.Flags["window"] != 16.0 {
-		t.Errorf("figures are missing: %+v, flags %v", r.Slow, r.Flags)
-	}
-	if !strings.Contains(out, "3 of 3 members that stopped reading were cut off") || !strings.Contains(out, "3 × closed by the server with 4008") {
-		t.Errorf("how they ended is not printed:\n%s", out)
-	}
-	abandoned(t, s)
+	inBoth(t, func(t *testing.T, dialect string) {
+		s := &groupServer{outbox: 20}
+		status, out, errs, runs := benchAll(t, slowArgs(t, s, "--dialect", dialect)...)
+		if status != exitFine || len(runs) != 1 || !runs[0].Fine {
+			t.Fatalf("got status %d, want %d\n%s%s", status, exitFine, out, errs)
+		}
+		r := runs[0]
+		if r.Slow.Members != 3 || r.Slow.CutOff != 3 || r.Slow.Ends[`closed by the server with 4008 "too slow"`] != 3 {
+			t.Errorf("got %+v, want 3 cut off with 4008\n%s", r.Slow, out)
+		}
+		if r.Slow.CutAfter <= 0 || r.Slow.CutAfter > 2e9 || r.Slow.Skipped != 0 {
+			t.Errorf("got %+v, want an end within the 2 s of publishing, and nothing skipped before", r.Slow)
+		}
+		if r.Slow.RSSPeak == 0 || r.Slow.RSSSettled == 0 || r.Fanout.Delivered == 0 || r.Flags["slow"] != 3.0 || r.Flags["window"] != 16.0 {
+			t.Errorf("figures are missing: %+v, flags %v", r.Slow, r.Flags)
+		}
+		if !strings.Contains(out, "3 of 3 members that stopped reading were cut off") || !strings.Contains(out, "3 × closed by the server with 4008") {
+			t.Errorf("how they ended is not printed:\n%s", out)
+		}
+		abandoned(t, s)
+	})
 }
 
 func TestASlowMembersResetIsSeenWhenItComes(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,8 +18,8 @@ import (
 const dialTimeout = 3 * time.Second // one check that a server listens, before thousands of clients are opened
 
 // parseTarget reads a ws:// URL and resolves it once. A target outside loopback needs allowRemote: a load generator
-// aimed at the wrong machine by mistake is an attack.
-func parseTarget(raw string, allowRemote bool) (client.Target, error) {
+// aimed at the wrong machine by mistake is an attack. Without a path in the URL it is the dialect's.
+func parseTarget(raw string, dialect client.Dialect, allowRemote bool) (client.Target, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
 		return client.Target{}, fmt.Errorf("--url: %w", err)
@@ -44,7 +45,10 @@ func parseTarget(raw string, allowRemote bool) (client.Target, error) {
 		}
 	}
 	ip, _ := netip.AddrFromSlice(chosen)
-	t := client.Target{Addr: netip.AddrPortFrom(ip.Unmap(), uint16(port)), Host: u.Host, Path: u.RequestURI()}
+	t := client.Target{Addr: netip.AddrPortFrom(ip.Unmap(), uint16(port)), Host: u.Host, Path: u.RequestURI(), Dialect: dialect}
+	if u.Path == "" || u.Path == "/" {
+		t.Path = dialect.Path() + strings.TrimPrefix(t.Path, "/")
+	}
 	if !t.Loopback() && !allowRemote {
 		return client.Target{}, fmt.Errorf("%s is not on this machine: add --allow-remote if you may load it", t.Addr)
 	}

@@ -30,7 +30,7 @@ func (s *server) take(c *client, b []byte) int {
 			return -1
 		}
 		s.write(c, answer)
-		c.open, used = true, end+4
+		c.open, c.centrifuge, used = true, isCentrifuge(b), end+4
 	}
 	for {
 		op, payload, size := frame(b[used:])
@@ -40,7 +40,11 @@ func (s *server) take(c *client, b []byte) int {
 		used += size
 		switch op {
 		case opText:
-			s.command(c, payload)
+			if c.centrifuge {
+				s.centrifuge(c, payload)
+			} else {
+				s.command(c, payload)
+			}
 		case opPing:
 			s.write(c, append([]byte{fin | opPong, byte(len(payload))}, payload...))
 		case opClose:
@@ -98,17 +102,22 @@ func (s *server) command(c *client, text []byte) {
 	}
 	if bytes.Contains(text, []byte(`"add_group"`)) {
 		s.join(c, name)
-	} else if g := s.groups[string(name)]; g != nil {
-		for at := range c.seats {
-			if c.seats[at].group == g {
-				s.leave(c, at)
-				break
-			}
-		}
+	} else {
+		s.leaveGroup(c, name)
 	}
 	if id := field(text, `"id":`, '}'); id != nil {
 		answer := append([]byte(`{"id":`), id...)
 		s.write(c, appendText(nil, append(answer, `,"ok":true}`...)))
+	}
+}
+
+func (s *server) leaveGroup(c *client, name []byte) {
+	g := s.groups[string(name)]
+	for at := range c.seats {
+		if c.seats[at].group == g {
+			s.leave(c, at)
+			return
+		}
 	}
 }
 

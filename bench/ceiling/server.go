@@ -1,4 +1,4 @@
-// Package ceiling is the minimal server for the seed protocol: one thread, one epoll, one send() per member and nothing
+// Package ceiling is the minimal server for the seed protocol, and for what the bench uses of the Centrifuge protocol: one thread, one epoll, one send() per member and nothing
 // else. It has no limits, no timeouts, does not check what clients send and does not handle slow ones; it is not for
 // production. It exists because "fast" means nothing without a comparison: a server that reaches the ceiling spends the
 // remaining time in the kernel, which both of them call for the same bytes.
@@ -46,15 +46,18 @@ type server struct {
 	full    int      // clients with something unsent
 	dirty   []*group // with a batch that waits for the end of the turn
 	buf     []byte
+
+	push, reply []byte // lines of the Centrifuge protocol that are being made
 }
 
 // client is one connection. Its buffers are nil, except after a read that ended within a frame, or while the socket is full.
 type client struct {
-	fd      int32
-	open    bool // the handshake is done
-	partial []byte
-	unsent  []byte
-	seats   []seat
+	fd         int32
+	open       bool // the handshake is done
+	centrifuge bool // it speaks the Centrifuge protocol, not the seed protocol
+	partial    []byte
+	unsent     []byte
+	seats      []seat
 }
 
 // seat is one membership: where the client stands in the group, so that leaving needs no search.

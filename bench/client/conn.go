@@ -17,7 +17,8 @@ type Conn struct {
 	Member int32 // its place among the clients that join this group first; NotMember if it joins nothing
 
 	fd    int32
-	joins int32 // joins that were proved
+	joins int32  // joins that were proved
+	asks  uint32 // commands that had an id
 	state connState
 	asked bool  // EPOLLOUT is set
 	half  bool  // it sends the first half of a request only
@@ -32,6 +33,7 @@ const (
 	stateIdle connState = iota
 	stateConnecting
 	stateUpgrading // the request is sent
+	stateGreeting  // the command that comes before all others is sent, its reply is awaited
 	stateJoining   // the join is sent, its proof is awaited
 	stateReady
 	stateClosing // our close frame is sent, the server's end is awaited
@@ -47,6 +49,15 @@ func (c *Conn) Ready() bool { return c.state == stateReady }
 
 // Dead says that the connection has ended.
 func (c *Conn) Dead() bool { return c.state == stateDead }
+
+// NextID is the id of c's next command. Ids count from the client's number on, so that those of a capture of packets show whose
+// they are.
+func (c *Conn) NextID() int {
+	c.asks++
+	return c.lastID()
+}
+
+func (c *Conn) lastID() int { return int(c.Number) + int(c.asks) }
 
 // Waiting says that the socket has not accepted everything that was pushed.
 func (c *Conn) Waiting() bool { return len(c.out) > 0 }
@@ -71,7 +82,7 @@ func (g *Generator) event(c *Conn, events uint32) {
 // read does one read. What is left is reported again by epoll (level triggered), after the others.
 func (g *Generator) read(c *Conn) {
 	kept := copy(g.buf, c.in)
-	n, err := unix.Read(int(c.fd), g.buf[kept:])
+	n, err := unix.Read(int(c.fd), g.buf[kept:min(len(g.buf), kept+readBytes)])
 	switch {
 	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
 		return
@@ -91,7 +102,7 @@ func (g *Generator) read(c *Conn) {
 		return
 	}
 	rest := all[used:]
-	if len(rest) > FrameHeaderMax+frameBytesMax {
+	if len(rest) > FrameHeaderMax+g.frameMax {
 		g.Cut(c, "the server sends what is neither an answer nor a frame")
 		return
 	}
@@ -115,7 +126,7 @@ func (g *Generator) take(c *Conn, b []byte, now int64) int {
 		g.upgraded(c)
 	}
 	for c.state != stateDead {
-		h, err := parseHeader(b[used:])
+		h, err := parseHeader(b[used:], g.frameMax)
 		if err != nil {
 			g.Cut(c, err.Error())
 			break
@@ -127,8 +138,10 @@ func (g *Generator) take(c *Conn, b []byte, now int64) int {
 		payload := b[used+h.size : end]
 		used = end
 		switch {
+		case h.op == opText && g.target.Dialect == Centrifuge:
+			g.lines(c, payload, now)
 		case h.op == opText && c.state >= stateReady: // also after our close: the server may have sent it before
-			g.play.Heard(c, payload, now)
+			g.play.Heard(c, payload, AnyGroup, now)
 		case h.op == opText:
 			g.proved(c, payload)
 		default:
@@ -157,7 +170,7 @@ func (g *Generator) control(c *Conn, op byte, payload []byte) {
 		g.send(c, opClose, payload[:min(2, len(payload))])
 		g.Cut(c, cause)
 	case opBinary:
-		g.Cut(c, "a binary message, where the seed protocol has text")
+		g.Cut(c, "a binary message, where the protocol has text")
 	default:
 		g.Cut(c, fmt.Sprintf("a frame with the unknown opcode %d", op))
 	}

@@ -1,10 +1,10 @@
-// Package client speaks to a server's port: it opens thousands of clients of the seed protocol, joins them to their groups,
-// writes their messages, and passes on what they receive.
+// Package client speaks to a server's port: it opens thousands of clients, joins them to their groups, writes their messages,
+// and passes on what they receive.
 //
 // The rule of this package: it moves bytes and does not judge them. It knows the wire, which is RFC 6455 with the commands
-// and replies of the protocol, and it knows why a connection ended. What a message means and whether it came in order is up
-// to the implementation of Play, and flags, results and the server's processes are up to the verbs. Nothing here is shared
-// with the server, least of all the frame parser: a mistake made on both sides would go unnoticed.
+// and replies of a dialect (dialect, plain, centrifuge), and it knows why a connection ended. What a message means and whether it
+// came in order is up to the implementation of Play, and flags, results and the server's processes are up to the verbs. Nothing
+// here is shared with the server, least of all the frame parser: a mistake made on both sides would go unnoticed.
 //
 //	         ┌─ Generator 0 (thread, epoll, its Conns) ─┐
 //	Fleet ───┤    Step: what to do in each turn         ├─► server

@@ -31,9 +31,10 @@ const (
 
 // Roster is what a generator must know of groups to join clients to them.
 type Roster struct {
-	Name  func(group int) string // on the wire
-	Joins int                    // of each member
-	Group func(first, j int) int // the group of join number j of a client, whose join 0 is to group first
+	Name   func(group int) string // on the wire
+	Number func(name string) int  // of the group with a name; NoGroup if there is none
+	Joins  int                    // of each member
+	Group  func(first, j int) int // the group of join number j of a client, whose join 0 is to group first
 
 	Probe    *Probe        // proves joins; nil: the reply to each does
 	Patience time.Duration // beside Timeout, whichever is longer

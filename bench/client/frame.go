@@ -16,16 +16,15 @@ const (
 
 	// FrameHeaderMax is the length of the longest frame header.
 	FrameHeaderMax = 14
-	// frameBytesMax bounds a payload that a server may send us. The seed protocol delivers the message text alone, and
-	// a bench's texts stay well below; anything larger is a fault of the server, and ends the connection.
+	// frameBytesMax bounds a payload that a server may send us, where a frame has one message: a bench's texts stay well below,
+	// and anything larger is a fault of the server, and ends the connection.
 	frameBytesMax = 128 << 10
 )
 
 var (
 	errMasked     = errors.New("the server masked a frame (RFC 6455, 5.1)")
 	errReserved   = errors.New("a frame with reserved bits (RFC 6455, 5.2)")
-	errFragment   = errors.New("a fragmented message, where the seed protocol has one frame")
-	errTooLong    = fmt.Errorf("a frame over %d bytes", frameBytesMax)
+	errFragment   = errors.New("a fragmented message, where servers send one frame")
 	errBadControl = errors.New("a control frame over 125 bytes (RFC 6455, 5.5)")
 )
 
@@ -37,9 +36,9 @@ type header struct {
 	payload int
 }
 
-// parseHeader reads the header of a server's frame from the start of b. Only what a server may send in the seed
-// protocol is accepted: unmasked, no extensions, whole messages.
-func parseHeader(b []byte) (header, error) {
+// parseHeader reads the header of a server's frame from the start of b. Only what servers are known to send is accepted:
+// unmasked, no extensions, whole messages, payloads of up to most bytes.
+func parseHeader(b []byte, most int) (header, error) {
 	if len(b) < 2 {
 		return header{}, nil
 	}
@@ -65,16 +64,18 @@ func parseHeader(b []byte) (header, error) {
 			return header{}, nil
 		}
 		length := binary.BigEndian.Uint64(b[2:])
-		if length > frameBytesMax {
-			return h, errTooLong
+		if length > uint64(most) {
+			return h, tooLong(most)
 		}
 		h.size, h.payload = 10, int(length)
 	}
-	if h.payload > frameBytesMax {
-		return h, errTooLong
+	if h.payload > most {
+		return h, tooLong(most)
 	}
 	return h, nil
 }
+
+func tooLong(most int) error { return fmt.Errorf("a frame over %d bytes", most) }
 
 // AppendTextHeader appends the header of a client's frame for a text of n bytes. The caller appends the text and then
 // masks it in place, by Mask: that saves the copy that a function with the text as an argument would need.

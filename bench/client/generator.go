@@ -20,13 +20,15 @@ type Generator struct {
 	roster  Roster
 	play    Play
 	bell    *bell // nil in a fleet that is not divided
+	shapes  shapes
 
-	conns   []Conn
-	epoll   int
-	events  [eventsPerTurn]unix.EpollEvent
-	buf     []byte // what is read, for all connections one after the other
-	scratch []byte // what is about to be written, likewise
-	keys    uint32 // state of the mask key generator
+	conns    []Conn
+	epoll    int
+	events   [eventsPerTurn]unix.EpollEvent
+	buf      []byte // what is read, for all connections one after the other
+	frameMax int    // bytes of a server's payload
+	scratch  []byte // what is about to be written, likewise
+	keys     uint32 // state of the mask key generator
 
 	opening  opening
 	pendings int            // of its own at a time: pendingMax, or its share of it
@@ -40,12 +42,21 @@ type Generator struct {
 
 // Play handles what connections receive. Called on the generator's thread.
 type Play interface {
-	Opened(c *Conn, now int64)                   // it is ready: joined, or through the handshake if it joins nothing
-	Heard(c *Conn, text []byte, now int64)       // one text message; text is only valid during the call
-	Ponged(c *Conn, payload []byte, now int64)   // likewise
-	Drained(c *Conn)                             // what waited to be written has been written
-	Cut(c *Conn, cause string, stillOpened bool) // the connection ended before the bench ended it
+	Opened(c *Conn, now int64)                        // it is ready: joined, or through the handshake if it joins nothing
+	Heard(c *Conn, text []byte, group int, now int64) // one message, and by which group; text is only valid during the call
+	Replied(c *Conn, text []byte, now int64)          // a reply, where replies can be told from messages; likewise
+	Ponged(c *Conn, payload []byte, now int64)        // likewise
+	Drained(c *Conn)                                  // what waited to be written has been written
+	Cut(c *Conn, cause string, stillOpened bool)      // the connection ended before the bench ended it
 }
+
+// Groups of a message that are none.
+const (
+	// AnyGroup is that of a message in a dialect that does not say by which group it came.
+	AnyGroup = -1
+	// NoGroup is that of a message by a channel that has no group's name.
+	NoGroup = -2
+)
 
 // Step is a phase's part of a turn. It returns the latest time of its next call, or that the phase is over.
 type Step func(now int64) (wake int64, done bool)
@@ -55,7 +66,7 @@ const (
 	eventsPerTurn = 128
 	// TurnMax is the longest sleep: halt and deadlines are checked after it.
 	TurnMax = 100 * time.Millisecond
-	// readBytes is enough to read in one go what a server sends in one batch of a turn; it must hold a whole frame.
+	// readBytes is enough to read in one go what a server sends in one batch of a turn.
 	readBytes = 256 << 10
 )
 
@@ -64,8 +75,12 @@ func newGenerator(t Target, r Roster, halt *atomic.Bool) (*Generator, error) {
 	if err != nil {
 		return nil, fmt.Errorf("epoll_create: %w", err)
 	}
+	frameMax := frameBytesMax
+	if t.Dialect == Centrifuge {
+		frameMax = batchBytesMax
+	}
 	return &Generator{target: t, upgrade: newUpgrade(t), roster: r, play: Idle{}, epoll: epoll, pendings: pendingMax,
-		buf: make([]byte, readBytes), keys: 0x9E3779B9, causes: map[string]int{}, halt: halt}, nil
+		buf: make([]byte, frameMax+readBytes), frameMax: frameMax, keys: 0x9E3779B9, causes: map[string]int{}, halt: halt}, nil
 }
 
 // run does turns until the step is done or the run is halted.
@@ -127,6 +142,9 @@ func (g *Generator) SetPlay(p Play) { g.play = p }
 // SetReceiveBuffer is for the clients that are begun from now on.
 func (g *Generator) SetReceiveBuffer(bytes int) { g.receive = bytes }
 
+// Dialect is what its clients speak.
+func (g *Generator) Dialect() Dialect { return g.target.Dialect }
+
 // Len is how many places for clients there are.
 func (g *Generator) Len() int { return len(g.conns) }
 
@@ -174,7 +192,10 @@ type Idle struct{}
 func (Idle) Opened(*Conn, int64) {}
 
 // Heard does nothing.
-func (Idle) Heard(*Conn, []byte, int64) {}
+func (Idle) Heard(*Conn, []byte, int, int64) {}
+
+// Replied does nothing.
+func (Idle) Replied(*Conn, []byte, int64) {}
 
 // Ponged does nothing.
 func (Idle) Ponged(*Conn, []byte, int64) {}

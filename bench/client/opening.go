@@ -111,8 +111,18 @@ func (g *Generator) connected(c *Conn) {
 	g.Push(c, request)
 }
 
-// upgraded is called when the handshake's answer was right. A client that joins nothing is ready with that.
+// upgraded is called when the handshake's answer was right.
 func (g *Generator) upgraded(c *Conn) {
+	if g.target.Dialect == Centrifuge {
+		c.state = stateGreeting
+		g.SendText(c, centrifugeConnect(c.NextID()))
+		return
+	}
+	g.admitted(c)
+}
+
+// admitted is called when c may join groups. A client that joins nothing is ready with that.
+func (g *Generator) admitted(c *Conn) {
 	if c.Member == NotMember {
 		g.opening.pending--
 		g.ready(c)
@@ -128,7 +138,7 @@ func (g *Generator) upgraded(c *Conn) {
 
 // join asks for the next group of c. One join is asked for at a time, so that each proof is of a known one.
 func (g *Generator) join(c *Conn) {
-	g.send(c, opText, JoinCommand(g.roster.Name(g.joining(c)), int(c.Number), g.roster.Probe == nil))
+	g.SendText(c, g.target.Dialect.Join(g.roster.Name(g.joining(c)), c.NextID(), g.roster.Probe == nil))
 }
 
 // joining is the group that c is about to join.
@@ -137,7 +147,7 @@ func (g *Generator) joining(c *Conn) int { return g.roster.Group(int(c.Group), i
 // proved is called with the first message that a joining client receives, which has to prove the join.
 func (g *Generator) proved(c *Conn, text []byte) {
 	if g.roster.Probe == nil {
-		if err := CheckReply("join", text, int(c.Number)); err != nil {
+		if err := g.target.Dialect.CheckReply(OfJoin, text, c.lastID()); err != nil {
 			g.Cut(c, err.Error())
 			return
 		}
@@ -194,8 +204,10 @@ func (g *Generator) expire(now int64) {
 			continue
 		case stateUpgrading:
 			cause = "handshake: no answer in time"
+		case stateGreeting:
+			cause = "connect: no reply to the command in time"
 		case stateJoining:
-			cause = NoReply
+			cause = g.target.Dialect.NoReply()
 			if g.roster.Probe != nil {
 				cause = "join: no probe came back in time"
 				if until = o.probeUntil; until == 0 { // its time starts with the first probe
@@ -235,7 +247,8 @@ func (g *Generator) probe(now int64) {
 		}
 		group := g.joining(c)
 		asked[group] = true
-		text := append(SendCommand(g.roster.Name(group)), g.roster.Probe.Text(group, now)...)
-		g.SendText(c, append(text, SendEnd...))
+		send := g.target.Dialect.Send(g.roster.Name(group)) // without an id, as servers are that need probes
+		text := append(send.AppendStart(nil, 0), g.roster.Probe.Text(group, now)...)
+		g.SendText(c, send.AppendEnd(text))
 	}
 }

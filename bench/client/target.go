@@ -14,9 +14,10 @@ const sourceAddresses = 200
 
 // Target is the server that clients connect to. Immutable.
 type Target struct {
-	Addr netip.AddrPort
-	Host string // for the Host header
-	Path string
+	Addr    netip.AddrPort
+	Host    string // for the Host header
+	Path    string
+	Dialect Dialect // that it speaks
 }
 
 // Loopback says that the server is on this machine.

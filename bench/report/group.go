@@ -175,7 +175,7 @@ func (r *Run) loadName() string {
 	case r.Load != "":
 		return r.Load
 	case r.Connect != nil:
-		return fmt.Sprintf("%s, %s clients, %s groups", r.Verb, r.flag("clients"), r.flag("groups"))
+		return fmt.Sprintf("%s%s, %s clients, %s groups", r.Verb, r.dialectText(), r.flag("clients"), r.flag("groups"))
 	}
 	return r.Verb + r.loadText()
 }

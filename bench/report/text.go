@@ -163,13 +163,21 @@ func cutAfter(s *Slow) string {
 // loadText is the size of a run, from its flags.
 func (r *Run) loadText() string {
 	if r.Fanout == nil {
-		return ""
+		return r.dialectText()
 	}
-	text := fmt.Sprintf(", %s members, %s groups, %s publishers, %s bytes", r.flag("members"), r.flag("groups"), r.flag("publishers"), r.flag("size"))
+	text := r.dialectText() + fmt.Sprintf(", %s members, %s groups, %s publishers, %s bytes", r.flag("members"), r.flag("groups"), r.flag("publishers"), r.flag("size"))
 	if rate, _ := r.Flags["rate"].(float64); rate > 0 {
 		return text + fmt.Sprintf(", open loop, %s messages/s", r.flag("rate"))
 	}
 	return text + fmt.Sprintf(", closed loop, %s in flight", r.flag("window"))
+}
+
+// dialectText names the dialect, if it is not the one that all runs had once.
+func (r *Run) dialectText() string {
+	if r.flag("dialect") == "" {
+		return ""
+	}
+	return ", dialect " + r.flag("dialect")
 }
 
 // voidMark follows a figure that was limited by the generator, not by the server.
