@@ -360,3 +360,21 @@ func TestReplaysOfSlowClientsDoNotKeepTheirLoopAwake(t *testing.T) {
 		t.Errorf("%d replays wait, and the loop takes turn after turn (%d)", len(s.replays.queue), turns)
 	}
 }
+
+// What is said while a replay waits is kept up to the bytes that may wait for a client.
+func TestAReplayBehindWhichTooMuchIsSaidIsRefused(t *testing.T) {
+	st := newHistoryStage(1, func(b *bounds) { b.OutboxBytesMax = 4000 })
+	sender, c := st.enter(0), st.connect(0)
+	st.makeSlow(c)
+	c.say(`{"id":2,"subscribe":{"channel":"0g","recover":true}}`)
+	for range 100 {
+		sender.say(`{"cmd":"send_to_group","group_id":"0g","message":%q}`, strings.Repeat("x", 100))
+	}
+	if l := c.shard.groups.Get("0g").log; l.bytes > 4000 || len(l.messages) < 10 {
+		t.Errorf("%d messages in %d bytes are kept, want as many as fit", len(l.messages), l.bytes)
+	}
+	c.take(10_000)
+	st.hub.beat()
+	st.settle()
+	c.heard(t, `{"id":2,"error":{"code":111,`)
+}
