@@ -230,3 +230,25 @@ func (s *sim) takeFromFeed(max int) {
 		m.seq = p.Seq
 	}
 }
+
+// serve is what a loop does for another one that sleeps: a part of what lies in its lanes, or nothing. False: that one has to be woken.
+func (s *sim) serve(loop int) bool {
+	l, most := s.loops[loop], s.rng.IntN(4)
+	if l.lanes.Waking() {
+		return true
+	}
+	if l.gathered >= s.gather || !l.lanes.Idle() {
+		return false
+	}
+	l.lanes.Drain(func(d *Delivery[*simPart, *simAsk]) bool {
+		most--
+		return most >= 0 && d.Op == OpMessage && d.Client == nil
+	}, func(d Delivery[*simPart, *simAsk]) bool {
+		s.served++
+		s.deliver(loop, &d)
+		return l.gathered < s.gather
+	})
+	s.passes(l, s.rng.IntN(3))
+	called := l.lanes.Through(l.gathered)
+	return !called && l.gathered == 0 && l.lanes.Idle() && !l.lanes.Called()
+}

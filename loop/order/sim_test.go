@@ -289,28 +289,6 @@ func (s *sim) turn(loop, deliveries int) {
 	l.woken = l.woken || moved || busy || drained || deliveries == 0 || passed || called
 }
 
-// serve is what a loop does for another one that sleeps: a part of what lies in its lanes, or nothing. False: that one has to be woken.
-func (s *sim) serve(loop int) bool {
-	l, most := s.loops[loop], s.rng.IntN(4)
-	if l.lanes.Waking() {
-		return true
-	}
-	if l.gathered >= s.gather || !l.lanes.Idle() {
-		return false
-	}
-	l.lanes.Drain(func(d *Delivery[*simPart, *simAsk]) bool {
-		most--
-		return most >= 0 && d.Op == OpMessage && d.Client == nil
-	}, func(d Delivery[*simPart, *simAsk]) bool {
-		s.served++
-		s.deliver(loop, &d)
-		return l.gathered < s.gather
-	})
-	s.passes(l, s.rng.IntN(3))
-	called := l.lanes.Through(l.gathered)
-	return !called && l.gathered == 0 && l.lanes.Idle() && !l.lanes.Called()
-}
-
 // passes takes up to so many messages of each group that wait, and reports whether any waited: then the loop looks at its lanes
 // again, as it may gather more.
 func (s *sim) passes(l *simLoop, most int) (any bool) {
