@@ -114,10 +114,10 @@ func (s *shard) runReplays() (any bool) {
 	}
 	for n := min(len(rs.queue), replaysPerTurn); n > 0 && !rs.resting; n-- {
 		r := rs.queue[0]
-		rs.queue[0] = replay{}
-		rs.queue = rs.queue[1:]
 		late := s.tick-r.since >= replayTicks
-		if !late && !s.mayReplay(&r) {
+		ready := late || s.mayReplay(&r) // if that panics it is here still, and its client is not open any more
+		rs.queue[0] = replay{}
+		if rs.queue = rs.queue[1:]; !ready {
 			rs.queue = append(rs.queue, r) // behind the others, which may be ready
 			rs.unready++
 			continue
@@ -143,10 +143,14 @@ func (s *shard) runReplays() (any bool) {
 // mayReplay says whether a client can be answered now, or need not be any more.
 func (s *shard) mayReplay(r *replay) bool {
 	c := r.Client
-	switch {
-	case c.state != stateOpen:
+	if c.state != stateOpen {
 		return true
-	case s.stillSlow(c):
+	}
+	s.culprit = c
+	slow := s.stillSlow(c)
+	s.culprit = nil
+	switch {
+	case slow:
 		return c.state != stateOpen
 	case r.Op != order.OpJoined:
 		return true
@@ -168,22 +172,21 @@ func (l *replayLog) since(from int) int { return l.dropped + len(l.messages) - f
 // replay answers a client.
 func (s *shard) replay(r *replay, late bool) {
 	c, g := r.Client, r.Local
-	was := s.culprit
 	s.culprit = c
-	defer func() { s.culprit = was }()
 	if r.Op != order.OpJoined {
 		s.answerHistory(r, late)
-		return
+	} else {
+		log, lost := g.log.taken(r.from, g.waiting(c.form()))
+		if g.log.waiting--; g.log.waiting == 0 {
+			g.log = nil
+		}
+		if late || lost {
+			s.conclude(&r.delivery, refusedBusy, dialect.ErrBusy, nil)
+		} else if s.conclude(&r.delivery, 0, "", pastOf(r.Past)) {
+			s.catchUp(c, log)
+		}
 	}
-	log, lost := g.log.taken(r.from, g.waiting(c.form()))
-	if g.log.waiting--; g.log.waiting == 0 {
-		g.log = nil
-	}
-	if late || lost {
-		s.conclude(&r.delivery, refusedBusy, dialect.ErrBusy, nil)
-	} else if s.conclude(&r.delivery, 0, "", pastOf(r.Past)) {
-		s.catchUp(c, log)
-	}
+	s.culprit = nil // not deferred: who is to be closed for a panic must be known behind it
 }
 
 // taken is what has come down since there were so many messages, but for those that wait for a pass still; lost: not all of it is

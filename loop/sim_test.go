@@ -17,6 +17,7 @@ import (
 
 var (
 	simSeed  = flag.Uint64("sim.seed", 0, "replay the simulation of this seed alone")
+	simFrom  = flag.Uint64("sim.from", 1, "the first seed that the simulation runs")
 	simSeeds = flag.Int("sim.seeds", 1000, "how many seeds the simulation runs (a quarter under the race detector)")
 )
 
@@ -30,7 +31,7 @@ func TestPromisesHoldInSimulatedWorlds(t *testing.T) {
 		seeds = (seeds + 3) / 4
 	}
 	var sum simSum
-	for seed := uint64(1); seed <= uint64(seeds) && !t.Failed(); seed++ {
+	for seed := *simFrom; seed < *simFrom+uint64(seeds) && !t.Failed(); seed++ {
 		w := newWorld(t, seed)
 		w.run()
 		sum.add(w)
