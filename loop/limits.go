@@ -91,7 +91,7 @@ func (l *Limits) fill() error {
 	}
 	for i := range l.Kinds {
 		if err := l.Kinds[i].check(); err != nil {
-			return fmt.Errorf("Kinds: %w", err)
+			return fmt.Errorf("kinds: %w", err)
 		}
 	}
 	if err := CheckSubprotocols(l.Subprotocols); err != nil {

@@ -71,11 +71,11 @@ func TestALimitBeyondItsOwnLimitIsAnErrorThatNamesIt(t *testing.T) {
 		kind Kind
 		want string // none: it is allowed
 	}{
-		{Kind{Match: "a", MembersMax: -1}, `Kinds: "a": MembersMax: -1 is less than 0`},
-		{Kind{Match: "a", History: -1}, `Kinds: "a": History: -1 is less than 0`},
-		{Kind{Match: "a", History: 100_001}, `Kinds: "a": History: 100001 is more than 100000`},
-		{Kind{Match: "a", HistoryTTL: time.Second - 1}, `Kinds: "a": HistoryTTL: 999.999999ms is less than 1s`},
-		{Kind{Match: "a", HistoryTTL: 24*time.Hour + 1}, `Kinds: "a": HistoryTTL: 24h0m0.000000001s is more than 24h`},
+		{Kind{Match: "a", MembersMax: -1}, `kinds: "a": MembersMax: -1 is less than 0`},
+		{Kind{Match: "a", History: -1}, `kinds: "a": History: -1 is less than 0`},
+		{Kind{Match: "a", History: 100_001}, `kinds: "a": History: 100001 is more than 100000`},
+		{Kind{Match: "a", HistoryTTL: time.Second - 1}, `kinds: "a": HistoryTTL: 999.999999ms is less than 1s`},
+		{Kind{Match: "a", HistoryTTL: 24*time.Hour + 1}, `kinds: "a": HistoryTTL: 24h0m0.000000001s is more than 24h`},
 		{Kind{Match: "a", MembersMax: 1, History: 100_000, HistoryTTL: 24 * time.Hour}, ""},
 		{Kind{Match: "a", HistoryTTL: time.Second}, ""},
 		{Kind{Match: "a"}, ""},

@@ -112,8 +112,9 @@ func (a *actor) comeBack(group string) (*simAsk, string) {
 
 // heardLoudly is a message in the loud form, which has its number if it was kept.
 func (a *actor) heardLoudly(text string) {
-	number, rest, kept := strings.Cut(strings.TrimPrefix(text, "k"), "|")
-	if kept = text[0] == 'k'; kept {
+	number, rest, _ := strings.Cut(strings.TrimPrefix(text, "k"), "|")
+	kept := text[0] == 'k'
+	if kept {
 		text = rest
 	}
 	m := a.message(text)

@@ -52,7 +52,7 @@ func TestHistoriesTakeWhatIsBooked(t *testing.T) {
 // What was large once is so no more when it has gone: the message by which a group became known, and a ring.
 func TestHistoriesGiveMemoryBack(t *testing.T) {
 	const groups, large, burst = 200, 100_000, 50_000
-	hs, now := remembering(1, 1, 10)
+	hs, _ := remembering(1, 1, 10)
 	before := heapAlive()
 	for i := range groups {
 		hs.Lanes(0).Offer(0, publishTo(fmt.Sprint("0", i), string(make([]byte, large))))
@@ -63,7 +63,7 @@ func TestHistoriesGiveMemoryBack(t *testing.T) {
 		t.Errorf("%d groups that began with large messages: got %d bytes", groups, took)
 	}
 	runtime.KeepAlive(hs)
-	hs, now = remembering(1, burst, 10)
+	hs, now := remembering(1, burst, 10)
 	say(hs, "0g", 1, burst)
 	*now = 5
 	say(hs, "0g", 1, 10)
