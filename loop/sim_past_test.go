@@ -87,7 +87,7 @@ func (a *actor) mayJoinCleanly(group string) bool {
 		}
 	}
 	m := a.joined[group]
-	return m == nil || m.left && !m.unsure && !m.silent && m.asks == 0 && m.leaving == 0
+	return !a.unheard[group] && (m == nil || m.left && !m.unsure && !m.silent && m.asks == 0 && m.leaving == 0)
 }
 
 // comeBack is what one says that joins with a position, mostly its own.
