@@ -34,6 +34,7 @@ type actor struct {
 	missed  uint64                    // messages, by the gaps heard
 	closing bool                      // a Close frame was heard
 	tracks  map[string]*simTrack      // loud: per group, what it knows of numbers
+	unheard map[string]bool           // loud: groups that it has joined without an id, so nobody says when that was decided
 	places  map[string]simPlace       // loud: per group, up to where it has heard it, in all lives
 	killed  bool                      // it broke off itself
 	said    bool                      // it has sent a Close frame
@@ -112,7 +113,7 @@ func (a *actor) connect() {
 		a.w.uncounted = a.w.uncounted || !a.heardAll()
 	}
 	life, wasLoud := a.life+1, a.loud
-	*a = actor{w: a.w, index: a.index, life: life, tracks: map[string]*simTrack{}, places: a.places}
+	*a = actor{w: a.w, index: a.index, life: life, tracks: map[string]*simTrack{}, unheard: map[string]bool{}, places: a.places}
 	a.asked, a.joined = map[int]*simCommand{}, map[string]*simMembership{}
 	a.got, a.lastOf, a.saw = map[string]map[int]bool{}, map[string]map[string]int{}, map[string][]int{}
 	a.sock = a.w.openSocket()
@@ -234,7 +235,7 @@ func (a *actor) join(group string, withID bool) {
 	}
 	c.membership = m
 	if !withID {
-		*a.track(group) = simTrack{} // what comes next is not told
+		*a.track(group), a.unheard[group] = simTrack{}, true // what comes next is not told
 	}
 	more := ""
 	if _, was := a.places[group]; a.loud && (was && a.w.chance(90) || a.w.chance(10)) {

@@ -87,7 +87,7 @@ func (a *actor) mayJoinCleanly(group string) bool {
 		}
 	}
 	m := a.joined[group]
-	return m == nil || m.left && !m.unsure && !m.silent && m.asks == 0 && m.leaving == 0
+	return !a.unheard[group] && (m == nil || m.left && !m.unsure && !m.silent && m.asks == 0 && m.leaving == 0)
 }
 
 // comeBack is what one says that joins with a position, mostly its own.
@@ -249,6 +249,7 @@ func (w *world) checkReplays() {
 		for _, r := range s.replays.queue {
 			messages += len(r.Past.Messages)
 			w.must(len(r.Past.Messages) <= b.RecoveryMax, "loop %d: a replay of %d messages", i, len(r.Past.Messages))
+			w.must(s.tick-r.since < replayTicks || s.kicked, "loop %d: a replay for %s has been waiting for %d ticks", i, r.Local.name, s.tick-r.since)
 			w.must(r.Local.asked > 0, "loop %d: a replay for %s, of which nothing is asked", i, r.Local.name)
 			if w.hub.clock.Load()-r.since >= replayTicks && w.past.seen[r.Client] != r.since+1 && r.Client.state == stateOpen {
 				w.past.seen[r.Client] = r.since + 1
