@@ -153,6 +153,9 @@ func globalText(s *Status) string {
 	if s.MemoryLimit > 0 {
 		fmt.Fprintf(&b, "limit    %s of %s used    pressure %s\n", settings.SizeText(s.MemoryUsed), settings.SizeText(s.MemoryLimit), s.MemoryPressure)
 	}
+	if s.Histories > 0 {
+		fmt.Fprintf(&b, "history  %s of %s groups    %s messages\n", settings.SizeText(s.HistoryBytes), countText(s.Histories), countText(s.HistoryMessages))
+	}
 	fmt.Fprintf(&b, "clients  %s of %s    in handshake %s    descriptors %s of %s\n", countText(n.Clients), countText(s.ClientsMax),
 		countText(n.Pending), countText(s.DescriptorsOpen), countText(s.DescriptorsMax))
 	fmt.Fprintf(&b, "traffic  %s received    %s sent    messages ignored %s\n", settings.SizeText(int64(n.BytesIn)), settings.SizeText(int64(n.BytesOut)),

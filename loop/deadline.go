@@ -43,7 +43,7 @@ func (d *deadlines) truncate(n int) {
 	d.list = d.list[:n]
 }
 
-// endLate ends clients that were in the handshake or closing for too long, and goes on with closing clients whose outbox has
+// endLate ends clients that were in the handshake or closing for too long, or have not connected, and goes on with closing clients whose outbox has
 // become empty. Clients that came together are late together, so a turn ends closesPerTurn of them, and a kick goes on.
 func (s *shard) endLate() {
 	kept, ends := 0, 0

@@ -17,7 +17,7 @@ type group struct {
 	headcount *order.Headcount // nil: the home does not know of this loop's members, and sends nothing
 	home      uint8
 	owed      bool     // in the shard's list of groups whose homes may have to be told
-	asked     int32    // OpJoins that the home has not answered
+	asked     int32    // OpJoins and OpHistories whose clients have not been answered
 	further   *further // its other audiences, each with members; seldom any
 	flow      order.Flow
 	log       *replayLog // what came down since its oldest replay; nil: it has none

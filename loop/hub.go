@@ -120,7 +120,7 @@ func (h *Hub) wake(loop int) {
 	}
 }
 
-// The next five functions are for order.Env.
+// The next six functions are for order.Env.
 
 // groupBounds is how many members a group may have, and how many groups there may be.
 func (h *Hub) groupBounds(group string) (membersMax, groupsMax int) {
@@ -220,6 +220,8 @@ func (h *Hub) Snapshot() Snapshot {
 		Stopping:     h.stopping.Load(),
 	}
 	snap.MemoryLimit, snap.MemoryUsed = h.bounds.Load().MemoryMax, h.memory.used.Load()
+	snap.Histories, snap.HistoryMessages = h.homes.Histories()
+	snap.HistoryBytes = h.homes.HistoryBytes()
 	snap.MemoryPressure = pressureNames[h.pressure.Load()]
 	for i, s := range h.shards {
 		row := s.count.read()

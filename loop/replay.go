@@ -41,10 +41,10 @@ type position = dialect.Position
 //
 // Owner: who holds the shard; a borrower reads whether there are any.
 type replays struct {
-	queue    []replay
-	messages int  // in the queue's pasts
-	resting  bool // this turn makes none, or no more
-	unready  int  // how many were looked at, one after the other, since one may have become ready
+	queue   []replay
+	weight  int  // of the queue, see there
+	resting bool // this turn makes none, or no more
+	unready int  // how many were looked at, one after the other, since one may have become ready
 }
 
 // replayLog is what a group's members have been sent since the oldest of its replays came.
@@ -60,9 +60,9 @@ const (
 	replayTicks = 20
 	// replaysPerTurn bounds the replays that a turn looks at.
 	replaysPerTurn = 256
-	// replayMessagesMax bounds the messages of all replays of a loop, each of which is a pointer to what the history has. Beyond it the
-	// loop gathers no more, as where too much is gathered.
-	replayMessagesMax = 1 << 20
+	// replaysWeightMax bounds the replays of a loop, to about 8 MiB. Beyond it newcomers are refused as busy: whoever waits, nobody else
+	// shall wait for them.
+	replaysWeightMax = 1 << 20
 )
 
 // replayLater queues a replay for the home's answer.
@@ -77,8 +77,21 @@ func (s *shard) replayLater(d *delivery) {
 		l.waiting++
 		r.from = l.dropped + len(l.messages)
 	}
+	if s.replays.weight > replaysWeightMax || d.Op == order.OpHistoryRead && d.Client.state == stateOpen && !s.hasRoom(d.Client) {
+		s.replay(&r, true)
+		return
+	}
 	s.replays.queue, s.replays.unready = append(s.replays.queue, r), 0
-	s.replays.messages += len(d.Past.Messages)
+	s.replays.weight += r.weight()
+}
+
+// weight is the memory of a replay in words: its own, and a pointer for each message, which the history has in any case.
+func (r *replay) weight() int { return 16 + len(r.Past.Messages) }
+
+// hasRoom says whether an answer of any size that there may be fits into a client's outbox: half of it for the answer, a quarter for
+// what has been said since, and so no more than a quarter may wait there.
+func (s *shard) hasRoom(c *client) bool {
+	return !s.stillSlow(c) || c.state == stateOpen && c.conn.OutboundBuffered() <= s.bounds.OutboxBytesMax/4
 }
 
 // keep appends a message that has come down for the group's members. Of more bytes than may wait for a client only the newest half
@@ -123,7 +136,7 @@ func (s *shard) runReplays() (any bool) {
 			continue
 		}
 		any, rs.unready = true, 0
-		rs.messages -= len(r.Past.Messages)
+		rs.weight -= r.weight()
 		s.replay(&r, late)
 		rs.resting = s.env.now() >= s.passes.deadline
 	}
@@ -147,10 +160,10 @@ func (s *shard) mayReplay(r *replay) bool {
 		return true
 	}
 	s.culprit = c
-	slow := s.stillSlow(c)
+	room := s.hasRoom(c)
 	s.culprit = nil
 	switch {
-	case slow:
+	case !room:
 		return c.state != stateOpen
 	case r.Op != order.OpJoined:
 		return true
@@ -171,7 +184,7 @@ func (l *replayLog) since(from int) int { return l.dropped + len(l.messages) - f
 
 // replay answers a client.
 func (s *shard) replay(r *replay, late bool) {
-	c, g := r.Client, r.Local
+	c, g, was := r.Client, r.Local, s.culprit
 	s.culprit = c
 	if r.Op != order.OpJoined {
 		s.answerHistory(r, late)
@@ -182,11 +195,14 @@ func (s *shard) replay(r *replay, late bool) {
 		}
 		if late || lost {
 			s.conclude(&r.delivery, refusedBusy, dialect.ErrBusy, nil)
-		} else if s.conclude(&r.delivery, 0, "", pastOf(r.Past)) {
+		} else if past := s.pastFor(c, r); s.conclude(&r.delivery, 0, "", past) {
+			if past.Recovered {
+				s.count.Deliveries.Add(uint64(len(r.Past.Messages)))
+			}
 			s.catchUp(c, log)
 		}
 	}
-	s.culprit = nil // not deferred: who is to be closed for a panic must be known behind it
+	s.culprit = was // not deferred: who is to be closed for a panic must be known behind it
 }
 
 // taken is what has come down since there were so many messages, but for those that wait for a pass still; lost: not all of it is
@@ -208,6 +224,33 @@ func pastOf(p *order.Past) *dialect.Past {
 	}
 	return past
 }
+
+// pastFor is pastOf, or the position alone where the answer would be too large in the client's dialect, in which text may be several
+// times as long as it was said.
+func (s *shard) pastFor(c *client, r *replay) *dialect.Past {
+	past := pastOf(r.Past)
+	if past.Messages == nil || s.fits(c, dialect.Outcome{What: dialect.OK, Verb: dialect.AddGroup, Group: r.Local.name, ID: borrowBytes(r.ID), Past: past}) {
+		return past
+	}
+	return positionOf(past, true)
+}
+
+// fits says whether an answer takes no more than half of an outbox. One that may be larger is encoded for that, and again when it is
+// sent.
+func (s *shard) fits(c *client, o dialect.Outcome) bool {
+	most := 0
+	for m := range o.Past.Messages {
+		most += 6*len(m.Frame) + answeredBytes // each byte may be escaped
+	}
+	if most <= s.bounds.OutboxBytesMax/2 || c.state != stateOpen {
+		return true
+	}
+	o.Client = c.id()
+	return len(s.dialect(c).Answer(nil, o)) <= s.bounds.OutboxBytesMax/2
+}
+
+// answeredBytes is more than what an answer has for each message beside its text.
+const answeredBytes = 256
 
 // positionOf is a past without what was missed, for one who has asked for that or has not; nil: there is nothing to tell.
 func positionOf(p *dialect.Past, asked bool) *dialect.Past {
@@ -266,9 +309,16 @@ func each(messages []*message) iter.Seq[*dialect.Message] {
 
 // history asks the home to read what is kept of a group, which only members may.
 func (s *shard) history(c *client, cmd *dialect.Command) dialect.ErrorCode {
-	g := s.groupOf(c, cmd.Group)
+	g := s.groups.Get(string(cmd.Group))
 	if g == nil {
 		return dialect.ErrNotMember
+	}
+	if at := c.memberOf(g); at < 0 || c.membership(at).standing == standingRenounced { // who has asked to join is answered that first
+		return dialect.ErrNotMember
+	}
+	if s.hub.stopping.Load() {
+		count(&s.count.RefusedBy, refusedStopping)
+		return dialect.ErrStopping
 	}
 	r := request{Op: order.OpHistory, Local: g, Asks: cmd.ID != nil, Client: c, ID: string(cmd.ID)}
 	r.Past = &order.Ask{HasSince: cmd.HasSince, Reverse: cmd.Reverse, Limit: cmd.Limit, Since: order.Position{Offset: cmd.Since.Offset, Epoch: order.Epoch(cmd.Since.Epoch)},
@@ -295,8 +345,14 @@ func (s *shard) answerHistory(r *replay, late bool) {
 	case r.Past.Lost:
 		code = dialect.ErrUnrecoverable
 	default:
-		past := &dialect.Past{Top: position{Offset: r.Past.Top.Offset, Epoch: uint64(r.Past.Top.Epoch)}, Messages: each(r.Past.Messages)}
-		s.answer(r.Client, dialect.Outcome{What: dialect.Read, Verb: dialect.History, ID: borrowBytes(r.ID), Past: past})
+		o := dialect.Outcome{What: dialect.Read, Verb: dialect.History, ID: borrowBytes(r.ID)}
+		for n := len(r.Past.Messages); ; n /= 2 { // fewer are no error
+			o.Past = &dialect.Past{Top: position{Offset: r.Past.Top.Offset, Epoch: uint64(r.Past.Top.Epoch)}, Messages: each(r.Past.Messages[:n])}
+			if n == 0 || s.fits(r.Client, o) {
+				break
+			}
+		}
+		s.answer(r.Client, o)
 		return
 	}
 	s.answer(r.Client, dialect.Outcome{What: dialect.Refused, Verb: dialect.History, Group: r.Local.name, ID: borrowBytes(r.ID), Code: code})

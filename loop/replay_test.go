@@ -216,13 +216,13 @@ func TestAReplayThatTakesTooLongIsRefused(t *testing.T) {
 	st := newHistoryStage(1, nil)
 	sender, c := st.enter(0), st.connect(0)
 	sender.say(`{"cmd":"send_to_group","group_id":"0g","message":"kept"}`)
-	st.makeSlow(c)
+	st.clog(c)
 	c.say(`{"id":2,"subscribe":{"channel":"0g","recover":true}}`)
 	for range replayTicks + 1 {
 		st.hub.beat()
 		st.settle()
 	}
-	c.take(10_000)
+	c.take(1 << 20)
 	st.settle()
 	c.heard(t, `{"id":2,"error":{"code":111,"message":"too many requests","temporary":true}}`)
 	if got := st.subscribe(t, c, "0g", `,"recover":true`); !strings.Contains(got, `"recovered":true`) {
@@ -347,7 +347,7 @@ func TestReplaysOfSlowClientsDoNotKeepTheirLoopAwake(t *testing.T) {
 	st.hub.clientsMax.Store(1000)
 	for range replaysPerTurn + 50 {
 		c := st.connect(0)
-		st.makeSlow(c)
+		st.clog(c)
 		c.say(`{"id":2,"subscribe":{"channel":"0g"}}`)
 	}
 	s := st.hub.shards[0]
@@ -365,15 +365,15 @@ func TestReplaysOfSlowClientsDoNotKeepTheirLoopAwake(t *testing.T) {
 func TestAReplayBehindWhichTooMuchIsSaidIsRefused(t *testing.T) {
 	st := newHistoryStage(1, func(b *bounds) { b.OutboxBytesMax = 4000 })
 	sender, c := st.enter(0), st.connect(0)
-	st.makeSlow(c)
+	st.clog(c)
 	c.say(`{"id":2,"subscribe":{"channel":"0g","recover":true}}`)
 	for range 100 {
 		sender.say(`{"cmd":"send_to_group","group_id":"0g","message":%q}`, strings.Repeat("x", 100))
 	}
-	if l := c.shard.groups.Get("0g").log; l.bytes > 4000 || len(l.messages) < 10 {
+	if l := c.shard.groups.Get("0g").log; l.bytes > 1000 || len(l.messages) < 3 {
 		t.Errorf("%d messages in %d bytes are kept, want as many as fit", len(l.messages), l.bytes)
 	}
-	c.take(10_000)
+	c.take(1 << 20)
 	st.hub.beat()
 	st.settle()
 	c.heard(t, `{"id":2,"error":{"code":111,`)

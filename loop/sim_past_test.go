@@ -245,9 +245,9 @@ func (a *actor) heardHistory(c *simCommand, past *loudPast) {
 func (w *world) checkReplays() {
 	b := w.hub.bounds.Load()
 	for i, s := range w.hub.shards {
-		messages, waiting := 0, map[*group]int{}
+		weight, waiting := 0, map[*group]int{}
 		for _, r := range s.replays.queue {
-			messages += len(r.Past.Messages)
+			weight += r.weight()
 			w.must(len(r.Past.Messages) <= b.RecoveryMax, "loop %d: a replay of %d messages", i, len(r.Past.Messages))
 			w.must(s.tick-r.since < replayTicks || s.kicked, "loop %d: a replay for %s has been waiting for %d ticks", i, r.Local.name, s.tick-r.since)
 			w.must(r.Local.asked > 0, "loop %d: a replay for %s, of which nothing is asked", i, r.Local.name)
@@ -265,7 +265,7 @@ func (w *world) checkReplays() {
 				w.past.logged++
 			}
 		}
-		w.must(messages == s.replays.messages, "loop %d: %d messages in replays, counted %d", i, messages, s.replays.messages)
+		w.must(weight == s.replays.weight, "loop %d: replays of weight %d, counted %d", i, weight, s.replays.weight)
 		for name, g := range s.groups.All() {
 			w.must((g.log != nil) == (waiting[g] > 0) && (g.log == nil || g.log.waiting == waiting[g]), "loop %d: %d replays for %s wait, its log is %+v", i, waiting[g], name, g.log)
 		}
@@ -285,7 +285,7 @@ func (w *world) replaysWait() bool {
 // checkNoReplays: at rest all were answered, and who hears a group has heard the same of it.
 func (w *world) checkNoReplays() {
 	for i, s := range w.hub.shards {
-		w.must(len(s.replays.queue) == 0 && s.replays.messages == 0, "loop %d: %d replays wait at rest", i, len(s.replays.queue))
+		w.must(len(s.replays.queue) == 0 && s.replays.weight == 0, "loop %d: %d replays wait at rest", i, len(s.replays.queue))
 		for name, g := range s.groups.All() {
 			w.must(g.log == nil && g.asked == 0, "loop %d: group %s has a log, or asks, at rest", i, name)
 		}

@@ -192,9 +192,13 @@ type Snapshot struct {
 	Stopping     bool        `json:"stopping"`               // a stop has begun
 	Loops        []LoopStats `json:"loops"`                  // one row per loop, by index
 
-	MemoryLimit    int64  `json:"memory_limit" prom:"ringcast_memory_limit_bytes" help:"The memory limit of the process, 0 where there is none."`
-	MemoryUsed     int64  `json:"memory_used" prom:"ringcast_memory_used_bytes" help:"What counts against the memory limit; from four fifths of it clients and publishes are refused. 0 without a limit."` // as of the last tick
-	MemoryPressure string `json:"memory_pressure"`                                                                                                                                                         // none; refuse: no clients and no publishes; cut: the largest outboxes go too
+	MemoryLimit     int64 `json:"memory_limit" prom:"ringcast_memory_limit_bytes" help:"The memory limit of the process, 0 where there is none."`
+	MemoryUsed      int64 `json:"memory_used" prom:"ringcast_memory_used_bytes" help:"What counts against the memory limit; from four fifths of it clients and publishes are refused. 0 without a limit."` // as of the last tick
+	Histories       int64 `json:"histories" prom:"ringcast_histories" help:"Groups of which messages are kept, or that are known for their history alone."`
+	HistoryMessages int64 `json:"history_messages" prom:"ringcast_history_messages" help:"Messages kept in histories."`
+	HistoryBytes    int64 `json:"history_bytes" prom:"ringcast_history_bytes" help:"Memory of all histories, which --history-max bounds."`
+
+	MemoryPressure string `json:"memory_pressure"` // none; refuse: no clients and no publishes; cut: the largest outboxes go too
 }
 
 // Total is the sum over all loops. As a group may have members on several loops, Groups is the number of groups at all homes.

@@ -144,7 +144,7 @@ func (s *shard) drainDown() (moved bool) {
 
 // mayGather says whether more messages may be gathered.
 func (s *shard) mayGather() bool {
-	return s.passes.gathered < s.bounds.gatherBytes && s.replays.messages < replayMessagesMax
+	return s.passes.gathered < s.bounds.gatherBytes
 }
 
 // deliver acts on one item of a down lane, and says whether there may be another.
@@ -160,7 +160,7 @@ func (s *shard) deliver(d delivery) (more bool) {
 		return s.mayGather()
 	}
 	if g := d.Local; g != nil && g.log != nil {
-		g.log.keep(d.Message, s.bounds.OutboxBytesMax)
+		g.log.keep(d.Message, s.bounds.OutboxBytesMax/4)
 	}
 	switch g := d.Local; {
 	case g == nil:
