@@ -447,7 +447,8 @@ func TestACentrifugePageAnswersPingsAndComesBackWhenItCouldNot(t *testing.T) {
 // cutter is a proxy that can cut what goes through it.
 type cutter struct {
 	net.Listener
-	door  sync.Mutex // who holds it lets nobody through anew
+	door  sync.Mutex    // who holds it lets nobody through anew
+	said  chan struct{} // has something soon after a client has said something, if somebody takes it
 	mu    sync.Mutex
 	pairs []*cutPair
 }
@@ -459,7 +460,7 @@ type cutPair struct {
 	over   bool // it was cut at random
 }
 
-func (c *cutPair) pass(from, to *net.TCPConn) {
+func (c *cutPair) pass(from, to *net.TCPConn, said chan<- struct{}) {
 	defer to.CloseWrite()
 	for b := make([]byte, 32<<10); ; {
 		n, err := from.Read(b)
@@ -469,6 +470,10 @@ func (c *cutPair) pass(from, to *net.TCPConn) {
 		if !c.frozen.Load() {
 			to.Write(b[:n]) // if it fails, the peer has gone and reading fails next
 		}
+		select {
+		case said <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -476,7 +481,7 @@ func startCutter(t *testing.T, to string) *cutter {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
-	c := &cutter{Listener: l}
+	c := &cutter{Listener: l, said: make(chan struct{})}
 	go func() {
 		for {
 			in, err := l.Accept()
@@ -494,8 +499,8 @@ func startCutter(t *testing.T, to string) *cutter {
 			c.mu.Lock()
 			c.pairs = append(c.pairs, pair)
 			c.mu.Unlock()
-			go pair.pass(pair.ends[0], pair.ends[1])
-			go pair.pass(pair.ends[1], pair.ends[0])
+			go pair.pass(pair.ends[0], pair.ends[1], c.said)
+			go pair.pass(pair.ends[1], pair.ends[0], nil)
 		}
 	}()
 	t.Cleanup(func() {
