@@ -86,9 +86,18 @@ type nodeStep struct {
 	Error struct {
 		Code int `json:"code"`
 	} `json:"error"`
+	Recoverable    bool           `json:"recoverable"`
+	WasRecovering  bool           `json:"wasRecovering"`
+	Recovered      bool           `json:"recovered"`
+	StreamPosition streamPosition `json:"streamPosition"`
 }
 
-// stepsMax is more steps than any of these pages makes.
+type streamPosition struct {
+	Offset int    `json:"offset"`
+	Epoch  string `json:"epoch"`
+}
+
+// stepsMax is how many steps may wait to be taken. A page that makes more waits.
 const stepsMax = 10_000
 
 // openNodePage starts a page whose scripts find the server's address as url.
@@ -438,6 +447,8 @@ func TestACentrifugePageAnswersPingsAndComesBackWhenItCouldNot(t *testing.T) {
 // cutter is a proxy that can cut what goes through it.
 type cutter struct {
 	net.Listener
+	door  sync.Mutex    // who holds it lets nobody through anew
+	said  chan struct{} // has something soon after a client has said something, if somebody takes it
 	mu    sync.Mutex
 	pairs []*cutPair
 }
@@ -446,9 +457,10 @@ type cutter struct {
 type cutPair struct {
 	ends   [2]*net.TCPConn
 	frozen atomic.Bool
+	over   bool // it was cut at random
 }
 
-func (c *cutPair) pass(from, to *net.TCPConn) {
+func (c *cutPair) pass(from, to *net.TCPConn, said chan<- struct{}) {
 	defer to.CloseWrite()
 	for b := make([]byte, 32<<10); ; {
 		n, err := from.Read(b)
@@ -458,6 +470,10 @@ func (c *cutPair) pass(from, to *net.TCPConn) {
 		if !c.frozen.Load() {
 			to.Write(b[:n]) // if it fails, the peer has gone and reading fails next
 		}
+		select {
+		case said <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -465,14 +481,16 @@ func startCutter(t *testing.T, to string) *cutter {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
-	c := &cutter{Listener: l}
+	c := &cutter{Listener: l, said: make(chan struct{})}
 	go func() {
 		for {
 			in, err := l.Accept()
 			if err != nil {
 				return
 			}
+			c.door.Lock()
 			out, err := net.Dial("tcp", to)
+			c.door.Unlock()
 			if err != nil {
 				in.Close()
 				continue
@@ -481,8 +499,8 @@ func startCutter(t *testing.T, to string) *cutter {
 			c.mu.Lock()
 			c.pairs = append(c.pairs, pair)
 			c.mu.Unlock()
-			go pair.pass(pair.ends[0], pair.ends[1])
-			go pair.pass(pair.ends[1], pair.ends[0])
+			go pair.pass(pair.ends[0], pair.ends[1], c.said)
+			go pair.pass(pair.ends[1], pair.ends[0], nil)
 		}
 	}()
 	t.Cleanup(func() {
@@ -501,25 +519,28 @@ func (c *cutter) each(do func(*cutPair)) {
 	}
 }
 
+// cuts are the ways in which a connection ends unsaid.
+var cuts = map[string]struct {
+	cut  func(*cutPair)
+	code int // why the library connects again: transport closed, no ping
+}{
+	"by a reset": {func(c *cutPair) {
+		for _, end := range c.ends {
+			end.SetLinger(0)
+			end.Close()
+		}
+	}, 1},
+	"by an end": {func(c *cutPair) {
+		for _, end := range c.ends {
+			end.Close()
+		}
+	}, 1},
+	"by silence": {func(c *cutPair) { c.frozen.Store(true) }, 2},
+}
+
 func TestACentrifugePageThatIsCutOffComesBackByItselfAndHears(t *testing.T) {
 	t.Parallel()
-	for name, c := range map[string]struct {
-		cut  func(*cutPair)
-		code int // why the library connects again: transport closed, no ping
-	}{
-		"by a reset": {func(c *cutPair) {
-			for _, end := range c.ends {
-				end.SetLinger(0)
-				end.Close()
-			}
-		}, 1},
-		"by an end": {func(c *cutPair) {
-			for _, end := range c.ends {
-				end.Close()
-			}
-		}, 1},
-		"by silence": {func(c *cutPair) { c.frozen.Store(true) }, 2},
-	} {
+	for name, c := range cuts {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := start(t, "--heartbeat", "1s")
