@@ -45,7 +45,7 @@ func TestFaultCentrifugeClientsThatAreCutAtRandomHearEachMessageOnceAndInOrder(t
 			}
 		})
 	}
-	over := make(chan struct{})
+	begun, over := make(chan struct{}), make(chan struct{}) // begun: each client is in its groups for the first time
 	stop := sync.OnceFunc(func() { close(over) })
 	defer stop()
 	var published atomic.Int64
@@ -56,6 +56,13 @@ func TestFaultCentrifugeClientsThatAreCutAtRandomHearEachMessageOnceAndInOrder(t
 			pace := time.NewTicker(10 * time.Millisecond)
 			defer pace.Stop()
 			for n := range perPublisher {
+				if n == perPublisher/10 {
+					select {
+					case <-begun:
+					case <-over:
+						return
+					}
+				}
 				select {
 				case <-pace.C:
 				case <-proxy.said: // maybe by one who comes back: now is when something could be left out or doubled
@@ -75,6 +82,11 @@ func TestFaultCentrifugeClientsThatAreCutAtRandomHearEachMessageOnceAndInOrder(t
 		rng, pace := rand.New(rand.NewPCG(7, 7)), time.NewTicker(100*time.Millisecond)
 		defer pace.Stop()
 		names := slices.Sorted(maps.Keys(cuts))
+		select {
+		case <-begun: // who began behind the last message would hear nothing
+		case <-over:
+			return
+		}
 		for range cutsMost {
 			select {
 			case <-pace.C:
@@ -123,7 +135,7 @@ func TestFaultCentrifugeClientsThatAreCutAtRandomHearEachMessageOnceAndInOrder(t
 			log[[2]string{strconv.Itoa(i), room(g)}] = &lives{group: g}
 		}
 	}
-	recovered, ended := 0, 0 // of the subscriptions
+	began, recovered, ended := 0, 0, 0 // of the subscriptions
 	note := func(step nodeStep) {
 		l := log[[2]string{step.Client, step.Channel}]
 		if l == nil {
@@ -134,6 +146,9 @@ func TestFaultCentrifugeClientsThatAreCutAtRandomHearEachMessageOnceAndInOrder(t
 			t.Fatalf("client %s in %s: unsubscribed with %d %s", step.Client, step.Channel, step.Code, step.Reason)
 		case step.Step == "subscribed" && !l.began:
 			l.began, l.from = true, step.StreamPosition.Offset
+			if began++; began == len(log) {
+				close(begun)
+			}
 		case step.Step == "subscribed" && !step.Recovered:
 			t.Fatalf("client %s in %s: came back and got %+v, want it recovered", step.Client, step.Channel, step)
 		case step.Step == "subscribed":
