@@ -93,7 +93,7 @@ func (w *world) borrowerSends(sock *socket) {
 	w.must(b.held[s.index] == nil, "shard %d is borrowed twice", s.index)
 	w.must(s.hold.borrowed.unsent.to == nil, "loop %d: a borrower sends on though it has left something", s.index)
 	w.must(!sock.client.slow && sock.client.state == stateOpen, "loop %d: a borrower sends to a client that is slow, or in state %d", s.index, sock.client.state)
-	if b.cruel && w.chance(4) {
+	if b.cruel && w.chance(6) {
 		b.panics++
 		panic(simPanic{sock.fd})
 	}

@@ -140,7 +140,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	w.hub.homes.OnTooLoud(w.checkTooLoud)
 	w.hub.clientsMax.Store(1 << 20)
 	w.wakes, w.kicks, w.walks = make([]bool, loops), make([]bool, loops), make([]*simWalk, loops)
-	w.borrowing.held, w.borrowing.cruel = make([]*heldShard, loops), w.chance(10)
+	w.borrowing.held, w.borrowing.cruel = make([]*heldShard, loops), w.chance(30)
 	portable := w.rng.IntN(4) == 0
 	for i, s := range w.hub.shards {
 		s.env = env{
