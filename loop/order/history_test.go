@@ -181,7 +181,7 @@ func TestAGroupWithoutHistoryHasNoPast(t *testing.T) {
 	if n := hs.homes[0].groups.Len(); n != 1 {
 		t.Errorf("got %d groups known, want the one with members", n)
 	}
-	if got, want := unsafe.Sizeof(homeGroup[*part]{}), uintptr(48); got != want {
+	if got, want := unsafe.Sizeof(homeGroup[*part]{}), uintptr(48); got != want && unsafe.Sizeof(want) == 8 { // on 64 bits
 		t.Errorf("a group takes %d bytes, want %d, a size of the allocator's", got, want)
 	}
 }
