@@ -118,7 +118,7 @@ func (h *Hub) owned() int64 {
 	sum := idleBytes + h.homes.Bytes() + h.homes.HistoryBytes() + h.connections.Load()*clientBytes + h.outboxes.Load() + h.partials.bytes.Load()
 	var gathered int64
 	for _, s := range h.shards {
-		sum += s.count.backlogBytes.Load()
+		sum += s.count.backlogBytes.Load() + s.count.replayBytes.Load()
 		gathered = max(gathered, s.count.gatheredBytes.Load())
 	}
 	return sum + gathered

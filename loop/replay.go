@@ -94,8 +94,8 @@ func (s *shard) hasRoom(c *client) bool {
 	return !s.stillSlow(c) || c.state == stateOpen && c.conn.OutboundBuffered() <= s.bounds.OutboxBytesMax/4
 }
 
-// keep appends a message that has come down for the group's members. Of more bytes than may wait for a client only the newest half
-// is kept: who has been waiting for the others could not be sent so much.
+// keep appends a message that has come down for the group's members. Of more bytes than most only the newest half is kept, and who
+// has been waiting for the others is refused.
 func (l *replayLog) keep(m *message, most int) {
 	l.messages = append(l.messages, m)
 	if l.bytes += m.Bytes(); l.bytes <= most {

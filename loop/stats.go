@@ -86,6 +86,7 @@ type counters struct {
 	// Gauges of the last turn, in bytes, for the memory limit only.
 	backlogBytes  atomic.Int64
 	gatheredBytes atomic.Int64
+	replayBytes   atomic.Int64
 
 	figures[atomic.Int64, atomic.Uint64, tally, elsewhere, elsewhere]
 }

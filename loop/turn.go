@@ -67,6 +67,7 @@ func (s *shard) act(mayPass bool) {
 	assert.That(!s.ends.waiting(), "shard: a turn ended with clients unburied")
 	show(&s.count.backlogBytes, s.backlog.bytes)
 	show(&s.count.gatheredBytes, s.passes.gathered)
+	show(&s.count.replayBytes, 8*s.replays.weight)
 }
 
 // advance looks at the clock and, once per tick, does what is due because time has passed. Time is the number of ticks that
