@@ -46,6 +46,13 @@ type Entry struct {
 	Positions bool
 	// Named: who has said a message is kept with it, see Message.Sender.
 	Named bool
+	// Hears: its clients can be told who comes and goes.
+	Hears bool
+	// Heals: a client that is told Parted joins again from its position, by itself.
+	Heals bool
+	// Pings says whether a client that requests this path wants to be pinged by WebSocket's own pings (RFC 6455 §5.5.2) and not by
+	// the dialect's; nil: none does. Called by any goroutine.
+	Pings func(path string) bool
 }
 
 // Table is the dialects that every server speaks. A client speaks the last entry that serves its path, or else the first.
@@ -71,11 +78,22 @@ type Message struct {
 	Offset uint64 // its number in the group, from 1 since its history began, or without one since the group's first member joined; 0: it has neither
 	JSON   bool   // the payload is the text of a JSON value; else it is plain text
 	Kept   bool   // it is in the group's history, where Offset is its place
+	Sort   Sort   // of others than Said the frame is nil, and they have no offset
 
-	// Who has said it, see Sender. Like Kept they lie where there was padding, because a message has the size of a cache line.
+	// Who has said it, or comes or goes, see Sender. Like Kept and Sort they lie where there was padding, because a message has the size of a cache line.
 	SenderLoop   uint8  // below SenderLoopsMax
 	SenderSerial uint32 // 0: nobody is to be named
 }
+
+// Sort is what a message is.
+type Sort uint8
+
+// The sorts.
+const (
+	Said Sort = iota // somebody has said it
+	Came             // its sender has become a member
+	Went             // its sender is a member no more
+)
 
 // SenderLoopsMax is how many loops a client's number tells apart: it is that of the client on its loop times this, plus that of
 // the loop.
@@ -124,6 +142,7 @@ const (
 	Connect                 // "connect": the client says who it is, see Entry.Connects
 	Stats                   // "stats": how many members a group has
 	History                 // "history": what was said to a group, as far as that is kept
+	Presence                // "presence": who the members of a group are
 )
 
 // String is the verb's name in the plain dialect, where it has one.
@@ -134,7 +153,7 @@ func (v Verb) String() string {
 	return "unknown"
 }
 
-var verbNames = [...]string{"none", "add_group", "leave_group", "send_to_group", "respond", "close", "connect", "stats", "history"}
+var verbNames = [...]string{"none", "add_group", "leave_group", "send_to_group", "respond", "close", "connect", "stats", "history", "presence"}
 
 // Command is what a client asks for. Its slices are borrowed, see Dialect.Next; they may be read and not written.
 type Command struct {
@@ -144,6 +163,7 @@ type Command struct {
 	Message []byte // SendToGroup: what members receive, UTF-8; may be empty
 	ID      []byte // the client's id of the command, in the form that Answer takes; nil: the command is not answered
 
+	Hears    bool     // AddGroup: who comes and goes is wanted as well
 	Recover  bool     // AddGroup: what was missed since Since is wanted as well
 	HasSince bool     // History: only messages behind Since are wanted, or with Reverse only those before it
 	Reverse  bool     // History: the newest first; else the oldest
@@ -167,18 +187,23 @@ const (
 	Ping                  // not an answer: the client was silent for too long, and should send anything
 	Members               // Stats was carried out: the group has Number members
 	Read                  // History was carried out: Past is what it has found
+	Listed                // Presence was carried out: the members are Present
+	Parted                // not an answer: messages of Group were lost on the way to the client, so it was taken out of it
 )
 
 // Outcome is what a client is told beside messages. What is borrowed is good until Answer returns.
 type Outcome struct {
 	What   What
-	Verb   Verb      // OK, Published, Refused, Members, Read: that of the command
+	Verb   Verb      // OK, Published, Refused, Members, Read, Listed: that of the command
 	Client uint64    // the client's number, unique in this process
-	Group  string    // of AddGroup and LeaveGroup: OK, Refused; borrowed
-	ID     []byte    // OK, Published, Refused, Members, Read: that of the command, borrowed
+	Group  string    // of AddGroup and LeaveGroup: OK, Refused; Parted; borrowed
+	ID     []byte    // OK, Published, Refused, Members, Read, Listed: that of the command, borrowed
 	Code   ErrorCode // Refused
 	Past   *Past     // Read, and OK of AddGroup; nil: nothing is known of it; borrowed
 	Number uint64    // Published: the message's offset; Gap: messages; Members: members; OK of Connect: seconds between heartbeats, 0: none
+
+	Present []uint64 // Listed: the numbers of the members, as in Client, in no order; borrowed
+	Users   uint64   // Members: how many users they are, where that is known; else 0
 }
 
 // Cause is why the server closes a client. Errors in its frames are not among them: RFC 6455 has their codes.

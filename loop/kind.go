@@ -15,7 +15,34 @@ type Kind struct {
 	MembersMax int           // members of each such group; 0: any number
 	History    int           // messages kept of each such group; 0: none
 	HistoryTTL time.Duration // for which a message is kept, and a group after its last member, if it has a history; 0: Limits.HistoryTTL
+
+	Presence  bool      // who the members are can be asked
+	JoinLeave JoinLeave // with Presence: who hears of comings and goings
+	Join      Access    // who may become a member: not Members, not Servers
+	Publish   Access    // who may publish
 }
+
+// JoinLeave is who hears of a group's comings and goings.
+type JoinLeave uint8
+
+// The values of JoinLeave, and what an operator writes for them.
+const (
+	HearAsked JoinLeave = iota // "asked": members that have asked for it as they joined
+	HearNone                   // "off": nobody
+	HearAll                    // "all": all members whose dialect can tell of it
+)
+
+// Access is who may do something.
+type Access uint8
+
+// The values of Access, and what an operator writes for them.
+const (
+	Anyone  Access = iota // "anyone"
+	Users                 // "user": clients that have said who they are
+	Members               // "member": members of the group
+	Tokens                // "token": clients that were allowed to by name
+	Servers               // "server": no client at all
+)
 
 // check says which setting is beyond its bounds. Zero is always within them.
 func (k *Kind) check() error {
