@@ -18,7 +18,7 @@ import (
 // its up lane, so a feed from which nobody takes blocks every publish on the server; a closed feed blocks none.
 //
 // One goroutine calls Take and Collect; any goroutine may call Close and the port's methods.
-type Feed[G Part, C comparable] struct {
+type Feed[G Part, C Client] struct {
 	*Port[G, C]
 
 	lanes []*lane[heard] // from each home
@@ -150,7 +150,7 @@ func (t *Feed[G, C]) Collect(into []Publication, max int) []Publication {
 // The rest is called by the loop that holds a home.
 
 // hearing is what the feed receives of r.
-func hearing[G Part, C comparable](r *Request[G, C]) heard {
+func hearing[G Part, C Client](r *Request[G, C]) heard {
 	h := heard{message: r.Message}
 	if r.via != nil {
 		h.token = r.via.token

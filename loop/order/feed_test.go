@@ -4,7 +4,7 @@ import "testing"
 
 func TestAHomeThatIsAlwaysFullLeavesTheOthersTheirTurnAtTheFeed(t *testing.T) {
 	const homes = 3
-	feed, err := New[anyPart, *int](Config{Loops: homes, LaneSlots: 256, LaneBytes: 1 << 20}, Env{Wake: func(int) {}}).NewFeed()
+	feed, err := New[anyPart, *anyClient](Config{Loops: homes, LaneSlots: 256, LaneBytes: 1 << 20}, Env{Wake: func(int) {}}).NewFeed()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -87,7 +87,7 @@ func (h *Home[G, C]) holdBack(hg *homeGroup[G], bytes, origin int) (open bool) {
 	if h.open(hg, bytes) || hg.quiet() {
 		return true
 	}
-	hg.heldBack = int16(origin)
+	hg.heldBack = int8(origin)
 	return false
 }
 

@@ -18,7 +18,7 @@ func TestAPortsPublishToALoudGroupIsHeldBackOrRefused(t *testing.T) {
 	}
 	group := part{name: "1g"}
 	member := hs.Lanes(0)
-	member.Offer(1, Request[*part, *int]{Op: OpJoin, Local: &group})
+	member.Offer(1, Request[*part, *asker]{Op: OpJoin, Local: &group})
 	member.Host()
 	heardBy(member)
 	tooLoud := 0
@@ -85,7 +85,7 @@ func TestAHomeThatWaitsForLessInFlightLooksOnceMore(t *testing.T) {
 	hs := newTable(2, 256)
 	group := part{name: "1g"}
 	member := hs.Lanes(0)
-	member.Offer(1, Request[*part, *int]{Op: OpJoin, Local: &group})
+	member.Offer(1, Request[*part, *asker]{Op: OpJoin, Local: &group})
 	member.Host()
 	heardBy(member)
 	big := publishTo("1g", strings.Repeat("x", hs.config.FlightBytes/2))
@@ -110,7 +110,7 @@ func TestAHomeThatWaitsForLessInFlightLooksOnceMore(t *testing.T) {
 // It goes before them all the same, and so does what waits behind it, for groups that are not loud.
 func TestWhatIsHeldBackGoesBeforeAllOthersOfItsGroup(t *testing.T) {
 	hs := newTable(2, 256)
-	ports := [2]*Port[*part, *int]{}
+	ports := [2]*Port[*part, *asker]{}
 	for i := range ports {
 		var err error
 		if ports[i], err = hs.NewPort(); err != nil {
@@ -119,7 +119,7 @@ func TestWhatIsHeldBackGoesBeforeAllOthersOfItsGroup(t *testing.T) {
 	}
 	group := part{name: "1g"}
 	member, sender := hs.Lanes(0), hs.Lanes(1)
-	member.Offer(1, Request[*part, *int]{Op: OpJoin, Local: &group})
+	member.Offer(1, Request[*part, *asker]{Op: OpJoin, Local: &group})
 	member.Host()
 	heardBy(member)
 	const small, large = 10 << 10, 100 << 10

@@ -63,6 +63,7 @@ type Refusal uint8
 const (
 	RefusedMembers Refusal = iota // the group has as many members as it may
 	RefusedGroups                 // the group has no members, and there are as many groups with members as there may be
+	RefusedBusy                   // too much of the group is in flight for the news that somebody comes
 )
 
 // take takes a place in a group, also the first one, or says which bound is reached. Only the group's home may call it.

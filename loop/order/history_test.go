@@ -12,7 +12,7 @@ import (
 func remembering(loops, messages int, ttl uint32) (hs *table, now *uint32) {
 	hs, now = newTable(loops, 256), new(uint32)
 	hs.config.EpochBase = 1 << 40
-	hs.env.History = func(string) (int, uint32) { return messages, ttl }
+	hs.env.Kind = func(string) Kind { return Kind{Messages: messages, TTL: ttl} }
 	hs.env.Now = func() uint32 { return *now }
 	return hs, now
 }
@@ -27,13 +27,13 @@ func say(hs *table, group string, from, to int) {
 }
 
 // answer is what a request of a loop is answered; what else comes down is passed over.
-func answer(t *testing.T, hs *table, loop int, r Request[*part, *int]) (got Delivery[*part, *int]) {
+func answer(t *testing.T, hs *table, loop int, r Request[*part, *asker]) (got Delivery[*part, *asker]) {
 	t.Helper()
-	l, client := hs.Lanes(loop), new(int)
+	l, client := hs.Lanes(loop), new(asker)
 	r.Client, r.Asks = client, true
 	l.Offer(hs.Of(r.Group()), r)
 	l.Host()
-	l.Drain(nil, func(d Delivery[*part, *int]) bool {
+	l.Drain(nil, func(d Delivery[*part, *asker]) bool {
 		if d.Client == client {
 			got = d
 		}
@@ -48,7 +48,7 @@ func answer(t *testing.T, hs *table, loop int, r Request[*part, *int]) (got Deli
 // rejoin joins a group with a loop's new part of it.
 func rejoin(t *testing.T, hs *table, loop int, group string, a *Ask) *Past {
 	t.Helper()
-	return answer(t, hs, loop, Request[*part, *int]{Op: OpJoin, Local: &part{name: group}, Past: a}).Past
+	return answer(t, hs, loop, Request[*part, *asker]{Op: OpJoin, Local: &part{name: group}, Past: a}).Past
 }
 
 // leaveBy has the loop leave that rejoin has joined, however often; others are not there.
@@ -59,7 +59,7 @@ func leaveBy(hs *table, loop int, group string) {
 			for hg.headcount.Members() > 0 {
 				hs.Census.GiveBack(&hg.headcount)
 			}
-			hs.Lanes(loop).Offer(hs.Of(group), Request[*part, *int]{Op: OpLeave, Local: l.part})
+			hs.Lanes(loop).Offer(hs.Of(group), Request[*part, *asker]{Op: OpLeave, Local: l.part})
 			hs.Lanes(loop).Host()
 		}
 	}
@@ -122,7 +122,7 @@ func TestAReadingOfAGroupsPast(t *testing.T) {
 	hs, _ := remembering(1, 5, 10)
 	say(hs, "0g", 1, 8)
 	member := &part{name: "0g"}
-	this := answer(t, hs, 0, Request[*part, *int]{Op: OpJoin, Local: member}).Past.Top.Epoch
+	this := answer(t, hs, 0, Request[*part, *asker]{Op: OpJoin, Local: member}).Past.Top.Epoch
 	size := publishTo("0g", "5").Message.Bytes()
 	for _, c := range []struct {
 		name string
@@ -158,8 +158,8 @@ func TestAReadingOfAGroupsPast(t *testing.T) {
 		if c.ask.BytesMax == 0 {
 			c.ask.BytesMax = 1 << 20
 		}
-		d := answer(t, hs, 0, Request[*part, *int]{Op: OpHistory, Local: member, Past: &c.ask})
-		if got := d.Past; d.Op != OpHistoryRead || got.Lost != c.lost || texts(got.Messages) != c.want || got.Top != (Position{8, this}) || got.NoHistory {
+		d := answer(t, hs, 0, Request[*part, *asker]{Op: OpHistory, Local: member, Past: &c.ask})
+		if got := d.Past; d.Op != OpHistoryRead || got.Lost != c.lost || texts(got.Messages) != c.want || got.Top != (Position{8, this}) || got.None {
 			t.Errorf("%s: got %q, %+v, want %q, lost %v", c.name, texts(got.Messages), got, c.want, c.lost)
 		}
 	}
@@ -173,8 +173,8 @@ func TestAGroupWithoutHistoryHasNoPast(t *testing.T) {
 	if got := rejoin(t, hs, 0, "0g", &Ask{Recover: true}); got == nil || got.Recovered || !got.WasAsked || got.Top != (Position{}) {
 		t.Errorf("a resume: got %+v, want that it was asked for and not possible", got)
 	}
-	d := answer(t, hs, 0, Request[*part, *int]{Op: OpHistory, Local: &part{name: "0g"}, Past: &Ask{Limit: -1}})
-	if d.Past == nil || !d.Past.NoHistory {
+	d := answer(t, hs, 0, Request[*part, *asker]{Op: OpHistory, Local: &part{name: "0g"}, Past: &Ask{Limit: -1}})
+	if d.Past == nil || !d.Past.None {
 		t.Errorf("a reading: got %+v, want that there is no history", d.Past)
 	}
 	say(hs, "0nobody", 1, 1)

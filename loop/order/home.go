@@ -18,7 +18,7 @@ import (
 // never waits for a home that another loop holds: the other one looks at the up lanes again after letting go.
 //
 // Owner: the loop that holds it.
-type Home[G Part, C comparable] struct {
+type Home[G Part, C Client] struct {
 	// Immutable after start.
 	index int
 	all   *Homes[G, C]
@@ -43,6 +43,7 @@ type Home[G Part, C comparable] struct {
 	toWake      uint64 // bit per loop that was sent something for many members, or whose up lane has room again that it waits for
 	given       uint64 // bit per loop that was sent something
 	histories   histories[G]
+	presences   shrink.Map[*homeGroup[G], *presence] // of groups whose kind has it: others take no room for that
 	groupCount  atomic.Int64
 	published   atomic.Uint64
 	_           [CacheLine]byte
@@ -118,7 +119,8 @@ func (h *Home[G, C]) takeWake() (toWake, given uint64) {
 // known for its history.
 type homeGroup[G Part] struct {
 	headcount Headcount     // loops have pointers to it
-	heldBack  int16         // the origin of the port whose publish is held back, and goes before all others; 0: none, see flow.go
+	heldBack  int8          // the origin of the port whose publish is held back, and goes before all others; 0: none, see flow.go
+	present   bool          // Home.presences has it
 	kinds     uint16        // Homes.kinds, its last bits, when its kind was looked at
 	offset    uint64        // number of the last message, from 1 since the group's first member joined, or since its history began
 	locals    []localRef[G] // one per loop with members
@@ -177,10 +179,16 @@ func (h *Home[G, C]) do(r *Request[G, C], origin int) bool {
 		return h.join(r, origin)
 	case OpHistory:
 		return h.read(r, origin)
+	case OpPresence:
+		return h.list(r, origin)
+	case OpGone:
+		return h.gone(r, origin)
+	case OpHere:
+		h.here(r, origin)
 	default:
 		h.leave(r, origin)
-		return true
 	}
+	return true
 }
 
 // portOrigin stands in for a loop's index where a request came through a port. It is negative.
@@ -237,16 +245,12 @@ func (h *Home[G, C]) publish(r *Request[G, C], origin int) bool {
 		for i := range hg.locals {
 			l := &hg.locals[i]
 			d := message
-			d.Local, d.Offset = l.part, hg.offset
+			d.Offset = hg.offset
 			if answers && l.loop == origin {
 				d.Client, d.ID = r.Client, r.ID
 				answers = false
 			}
-			l.sent += uint64(bytes) // first: the loop must never have taken more than was sent
-			h.send(l.loop, d)
-			if many { // who sees to that loop need not look whether it may serve it
-				h.toWake |= 1 << l.loop
-			}
+			h.sendTo(l, d, bytes, many)
 		}
 	}
 	offset := r.Message.Offset
@@ -283,26 +287,38 @@ func (h *Home[G, C]) refuse(r *Request[G, C], origin int) bool {
 // several times when further clients join before it has the first answer.
 func (h *Home[G, C]) join(r *Request[G, C], origin int) bool {
 	name, d := r.Local.GroupName(), Delivery[G, C]{Op: OpJoined, Asks: r.Asks, Local: r.Local, Client: r.Client, ID: r.ID}
-	if !h.fits(origin, d.Bytes()) {
-		return false
-	}
 	hg := h.find(name)
 	isNew := hg == nil
+	var p *presence
 	if isNew {
 		hg = &homeGroup[G]{kinds: uint16(h.all.kinds.Load())}
-		messages, ttl := h.kind(name)
-		h.begin(hg, name, messages, ttl)
+		kind := h.kind(name)
+		h.begin(hg, name, kind)
+		p = newPresence(kind)
+	} else {
+		p = h.presence(hg)
+	}
+	coming := p.coming(r.Client.Number(), name, r.Hears, h.all.config.PresentMax)
+	if r.Hears || p.hearersAt(origin) > 0 {
+		d.Message = coming
+	}
+	if roomy := h.mayTell(hg, p, coming, origin); !h.fits(origin, d.Bytes()) || !roomy {
+		return false
 	}
 	membersMax, groupsMax := h.all.env.Bounds(name)
-	why, ok := h.all.Census.take(&hg.headcount, membersMax, groupsMax)
+	why, ok := RefusedBusy, coming == nil || hg.heldBack == 0 && h.open(hg, coming.Bytes())
+	if ok {
+		why, ok = h.all.Census.take(&hg.headcount, membersMax, groupsMax)
+	}
 	if !ok {
-		d.Op, d.Why = OpRefused, why
+		d.Op, d.Why, d.Message = OpRefused, why, nil
 		h.send(origin, d)
 		return true
 	}
 	d.Headcount = &hg.headcount
 	if d.Past = h.past(hg, r.Past); isNew {
 		h.groups.Put(name, hg)
+		h.setPresence(hg, p)
 	}
 	if len(hg.locals) == 0 {
 		h.groupCount.Add(1)
@@ -312,11 +328,19 @@ func (h *Home[G, C]) join(r *Request[G, C], origin int) bool {
 		if l := &hg.locals[i]; l.loop == origin {
 			if known = true; l.part != r.Local { // a panic has dropped the leave of the other
 				*l = newLocalRef(origin, r.Local)
+				p.removeAll(origin, h.all.config.PresentMax)
 			}
 		}
 	}
 	if !known {
 		hg.locals = append(hg.locals, newLocalRef(origin, r.Local))
+	}
+	h.tell(hg, p, coming, origin)
+	if d.Present = p != nil; d.Present {
+		p.add(r.Client.Number(), origin, r.Hears, h.all.config.PresentMax)
+	}
+	if d.Message != nil {
+		hg.local(origin).sent += uint64(coming.Bytes())
 	}
 	h.send(origin, d)
 	return true
@@ -337,6 +361,7 @@ func (h *Home[G, C]) leave(r *Request[G, C], origin int) {
 			hg.locals[i] = hg.locals[last]
 			hg.locals[last] = localRef[G]{}
 			hg.locals = hg.locals[:last]
+			h.presence(hg).removeAll(origin, h.all.config.PresentMax) // nobody, but for what a panic has dropped
 			break
 		}
 	}
@@ -347,14 +372,30 @@ func (h *Home[G, C]) leave(r *Request[G, C], origin int) {
 		if hg.history != nil {
 			h.leaveAlone(hg.history)
 		} else {
-			h.groups.Delete(name)
+			h.drop(name, hg)
 		}
 	}
+}
+
+// drop has the home know a group no longer.
+func (h *Home[G, C]) drop(name string, hg *homeGroup[G]) {
+	h.groups.Delete(name)
+	h.setPresence(hg, nil)
 }
 
 // fits says whether the down lane to a loop has room. If not, the home is called when it has.
 func (h *Home[G, C]) fits(loop, bytes int) bool {
 	return h.down[loop].fits(bytes) || h.down[loop].await(bytes)
+}
+
+// sendTo sends a group's message, of so many bytes, to a loop with members. many: they are not few, see Config.FewMembers.
+func (h *Home[G, C]) sendTo(l *localRef[G], d Delivery[G, C], bytes int, many bool) {
+	d.Local = l.part
+	l.sent += uint64(bytes) // first: the loop must never have taken more than was sent
+	h.send(l.loop, d)
+	if many { // who sees to that loop need not look whether it may serve it
+		h.toWake |= 1 << l.loop
+	}
 }
 
 // send puts a delivery that fits into the down lane to a loop.

@@ -14,11 +14,16 @@ type part struct {
 func (p *part) GroupName() string { return p.name }
 func (p *part) Flow() *Flow       { return &p.flow }
 
-type table = Homes[*part, *int]
+// asker is a client, of which there is nothing but its number.
+type asker uint64
+
+func (a *asker) Number() uint64 { return uint64(*a) }
+
+type table = Homes[*part, *asker]
 
 // newTable has small lanes; a group's home is the loop that its first digit names.
 func newTable(loops, laneSlots int) *table {
-	hs := New[*part, *int](Config{Loops: loops, LaneSlots: laneSlots, LaneBytes: 1 << 20, FlightBytes: 1 << 20, FlightMin: 1 << 10}, Env{
+	hs := New[*part, *asker](Config{Loops: loops, LaneSlots: laneSlots, LaneBytes: 1 << 20, FlightBytes: 1 << 20, FlightMin: 1 << 10, PresentMax: 10}, Env{
 		Wake:    func(int) {},
 		Bounds:  func(string) (int, int) { return 0, 0 },
 		Admit:   func(int) error { return nil },
@@ -31,14 +36,14 @@ func newTable(loops, laneSlots int) *table {
 	return hs
 }
 
-func publishTo(group, text string) Request[*part, *int] {
+func publishTo(group, text string) Request[*part, *asker] {
 	m, _ := NewMessage([]byte(group), []byte(text), nil, false)
-	return Request[*part, *int]{Op: OpPublish, Message: m}
+	return Request[*part, *asker]{Op: OpPublish, Message: m}
 }
 
 // heardBy drains what has come down to a loop.
-func heardBy(l *Lanes[*part, *int]) (texts []string) {
-	l.Drain(nil, func(d Delivery[*part, *int]) bool {
+func heardBy(l *Lanes[*part, *asker]) (texts []string) {
+	l.Drain(nil, func(d Delivery[*part, *asker]) bool {
 		if d.Op == OpMessage && d.Local != nil {
 			texts = append(texts, string(d.Message.Payload()))
 		}
@@ -52,7 +57,7 @@ func TestAHomeServesAnotherLoopFirstEachTime(t *testing.T) {
 	hs := newTable(3, 2)
 	group := part{name: "1g"}
 	member := hs.Lanes(0)
-	member.Offer(1, Request[*part, *int]{Op: OpJoin, Local: &group})
+	member.Offer(1, Request[*part, *asker]{Op: OpJoin, Local: &group})
 	member.Host()
 	heardBy(member)
 	h := hs.Home(1)
@@ -87,7 +92,7 @@ func TestALoopLetsGoOfAHomeThatOthersKeepBusy(t *testing.T) {
 	l, other, busy := hs.Lanes(0), hs.Lanes(1), hs.Home(1)
 	group, sent := part{name: "1g"}, 0
 	send := func() {
-		if sent++; !other.Offer(1, Request[*part, *int]{Op: OpJoin, Local: &group}) {
+		if sent++; !other.Offer(1, Request[*part, *asker]{Op: OpJoin, Local: &group}) {
 			t.Fatal("the up lane is full, want room")
 		}
 	}

@@ -7,7 +7,7 @@ import (
 
 // Homes is the table of all homes, with the lanes between them and the loops. There are as many homes as loops; see Home for its
 // owner.
-type Homes[G Part, C comparable] struct {
+type Homes[G Part, C Client] struct {
 	// Immutable after start.
 	Hash   func(group string) uint64 // chooses a group's home; New sets it, and a test may set another before the first use
 	env    Env
@@ -21,7 +21,7 @@ type Homes[G Part, C comparable] struct {
 	_      [CacheLine]byte
 	ports  [PortsMax]atomic.Pointer[Port[G, C]]
 	feed   atomic.Pointer[Feed[G, C]] // nil: none
-	kinds  atomic.Uint32              // grows when Env.History may say something else
+	kinds  atomic.Uint32              // grows when Env.Kind may say something else
 	_      [CacheLine]byte
 
 	historyBytes atomic.Int64
@@ -40,6 +40,8 @@ type Config struct {
 
 	FewMembers int // as many as that on a loop, on average, are few: another loop may serve them, see WakeOthers
 
+	PresentMax int // members of a group with presence up to which they are listed, and comings and goings are told
+
 	EpochBase uint64 // random, of the process: no epoch is likely to be one of another process too
 }
 
@@ -51,13 +53,20 @@ type Env struct {
 	Busy    func(home int)                                 // a port was refused because its lane to a home is full
 	TooLoud func(home int, m *Message)                     // a publish was refused because too much of its group is in flight
 	Accepts func(group string, message []byte) error       // why this may not be published, such as ErrBadMessage; Publish returns it. nil: it may
-	History func(group string) (messages int, ttl uint32)  // how many messages are kept of a group, 0: none, and for how many ticks; nil: none of any. Asked for each publish to a group that its home does not know
-	Now     func() uint32                                  // the time in ticks, which may wrap around; with History
+	Kind    func(group string) Kind                        // what holds for a group; nil: the zero Kind for each. Asked for each publish to a group that its home does not know
+	Now     func() uint32                                  // the time in ticks, which may wrap around; with Kind
 	Ended   <-chan struct{}                                // closed when no loop runs any more
 }
 
+// Kind is what holds for a group.
+type Kind struct {
+	Messages int    // that are kept; 0: none
+	TTL      uint32 // ticks for which they are kept
+	Presence bool   // who is there is known
+}
+
 // New makes a table, with the lanes between every loop and every home. The caller has each loop serve its Lanes.
-func New[G Part, C comparable](c Config, env Env) *Homes[G, C] {
+func New[G Part, C Client](c Config, env Env) *Homes[G, C] {
 	hs := &Homes[G, C]{Hash: newHash(), env: env, config: c}
 	for i := range c.Loops {
 		hs.homes = append(hs.homes, &Home[G, C]{index: i, all: hs})

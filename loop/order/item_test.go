@@ -17,11 +17,11 @@ func TestAStampOutlivesTheRoundOfItsClock(t *testing.T) {
 // A join pins its group's name, a publish its message; what is accepted into lanes and backlogs counts with both.
 func TestItemsCountWhatTheyHold(t *testing.T) {
 	short, long := part{name: "g"}, part{name: "a group's name that is longer by 40 bytes!!!"}
-	join := func(p *part) int { r := Request[*part, *int]{Op: OpJoin, Local: p, ID: "1"}; return r.Bytes() }
+	join := func(p *part) int { r := Request[*part, *asker]{Op: OpJoin, Local: p, ID: "1"}; return r.Bytes() }
 	if got := join(&long) - join(&short); got != len(long.name)-len(short.name) {
 		t.Errorf("a join: got %d bytes for %d more of its name", got, len(long.name)-len(short.name))
 	}
-	asking := Request[*part, *int]{Op: OpJoin, Local: &short, ID: "1", Past: &Ask{}}
+	asking := Request[*part, *asker]{Op: OpJoin, Local: &short, ID: "1", Past: &Ask{}}
 	if got := asking.Bytes() - join(&short); got != askBytes {
 		t.Errorf("a join that recovers: got %d bytes for what it asks, want %d", got, askBytes)
 	}
@@ -29,7 +29,7 @@ func TestItemsCountWhatTheyHold(t *testing.T) {
 	if got := publish("xxxxx") - publish("x"); got != 4 {
 		t.Errorf("a publish: got %d bytes for 4 more of its text", got)
 	}
-	answer := Delivery[*part, *int]{Op: OpMessage, ID: "1"}
+	answer := Delivery[*part, *asker]{Op: OpMessage, ID: "1"}
 	if got := answer.Bytes(); got > 100 {
 		t.Errorf("an answer alone: got %d bytes, want its slot and its id", got)
 	}

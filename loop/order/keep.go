@@ -20,13 +20,13 @@ type histories[G Part] struct {
 	epochs uint64 // that have begun
 }
 
-// kind asks what is kept of a group.
-func (h *Home[G, C]) kind(name string) (messages, ttl uint32) {
-	if h.all.env.History == nil {
-		return 0, 0
+// kind asks what holds for a group.
+func (h *Home[G, C]) kind(name string) (kind Kind) {
+	if h.all.env.Kind != nil {
+		kind = h.all.env.Kind(name)
 	}
-	n, ttl := h.all.env.History(name)
-	return uint32(min(max(n, 0), 1<<30)), ttl
+	kind.Messages = min(max(kind.Messages, 0), 1<<30)
+	return kind
 }
 
 // tick reads the clock. A loop may read it and then hold the home behind another one that has read it later; here it never goes
@@ -64,15 +64,18 @@ func (h *Home[G, C]) find(name string) *homeGroup[G] {
 // adopt has a group follow its kind as it is now. In a group with members the numbers go on where a history begins or ends, as
 // messages with earlier ones are on their way to loops; the epoch says that those are not kept.
 func (h *Home[G, C]) adopt(hg *homeGroup[G], name string) {
-	messages, ttl := h.kind(name)
-	y := hg.history
+	kind := h.kind(name)
+	if (h.presence(hg) != nil) != kind.Presence {
+		h.setPresence(hg, newPresence(kind)) // it begins with nobody: loops say who is here
+	}
+	y, ttl := hg.history, kind.TTL
 	if y == nil {
-		h.begin(hg, name, messages, ttl)
+		h.begin(hg, name, kind)
 		return
 	}
 	bytes, count := y.bytes, y.count
-	if y.most = messages; messages > 0 {
-		y.limit(messages)
+	if y.most = uint32(kind.Messages); y.most > 0 {
+		y.limit(y.most)
 	}
 	h.rebook(y, bytes, count)
 	if y.ttl != ttl {
@@ -85,8 +88,8 @@ func (h *Home[G, C]) adopt(hg *homeGroup[G], name string) {
 }
 
 // begin begins a history, with a new epoch, if the kind has one.
-func (h *Home[G, C]) begin(hg *homeGroup[G], name string, messages, ttl uint32) {
-	if messages == 0 {
+func (h *Home[G, C]) begin(hg *homeGroup[G], name string, kind Kind) {
+	if kind.Messages == 0 {
 		return
 	}
 	var epoch Epoch
@@ -94,18 +97,19 @@ func (h *Home[G, C]) begin(hg *homeGroup[G], name string, messages, ttl uint32) 
 		h.histories.epochs++
 		epoch = Epoch(h.all.config.EpochBase + h.histories.epochs*uint64(len(h.all.homes)) + uint64(h.index))
 	}
-	hg.history = &history[G]{group: hg, name: name, epoch: epoch, most: messages, ttl: ttl, at: absent}
+	hg.history = &history[G]{group: hg, name: name, epoch: epoch, most: uint32(kind.Messages), ttl: kind.TTL, at: absent}
 }
 
 // remember has the home know a group without members, if its kind has history; nil: it has none.
 func (h *Home[G, C]) remember(name string) *homeGroup[G] {
-	messages, ttl := h.kind(name)
-	if messages == 0 {
+	kind := h.kind(name)
+	if kind.Messages == 0 {
 		return nil
 	}
 	hg, now := &homeGroup[G]{kinds: uint16(h.all.kinds.Load())}, h.tick()
 	name = strings.Clone(name) // it may be a part of a message
-	h.begin(hg, name, messages, ttl)
+	h.begin(hg, name, kind)
+	h.setPresence(hg, newPresence(kind))
 	hg.history.touched = now
 	h.groups.Put(name, hg)
 	h.shelve(hg.history)
@@ -128,7 +132,7 @@ func (h *Home[G, C]) end(y *history[G]) {
 
 // forget is end for a group that is known for its history alone.
 func (h *Home[G, C]) forget(y *history[G]) {
-	h.groups.Delete(y.name)
+	h.drop(y.name, y.group)
 	h.end(y)
 }
 
@@ -310,7 +314,7 @@ func (l *Lanes[G, C]) Keeps() bool {
 // oldest of what they keep, when they keep more and when the loop calls Expire. Any goroutine.
 func (hs *Homes[G, C]) SetHistoryMax(bytes int64) { hs.historyMax.Store(bytes) }
 
-// KindsChanged says that Env.History says something else now. A home notices at the next request for each group. Any
+// KindsChanged says that Env.Kind says something else now. A home notices at the next request for each group. Any
 // goroutine.
 func (hs *Homes[G, C]) KindsChanged() { hs.kinds.Add(1) }
 

@@ -63,11 +63,11 @@ func TestAGroupWithHistoryOutlivesItsMembersForAWhile(t *testing.T) {
 func TestAGroupFollowsItsKind(t *testing.T) {
 	hs, _ := remembering(1, 5, 10)
 	kind := func(messages int, ttl uint32) {
-		hs.env.History = func(string) (int, uint32) { return messages, ttl }
+		hs.env.Kind = func(string) Kind { return Kind{Messages: messages, TTL: ttl} }
 		hs.KindsChanged()
 	}
 	all := func() string {
-		d := answer(t, hs, 0, Request[*part, *int]{Op: OpHistory, Local: &part{name: "0g"}, Past: &Ask{Limit: -1, MessagesMax: 99, BytesMax: 1 << 20}})
+		d := answer(t, hs, 0, Request[*part, *asker]{Op: OpHistory, Local: &part{name: "0g"}, Past: &Ask{Limit: -1, MessagesMax: 99, BytesMax: 1 << 20}})
 		mustBeBooked(t, hs)
 		return fmt.Sprint(texts(d.Past.Messages), " of ", d.Past.Top.Offset)
 	}
@@ -242,18 +242,18 @@ func TestAPanicOfAKindOrAClockLeavesHistoriesRight(t *testing.T) {
 	rejoin(t, hs, 0, "0member", nil)
 	say(hs, "0member", 1, 3)
 	say(hs, "0alone", 1, 3)
-	history, clock := hs.env.History, hs.env.Now
+	kind, clock := hs.env.Kind, hs.env.Now
 	l, at := hs.Lanes(0), 0
-	requests := []func() Request[*part, *int]{
-		func() Request[*part, *int] { return publishTo("0member", "x") },
-		func() Request[*part, *int] { return publishTo("0alone", "x") },
-		func() Request[*part, *int] { return publishTo(fmt.Sprint("0new", at), "x") },
-		func() Request[*part, *int] {
-			return Request[*part, *int]{Op: OpJoin, Local: &part{name: fmt.Sprint("0new", at)}, Past: &Ask{Recover: true}}
+	requests := []func() Request[*part, *asker]{
+		func() Request[*part, *asker] { return publishTo("0member", "x") },
+		func() Request[*part, *asker] { return publishTo("0alone", "x") },
+		func() Request[*part, *asker] { return publishTo(fmt.Sprint("0new", at), "x") },
+		func() Request[*part, *asker] {
+			return Request[*part, *asker]{Op: OpJoin, Local: &part{name: fmt.Sprint("0new", at)}, Past: &Ask{Recover: true}}
 		},
-		func() Request[*part, *int] { return Request[*part, *int]{Op: OpJoin, Local: &part{name: "0alone"}} },
-		func() Request[*part, *int] {
-			return Request[*part, *int]{Op: OpHistory, Local: &part{name: "0member"}, Past: &Ask{Limit: -1}}
+		func() Request[*part, *asker] { return Request[*part, *asker]{Op: OpJoin, Local: &part{name: "0alone"}} },
+		func() Request[*part, *asker] {
+			return Request[*part, *asker]{Op: OpHistory, Local: &part{name: "0member"}, Past: &Ask{Limit: -1}}
 		},
 	}
 	for panics := range 3 { // the call of Env over which it panics
@@ -270,7 +270,7 @@ func TestAPanicOfAKindOrAClockLeavesHistoriesRight(t *testing.T) {
 						panic("at the world's end")
 					}
 				}
-				hs.env.History = func(group string) (int, uint32) { call(); return history(group) }
+				hs.env.Kind = func(group string) Kind { call(); return kind(group) }
 				hs.env.Now = func() uint32 { call(); return clock() }
 				l.Offer(0, request())
 				panicked := func() (panicked bool) {
@@ -278,7 +278,7 @@ func TestAPanicOfAKindOrAClockLeavesHistoriesRight(t *testing.T) {
 					l.Host()
 					return
 				}()
-				hs.env.History, hs.env.Now = history, clock
+				hs.env.Kind, hs.env.Now = kind, clock
 				if panicked {
 					l.Survive()
 					if g, m := hs.homes[0].groups.Len(), hs.Census.Groups(); g != groups || m != members || hs.HistoryBytes() != before {
@@ -291,8 +291,8 @@ func TestAPanicOfAKindOrAClockLeavesHistoriesRight(t *testing.T) {
 			}
 		}
 	}
-	history = func(string) (int, uint32) { return 1, 10 }
-	hs.env.History = func(string) (int, uint32) { hs.env.History = history; panic("over a kind that has changed") }
+	kind = func(string) Kind { return Kind{Messages: 1, TTL: 10} }
+	hs.env.Kind = func(string) Kind { hs.env.Kind = kind; panic("over a kind that has changed") }
 	hs.KindsChanged()
 	func() {
 		defer func() { recover() }()

@@ -9,7 +9,7 @@ import (
 //
 // Owner: who holds the loop's shard, except for the bell: most often the loop, for a moment another one that serves what lies in its
 // down lanes.
-type Lanes[G Part, C comparable] struct {
+type Lanes[G Part, C Client] struct {
 	// Immutable after start.
 	index int
 	all   *Homes[G, C]

@@ -27,12 +27,12 @@ func TestHistoriesTakeWhatIsBooked(t *testing.T) {
 		{100, 10_000, 100, 5000},
 	} {
 		hs := newTable(1, 256)
-		hs.env.History = func(string) (int, uint32) { return c.most, 1000 }
+		hs.env.Kind = func(string) Kind { return Kind{Messages: c.most, TTL: 1000} }
 		hs.env.Now = func() uint32 { return 1 }
 		l, text := hs.Lanes(0), make([]byte, c.text)
 		before := heapAlive()
 		for i := range c.messages {
-			r := Request[*part, *int]{Op: OpPublish}
+			r := Request[*part, *asker]{Op: OpPublish}
 			r.Message, r.ID = NewMessage(fmt.Appendf(nil, "0 room %d", i%c.groups), text, []byte(`"17"`), false)
 			l.Offer(0, r)
 			l.Host()

@@ -31,7 +31,7 @@ type Ask struct {
 	MessagesMax, BytesMax int
 }
 
-// Past is what a home says of a group's past. Its messages are shared with the group's history and with whoever else has asked, and
+// Past is what a home says of a group's past, or of who is there. Its messages are shared with the group's history and with whoever else has asked, and
 // count in no bound of a lane: an Ask's bounds hold for them. Nobody writes it once it is sent.
 type Past struct {
 	Top       Position   // behind the newest message, whether that is kept or not
@@ -39,7 +39,9 @@ type Past struct {
 	Recovered bool       // a join has asked for what it missed: that is Messages, all of it
 	WasAsked  bool       // a join has asked for what it missed
 	Lost      bool       // OpHistoryRead: Since is of another epoch, or messages behind it are kept no more
-	NoHistory bool       // OpHistoryRead: groups of this kind have no history, so Top is zero too
+	None      bool       // OpHistoryRead, OpPresent: groups of this kind have none, so the rest is zero too
+	Present   []uint64   // OpPresent: the numbers of the clients that are there, in no order
+	Crowded   bool       // OpPresent: they are too many to be listed
 }
 
 // askBytes is what an Ask counts among the bytes of its request.
@@ -107,7 +109,7 @@ func (h *Home[G, C]) read(r *Request[G, C], origin int) bool {
 		hg = h.remember(name)
 	}
 	if hg == nil || hg.history == nil {
-		d.Past = &Past{NoHistory: true}
+		d.Past = &Past{None: true}
 	} else {
 		d.Past = hg.history.read(r.Past, h.histories.now)
 	}

@@ -11,7 +11,7 @@ import (
 // messages are put in order as those of clients are. What one goroutine publishes to a group stays in its order.
 //
 // Owner: any goroutine may call every method. Each lane has a lock, so publishes to groups of different homes do not contend.
-type Port[G Part, C comparable] struct {
+type Port[G Part, C Client] struct {
 	all    *Homes[G, C]
 	bit    int
 	up     []portLane[G, C] // by home
@@ -20,7 +20,7 @@ type Port[G Part, C comparable] struct {
 }
 
 // portLane is a port's lane to one home.
-type portLane[G Part, C comparable] struct {
+type portLane[G Part, C Client] struct {
 	mu   sync.Mutex
 	lane *lane[Request[G, C]] // its producer is the goroutine that has locked mu
 	room chan struct{}        // gets a token when room was made that a publish waits for; capacity 1
@@ -125,7 +125,7 @@ func (p *Port[G, C]) PublishWait(ctx context.Context, group string, message []by
 // caller calls Offer, until it was sent.
 //
 // Owner: one goroutine.
-type Waiter[G Part, C comparable] struct {
+type Waiter[G Part, C Client] struct {
 	port    *Port[G, C]
 	home    int
 	request Request[G, C]

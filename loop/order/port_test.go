@@ -9,7 +9,7 @@ import (
 // that has been put in order.
 func TestAPortThatIsClosedGivesItsPlaceBack(t *testing.T) {
 	hs := newTable(1, 2)
-	var ports []*Port[*part, *int]
+	var ports []*Port[*part, *asker]
 	for range PortsMax {
 		p, err := hs.NewPort()
 		if err != nil {

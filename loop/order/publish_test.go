@@ -12,14 +12,14 @@ func publisher(hs *table, groups int) (publish func(i int)) {
 	const messages = 1 << 12 // more than a history keeps
 	l := hs.Lanes(0)
 	for i := range groups {
-		l.Offer(0, Request[*part, *int]{Op: OpJoin, Local: &part{name: fmt.Sprint("0", i)}})
+		l.Offer(0, Request[*part, *asker]{Op: OpJoin, Local: &part{name: fmt.Sprint("0", i)}})
 		l.Host()
 	}
-	requests := make([]Request[*part, *int], messages)
+	requests := make([]Request[*part, *asker], messages)
 	for i := range requests {
 		requests[i] = publishTo(fmt.Sprint("0", i%groups), "hello")
 	}
-	deliver := func(d Delivery[*part, *int]) bool {
+	deliver := func(d Delivery[*part, *asker]) bool {
 		if d.Message != nil {
 			d.Local.flow.Taken(d.Message.Bytes())
 		}
@@ -54,7 +54,7 @@ func BenchmarkPublish(b *testing.B) {
 		b.Run(fmt.Sprint("history=", messages), func(b *testing.B) {
 			hs, _ := remembering(1, messages, 1000)
 			if messages == 0 {
-				hs.env.History = nil
+				hs.env.Kind = nil
 			}
 			hs.SetHistoryMax(1 << 40)
 			publish := publisher(hs, 64)

@@ -80,11 +80,11 @@ func TestRingUnderStressWithWrapAround(t *testing.T) {
 }
 
 func BenchmarkRing(b *testing.B) {
-	var r ring[Request[anyPart, *int]]
+	var r ring[Request[anyPart, *anyClient]]
 	r.init(256)
 	b.ReportAllocs()
 	for b.Loop() {
-		r.push(Request[anyPart, *int]{})
+		r.push(Request[anyPart, *anyClient]{})
 		r.front()
 		r.pop()
 	}

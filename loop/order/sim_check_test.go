@@ -75,7 +75,7 @@ func (s *sim) tooLoud(home int, refused *Message) {
 	if hg.heldBack == 0 {
 		s.must(most+uint64(refused.Bytes()) > uint64(s.least), "message %d is refused though group %s is quiet", m.index, m.group)
 	} else {
-		first := s.hs.ports[-1-hg.heldBack].Load().up[home].lane.front()
+		first := s.hs.ports[-1-int(hg.heldBack)].Load().up[home].lane.front()
 		s.must(first.Message != refused && first.Message.Group == m.group, "message %d is refused as one of group %s is held back, which is not so", m.index, m.group)
 	}
 	s.must(!m.refused && (!m.byPort || m.numbers != nil), "message %d is refused a second time, or nobody can be told", m.index)

@@ -148,8 +148,8 @@ func (a *simAsk) predict(life *simLife, op RequestOp, ask *Ask, now uint32) {
 	a.want = &simPast{life: life}
 	w := &a.want.past
 	if life == nil {
-		w.NoHistory, w.WasAsked = op == OpHistory, op == OpJoin && ask != nil && ask.Recover
-		if !w.NoHistory && !w.WasAsked {
+		w.None, w.WasAsked = op == OpHistory, op == OpJoin && ask != nil && ask.Recover
+		if !w.None && !w.WasAsked {
 			a.want = nil
 		}
 		return
@@ -261,7 +261,7 @@ func (s *sim) read(loop, group int) {
 	if p == nil || p.members == 0 {
 		return
 	}
-	ask := &simAsk{loop: loop, past: s.ask(), want: &simPast{past: Past{NoHistory: true}}}
+	ask := &simAsk{loop: loop, past: s.ask(), want: &simPast{past: Past{None: true}}}
 	s.loops[loop].lanes.Offer(s.hs.Of(p.name), Request[*simPart, *simAsk]{Op: OpHistory, Asks: true, Local: p, Client: ask, ID: "7", Past: ask.past})
 	s.loops[loop].woken = true
 }

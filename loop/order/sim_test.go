@@ -127,6 +127,7 @@ func (p *simPart) Flow() *Flow       { return &p.flow }
 
 // simAsk waits for an answer.
 type simAsk struct {
+	number  uint64
 	loop    int
 	message *simMessage // of a publish; nil: a join
 	asks    bool        // likewise: it has an id
@@ -134,6 +135,8 @@ type simAsk struct {
 	past    *Ask
 	want    *simPast // of a join or a reading; nil: nothing is to be said of the past
 }
+
+func (a *simAsk) Number() uint64 { return a.number }
 
 type simMessage struct {
 	index    int
@@ -161,7 +164,11 @@ func newSim(t *testing.T, shape simShape, seed uint64) *sim {
 	}
 	s.kinds = make([]simKind, shape.groups)
 	if shape.history {
-		env.History = func(name string) (int, uint32) { s.onServe(); k := s.kinds[s.group(name)]; return k.messages, k.ttl }
+		env.Kind = func(name string) Kind {
+			s.onServe()
+			k := s.kinds[s.group(name)]
+			return Kind{Messages: k.messages, TTL: k.ttl}
+		}
 		env.Now = func() uint32 { s.onServe(); return s.now }
 		for i := range s.kinds {
 			s.kinds[i] = s.kindOf()
