@@ -298,9 +298,12 @@ func (h *Home[G, C]) join(r *Request[G, C], origin int) bool {
 	} else {
 		p = h.presence(hg)
 	}
-	coming := p.coming(r.Client.Number(), name, r.Hears, h.all.config.PresentMax)
-	if r.Hears || p.hearersAt(origin) > 0 {
-		d.Message = coming
+	var coming *Message
+	if p != nil {
+		coming = p.coming(r.Client.Number(), name, r.Hears, h.all.config.PresentMax)
+		if r.Hears || p.hearersAt(origin) > 0 {
+			d.Message = coming
+		}
 	}
 	if roomy := h.mayTell(hg, p, coming, origin); !h.fits(origin, d.Bytes()) || !roomy {
 		return false

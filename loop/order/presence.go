@@ -198,7 +198,7 @@ func (p *presence) news(sort dialect.Sort, client uint64, group string, more int
 
 // coming is the news of a client that is about to join.
 func (p *presence) coming(client uint64, group string, hears bool, most int) *Message {
-	if p == nil || p.crowded() || len(p.few) >= most {
+	if p.crowded() || len(p.few) >= most {
 		return nil
 	}
 	if is, _ := p.find(client); is != 0 {
