@@ -115,6 +115,8 @@ var centrifugeErrors = map[ErrorCode]*centrifugeError{
 	ErrNotMember:     &errorPermission,
 	ErrNotAvailable:  &errorNotAvailable,
 	ErrUnrecoverable: &errorLostPosition,
+
+	ErrTooManyMembers: &errorLimit,
 }
 
 // appendCentrifugeError appends the rest of {"id":7,"error":{"code":111,"message":"too many requests","temporary":true}}.

@@ -21,6 +21,8 @@ const (
 	ErrNotMember     ErrorCode = "not_member"
 	ErrNotAvailable  ErrorCode = "not_available"
 	ErrUnrecoverable ErrorCode = "unrecoverable"
+
+	ErrTooManyMembers ErrorCode = "too_many_members"
 )
 
 // sentences stand in replies between JSON quotes as they are: no quotes, no backslashes.
@@ -40,6 +42,8 @@ var sentences = map[ErrorCode]string{
 	ErrNotMember:     "only members of the group may ask for this",
 	ErrNotAvailable:  "the server does not offer this for the group",
 	ErrUnrecoverable: "the history does not go on from this position: its epoch is another, or messages behind it are kept no more",
+
+	ErrTooManyMembers: "the group has more members than are listed",
 }
 
 // Sentence is one sentence for people on what the code means or what to do. It may stand in a JSON string as it is.

@@ -63,10 +63,11 @@ func (b *backlog) drop(home, n int) {
 	}
 }
 
-// request sends a request to a home: into the up lane, or into the backlog if the lane is full or others wait already. False: it
+// request sends a request to a home: into the up lane, or into the backlog if the lane is full, or others wait already, or
+// words that are owed. False: it
 // is refused, and nothing is kept.
 func (s *shard) request(home int, r request) bool {
-	return !s.backlog.waits(home) && s.lanes.Offer(home, r) || s.backlog.add(home, r, r.Bytes())
+	return !s.backlog.waits(home) && !s.owed.waits(home) && s.lanes.Offer(home, r) || s.backlog.add(home, r, r.Bytes())
 }
 
 // sendBacklog sends requests of the backlog as far as up lanes have room.
@@ -76,7 +77,7 @@ func (s *shard) sendBacklog() (moved bool) {
 	}
 	for home, waiting := range s.backlog.requests {
 		n := 0
-		for n < len(waiting) && s.lanes.Offer(home, waiting[n]) {
+		for n < len(waiting) && !s.owed.waits(home) && s.lanes.Offer(home, waiting[n]) {
 			s.backlog.release(waiting[n].Group(), waiting[n].Bytes())
 			n++
 		}

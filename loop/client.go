@@ -19,7 +19,7 @@ type client struct {
 	bytesIn  uint64
 	bytesOut uint64
 	fd       int32
-	serial   uint32 // see id
+	serial   uint32 // see Number
 	slot     uint32 // place in shard.clients, and in the arrays of heartbeat and rates
 	state    state
 	end      end
@@ -43,8 +43,8 @@ func (c *client) is(m marks) bool { return c.marks&m != 0 }
 // form is the encoding of messages that it is sent. It is set in the handshake, before it can join a group.
 func (c *client) form() form { return form(c.marks >> formShift) }
 
-// id is unique in this process, until a loop has had 2³² clients.
-func (c *client) id() uint64 { return uint64(c.serial)*LoopsMax + uint64(c.shard.index) }
+// Number is unique in this process, until a loop has had 2³² clients. Any goroutine.
+func (c *client) Number() uint64 { return uint64(c.serial)*LoopsMax + uint64(c.shard.index) }
 
 // state only grows.
 type state uint8

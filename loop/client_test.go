@@ -32,7 +32,7 @@ func TestAClientOfOneGroupIsOneAllocation(t *testing.T) {
 	}
 	for _, c := range s.clients {
 		if c.groupCount() != 1 || c.extra != nil {
-			t.Fatalf("client %d: got %d groups, extra %v, want one and nothing beside", c.id(), c.groupCount(), c.extra)
+			t.Fatalf("client %d: got %d groups, extra %v, want one and nothing beside", c.Number(), c.groupCount(), c.extra)
 		}
 	}
 }

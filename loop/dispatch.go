@@ -143,6 +143,8 @@ func (s *shard) command(c *client, cmd *dialect.Command, code dialect.ErrorCode)
 			code = s.stats(c, cmd)
 		case dialect.History:
 			code = s.history(c, cmd)
+		case dialect.Presence:
+			code = s.presence(c, cmd)
 		case dialect.Close:
 			s.closeWith(c, cmd.Code, cmd.Reason)
 		}
@@ -184,7 +186,11 @@ func (s *shard) stats(c *client, cmd *dialect.Command) dialect.ErrorCode {
 	if g == nil {
 		return dialect.ErrNotMember
 	}
-	s.answer(c, dialect.Outcome{What: dialect.Members, Verb: dialect.Stats, ID: cmd.ID, Number: uint64(g.headcount.Members())})
+	o := dialect.Outcome{What: dialect.Members, Verb: dialect.Stats, ID: cmd.ID, Number: uint64(g.headcount.Members())}
+	if s.bounds.kindOf(g.name).Presence {
+		o.Users = 1 // no client says who it is: to the protocol all are the one user without a name
+	}
+	s.answer(c, o)
 	return ""
 }
 

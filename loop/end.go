@@ -51,11 +51,15 @@ import (
 // Owner: the loop.
 type ends struct {
 	doomed []*client // to be cut by the next sweep
-	dead   []*client // to be buried by it
+	dead   []*client // to be buried by it, or soon, see buryDead
+	buried int       // so many at the beginning of dead have been
+	budget int       // burials, and groups left by them, that this turn may still do
 }
 
-// waiting says whether there is something to sweep.
-func (e *ends) waiting() bool { return len(e.doomed) > 0 || len(e.dead) > 0 }
+// waiting says whether there is something to sweep in this turn.
+func (e *ends) waiting(o *owed) bool {
+	return len(e.doomed) > 0 || len(e.dead) > 0 && e.budget > 0 && !o.enough()
+}
 
 // become takes a client on to a later state.
 func (s *shard) become(c *client, to state) {
@@ -209,7 +213,7 @@ func (s *shard) die(c *client) {
 	s.ends.dead = append(s.ends.dead, c)
 }
 
-// sweep cuts the doomed and buries the dead. Cutting calls closed, which appends to the dead.
+// sweep cuts the doomed and buries dead ones. Cutting calls closed, which appends to the dead.
 func (s *shard) sweep() {
 	for i := 0; i < len(s.ends.doomed); i++ {
 		if c := s.ends.doomed[i]; c.state == stateDoomed {
@@ -221,19 +225,42 @@ func (s *shard) sweep() {
 	}
 	clear(s.ends.doomed)
 	s.ends.doomed = s.ends.doomed[:0]
-	for i := 0; i < len(s.ends.dead); i++ {
-		c := s.ends.dead[i]
-		s.ends.dead[i] = nil // before bury: if that panics, no client is buried twice
-		if c != nil {
-			s.bury(c)
-		}
-	}
-	s.ends.dead = s.ends.dead[:0]
+	s.buryDead()
 }
 
-// bury takes a dead client out of all tables, as the original's onClose does; else they would grow for ever.
-func (s *shard) bury(c *client) {
-	s.forget(c)
+// buryDead buries as many as a turn's budget allows: with the connection of a proxy a hundred thousand clients may go at once, each of a
+// thousand groups. What their homes are to be told waits in owed, which is kept short, so the rest is also left where that has to wait for
+// room in lanes. Who is dead is sent nothing meanwhile, but has its place in groups until it is buried.
+func (s *shard) buryDead() {
+	e := &s.ends
+	for e.buried < len(e.dead) && e.waiting(&s.owed) {
+		c := e.dead[e.buried]
+		e.dead[e.buried] = nil // before bury: if that panics, no client is buried twice
+		if c != nil && !s.bury(c) {
+			e.dead[e.buried] = c
+			break
+		}
+		e.buried++
+	}
+	switch {
+	case e.buried == len(e.dead):
+		e.dead, e.buried = e.dead[:0], 0
+	case e.budget <= 0:
+		s.kick()
+	}
+}
+
+// burialsPerTurn bounds the clients that a turn buries, and the groups that they leave: each costs a quarter of a microsecond, or one
+// where it has to be fetched from memory.
+const burialsPerTurn = 2048
+
+// bury takes a dead client out of all tables, as the original's onClose does; else they would grow for ever. done: that took no more
+// than the turn may do; else it is called again.
+func (s *shard) bury(c *client) (done bool) {
+	if s.ends.budget, done = s.forget(c, s.ends.budget); !done {
+		return false
+	}
+	s.ends.budget--
 	s.unseat(c.source())
 	s.slow.drop(c)
 	s.partials.drop(c)
@@ -262,6 +289,7 @@ func (s *shard) bury(c *client) {
 		s.count.Pending.Add(-1)
 	}
 	s.hub.gone()
+	return true
 }
 
 // clientsKeptMin is the capacity below which the table of clients is not made smaller.

@@ -36,31 +36,33 @@ type further struct {
 // GroupName is the name by which homes know the group.
 func (g *group) GroupName() string { return g.name }
 
-// add makes c a member, of the audience of its form.
-func (g *group) add(c *client) (pos uint32) {
-	a := g.audience(c.form())
+// add makes c a member, of the audience of its form and of those that hear, or do not, who comes and goes.
+func (g *group) add(c *client, hears bool) (pos uint32) {
+	a := g.audience(c.form(), hears)
 	if a == nil {
 		if a = &g.inline; a.members != nil {
 			g.further = &further{next: g.further}
 			g.inline.further = true
 			a = &g.further.audience
 		}
-		a.form = c.form()
+		a.form, a.hears = c.form(), hears
 	}
 	a.members = append(a.members, c)
 	return uint32(len(a.members) - 1)
 }
 
 // remove takes out the member c, which is at pos in its audience. at is the place of that membership among c's own.
-func (g *group) remove(c *client, pos uint32, at int) { g.audience(c.form()).remove(g, pos, at) }
+func (g *group) remove(c *client, hears bool, pos uint32, at int) {
+	g.audience(c.form(), hears).remove(g, pos, at)
+}
 
-// audience is the members of a form; nil: there are none.
-func (g *group) audience(f form) *audience {
-	if g.inline.form == f && g.inline.members != nil {
+// audience is the members of a form that hear, or do not, who comes and goes; nil: there are none.
+func (g *group) audience(f form, hears bool) *audience {
+	if g.inline.form == f && g.inline.hears == hears && g.inline.members != nil {
 		return &g.inline
 	}
 	for a := g.further; a != nil; a = a.next {
-		if a.form == f {
+		if a.form == f && a.hears == hears {
 			return &a.audience
 		}
 	}
@@ -110,7 +112,8 @@ func (g *group) longest(but *audience) (n int) {
 	return n
 }
 
-// audience is the members of a group on one loop that are sent the same bytes: they are of one form. They are in a dense slice
+// audience is the members of a group on one loop that are sent the same bytes: they are of one form, and all hear
+// who comes and goes or all do not. They are in a dense slice
 // because a pass walks all of them. Each knows its place, so one that leaves is not searched for.
 //
 // A pass (pass.go) may take many turns, and between them members join and leave. One that joins is added after the pass's end and
@@ -126,6 +129,7 @@ type audience struct {
 	waiting []*message // gathered for the next pass, oldest first
 	pass    *pass      // under way; nil: none
 	form    form
+	hears   bool // comings and goings too
 	further bool // inline audience only: the group has others
 	queued  bool // in the shard's queue for a pass; it may have become empty since, and have got other members
 }

@@ -15,7 +15,7 @@ func TestRemovalDuringAPassServesTheRestOnce(t *testing.T) {
 		g, s := &group{}, fakeHub(1).shards[0]
 		join := func() *client {
 			c := &client{shard: s}
-			c.confirm(c.ask(g, false))
+			c.confirm(c.ask(g, false, false))
 			return c
 		}
 		served, stays := map[*client]int{}, map[*client]bool{}

@@ -182,7 +182,7 @@ func (h *handler) env(i int, portable bool) env {
 	}
 	r.ended = func(c *client, code wsproto.StatusCode, reason string) {
 		if h.log.Enabled(context.Background(), slog.LevelDebug) { // asked each time: a reload can change it
-			h.log.Debug("closing a client", "loop", i, "client", c.id(), "remote", c.remote(), "dialect", h.hub.dialects[c.form()].Name, "why", fmt.Sprintf("%d %s", code, reason))
+			h.log.Debug("closing a client", "loop", i, "client", c.Number(), "remote", c.remote(), "dialect", h.hub.dialects[c.form()].Name, "why", fmt.Sprintf("%d %s", code, reason))
 		}
 	}
 	return r

@@ -103,8 +103,8 @@ func newHub(loops int, b bounds, page []byte, more ...dialect.Entry) *Hub {
 	h.bounds.Store(&b)
 	h.outboxesMax.Store(b.outboxesMax())
 	h.homes = order.New[*group, *client](order.Config{Loops: loops, LaneSlots: b.laneSlots, LaneBytes: b.laneBytes,
-		FlightBytes: b.flightBytes, FlightMin: b.flightMin, FewMembers: borrowedSendsMax, EpochBase: rand.Uint64()}, order.Env{
-		Wake: h.wake, Bounds: h.groupBounds, History: h.historyOf, Now: h.clock.Load, Admit: h.admitPublish, Busy: h.portBusy, TooLoud: h.tooLoud, Accepts: h.accepts, Ended: h.ended,
+		FlightBytes: b.flightBytes, FlightMin: b.flightMin, FewMembers: borrowedSendsMax, PresentMax: b.presentMax, EpochBase: rand.Uint64()}, order.Env{
+		Wake: h.wake, Bounds: h.groupBounds, Kind: h.kindOf, Now: h.clock.Load, Admit: h.admitPublish, Busy: h.portBusy, TooLoud: h.tooLoud, Accepts: h.accepts, Ended: h.ended,
 	})
 	h.homes.SetHistoryMax(b.HistoryBytesMax)
 	for i := range h.shards {
@@ -128,9 +128,12 @@ func (h *Hub) groupBounds(group string) (membersMax, groupsMax int) {
 	return b.kindOf(group).MembersMax, b.GroupsMax
 }
 
-// historyOf is how many messages are kept of a group, and for how many ticks.
-func (h *Hub) historyOf(group string) (messages int, ttl uint32) {
-	return h.bounds.Load().historyOf(group)
+// kindOf is what holds for a group.
+func (h *Hub) kindOf(group string) (kind order.Kind) {
+	b := h.bounds.Load()
+	kind.Messages, kind.TTL = b.historyOf(group)
+	kind.Presence = b.kindOf(group).Presence
+	return kind
 }
 
 // admitPublish is nil if a port may publish now.

@@ -32,22 +32,21 @@ func (s *shard) join(c *client, cmd *dialect.Command) dialect.ErrorCode {
 		g.home = uint8(s.hub.homes.Of(g.name))
 		s.groups.Put(g.name, g)
 	}
-	place := order.AskHome
-	if g.headcount != nil {
-		if kind := s.bounds.kindOf(g.name); kind.History == 0 && !cmd.Recover { // else the home alone knows the position
-			place = g.headcount.Take(kind.MembersMax)
-		}
+	place, kind := order.AskHome, s.bounds.kindOf(g.name)
+	if g.headcount != nil && kind.History == 0 && !kind.Presence && !cmd.Recover { // else the home alone knows the position, or who is there
+		place = g.headcount.Take(kind.MembersMax)
 	}
 	switch place {
 	case order.GroupFull:
 		count(&s.count.RefusedBy, refusedMembers)
 		return dialect.ErrGroupFull
 	case order.Took:
-		s.enlist(c, c.ask(g, false))
+		s.enlist(c, c.ask(g, false, false))
 		s.answerOK(c, dialect.AddGroup, name, id)
 		return ""
 	}
-	r := request{Op: order.OpJoin, Local: g, Asks: id != nil, Client: c, ID: string(id)}
+	hears := s.hears(c, &kind, cmd.Hears)
+	r := request{Op: order.OpJoin, Local: g, Asks: id != nil, Hears: hears, Client: c, ID: string(id)}
 	if cmd.Recover {
 		r.Past = &order.Ask{Recover: true, Since: order.Position{Offset: cmd.Since.Offset, Epoch: order.Epoch(cmd.Since.Epoch)},
 			MessagesMax: s.bounds.RecoveryMax, BytesMax: s.bounds.OutboxBytesMax / 2}
@@ -58,7 +57,7 @@ func (s *shard) join(c *client, cmd *dialect.Command) dialect.ErrorCode {
 		return dialect.ErrBusy
 	}
 	g.asked++
-	c.ask(g, id == nil)
+	c.ask(g, id == nil, hears)
 	return ""
 }
 
@@ -108,7 +107,7 @@ func (s *shard) decided(d *delivery) {
 	if d.Op == order.OpJoined && g.headcount == nil {
 		g.headcount = d.Headcount
 	}
-	if d.Op == order.OpHistoryRead || d.Past != nil && s.entry(c).Positions {
+	if d.Op == order.OpHistoryRead || d.Op == order.OpPresent || d.Past != nil && s.entry(c).Positions {
 		s.replayLater(d)
 		return
 	}
@@ -119,6 +118,8 @@ func (s *shard) decided(d *delivery) {
 		g.headcount = d.Headcount
 	case d.Why == order.RefusedGroups:
 		code, why = dialect.ErrGroupsFull, refusedGroups
+	case d.Why == order.RefusedBusy:
+		code, why = dialect.ErrBusy, refusedTooLoud
 	default:
 		code, why = dialect.ErrGroupFull, refusedMembers
 	}
@@ -137,7 +138,15 @@ func (s *shard) conclude(d *delivery, why refusal, code dialect.ErrorCode, past 
 	}
 	if joined = wanted && code == ""; joined {
 		s.enlist(c, at)
+		if m := c.membership(at); d.Present {
+			m.present = true
+		} else if s.bounds.anyPresence { // its kind may have got presence since the home's answer
+			s.announceOne(c, m)
+		}
 	} else {
+		if d.Present {
+			s.owe(g, c, order.OpGone)
+		}
 		past = positionOf(past, past != nil && past.WasRecovering)
 		if d.Op == order.OpJoined {
 			s.hub.homes.Census.GiveBack(g.headcount) // it has left meanwhile, or is dead, or is refused all the same
@@ -232,10 +241,13 @@ func (s *shard) quit(c *client, name, id []byte) dialect.ErrorCode {
 
 // part ends c's membership at a place.
 func (s *shard) part(c *client, at int) {
-	member := c.membership(at).standing == standingMember
+	member, present := c.membership(at).standing == standingMember, c.membership(at).present
 	g := c.withdraw(at)
 	if !member {
 		return // decided will give its place back
+	}
+	if present {
+		s.owe(g, c, order.OpGone)
 	}
 	s.dropEmptyAudiences(g)
 	s.hub.homes.Census.GiveBack(g.headcount)
@@ -246,13 +258,16 @@ func (s *shard) part(c *client, at int) {
 	s.giveUpIfEmpty(g)
 }
 
-// forget takes a dead client out of all groups.
-func (s *shard) forget(c *client) {
+// forget takes a dead client out of its groups, of so many at most; left is how many of these it did not need. done: it is in none any more.
+func (s *shard) forget(c *client, most int) (left int, done bool) {
 	if c.extra != nil {
 		c.extra.index = nil // the last goes first, so it is not needed, and to keep it right costs more than the rest
 	}
-	for at := c.groupCount() - 1; at >= 0; at-- {
-		s.part(c, at)
+	for ; c.groupCount() > 0; most-- {
+		if most == 0 || s.owed.enough() {
+			return most, false
+		}
+		s.part(c, c.groupCount()-1)
 	}
 	if c.extra != nil {
 		for g, repeats := range c.extra.repeats {
@@ -261,6 +276,7 @@ func (s *shard) forget(c *client) {
 			}
 		}
 	}
+	return most, true
 }
 
 // dropEmptyAudiences is called when a member has left: what was gathered for an audience without members is dropped. The audience

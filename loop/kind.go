@@ -68,7 +68,8 @@ func (b *bounds) kindOf(group string) Kind {
 			return b.Kinds[i]
 		}
 	}
-	return Kind{MembersMax: b.MembersMax, History: b.History, HistoryTTL: b.HistoryTTL}
+	return Kind{MembersMax: b.MembersMax, History: b.History, HistoryTTL: b.HistoryTTL,
+		Presence: b.Presence, JoinLeave: b.JoinLeave, Join: b.Join, Publish: b.Publish}
 }
 
 // historyOf is how many messages of a group are kept, 0 for none, and for how many ticks.

@@ -57,8 +57,16 @@ func TestAGroupThatNoKindMatchesHasAllThatLimitsSay(t *testing.T) {
 			t.Errorf("%s: got no field of Limits, want one for groups that no kind matches", name)
 			continue
 		}
-		kind.Field(i).SetInt(int64(i))
-		from.FieldByName(name).SetInt(int64(i))
+		for _, field := range []reflect.Value{kind.Field(i), from.FieldByName(name)} {
+			switch {
+			case field.CanInt():
+				field.SetInt(int64(i))
+			case field.CanUint():
+				field.SetUint(uint64(i))
+			default:
+				field.SetBool(true)
+			}
+		}
 	}
 	if got := (&bounds{Limits: l}).kindOf("a"); got != want {
 		t.Errorf("got %+v, want %+v", got, want)

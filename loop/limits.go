@@ -46,6 +46,12 @@ type Limits struct {
 	HistoryBytesMax int64         `min:"0" share:"1/8 1/4"`            // histories of all groups, bytes; over it the oldest messages of all go
 	RecoveryMax     int           `default:"1000" min:"1" max:"10000"` // messages in the answer to one resume or history read; over it a resume is told so and gets none
 
+	// Who is there, and who may do what, in groups that no kind matches. The fields of Kind with these names say more.
+	Presence  bool      // who the members are can be asked
+	JoinLeave JoinLeave // with Presence: who hears of comings and goings
+	Join      Access    // who may become a member; others: error forbidden
+	Publish   Access    // who may publish; others: error forbidden
+
 	// Connections that are admitted.
 	ClientsMax          int            `min:"0"`                  // connections; 0: as many as descriptors allow, which no value exceeds; over it: 503
 	ClientsPerAddress   int            `min:"0"`                  // connections from one IPv4 address or IPv6 /64; over it: 503, or 429 where a proxy names the address. A trusted proxy's own address is not counted
@@ -179,6 +185,7 @@ type bounds struct {
 	messageTicks   uint32 // for a message to be complete; 0: any time
 	heartbeatTicks uint32 // silence after which a client is pinged; 0: never
 	slowTurnNanos  int64  // 0: never
+	anyPresence    bool   // there is a kind of groups that has presence
 
 	// Fixed.
 	laneSlots    int    // items in a lane: with 256 all lanes of 8 loops are under 3 MB; with 4,096 a prototype collected garbage too seldom
@@ -191,6 +198,7 @@ type bounds struct {
 	passNanos    int64  // a turn's budget for passes
 	closeTicks   uint32 // for the peer to end after our last bytes
 	listRows     int    // clients that a loop lists in one call: about a millisecond of its time
+	presentMax   int    // members of a group up to which they are listed, and comings and goings are told
 	scannedMax   int    // groups of a client beyond which it has an index of them
 }
 
@@ -206,6 +214,7 @@ func (l *Limits) bounds() *bounds {
 		messageTicks:   ticksOrOff(l.MessageTimeout),
 		heartbeatTicks: ticksOrOff(l.Heartbeat),
 		slowTurnNanos:  max(0, int64(l.SlowTurn)),
+		anyPresence:    l.mayHavePresence(),
 
 		laneSlots:    256,
 		laneBytes:    1 << 20,
@@ -217,6 +226,7 @@ func (l *Limits) bounds() *bounds {
 		passNanos:    int64(time.Millisecond),
 		closeTicks:   ticks(5 * time.Second),
 		listRows:     1000,
+		presentMax:   1000,
 		scannedMax:   64,
 	}
 }
@@ -273,6 +283,7 @@ func (h *Hub) apply(ctx context.Context, b *bounds) error {
 
 // adopt changes the shard's bounds.
 func (s *shard) adopt(b *bounds) {
+	s.announceAll(s.bounds, b)
 	s.bounds = b
 	s.backlog.bytesMax = b.backlogBytes
 	s.readers.adopt(b.MessageBytesMax)

@@ -102,7 +102,7 @@ func (s *shard) list(l *listing) (more bool) {
 			continue
 		}
 		info := ClientInfo{
-			Loop: s.index, ID: c.id(), State: c.state.String(), Groups: c.groupCount(),
+			Loop: s.index, ID: c.Number(), State: c.state.String(), Groups: c.groupCount(),
 			SendQ: c.conn.OutboundBuffered(), BytesIn: c.bytesIn, BytesOut: c.bytesOut,
 		}
 		info.Local, _ = s.env.names(c.conn)

@@ -53,12 +53,12 @@ func TestAListNamesEveryClientThatStaysOnce(t *testing.T) {
 				gone := s.clients[rng.IntN(len(s.clients))]
 				s.closed(gone)
 				for _, w := range walks {
-					delete(w.stays, gone.id())
+					delete(w.stays, gone.Number())
 				}
 			case w.more:
 				if w.left == notBegun {
 					for _, c := range s.clients {
-						w.stays[c.id()] = true
+						w.stays[c.Number()] = true
 					}
 				}
 				if w.more = s.list(&w.listing); !w.more {
@@ -86,7 +86,7 @@ func TestAListNamesEveryClientThatStaysOnce(t *testing.T) {
 			}
 			for slot, c := range s.clients {
 				if int(c.slot) != slot || s.heartbeat.lastSeen[slot] != c.serial || s.rates.commands.due[slot] != int64(c.serial) {
-					t.Fatalf("seed %d: client %d is in slot %d and believes to be in %d, or its heartbeat or rate is another's", seed, c.id(), slot, c.slot)
+					t.Fatalf("seed %d: client %d is in slot %d and believes to be in %d, or its heartbeat or rate is another's", seed, c.Number(), slot, c.slot)
 				}
 			}
 		}

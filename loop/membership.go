@@ -9,6 +9,8 @@ type membership struct {
 	pos      uint32 // standingMember: place in its audience of the group
 	standing standing
 	silent   bool // standingAsked: an add_group for it had no id, so a refusal closes the client
+	hears    bool // it is told, or will be, who comes and goes
+	present  bool // standingMember: the home has it among those who are present, and is owed the word that it is gone
 }
 
 // standing is the state of a membership.
@@ -75,9 +77,9 @@ func (c *client) memberOf(g *group) int {
 }
 
 // ask adds a membership in g for which c has asked, after its others.
-func (c *client) ask(g *group, silent bool) (at int) {
+func (c *client) ask(g *group, silent, hears bool) (at int) {
 	at = c.groupCount()
-	m := membership{group: g, standing: standingAsked, silent: silent}
+	m := membership{group: g, standing: standingAsked, silent: silent, hears: hears}
 	if at == 0 {
 		c.inline = m
 		return at
@@ -114,14 +116,14 @@ func renounced(s standing) uint32 {
 // confirm makes c a member of the group whose membership, for which it has asked, is at a place.
 func (c *client) confirm(at int) {
 	m := c.membership(at)
-	*m = membership{group: m.group, pos: m.group.add(c)}
+	*m = membership{group: m.group, pos: m.group.add(c, m.hears), hears: m.hears}
 }
 
 // withdraw ends the membership at a place, to which the last one moves, and returns its group.
 func (c *client) withdraw(at int) *group {
 	m := *c.membership(at)
 	if m.standing == standingMember {
-		m.group.remove(c, m.pos, at)
+		m.group.remove(c, m.hears, m.pos, at)
 	}
 	last := c.groupCount() - 1
 	if last == 0 {

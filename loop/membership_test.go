@@ -18,7 +18,7 @@ func TestMembershipsCloseRanks(t *testing.T) {
 		for i := range groups {
 			groups[i] = &group{}
 			other := &client{shard: s}
-			other.confirm(other.ask(groups[i], false))
+			other.confirm(other.ask(groups[i], false, false))
 		}
 		c, in, renounced := &client{shard: s}, map[*group]bool{}, map[*group]bool{}
 		hadIndex := false
@@ -26,10 +26,10 @@ func TestMembershipsCloseRanks(t *testing.T) {
 			g := groups[rng.IntN(len(groups))]
 			switch at := c.memberOf(g); {
 			case at < 0 && rng.IntN(3) > 0:
-				c.confirm(c.ask(g, false))
+				c.confirm(c.ask(g, false, false))
 				in[g] = true
 			case at < 0:
-				c.stand(c.ask(g, false), standingRenounced)
+				c.stand(c.ask(g, false, false), standingRenounced)
 				in[g], renounced[g] = true, true
 			case renounced[g] && rng.IntN(2) == 0:
 				c.stand(at, standingAsked)
@@ -52,7 +52,7 @@ func TestMembershipsCloseRanks(t *testing.T) {
 			for at := range c.groupCount() {
 				m := c.membership(at)
 				if c.memberOf(m.group) != at || !in[m.group] ||
-					m.standing == standingMember && m.group.audience(c.form()).members[m.pos] != c {
+					m.standing == standingMember && m.group.audience(c.form(), m.hears).members[m.pos] != c {
 					t.Fatalf("seed %d: place %d of the client and its group do not point at each other", seed, at)
 				}
 			}
@@ -78,7 +78,7 @@ func TestAClientThatLeavesItsGroupsGivesTheirMemoryBack(t *testing.T) {
 	s := fakeHub(1).shards[0]
 	c := &client{shard: s}
 	for range 10_000 {
-		c.ask(&group{}, false)
+		c.ask(&group{}, false, false)
 	}
 	for c.groupCount() > 2 {
 		c.withdraw(c.groupCount() / 2)

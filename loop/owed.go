@@ -2,15 +2,77 @@ package loop
 
 import "ringcast/loop/order"
 
-// owed is what a shard has yet to tell the homes, and what they cannot refuse: that it has no members of a group any more.
-// Each group is in it once, whatever has become of it meanwhile, so it needs no bound but the number of groups. It goes into
-// up lanes that have room and never into the backlog, so however much one client leaves behind, no other client's request is
-// refused for it.
+// owed is what a shard has yet to tell the homes, and what they cannot refuse: that a client is gone that was present, or is here, and
+// that the shard has no members of a group any more. It goes into up lanes that have room and never into the backlog, so however
+// much one client leaves behind, no other client's request is refused for it.
+//
+// Each group is in it once, whatever has become of it meanwhile, so that needs no bound but the number of groups. Of words about clients
+// there are no more than memberships, as a membership begins with the home's answer; the burial of many clients waits while there are
+// enough.
+//
+// Words go first, also before the requests of the backlog: a client's own later join must not overtake the word that it was gone, and a
+// group not the words about its members.
 //
 // Owner: the loop.
 type owed struct {
 	homes [][]*group // for each home, oldest first
 	total int
+	words [][]word // likewise
+	said  int      // words in all
+}
+
+// word is that a client is gone from a group that has presence, or is here.
+type word struct {
+	group  *group
+	client *client
+	op     order.RequestOp // OpGone, OpHere
+	hears  bool            // OpHere
+}
+
+// enough says whether so many words wait that nothing more should be begun that leads to others.
+func (o *owed) enough() bool { return o.said >= wordsEnough }
+
+// wordsEnough is as many as the lanes of eight homes take at a time.
+const wordsEnough = 2048
+
+// waits says whether words to a home wait, which no request must overtake.
+func (o *owed) waits(home int) bool { return len(o.words[home]) > 0 }
+
+// owe notes a word about a client.
+func (s *shard) owe(g *group, c *client, op order.RequestOp) {
+	w := word{group: g, client: c, op: op}
+	if op == order.OpHere {
+		w.hears = c.membership(c.memberOf(g)).hears
+	}
+	s.owed.words[g.home] = append(s.owed.words[g.home], w)
+	s.owed.said++
+}
+
+// payWords tells the homes who is gone and who is here, as far as there is room.
+func (s *shard) payWords() (moved bool) {
+	if s.owed.said == 0 {
+		return false
+	}
+	for home, words := range s.owed.words {
+		paid := 0
+		for paid < len(words) {
+			w := &words[paid]
+			if !s.lanes.Offer(home, request{Op: w.op, Hears: w.hears, Local: w.group, Client: w.client}) {
+				break
+			}
+			*w = word{}
+			paid++
+		}
+		if s.owed.words[home] = words[paid:]; paid == len(words) {
+			s.owed.words[home] = words[:0]
+			if cap(words) > owedKeptMax {
+				s.owed.words[home] = nil
+			}
+		}
+		s.owed.said -= paid
+		moved = moved || paid > 0
+	}
+	return moved
 }
 
 // giveUpIfEmpty notes a group without members. Its home is told by the turn and not at once: a client that leaves and joins
@@ -61,8 +123,8 @@ func (s *shard) payOwed() (moved bool) {
 // owedKeptMax is the capacity up to which an empty list is kept.
 const owedKeptMax = 64
 
-// sayLeft tells a group's home that no member is left here, after what waits in the backlog, or says that there is no room.
+// sayLeft tells a group's home that no member is left here, after what waits in the backlog and after the words, or says that there is no room.
 // In both cases the loop is woken when there is.
 func (s *shard) sayLeft(home int, g *group) bool {
-	return !s.backlog.waits(home) && s.lanes.Offer(home, request{Op: order.OpLeave, Local: g})
+	return !s.backlog.waits(home) && !s.owed.waits(home) && s.lanes.Offer(home, request{Op: order.OpLeave, Local: g})
 }

@@ -1,6 +1,9 @@
 package loop
 
-import "ringcast/loop/order"
+import (
+	"ringcast/dialect"
+	"ringcast/loop/order"
+)
 
 // pass is one walk over the members of an audience, see there: what it sends to each, and how far it has come.
 type pass struct {
@@ -85,6 +88,10 @@ func (s *shard) begin(g *group, a *audience) (ready bool) {
 	var batch []byte
 	n, messages, owned := 0, 0, false
 	for n < len(a.waiting) {
+		if a.waiting[n].Sort != dialect.Said && !a.hears {
+			n++
+			continue
+		}
 		frame, ready := a.waiting[n].In(a.form, d)
 		if !ready || messages > 0 && len(batch)+len(frame) > s.bounds.batchBytes {
 			break

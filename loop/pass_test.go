@@ -42,7 +42,7 @@ func messageOf(text string) *message {
 
 func TestBatchIsCutAtAFrameBorder(t *testing.T) {
 	s, g := fakeHub(1).shards[0], &group{}
-	g.add(&client{})
+	g.add(&client{}, false)
 	s.bounds.batchBytes = 7
 	for _, text := range []string{"aaa", "bbb", "ccccccccc", "d"} {
 		s.passes.gather(g, messageOf(text))
@@ -60,7 +60,7 @@ func TestBatchIsCutAtAFrameBorder(t *testing.T) {
 
 func TestASingleFrameIsSentWithoutACopy(t *testing.T) {
 	s, g, m := fakeHub(1).shards[0], &group{}, messageOf("frame")
-	g.add(&client{})
+	g.add(&client{}, false)
 	spare := make([]byte, 0, 100)
 	s.passes.spare = spare
 	s.passes.gather(g, m)

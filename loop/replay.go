@@ -77,7 +77,7 @@ func (s *shard) replayLater(d *delivery) {
 		l.waiting++
 		r.from = l.dropped + len(l.messages)
 	}
-	if s.replays.weight > replaysWeightMax || d.Op == order.OpHistoryRead && d.Client.state == stateOpen && !s.hasRoom(d.Client) {
+	if s.replays.weight > replaysWeightMax || d.Op != order.OpJoined && d.Client.state == stateOpen && !s.hasRoom(d.Client) {
 		s.replay(&r, true)
 		return
 	}
@@ -86,7 +86,7 @@ func (s *shard) replayLater(d *delivery) {
 }
 
 // weight is the memory of a replay in words: its own, and a pointer for each message, which the history has in any case.
-func (r *replay) weight() int { return 16 + len(r.Past.Messages) }
+func (r *replay) weight() int { return 16 + len(r.Past.Messages) + len(r.Past.Present) }
 
 // hasRoom says whether an answer of any size that there may be fits into a client's outbox: half of it for the answer, a quarter for
 // what has been said since, and so no more than a quarter may wait there.
@@ -168,13 +168,15 @@ func (s *shard) mayReplay(r *replay) bool {
 	case r.Op != order.OpJoined:
 		return true
 	}
-	return r.Local.waiting(c.form()) <= r.Local.log.since(r.from)
+	return r.Local.waiting(c) <= r.Local.log.since(r.from)
 }
 
-// waiting is how many messages wait for the audience of a form.
-func (g *group) waiting(f form) int {
-	if a := g.audience(f); a != nil {
-		return len(a.waiting)
+// waiting is how many messages wait for the audience that a client is about to be in.
+func (g *group) waiting(c *client) int {
+	if at := c.memberOf(g); at >= 0 {
+		if a := g.audience(c.form(), c.membership(at).hears); a != nil {
+			return len(a.waiting)
+		}
 	}
 	return 0
 }
@@ -186,10 +188,13 @@ func (l *replayLog) since(from int) int { return l.dropped + len(l.messages) - f
 func (s *shard) replay(r *replay, late bool) {
 	c, g, was := r.Client, r.Local, s.culprit
 	s.culprit = c
-	if r.Op != order.OpJoined {
+	switch r.Op {
+	case order.OpHistoryRead:
 		s.answerHistory(r, late)
-	} else {
-		log, lost := g.log.taken(r.from, g.waiting(c.form()))
+	case order.OpPresent:
+		s.answerPresence(r, late)
+	default:
+		log, lost := g.log.taken(r.from, g.waiting(c))
 		if g.log.waiting--; g.log.waiting == 0 {
 			g.log = nil
 		}
@@ -199,7 +204,7 @@ func (s *shard) replay(r *replay, late bool) {
 			if past.Recovered {
 				s.count.Deliveries.Add(uint64(len(r.Past.Messages)))
 			}
-			s.catchUp(c, log)
+			s.catchUp(c, g, log)
 		}
 	}
 	s.culprit = was // not deferred: who is to be closed for a panic must be known behind it
@@ -245,7 +250,7 @@ func (s *shard) fits(c *client, o dialect.Outcome) bool {
 	if most <= s.bounds.OutboxBytesMax/2 || c.state != stateOpen {
 		return true
 	}
-	o.Client = c.id()
+	o.Client = c.Number()
 	return len(s.dialect(c).Answer(nil, o)) <= s.bounds.OutboxBytesMax/2
 }
 
@@ -264,14 +269,18 @@ func positionOf(p *dialect.Past, asked bool) *dialect.Past {
 }
 
 // catchUp sends a client that has just become a member what passes have taken since the home's answer. They send it the rest.
-func (s *shard) catchUp(c *client, log []*message) {
+func (s *shard) catchUp(c *client, g *group, log []*message) {
 	if len(log) > 0 {
 		s.flushReplies() // the answer goes first
 	}
+	hears := c.membership(c.memberOf(g)).hears
 	for d := s.dialect(c); len(log) > 0 && c.state == stateOpen; {
 		var batch []byte
 		n, messages := 0, 0
 		for ; n < len(log); n++ {
+			if log[n].Sort != dialect.Said && !hears {
+				continue
+			}
 			frame, ready := log[n].In(c.form(), d)
 			if !ready { // another loop makes it, for which a pass would wait
 				frame = d.Encode(&log[n].Message)
@@ -307,8 +316,14 @@ func each(messages []*message) iter.Seq[*dialect.Message] {
 	}
 }
 
-// history asks the home to read what is kept of a group, which only members may.
+// history asks the home to read what is kept of a group.
 func (s *shard) history(c *client, cmd *dialect.Command) dialect.ErrorCode {
+	return s.askHome(c, cmd, order.OpHistory, &order.Ask{HasSince: cmd.HasSince, Reverse: cmd.Reverse, Limit: cmd.Limit, Since: order.Position{Offset: cmd.Since.Offset, Epoch: order.Epoch(cmd.Since.Epoch)},
+		MessagesMax: s.bounds.RecoveryMax, BytesMax: s.bounds.OutboxBytesMax / 2})
+}
+
+// askHome asks the home about a group, which only members may.
+func (s *shard) askHome(c *client, cmd *dialect.Command, op order.RequestOp, ask *order.Ask) dialect.ErrorCode {
 	g := s.groups.Get(string(cmd.Group))
 	if g == nil {
 		return dialect.ErrNotMember
@@ -320,9 +335,7 @@ func (s *shard) history(c *client, cmd *dialect.Command) dialect.ErrorCode {
 		count(&s.count.RefusedBy, refusedStopping)
 		return dialect.ErrStopping
 	}
-	r := request{Op: order.OpHistory, Local: g, Asks: cmd.ID != nil, Client: c, ID: string(cmd.ID)}
-	r.Past = &order.Ask{HasSince: cmd.HasSince, Reverse: cmd.Reverse, Limit: cmd.Limit, Since: order.Position{Offset: cmd.Since.Offset, Epoch: order.Epoch(cmd.Since.Epoch)},
-		MessagesMax: s.bounds.RecoveryMax, BytesMax: s.bounds.OutboxBytesMax / 2}
+	r := request{Op: op, Local: g, Asks: cmd.ID != nil, Client: c, ID: string(cmd.ID), Past: ask}
 	if !s.request(int(g.home), r) {
 		count(&s.count.RefusedBy, refusedBusy)
 		return dialect.ErrBusy
@@ -331,17 +344,25 @@ func (s *shard) history(c *client, cmd *dialect.Command) dialect.ErrorCode {
 	return ""
 }
 
-// answerHistory answers who has asked to read a group's history.
-func (s *shard) answerHistory(r *replay, late bool) {
+// asked is what becomes of a question about a group, whatever it was: an error code, if it is not answered.
+func (s *shard) asked(r *replay, late bool) dialect.ErrorCode {
 	r.Local.asked--
 	s.giveUpIfEmpty(r.Local)
-	var code dialect.ErrorCode
 	switch {
 	case late:
 		count(&s.count.RefusedBy, refusedBusy)
-		code = dialect.ErrBusy
-	case r.Past.NoHistory:
-		code = dialect.ErrNotAvailable
+		return dialect.ErrBusy
+	case r.Past.None:
+		return dialect.ErrNotAvailable
+	}
+	return ""
+}
+
+// answerHistory answers who has asked to read a group's history.
+func (s *shard) answerHistory(r *replay, late bool) {
+	code := s.asked(r, late)
+	switch {
+	case code != "":
 	case r.Past.Lost:
 		code = dialect.ErrUnrecoverable
 	default:

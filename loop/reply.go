@@ -50,7 +50,7 @@ func (s *shard) answer(c *client, o dialect.Outcome) {
 	if c.state != stateOpen {
 		return
 	}
-	o.Client = c.id()
+	o.Client = c.Number()
 	before := s.outFor(c)
 	if out := s.dialect(c).Answer(before, o); len(out) > len(before) {
 		s.replyTo(c, out)

@@ -42,6 +42,7 @@ type shard struct {
 	heartbeat   heartbeat // by slot, as clients
 	rates       rates     // likewise, while there is a bound
 	listings    listings
+	announced   announced
 	groups      shrink.Map[string, *group]
 	serial      uint32 // of the last client
 	handshaking int    // clients in the handshake
@@ -132,7 +133,7 @@ func (l *callList) take() []func(*shard) {
 func newShard(h *Hub, index int) *shard {
 	s := &shard{index: index, hub: h, lanes: h.homes.Lanes(index), bounds: h.bounds.Load()}
 	s.backlog.requests, s.backlog.bytesMax = make([][]request, len(h.shards)), s.bounds.backlogBytes
-	s.owed.homes = make([][]*group, len(h.shards))
+	s.owed.homes, s.owed.words = make([][]*group, len(h.shards)), make([][]word, len(h.shards))
 	s.relief.hub = h
 	s.slow.relief, s.slow.count = &s.relief, &s.count.Slow
 	s.partials.sums, s.partials.mine = &h.partials, &s.count.FragmentBytes

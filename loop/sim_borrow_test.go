@@ -89,7 +89,7 @@ func (w *world) enter(s *shard) *shard {
 func (w *world) borrowerSends(sock *socket) {
 	b, s := &w.borrowing, sock.shard
 	b.sends++
-	w.must(s.hold.held.Load(), "a send to loop %d's client %d by one that does not hold its shard", s.index, sock.client.id())
+	w.must(s.hold.held.Load(), "a send to loop %d's client %d by one that does not hold its shard", s.index, sock.client.Number())
 	w.must(b.held[s.index] == nil, "shard %d is borrowed twice", s.index)
 	w.must(s.hold.borrowed.unsent.to == nil, "loop %d: a borrower sends on though it has left something", s.index)
 	w.must(!sock.client.slow && sock.client.state == stateOpen, "loop %d: a borrower sends to a client that is slow, or in state %d", s.index, sock.client.state)

@@ -79,14 +79,14 @@ func (w *world) checkIndexes() {
 			has, renounced := c.extra != nil && c.extra.index != nil, 0
 			for at := range c.groupCount() {
 				m := c.membership(at)
-				w.must(c.memberOf(m.group) == at, "client %d: a membership is not found at its place", c.id())
+				w.must(c.memberOf(m.group) == at, "client %d: a membership is not found at its place", c.Number())
 				if m.standing == standingRenounced {
 					renounced++
 				}
 			}
-			w.must(c.renouncedCount() == renounced, "client %d: has left %d groups before the answer, counted %d", c.id(), renounced, c.renouncedCount())
-			w.must(has || c.groupCount() <= s.bounds.scannedMax, "client %d: %d groups and no index", c.id(), c.groupCount())
-			w.must(!has || c.extra.index.Len() == c.groupCount()-1, "client %d: an index of the wrong size", c.id())
+			w.must(c.renouncedCount() == renounced, "client %d: has left %d groups before the answer, counted %d", c.Number(), renounced, c.renouncedCount())
+			w.must(has || c.groupCount() <= s.bounds.scannedMax, "client %d: %d groups and no index", c.Number(), c.groupCount())
+			w.must(!has || c.extra.index.Len() == c.groupCount()-1, "client %d: an index of the wrong size", c.Number())
 			switch {
 			case has && !w.indexed[c]:
 				w.indexed[c] = true
@@ -115,8 +115,8 @@ func (w *world) checkMembers() {
 			if g != nil {
 				if at := a.sock.client.memberOf(g); at >= 0 {
 					member = true
-					pos := a.sock.client.membership(at).pos
-					w.must(g.audience(a.sock.client.form()).members[pos] == a.sock.client, "actor %d: not among the members of %s", a.index, name)
+					m := a.sock.client.membership(at)
+					w.must(g.audience(a.sock.client.form(), m.hears).members[m.pos] == a.sock.client, "actor %d: not among the members of %s", a.index, name)
 				}
 			}
 			w.must(member || m.unsure || m.ackedAt == 0, "actor %d was told that it is in %s, and is not", a.index, name)
@@ -166,7 +166,7 @@ func (w *world) checkPartials() {
 					n = cap(x.head.bytes)
 				}
 				w.must(x.partial > 0 && s.partials.list[x.partial-1] == partial{c, n, s.partials.list[x.partial-1].since},
-					"loop %d: client %d has %d bytes of partial input, its list says otherwise", i, c.id(), n)
+					"loop %d: client %d has %d bytes of partial input, its list says otherwise", i, c.Number(), n)
 				held += int64(n)
 				clients++
 			}

@@ -28,8 +28,8 @@ func (w *world) list(loop int) {
 			return
 		}
 		for c := range l.there {
-			w.must(c.state >= stateDoomed || l.named[c.id()], "loop %d: client %d was there all the time, and is not listed", loop, c.id())
-			delete(l.named, c.id())
+			w.must(c.state >= stateDoomed || l.named[c.Number()], "loop %d: client %d was there all the time, and is not listed", loop, c.Number())
+			delete(l.named, c.Number())
 		}
 		w.must(len(l.named) == 0, "loop %d: %d clients are listed that have come since", loop, len(l.named))
 		w.walks[loop] = nil

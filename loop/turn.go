@@ -13,12 +13,13 @@ import (
 //	closeSlice  in a server that stops: close some clients
 //	relieve     if all outboxes together exceed their bound: cut off the largest
 //	expire      drop what the home of the loop's number keeps no longer
+//	announce    after a reload: tell homes who is here
 //
 // and then, again and again until there is nothing left to do, or only passes that wait for a kick:
 //
 //	replies     send what clients are told (flushReplies)
 //	sweep       cut doomed clients, bury dead ones
-//	work        host homes, drain down lanes (gather), send the backlog, tell homes of groups without members
+//	work        host homes, drain down lanes (gather), send what is owed to homes, and the backlog
 //	others      serve or wake the loops that were sent something (WakeOthers)
 //	replies     likewise: work has answered clients, who get the answer to a publish before the message itself
 //	passes      send what was gathered, within the budget
@@ -33,7 +34,7 @@ func (s *shard) turn() { s.act(!s.kicked) }
 func (s *shard) act(mayPass bool) {
 	s.takeUp()
 	s.passes.resting, s.relief.done, s.passes.elsewhere = !mayPass, false, 0
-	s.replays.resting = !mayPass
+	s.replays.resting, s.ends.budget = !mayPass, burialsPerTurn
 	s.advance()
 	for _, f := range s.calls.take() {
 		f(s)
@@ -45,6 +46,7 @@ func (s *shard) act(mayPass bool) {
 		s.relieve()
 	}
 	s.expire()
+	s.announce()
 	for {
 		s.flushReplies()
 		s.sweep()
@@ -57,14 +59,17 @@ func (s *shard) act(mayPass bool) {
 		}
 		passed = s.runReplays() || passed
 		called := s.lanes.Through(s.passes.gathered)
-		if !passed && !s.ends.waiting() {
+		if !passed && !s.ends.waiting(&s.owed) {
 			if called {
 				s.kick() // in a turn of its own: while other loops send more it would be called again and again
 			}
 			break
 		}
 	}
-	assert.That(!s.ends.waiting(), "shard: a turn ended with clients unburied")
+	if s.announced.client > 0 && !s.owed.enough() {
+		s.kick()
+	}
+	assert.That(!s.ends.waiting(&s.owed), "shard: a turn ended with clients unburied")
 	show(&s.count.backlogBytes, s.backlog.bytes)
 	show(&s.count.gatheredBytes, s.passes.gathered)
 	show(&s.count.replayBytes, 8*s.replays.weight)
@@ -109,6 +114,7 @@ func (s *shard) work() {
 	for round := 1; ; round++ {
 		moved := s.host()
 		moved = s.drainDown() || moved
+		moved = s.payWords() || moved
 		moved = s.sendBacklog() || moved
 		moved = s.payOwed() || moved
 		if !moved {
@@ -153,30 +159,37 @@ func (s *shard) deliver(d delivery) (more bool) {
 	s.mustHold()
 	switch d.Op {
 	case order.OpMessage:
+		if d.Local != nil {
+			s.gather(&d)
+		}
+		if d.Client != nil {
+			s.answer(d.Client, dialect.Outcome{What: dialect.Published, Verb: dialect.SendToGroup, ID: borrowBytes(d.ID), Number: d.Offset})
+		}
 	case order.OpBusy:
 		s.tellTooLoud(&d)
-		return s.mayGather()
 	default:
 		s.decided(&d)
-		return s.mayGather()
-	}
-	if g := d.Local; g != nil && g.log != nil {
-		g.log.keep(d.Message, s.bounds.OutboxBytesMax/4)
-	}
-	switch g := d.Local; {
-	case g == nil:
-	case g.empty():
-		g.flow.Taken(d.Message.Bytes())
-	default:
-		s.passes.gather(g, d.Message)
-		if d.At != 0 {
-			s.count.LaneWaits.observe(d.At.Until(s.env.now()))
+		if d.Message != nil {
+			s.gather(&d)
 		}
 	}
-	if d.Client != nil {
-		s.answer(d.Client, dialect.Outcome{What: dialect.Published, Verb: dialect.SendToGroup, ID: borrowBytes(d.ID), Number: d.Offset})
-	}
 	return s.mayGather()
+}
+
+// gather takes a message for the members of a group.
+func (s *shard) gather(d *delivery) {
+	g := d.Local
+	if g.log != nil {
+		g.log.keep(d.Message, s.bounds.OutboxBytesMax/4)
+	}
+	if g.empty() {
+		g.flow.Taken(d.Message.Bytes())
+		return
+	}
+	s.passes.gather(g, d.Message)
+	if d.At != 0 {
+		s.count.LaneWaits.observe(d.At.Until(s.env.now()))
+	}
 }
 
 // kick has the loop take another turn after it has looked at its sockets; one kick is under way at a time.

@@ -323,30 +323,33 @@ func (h *Home[G, C]) join(r *Request[G, C], origin int) bool {
 		h.groups.Put(name, hg)
 		h.setPresence(hg, p)
 	}
-	if len(hg.locals) == 0 {
-		h.groupCount.Add(1)
-	}
-	known := false
-	for i := range hg.locals {
-		if l := &hg.locals[i]; l.loop == origin {
-			if known = true; l.part != r.Local { // a panic has dropped the leave of the other
-				*l = newLocalRef(origin, r.Local)
-				p.removeAll(origin, h.all.config.PresentMax)
-			}
-		}
-	}
-	if !known {
-		hg.locals = append(hg.locals, newLocalRef(origin, r.Local))
-	}
+	l := h.attend(hg, p, r.Local, origin)
 	h.tell(hg, p, coming, origin)
 	if d.Present = p != nil; d.Present {
 		p.add(r.Client.Number(), origin, r.Hears, h.all.config.PresentMax)
 	}
 	if d.Message != nil {
-		hg.local(origin).sent += uint64(coming.Bytes())
+		l.sent += uint64(d.Message.Bytes())
 	}
 	h.send(origin, d)
 	return true
+}
+
+// attend is the line of a loop that has members from now on, or has them already.
+func (h *Home[G, C]) attend(hg *homeGroup[G], p *presence, part G, loop int) *localRef[G] {
+	l := hg.local(loop)
+	switch {
+	case l == nil:
+		if len(hg.locals) == 0 {
+			h.groupCount.Add(1)
+		}
+		hg.locals = append(hg.locals, newLocalRef(loop, part))
+		l = &hg.locals[len(hg.locals)-1]
+	case l.part != part: // a panic has dropped the leave of the other
+		*l = newLocalRef(loop, part)
+		p.removeAll(loop, h.all.config.PresentMax)
+	}
+	return l
 }
 
 // leave takes a loop off a group's list, and deletes the group with its last loop, so that the table does not grow for ever; one

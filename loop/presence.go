@@ -1,0 +1,115 @@
+package loop
+
+import (
+	"slices"
+
+	"ringcast/dialect"
+	"ringcast/loop/order"
+)
+
+// This file is who is in a group: who hears of comings and goings, who may ask, and what is told. The group's home knows it, see
+// order/presence.go.
+
+// hears says whether a client that joins a group of a kind is told who comes and goes. asked: it has asked for that.
+func (s *shard) hears(c *client, kind *Kind, asked bool) bool {
+	return kind.Presence && s.entry(c).Hears && (kind.JoinLeave == HearAll || kind.JoinLeave == HearAsked && asked)
+}
+
+// presence asks the home who is in a group, which only members may.
+func (s *shard) presence(c *client, cmd *dialect.Command) dialect.ErrorCode {
+	return s.askHome(c, cmd, order.OpPresence, nil)
+}
+
+// answerPresence answers who has asked who is in a group.
+func (s *shard) answerPresence(r *replay, late bool) {
+	code := s.asked(r, late)
+	o := dialect.Outcome{What: dialect.Listed, Verb: dialect.Presence, ID: borrowBytes(r.ID), Present: r.Past.Present}
+	if code == "" && (r.Past.Crowded || !s.fitsPresent(r.Client, o)) {
+		code = dialect.ErrTooManyMembers
+	}
+	if code != "" {
+		o = dialect.Outcome{What: dialect.Refused, Verb: dialect.Presence, Group: r.Local.name, ID: borrowBytes(r.ID), Code: code}
+	}
+	s.answer(r.Client, o)
+}
+
+// fitsPresent says whether a list takes no more than half of an outbox.
+func (s *shard) fitsPresent(c *client, o dialect.Outcome) bool {
+	return len(o.Present)*presentBytes <= s.bounds.OutboxBytesMax/2 || c.state != stateOpen || len(s.dialect(c).Answer(nil, o)) <= s.bounds.OutboxBytesMax/2
+}
+
+// presentBytes is more than what a list has for each member.
+const presentBytes = 256
+
+// announced is how far a shard has come with telling homes who is here, after a reload by which a kind may have got presence.
+//
+// Owner: the loop.
+type announced struct {
+	client int // clients in slots below this one are still to be looked at;
+	groups int // of the last of them, so many groups
+}
+
+// announceAll has turns tell the homes of all members of groups that have presence from now on.
+func (s *shard) announceAll(was, is *bounds) {
+	if is.anyPresence && !samePresence(was, is) {
+		s.announceFrom(len(s.clients))
+	}
+}
+
+// announceFrom goes on with the client below a slot.
+func (s *shard) announceFrom(slot int) {
+	s.announced = announced{client: slot}
+	if slot > 0 {
+		s.announced.groups = s.clients[slot-1].groupCount()
+	}
+}
+
+// mayHavePresence says whether there is a kind that has presence.
+func (l *Limits) mayHavePresence() bool {
+	return l.Presence || slices.ContainsFunc(l.Kinds, func(k Kind) bool { return k.Presence })
+}
+
+// samePresence says whether every group has presence with one bounds if it has it with the other.
+func samePresence(a, b *bounds) bool {
+	if a.Presence != b.Presence || len(a.Kinds) != len(b.Kinds) {
+		return false
+	}
+	for i := range a.Kinds {
+		if a.Kinds[i].Match != b.Kinds[i].Match || a.Kinds[i].Presence != b.Kinds[i].Presence {
+			return false
+		}
+	}
+	return true
+}
+
+// announce goes on with that for a while. It goes downwards, through clients and through their groups: what fills the gap of one that goes
+// comes from above, where it was seen already, and a home may be told of a member twice.
+func (s *shard) announce() {
+	a := &s.announced
+	for n := announcesPerTurn; a.client > 0 && n > 0 && !s.owed.enough(); n -= 1 + len(s.bounds.Kinds)/16 {
+		if a.client > len(s.clients) {
+			s.announceFrom(len(s.clients))
+			continue
+		}
+		c := s.clients[a.client-1]
+		if a.groups = min(a.groups, c.groupCount()); a.groups == 0 {
+			s.announceFrom(a.client - 1)
+			continue
+		}
+		a.groups--
+		if m := c.membership(a.groups); m.standing == standingMember {
+			s.announceOne(c, m)
+		}
+	}
+}
+
+// announceOne tells a group's home of a member, if it wants to know.
+func (s *shard) announceOne(c *client, m *membership) {
+	if s.bounds.kindOf(m.group.name).Presence {
+		m.present = true
+		s.owe(m.group, c, order.OpHere)
+	}
+}
+
+// announcesPerTurn bounds the memberships that announce looks at in a turn; each pattern of a kind takes a while.
+const announcesPerTurn = 512
