@@ -74,17 +74,17 @@ func (p *presence) find(client uint64) (is hears, at int) {
 
 // add adds a client of a loop. If it is a member already it is known anew. most is how many may be listed.
 func (p *presence) add(client uint64, loop int, hears bool, most int) {
-	p.remove(client, loop, most)
-	s := p.share(loop)
-	s.members++
-	if hears {
-		s.hearers++
+	s, e := p.share(loop), entry(client, hears)
+	was, at := p.find(client)
+	if was == 0 {
+		s.members++
 	}
-	e := entry(client, hears)
-	_, at := p.find(client)
+	s.hearers += int32(e%2) - int32(was/hearsAll)
 	switch {
 	case p.crowded():
 		p.putMany(e)
+	case was != 0:
+		p.few[at] = e
 	case len(p.few) < most:
 		p.few = slices.Insert(p.few, at, e)
 	default:
