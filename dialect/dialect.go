@@ -200,7 +200,7 @@ type Outcome struct {
 	ID     []byte    // OK, Published, Refused, Members, Read, Listed: that of the command, borrowed
 	Code   ErrorCode // Refused
 	Past   *Past     // Read, and OK of AddGroup; nil: nothing is known of it; borrowed
-	Number uint64    // Published: the message's offset; Gap: messages; Members: members; OK of Connect: seconds between heartbeats, 0: none
+	Number uint64    // Published: the message's offset; Gap: messages; Members: members; OK of Connect: seconds between the dialect's pings, 0: none
 
 	Present []uint64 // Listed: the numbers of the members, as in Client, in no order; borrowed
 	Users   uint64   // Members: how many users they are, where that is known; else 0
