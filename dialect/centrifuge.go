@@ -5,7 +5,6 @@ import (
 	"crypto/cipher"
 	"encoding/binary"
 	"encoding/hex"
-	"net/url"
 	"strconv"
 	"strings"
 
@@ -46,14 +45,14 @@ func Centrifuge(key [16]byte) Entry {
 	}
 }
 
-// wantsFramePings is for tools that answer WebSocket's own pings and nothing else: they add ?cf_ws_frame_ping_pong=true to the path.
-func wantsFramePings(path string) bool {
-	_, query, some := strings.Cut(path, "?")
-	if !some {
-		return false
+// wantsFramePings is for tools that answer WebSocket's own pings and no others. They write it so, without escapes.
+func wantsFramePings(query string) bool {
+	for parameter := range strings.SplitSeq(query, "&") {
+		if parameter == "cf_ws_frame_ping_pong=true" {
+			return true
+		}
 	}
-	values, _ := url.ParseQuery(query) // without what cannot be read
-	return values.Get("cf_ws_frame_ping_pong") == "true"
+	return false
 }
 
 // centrifuge is the dialect's value of one loop.

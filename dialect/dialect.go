@@ -50,9 +50,9 @@ type Entry struct {
 	Hears bool
 	// Heals: a client that is told Parted joins again from its position, by itself.
 	Heals bool
-	// Pings says whether a client that requests this path wants to be pinged by WebSocket's own pings (RFC 6455 §5.5.2) and not by
-	// the dialect's; nil: none does. Called by any goroutine.
-	Pings func(path string) bool
+	// Pings says whether a client that requests its path with this query wants to be pinged by WebSocket's own pings (RFC 6455 §5.5.2)
+	// and not by the dialect's; nil: none does. Called by any goroutine.
+	Pings func(query string) bool
 }
 
 // Table is the dialects that every server speaks. A client speaks the last entry that serves its path, or else the first.

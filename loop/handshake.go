@@ -100,7 +100,7 @@ func (s *shard) upgrade(c *client, req *wsproto.Request) {
 	s.become(c, stateOpen)
 	c.marks |= markUpgraded | marks(s.hub.formOf(req.Path, req.Subprotocol))<<formShift
 	entry := s.entry(c)
-	if entry.Pings != nil && entry.Pings(req.Path) {
+	if entry.Pings != nil && entry.Pings(req.Query) {
 		c.marks |= markFramePings
 	}
 	if entry.Connects {
