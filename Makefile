@@ -37,7 +37,8 @@ soak: ## a server under every kind of client for SOAK (20m); fails on drift
 	SOAK=$(SOAK) go test -count=1 -timeout 0 -v -run TestSoak ./test
 
 fuzz: ## every fuzz target for FUZZTIME (20s)
-	@set -e; for target in wsproto:FuzzHandshake wsproto:FuzzProxy wsproto:FuzzReader dialect:FuzzCommand loop:FuzzShard bus:FuzzFrame bus:FuzzValue cli/settings:FuzzConfigFile; do \
+	@set -e; for target in wsproto:FuzzHandshake wsproto:FuzzProxy wsproto:FuzzReader dialect:FuzzCommand dialect:FuzzCentrifuge \
+		loop:FuzzShard bus:FuzzFrame bus:FuzzValue cli/settings:FuzzConfigFile bench/client:FuzzShapes; do \
 		echo "== $$target for $(FUZZTIME)"; \
 		go test ./$${target%%:*} -run '^$$' -fuzz "^$${target##*:}$$" -fuzztime $(FUZZTIME); \
 	done

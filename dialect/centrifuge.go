@@ -39,7 +39,20 @@ func Centrifuge(key [16]byte) Entry {
 		JoinsOnce:    true,
 		Positions:    true,
 		Named:        true,
+		Hears:        true,
+		Heals:        true,
+		Pings:        wantsFramePings,
 	}
+}
+
+// wantsFramePings is for tools that answer WebSocket's own pings and no others. They write it so, without escapes.
+func wantsFramePings(query string) bool {
+	for parameter := range strings.SplitSeq(query, "&") {
+		if parameter == "cf_ws_frame_ping_pong=true" {
+			return true
+		}
+	}
+	return false
 }
 
 // centrifuge is the dialect's value of one loop.
@@ -57,22 +70,32 @@ const (
 	pushPub     = `,"pub":`
 	pushEnd     = `}}`
 	pubData     = `{"data":`
-	pubSender   = `,"info":{"user":"","client":"` // an empty user is written out, as the server library does: pages see "" and not undefined
-	pubNamed    = `"}`
+	pubInfo     = `,"info":`
 	pubOffset   = `,"offset":`
 	pubEnd      = `}`
+	infoUser    = `{"user":"","client":"` // an empty user is written out, as the server library does: pages see "" and not undefined
+	infoEnd     = `"}`
+	infoBytes   = len(infoUser) + clientNameBytes + len(infoEnd)
 )
 
 // Encode is one text frame with {"push":{"channel":"g","pub":{…}}} on one line.
 func (c *centrifuge) Encode(m *Message) []byte {
+	if m.Sort != Said {
+		return c.encodeMove(m)
+	}
 	c.group = append(c.group[:0], m.Group...)
 	n := len(pushChannel) + quotedBytes(c.group) + len(pushPub) + publicationBytes(m) + len(pushEnd)
-	frame := wsproto.AppendTextHeader(make([]byte, 0, wsproto.TextFrameBytes(n)), n)
-	frame = append(frame, pushChannel...)
-	frame = appendQuoted(frame, c.group)
+	frame := c.appendPush(make([]byte, 0, wsproto.TextFrameBytes(n)), n)
 	frame = append(frame, pushPub...)
 	frame = c.appendPublication(frame, m)
 	return append(frame, pushEnd...)
+}
+
+// appendPush appends the beginning of a push to c.group, whose text has n bytes in the end.
+func (c *centrifuge) appendPush(dst []byte, n int) []byte {
+	dst = wsproto.AppendTextHeader(dst, n)
+	dst = append(dst, pushChannel...)
+	return appendQuoted(dst, c.group)
 }
 
 // publicationBytes is the length of what appendPublication appends.
@@ -84,7 +107,7 @@ func publicationBytes(m *Message) int {
 		n += quotedBytes(m.Payload())
 	}
 	if _, named := m.Sender(); named {
-		n += len(pubSender) + clientNameBytes + len(pubNamed)
+		n += len(pubInfo) + infoBytes
 	}
 	if m.Kept {
 		n += len(pubOffset) + decimalBytes(m.Offset)
@@ -102,15 +125,21 @@ func (c *centrifuge) appendPublication(dst []byte, m *Message) []byte {
 		dst = appendQuoted(dst, m.Payload())
 	}
 	if client, named := m.Sender(); named {
-		dst = append(dst, pubSender...)
-		dst = c.clientName(dst, client)
-		dst = append(dst, pubNamed...)
+		dst = append(dst, pubInfo...)
+		dst = c.appendInfo(dst, client)
 	}
 	if m.Kept {
 		dst = append(dst, pubOffset...)
 		dst = strconv.AppendUint(dst, m.Offset, 10)
 	}
 	return append(dst, pubEnd...)
+}
+
+// appendInfo appends what is told of a client: {"user":"","client":"…"}.
+func (c *centrifuge) appendInfo(dst []byte, client uint64) []byte {
+	dst = append(dst, infoUser...)
+	dst = c.clientName(dst, client)
+	return append(dst, infoEnd...)
 }
 
 // clientNameBytes is the length of a UUID.

@@ -77,7 +77,7 @@ func (c *centrifuge) command(line []byte) (cmd Command, code ErrorCode) {
 // request completes a command by what its method was given.
 func (c *centrifuge) request(cmd Command, request []byte) (Command, ErrorCode) {
 	r := c.requested(request)
-	if !c.past(&cmd, &r) {
+	if !c.past(&cmd, &r) || !hears(&cmd, &r) {
 		return badRequest, ""
 	}
 	group, ok := c.name(r.channel)
@@ -99,6 +99,7 @@ type requested struct {
 	channel, data          []byte
 	recover, offset, epoch []byte
 	limit, reverse, since  []byte
+	joinLeave              []byte
 }
 
 // requested reads what is known to be a valid object.
@@ -131,6 +132,8 @@ func (r *requested) find(key []byte) *[]byte {
 		return &r.reverse
 	case "since":
 		return &r.since
+	case "join_leave":
+		return &r.joinLeave
 	}
 	return nil
 }
@@ -153,13 +156,15 @@ func methodOf(name []byte) (m method, known bool) {
 		return method{verb: LeaveGroup, channel: true}, true
 	case "publish":
 		return method{verb: SendToGroup, channel: true}, true
+	case "presence":
+		return method{verb: Presence, channel: true}, true
 	case "presence_stats":
 		return method{verb: Stats, channel: true}, true
 	case "ping":
 		return method{verb: Respond}, true
 	case "history":
 		return method{verb: History, channel: true}, true
-	case "presence", "refresh", "sub_refresh":
+	case "refresh", "sub_refresh": // of tokens, which there are none of
 		return method{code: ErrNotAvailable}, true
 	case "rpc":
 		return method{code: ErrUnknownCmd}, true

@@ -33,8 +33,8 @@ func slowCentrifuge(line []byte) (cmd Command, code ErrorCode) {
 	if !utf8.Valid(line) || !json.Valid(line) || line[0] != '{' || nesting(line) > 512 {
 		return bad, ""
 	}
-	verbs := map[string]Verb{"connect": Connect, "subscribe": AddGroup, "unsubscribe": LeaveGroup, "publish": SendToGroup, "presence_stats": Stats, "history": History, "ping": Respond, "send": Close}
-	codes := map[string]ErrorCode{"presence": ErrNotAvailable, "refresh": ErrNotAvailable, "sub_refresh": ErrNotAvailable, "rpc": ErrUnknownCmd}
+	verbs := map[string]Verb{"connect": Connect, "subscribe": AddGroup, "unsubscribe": LeaveGroup, "publish": SendToGroup, "presence": Presence, "presence_stats": Stats, "history": History, "ping": Respond, "send": Close}
+	codes := map[string]ErrorCode{"refresh": ErrNotAvailable, "sub_refresh": ErrNotAvailable, "rpc": ErrUnknownCmd}
 	var id, request json.RawMessage
 	var methods []string
 	strange := false
@@ -122,7 +122,7 @@ func slowCentrifuge(line []byte) (cmd Command, code ErrorCode) {
 	return cmd, ""
 }
 
-// slowPast is the oracle of what is asked of a group's past.
+// slowPast is the oracle of what is asked of a group's past, and of who comes and goes.
 func slowPast(cmd *Command, asked map[string]json.RawMessage) (ok bool) {
 	ok = true
 	read := func(from map[string]json.RawMessage, key string, into any) {
@@ -140,6 +140,7 @@ func slowPast(cmd *Command, asked map[string]json.RawMessage) (ok bool) {
 	}
 	switch cmd.Verb {
 	case AddGroup:
+		read(asked, "join_leave", &cmd.Hears)
 		read(asked, "recover", &cmd.Recover)
 		if since := position(asked); cmd.Recover {
 			cmd.Since = since
@@ -188,6 +189,9 @@ func FuzzCentrifuge(f *testing.F) {
 		`{"history":{"channel":"c","limit":-2147483648,"since":{"offset":0,"epoch":"\u0061"},"reverse":true},"id":3}`,
 		`{"history":{"channel":"c","limit":2147483648},"id":3}`, `{"history":{"channel":"c","limit":null,"since":null,"reverse":null},"id":3}`,
 		`{"history":{"channel":"c","since":[]},"id":3}`, `{"history":{"channel":"c","since":{},"since":{"epoch":"00"}},"id":3}`,
+		`{"presence":{"channel":"c","join_leave":1},"id":5}`, `{"presence":{"channel":7},"id":5}`, `{"presence":null,"presence":[],"id":5}`,
+		`{"subscribe":{"channel":"c","join_leave":true,"flag":3},"id":2}` + "\n" + `{"presence":{"channel":"c"},"id":3}`,
+		`{"subscribe":{"channel":"c","\u006aoin_leave":true,"join_leave":false},"id":2}`, `{"subscribe":{"channel":"","join_leave":"true"},"id":2}`,
 		`{"publish":{"channel":"c","data":1,"limit":"x","recover":[],"since":1},"id":4}`,
 		"{\"id\":1,\"subscribe\":{\"channel\":\"\xff\"}}", `{"` + strings.Repeat(`\u0069`, 15) + `":1,"id":2,"ping":{}}`,
 	} {
@@ -234,8 +238,8 @@ func checkReplies(t *testing.T, c *centrifuge, line []byte) {
 		said := message("g", string(line), false)
 		said.Kept, said.Offset = true, 1<<53
 		past := &Past{Top: Position{Offset: 1 << 53, Epoch: 1 << 63}, Since: cmd.Since, Recovered: true, WasRecovering: cmd.Recover, Messages: slices.Values([]*Message{said, said})}
-		for _, what := range []What{OK, Refused, Members, Read} {
-			text := wsproto.TextPayload(c.Answer(nil, Outcome{What: what, Verb: cmd.Verb, ID: cmd.ID, Code: code, Number: 1 << 40, Past: past}))
+		for _, what := range []What{OK, Refused, Members, Read, Listed} {
+			text := wsproto.TextPayload(c.Answer(nil, Outcome{What: what, Verb: cmd.Verb, ID: cmd.ID, Code: code, Number: 1 << 40, Past: past, Present: []uint64{64, 65}, Users: 1}))
 			var reply struct{ ID uint32 }
 			if err := json.Unmarshal(text, &reply); err != nil || strconv.FormatUint(uint64(reply.ID), 10) != string(cmd.ID) || bytes.ContainsAny(text, "\r\n") {
 				t.Fatalf("%q: got the reply %q (%v)", line, text, err)
@@ -244,6 +248,9 @@ func checkReplies(t *testing.T, c *centrifuge, line []byte) {
 	}
 	if cmd.Recover && 0 < cmd.Since.Epoch && cmd.Since.Epoch < EpochUnknown {
 		samePosition(t, cmd.Since)
+	}
+	if len(cmd.Group) > 0 {
+		sameGroup(t, string(cmd.Group))
 	}
 	if cmd.Verb == SendToGroup && code == "" {
 		samePast(t, []*Message{message(string(cmd.Group), string(cmd.Message), cmd.JSON)})

@@ -7,16 +7,18 @@ import (
 	"ringcast/wsproto"
 )
 
-// Answer appends one text frame with one reply. A greeting is not told, as the client speaks first. Nor is a gap: a client that has
-// missed messages is closed, comes back and so learns of it.
+// Answer appends one text frame with one reply or push. A greeting is not told, as the client speaks first. Nor is a gap: a client that
+// has missed messages is taken out of the group or closed, comes back and so learns of it.
 func (c *centrifuge) Answer(dst []byte, o Outcome) []byte {
 	switch o.What {
 	case Ping:
 		return wsproto.AppendFrame(dst, wsproto.OpText, centrifugePing)
-	case OK, Published, Refused, Members, Read:
+	case OK, Published, Refused, Members, Read, Listed:
 		if o.ID != nil {
 			return c.appendReplyFrame(dst, &o)
 		}
+	case Parted:
+		return c.appendParted(dst, o.Group)
 	}
 	return dst
 }
@@ -47,9 +49,11 @@ func (c *centrifuge) appendReply(text []byte, o *Outcome) []byte {
 	case o.What == Refused && !(o.Verb == LeaveGroup && o.Code == ErrBadGroupID):
 		return appendCentrifugeError(text, o.Code)
 	case o.What == Members:
-		// There is no num_users: which members are one user is known only of groups that have presence.
-		text = append(text, `,"presence_stats":{"num_clients":`...)
-		text = strconv.AppendUint(text, o.Number, 10)
+		text = append(text, `,"presence_stats":{`...)
+		text = appendMembers(text, o)
+	case o.What == Listed:
+		text = append(text, `,"presence":{`...)
+		text = c.appendPresent(text, o.Present)
 	case o.Verb == Connect:
 		text = append(text, `,"connect":{"client":"`...)
 		text = c.clientName(text, o.Client)

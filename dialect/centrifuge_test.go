@@ -30,7 +30,11 @@ func showCentrifuge(cmd Command, code ErrorCode) string {
 	case cmd.Verb == SendToGroup:
 		return fmt.Sprintf("send_to_group %q %q json=%v id=%s", cmd.Group, cmd.Message, cmd.JSON, id)
 	case cmd.Group != nil:
-		return fmt.Sprintf("%v %q%s id=%s", cmd.Verb, cmd.Group, showPast(&cmd), id)
+		hears := ""
+		if cmd.Hears {
+			hears = " hears"
+		}
+		return fmt.Sprintf("%v %q%s%s id=%s", cmd.Verb, cmd.Group, hears, showPast(&cmd), id)
 	}
 	return fmt.Sprintf("%v id=%s", cmd.Verb, id)
 }
@@ -80,7 +84,7 @@ func TestCentrifugeCommands(t *testing.T) {
 		{`{"unsubscribe":{"channel":"chat"},"id":6}`, `leave_group "chat" id=6`},
 		{`{}`, pong},
 		{`{"id":7,"ping":{}}`, `respond id=7`},
-		{`{"presence":{"channel":"chat"},"id":4}`, `none not_available id=4`},
+		{`{"presence":{"channel":"chat"},"id":4}`, `presence "chat" id=4`},
 		{`{"history":{"channel":"chat","limit":10},"id":6}`, `history "chat" limit=10 id=6`},
 		{`{"refresh":{"token":"x"},"id":10}`, `none not_available id=10`},
 		{`{"sub_refresh":{"channel":"c","token":"x"},"id":10}`, `none not_available id=10`},
@@ -295,8 +299,8 @@ func TestCentrifugeServesItsPathAlone(t *testing.T) {
 			t.Errorf("%q: got %v, want %v", path, got, want)
 		}
 	}
-	if !entry.Connects || !entry.JoinsOnce || !entry.Named || entry.New() == entry.New() {
-		t.Errorf("got %+v, want an entry whose clients connect, join once and are named, and a value for each loop", entry)
+	if !entry.Connects || !entry.JoinsOnce || !entry.Named || !entry.Hears || !entry.Heals || entry.New() == entry.New() {
+		t.Errorf("got %+v, want an entry whose clients connect, join once, are named, hear of others and heal, and a value for each loop", entry)
 	}
 }
 
@@ -328,6 +332,7 @@ func TestCentrifugeAllocatesOnlyTheFramesOfMessages(t *testing.T) {
 		`{}`, `x`, `{"id":1,"connect":{"name":"js"}}`, `{"id":2,"subscribe":{"channel":"\u7d44"}}`, `{"id":2,"later":1}`,
 		`{"id":3,"publish":{"channel":"\u0063","data":"line\nline"}}`, `{"id":3,"publish":{"channel":"c","data":{"a":[1,2,3]}}}` + "\n{}\n",
 		`{"id":2,"subscribe":{"channel":"c","recover":true,"offset":9007199254740992,"epoch":"\u0033w5e11264sgse"}}`, `{"id":2,"subscribe":{"channel":"c","recover":1}}`,
+		`{"id":2,"subscribe":{"channel":"c","join_leave":true}}`, `{"id":2,"subscribe":{"channel":"c","join_leave":1}}`, `{"id":4,"presence":{"channel":"\u0063"}}`,
 		`{"id":2,"subscribe":{"channel":"c","recover":true,"offset":` + strings.Repeat("9", 1<<16) + `}}`, `{"id":2,"subscribe":{"channel":"c","recover":true,"epoch":"_"}}`,
 		`{"id":2,"subscribe":{"channel":"c","recover":true,"epoch":"` + strings.Repeat(`\u0061`, 1<<16) + `"}}`,
 		`{"id":2,"subscribe":{"channel":"c","recover":true,"epoch":"` + strings.Repeat("z", 1<<16) + `"}}`,
@@ -344,6 +349,7 @@ func TestCentrifugeAllocatesOnlyTheFramesOfMessages(t *testing.T) {
 		{What: OK, Verb: AddGroup, ID: []byte("1"), Past: past}, {What: Read, Verb: History, ID: []byte("1"), Past: past},
 		{What: Ping}, {What: OK, Verb: Connect, ID: []byte("1"), Client: 65, Number: 25}, {What: OK, Verb: AddGroup, ID: []byte("1")},
 		{What: Published, Verb: SendToGroup, ID: []byte("1")}, {What: Members, ID: []byte("1")}, {What: Refused, ID: []byte("1"), Code: ErrBusy},
+		{What: Members, ID: []byte("1"), Number: 3, Users: 2}, {What: Listed, Verb: Presence, ID: []byte("1"), Present: []uint64{64, 65}}, {What: Parted, Group: "a\x01\"b"},
 	} {
 		c.Answer(dst, o)
 		if got := testing.AllocsPerRun(100, func() { sink = c.Answer(dst, o) }); got != 0 {
@@ -352,6 +358,7 @@ func TestCentrifugeAllocatesOnlyTheFramesOfMessages(t *testing.T) {
 	}
 	for _, m := range []*Message{
 		{Group: "g", Frame: wsproto.AppendFrame(nil, wsproto.OpText, []byte("a\nb")), SenderSerial: 1, Kept: true, Offset: 1<<64 - 1},
+		{Group: "g\n", Sort: Came, SenderSerial: 1}, {Group: "g", Sort: Went, SenderSerial: 1},
 		{Group: "g", Frame: wsproto.AppendFrame(nil, wsproto.OpText, bytes.Repeat([]byte("[\r\n"), 40_000)), JSON: true},
 	} {
 		frame := c.Encode(m)

@@ -50,9 +50,9 @@ type Entry struct {
 	Hears bool
 	// Heals: a client that is told Parted joins again from its position, by itself.
 	Heals bool
-	// Pings says whether a client that requests this path wants to be pinged by WebSocket's own pings (RFC 6455 §5.5.2) and not by
-	// the dialect's; nil: none does. Called by any goroutine.
-	Pings func(path string) bool
+	// Pings says whether a client that requests its path with this query wants to be pinged by WebSocket's own pings (RFC 6455 §5.5.2)
+	// and not by the dialect's; nil: none does. Called by any goroutine.
+	Pings func(query string) bool
 }
 
 // Table is the dialects that every server speaks. A client speaks the last entry that serves its path, or else the first.
@@ -200,7 +200,7 @@ type Outcome struct {
 	ID     []byte    // OK, Published, Refused, Members, Read, Listed: that of the command, borrowed
 	Code   ErrorCode // Refused
 	Past   *Past     // Read, and OK of AddGroup; nil: nothing is known of it; borrowed
-	Number uint64    // Published: the message's offset; Gap: messages; Members: members; OK of Connect: seconds between heartbeats, 0: none
+	Number uint64    // Published: the message's offset; Gap: messages; Members: members; OK of Connect: seconds between the dialect's pings, 0: none
 
 	Present []uint64 // Listed: the numbers of the members, as in Client, in no order; borrowed
 	Users   uint64   // Members: how many users they are, where that is known; else 0

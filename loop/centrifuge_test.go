@@ -141,6 +141,39 @@ func TestASilentCentrifugeClientIsPingedInItsOwnWay(t *testing.T) {
 	}
 }
 
+// For tools that answer WebSocket's own pings and know nothing of the protocol's.
+func TestACentrifugeClientThatAsksForPingsOfWebSocketGetsNoOthers(t *testing.T) {
+	st := newCentrifugeStage(1, func(b *bounds) { b.heartbeatTicks = 3 })
+	tool, page, plain := st.enterAt(0, centrifugePath+"?cf_ws_frame_ping_pong=true"), st.connect(0), st.enterAt(0, "/?cf_ws_frame_ping_pong=true")
+	tool.say(`{"id":1,"connect":{}}`)
+	tool.heardExactly(t, `{"id":1,"connect":{"client":"…","version":"ringcast"}}`)
+	page.heardExactly(t, `{"id":1,"connect":{"client":"…","version":"ringcast","ping":60,"pong":true}}`)
+	beats := func(n int) {
+		for range n {
+			st.hub.beat()
+			st.settle()
+		}
+	}
+	beats(5)
+	for who, c := range map[string]*stageConn{"the tool": tool, "the plain client": plain} {
+		if string(c.out) != "\x89\x00" {
+			t.Errorf("%s heard %q, want one ping of WebSocket", who, c.out)
+		}
+		c.out = nil
+		c.frame(wsproto.OpPong, "")
+	}
+	page.heardExactly(t, `{}`)
+	page.say(`{}`)
+	beats(2)
+	if got := string(tool.out) + string(plain.out) + string(page.out); got != "" {
+		t.Fatalf("after the pongs they heard %q, want nothing yet", got)
+	}
+	beats(8)
+	if got, sent := string(tool.out), st.hub.Snapshot().Total().Pings; got != "\x89\x00\x88\x09\x0b\xc4no pong" || sent != 6 { // 3012
+		t.Errorf("after a long silence the tool heard %q, and %d pings were sent; want a ping and a close with 3012, and 6", got, sent)
+	}
+}
+
 func TestACentrifugeClientSubscribesOnce(t *testing.T) {
 	st := newCentrifugeStage(2, nil)
 	c := st.connect(0)

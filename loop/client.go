@@ -31,9 +31,10 @@ type client struct {
 type marks uint8
 
 const (
-	markUpgraded  marks = 1 << iota // the handshake is done: it counts as a client
-	markAsks                        // it has used an id: it understands replies, so it can be told of a gap
-	markConnected                   // it has said who it is, or its dialect asks for no such thing
+	markUpgraded   marks = 1 << iota // the handshake is done: it counts as a client
+	markAsks                         // it has used an id: it understands replies, so it can be told of a gap
+	markConnected                    // it has said who it is, or its dialect asks for no such thing
+	markFramePings                   // it is pinged by WebSocket's own pings, not by those of its dialect
 )
 
 const formShift = 5 // the upper three bits are the client's form

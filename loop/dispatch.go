@@ -176,7 +176,11 @@ func (s *shard) connect(c *client, cmd *dialect.Command) {
 		s.close(c, dialect.CauseNotConnected)
 	default:
 		c.marks |= markConnected
-		s.answer(c, dialect.Outcome{What: dialect.OK, Verb: dialect.Connect, ID: cmd.ID, Number: s.bounds.heartbeatSeconds()})
+		told := dialect.Outcome{What: dialect.OK, Verb: dialect.Connect, ID: cmd.ID}
+		if !c.is(markFramePings) { // else it would wait for pings of its dialect, which do not come
+			told.Number = s.bounds.heartbeatSeconds()
+		}
+		s.answer(c, told)
 	}
 }
 

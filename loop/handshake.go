@@ -99,7 +99,11 @@ func (s *shard) upgrade(c *client, req *wsproto.Request) {
 	count(&s.count.Handshakes, handshakeOK)
 	s.become(c, stateOpen)
 	c.marks |= markUpgraded | marks(s.hub.formOf(req.Path, req.Subprotocol))<<formShift
-	if s.entry(c).Connects {
+	entry := s.entry(c)
+	if entry.Pings != nil && entry.Pings(req.Query) {
+		c.marks |= markFramePings
+	}
+	if entry.Connects {
 		s.deadlines.add(c, s.tick, s.handshakeTicks())
 	} else {
 		c.marks |= markConnected

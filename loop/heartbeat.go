@@ -1,6 +1,9 @@
 package loop
 
-import "ringcast/dialect"
+import (
+	"ringcast/dialect"
+	"ringcast/wsproto"
+)
 
 // heartbeat is the tick at which each of a shard's clients last sent anything. It is a dense array, so that a scan of a million
 // clients costs a millisecond and no timer wheel is needed; each tick scans a slice of it.
@@ -78,9 +81,18 @@ func (s *shard) pingSilent() {
 			pings++
 		case !pinged:
 			s.heartbeat.pinged(at)
-			s.answer(c, dialect.Outcome{What: dialect.Ping})
+			s.ping(c)
 			s.count.Pings.Add(1)
 			pings++
 		}
 	}
+}
+
+// ping has a client show a sign of life: by what its dialect has for it, or by WebSocket's own ping, which its library answers.
+func (s *shard) ping(c *client) {
+	if c.is(markFramePings) {
+		s.replyTo(c, wsproto.AppendPing(s.outFor(c), nil))
+		return
+	}
+	s.answer(c, dialect.Outcome{What: dialect.Ping})
 }

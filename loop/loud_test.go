@@ -74,6 +74,9 @@ func (l *loudly) Next(payload []byte, binary bool) (cmd dialect.Command, rest []
 }
 
 func (l *loudly) Encode(m *dialect.Message) []byte {
+	if m.Sort != dialect.Said {
+		return nil // its clients do not hear who comes and goes
+	}
 	if m.JSON {
 		return m.Frame
 	}

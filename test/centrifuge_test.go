@@ -636,6 +636,29 @@ func TestACentrifugeClientThatDoesNotConnectOrIsNotUnderstoodIsClosed(t *testing
 	}
 }
 
+// Many tools, and clients that are no SDK, answer WebSocket's pings by themselves and not the protocol's.
+func TestACentrifugeToolMayHavePingsOfWebSocket(t *testing.T) {
+	t.Parallel()
+	s := start(t, "--heartbeat", "1s")
+	c := dial(t, s, dialing{path: centrifugePath + "?cf_ws_frame_ping_pong=true"})
+	must(t, c.text(`{"id":1,"connect":{"name":"tool"}}`))
+	connected, err := c.next()
+	must(t, err)
+	if !regexp.MustCompile(`^{"id":1,"connect":{"client":"[0-9a-f-]{36}","version":"ringcast"}}$`).MatchString(connected) {
+		t.Errorf("got the reply %s, want neither ping nor pong in it", connected)
+	}
+	for range 3 { // later than two heartbeats: so the answers count
+		e, err := c.read()
+		must(t, err)
+		equal(t, "frame to the silent", e, event{op: ws.OpPing})
+	}
+	c.silent = true
+	code, err := c.closeCode()
+	must(t, err)
+	equal(t, "code for who does not answer", code, 3012)
+	equal(t, "closed as silent", s.status().Total.HeartbeatClosed, 1)
+}
+
 func TestWithoutTheCentrifugeProtocolItsPathIsLikeAnyOther(t *testing.T) {
 	t.Parallel()
 	s := start(t, "--centrifuge", "off")

@@ -521,6 +521,25 @@ func TestTestsWaitForConditionsAndDoNotSleep(t *testing.T) {
 	}
 }
 
+// The list in the Makefile is written by hand, since Go fuzzes one target at a time.
+func TestMakeFuzzRunsEveryFuzzTarget(t *testing.T) {
+	t.Parallel()
+	var want []string
+	for _, f := range goFiles(t) {
+		for _, d := range f.ast.Decls {
+			if d, is := d.(*ast.FuncDecl); is && f.test && d.Recv == nil && strings.HasPrefix(d.Name.Name, "Fuzz") {
+				want = append(want, f.folder()+":"+d.Name.Name)
+			}
+		}
+	}
+	got := regexp.MustCompile(`[a-z/]+:Fuzz\w+`).FindAllString(document(t, "Makefile"), -1)
+	slices.Sort(want)
+	slices.Sort(got)
+	if len(want) == 0 || !slices.Equal(got, want) {
+		t.Errorf("targets of make fuzz: got %q, want those of the tree, %q", got, want)
+	}
+}
+
 func TestGoModPinsTheMeasuredVersions(t *testing.T) {
 	t.Parallel()
 	mod := document(t, "go.mod")

@@ -10,6 +10,7 @@ import (
 type Request struct {
 	Method  string
 	Path    string // as sent, without the query, percent escapes not decoded; "*" for OPTIONS *
+	Query   string // what is behind the path's question mark, as sent; "" if there is nothing
 	Upgrade bool   // a correct WebSocket opening handshake (RFC 6455 §4.2.1)
 	Origin  string // the origin of the page, as sent (RFC 6454 §7); "" from clients that are no browsers
 
@@ -75,6 +76,7 @@ func ReadRequest(p []byte, scan *Scan, rules HeadRules) (req Request, n int, err
 	req = Request{
 		Method:       methodName(h.method),
 		Path:         h.path,
+		Query:        string(h.query),
 		Upgrade:      h.isWebSocket(),
 		Origin:       string(h.origin),
 		ForwardedFor: string(h.forwarded),

@@ -72,6 +72,9 @@ func FuzzHandshake(f *testing.F) {
 		if path, err := url.PathUnescape(req.Path); err != nil || path != theirs.URL.Path && !(path == "/" && theirs.URL.Path == "") {
 			t.Fatalf("%q: got path %q (%v), want %q", p, path, err, theirs.URL.Path)
 		}
+		if req.Query != theirs.URL.RawQuery {
+			t.Fatalf("%q: got query %q, want %q", p, req.Query, theirs.URL.RawQuery)
+		}
 		if theirs.URL.Host == "" && string(ours.host) != theirs.Host { // with the absolute form neither reads Host
 			t.Fatalf("%q: got host %q, want %q", p, ours.host, theirs.Host)
 		}

@@ -264,11 +264,23 @@ func TestOriginAndForwardedForAreAsSent(t *testing.T) {
 	}
 }
 
+func TestARequestHasWhatIsBehindItsPath(t *testing.T) {
+	for target, want := range map[string][2]string{
+		"/": {"/", ""}, "/?": {"/", ""}, "/?a": {"/", "a"}, "/chat?a=b&%zz": {"/chat", "a=b&%zz"}, "/chat?a?b=/": {"/chat", "a?b=/"}, "/?/": {"/", "/"}, "//?a": {"//", "a"},
+		"ws://example.com": {"/", ""}, "ws://example.com?a=%62": {"/", "a=%62"}, "ws://example.com/chat?a?": {"/chat", "a?"},
+	} {
+		req, n, err := readHead([]byte(with("GET /chat HTTP/1.1", "GET "+target+" HTTP/1.1")), testHeadBytes)
+		if got := [2]string{req.Path, req.Query}; n == 0 || got != want {
+			t.Errorf("%s: got %q (%v), want %q", target, got, err, want)
+		}
+	}
+}
+
 func TestRequestOwnsItsStrings(t *testing.T) {
-	p := []byte(with("Connection: Upgrade", "Connection: Upgrade\r\nX-Forwarded-For: 192.0.2.1"))
+	p := []byte(strings.Replace(with("Connection: Upgrade", "Connection: Upgrade\r\nX-Forwarded-For: 192.0.2.1"), "/chat ", "/chat?a=b ", 1))
 	req, _, _ := readHead(p, testHeadBytes)
 	clear(p)
-	if got, want := req.Method+req.Path+req.Origin+req.ForwardedFor, "GET/chathttp://example.com192.0.2.1"; got != want {
+	if got, want := req.Method+req.Path+req.Query+req.Origin+req.ForwardedFor, "GET/chata=bhttp://example.com192.0.2.1"; got != want {
 		t.Errorf("after the buffer was cleared: got %q, want %q", got, want)
 	}
 }

@@ -12,6 +12,7 @@ import (
 type head struct {
 	method []byte
 	path   string
+	query  []byte
 	old    bool // HTTP/1.0
 
 	host, origin, key, version []byte
@@ -40,7 +41,7 @@ func (h *head) readRequestLine(line []byte) (r *Rejection) {
 	}
 	h.method = method
 	if h.old, r = readVersion(version); r == nil {
-		h.path, r = targetPath(target, method)
+		h.path, h.query, r = splitTarget(target, method)
 	}
 	return r
 }
@@ -68,42 +69,40 @@ func readVersion(text []byte) (old bool, r *Rejection) {
 	return false, rejectVersion
 }
 
-// targetPath is the path of a request target (RFC 9112 §3.2), without its query.
-func targetPath(target, method []byte) (path string, r *Rejection) {
+// splitTarget is the path of a request target (RFC 9112 §3.2), and its query.
+func splitTarget(target, method []byte) (path string, query []byte, r *Rejection) {
 	switch {
 	case bytes.IndexByte(target, '#') >= 0: // RFC 6455 §3
-		return "", rejectFragment
+		return "", nil, rejectFragment
 	case target[0] == '/':
-		if i := bytes.IndexByte(target, '?'); i >= 0 {
-			target = target[:i] // escapes in a query are not checked: browsers send %zz as it is
-		}
+		target, query, _ = bytes.Cut(target, []byte("?")) // escapes in a query are not checked: browsers send %zz as it is
 		if len(target) == 1 {
-			return "/", nil // the common one, without a copy
+			return "/", query, nil // the common one, without a copy
 		}
 		if !goodEscapes(target) {
-			return "", rejectEscape
+			return "", nil, rejectEscape
 		}
-		return string(target), nil
+		return string(target), query, nil
 	case string(method) == "CONNECT":
-		return "", rejectConnect
+		return "", nil, rejectConnect
 	case string(target) == "*" && string(method) == "OPTIONS":
-		return "*", nil
+		return "*", nil, nil
 	}
 	// The absolute form, which a server must accept although it is only sent to proxies. Its
 	// authority must have a host and should have no user (RFC 9110 §4.2.1, §4.2.4).
 	u, err := url.ParseRequestURI(string(target))
 	if err != nil || u.Hostname() == "" || u.User != nil {
-		return "", rejectTarget
+		return "", nil, rejectTarget
 	}
 	switch u.Scheme {
 	case "http", "https", "ws", "wss":
 	default:
-		return "", rejectTarget
+		return "", nil, rejectTarget
 	}
 	if path = u.EscapedPath(); path == "" {
 		path = "/"
 	}
-	return path, nil
+	return path, []byte(u.RawQuery), nil
 }
 
 // goodHost reports whether a value of Host is a host, or none, and perhaps a port (RFC 9112 §3.2,
