@@ -19,6 +19,8 @@ type owed struct {
 	total int
 	words [][]word // likewise
 	said  int      // words in all
+
+	announced announced // words that are to be added
 }
 
 // word is that a client is gone from a group that has presence, or is here.

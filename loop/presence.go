@@ -58,9 +58,9 @@ func (s *shard) announceAll(was, is *bounds) {
 
 // announceFrom goes on with the client below a slot.
 func (s *shard) announceFrom(slot int) {
-	s.announced = announced{client: slot}
+	s.owed.announced = announced{client: slot}
 	if slot > 0 {
-		s.announced.groups = s.clients[slot-1].groupCount()
+		s.owed.announced.groups = s.clients[slot-1].groupCount()
 	}
 }
 
@@ -85,7 +85,7 @@ func samePresence(a, b *bounds) bool {
 // announce goes on with that for a while. It goes downwards, through clients and through their groups: what fills the gap of one that goes
 // comes from above, where it was seen already, and a home may be told of a member twice.
 func (s *shard) announce() {
-	a := &s.announced
+	a := &s.owed.announced
 	for n := announcesPerTurn; a.client > 0 && n > 0 && !s.owed.enough(); n -= 1 + len(s.bounds.Kinds)/16 {
 		if a.client > len(s.clients) {
 			s.announceFrom(len(s.clients))

@@ -42,7 +42,6 @@ type shard struct {
 	heartbeat   heartbeat // by slot, as clients
 	rates       rates     // likewise, while there is a bound
 	listings    listings
-	announced   announced
 	groups      shrink.Map[string, *group]
 	serial      uint32 // of the last client
 	handshaking int    // clients in the handshake

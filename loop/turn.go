@@ -66,7 +66,7 @@ func (s *shard) act(mayPass bool) {
 			break
 		}
 	}
-	if s.announced.client > 0 && !s.owed.enough() {
+	if s.owed.announced.client > 0 && !s.owed.enough() {
 		s.kick()
 	}
 	assert.That(!s.ends.waiting(&s.owed), "shard: a turn ended with clients unburied")
