@@ -86,7 +86,7 @@ func samePresence(a, b *bounds) bool {
 // comes from above, where it was seen already, and a home may be told of a member twice.
 func (s *shard) announce() {
 	a := &s.announced
-	for n := announcesPerTurn; a.client > 0 && n > 0 && !s.owed.enough(); n -= 1 + len(s.bounds.Kinds)/16 {
+	for n := s.bounds.announcesPerTurn; a.client > 0 && n > 0 && !s.enoughOwed(); n -= 1 + len(s.bounds.Kinds)/16 {
 		if a.client > len(s.clients) {
 			s.announceFrom(len(s.clients))
 			continue
@@ -110,6 +110,3 @@ func (s *shard) announceOne(c *client, m *membership) {
 		s.owe(m.group, c, order.OpHere)
 	}
 }
-
-// announcesPerTurn bounds the memberships that announce looks at in a turn; each pattern of a kind takes a while.
-const announcesPerTurn = 512
