@@ -121,7 +121,7 @@ func (s *shard) borrow(most int) (sends int, left leftTo) {
 
 // mayBeBorrowed says whether a shard has nothing to do but what lies in its down lanes, and that is not much.
 func (s *shard) mayBeBorrowed() bool {
-	assert.That(s.replies.to == nil && !s.ends.waiting(&s.owed), "shard: left by its loop with something to do, and no kick")
+	assert.That(s.replies.to == nil && !s.endsWait(), "shard: left by its loop with something to do, and no kick")
 	return !s.stop.begun && s.lanes.Idle() && !s.leftByBorrower() && s.lanes.Waiting() <= borrowedItemsMax
 }
 

@@ -56,9 +56,10 @@ type ends struct {
 	budget int       // burials, and groups left by them, that this turn may still do
 }
 
-// waiting says whether there is something to sweep in this turn.
-func (e *ends) waiting(o *owed) bool {
-	return len(e.doomed) > 0 || len(e.dead) > 0 && e.budget > 0 && !o.enough()
+// endsWait says whether there is something to sweep in this turn.
+func (s *shard) endsWait() bool {
+	e := &s.ends
+	return len(e.doomed) > 0 || len(e.dead) > 0 && e.budget > 0 && !s.enoughOwed()
 }
 
 // become takes a client on to a later state.
@@ -211,6 +212,7 @@ func (s *shard) gone(c *client) bool {
 func (s *shard) die(c *client) {
 	s.become(c, stateDead)
 	s.ends.dead = append(s.ends.dead, c)
+	s.slow.drop(c) // its outbox is gone; until it is buried others would be cut off for what that has had
 }
 
 // sweep cuts the doomed and buries dead ones. Cutting calls closed, which appends to the dead.
@@ -233,7 +235,7 @@ func (s *shard) sweep() {
 // room in lanes. Who is dead is sent nothing meanwhile, but has its place in groups until it is buried.
 func (s *shard) buryDead() {
 	e := &s.ends
-	for e.buried < len(e.dead) && e.waiting(&s.owed) {
+	for e.buried < len(e.dead) && s.endsWait() {
 		c := e.dead[e.buried]
 		e.dead[e.buried] = nil // before bury: if that panics, no client is buried twice
 		if c != nil && !s.bury(c) {
@@ -250,10 +252,6 @@ func (s *shard) buryDead() {
 	}
 }
 
-// burialsPerTurn bounds the clients that a turn buries, and the groups that they leave: each costs a quarter of a microsecond, or one
-// where it has to be fetched from memory.
-const burialsPerTurn = 2048
-
 // bury takes a dead client out of all tables, as the original's onClose does; else they would grow for ever. done: that took no more
 // than the turn may do; else it is called again.
 func (s *shard) bury(c *client) (done bool) {
@@ -262,7 +260,6 @@ func (s *shard) bury(c *client) (done bool) {
 	}
 	s.ends.budget--
 	s.unseat(c.source())
-	s.slow.drop(c)
 	s.partials.drop(c)
 	c.extra = nil
 	s.replies.drop(c)

@@ -264,7 +264,7 @@ func (s *shard) forget(c *client, most int) (left int, done bool) {
 		c.extra.index = nil // the last goes first, so it is not needed, and to keep it right costs more than the rest
 	}
 	for ; c.groupCount() > 0; most-- {
-		if most == 0 || s.owed.enough() {
+		if most == 0 || s.enoughOwed() {
 			return most, false
 		}
 		s.part(c, c.groupCount()-1)

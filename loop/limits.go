@@ -200,6 +200,10 @@ type bounds struct {
 	listRows     int    // clients that a loop lists in one call: about a millisecond of its time
 	presentMax   int    // members of a group up to which they are listed, and comings and goings are told
 	scannedMax   int    // groups of a client beyond which it has an index of them
+
+	burialsPerTurn   int // clients that a turn buries, and groups that they leave: each costs a quarter of a microsecond, or one where it has to be fetched from memory
+	wordsEnough      int // words owed to homes with which no more is begun that leads to others: as many as the lanes of eight homes take at a time
+	announcesPerTurn int // memberships that announce looks at in a turn; each pattern of a kind takes a while
 }
 
 // bounds is the bounds that follow from limits, which are filled.
@@ -228,6 +232,10 @@ func (l *Limits) bounds() *bounds {
 		listRows:     1000,
 		presentMax:   1000,
 		scannedMax:   64,
+
+		burialsPerTurn:   2048,
+		wordsEnough:      2048,
+		announcesPerTurn: 512,
 	}
 }
 

@@ -32,10 +32,7 @@ type word struct {
 }
 
 // enough says whether so many words wait that nothing more should be begun that leads to others.
-func (o *owed) enough() bool { return o.said >= wordsEnough }
-
-// wordsEnough is as many as the lanes of eight homes take at a time.
-const wordsEnough = 2048
+func (s *shard) enoughOwed() bool { return s.owed.said >= s.bounds.wordsEnough }
 
 // waits says whether words to a home wait, which no request must overtake.
 func (o *owed) waits(home int) bool { return len(o.words[home]) > 0 }

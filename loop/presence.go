@@ -85,8 +85,13 @@ func samePresence(a, b *bounds) bool {
 // announce goes on with that for a while. It goes downwards, through clients and through their groups: what fills the gap of one that goes
 // comes from above, where it was seen already, and a home may be told of a member twice.
 func (s *shard) announce() {
+<<<<<<< HEAD
 	a := &s.owed.announced
 	for n := announcesPerTurn; a.client > 0 && n > 0 && !s.owed.enough(); n -= 1 + len(s.bounds.Kinds)/16 {
+=======
+	a := &s.announced
+	for n := s.bounds.announcesPerTurn; a.client > 0 && n > 0 && !s.enoughOwed(); n -= 1 + len(s.bounds.Kinds)/16 {
+>>>>>>> h-psim
 		if a.client > len(s.clients) {
 			s.announceFrom(len(s.clients))
 			continue
@@ -110,6 +115,3 @@ func (s *shard) announceOne(c *client, m *membership) {
 		s.owe(m.group, c, order.OpHere)
 	}
 }
-
-// announcesPerTurn bounds the memberships that announce looks at in a turn; each pattern of a kind takes a while.
-const announcesPerTurn = 512

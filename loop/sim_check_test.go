@@ -85,7 +85,7 @@ func (w *world) checkIndexes() {
 				}
 			}
 			w.must(c.renouncedCount() == renounced, "client %d: has left %d groups before the answer, counted %d", c.Number(), renounced, c.renouncedCount())
-			w.must(has || c.groupCount() <= s.bounds.scannedMax, "client %d: %d groups and no index", c.Number(), c.groupCount())
+			w.must(has || c.groupCount() <= s.bounds.scannedMax || c.state == stateDead, "client %d: %d groups and no index", c.Number(), c.groupCount())
 			w.must(!has || c.extra.index.Len() == c.groupCount()-1, "client %d: an index of the wrong size", c.Number())
 			switch {
 			case has && !w.indexed[c]:

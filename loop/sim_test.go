@@ -104,6 +104,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	b.GroupsPerClient = pick(2, 4, 1024)
 	b.listRows = pick(1, 3, 1000)
 	b.scannedMax = pick(1, 2, 64)
+	b.burialsPerTurn, b.wordsEnough, b.announcesPerTurn = pick(1, 3, 2048), pick(1, 4, 2048), pick(1, 5, 512)
 	w.returning = w.chance(40)
 	w.changing = w.rng.IntN(4) == 0 && !w.returning
 	b.RecoveryMax = pick(1, 3, 1000, 1000)

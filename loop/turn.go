@@ -34,7 +34,7 @@ func (s *shard) turn() { s.act(!s.kicked) }
 func (s *shard) act(mayPass bool) {
 	s.takeUp()
 	s.passes.resting, s.relief.done, s.passes.elsewhere = !mayPass, false, 0
-	s.replays.resting, s.ends.budget = !mayPass, burialsPerTurn
+	s.replays.resting, s.ends.budget = !mayPass, s.bounds.burialsPerTurn
 	s.advance()
 	for _, f := range s.calls.take() {
 		f(s)
@@ -59,17 +59,21 @@ func (s *shard) act(mayPass bool) {
 		}
 		passed = s.runReplays() || passed
 		called := s.lanes.Through(s.passes.gathered)
-		if !passed && !s.ends.waiting(&s.owed) {
+		if !passed && !s.endsWait() {
 			if called {
 				s.kick() // in a turn of its own: while other loops send more it would be called again and again
 			}
 			break
 		}
 	}
+<<<<<<< HEAD
 	if s.owed.announced.client > 0 && !s.owed.enough() {
+=======
+	if s.announced.client > 0 && !s.enoughOwed() {
+>>>>>>> h-psim
 		s.kick()
 	}
-	assert.That(!s.ends.waiting(&s.owed), "shard: a turn ended with clients unburied")
+	assert.That(!s.endsWait(), "shard: a turn ended with clients unburied")
 	show(&s.count.backlogBytes, s.backlog.bytes)
 	show(&s.count.gatheredBytes, s.passes.gathered)
 	show(&s.count.replayBytes, 8*s.replays.weight)
