@@ -20,8 +20,8 @@ func (s *shard) join(c *client, cmd *dialect.Command) dialect.ErrorCode {
 			return s.joinAgain(c, at, cmd)
 		}
 	}
-	if !s.mayJoinMore(c) {
-		return dialect.ErrTooManyGroups
+	if code := s.mayJoin(c, name); code != "" {
+		return code
 	}
 	if s.hub.stopping.Load() { // lanes that fill with requests for nothing would hold up the stop
 		count(&s.count.RefusedBy, refusedStopping)
@@ -83,8 +83,10 @@ func (s *shard) joinAgain(c *client, at int, cmd *dialect.Command) dialect.Error
 		s.answerOK(c, dialect.AddGroup, cmd.Group, id)
 		return ""
 	}
-	if m.standing == standingRenounced && !s.mayJoinMore(c) {
-		return dialect.ErrTooManyGroups
+	if m.standing == standingRenounced {
+		if code := s.mayJoin(c, cmd.Group); code != "" {
+			return code
+		}
 	}
 	if id != nil {
 		if !s.backlog.take(m.group.name, repeatBytesOf(string(id))) {

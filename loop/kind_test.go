@@ -4,6 +4,7 @@ import (
 	"context"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,7 +47,7 @@ func TestAKindSaysHowMuchIsKeptOfItsGroupsAndForHowLong(t *testing.T) {
 // What no kind matches has every setting of a kind from Limits.
 func TestAGroupThatNoKindMatchesHasAllThatLimitsSay(t *testing.T) {
 	var l Limits
-	want := Kind{}
+	want := Kind{Match: allNames}
 	from, kind := reflect.ValueOf(&l).Elem(), reflect.ValueOf(&want).Elem()
 	for i := range kind.NumField() {
 		name := kind.Type().Field(i).Name
@@ -57,11 +58,36 @@ func TestAGroupThatNoKindMatchesHasAllThatLimitsSay(t *testing.T) {
 			t.Errorf("%s: got no field of Limits, want one for groups that no kind matches", name)
 			continue
 		}
-		kind.Field(i).SetInt(int64(i))
-		from.FieldByName(name).SetInt(int64(i))
+		for _, field := range []reflect.Value{kind.Field(i), from.FieldByName(name)} {
+			switch {
+			case field.CanInt():
+				field.SetInt(int64(i))
+			case field.CanUint():
+				field.SetUint(uint64(i))
+			default:
+				field.SetBool(true)
+			}
+		}
 	}
 	if got := (&bounds{Limits: l}).kindOf("a"); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if got := l.AllKinds(); len(got) != 1 || got[0] != want {
+		t.Errorf("all kinds: got %+v, want %+v alone", got, want)
+	}
+}
+
+func TestAllKindsEndWithTheOneThatMatchesEveryName(t *testing.T) {
+	l := Limits{History: 5, HistoryTTL: time.Minute, Publish: Members, Kinds: []Kind{{Match: "chat:*", Join: Users}, {Match: "news", HistoryTTL: time.Hour}}}
+	want := []Kind{{Match: "chat:*", HistoryTTL: time.Minute, Join: Users}, {Match: "news", HistoryTTL: time.Hour},
+		{Match: "*", History: 5, HistoryTTL: time.Minute, Publish: Members}}
+	if got := l.AllKinds(); !slices.Equal(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	l.Kinds = append(l.Kinds, Kind{Match: "*", Presence: true}, Kind{Match: "never reached"})
+	want[2] = Kind{Match: "*", HistoryTTL: time.Minute, Presence: true}
+	if got := l.AllKinds(); !slices.Equal(got, want) {
+		t.Errorf("with a kind for every name: got %+v, want %+v", got, want)
 	}
 }
 

@@ -46,6 +46,12 @@ type Limits struct {
 	HistoryBytesMax int64         `min:"0" share:"1/8 1/4"`            // histories of all groups, bytes; over it the oldest messages of all go
 	RecoveryMax     int           `default:"1000" min:"1" max:"10000"` // messages in the answer to one resume or history read; over it a resume is told so and gets none
 
+	// Who is there, and who may do what, in groups that no kind matches. The fields of Kind with these names say more.
+	Presence  bool      // who the members are can be asked
+	JoinLeave JoinLeave // with Presence: who hears of comings and goings
+	Join      Access    // who may become a member; others: error forbidden
+	Publish   Access    // who may publish; others: error forbidden
+
 	// Connections that are admitted.
 	ClientsMax          int            `min:"0"`                  // connections; 0: as many as descriptors allow, which no value exceeds; over it: 503
 	ClientsPerAddress   int            `min:"0"`                  // connections from one IPv4 address or IPv6 /64; over it: 503, or 429 where a proxy names the address. A trusted proxy's own address is not counted
@@ -88,6 +94,13 @@ func (l *Limits) fill() error {
 		if most > 0 { // cuts by the limit come once a tick, and much can be sent in one
 			bound.SetInt(min(bound.Int(), most))
 		}
+	}
+	others := l.otherGroups()
+	if err := others.checkAccess(); err != nil {
+		return err
+	}
+	if len(l.Kinds) > KindsMax {
+		return fmt.Errorf("kinds: %d are more than %d", len(l.Kinds), KindsMax)
 	}
 	for i := range l.Kinds {
 		if err := l.Kinds[i].check(); err != nil {
@@ -173,7 +186,10 @@ type bounds struct {
 
 	// Follows from them.
 	origins        door.Origins
-	subprotocols   []string // Subprotocols, and those of dialects
+	subprotocols   []string // Subprotocols, and those of dialects; these and the next three are the hub's, see complete
+	generation     uint32   // not 0; that of other bounds is another
+	guardsJoin     bool     // not everyone may join all groups
+	guardsPublish  bool     // not everyone may publish to all groups
 	addresses      door.AddressRules
 	handshakeTicks uint32 // for the request head to be complete
 	messageTicks   uint32 // for a message to be complete; 0: any time
@@ -200,7 +216,6 @@ func (l *Limits) bounds() *bounds {
 	return &bounds{
 		Limits:         *l,
 		origins:        origins,
-		subprotocols:   l.Subprotocols,
 		addresses:      door.AddressRules{PerAddress: l.ClientsPerAddress, Proxies: l.TrustedProxies, ProxyProtocol: l.ProxyProtocol},
 		handshakeTicks: ticks(l.HandshakeTimeout),
 		messageTicks:   ticksOrOff(l.MessageTimeout),
@@ -262,7 +277,7 @@ func (s *Server) Apply(ctx context.Context, l Limits) error {
 }
 
 func (h *Hub) apply(ctx context.Context, b *bounds) error {
-	h.withDialects(b)
+	h.complete(b)
 	h.bounds.Store(b)
 	h.homes.SetHistoryMax(b.HistoryBytesMax)
 	h.homes.KindsChanged()

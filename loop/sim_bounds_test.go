@@ -21,7 +21,7 @@ func (w *world) chooseBounds(b *bounds) {
 func (w *world) changeBounds() {
 	b := *w.hub.bounds.Load()
 	w.chooseBounds(&b)
-	w.hub.withDialects(&b)
+	w.hub.complete(&b)
 	w.hub.bounds.Store(&b)
 	w.hub.homes.SetHistoryMax(b.HistoryBytesMax)
 	w.hub.homes.KindsChanged()
