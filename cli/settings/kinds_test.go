@@ -228,3 +228,36 @@ func FuzzConfigFile(f *testing.F) {
 		}
 	})
 }
+
+func TestGroupsThatNoClientCanUseAreWarnedOf(t *testing.T) {
+	for _, c := range []struct {
+		config, join, publish string // empty: not warned of
+		args                  []string
+	}{
+		{config: `{}`},
+		{config: `{"groups": [{"match": "a", "publish": "member"}, {"match": "b", "publish": "server", "join": "anyone"}]}`},
+		{config: `{"groups": [{"match": "a", "join": "user"}, {"match": "b", "join": "token", "publish": "user"}, {"match": "c", "publish": "token"}]}`,
+			join: `"a", "b"`, publish: `"b", "c"`},
+		{config: `{"groups": [{"match": "open:*", "join": "anyone"}]}`, args: []string{"--join", "token"}, join: `"*"`},
+		{config: `{"groups": [{"match": "*", "join": "anyone"}]}`, args: []string{"--join", "token", "--publish", "user"}, publish: `"*"`},
+		{config: `{"groups": [{"match": "1"}, {"match": "2"}, {"match": "3"}, {"match": "4"}, {"match": "5"}, {"match": "6"}, {"match": "*", "publish": "token"}]}`,
+			args: []string{"--publish", "user"}, publish: `"1", "2", "3", "4", "5" and 2 more`},
+	} {
+		s, err := parseConfig(c.config, c.args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if join, publish := s.OutOfReach(); join != c.join || publish != c.publish {
+			t.Errorf("%s with %q: got %s and %s, want %s and %s", c.config, c.args, join, publish, c.join, c.publish)
+		}
+		warned := false
+		for _, w := range s.Warnings() {
+			if strings.Contains(w.Text, "clients cannot say who they are yet") {
+				warned = slices.Equal(w.Attrs, []any{"join", c.join, "publish", c.publish})
+			}
+		}
+		if warned != (c.join+c.publish != "") {
+			t.Errorf("%s with %q: got warnings %v, want one with these kinds: %v", c.config, c.args, s.Warnings(), !warned)
+		}
+	}
+}
