@@ -146,6 +146,16 @@ func (f *fakeServer) NewFeed() (*loop.Feed, error) { return nil, errors.New("no 
 
 func (f *fakeServer) Busy() time.Duration { return time.Duration(f.busy.Load()) }
 
+func (f *fakeServer) Kinds() []loop.Kind {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	limits := f.cfg.Limits
+	if n := len(f.applied); n > 0 {
+		limits = f.applied[n-1]
+	}
+	return limits.AllKinds()
+}
+
 func (f *fakeServer) Histograms() loop.Histograms { return loop.Histograms{} }
 
 func (f *fakeServer) Clients(ctx context.Context, take func([]loop.ClientInfo) error) error {

@@ -22,6 +22,7 @@ type connectionsVerb struct {
 // Help is the longer text of connections --help.
 func (*connectionsVerb) Help() string {
 	return "Send-Q: bytes that wait for the client. Bytes-R, Bytes-W: bytes received from and written to it. " +
+		"kinds: patterns of the kinds of its groups, the first 4 that its first 64 groups are of. " +
 		"A connection that is there all the time is listed once; one that comes or goes meanwhile may be missing."
 }
 
@@ -116,21 +117,26 @@ type connectionsTable struct {
 
 func newConnectionsTable() *connectionsTable {
 	return &connectionsTable{
-		table{columns: []column{{"loop", true}, {"id", true}, {"state", false}, {"groups", true}, {"Send-Q", true},
-			{"Bytes-R", true}, {"Bytes-W", true}, {"local", false}, {"foreign", false}}},
-		[]int{4, 8, 9, 7, 9, 9, 9, 15, 21}, // 1023.9KiB is 9 wide; 255.255.255.255:65535 is 21
+		table{columns: []column{{"loop", true}, {"id", true}, {"state", false}, {"dialect", false}, {"groups", true}, {"Send-Q", true},
+			{"Bytes-R", true}, {"Bytes-W", true}, {"local", false}, {"foreign", false}, {"kinds", false}}},
+		[]int{4, 8, 9, 10, 7, 9, 9, 9, 15, 21, 5}, // 1023.9KiB is 9 wide; 255.255.255.255:65535 is 21
 	}
 }
 
 // begin prints what stands above the rows. Most often all local addresses are as long as the first.
 func (t *connectionsTable) begin(out *bufio.Writer, local string) {
-	t.widths[7] = max(t.widths[7], len(local))
+	t.widths[8] = max(t.widths[8], len(local))
 	head := t.head(t.widths)
 	_, rule, _ := strings.Cut(head, "\n")
 	out.WriteString(titled("CONNECTIONS", len(rule)-1) + head)
 }
 
 func (t *connectionsTable) row(out *bufio.Writer, c *loop.ClientInfo) {
-	out.WriteString(t.line([]string{fmt.Sprint(c.Loop), fmt.Sprint(c.ID), c.State, countText(c.Groups),
-		settings.SizeText(int64(c.SendQ)), settings.SizeText(int64(c.BytesIn)), settings.SizeText(int64(c.BytesOut)), c.Local, c.Remote}, t.widths))
+	kinds := make([]string, len(c.Kinds))
+	for i, pattern := range c.Kinds {
+		kinds[i] = shortened(pattern, patternRunesMax)
+	}
+	out.WriteString(t.line([]string{fmt.Sprint(c.Loop), fmt.Sprint(c.ID), c.State, c.Dialect, countText(c.Groups),
+		settings.SizeText(int64(c.SendQ)), settings.SizeText(int64(c.BytesIn)), settings.SizeText(int64(c.BytesOut)), c.Local, c.Remote,
+		strings.Join(kinds, " ")}, t.widths))
 }

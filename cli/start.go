@@ -67,6 +67,7 @@ type hub interface {
 	Clients(ctx context.Context, take func([]loop.ClientInfo) error) error
 	NewFeed() (*loop.Feed, error) // for the Channel link
 	Busy() time.Duration          // for how long a loop has been in one callback
+	Kinds() []loop.Kind           // of groups, as they are in force
 }
 
 // start serves in the foreground, or starts a process in the background that does.
@@ -150,7 +151,7 @@ func (r *env) serveUntilAsked(dir runDir, s settings.Settings, m manager, ready 
 	end.adm.serve(h, me.version, s.AdminPprof, again, channel, log)
 	state := func() Status {
 		st := me.status(h.Snapshot(), again.inForce())
-		st.Reloads, st.LogDropped, st.Channel = again.reloads(), file.losses(), channelStatus(channel)
+		st.Reloads, st.LogDropped, st.Channel, st.Kinds = again.reloads(), file.losses(), channelStatus(channel), kindTexts(h.Kinds())
 		return st
 	}
 	control, err := openControl(dir, state, h, again.reload, log)
@@ -192,6 +193,13 @@ func warnings(s *settings.Settings, listen []net.Addr, admin string, channel *bu
 	}
 	if admin != "" && !isLoopback(admin) {
 		texts = append(texts, "--admin has no password and is reachable from other machines; restrict access to it.")
+	}
+	join, publish := s.OutOfReach()
+	if join != "" {
+		texts = append(texts, "No client can join groups of the kinds "+join+": clients cannot say who they are yet.")
+	}
+	if publish != "" {
+		texts = append(texts, "No client can publish to groups of the kinds "+publish+": clients cannot say who they are yet.")
 	}
 	if warning := channelWarning(s.Channel, channel); warning != "" {
 		texts = append(texts, warning)

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"ringcast/bus"
 	"ringcast/cli/settings"
@@ -73,6 +74,7 @@ type Status struct {
 	loop.Snapshot
 	Total      loop.LoopStats    `json:"total"`    // the sum of the loops
 	Settings   map[string]string `json:"settings"` // what a reload can change, in force, by flag name and as it was written
+	Kinds      kindsInForce      `json:"kinds"`    // of groups
 	Reloads    Reloads           `json:"reloads"`
 	LogDropped map[string]uint64 `json:"log_dropped"`       // log lines that were dropped, by reason
 	Channel    *bus.Stats        `json:"channel,omitempty"` // the link to Workerman processes; absent where there is none
@@ -126,7 +128,7 @@ func (r *env) copyStatus(dir runDir) error {
 // statusText is the whole text: the part about the process, a row per loop, the sum.
 func statusText(s *Status) string {
 	t := loopsTable(s)
-	return globalText(s) + tablePart("LOOPS", t) + channelText(s.Channel)
+	return globalText(s) + tablePart("LOOPS", t) + s.Kinds.text() + channelText(s.Channel)
 }
 
 // globalText is the part about the process.
@@ -204,7 +206,7 @@ func tablePart(title string, t *table) string {
 	text := t.text()
 	width := 0
 	for line := range strings.Lines(text) {
-		width = max(width, len(line)-1)
+		width = max(width, utf8.RuneCountInString(line)-1)
 	}
 	return titled(title, width) + text
 }

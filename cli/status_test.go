@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -33,6 +34,10 @@ func exampleStatus() *Status {
 	s.Loops[0].RefusedClientsBy = map[string]uint64{"clients": 13, "address": 0}
 	s.Loops[0].Closes = map[string]uint64{"1001": 15, "4008": 14, "1013": 0}
 	s.Loops[1].Closes = map[string]uint64{"4008": 1_000}
+	s.Kinds = kindTexts((&loop.Limits{MembersMax: 1_000, HistoryTTL: 5 * time.Minute, Kinds: []loop.Kind{
+		{Match: "chat:*", MembersMax: 100, History: 100_000, HistoryTTL: 24 * time.Hour, Presence: true, JoinLeave: loop.HearAll, Join: loop.Users, Publish: loop.Members},
+		{Match: "locked:" + strings.Repeat("ä", 50), JoinLeave: loop.HearNone, Join: loop.Tokens, Publish: loop.Servers},
+	}}).AllKinds())
 	s.Total = s.Snapshot.Total()
 	return s
 }
@@ -77,7 +82,7 @@ func TestWatchAddsRatesByTheServersClock(t *testing.T) {
 func TestStatusIsAskedOverTheControlSocket(t *testing.T) {
 	dir := shortDir(t)
 	f := newFakeServer()
-	f.clients = []loop.ClientInfo{{Loop: 1, ID: 2, State: "open", Remote: "192.0.2.1:5"}, {Loop: 0, ID: 1, State: "open"}}
+	f.clients = []loop.ClientInfo{{Loop: 1, ID: 2, State: "open", Remote: "192.0.2.1:5", Dialect: "plain", Kinds: []string{"chat:*", "*"}}, {Loop: 0, ID: 1, State: "open"}}
 	v := serving(t, f, dir)
 
 	if info, err := os.Stat(dir.socket()); err != nil || info.Mode().Perm() != 0o600 {
@@ -112,10 +117,10 @@ func TestStatusIsAskedOverTheControlSocket(t *testing.T) {
 	_, stdout, _ = do(t, "status", "--run-dir", dir.path)
 	has(t, "status", stdout, "clients  3 of 19,000", "ws://127.0.0.1:1234", "\nall ")
 	_, stdout, _ = do(t, "connections", "--run-dir", dir.path)
-	has(t, "connections", stdout, "192.0.2.1:5", "2 connections")
+	has(t, "connections", stdout, "192.0.2.1:5", "2 connections", "  plain  ", "  chat:* *\n")
 	_, stdout, _ = do(t, "connections", "--json", "--run-dir", dir.path)
 	var clients []loop.ClientInfo
-	if err := json.Unmarshal([]byte(stdout), &clients); err != nil || len(clients) != 2 || clients[0] != f.clients[0] {
+	if err := json.Unmarshal([]byte(stdout), &clients); err != nil || !reflect.DeepEqual(clients, f.clients) {
 		t.Errorf("connections --json: got %s, %v, want %v", stdout, err, f.clients)
 	}
 	v.asked <- os.Interrupt

@@ -173,6 +173,7 @@ const (
 	centrifugeBadRequest   wsproto.StatusCode = 3501
 	centrifugeStale        wsproto.StatusCode = 3502
 	centrifugeChannelLimit wsproto.StatusCode = 3505
+	centrifugePermission   wsproto.StatusCode = 3507
 	centrifugeNotAvailable wsproto.StatusCode = 3508
 )
 
@@ -195,6 +196,7 @@ var centrifugeCloses = closes{
 	CauseBusy:          {centrifugeTooMany, "too many requests: the server is busy"},
 	CauseTooManyGroups: {centrifugeChannelLimit, "channel limit"},
 	CauseGroupFull:     {centrifugeChannelLimit, "channel limit: the channel is full"},
+	CauseForbidden:     {centrifugePermission, "permission denied"},
 	CauseGroupsFull:    {centrifugeTooMany, "too many requests: the server has as many channels as it may"},
 	CauseNotConnected:  {centrifugeBadRequest, "bad request"},
 	CauseNoConnect:     {centrifugeStale, "stale"},

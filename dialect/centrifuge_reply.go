@@ -112,6 +112,7 @@ var centrifugeErrors = map[ErrorCode]*centrifugeError{
 	ErrTooManyGroups: &errorLimit,
 	ErrGroupFull:     &errorLimit,
 	ErrGroupsFull:    &errorTooMany,
+	ErrForbidden:     &errorPermission,
 	ErrRateLimited:   &errorTooMany,
 	ErrBusy:          &errorTooMany,
 	ErrStopping:      &errorTooMany,

@@ -270,7 +270,7 @@ func TestCentrifugeHasAnErrorForEveryCode(t *testing.T) {
 
 // A client looks at the code only if there is a reason, and takes a reason that is JSON for advice.
 func TestCentrifugeCloseCodesDoWhatTheyAreFor(t *testing.T) {
-	forGood := []Cause{CauseTooManyGroups, CauseGroupFull, CauseNotConnected, CauseNoConnect}
+	forGood := []Cause{CauseTooManyGroups, CauseGroupFull, CauseForbidden, CauseNotConnected, CauseNoConnect}
 	for cause := range Cause(Causes) {
 		code, reason := newCentrifuge().Close(cause)
 		terminal := code >= 3500

@@ -223,6 +223,7 @@ const (
 	CauseBusy                       // queues were full or memory short
 	CauseTooManyGroups              // it is in as many groups as it may be
 	CauseGroupFull                  // the group has as many members as it may have
+	CauseForbidden                  // its kind of group is not for the client
 	CauseGroupsFull                 // the server has as many groups as it may have
 	CauseNotConnected               // it has said something else before Connect, see Entry.Connects
 	CauseNoConnect                  // it has not said Connect in time

@@ -14,6 +14,7 @@ const (
 	ErrTooManyGroups ErrorCode = "too_many_groups"
 	ErrGroupFull     ErrorCode = "group_full"
 	ErrGroupsFull    ErrorCode = "groups_full"
+	ErrForbidden     ErrorCode = "forbidden"
 	ErrRateLimited   ErrorCode = "rate_limited"
 	ErrBusy          ErrorCode = "busy"
 	ErrStopping      ErrorCode = "stopping"
@@ -35,6 +36,7 @@ var sentences = map[ErrorCode]string{
 	ErrTooManyGroups: "this connection is in as many groups as it may be",
 	ErrGroupFull:     "the group has as many members as it may have",
 	ErrGroupsFull:    "the server has as many groups as it may have; try again later",
+	ErrForbidden:     "this connection may not join the group, or not publish to it",
 	ErrRateLimited:   "too much was sent within a second; slow down and repeat the command",
 	ErrBusy:          "the server is too busy to accept this now; try again a little later",
 	ErrStopping:      "the server is stopping; connect again and repeat the command",

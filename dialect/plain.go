@@ -51,6 +51,7 @@ var plainCloses = closes{
 	CauseBusy:          {wsproto.CloseTryAgainLater, "the server is busy, try again"},
 	CauseTooManyGroups: {wsproto.ClosePolicyViolation, "too many groups"},
 	CauseGroupFull:     {wsproto.ClosePolicyViolation, "the group has as many members as it may"},
+	CauseForbidden:     {wsproto.ClosePolicyViolation, "not allowed to join the group, or to publish to it"},
 	CauseGroupsFull:    {wsproto.CloseTryAgainLater, "the server has as many groups as it may"},
 	CauseNotConnected:  {wsproto.ClosePolicyViolation, "not connected"}, // its clients need not connect: this and the next never come
 	CauseNoConnect:     {wsproto.ClosePolicyViolation, "not connected in time"},

@@ -75,7 +75,7 @@ func TestRepliesAppendBehindWhatIsThere(t *testing.T) {
 }
 
 func TestEveryErrorCodeHasASentenceThatFitsIntoJSON(t *testing.T) {
-	for _, code := range []ErrorCode{ErrBadJSON, ErrUnknownCmd, ErrBadGroupID, ErrBadMessage, ErrBadID, ErrTooManyGroups, ErrGroupFull, ErrGroupsFull, ErrRateLimited, ErrBusy, ErrStopping, ErrAlreadyJoined, ErrNotMember, ErrNotAvailable, ErrUnrecoverable, "new"} {
+	for _, code := range []ErrorCode{ErrBadJSON, ErrUnknownCmd, ErrBadGroupID, ErrBadMessage, ErrBadID, ErrTooManyGroups, ErrGroupFull, ErrGroupsFull, ErrForbidden, ErrRateLimited, ErrBusy, ErrStopping, ErrAlreadyJoined, ErrNotMember, ErrNotAvailable, ErrUnrecoverable, "new"} {
 		sentence := code.Sentence()
 		if code != "new" && sentence == ErrorCode("new").Sentence() {
 			t.Errorf("%s has no sentence of its own", code)

@@ -153,7 +153,7 @@ func (s *shard) command(c *client, cmd *dialect.Command, code dialect.ErrorCode)
 	} else {
 		s.count.CommandErrors.Add(1)
 	}
-	if cmd.Verb == dialect.SendToGroup && (code == dialect.ErrBusy || code == dialect.ErrStopping || code == dialect.ErrRateLimited) {
+	if cmd.Verb == dialect.SendToGroup && (code == dialect.ErrBusy || code == dialect.ErrStopping || code == dialect.ErrRateLimited || code == dialect.ErrForbidden) {
 		s.count.RefusedPublishes.Add(1)
 	}
 	switch {
@@ -191,7 +191,7 @@ func (s *shard) stats(c *client, cmd *dialect.Command) dialect.ErrorCode {
 		return dialect.ErrNotMember
 	}
 	o := dialect.Outcome{What: dialect.Members, Verb: dialect.Stats, ID: cmd.ID, Number: uint64(g.headcount.Members())}
-	if s.bounds.kindOf(g.name).Presence {
+	if index, _ := s.kindOf(g); s.bounds.kindAt(index).Presence {
 		o.Users = 1 // no client says who it is: to the protocol all are the one user without a name
 	}
 	s.answer(c, o)
@@ -218,6 +218,8 @@ func (s *shard) closeRefused(c *client, code dialect.ErrorCode) {
 		s.close(c, dialect.CauseGroupsFull)
 	case dialect.ErrGroupFull:
 		s.close(c, dialect.CauseGroupFull)
+	case dialect.ErrForbidden:
+		s.close(c, dialect.CauseForbidden)
 	case dialect.ErrTooManyGroups:
 		s.close(c, dialect.CauseTooManyGroups)
 	case dialect.ErrRateLimited:
@@ -229,6 +231,9 @@ func (s *shard) closeRefused(c *client, code dialect.ErrorCode) {
 
 // publish copies the message and sends it to the group's home.
 func (s *shard) publish(c *client, cmd *dialect.Command) dialect.ErrorCode {
+	if s.bounds.guardsPublish && !s.mayPublish(c, cmd.Group) {
+		return dialect.ErrForbidden
+	}
 	if s.hub.stopping.Load() {
 		count(&s.count.RefusedBy, refusedStopping)
 		return dialect.ErrStopping

@@ -17,11 +17,13 @@ type group struct {
 	headcount *order.Headcount // nil: the home does not know of this loop's members, and sends nothing
 	home      uint8
 	owed      bool     // in the shard's list of groups whose homes may have to be told
+	kind      uint16   // see shard.kindOf
 	asked     int32    // OpJoins and OpHistories whose clients have not been answered
 	further   *further // its other audiences, each with members; seldom any
 	flow      order.Flow
 	log       *replayLog // what came down since its oldest replay; nil: it has none
-	_         [8]byte
+	kindsRead uint32     // generation of the bounds that kind is of; 0: of none
+	_         [4]byte
 }
 
 // Flow is what the loop tells the group's home of what waits here.

@@ -51,11 +51,19 @@ func (h *Hub) formOf(path, subprotocol string) form {
 	return order.PlainForm
 }
 
-// withDialects adds the subprotocols by which dialects are asked for to those that are known.
-func (h *Hub) withDialects(b *bounds) {
+// complete gives bounds, before loops get them, a generation, what follows from their kinds, and the subprotocols by which dialects
+// are asked for.
+func (h *Hub) complete(b *bounds) {
 	b.subprotocols = slices.Clip(b.Subprotocols)
 	for _, e := range h.dialects {
 		b.subprotocols = append(b.subprotocols, e.Subprotocols...)
+	}
+	b.generation = h.generations.Add(1)
+	b.anyPresence = b.mayHavePresence()
+	b.guardsJoin, b.guardsPublish = false, false
+	for _, kind := range b.AllKinds() {
+		b.guardsJoin = b.guardsJoin || kind.Join != Anyone
+		b.guardsPublish = b.guardsPublish || kind.Publish != Anyone
 	}
 }
 
@@ -71,6 +79,7 @@ type Hub struct {
 
 	// Any goroutine (atomic, or with locks of their own), but for memory and started.
 	bounds        atomic.Pointer[bounds] // loops have copies of the pointer, see Apply
+	generations   atomic.Uint32          // of bounds that there have been
 	clock         atomic.Uint32          // ticks since the start
 	connections   atomic.Int64           // admitted and not gone
 	clientsMax    atomic.Int64
@@ -99,7 +108,7 @@ func newHub(loops int, b bounds, page []byte, more ...dialect.Entry) *Hub {
 	h := &Hub{shards: make([]*shard, loops), page: page, failedAccepts: newAcceptFailures(), ending: newEnding(), started: time.Now()}
 	h.dialects = append(slices.Clip(dialect.Table), more...)
 	h.addresses = door.NewAddresses()
-	h.withDialects(&b)
+	h.complete(&b)
 	h.bounds.Store(&b)
 	h.outboxesMax.Store(b.outboxesMax())
 	h.homes = order.New[*group, *client](order.Config{Loops: loops, LaneSlots: b.laneSlots, LaneBytes: b.laneBytes,
@@ -129,11 +138,8 @@ func (h *Hub) groupBounds(group string) (membersMax, groupsMax int) {
 }
 
 // kindOf is what holds for a group.
-func (h *Hub) kindOf(group string) (kind order.Kind) {
-	b := h.bounds.Load()
-	kind.Messages, kind.TTL = b.historyOf(group)
-	kind.Presence = b.kindOf(group).Presence
-	return kind
+func (h *Hub) kindOf(group string) order.Kind {
+	return h.bounds.Load().orderKind(group)
 }
 
 // admitPublish is nil if a port may publish now.
@@ -212,6 +218,9 @@ func (h *Hub) each(ctx context.Context, f func(*shard)) error {
 // Busy is for how long the loop that is in one callback for longest has been so, as the watchdog has last seen it. Time for which
 // the process was stopped does not count. Any goroutine.
 func (h *Hub) Busy() time.Duration { return time.Duration(h.busiest.Load()) }
+
+// Kinds is every kind of group as it is in force, see Limits.AllKinds. Any goroutine.
+func (h *Hub) Kinds() []Kind { return h.bounds.Load().AllKinds() }
 
 // Snapshot reads all counters, one by one. Any goroutine, at any time; no loop waits for it.
 func (h *Hub) Snapshot() Snapshot {

@@ -20,8 +20,8 @@ func (s *shard) join(c *client, cmd *dialect.Command) dialect.ErrorCode {
 			return s.joinAgain(c, at, cmd)
 		}
 	}
-	if !s.mayJoinMore(c) {
-		return dialect.ErrTooManyGroups
+	if code := s.mayJoin(c, name); code != "" {
+		return code
 	}
 	if s.hub.stopping.Load() { // lanes that fill with requests for nothing would hold up the stop
 		count(&s.count.RefusedBy, refusedStopping)
@@ -32,7 +32,8 @@ func (s *shard) join(c *client, cmd *dialect.Command) dialect.ErrorCode {
 		g.home = uint8(s.hub.homes.Of(g.name))
 		s.groups.Put(g.name, g)
 	}
-	place, kind := order.AskHome, s.bounds.kindOf(g.name)
+	index, _ := s.kindOf(g)
+	place, kind := order.AskHome, s.bounds.kindAt(index)
 	if g.headcount != nil && kind.History == 0 && !kind.Presence && !cmd.Recover { // else the home alone knows the position, or who is there
 		place = g.headcount.Take(kind.MembersMax)
 	}
@@ -82,8 +83,10 @@ func (s *shard) joinAgain(c *client, at int, cmd *dialect.Command) dialect.Error
 		s.answerOK(c, dialect.AddGroup, cmd.Group, id)
 		return ""
 	}
-	if m.standing == standingRenounced && !s.mayJoinMore(c) {
-		return dialect.ErrTooManyGroups
+	if m.standing == standingRenounced {
+		if code := s.mayJoin(c, cmd.Group); code != "" {
+			return code
+		}
 	}
 	if id != nil {
 		if !s.backlog.take(m.group.name, repeatBytesOf(string(id))) {

@@ -10,7 +10,7 @@ import (
 func (st *stage) apply(change func(*bounds)) {
 	b := *st.hub.bounds.Load()
 	change(&b)
-	st.hub.withDialects(&b)
+	st.hub.complete(&b)
 	st.hub.bounds.Store(&b)
 	for i, s := range st.hub.shards {
 		s.calls.add(func(s *shard) { s.adopt(&b) })

@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"strings"
 	"time"
+
+	"ringcast/loop/order"
 )
 
 // Kind is what holds for the groups whose names match a pattern, in place of the fields of Limits with the same names, whose
@@ -44,6 +46,32 @@ const (
 	Servers               // "server": no client at all
 )
 
+// KindsMax bounds Limits.Kinds: a name may have to be compared with every pattern.
+const KindsMax = 1000
+
+// AllKinds is every kind of group, in the order in which a name is compared with their patterns. The last is that of all groups that
+// match no other.
+func (l *Limits) AllKinds() []Kind {
+	all := make([]Kind, 0, len(l.Kinds)+1)
+	for _, kind := range l.Kinds {
+		kind.HistoryTTL = cmp.Or(kind.HistoryTTL, l.HistoryTTL)
+		all = append(all, kind)
+		if kind.Match == allNames {
+			return all
+		}
+	}
+	return append(all, l.otherGroups())
+}
+
+// allNames is the pattern that matches every name.
+const allNames = "*"
+
+// otherGroups is the kind of the groups that no kind matches.
+func (l *Limits) otherGroups() Kind {
+	return Kind{Match: allNames, MembersMax: l.MembersMax, History: l.History, HistoryTTL: l.HistoryTTL,
+		Presence: l.Presence, JoinLeave: l.JoinLeave, Join: l.Join, Publish: l.Publish}
+}
+
 // check says which setting is beyond its bounds. Zero is always within them.
 func (k *Kind) check() error {
 	v, limits := reflect.ValueOf(k).Elem(), reflect.TypeFor[Limits]()
@@ -57,25 +85,62 @@ func (k *Kind) check() error {
 			return fmt.Errorf("%q: %s: %w", k.Match, name, err)
 		}
 	}
+	if err := k.checkAccess(); err != nil {
+		return fmt.Errorf("%q: %w", k.Match, err)
+	}
+	return nil
+}
+
+// checkAccess says which setting has a value that it cannot have.
+func (k *Kind) checkAccess() error {
+	switch {
+	case k.JoinLeave > HearAll:
+		return fmt.Errorf("JoinLeave: %d is not HearAsked, HearNone or HearAll", k.JoinLeave)
+	case k.Join != Anyone && k.Join != Users && k.Join != Tokens:
+		return fmt.Errorf("Join: %d is not Anyone, Users or Tokens", k.Join)
+	case k.Publish > Servers:
+		return fmt.Errorf("Publish: %d is not Anyone, Users, Members, Tokens or Servers", k.Publish)
+	}
 	return nil
 }
 
 // kindOf is the first kind that matches a group's name, or else that of all other groups. Each pattern costs some tens of
-// nanoseconds. It is called for joins, not for messages.
-func (b *bounds) kindOf(group string) Kind {
+// nanoseconds, so groups that a loop knows keep their kind, see shard.kindOf.
+func (b *bounds) kindOf(group string) Kind { return b.kindAt(b.kindIndex(group)) }
+
+// kindIndex is the place of that kind in Kinds, or one past its end.
+func (b *bounds) kindIndex(group string) int {
 	for i := range b.Kinds {
 		if matches(b.Kinds[i].Match, group) {
-			return b.Kinds[i]
+			return i
 		}
 	}
-	return Kind{MembersMax: b.MembersMax, History: b.History, HistoryTTL: b.HistoryTTL,
-		Presence: b.Presence, JoinLeave: b.JoinLeave, Join: b.Join, Publish: b.Publish}
+	return len(b.Kinds)
 }
 
-// historyOf is how many messages of a group are kept, 0 for none, and for how many ticks.
-func (b *bounds) historyOf(group string) (messages int, ttlTicks uint32) {
+// kindAt is the kind at a place that kindIndex gave.
+func (b *bounds) kindAt(index int) Kind {
+	if index < len(b.Kinds) {
+		return b.Kinds[index]
+	}
+	return b.otherGroups()
+}
+
+// kindOf is the place of g's kind in the bounds' Kinds, and how many patterns were compared for it: none if g has kept it since the
+// bounds were last changed.
+func (s *shard) kindOf(g *group) (index, compared int) {
+	if g.kindsRead != s.bounds.generation {
+		index = s.bounds.kindIndex(g.name)
+		g.kind, g.kindsRead = uint16(index), s.bounds.generation
+		compared = min(index+1, len(s.bounds.Kinds))
+	}
+	return int(g.kind), compared
+}
+
+// orderKind is what a group's home needs to know of its kind.
+func (b *bounds) orderKind(group string) order.Kind {
 	kind := b.kindOf(group)
-	return kind.History, ticks(cmp.Or(kind.HistoryTTL, b.HistoryTTL))
+	return order.Kind{Messages: kind.History, TTL: ticks(cmp.Or(kind.HistoryTTL, b.HistoryTTL)), Presence: kind.Presence}
 }
 
 // matches says whether a pattern matches a whole name. Each piece between two * is searched once, from where the piece before it

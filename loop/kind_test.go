@@ -4,6 +4,7 @@ import (
 	"context"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,7 +47,7 @@ func TestAKindSaysHowMuchIsKeptOfItsGroupsAndForHowLong(t *testing.T) {
 // What no kind matches has every setting of a kind from Limits.
 func TestAGroupThatNoKindMatchesHasAllThatLimitsSay(t *testing.T) {
 	var l Limits
-	want := Kind{}
+	want := Kind{Match: allNames}
 	from, kind := reflect.ValueOf(&l).Elem(), reflect.ValueOf(&want).Elem()
 	for i := range kind.NumField() {
 		name := kind.Type().Field(i).Name
@@ -70,6 +71,23 @@ func TestAGroupThatNoKindMatchesHasAllThatLimitsSay(t *testing.T) {
 	}
 	if got := (&bounds{Limits: l}).kindOf("a"); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if got := l.AllKinds(); len(got) != 1 || got[0] != want {
+		t.Errorf("all kinds: got %+v, want %+v alone", got, want)
+	}
+}
+
+func TestAllKindsEndWithTheOneThatMatchesEveryName(t *testing.T) {
+	l := Limits{History: 5, HistoryTTL: time.Minute, Publish: Members, Kinds: []Kind{{Match: "chat:*", Join: Users}, {Match: "news", HistoryTTL: time.Hour}}}
+	want := []Kind{{Match: "chat:*", HistoryTTL: time.Minute, Join: Users}, {Match: "news", HistoryTTL: time.Hour},
+		{Match: "*", History: 5, HistoryTTL: time.Minute, Publish: Members}}
+	if got := l.AllKinds(); !slices.Equal(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	l.Kinds = append(l.Kinds, Kind{Match: "*", Presence: true}, Kind{Match: "never reached"})
+	want[2] = Kind{Match: "*", HistoryTTL: time.Minute, Presence: true}
+	if got := l.AllKinds(); !slices.Equal(got, want) {
+		t.Errorf("with a kind for every name: got %+v, want %+v", got, want)
 	}
 }
 
@@ -133,4 +151,10 @@ func TestAKindBoundsTheMembersOfItsGroupsOnAllLoops(t *testing.T) {
 	if got := join("open:1"); !strings.Contains(got, `"code":"group_full"`) {
 		t.Errorf("after its kind has gone: got %s, want group_full", got)
 	}
+}
+
+// historyOf is how many messages of a group are kept, and for how many ticks.
+func (b *bounds) historyOf(group string) (messages int, ttlTicks uint32) {
+	kind := b.orderKind(group)
+	return kind.Messages, kind.TTL
 }

@@ -95,6 +95,13 @@ func (l *Limits) fill() error {
 			bound.SetInt(min(bound.Int(), most))
 		}
 	}
+	others := l.otherGroups()
+	if err := others.checkAccess(); err != nil {
+		return err
+	}
+	if len(l.Kinds) > KindsMax {
+		return fmt.Errorf("kinds: %d are more than %d", len(l.Kinds), KindsMax)
+	}
 	for i := range l.Kinds {
 		if err := l.Kinds[i].check(); err != nil {
 			return fmt.Errorf("kinds: %w", err)
@@ -179,7 +186,10 @@ type bounds struct {
 
 	// Follows from them.
 	origins        door.Origins
-	subprotocols   []string // Subprotocols, and those of dialects
+	subprotocols   []string // Subprotocols, and those of dialects; these and the next three are the hub's, see complete
+	generation     uint32   // not 0; that of other bounds is another
+	guardsJoin     bool     // not everyone may join all groups
+	guardsPublish  bool     // not everyone may publish to all groups
 	addresses      door.AddressRules
 	handshakeTicks uint32 // for the request head to be complete
 	messageTicks   uint32 // for a message to be complete; 0: any time
@@ -212,13 +222,11 @@ func (l *Limits) bounds() *bounds {
 	return &bounds{
 		Limits:         *l,
 		origins:        origins,
-		subprotocols:   l.Subprotocols,
 		addresses:      door.AddressRules{PerAddress: l.ClientsPerAddress, Proxies: l.TrustedProxies, ProxyProtocol: l.ProxyProtocol},
 		handshakeTicks: ticks(l.HandshakeTimeout),
 		messageTicks:   ticksOrOff(l.MessageTimeout),
 		heartbeatTicks: ticksOrOff(l.Heartbeat),
 		slowTurnNanos:  max(0, int64(l.SlowTurn)),
-		anyPresence:    l.mayHavePresence(),
 
 		laneSlots:    256,
 		laneBytes:    1 << 20,
@@ -280,7 +288,7 @@ func (s *Server) Apply(ctx context.Context, l Limits) error {
 }
 
 func (h *Hub) apply(ctx context.Context, b *bounds) error {
-	h.withDialects(b)
+	h.complete(b)
 	h.bounds.Store(b)
 	h.homes.SetHistoryMax(b.HistoryBytesMax)
 	h.homes.KindsChanged()

@@ -78,11 +78,32 @@ func TestALimitBeyondItsOwnLimitIsAnErrorThatNamesIt(t *testing.T) {
 		{Kind{Match: "a", HistoryTTL: 24*time.Hour + 1}, `kinds: "a": HistoryTTL: 24h0m0.000000001s is more than 24h`},
 		{Kind{Match: "a", MembersMax: 1, History: 100_000, HistoryTTL: 24 * time.Hour}, ""},
 		{Kind{Match: "a", HistoryTTL: time.Second}, ""},
+		{Kind{Match: "a", Join: Members}, `kinds: "a": Join: 2 is not Anyone, Users or Tokens`},
+		{Kind{Match: "a", Join: Servers}, `kinds: "a": Join: 4 is not Anyone, Users or Tokens`},
+		{Kind{Match: "a", Publish: Servers + 1}, `kinds: "a": Publish: 5 is not Anyone, Users, Members, Tokens or Servers`},
+		{Kind{Match: "a", JoinLeave: HearAll + 1}, `kinds: "a": JoinLeave: 3 is not HearAsked, HearNone or HearAll`},
+		{Kind{Match: "a", Presence: true, JoinLeave: HearAll, Join: Tokens, Publish: Servers}, ""},
+		{Kind{Match: "a", JoinLeave: HearNone, Join: Users, Publish: Members}, ""},
 		{Kind{Match: "a"}, ""},
 	} {
 		l := Limits{Kinds: []Kind{{Match: "b"}, c.kind}}
 		if err := l.fill(); (err != nil || c.want != "") && (err == nil || err.Error() != c.want) {
 			t.Errorf("%+v: got %v, want %q", c.kind, err, c.want)
+		}
+	}
+	for want, l := range map[string]Limits{
+		"Join: 2 is not Anyone, Users or Tokens": {Join: Members}, "Join: 4 is not Anyone, Users or Tokens": {Join: Servers},
+		"Publish: 5 is not Anyone, Users, Members, Tokens or Servers": {Publish: Servers + 1},
+		"JoinLeave: 3 is not HearAsked, HearNone or HearAll":          {JoinLeave: HearAll + 1},
+		"kinds: 1001 are more than 1000":                              {Kinds: make([]Kind, KindsMax+1)},
+	} {
+		if err := l.fill(); err == nil || err.Error() != want {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+	for _, l := range []Limits{{Join: Tokens, Publish: Servers, JoinLeave: HearAll, Presence: true}, {Kinds: make([]Kind, KindsMax)}} {
+		if err := l.fill(); err != nil {
+			t.Errorf("got %v, want it allowed", err)
 		}
 	}
 	l := Limits{GroupBytesMax: dialect.GroupBytesMax + 1}

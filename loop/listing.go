@@ -95,7 +95,8 @@ func (s *shard) list(l *listing) (more bool) {
 	}
 	assert.That(l.left <= len(s.clients), "listing: its border is beyond the clients")
 	l.rows = l.rows[:0]
-	for n := 0; n < s.bounds.listRows && l.left > 0; n++ {
+	var all []string // the rows' kinds, one behind the other
+	for spent := 0; spent < s.bounds.listRows && l.left > 0; spent++ {
 		l.left--
 		c := s.clients[l.left]
 		if c.state >= stateDoomed {
@@ -107,12 +108,38 @@ func (s *shard) list(l *listing) (more bool) {
 		}
 		info.Local, _ = s.env.names(c.conn)
 		info.Remote = c.remote()
+		if c.is(markUpgraded) {
+			info.Dialect = s.entry(c).Name
+		}
+		kinds, steps := s.appendKinds(all, c)
+		info.Kinds, all = slices.Clip(kinds[len(all):]), kinds
+		spent += steps / listStepsPerRow
 		l.rows = append(l.rows, info)
 	}
 	if l.left == 0 {
 		s.listings.drop(l)
 	}
 	return l.left > 0
+}
+
+// Bounds on what a row says of kinds. A client may have 100,000 groups, each of a kind of its own.
+const (
+	listedGroupsMax = 64 // groups of a client that are looked at
+	listedKindsMax  = 4  // kinds that are named
+	listStepsPerRow = 16 // groups looked at, and patterns compared, that take a loop as long as a row
+)
+
+// appendKinds appends the patterns of the kinds that c's groups are of, each once, and says what it took.
+func (s *shard) appendKinds(kinds []string, c *client) (all []string, steps int) {
+	mine := len(kinds)
+	for at := 0; at < min(c.groupCount(), listedGroupsMax) && len(kinds)-mine < listedKindsMax; at++ {
+		index, compared := s.kindOf(c.membership(at).group)
+		if kind := s.bounds.kindAt(index).Match; !slices.Contains(kinds[mine:], kind) {
+			kinds = append(kinds, kind)
+		}
+		steps += 1 + compared
+	}
+	return kinds, steps
 }
 
 // ErrTooManyListings says that as many lists of clients as there may be at a time are being made.
@@ -123,8 +150,9 @@ const listingsMax = 4
 
 // Clients lists every connection, loop by loop, and gives the rows to take, some at a time; take may use them until it returns. The
 // loops work on the next ones only then. A connection that is there all the time is listed exactly once; one that comes or goes
-// meanwhile, at most once. Rows come in the order of arrival within a slice, later slices of a loop before earlier ones. Errors are
-// ctx's, take's, ErrStopping and ErrTooManyListings. Any goroutine that is no loop.
+// meanwhile, at most once. A row names the kinds of its first groups, and few of them. Rows come in the order of arrival within a
+// slice, later slices of a loop before earlier ones. Errors are ctx's, take's, ErrStopping and ErrTooManyListings. Any goroutine that
+// is no loop.
 func (h *Hub) Clients(ctx context.Context, take func([]ClientInfo) error) error {
 	if h.listings.Add(1) > listingsMax {
 		h.listings.Add(-1)

@@ -85,13 +85,8 @@ func samePresence(a, b *bounds) bool {
 // announce goes on with that for a while. It goes downwards, through clients and through their groups: what fills the gap of one that goes
 // comes from above, where it was seen already, and a home may be told of a member twice.
 func (s *shard) announce() {
-<<<<<<< HEAD
 	a := &s.owed.announced
-	for n := announcesPerTurn; a.client > 0 && n > 0 && !s.owed.enough(); n -= 1 + len(s.bounds.Kinds)/16 {
-=======
-	a := &s.announced
-	for n := s.bounds.announcesPerTurn; a.client > 0 && n > 0 && !s.enoughOwed(); n -= 1 + len(s.bounds.Kinds)/16 {
->>>>>>> h-psim
+	for n := s.bounds.announcesPerTurn; a.client > 0 && n > 0 && !s.enoughOwed(); n-- {
 		if a.client > len(s.clients) {
 			s.announceFrom(len(s.clients))
 			continue
@@ -103,15 +98,17 @@ func (s *shard) announce() {
 		}
 		a.groups--
 		if m := c.membership(a.groups); m.standing == standingMember {
-			s.announceOne(c, m)
+			n -= s.announceOne(c, m) / 16
 		}
 	}
 }
 
-// announceOne tells a group's home of a member, if it wants to know.
-func (s *shard) announceOne(c *client, m *membership) {
-	if s.bounds.kindOf(m.group.name).Presence {
+// announceOne tells a group's home of a member, if it wants to know. compared: so many patterns were compared for that.
+func (s *shard) announceOne(c *client, m *membership) (compared int) {
+	index, compared := s.kindOf(m.group)
+	if s.bounds.kindAt(index).Presence {
 		m.present = true
 		s.owe(m.group, c, order.OpHere)
 	}
+	return compared
 }

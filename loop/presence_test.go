@@ -13,7 +13,7 @@ import (
 
 func newPresenceStage(loops int, change func(*bounds)) *stage {
 	return newCentrifugeStage(loops, func(b *bounds) {
-		b.Presence, b.anyPresence = true, true
+		b.Presence = true
 		if change != nil {
 			change(b)
 		}
@@ -223,7 +223,7 @@ func TestWordsAreSaidInTheirOrderAndBeforeRequests(t *testing.T) {
 
 // When presence is switched on, who is there already is listed too, and nobody hears of it.
 func TestAReloadThatSwitchesPresenceOnListsWhoIsThereAlready(t *testing.T) {
-	st := newPresenceStage(2, func(b *bounds) { b.Presence, b.anyPresence = false, false })
+	st := newPresenceStage(2, func(b *bounds) { b.Presence = false })
 	var conns []*stageConn
 	var names []string
 	for i := range 8 {
@@ -234,7 +234,8 @@ func TestAReloadThatSwitchesPresenceOnListsWhoIsThereAlready(t *testing.T) {
 		}
 	}
 	b := *st.hub.bounds.Load()
-	b.Presence, b.anyPresence = true, true
+	b.Presence = true
+	st.hub.complete(&b)
 	for range 2 { // the second time nothing changes
 		st.hub.bounds.Store(&b)
 		st.hub.homes.KindsChanged()
@@ -282,7 +283,7 @@ func TestManyClientsThatGoAtOnceAreBuriedInSlices(t *testing.T) {
 	turns, most := 0, 0
 	for before := s.count.Members.Load(); before > 0 && turns < 1000; turns++ {
 		if turns == 20 {
-			if s.owed.said < wordsEnough/4 || s.owed.said > wordsEnough || before == 0 {
+			if s.owed.said < s.bounds.wordsEnough/4 || s.owed.said > s.bounds.wordsEnough || before == 0 {
 				t.Errorf("while a home is held: %d words wait, %d members are left", s.owed.said, before)
 			}
 			letGo()
@@ -296,8 +297,8 @@ func TestManyClientsThatGoAtOnceAreBuriedInSlices(t *testing.T) {
 		now := s.count.Members.Load()
 		most, before = max(most, int(before-now)), now
 	}
-	if most > burialsPerTurn || turns < clients*groups/burialsPerTurn {
-		t.Errorf("got %d turns, of which one has buried %d memberships, want at most %d each", turns, most, burialsPerTurn)
+	if most > s.bounds.burialsPerTurn || turns < clients*groups/s.bounds.burialsPerTurn {
+		t.Errorf("got %d turns, of which one has buried %d memberships, want at most %d each", turns, most, s.bounds.burialsPerTurn)
 	}
 	st.settle()
 	if len(s.clients) != 0 || s.owed.said != 0 || len(s.ends.dead) != 0 || s.groups.Len() != 0 {

@@ -60,13 +60,16 @@ func (m *simMembership) out() bool {
 	return !m.unsure && m.leaving == 0 && m.asks == 0 && m.ackedAt == 0 && (m.refused || m.left)
 }
 
+// asked says that the peer has asked to be a member, or may still be one.
+func (m *simMembership) asked() bool { return m.unsure || m.asks > 0 || m.ackedAt > 0 || m.refused }
+
 type simCommand struct {
 	verb, group string
 	message     *simMessage
-	membership  *simMembership
-	past        *simAsk // what it asked of the past; nil: nothing
-	clean       bool    // add_group: there is no other that may be the reason of the answer
-	tick        uint32  // when it was said
+	membership  *simMembership // send_to_group: nil if it has never asked for one
+	past        *simAsk        // what it asked of the past; nil: nothing
+	clean       bool           // add_group: there is no other that may be the reason of the answer
+	tick        uint32         // when it was said
 }
 
 // simMessage is a message that somebody published.
@@ -270,7 +273,7 @@ func (a *actor) publish(group string, withID bool) {
 	if !withID {
 		a.plain = append(a.plain, m)
 	}
-	a.ask(&simCommand{verb: "send_to_group", group: group, message: m}, fmt.Sprintf(`,"message":%q`, m.text), withID)
+	a.ask(&simCommand{verb: "send_to_group", group: group, message: m, membership: a.joined[group]}, fmt.Sprintf(`,"message":%q`, m.text), withID)
 }
 
 // hangUp says goodbye as a browser does.

@@ -7,7 +7,7 @@ func (w *world) chooseBounds(b *bounds) {
 	pick := func(of ...int) int { return of[w.rng.IntN(len(of))] }
 	b.GroupsMax = pick(0, 0, 1, 2, 5)
 	b.MembersMax = pick(0, 0, 1, 2, 4, 8)
-	b.Kinds = [][]Kind{nil, nil, {{Match: "*-0", MembersMax: pick(0, 1, 3), History: pick(0, 1, 3)}, {Match: "gr*p-1*", MembersMax: pick(0, 2), History: 50, HistoryTTL: tickPeriod}}}[w.rng.IntN(3)]
+	b.Kinds = [][]Kind{nil, nil, {{Match: "*-0", MembersMax: pick(0, 1, 3), History: pick(0, 1, 3)}, {Match: "gr*p-1*", MembersMax: pick(0, 2), History: 50, HistoryTTL: tickPeriod, Publish: Access(pick(int(Anyone), int(Members)))}}}[w.rng.IntN(3)]
 	b.History, b.HistoryTTL = pick(0, 0, 1, 3, 50, 50), time.Duration(pick(1, 4, simHistoryTicks, simHistoryTicks))*tickPeriod
 	b.CommandsPerSecond = pick(0, 0, 0, 10, 50)
 	b.BytesPerSecond = pick(0, 0, 0, 2_000, 20_000)
@@ -21,7 +21,7 @@ func (w *world) chooseBounds(b *bounds) {
 func (w *world) changeBounds() {
 	b := *w.hub.bounds.Load()
 	w.chooseBounds(&b)
-	w.hub.withDialects(&b)
+	w.hub.complete(&b)
 	w.hub.bounds.Store(&b)
 	w.hub.homes.SetHistoryMax(b.HistoryBytesMax)
 	w.hub.homes.KindsChanged()

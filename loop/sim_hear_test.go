@@ -149,6 +149,9 @@ func (a *actor) hear(text string) {
 		c.message.accepted = r.OK
 		if r.OK {
 			c.message.seq = *r.Seq
+			in := c.membership
+			a.w.must(a.w.changing || a.w.hub.bounds.Load().kindOf(c.group).Publish != Members || in != nil && in.asked(),
+				"actor %d: no member, and published to %s, got %q", a.index, c.group, text)
 		}
 		a.w.must(!r.OK || a.w.tooLoud[c.message.number] == 0, "actor %d: message %d was refused by its home, got %q", a.index, c.message.number, text)
 	}
@@ -166,6 +169,10 @@ func (a *actor) mayBeRefused(code string, c *simCommand) bool {
 		return joins && (b.kindOf(c.group).MembersMax > 0 || a.w.changing)
 	case "groups_full":
 		return joins && (b.GroupsMax > 0 || a.w.changing)
+	case "forbidden": // not who is a member, or has asked to be before it published
+		in := c.membership
+		return c.verb == "send_to_group" && (a.w.changing || b.kindOf(c.group).Publish == Members) &&
+			(in == nil || in.refused || in.sentAt == 0 || in.sentAt >= c.message.issuedAt)
 	case "not_member", "not_available", "unrecoverable":
 		return c.verb == "history"
 	case "rate_limited":

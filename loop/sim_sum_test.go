@@ -83,7 +83,7 @@ func (s *simSum) check(t *testing.T) {
 		t.Errorf("the worlds were too quiet: refused %d, slow %d, deliveries %d, publishes %d",
 			s.refused, s.slow, s.deliveries, s.shared)
 	}
-	for _, why := range []refusal{refusedBusy, refusedTooLoud, refusedRate, refusedGroupsPerClient, refusedGroups, refusedMembers} {
+	for _, why := range []refusal{refusedBusy, refusedTooLoud, refusedRate, refusedGroupsPerClient, refusedGroups, refusedMembers, refusedForbidden} {
 		if name := refusalNames[why]; s.refusedBy[name] == 0 {
 			t.Errorf("the worlds were too quiet: nothing was refused by %s", name)
 		}

@@ -223,4 +223,7 @@ type ClientInfo struct {
 	BytesOut uint64 `json:"bytes_out"` // bytes sent to it, the outbox included
 	Local    string `json:"local"`     // listening address
 	Remote   string `json:"remote"`    // peer address
+
+	Dialect string   `json:"dialect,omitempty"` // "plain" or "centrifuge"; empty: its handshake is not done
+	Kinds   []string `json:"kinds,omitempty"`   // patterns of the kinds of its groups, see Hub.Clients; nil: it has no group
 }

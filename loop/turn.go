@@ -66,11 +66,7 @@ func (s *shard) act(mayPass bool) {
 			break
 		}
 	}
-<<<<<<< HEAD
-	if s.owed.announced.client > 0 && !s.owed.enough() {
-=======
-	if s.announced.client > 0 && !s.enoughOwed() {
->>>>>>> h-psim
+	if s.owed.announced.client > 0 && !s.enoughOwed() {
 		s.kick()
 	}
 	assert.That(!s.endsWait(), "shard: a turn ended with clients unburied")

@@ -17,6 +17,8 @@ import (
 var noBounds = map[string]string{
 	"trusted-proxies": "says which proxies are trusted",
 	"proxy-protocol":  "says how a proxy names the address of a client",
+	"presence":        "says what can be asked of a group",
+	"join-leave":      "says who is told of comings and goings",
 	"slow-client":     "says what happens at a bound, that of --outbox-max",
 	"log-level":       "says what is logged",
 }

@@ -324,6 +324,7 @@ type reasons struct {
 	TooManyGroups uint64 `json:"too_many_groups"`
 	GroupsFull    uint64 `json:"groups_full"`
 	GroupFull     uint64 `json:"group_full"`
+	Forbidden     uint64 `json:"forbidden"`
 }
 
 // status is what `ringcast status --json` prints, as far as these tests read it.

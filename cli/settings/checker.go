@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -173,14 +174,20 @@ func (c *checker) level(flag, value string) slog.Level {
 }
 
 func (c *checker) oneOf(flag, value string, choices ...string) string {
-	for _, choice := range choices {
-		if value == choice {
-			return value
-		}
+	if _, mend := readWord(value, choices); mend != "" {
+		c.wrong(flag, value, "%s", mend)
 	}
-	last := len(choices) - 1
-	c.wrong(flag, value, "must be %s or %s", strings.Join(choices[:last], ", "), choices[last])
 	return value
+}
+
+// readWord is the place of a word among words, of which - is none: mend says which there are, if it is not among them.
+func readWord(text string, words []string) (place int, mend string) {
+	if place = slices.Index(words, text); place >= 0 && text != "-" {
+		return place, ""
+	}
+	words = slices.DeleteFunc(slices.Clone(words), func(word string) bool { return word == "-" })
+	last := len(words) - 1
+	return 0, fmt.Sprintf("must be %s or %s", strings.Join(words[:last], ", "), words[last])
 }
 
 // count is a whole number, 0 where the word for none stands, if there is one.

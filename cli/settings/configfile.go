@@ -25,6 +25,21 @@ type configFile struct {
 // configBytesMax bounds the file: a wrong path (a log, a device) must not fill the memory.
 const configBytesMax = 1 << 20
 
+// onOff are the settings that are on or off. In the file they may be true or false, too.
+var onOff = map[string]bool{"centrifuge": true, "presence": true, "proxy-protocol": true}
+
+// onOffText is the text of a JSON value that is no string: for true and false, where a setting is on or off, one of these words.
+func onOffText(key string, value []byte) string {
+	switch text := string(value); {
+	case onOff[key] && text == "true":
+		return "on"
+	case onOff[key] && text == "false":
+		return "off"
+	default:
+		return text
+	}
+}
+
 // lists are the settings that may be JSON arrays of strings; as flags their elements stand between commas.
 var lists = map[string]bool{"allowed-origins": true, "listen": true, "subprotocols": true, "trusted-proxies": true}
 
@@ -78,7 +93,7 @@ func readConfig(name string, open func(string) (io.ReadCloser, error)) (*configF
 			}
 			file.values[key] = strings.Join(list, ",")
 		default:
-			file.values[key] = string(value)
+			file.values[key] = onOffText(key, value)
 		}
 	}
 	return file, file.unknownKey()

@@ -17,11 +17,8 @@ type fileTexts struct {
 	Groups string `name:"groups"` // JSON without white space, empty for none
 }
 
-// Bounds on groups: a name may have to be compared with every pattern.
-const (
-	kindsMax        = 1_000
-	patternBytesMax = 1_024
-)
+// patternBytesMax bounds a pattern, with which a name may have to be compared.
+const patternBytesMax = 1_024
 
 const matchKey = "match"
 
@@ -79,8 +76,8 @@ func readKinds(value []byte, flags loop.Kind) ([]loop.Kind, error) {
 	if err := json.Unmarshal(value, &entries); err != nil || entries == nil {
 		return nil, fmt.Errorf("key \"groups\" is not an array; write an array of objects, such as %s", example)
 	}
-	if len(entries) > kindsMax {
-		return nil, fmt.Errorf("key \"groups\" has %d entries, more than the %d allowed; use patterns that match more names", len(entries), kindsMax)
+	if len(entries) > loop.KindsMax {
+		return nil, fmt.Errorf("key \"groups\" has %d entries, more than the %d allowed; use patterns that match more names", len(entries), loop.KindsMax)
 	}
 	kinds := make([]loop.Kind, 0, len(entries))
 	for i, entry := range entries {
@@ -122,15 +119,25 @@ func readKind(entry []byte, flags loop.Kind) (loop.Kind, error) {
 		if !said {
 			continue
 		}
-		text := string(value)
-		_ = json.Unmarshal(value, &text) // a string is allowed too; anything else stays as it is, and is no number and no duration
-		n, mend := readValue(flag.Tag, text)
-		if mend != "" {
+		text := onOffText(name, value)
+		_ = json.Unmarshal(value, &text) // a string is allowed too; anything else stays as it is, and is no number, no duration and no word
+		if mend := readValue(flag.Tag, text, reflect.ValueOf(&kind).Elem().FieldByName(flag.Name)); mend != "" {
 			return kind, fmt.Errorf("(%q) has %s %.100s, which %s", kind.Match, name, value, mend)
 		}
-		reflect.ValueOf(&kind).Elem().FieldByName(flag.Name).SetInt(n)
 	}
 	return kind, nil
+}
+
+// KindKeys are the keys of an entry of groups.
+func KindKeys() []string { return slices.Clone(kindKeys) }
+
+// KindTexts are the values of a kind as an operator writes them, by KindKeys.
+func KindTexts(kind *loop.Kind) map[string]string {
+	texts := map[string]string{matchKey: kind.Match}
+	for _, flag := range kindFlags {
+		texts[flag.Tag.Get("name")] = valueText(flag.Tag, reflect.ValueOf(kind).Elem().FieldByName(flag.Name))
+	}
+	return texts
 }
 
 // readPattern reads the value of match. Several stars in a row mean the same as one, and become one.
@@ -164,4 +171,28 @@ func reachable(match string, before []loop.Kind) error {
 		}
 	}
 	return nil
+}
+
+// OutOfReach names the kinds of groups that are for clients which have said who they are, as to who may join and who may publish. As
+// clients cannot say that yet, no client can. Empty: there are none.
+func (s *Settings) OutOfReach() (join, publish string) {
+	of := func(access func(*loop.Kind) loop.Access) string {
+		var patterns []string
+		for _, kind := range s.Loop.AllKinds() {
+			if who := access(&kind); who == loop.Users || who == loop.Tokens {
+				patterns = append(patterns, fmt.Sprintf("%q", kind.Match))
+			}
+		}
+		return shortList(patterns)
+	}
+	return of(func(k *loop.Kind) loop.Access { return k.Join }), of(func(k *loop.Kind) loop.Access { return k.Publish })
+}
+
+// shortList is the first few of a list of texts, and how many more there are.
+func shortList(texts []string) string {
+	const most = 5
+	if more := len(texts) - most; more > 0 {
+		return fmt.Sprintf("%s and %d more", shown(strings.Join(texts[:most], ", ")), more)
+	}
+	return strings.Join(texts, ", ")
 }

@@ -31,6 +31,14 @@ func TestKindsOfGroupsHaveTheirOwnBoundsAndElseTheFlags(t *testing.T) {
 			[]loop.Kind{{Match: "a", MembersMax: 7, HistoryTTL: time.Hour}, {Match: "b", MembersMax: 7, HistoryTTL: time.Hour},
 				{Match: "c", MembersMax: 7, HistoryTTL: time.Second}, {Match: "d", MembersMax: 7, History: 50, HistoryTTL: time.Hour},
 				{Match: "e", MembersMax: 7, History: 100_000, HistoryTTL: time.Hour}}},
+		{`[{"match": "a", "presence": true, "join-leave": "all", "join": "user", "publish": "member"}, {"match": "b", "presence": "on", "join-leave": "off", "join": "token", "publish": "server"},
+			{"match": "c", "presence": false, "join": "anyone", "publish": "token"}, {"match": "d", "publish": "user"}]`, nil,
+			[]loop.Kind{{Match: "a", Presence: true, JoinLeave: loop.HearAll, Join: loop.Users, Publish: loop.Members},
+				{Match: "b", Presence: true, JoinLeave: loop.HearNone, Join: loop.Tokens, Publish: loop.Servers},
+				{Match: "c", Publish: loop.Tokens}, {Match: "d", Publish: loop.Users}}},
+		{`[{"match": "a", "presence": "off", "join-leave": "asked", "join": "anyone", "publish": "anyone"}, {"match": "b"}]`,
+			[]string{"--presence", "on", "--join-leave", "all", "--join", "token", "--publish", "server"},
+			[]loop.Kind{{Match: "a"}, {Match: "b", Presence: true, JoinLeave: loop.HearAll, Join: loop.Tokens, Publish: loop.Servers}}},
 		{`[]`, nil, nil},
 		{entries(1_000), nil, nil},
 	} {
@@ -74,7 +82,7 @@ func TestWrongKindsOfGroupsAreNamedWithTheMend(t *testing.T) {
 		{`[{"match": "` + strings.Repeat("x", 1_025) + `"}]`, `entry 1 of "groups" has a "match" of 1025 bytes, more than the 1024 allowed; shorten it with *`},
 		{"[{\"match\": \"a\xff\"}]", "is not UTF-8 (line 1); save it as UTF-8"},
 		{`[{"match": "a", "match": "b"}]`, `entry 1 of "groups" has the key "match" twice; write it once`},
-		{`[{"match": "a", "member-max": 5}]`, `entry 1 of "groups" has an unknown key "member-max"; did you mean "members-max"? The keys are match, members-max, history, history-ttl`},
+		{`[{"match": "a", "member-max": 5}]`, `entry 1 of "groups" has an unknown key "member-max"; did you mean "members-max"? The keys are match, members-max, history, history-ttl, presence, join-leave, join, publish`},
 		{`[{"match": "a", "histroy": 5}]`, `entry 1 of "groups" has an unknown key "histroy"; did you mean "history"?`},
 		{`[{"match": "a", "history_ttl": "5m"}]`, `entry 1 of "groups" has an unknown key "history_ttl"; did you mean "history-ttl"?`},
 		{`[{"match": "a", "history-max": "1GiB"}]`, `entry 1 of "groups" has an unknown key "history-max"; did you mean "history-ttl"?`},
@@ -101,6 +109,21 @@ func TestWrongKindsOfGroupsAreNamedWithTheMend(t *testing.T) {
 		{`[{"match": "a", "history-ttl": "24h1s"}]`, `has history-ttl "24h1s", which is out of bounds; write a duration from 1s to 24h`},
 		{`[{"match": "a", "history-ttl": "off"}]`, `has history-ttl "off", which is not a duration; write one such as 10s, 500ms or 2m`},
 		{`[{"match": "a", "history-ttl": {"s": 5}}]`, `has history-ttl {"s": 5}, which is not a duration; write one such as 10s, 500ms or 2m`},
+		{`[{"match": "b"}, {"match": "a", "presence": "yes"}]`, `entry 2 of "groups" ("a") has presence "yes", which must be off or on`},
+		{`[{"match": "a", "presence": "true"}]`, `has presence "true", which must be off or on`},
+		{`[{"match": "a", "presence": 1}]`, `has presence 1, which must be off or on`},
+		{`[{"match": "a", "presence": null}]`, `has presence null, which must be off or on`},
+		{`[{"match": "a", "join-leave": true}]`, `has join-leave true, which must be asked, off or all`},
+		{`[{"match": "a", "join-leave": "on"}]`, `has join-leave "on", which must be asked, off or all`},
+		{`[{"match": "a", "join": "member"}]`, `has join "member", which must be anyone, user or token`},
+		{`[{"match": "a", "join": "-"}]`, `has join "-", which must be anyone, user or token`},
+		{`[{"match": "a", "join": "server"}]`, `has join "server", which must be anyone, user or token`},
+		{`[{"match": "a", "join": ["user"]}]`, `has join ["user"], which must be anyone, user or token`},
+		{`[{"match": "a", "publish": "members"}]`, `has publish "members", which must be anyone, user, member, token or server`},
+		{`[{"match": "a", "publish": ""}]`, `has publish "", which must be anyone, user, member, token or server`},
+		{`[{"match": "a", "publish": "server", "publish": "anyone"}]`, `has the key "publish" twice; write it once`},
+		{`[{"match": "a", "publishers": "server"}]`, `has an unknown key "publishers"; did you mean "publish"?`},
+		{`[{"match": "a", "join_leave": "all"}]`, `has an unknown key "join_leave"; did you mean "join-leave"?`},
 		{entries(1_001), `key "groups" has 1001 entries, more than the 1000 allowed; use patterns that match more names`},
 	} {
 		_, err := parseConfig(`{"groups": ` + c.groups + `}`)
@@ -183,6 +206,7 @@ func TestALongChangeIsToldShort(t *testing.T) {
 func FuzzConfigFile(f *testing.F) {
 	for _, text := range []string{`{"groups": [{"match": "chat:*", "members-max": 100}, {"match": "**"}]}`, `{"groups": null}`,
 		`{"history": 5, "groups": [{"match": "chat:*", "history": "100", "history-ttl": "10m"}, {"match": "*", "history": "off"}]}`,
+		`{"presence": true, "join": "token", "groups": [{"match": "a", "presence": false, "join-leave": "all", "join": "user", "publish": "member"}]}`,
 		`{"allowed-origins": ["null"], "loops": 4, "daemon": true}`, "null", `{"groups": [{"match": "\ud800"}]}`, "\xef\xbb\xbf{}\r\n", "\xff\xfe{\x00}\x00", ""} {
 		f.Add(text)
 	}
@@ -196,10 +220,44 @@ func FuzzConfigFile(f *testing.F) {
 		for _, kind := range s.Loop.Kinds {
 			if seen["*"] || seen[kind.Match] || kind.Match == "" || len(kind.Match) > patternBytesMax || !utf8.ValidString(kind.Match) ||
 				strings.Contains(kind.Match, "**") || kind.MembersMax < 0 || kind.History < 0 || kind.History > 100_000 ||
-				kind.HistoryTTL < time.Second || kind.HistoryTTL > 24*time.Hour {
+				kind.HistoryTTL < time.Second || kind.HistoryTTL > 24*time.Hour ||
+				kind.JoinLeave > loop.HearAll || kind.Join == loop.Members || kind.Join >= loop.Servers || kind.Publish > loop.Servers {
 				t.Errorf("%q: got %+v in %v, want each reachable and within bounds", text, kind, s.Loop.Kinds)
 			}
 			seen[kind.Match] = true
 		}
 	})
+}
+
+func TestGroupsThatNoClientCanUseAreWarnedOf(t *testing.T) {
+	for _, c := range []struct {
+		config, join, publish string // empty: not warned of
+		args                  []string
+	}{
+		{config: `{}`},
+		{config: `{"groups": [{"match": "a", "publish": "member"}, {"match": "b", "publish": "server", "join": "anyone"}]}`},
+		{config: `{"groups": [{"match": "a", "join": "user"}, {"match": "b", "join": "token", "publish": "user"}, {"match": "c", "publish": "token"}]}`,
+			join: `"a", "b"`, publish: `"b", "c"`},
+		{config: `{"groups": [{"match": "open:*", "join": "anyone"}]}`, args: []string{"--join", "token"}, join: `"*"`},
+		{config: `{"groups": [{"match": "*", "join": "anyone"}]}`, args: []string{"--join", "token", "--publish", "user"}, publish: `"*"`},
+		{config: `{"groups": [{"match": "1"}, {"match": "2"}, {"match": "3"}, {"match": "4"}, {"match": "5"}, {"match": "6"}, {"match": "*", "publish": "token"}]}`,
+			args: []string{"--publish", "user"}, publish: `"1", "2", "3", "4", "5" and 2 more`},
+	} {
+		s, err := parseConfig(c.config, c.args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if join, publish := s.OutOfReach(); join != c.join || publish != c.publish {
+			t.Errorf("%s with %q: got %s and %s, want %s and %s", c.config, c.args, join, publish, c.join, c.publish)
+		}
+		warned := false
+		for _, w := range s.Warnings() {
+			if strings.Contains(w.Text, "clients cannot say who they are yet") {
+				warned = slices.Equal(w.Attrs, []any{"join", c.join, "publish", c.publish})
+			}
+		}
+		if warned != (c.join+c.publish != "") {
+			t.Errorf("%s with %q: got warnings %v, want one with these kinds: %v", c.config, c.args, s.Warnings(), !warned)
+		}
+	}
 }

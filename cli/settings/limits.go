@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"fmt"
 	"reflect"
 	"strings"
 	"time"
@@ -16,7 +17,7 @@ import (
 //	count MIN MAX [WORD]     a whole number; the word stands for 0
 //	duration MIN MAX [off]   off stands for -1
 //	memory MIN MAX           a size; auto is that of the Source, and off stands for 0
-//	bool A B                 one of two words, the second for true
+//	words A B …              one of these words, which stand for 0, 1, …, or for false and true; - is no word
 //	origins, tokens, proxies  lists
 //
 // The lower bounds keep a wrong unit (60ms for 60s, 1 for 1MiB) from making a server that closes every client; the upper ones
@@ -37,6 +38,11 @@ type limitFlags struct {
 	HistoryBytesMax string `name:"history-max" default:"auto" value:"size 1MiB 1024GiB auto" env:"RINGCAST_HISTORY_MAX" help:"Bytes of the histories of all groups together; auto is an eighth of --memory-limit; beyond it the oldest messages of all go."`
 	RecoveryMax     string `name:"recovery-max" default:"1000" value:"count 1 10000" env:"RINGCAST_RECOVERY_MAX" help:"Messages that one resume or history call may be answered with, up to 10000; a client that has missed more is told so and gets none of them."`
 
+	Presence  string `name:"presence" default:"off" value:"words off on" env:"RINGCAST_PRESENCE" help:"on or off. on: of each group can be asked who its members are, and members can hear who comes and goes."`
+	JoinLeave string `name:"join-leave" default:"asked" value:"words asked off all" env:"RINGCAST_JOIN_LEAVE" help:"Which members of a group with presence hear who comes and goes: off, none; asked, those that ask for it as they join; all. Plain clients never do."`
+	Join      string `name:"join" default:"anyone" value:"words anyone user - token" env:"RINGCAST_JOIN" help:"Who may join groups: anyone, user (clients that have said who they are) or token (those with a token for the group); others: error forbidden. Clients cannot say who they are yet: with user or token none can join."`
+	Publish   string `name:"publish" default:"anyone" value:"words anyone user member token server" env:"RINGCAST_PUBLISH" help:"Who may publish to groups: anyone, member, server (no client, only --channel), or user or token as for --join, which no client is or has yet; others: error forbidden."`
+
 	ClientsMax          string `name:"clients-max" default:"auto" value:"count 1 1000000000 auto" env:"RINGCAST_CLIENTS_MAX" help:"Open connections; auto is what the limit of open files allows; beyond it: 503."`
 	ClientsPerAddress   string `name:"address-clients-max" default:"off" value:"count 1 1000000000 off" env:"RINGCAST_ADDRESS_CLIENTS_MAX" help:"Connections from one IPv4 address or IPv6 /64; beyond it: 503, or 429 where a proxy names the address."`
 	HandshakeBytesMax   string `name:"handshake-max" default:"16KiB" value:"size 1KiB 64KiB" env:"RINGCAST_HANDSHAKE_MAX" help:"Largest request head; beyond it: 431, or 414 if its URL is to blame."`
@@ -46,11 +52,11 @@ type limitFlags struct {
 	AllowedOrigins      string `name:"allowed-origins" default:"*" value:"origins" placeholder:"ORIGIN,…" env:"RINGCAST_ALLOWED_ORIGINS" help:"Origins whose pages may connect, such as https://example.org,https://*.example.org; others get 403. Default: *, all. Clients that send no Origin may always connect."`
 	Subprotocols        string `name:"subprotocols" default:"" value:"tokens" placeholder:"NAME,…" env:"RINGCAST_SUBPROTOCOLS" help:"Subprotocols for pages that ask for one: of those that a page names the first that is here is answered. Messages are the same with any."`
 	TrustedProxies      string `name:"trusted-proxies" default:"" value:"proxies" placeholder:"CIDR,…" env:"RINGCAST_TRUSTED_PROXIES" help:"Proxies whose X-Forwarded-For or PROXY header names the client's address; unix stands for those that connect by a unix socket."`
-	ProxyProtocol       string `name:"proxy-protocol" default:"off" value:"bool off on" env:"RINGCAST_PROXY_PROTOCOL" help:"on or off. on: trusted proxies begin each connection with a PROXY protocol header, version 1 or 2."`
+	ProxyProtocol       string `name:"proxy-protocol" default:"off" value:"words off on" env:"RINGCAST_PROXY_PROTOCOL" help:"on or off. on: trusted proxies begin each connection with a PROXY protocol header, version 1 or 2."`
 
 	OutboxBytesMax    string `name:"outbox-max" default:"1MiB" value:"size 1KiB 1GiB" env:"RINGCAST_OUTBOX_MAX" help:"Bytes that may wait for one slow client; beyond it: see --slow-client."`
 	OutboxesBytesMax  string `name:"outboxes-max" default:"auto" value:"size 1MiB 1024GiB auto" env:"RINGCAST_OUTBOXES_MAX" help:"Bytes that may wait for all clients together; auto is a quarter of --memory-limit; beyond it the clients with the largest outboxes are closed with 4008."`
-	DropSlow          string `name:"slow-client" default:"close" value:"bool close drop" env:"RINGCAST_SLOW_CLIENT" help:"close: a client whose outbox is full is closed with 4008. drop: a client that uses ids loses messages instead, and is told how many."`
+	DropSlow          string `name:"slow-client" default:"close" value:"words close drop" env:"RINGCAST_SLOW_CLIENT" help:"close: a client whose outbox is full is closed with 4008. drop: a client that uses ids loses messages instead, and is told how many."`
 	FragmentsBytesMax string `name:"fragments-max" default:"auto" value:"size 1MiB 1024GiB auto" env:"RINGCAST_FRAGMENTS_MAX" help:"Bytes of partial messages and request heads of all clients together; auto is an eighth of --memory-limit; beyond it: close 1013, or 503."`
 	MemoryMax         string `name:"memory-limit" default:"auto" value:"memory 32MiB 4096GiB" env:"RINGCAST_MEMORY_LIMIT" help:"Memory of the process; near it new connections and messages are refused, then the clients with the largest outboxes are closed. auto is GOMEMLIMIT, or four fifths of the memory of the machine, container or systemd unit; or off."`
 
@@ -78,16 +84,12 @@ func (c *checker) limit(tag reflect.StructTag, text string, into reflect.Value) 
 	switch kind, least, most, word := valueOf(tag); kind {
 	case "size":
 		into.SetInt(c.sizeOr(flag, text, word, fixedSize(least), fixedSize(most)))
-	case "count", "duration":
-		n, mend := readValue(tag, text)
-		if mend != "" {
+	case "count", "duration", "words":
+		if mend := readValue(tag, text, into); mend != "" {
 			c.wrong(flag, text, "%s", mend)
 		}
-		into.SetInt(n)
 	case "memory":
 		into.SetInt(c.memory(flag, text, fixedSize(least), fixedSize(most)))
-	case "bool":
-		into.SetBool(c.oneOf(flag, text, least, most) == most)
 	case "origins":
 		into.Set(reflect.ValueOf(c.origins(flag, text)))
 	case "tokens":
@@ -99,19 +101,50 @@ func (c *checker) limit(tag reflect.StructTag, text string, into reflect.Value) 
 	}
 }
 
-// readValue reads a text as the tag of a flag for a count or a duration says; mend says what is wrong with it, and how to mend it.
-func readValue(tag reflect.StructTag, text string) (n int64, mend string) {
+// readValue reads a text as the tag of a flag for a count, a duration or a word says; mend says what is wrong with it, and how to mend it.
+func readValue(tag reflect.StructTag, text string, into reflect.Value) (mend string) {
 	switch kind, least, most, word := valueOf(tag); kind {
 	case "count":
-		count, mend := readCount(text, word, int(fixedSize(least)), int(fixedSize(most)))
-		return int64(count), mend
+		n, mend := readCount(text, word, int(fixedSize(least)), int(fixedSize(most)))
+		into.SetInt(int64(n))
+		return mend
 	case "duration":
 		d, mend := readDuration(text, word, fixedDuration(least), fixedDuration(most))
-		return int64(d), mend
+		into.SetInt(int64(d))
+		return mend
+	case "words":
+		n, mend := readWord(text, wordsOf(tag))
+		if into.Kind() == reflect.Bool {
+			into.SetBool(n == 1)
+		} else {
+			into.SetUint(uint64(n))
+		}
+		return mend
 	default:
-		panic("--" + tag.Get("name") + ": neither a count nor a duration but " + kind)
+		panic("--" + tag.Get("name") + ": no count, no duration and no word but " + kind)
 	}
 }
+
+// valueText is the text that readValue reads as a value: what an operator writes for it.
+func valueText(tag reflect.StructTag, value reflect.Value) string {
+	switch kind, _, _, word := valueOf(tag); {
+	case kind == "words" && value.Kind() == reflect.Bool && value.Bool():
+		return wordsOf(tag)[1]
+	case kind == "words" && value.Kind() == reflect.Bool:
+		return wordsOf(tag)[0]
+	case kind == "words":
+		return wordsOf(tag)[value.Uint()]
+	case kind == "duration":
+		return DurationText(time.Duration(value.Int()))
+	case value.IsZero() && word != "":
+		return word
+	default:
+		return fmt.Sprint(value.Int())
+	}
+}
+
+// wordsOf are the words of a tag value of that kind; - stands where a value has none.
+func wordsOf(tag reflect.StructTag) []string { return strings.Fields(tag.Get("value"))[1:] }
 
 // valueOf is a tag value, word by word.
 func valueOf(tag reflect.StructTag) (kind, least, most, word string) {

@@ -53,7 +53,12 @@ func TestFlagsOfLimitsHaveTheDefaultsAndBoundsOfTheLimits(t *testing.T) {
 		if want != "" && given != want {
 			t.Errorf("%s: default of the flag: got %s, want %s as in loop.Limits", flag.Name, given, want)
 		}
-		if words := strings.Fields(flag.Tag.Get("value")); want == "" && len(words) > 3 && given != words[3] {
+		words := strings.Fields(flag.Tag.Get("value"))
+		if words[0] == "words" {
+			if given != words[1] {
+				t.Errorf("%s: default of the flag: got %s, want %s, since a zero limit is that", flag.Name, given, words[1])
+			}
+		} else if want == "" && len(words) > 3 && given != words[3] {
 			t.Errorf("%s: default of the flag: got %s, want %s, since a zero limit is that", flag.Name, given, words[3])
 		}
 		if most := limit.Tag.Get("max"); most != "" && strings.Fields(flag.Tag.Get("value"))[2] != most {
@@ -78,7 +83,7 @@ func TestEachFlagOfLimitsSetsItsLimitAndNoOther(t *testing.T) {
 			value = "chat"
 		case "proxies":
 			value = "10.0.0.0/8"
-		case "bool":
+		case "words":
 			value = words[2]
 		default:
 			if value = words[1]; value == "0" { // as by default
@@ -106,4 +111,64 @@ func TestEachFlagOfLimitsSetsItsLimitAndNoOther(t *testing.T) {
 func flagOf(limit string) string {
 	field, _ := reflect.TypeFor[limitFlags]().FieldByName(limit)
 	return field.Tag.Get("name")
+}
+
+func TestWhatIsOnOrOffMayBeTrueOrFalseInTheFile(t *testing.T) {
+	all := map[string]bool{"centrifuge": true}
+	eachFlag(reflect.ValueOf(limitFlags{}), func(tag reflect.StructTag, _ any) {
+		if tag.Get("value") == "words off on" {
+			all[tag.Get("name")] = true
+		}
+	})
+	if !maps.Equal(all, onOff) {
+		t.Errorf("got %v in onOff, want %v, all settings that take on and off", onOff, all)
+	}
+	for name := range all {
+		for value, want := range map[string]string{"true": "on", "false": "off", `"on"`: "on", `"off"`: "off"} {
+			s, err := parseConfig(`{"trusted-proxies": "192.0.2.1", "` + name + `": ` + value + `}`)
+			if got := textsOf(s.typed)[name]; err != nil || got != want {
+				t.Errorf("%s %s: got %q, %v, want %q", name, value, got, err, want)
+			}
+		}
+		for _, value := range []string{`"true"`, `"yes"`, "1", `"ON"`, `""`} {
+			if _, err := parseConfig(`{"trusted-proxies": "192.0.2.1", "` + name + `": ` + value + `}`); err == nil || !strings.Contains(err.Error(), "must be o") {
+				t.Errorf("%s %s: got %v, want it refused with the two words", name, value, err)
+			}
+		}
+	}
+}
+
+// What a text means as a value is what is shown for the value.
+func TestSettingsOfKindsAreShownAsTheyAreWritten(t *testing.T) {
+	for _, texts := range []map[string]string{
+		{"members-max": "off", "history": "off", "history-ttl": "5m", "presence": "off", "join-leave": "asked", "join": "anyone", "publish": "anyone"},
+		{"members-max": "1", "history": "100000", "history-ttl": "1h30m", "presence": "on", "join-leave": "off", "join": "user", "publish": "user"},
+		{"members-max": "5", "history": "7", "history-ttl": "1s", "presence": "on", "join-leave": "all", "join": "token", "publish": "member"},
+		{"members-max": "5", "history": "7", "history-ttl": "1s", "presence": "on", "join-leave": "all", "join": "token", "publish": "token"},
+		{"members-max": "5", "history": "7", "history-ttl": "1s", "presence": "on", "join-leave": "all", "join": "token", "publish": "server"},
+	} {
+		var args, entry []string
+		for name, text := range texts {
+			args = append(args, "--"+name, text)
+			entry = append(entry, `"`+name+`": "`+text+`"`)
+		}
+		flags, err := parse(t, args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file, err := parseConfig(`{"groups": [{"match": "*", ` + strings.Join(entry, ", ") + `}]}`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts[matchKey] = "*"
+		for from, s := range map[string]*Settings{"flags": &flags, "the file": &file} {
+			kinds := s.Loop.AllKinds()
+			if got := KindTexts(&kinds[0]); len(kinds) != 1 || !maps.Equal(got, texts) {
+				t.Errorf("from %s: got %v, want %v", from, got, texts)
+			}
+		}
+		if keys := slices.Sorted(slices.Values(KindKeys())); !slices.Equal(keys, slices.Sorted(maps.Keys(texts))) {
+			t.Errorf("keys: got %v, want those of %v", keys, texts)
+		}
+	}
 }

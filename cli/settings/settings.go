@@ -95,6 +95,9 @@ func (s *Settings) Warnings() (all []Warning) {
 			"outboxes_max", SizeText(l.OutboxesBytesMax), "fragments_max", SizeText(l.FragmentsBytesMax),
 			"history_max", SizeText(l.HistoryBytesMax), "memory_limit", SizeText(l.MemoryMax))
 	}
+	if join, publish := s.OutOfReach(); join+publish != "" {
+		warn("kinds of groups that no client can join or publish to: clients cannot say who they are yet", "join", join, "publish", publish)
+	}
 	if rate := l.BytesPerSecond; rate > 0 && rate < l.MessageBytesMax {
 		warn("--byte-rate is less than --message-max: a message longer than the bytes of one second is always refused",
 			"byte_rate", SizeText(int64(rate)), "message_max", SizeText(int64(l.MessageBytesMax)))
