@@ -153,8 +153,11 @@ func (s *shard) command(c *client, cmd *dialect.Command, code dialect.ErrorCode)
 	} else {
 		s.count.CommandErrors.Add(1)
 	}
-	if cmd.Verb == dialect.SendToGroup && (code == dialect.ErrBusy || code == dialect.ErrStopping || code == dialect.ErrRateLimited || code == dialect.ErrForbidden) {
-		s.count.RefusedPublishes.Add(1)
+	if cmd.Verb == dialect.SendToGroup {
+		switch code {
+		case dialect.ErrBusy, dialect.ErrStopping, dialect.ErrRateLimited, dialect.ErrForbidden:
+			s.count.RefusedPublishes.Add(1)
+		}
 	}
 	switch {
 	case code == "":

@@ -20,7 +20,7 @@ type Kind struct {
 
 	Presence  bool      // who the members are can be asked
 	JoinLeave JoinLeave // with Presence: who hears of comings and goings
-	Join      Access    // who may become a member: not Members, not Servers
+	Join      Access    // who may become a member: Anyone, Users or Tokens
 	Publish   Access    // who may publish
 }
 

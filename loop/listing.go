@@ -131,8 +131,8 @@ const (
 
 // appendKinds appends the patterns of the kinds that c's groups are of, each once, and says what it took.
 func (s *shard) appendKinds(kinds []string, c *client) (all []string, steps int) {
-	mine := len(kinds)
-	for at := 0; at < min(c.groupCount(), listedGroupsMax) && len(kinds)-mine < listedKindsMax; at++ {
+	mine, most := len(kinds), min(listedKindsMax, len(s.bounds.Kinds)+1)
+	for at := 0; at < min(c.groupCount(), listedGroupsMax) && len(kinds)-mine < most; at++ {
 		index, compared := s.kindOf(c.membership(at).group)
 		if kind := s.bounds.kindAt(index).Match; !slices.Contains(kinds[mine:], kind) {
 			kinds = append(kinds, kind)

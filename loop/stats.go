@@ -225,5 +225,5 @@ type ClientInfo struct {
 	Remote   string `json:"remote"`    // peer address
 
 	Dialect string   `json:"dialect,omitempty"` // "plain" or "centrifuge"; empty: its handshake is not done
-	Kinds   []string `json:"kinds,omitempty"`   // patterns of the kinds of its groups, see Hub.Clients; nil: it has no group
+	Kinds   []string `json:"kinds,omitempty"`   // patterns of the kinds of its groups, see Hub.Clients; empty: it has no group
 }
