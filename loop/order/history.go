@@ -52,9 +52,10 @@ func bookedFor(m *Message, id int) uint32 {
 }
 
 // groupBytes is what a group in a history takes beside its messages: its own memory, its name, its place in ages, and its entry in
-// the home's table, which is full to two thirds on average.
+// the home's table, of which 7 in 16 slots are full when it has just grown; and what allocator and collector have beside so many
+// small objects (TestAMillionHistoriesStayWithinTheirBoundByMemory).
 func (y *history[G]) groupBytes() int64 {
-	const fixed = unsafe.Sizeof(homeGroup[anyPart]{}) + unsafe.Sizeof(history[anyPart]{}) + ageBytes + 25*3/2
+	const fixed = unsafe.Sizeof(homeGroup[anyPart]{}) + unsafe.Sizeof(history[anyPart]{}) + ageBytes + 25*16/7 + 16
 	return int64(fixed) + int64(allocated(len(y.name)))
 }
 
@@ -112,7 +113,8 @@ func (y *history[G]) drop() {
 // ringKept is the size of a ring, in messages, that is kept as it is while there are any.
 const ringKept = 8
 
-// resize gives the ring another size, where all that is kept has room, but for so many of the newest that are not in it yet.
+// resize gives the ring another size, where all that is kept has room, but for so many of the newest that are not in it yet. It
+// moves 65,536 slots at most, which takes 0.3 ms (BenchmarkALongHistoryComesAndExpires).
 func (y *history[G]) resize(size, coming int) {
 	old := *y
 	y.ring = nil

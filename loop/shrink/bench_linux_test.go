@@ -2,12 +2,26 @@ package shrink
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// What each step of a map of a million entries takes, as it fills and as it empties: on average, and the longest.
+// threadTime is the CPU time of this thread, so that what else the machine does is not in a step.
+func threadTime() time.Duration {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t); err != nil {
+		panic(err)
+	}
+	return time.Duration(t.Nano())
+}
+
+// What each step of a map of a million entries takes, as it fills and as it empties: on average with 0.3 µs for the clock, and the longest.
+// GOGC=off leaves out what the collector has it do.
 func BenchmarkAMillionComeAndGo(b *testing.B) {
+	runtime.LockOSThread()
 	const entries = 1_000_000
 	names := make([]string, entries)
 	for i := range names {
@@ -15,9 +29,9 @@ func BenchmarkAMillionComeAndGo(b *testing.B) {
 	}
 	var put, del, sum time.Duration
 	timed := func(longest *time.Duration, step func()) {
-		begun := time.Now()
+		begun := threadTime()
 		step()
-		took := time.Since(begun)
+		took := threadTime() - begun
 		sum += took
 		*longest = max(*longest, took)
 	}
