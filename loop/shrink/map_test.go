@@ -65,7 +65,7 @@ func TestNoStepOfAMapMovesManyEntries(t *testing.T) {
 		m.Put(i, i)
 	}
 	steps := 0
-	for i := 0; m.Len() > 0; i++ {
+	for i := range entries {
 		before := 0
 		if m.next != nil {
 			before = len(m.next.m)
