@@ -18,23 +18,22 @@ func TestTheFirstOfAgesIsTheOldest(t *testing.T) {
 			a.put(y, tick)
 			in[y] = tick
 		case n < 8:
-			at := rng.IntN(len(a.heap)) // any of them
-			y := a.heap[at].history
+			y := a.at(rng.IntN(a.entries)).history // any of them
 			a.remove(y)
 			if delete(in, y); y.at != absent {
 				t.Fatalf("step %d: one that was taken out has place %d", step, y.at)
 			}
 		default:
-			y := a.heap[0].history
+			y := a.at(0).history
 			in[y] = now
 			a.rekey(now)
 		}
-		if len(a.heap) != len(in) {
-			t.Fatalf("step %d: got %d entries, want %d", step, len(a.heap), len(in))
+		if a.entries != len(in) {
+			t.Fatalf("step %d: got %d entries, want %d", step, a.entries, len(in))
 		}
 		for y, tick := range in {
-			if e := a.heap[y.at]; e.history != y || e.tick != tick || before(tick, a.heap[0].tick) {
-				t.Fatalf("step %d: got %+v at place %d, first of tick %d, want tick %d", step, e, y.at, a.heap[0].tick, tick)
+			if e := *a.at(int(y.at)); e.history != y || e.tick != tick || before(tick, a.at(0).tick) {
+				t.Fatalf("step %d: got %+v at place %d, first of tick %d, want tick %d", step, e, y.at, a.at(0).tick, tick)
 			}
 		}
 	}

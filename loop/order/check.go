@@ -86,24 +86,27 @@ func (h *Home[G, C]) CheckHistories() (wrong string) {
 		switch tick, due := y.age(); {
 		case y.group != hg || y.name != name || sum != y.bytes || y.count > y.most:
 			return fmt.Sprintf("group %s: its history is that of %s, takes %d bytes, booked %d, and keeps %d messages of %d", name, y.name, sum, y.bytes, y.count, y.most)
-		case due && y.at == absent, y.warm > 0 && !y.listed, len(hg.locals) == 0 && y.at == absent:
+		case due && y.at == absent, y.warm > 0 && y.behind == nil, len(hg.locals) == 0 && y.at == absent:
 			return fmt.Sprintf("group %s: nothing will be dropped of its history", name)
 		case y.at != absent:
 			bytes, groups = bytes+y.groupBytes(), groups+1
-			if e := h.shelf(y.ttl).heap[y.at]; e.history != y || due && before(tick, e.tick) {
+			if e := h.shelf(y.ttl).at(int(y.at)); e.history != y || due && before(tick, e.tick) {
 				return fmt.Sprintf("group %s: its place in ages is another's, or its tick there is too late", name)
 			}
 		}
 		bytes, messages = bytes+sum, messages+int64(y.count)
 	}
-	for _, y := range h.histories.warm.queue[h.histories.warm.head:] {
-		if warm++; !y.listed {
-			return "a history is in the list of the warm, and does not know"
+	w := &h.histories.warm
+	for y := w.first; y != nil; y = y.behind {
+		if warm++; y == w.last {
+			break
+		} else if y.behind == nil || y.behind == y {
+			return "the queue of the warm ends before its last"
 		}
 	}
 	for _, a := range h.histories.ages {
-		for i, e := range a.heap {
-			if e.history.group == nil || i > 0 && before(e.tick, a.heap[(i-1)/4].tick) {
+		for i := range a.entries {
+			if e := a.at(i); e.history.group == nil || i > 0 && before(e.tick, a.at((i-1)/4).tick) {
 				return fmt.Sprintf("ages of %d ticks: place %d has an older one behind it, or one that has ended", a.ttl, i)
 			}
 			groups--

@@ -149,16 +149,32 @@ func (h *Home[G, C]) keep(y *history[G], m *Message, id int) {
 	y.touched = now
 	h.rebook(y, bytes, count)
 	h.shelve(y)
-	if !y.listed {
+	if y.behind == nil {
 		h.histories.warm.put(y)
 		h.warmGroups.Add(1)
 	}
-	// Steps enough for twice what was added, so that the sum comes back to its bound however small the messages are that it is of.
-	h.trim(trimMin + 2*int(k.bytes)/(messageBytes+keptBytes))
+	h.makeRoom(int(k.bytes))
 }
 
-// trimMin is the steps that a publish may take at least to make room.
-const trimMin = 16
+// makeRoom drops what a publish pushes out that has added so many bytes. It may take steps enough for twice as much, so that the sum
+// comes back to its mark however small the messages are that it is of. But for a large message these are thousands, so beyond some
+// it goes on only while the sum is over the bound itself. The rest is for later publishes and for Expire.
+func (h *Home[G, C]) makeRoom(bytes int) {
+	steps := trimMin + 2*bytes/(messageBytes+keptBytes)
+	most := h.all.historyMax.Load()
+	steps -= h.trim(min(steps, trimMost), historyMark(most))
+	h.trim(steps, most)
+}
+
+// historyMark is how much all histories may be before something is dropped. What is between it and the bound is room for large
+// messages, which many small ones need not leave at once.
+func historyMark(most int64) int64 { return most - most/16 }
+
+// The steps of a publish that makes room: so many at least, and so many at most while the sum is within its bound.
+const (
+	trimMin  = 16
+	trimMost = 256
+)
 
 // rebook books what has changed in a history since it had so many bytes and messages.
 func (h *Home[G, C]) rebook(y *history[G], bytes int64, count uint32) {
@@ -204,7 +220,7 @@ func (h *Home[G, C]) shelf(ttl uint32) *ages[G] {
 		if a.ttl == ttl {
 			return a
 		}
-		if len(a.heap) == 0 {
+		if a.entries == 0 {
 			empty = a
 		}
 	}
@@ -217,18 +233,17 @@ func (h *Home[G, C]) shelf(ttl uint32) *ages[G] {
 }
 
 // exceeds says whether the home must drop something: all histories are more than they may be, and its own more than its share.
-func (h *Home[G, C]) exceeds() bool {
-	most := h.all.historyMax.Load()
+func (h *Home[G, C]) exceeds(most int64) bool {
 	return most > 0 && h.all.historyBytes.Load() > most && h.keptBytes.Load() > most/int64(len(h.all.homes))
 }
 
-// trim drops the oldest of what the home keeps while that exceeds its share, in so many steps at most; also whole groups that are
-// alone and have no messages any more, since they take memory too. steps: those that it took.
-func (h *Home[G, C]) trim(most int) (steps int) {
-	for ; steps < most && h.exceeds(); steps++ {
+// trim drops the oldest of what the home keeps while that exceeds its share of so many bytes, 0: no bound, in so many steps at most;
+// also whole groups that are alone and have no messages any more, since they take memory too. steps: those that it took.
+func (h *Home[G, C]) trim(stepsMax int, most int64) (steps int) {
+	for ; steps < stepsMax && h.exceeds(most); steps++ {
 		var oldest *ages[G]
 		for _, a := range h.histories.ages {
-			if len(a.heap) > 0 && (oldest == nil || before(a.heap[0].tick, oldest.heap[0].tick)) {
+			if a.entries > 0 && (oldest == nil || before(a.at(0).tick, oldest.at(0).tick)) {
 				oldest = a
 			}
 		}
@@ -242,7 +257,7 @@ func (h *Home[G, C]) trim(most int) (steps int) {
 
 // dropFirst is one step: it drops the first of ages, or a message of it, if its tick is true.
 func (h *Home[G, C]) dropFirst(a *ages[G]) {
-	first := a.heap[0]
+	first := *a.at(0)
 	y := first.history
 	switch tick, ok := y.age(); {
 	case !ok:
@@ -262,13 +277,13 @@ func (h *Home[G, C]) dropFirst(a *ages[G]) {
 func (h *Home[G, C]) expire(most int) (more bool) {
 	now, steps := h.tick(), 0
 	for _, a := range h.histories.ages {
-		for ; steps < most && len(a.heap) > 0 && now-a.heap[0].tick >= a.ttl; steps++ {
+		for ; steps < most && a.entries > 0 && now-a.at(0).tick >= a.ttl; steps++ {
 			h.dropFirst(a)
 		}
 	}
-	steps += h.trim(most - steps)
+	steps += h.trim(most-steps, historyMark(h.all.historyMax.Load()))
 	for steps < most {
-		y := h.histories.warm.first()
+		y := h.histories.warm.first
 		if y == nil {
 			break
 		}

@@ -177,8 +177,8 @@ func TestHistoriesTogetherHaveABound(t *testing.T) {
 		}
 	}
 	mustBeBooked(t, hs)
-	if got := hs.HistoryBytes(); got < most*9/10 {
-		t.Errorf("got %d bytes, want nearly the bound, %d", got, most)
+	if got := hs.HistoryBytes(); got < most*9/10 || got > historyMark(most) {
+		t.Errorf("got %d bytes, want nearly the mark, %d", got, historyMark(most))
 	}
 	if got := hs.homes[1].keptBytes.Load(); got != small {
 		t.Errorf("the small home: got %d bytes, want all that it had, %d", got, small)
@@ -232,6 +232,44 @@ func TestALargeMessageMakesItsRoomOutOfManySmallOnes(t *testing.T) {
 	}
 	if y := hs.homes[0].groups.Get("0large").history; y.count != 2 {
 		t.Errorf("got %d large messages, want the two that there is room for", y.count)
+	}
+	mustBeBooked(t, hs)
+}
+
+// A large message that finds room below the bound has few others dropped at once; the rest goes in slices, down to the mark. Not so
+// the messages behind it that find none: then the bound comes first.
+func TestALargeMessageDropsFewAtOnceWhileThereIsRoom(t *testing.T) {
+	hs, _ := remembering(1, 100, 1000)
+	const most = 4 << 20
+	hs.SetHistoryMax(most)
+	for i := range 16_000 {
+		say(hs, fmt.Sprint("0", i), 1, 1)
+	}
+	if got := hs.HistoryBytes(); got > historyMark(most) || got < historyMark(most)-1000 {
+		t.Fatalf("many small ones: got %d bytes, want just below the mark, %d", got, historyMark(most))
+	}
+	dropped := func() int64 {
+		_, before := hs.Histories()
+		hs.Lanes(0).Offer(0, publishTo("0large", string(make([]byte, most/20))))
+		hs.Lanes(0).Host()
+		_, after := hs.Histories()
+		if got := hs.HistoryBytes(); got > most {
+			t.Errorf("got %d bytes, bound %d", got, most)
+		}
+		return before + 1 - after
+	}
+	for range 2 {
+		if n := dropped(); n > trimMost || hs.HistoryBytes() <= historyMark(most) {
+			t.Errorf("a large message: dropped %d others, want at most %d; %d bytes kept, want more than the mark", n, trimMost, hs.HistoryBytes())
+		}
+		for hs.Lanes(0).Expire(64) {
+		}
+		if got := hs.HistoryBytes(); got > historyMark(most) {
+			t.Errorf("after slices: got %d bytes, want no more than the mark, %d", got, historyMark(most))
+		}
+	}
+	if dropped(); dropped() <= trimMost {
+		t.Error("the second of two beyond the room: few were dropped, want as many as the bound asks for")
 	}
 	mustBeBooked(t, hs)
 }
