@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"ringcast/dialect"
 	"ringcast/wsproto"
@@ -12,12 +13,14 @@ import (
 
 // loud is a dialect in one file: its members hear text in capitals, are greeted, and are closed with codes of their
 // own. It commands as plain does, and of a group's past besides: "past" in an add_group is the position of who comes back, and there
-// is a history. What has a place in a history is heard with its offset. It is spoken at /loud.
+// is a history. What has a place in a history is heard with its offset. With "hears" in an add_group its members hear who comes (C) and goes
+// (W), by their numbers; each such news has a number of its own too. There is presence, a list of numbers. It is spoken at /loud.
 var loud = dialect.Entry{
 	Name:      "loud",
 	Serves:    func(path string) bool { return path == "/loud" },
 	New:       func() dialect.Dialect { return &loudly{} },
 	Positions: true,
+	Hears:     true,
 }
 
 type loudly struct{ dialect.Plain }
@@ -57,8 +60,15 @@ func (l *loudly) Next(payload []byte, binary bool) (cmd dialect.Command, rest []
 		Group string `json:"group_id"`
 		ID    json.RawMessage
 		Past  *loudPast
+		Hears bool
 	}
-	if !bytes.Contains(payload, []byte(`"past"`)) || json.Unmarshal(payload, &said) != nil || said.Past == nil {
+	if !bytes.Contains(payload, []byte(`"past"`)) && !bytes.Contains(payload, []byte(`"hears"`)) || json.Unmarshal(payload, &said) != nil {
+		return cmd, rest, code
+	}
+	if said.Cmd == "presence" {
+		return dialect.Command{Verb: dialect.Presence, Group: []byte(said.Group), ID: said.ID}, rest, ""
+	}
+	if cmd.Hears = said.Hears; said.Past == nil {
 		return cmd, rest, code
 	}
 	p := said.Past
@@ -73,9 +83,14 @@ func (l *loudly) Next(payload []byte, binary bool) (cmd dialect.Command, rest []
 	return cmd, rest, code
 }
 
+// loudNews counts the news that were encoded. All loops share one form of each.
+var loudNews atomic.Uint64
+
 func (l *loudly) Encode(m *dialect.Message) []byte {
 	if m.Sort != dialect.Said {
-		return nil // its clients do not hear who comes and goes
+		client, _ := m.Sender()
+		what := map[dialect.Sort]string{dialect.Came: "C", dialect.Went: "W"}[m.Sort]
+		return wsproto.AppendFrame(nil, wsproto.OpText, fmt.Appendf(nil, "%s|%s|%d|%016x", what, m.Group, client, loudNews.Add(1)))
 	}
 	if m.JSON {
 		return m.Frame
@@ -91,6 +106,9 @@ func (l *loudly) Answer(dst []byte, o dialect.Outcome) []byte {
 	switch p := o.Past; {
 	case o.What == dialect.Greeting:
 		return wsproto.AppendFrame(dst, wsproto.OpText, []byte("HELLO"))
+	case o.What == dialect.Listed:
+		text, _ := json.Marshal(map[string]any{"id": json.RawMessage(o.ID), "ok": true, "present": append([]uint64{}, o.Present...)})
+		return wsproto.AppendFrame(dst, wsproto.OpText, text)
 	case p != nil:
 		told := loudPast{Offset: p.Top.Offset, Epoch: loudEpoch(p.Top.Epoch), Asked: p.WasRecovering, Recovered: p.Recovered, From: p.Since.Offset}
 		if p.Messages != nil {

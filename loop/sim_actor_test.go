@@ -53,6 +53,7 @@ type simMembership struct {
 	silent  bool // an add_group without an id
 	asks    int  // add_groups with an id under way
 	refused bool // an add_group was refused, so what was sent behind it need not come back
+	company simCompany
 }
 
 // out says that the peer is not a member, as far as it has been told.
@@ -68,6 +69,8 @@ type simCommand struct {
 	message     *simMessage
 	membership  *simMembership // send_to_group: nil if it has never asked for one
 	past        *simAsk        // what it asked of the past; nil: nothing
+	hears       bool           // add_group: it asks who comes and goes
+	told        int            // presence: how much its membership had heard of that
 	clean       bool           // add_group: there is no other that may be the reason of the answer
 	tick        uint32         // when it was said
 }
@@ -170,6 +173,8 @@ func (a *actor) act() {
 		a.join(group, a.w.chance(80))
 	case n < 28 && a.loud:
 		a.readHistory(group)
+	case n < 30 && a.loud:
+		a.askWho(group)
 	case n < 35:
 		a.leave(group, a.w.chance(80))
 	case n < 75:
@@ -230,6 +235,9 @@ func (a *actor) join(group string, withID bool) {
 	if m.sentAt == 0 {
 		m.sentAt, m.ackedAt = a.w.step, 0
 	}
+	if c.clean {
+		m.company = simCompany{first: true} // what came until the last leave was answered does not count
+	}
 	m.left = false
 	m.unsure = m.unsure || !withID
 	m.silent = m.silent || !withID
@@ -243,6 +251,9 @@ func (a *actor) join(group string, withID bool) {
 	more := ""
 	if _, was := a.places[group]; a.loud && (was && a.w.chance(90) || a.w.chance(10)) {
 		c.past, more = a.comeBack(group)
+	}
+	if c.hears = a.loud && a.w.chance(60); c.hears {
+		more += `,"hears":true`
 	}
 	a.ask(c, more, withID)
 }

@@ -9,12 +9,17 @@ func (w *world) chooseBounds(b *bounds) {
 	b.MembersMax = pick(0, 0, 1, 2, 4, 8)
 	b.Kinds = [][]Kind{nil, nil, {{Match: "*-0", MembersMax: pick(0, 1, 3), History: pick(0, 1, 3)}, {Match: "gr*p-1*", MembersMax: pick(0, 2), History: 50, HistoryTTL: tickPeriod, Publish: Access(pick(int(Anyone), int(Members)))}}}[w.rng.IntN(3)]
 	b.History, b.HistoryTTL = pick(0, 0, 1, 3, 50, 50), time.Duration(pick(1, 4, simHistoryTicks, simHistoryTicks))*tickPeriod
+	b.Presence, b.JoinLeave = w.chance(60), JoinLeave(pick(0, 1, 2, 2))
+	for i := range b.Kinds {
+		b.Kinds[i].Presence, b.Kinds[i].JoinLeave = w.chance(60), JoinLeave(pick(0, 1, 2, 2))
+	}
 	b.CommandsPerSecond = pick(0, 0, 0, 10, 50)
 	b.BytesPerSecond = pick(0, 0, 0, 2_000, 20_000)
 	if w.returning {
 		b.GroupsMax, b.MembersMax, b.Kinds, b.CommandsPerSecond, b.BytesPerSecond = 0, 0, nil, 0, 0
 		b.History, b.HistoryTTL = pick(5, 50, 50), simHistoryTicks*tickPeriod
 	}
+	b.anyPresence = b.mayHavePresence()
 }
 
 // changeBounds has every loop go over to other bounds, each when it next looks.

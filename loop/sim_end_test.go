@@ -137,7 +137,7 @@ func (w *world) checkEmpty() {
 	w.must(taken == 0 && addresses == 0, "seats: %d taken of %d addresses", taken, addresses)
 	for i, s := range w.hub.shards {
 		w.must(s.groups.Len() == 0 && w.hub.homes.Home(i).Groups() == 0 && len(s.clients) == 0 && len(s.heartbeat.lastSeen) == 0 &&
-			len(s.passes.queue) == 0 && s.passes.gathered == 0 && s.backlog.bytes == 0 && s.owed.total == 0 && len(s.deadlines.list) == 0 &&
+			len(s.passes.queue) == 0 && s.passes.gathered == 0 && s.backlog.bytes == 0 && s.owed.total == 0 && s.owed.said == 0 && len(s.ends.dead) == 0 && s.owed.announced.client == 0 && len(s.deadlines.list) == 0 &&
 			s.handshaking == 0 && len(s.slow.list) == 0 && len(s.partials.list) == 0 && s.relief.outboxes.Load() == 0 && w.hub.partials.bytes.Load() == 0 && w.hub.partials.clients.Load() == 0 &&
 			w.hub.homes.Home(i).Idle() && s.lanes.Idle(), "loop %d is not empty: groups %d, homes %d, clients %d, passes %d, gathered %d, backlog %d, idle %d, deadlines %d, home idle %v, lanes idle %v",
 			i, s.groups.Len(), w.hub.homes.Home(i).Groups(), len(s.clients), len(s.passes.queue), s.passes.gathered, s.backlog.bytes, s.owed.total,

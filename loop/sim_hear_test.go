@@ -94,6 +94,10 @@ func (a *actor) hear(text string) {
 		a.heardLoudly(strings.ToLower(text))
 		return
 	}
+	if a.loud && (strings.HasPrefix(text, "C|") || strings.HasPrefix(text, "W|")) {
+		a.heardNews(text)
+		return
+	}
 	if !a.loud && strings.HasPrefix(text, "m|") {
 		a.message(text)
 		return
@@ -117,6 +121,8 @@ func (a *actor) hear(text string) {
 		Seq   *uint64
 		Past  *loudPast
 		Error *struct{ Code string }
+
+		Present *[]uint64
 	}
 	a.w.must(json.Unmarshal([]byte(text), &r) == nil, "reply %q", text)
 	c := a.asked[r.ID]
@@ -129,12 +135,18 @@ func (a *actor) hear(text string) {
 	switch c.verb {
 	case "history":
 		a.heardHistory(c, r.Past)
+	case "presence":
+		a.w.must(r.OK == (r.Present != nil), "reply %q", text)
+		if r.OK {
+			a.heardWho(c, *r.Present)
+		}
 	case "add_group":
 		again := c.membership.ackedAt > 0
 		c.membership.asks--
 		c.membership.refused = c.membership.refused || !r.OK
 		if r.OK && c.membership.ackedAt == 0 {
 			c.membership.ackedAt = a.w.step
+			c.membership.company.begin(a, c)
 		}
 		if r.OK && a.loud {
 			a.cameBack(c, r.Past, again)
@@ -162,7 +174,7 @@ func (a *actor) mayBeRefused(code string, c *simCommand) bool {
 	b := a.w.hub.bounds.Load()
 	switch joins := c.verb == "add_group"; code {
 	case "busy":
-		return a.w.tight && c.verb != "leave_group" || a.loud && c.verb == "add_group" || c.verb == "history" // that is late
+		return a.w.tight && c.verb != "leave_group" || a.loud && c.verb == "add_group" || c.verb == "history" || c.verb == "presence" // that is late
 	case "too_many_groups":
 		return joins
 	case "group_full":
@@ -173,8 +185,14 @@ func (a *actor) mayBeRefused(code string, c *simCommand) bool {
 		in := c.membership
 		return c.verb == "send_to_group" && (a.w.changing || b.kindOf(c.group).Publish == Members) &&
 			(in == nil || in.refused || in.sentAt == 0 || in.sentAt >= c.message.issuedAt)
-	case "not_member", "not_available", "unrecoverable":
+	case "unrecoverable":
 		return c.verb == "history"
+	case "not_member":
+		return c.verb == "history" || c.verb == "presence"
+	case "not_available":
+		return c.verb == "history" || c.verb == "presence" && (a.w.changing || !b.kindOf(c.group).Presence)
+	case "too_many_members":
+		return c.verb == "presence" && a.w.mayBeCrowded()
 	case "rate_limited":
 		return b.CommandsPerSecond > 0 || b.BytesPerSecond > 0 || a.w.changing
 	}

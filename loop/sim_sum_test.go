@@ -9,6 +9,7 @@ type simSum struct {
 	tapped, waited, indexes, indexesGone, listed     uint64
 	heldBack                                         uint64
 	past                                             simPasts
+	company                                          simCompanies
 	borrows                                          uint64
 	borrowing                                        simBorrowing
 	refusedBy                                        map[string]uint64
@@ -37,6 +38,7 @@ func (s *simSum) add(w *world) {
 	s.indexesGone += w.indexesGone
 	s.listed += w.listed
 	s.past.add(&w.past)
+	s.company.add(&w.company)
 	s.borrows += t.Borrows
 	s.borrowing.sends += w.borrowing.sends
 	s.borrowing.short += w.borrowing.short
@@ -63,6 +65,11 @@ func (s *simSum) check(t *testing.T) {
 		p.recovered, p.messages, p.due, p.refused, p.logged, p.late, p.read)
 	if p.recovered == 0 || p.messages == 0 || p.due == 0 || p.refused == 0 || p.logged == 0 || p.late == 0 || p.read == 0 {
 		t.Error("too few came back in the worlds")
+	}
+	c := &s.company
+	t.Logf("comings and goings heard %d, lists %d, of which %d were true in the end; looks at crowds %d, at words that wait %d, at members to be announced %d", c.news, c.lists, c.sums, c.crowded, c.owed, c.switched)
+	if c.news == 0 || c.lists == 0 || c.sums == 0 || c.crowded == 0 || c.owed == 0 || c.switched == 0 {
+		t.Error("too few came and went in the worlds")
 	}
 	if s.listed == 0 {
 		t.Error("no world had a list made")

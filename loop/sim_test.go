@@ -73,6 +73,7 @@ type world struct {
 	returning bool   // most of what ends a client or refuses it is off, but that clients end and come back
 	restless  int    // percent of the ends that clients think of that they make
 	past      simPasts
+	company   simCompanies
 	changing  bool // an operator changes bounds on groups, members and rates now and then
 
 	tooLoud    map[int]int // how often a home has refused each message, by its number
@@ -104,6 +105,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	b.GroupsPerClient = pick(2, 4, 1024)
 	b.listRows = pick(1, 3, 1000)
 	b.scannedMax = pick(1, 2, 64)
+	b.presentMax = pick(2, 5, 1000, 1000, 1000)
 	b.burialsPerTurn, b.wordsEnough, b.announcesPerTurn = pick(1, 3, 2048), pick(1, 4, 2048), pick(1, 5, 512)
 	w.returning = w.chance(40)
 	w.changing = w.rng.IntN(4) == 0 && !w.returning
@@ -215,6 +217,7 @@ func (w *world) run() {
 		w.checkFlights()
 		w.checkIndexes()
 		w.checkReplays()
+		w.checkPresence()
 	}
 	for _, a := range w.actors {
 		a.stalled = false
@@ -231,6 +234,7 @@ func (w *world) run() {
 	w.checkEnd()
 	w.checkMembers()
 	w.checkNoReplays()
+	w.checkCompany()
 	for _, a := range w.actors {
 		if w.chance(50) {
 			a.leaveAll()

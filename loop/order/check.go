@@ -1,6 +1,10 @@
 package order
 
-import "fmt"
+import (
+	"fmt"
+
+	"ringcast/dialect"
+)
 
 // What stands here is for checks of other packages, of loop's simulation for the most. The server calls none of it.
 
@@ -138,6 +142,79 @@ func (l *Lanes[G, C]) EachWaiting(f func(*Delivery[G, C])) {
 	for _, down := range l.down {
 		for i := range down.len() {
 			f(&down.slots[(down.head.Load()+uint64(i))&down.mask])
+		}
+	}
+}
+
+// EachPresent gives every group of which the home knows who is there: the numbers of the clients, with whether each hears who comes and
+// goes, and whether they are too many to be listed. No loop may hold the home meanwhile.
+func (h *Home[G, C]) EachPresent(f func(group string, present map[uint64]bool, crowded bool)) {
+	for name, hg := range h.groups.All() {
+		p := h.presence(hg)
+		if p == nil {
+			continue
+		}
+		present := map[uint64]bool{}
+		for _, e := range p.few {
+			present[e/2] = e%2 == 1
+		}
+		for client, is := range p.many.All() {
+			present[client] = is == hearsAll
+		}
+		f(name, present, p.crowded())
+	}
+}
+
+// CheckPresence counts again who is present, and says what is wrong; "": nothing is. No loop may hold the home meanwhile.
+func (h *Home[G, C]) CheckPresence() (wrong string) {
+	groups := 0
+	for name, hg := range h.groups.All() {
+		p := h.presence(hg)
+		if hg.present != (p != nil) {
+			return fmt.Sprintf("group %s: it has presence: %v, the home knows who is there: %v", name, hg.present, p != nil)
+		}
+		if p == nil {
+			continue
+		}
+		groups++
+		shares := map[int32]share{}
+		count := func(client uint64, hears bool) {
+			loop := int32(client % dialect.SenderLoopsMax)
+			s := share{loop, shares[loop].members + 1, shares[loop].hearers}
+			if hears {
+				s.hearers++
+			}
+			shares[loop] = s
+		}
+		for i, e := range p.few {
+			if count(e/2, e%2 == 1); i > 0 && p.few[i-1]/2 >= e/2 {
+				return fmt.Sprintf("group %s: the list of who is there is not sorted, or names one twice: %v", name, p.few)
+			}
+		}
+		for client, is := range p.many.All() {
+			count(client, is == hearsAll)
+		}
+		for _, s := range p.shares {
+			if s != shares[s.loop] && (s.members != 0 || s.hearers != 0 || shares[s.loop].members != 0) {
+				return fmt.Sprintf("group %s: counted %+v, there are %+v", name, s, shares[s.loop])
+			}
+			delete(shares, s.loop)
+		}
+		if most := h.all.config.PresentMax; len(shares) > 0 || len(p.few) > most || p.crowded() && (len(p.few) > 0 || p.many.Len() < most*9/10) {
+			return fmt.Sprintf("group %s: not counted %v; %d in the list of at most %d, %d in the table", name, shares, len(p.few), most, p.many.Len())
+		}
+	}
+	if groups != h.presences.Len() {
+		return fmt.Sprintf("who is there is known of %d groups, of which the home knows %d", h.presences.Len(), groups)
+	}
+	return ""
+}
+
+// EachRequest gives every request of a loop that waits for the home, in each lane the oldest first. No loop may hold the home meanwhile.
+func (h *Home[G, C]) EachRequest(f func(*Request[G, C])) {
+	for _, up := range h.up {
+		for i := range up.len() {
+			f(&up.slots[(up.head.Load()+uint64(i))&up.mask])
 		}
 	}
 }

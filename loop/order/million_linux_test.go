@@ -32,7 +32,7 @@ func threadTime() time.Duration {
 }
 
 // expireAll has the loop's slices drop what is due, and times them.
-func expireAll(l *Lanes[*part, *int], slice *longest) {
+func expireAll(l *Lanes[*part, *asker], slice *longest) {
 	for more := true; more; {
 		slice.of(func() { more = l.Expire(512) })
 	}
@@ -105,7 +105,7 @@ func BenchmarkALongHistoryComesAndExpires(b *testing.B) {
 				hs.Lanes(0).Host()
 			})
 		}
-		hs.env.History = func(string) (int, uint32) { return 60_000, 1000 }
+		hs.env.Kind = func(string) Kind { return Kind{Messages: 60_000, TTL: 1000} }
 		hs.KindsChanged()
 		limit.of(func() { say(hs, "0g", 1, 1) })
 		*now = 1000
@@ -155,7 +155,7 @@ func TestAMillionHistoriesStayWithinTheirBoundByMemory(t *testing.T) {
 		for i := range c.groups * c.messages {
 			name = fmt.Append(name[:0], "0 room ", i%c.groups)
 			m, _ := NewMessage(name, text, nil, false) // and no garbage: it would share the spans of what is kept, and they with it
-			hs.Lanes(0).Offer(0, Request[*part, *int]{Op: OpPublish, Message: m})
+			hs.Lanes(0).Offer(0, Request[*part, *asker]{Op: OpPublish, Message: m})
 			hs.Lanes(0).Host()
 			if got := hs.HistoryBytes(); got > c.most {
 				t.Fatalf("after %d messages: got %d bytes, bound %d", i+1, got, c.most)

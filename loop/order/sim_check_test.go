@@ -25,13 +25,17 @@ func (s *sim) deliver(loop int, d *Delivery[*simPart, *simAsk]) {
 			s.must(p.last == 0 || p.last == d.Past.Top.Offset, "loop %d, group %s: position %d behind number %d", loop, p.name, d.Past.Top.Offset, p.last)
 			p.last = d.Past.Top.Offset
 		}
+		s.comes(loop, d)
 	case OpHistoryRead:
 		s.must(d.ID == "7" && d.Asks, "loop %d: a reading answers another", loop)
 		s.judgePast(loop, d)
 	case OpRefused:
 		p.asked--
 		p.own = nil
-		s.must(s.membersMax+s.groupsMax > 0, "loop %d: refused without a bound", loop)
+		s.staysAway(d.Client, p)
+		s.must(d.Why == RefusedBusy || s.membersMax+s.groupsMax > 0, "loop %d: refused without a bound", loop)
+	case OpPresent:
+		p.asked--
 	case OpBusy:
 		m := d.Client.message
 		s.must(m.refused && d.Asks == m.ask.asks && d.ID == "7", "loop %d: message %d is refused as another, or was not", loop, m.index)
@@ -40,6 +44,10 @@ func (s *sim) deliver(loop int, d *Delivery[*simPart, *simAsk]) {
 		if d.Message == nil { // the answer alone
 			s.must(p == nil && d.Client != nil && d.ID == "7", "loop %d: a delivery of nothing", loop)
 			d.Client.message.seq = d.Offset
+			return
+		}
+		if d.Message.Sort != dialect.Said {
+			s.hearNews(loop, p, d)
 			return
 		}
 		if s.history && s.rng.IntN(2) == 0 {
@@ -55,12 +63,19 @@ func (s *sim) deliver(loop int, d *Delivery[*simPart, *simAsk]) {
 		if p != nil && p.headcount != nil {
 			s.hear(loop, p, m)
 		}
-		if p != nil && p.members > 0 {
-			p.waiting = append(p.waiting, d.Message.Bytes())
-			s.loops[loop].gathered += d.Message.Bytes()
-		} else if p != nil {
-			p.flow.Taken(d.Message.Bytes())
+		if p != nil {
+			s.takeIn(loop, p, d.Message)
 		}
+	}
+}
+
+// takeIn takes a message for the members of a group.
+func (s *sim) takeIn(loop int, p *simPart, m *Message) {
+	if p.members > 0 {
+		p.waiting = append(p.waiting, m.Bytes())
+		s.loops[loop].gathered += m.Bytes()
+	} else {
+		p.flow.Taken(m.Bytes())
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 type simKind struct {
 	messages int
 	ttl      uint32
+	presence bool
 }
 
 // simLife is the life of a group's numbering.
@@ -92,7 +93,7 @@ func (s *sim) touch(h *Home[*simPart, *simAsk], name string) *simLife {
 	if life != nil && alone && s.now-life.touched >= life.kind.ttl {
 		life = nil
 	}
-	if s.historyMax > 0 && life != nil && hg != nil && hg.history != nil {
+	if s.historyMax > 0 && life != nil && len(life.said) > 0 && hg != nil && hg.history != nil { // else that is the life before, which the home is about to forget
 		life.floor = max(life.floor, hg.history.oldest()-1)
 	}
 	if s.lives[name] = life; life == nil && kind.messages > 0 && hg != nil && !alone && hg.history == nil {
@@ -261,7 +262,7 @@ func (s *sim) read(loop, group int) {
 	if p == nil || p.members == 0 {
 		return
 	}
-	ask := &simAsk{loop: loop, past: s.ask(), want: &simPast{past: Past{None: true}}}
+	ask := &simAsk{s: s, loop: loop, past: s.ask(), want: &simPast{past: Past{None: true}}}
 	s.loops[loop].lanes.Offer(s.hs.Of(p.name), Request[*simPart, *simAsk]{Op: OpHistory, Asks: true, Local: p, Client: ask, ID: "7", Past: ask.past})
 	s.loops[loop].woken = true
 }
@@ -272,6 +273,10 @@ func (s *sim) passTime(loop int) {
 	case 0:
 		group := s.rng.IntN(s.groups)
 		s.kinds[group] = s.kindOf()
+		for _, l := range s.loops {
+			l.announce[group] = l.announce[group] || s.kinds[group].presence
+			l.woken = true
+		}
 		s.kindChanges++
 		s.hs.KindsChanged()
 	case 1, 2, 3, 4:
@@ -282,7 +287,11 @@ func (s *sim) passTime(loop int) {
 }
 
 func (s *sim) kindOf() simKind {
-	return simKind{[]int{0, 1, 2, 3, 20}[s.rng.IntN(5)], []uint32{1, 3, 8, 1000}[s.rng.IntN(4)]}
+	k := simKind{[]int{0, 1, 2, 3, 20}[s.rng.IntN(5)], []uint32{1, 3, 8, 1000}[s.rng.IntN(4)], s.presentMax > 0 && s.rng.IntN(5) > 0}
+	if !s.history {
+		k.messages = 0
+	}
+	return k
 }
 
 // expire is a loop's tick, and its turn behind it.

@@ -27,6 +27,11 @@ func TestGroupsKeepOneOrderInSimulatedTables(t *testing.T) {
 		{name: "history-alone", loops: 1, slots: 2, bytes: 1 << 20, groups: 3, history: true, seeds: 300},
 		{name: "history-bounds", loops: 4, slots: 4, bytes: 2000, groups: 6, membersMax: 2, groupsMax: 3, history: true, historyMax: 2000, seeds: 400},
 		{name: "history-loud", loops: 3, slots: 16, bytes: 1 << 20, groups: 3, ports: 2, flight: 1500, least: 300, gather: 3000, history: true, historyMax: 5000, seeds: 200},
+		{name: "presence", loops: 3, slots: 4, bytes: 1 << 20, groups: 3, ports: 1, feed: true, presentMax: 1000, seeds: 400},
+		{name: "presence-crowds", loops: 2, slots: 16, bytes: 1 << 20, groups: 2, presentMax: 5, seeds: 300},
+		{name: "presence-few", loops: 4, slots: 2, bytes: 700, groups: 4, ports: 1, membersMax: 4, groupsMax: 3, presentMax: 2, seeds: 300},
+		{name: "presence-history", loops: 3, slots: 4, bytes: 1 << 20, groups: 4, ports: 1, history: true, historyMax: 4000, presentMax: 3, seeds: 300},
+		{name: "presence-loud", loops: 3, slots: 16, bytes: 1 << 20, groups: 3, ports: 2, flight: 1500, least: 300, gather: 3000, presentMax: 1000, seeds: 300},
 		{name: "most-loops", loops: 64, slots: 1, bytes: 1 << 20, groups: 100, ports: 2, feed: true, seeds: 3},
 	} {
 		if shape.flight == 0 {
@@ -34,13 +39,14 @@ func TestGroupsKeepOneOrderInSimulatedTables(t *testing.T) {
 		}
 		t.Run(shape.name, func(t *testing.T) {
 			refused, heldBack, served, kept, trimmed := 0, 0, 0, 0, 0
-			pasts := map[string]int{}
+			pasts, company := map[string]int{}, simCompany{}
 			for seed := uint64(1); seed <= uint64(shape.seeds); seed++ {
 				if *simSeed == 0 || *simSeed == seed {
 					s := newSim(t, shape, seed)
 					s.run()
 					refused, heldBack, served = refused+s.refused, heldBack+s.heldBack, served+s.served
 					kept, trimmed = kept+s.kept, trimmed+s.trimmed
+					company.add(s.company)
 					for what, n := range s.pasts {
 						pasts[what] += n
 					}
@@ -51,6 +57,9 @@ func TestGroupsKeepOneOrderInSimulatedTables(t *testing.T) {
 			}
 			if *simSeed == 0 && (shape.history != (kept > 0) || (shape.historyMax > 0) != (trimmed > 0) || shape.history && len(pasts) < simPasts) {
 				t.Errorf("%d messages in histories, %d dropped as all together were too large, answers %v", kept, trimmed, pasts)
+			}
+			if *simSeed == 0 && shape.presentMax > 0 {
+				company.check(t, shape)
 			}
 			if quiet := refused == 0 || heldBack == 0; quiet != (shape.flight == 1<<20) && *simSeed == 0 {
 				t.Errorf("refused as too much was in flight: %d; held back, by looks at it: %d", refused, heldBack)
@@ -67,6 +76,7 @@ type simShape struct {
 	membersMax, groupsMax int
 	history               bool
 	historyMax            int64
+	presentMax            int // 0: no kind has presence
 	flight, least, gather int // bytes: FlightBytes, FlightMin, gathered on a loop before it drains no more
 	seeds                 int
 }
@@ -100,6 +110,10 @@ type sim struct {
 	kept        int            // publishes that a history has kept
 	trimmed     int            // messages dropped as all histories were too large
 	pasts       map[string]int // answers about the past, by what they say
+	presences   []simPresence  // by group
+	serving     *simServing    // the last request about who is there that a home has begun to serve
+	company     simCompany
+	clients     uint64 // that there were
 }
 
 // simLoop is a loop with members.
@@ -108,26 +122,39 @@ type simLoop struct {
 	woken    bool
 	parts    []*simPart // by group, nil: none
 	gathered int        // bytes
+
+	words    [][]Request[*simPart, *simAsk] // by home: who is gone and who is here, oldest first
+	announce []bool                         // by group: its kind may have got presence
+	away     [][]uint64                     // by group: numbers of clients that have been members
+	due      [][]simNews                    // by group: what is on its way about who comes and goes
 }
 
 // simPart is a loop's part of a group.
 type simPart struct {
+	s              *sim
 	name           string
 	flow           Flow
 	waiting        []int // bytes of the messages that wait for a pass
 	members, asked int
+	clients        []*simAsk // the members
+	announces      int       // how often its home was told who they are
 	headcount      *Headcount
 	last           uint64        // number of the last message that came, 0: none has
 	seen           map[int]bool  // messages that came
 	own            []*simMessage // accepted from this loop behind an add_group
 }
 
-func (p *simPart) GroupName() string { return p.name }
+func (p *simPart) GroupName() string { p.s.onPresence(); return p.name }
 func (p *simPart) Flow() *Flow       { return &p.flow }
 
 // simAsk waits for an answer.
 type simAsk struct {
+	s       *sim
 	number  uint64
+	hears   bool
+	present bool // OpGone is owed for it
+
+	announces int // of its loop's part, when it asked
 	loop    int
 	message *simMessage // of a publish; nil: a join
 	asks    bool        // likewise: it has an id
@@ -136,7 +163,7 @@ type simAsk struct {
 	want    *simPast // of a join or a reading; nil: nothing is to be said of the past
 }
 
-func (a *simAsk) Number() uint64 { return a.number }
+func (a *simAsk) Number() uint64 { a.s.onPresence(); return a.number }
 
 type simMessage struct {
 	index    int
@@ -156,30 +183,34 @@ func newSim(t *testing.T, shape simShape, seed uint64) *sim {
 		now: 1<<32 - 30, lives: map[string]*simLife{}, epochs: map[Epoch]bool{}, pasts: map[string]int{}}
 	env := Env{
 		Wake:    func(loop int) { s.loops[loop].woken = s.hs.Lanes(loop).MustWake() || s.loops[loop].woken },
-		Bounds:  func(string) (int, int) { s.onServe(); return shape.membersMax, shape.groupsMax },
+		Bounds:  func(string) (int, int) { s.onServe(); s.onPresence(); return shape.membersMax, shape.groupsMax },
 		Admit:   func(int) error { return nil },
 		Busy:    func(int) {},
 		TooLoud: func(home int, m *Message) { s.tooLoud(home, m) },
 		Accepts: func(string, []byte) error { return nil },
 	}
 	s.kinds = make([]simKind, shape.groups)
-	if shape.history {
+	s.presences = make([]simPresence, shape.groups)
+	if shape.history || shape.presentMax > 0 {
 		env.Kind = func(name string) Kind {
 			s.onServe()
+			s.onPresence()
 			k := s.kinds[s.group(name)]
-			return Kind{Messages: k.messages, TTL: k.ttl}
+			s.presences[s.group(name)].adopt(k)
+			return Kind{Messages: k.messages, TTL: k.ttl, Presence: k.presence}
 		}
 		env.Now = func() uint32 { s.onServe(); return s.now }
 		for i := range s.kinds {
 			s.kinds[i] = s.kindOf()
 		}
 	}
-	s.hs = New[*simPart, *simAsk](Config{Loops: shape.loops, LaneSlots: shape.slots, LaneBytes: shape.bytes, FlightBytes: shape.flight, FlightMin: shape.least, FewMembers: 1 + int(seed)%3,
+	s.hs = New[*simPart, *simAsk](Config{Loops: shape.loops, LaneSlots: shape.slots, LaneBytes: shape.bytes, FlightBytes: shape.flight, FlightMin: shape.least, FewMembers: 1 + int(seed)%3, PresentMax: shape.presentMax,
 		EpochBase: -uint64(3 * shape.loops)}, env)
 	s.hs.SetHistoryMax(shape.historyMax)
 	s.hs.Hash = func(group string) uint64 { n, _ := strconv.ParseUint(group, 10, 64); return n }
 	for i := range shape.loops {
-		s.loops = append(s.loops, &simLoop{lanes: s.hs.Lanes(i), parts: make([]*simPart, shape.groups)})
+		s.loops = append(s.loops, &simLoop{lanes: s.hs.Lanes(i), parts: make([]*simPart, shape.groups), words: make([][]Request[*simPart, *simAsk], shape.loops),
+			announce: make([]bool, shape.groups), away: make([][]uint64, shape.groups), due: make([][]simNews, shape.groups)})
 	}
 	for range shape.ports {
 		port, err := s.hs.NewPort()
@@ -210,6 +241,7 @@ func (s *sim) run() {
 	}
 	s.settle()
 	s.checkMessages()
+	s.checkWhoIsThere()
 	for _, l := range s.loops {
 		for _, p := range l.parts {
 			for p != nil && p.members > 0 {
@@ -255,10 +287,12 @@ func (s *sim) event() {
 		} else {
 			s.letGo(home)
 		}
-	case n < 67 && s.history:
+	case n < 67 && (s.history || s.presentMax > 0):
 		s.passTime(loop)
 	case n < 69 && s.history:
 		s.read(loop, group)
+	case n < 70 && s.presentMax > 0:
+		s.askWho(loop, group)
 	case n < 75 && s.feed != nil:
 		s.takeFromFeed(1 + s.rng.IntN(4))
 	default:
@@ -276,6 +310,8 @@ func (s *sim) turn(loop, deliveries int) {
 	moved, busy := l.lanes.Host()
 	s.record()
 	s.checkHistories()
+	s.heed()
+	s.checkPresences()
 	drained := deliveries > 0 && l.gathered < s.gather && l.lanes.Drain(nil, func(d Delivery[*simPart, *simAsk]) bool {
 		s.deliver(loop, &d)
 		deliveries--
@@ -283,8 +319,9 @@ func (s *sim) turn(loop, deliveries int) {
 	})
 	passed := s.passes(l, deliveries)
 	s.checkFlights()
+	moved = s.say(l) || moved
 	for group, p := range l.parts { // what package loop calls owed
-		if p == nil || p.members > 0 || p.asked > 0 {
+		if p == nil || p.members > 0 || p.asked > 0 || len(l.words[s.hs.Of(p.name)]) > 0 {
 			continue
 		}
 		if p.headcount == nil || l.lanes.Offer(s.hs.Of(p.name), Request[*simPart, *simAsk]{Op: OpLeave, Local: p}) {
@@ -319,29 +356,36 @@ func (l *simLoop) take(p *simPart, n int) {
 func (s *sim) join(loop, group int) {
 	p := s.loops[loop].parts[group]
 	if p == nil {
-		p = &simPart{name: strconv.Itoa(group), seen: map[int]bool{}}
+		p = &simPart{s: s, name: strconv.Itoa(group), seen: map[int]bool{}}
 		s.loops[loop].parts[group] = p
 	}
-	if p.headcount != nil && s.kinds[group].messages == 0 {
+	l, kind := s.loops[loop], s.kinds[group]
+	ask := s.newcomer(loop, group)
+	if p.headcount != nil && kind.messages == 0 && (!kind.presence || l.announce[group]) {
 		switch p.headcount.Take(s.membersMax) {
 		case Took:
 			p.members++
+			p.clients = append(p.clients, ask)
 			return
 		case GroupFull:
 			return
 		}
 	}
-	ask := &simAsk{loop: loop}
+	if len(l.words[s.hs.Of(p.name)]) > 0 {
+		return
+	}
+	ask.hears, ask.announces = s.rng.IntN(3) > 0, p.announces
 	if s.history && s.rng.IntN(3) > 0 {
 		ask.past = s.ask()
 	}
-	if ask.predict(nil, OpJoin, ask.past, 0); s.loops[loop].lanes.Offer(s.hs.Of(p.name), Request[*simPart, *simAsk]{Op: OpJoin, Local: p, Client: ask, Past: ask.past}) {
+	if ask.predict(nil, OpJoin, ask.past, 0); s.loops[loop].lanes.Offer(s.hs.Of(p.name), Request[*simPart, *simAsk]{Op: OpJoin, Local: p, Client: ask, Hears: ask.hears, Past: ask.past}) {
 		p.asked++
 	}
 	s.loops[loop].woken = true
 }
 
 func (s *sim) leave(p *simPart) {
+	s.goes(p, s.rng.IntN(len(p.clients)))
 	if p.members--; p.members == 0 {
 		for _, l := range s.loops {
 			if slices.Contains(l.parts, p) {
@@ -362,7 +406,7 @@ func (s *sim) publish(loop, group int) {
 	m, payload := s.newMessage(group)
 	r := Request[*simPart, *simAsk]{Op: OpPublish}
 	r.Message, r.ID = NewMessage([]byte(m.group), payload, []byte("7"), false)
-	m.ask = &simAsk{loop: loop, message: m, asks: s.rng.IntN(3) > 0}
+	m.ask = &simAsk{s: s, loop: loop, message: m, asks: s.rng.IntN(3) > 0}
 	r.Client, r.Asks = m.ask, m.ask.asks
 	m.accepted = s.loops[loop].lanes.Offer(s.hs.Of(m.group), r)
 	s.loops[loop].woken = true
