@@ -99,6 +99,8 @@ func (s *shard) announce() {
 		a.groups--
 		if m := c.membership(a.groups); m.standing == standingMember {
 			s.announceOne(c, m)
+		} else {
+			m.present = true // it may have joined before its kind has lost presence and got it again: the home is told of it when it is a member
 		}
 	}
 }
