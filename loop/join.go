@@ -140,10 +140,10 @@ func (s *shard) conclude(d *delivery, why refusal, code dialect.ErrorCode, past 
 		wanted, silent = m.standing == standingAsked, m.silent
 	}
 	if joined = wanted && code == ""; joined {
+		m := c.membership(at)
+		known := d.Present && !m.present
 		s.enlist(c, at)
-		if m := c.membership(at); d.Present {
-			m.present = true
-		} else if s.bounds.anyPresence { // its kind may have got presence since the home's answer
+		if m.present = d.Present; !known && s.bounds.anyPresence { // its kind may have got presence since the home's answer
 			s.announceOne(c, m)
 		}
 	} else {

@@ -99,6 +99,8 @@ func (s *shard) announce() {
 		a.groups--
 		if m := c.membership(a.groups); m.standing == standingMember {
 			n -= s.announceOne(c, m) / 16
+		} else {
+			m.present = true // it may have joined before its kind has lost presence and got it again: the home is told of it when it is a member
 		}
 	}
 }

@@ -155,12 +155,12 @@ type simAsk struct {
 	present bool // OpGone is owed for it
 
 	announces int // of its loop's part, when it asked
-	loop    int
-	message *simMessage // of a publish; nil: a join
-	asks    bool        // likewise: it has an id
-	answers int
-	past    *Ask
-	want    *simPast // of a join or a reading; nil: nothing is to be said of the past
+	loop      int
+	message   *simMessage // of a publish; nil: a join
+	asks      bool        // likewise: it has an id
+	answers   int
+	past      *Ask
+	want      *simPast // of a join or a reading; nil: nothing is to be said of the past
 }
 
 func (a *simAsk) Number() uint64 { a.s.onPresence(); return a.number }
