@@ -39,6 +39,7 @@ func Centrifuge(key [16]byte) Entry {
 		JoinsOnce:    true,
 		Positions:    true,
 		Named:        true,
+		Heals:        true,
 	}
 }
 

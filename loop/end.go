@@ -235,7 +235,7 @@ func (s *shard) sweep() {
 func (s *shard) bury(c *client) {
 	s.forget(c)
 	s.unseat(c.source())
-	s.slow.drop(c)
+	s.slow.forget(c)
 	s.partials.drop(c)
 	c.extra = nil
 	s.replies.drop(c)

@@ -137,6 +137,9 @@ func (s *shard) conclude(d *delivery, why refusal, code dialect.ErrorCode, past 
 	}
 	if joined = wanted && code == ""; joined {
 		s.enlist(c, at)
+		if past != nil && past.Top.Epoch != 0 && d.Asks {
+			c.membership(at).recall = recallTold
+		}
 	} else {
 		past = positionOf(past, past != nil && past.WasRecovering)
 		if d.Op == order.OpJoined {

@@ -59,11 +59,11 @@ type Limits struct {
 	ProxyProtocol       bool           // trusted proxies begin with a PROXY protocol header; without one: 400
 
 	// Memory.
-	OutboxBytesMax    int   `default:"1 MiB" min:"1"` // bytes that wait for one client; over it: see DropSlow
-	OutboxesBytesMax  int64 `min:"0" share:"1/4 1/2"` // bytes that wait for all clients; over it the clients with the largest outboxes are cut off
-	DropSlow          bool  // a slow client that uses ids loses messages, and is told how many, and not its connection (4008)
-	FragmentsBytesMax int64 `min:"0" share:"1/8 1/4"` // partial messages and request heads of all clients, bytes; over it: close 1013
-	MemoryMax         int64 `min:"0"`                 // memory of the process, bytes. Near it clients and publishes are refused, then the largest outboxes are cut off
+	OutboxBytesMax    int        `default:"1 MiB" min:"1"` // bytes that wait for one client; over it: see SlowClient
+	OutboxesBytesMax  int64      `min:"0" share:"1/4 1/2"` // bytes that wait for all clients; over it the clients with the largest outboxes are cut off
+	SlowClient        SlowClient // what becomes of a client whose outbox is full
+	FragmentsBytesMax int64      `min:"0" share:"1/8 1/4"` // partial messages and request heads of all clients, bytes; over it: close 1013
+	MemoryMax         int64      `min:"0"`                 // memory of the process, bytes. Near it clients and publishes are refused, then the largest outboxes are cut off
 
 	// Time.
 	Heartbeat time.Duration `default:"60s"`   // ping after this idle time, close 1001 after twice of it
@@ -192,6 +192,8 @@ type bounds struct {
 	closeTicks   uint32 // for the peer to end after our last bytes
 	listRows     int    // clients that a loop lists in one call: about a millisecond of its time
 	scannedMax   int    // groups of a client beyond which it has an index of them
+	healTicks    uint32 // within which a slow client may heal twice
+	partsPerTurn int    // memberships that a turn ends for clients that heal: a client may have many thousands, and each takes a microsecond or two
 }
 
 // bounds is the bounds that follow from limits, which are filled.
@@ -218,6 +220,8 @@ func (l *Limits) bounds() *bounds {
 		closeTicks:   ticks(5 * time.Second),
 		listRows:     1000,
 		scannedMax:   64,
+		healTicks:    uint32(time.Minute / tickPeriod),
+		partsPerTurn: 256,
 	}
 }
 

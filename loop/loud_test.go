@@ -18,6 +18,7 @@ var loud = dialect.Entry{
 	Serves:    func(path string) bool { return path == "/loud" },
 	New:       func() dialect.Dialect { return &loudly{} },
 	Positions: true,
+	Heals:     true,
 }
 
 type loudly struct{ dialect.Plain }
@@ -86,6 +87,8 @@ func (l *loudly) Encode(m *dialect.Message) []byte {
 
 func (l *loudly) Answer(dst []byte, o dialect.Outcome) []byte {
 	switch p := o.Past; {
+	case o.What == dialect.Parted:
+		return wsproto.AppendFrame(dst, wsproto.OpText, fmt.Appendf(nil, `{"event":"parted","group_id":%q}`, o.Group))
 	case o.What == dialect.Greeting:
 		return wsproto.AppendFrame(dst, wsproto.OpText, []byte("HELLO"))
 	case p != nil:

@@ -8,7 +8,8 @@ type membership struct {
 	group    *group
 	pos      uint32 // standingMember: place in its audience of the group
 	standing standing
-	silent   bool // standingAsked: an add_group for it had no id, so a refusal closes the client
+	silent   bool   // standingAsked: an add_group for it had no id, so a refusal closes the client
+	recall   recall // standingMember
 }
 
 // standing is the state of a membership.

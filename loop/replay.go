@@ -199,7 +199,7 @@ func (s *shard) replay(r *replay, late bool) {
 			if past.Recovered {
 				s.count.Deliveries.Add(uint64(len(r.Past.Messages)))
 			}
-			s.catchUp(c, log)
+			s.catchUp(c, g, log)
 		}
 	}
 	s.culprit = was // not deferred: who is to be closed for a panic must be known behind it
@@ -264,32 +264,33 @@ func positionOf(p *dialect.Past, asked bool) *dialect.Past {
 }
 
 // catchUp sends a client that has just become a member what passes have taken since the home's answer. They send it the rest.
-func (s *shard) catchUp(c *client, log []*message) {
+func (s *shard) catchUp(c *client, g *group, log []*message) {
 	if len(log) > 0 {
 		s.flushReplies() // the answer goes first
 	}
 	for d := s.dialect(c); len(log) > 0 && c.state == stateOpen; {
 		var batch []byte
-		n, messages := 0, 0
+		n, of := 0, cargo{group: g}
 		for ; n < len(log); n++ {
 			frame, ready := log[n].In(c.form(), d)
 			if !ready { // another loop makes it, for which a pass would wait
 				frame = d.Encode(&log[n].Message)
 			}
-			if messages > 0 && len(batch)+len(frame) > s.bounds.batchBytes {
+			if of.messages > 0 && len(batch)+len(frame) > s.bounds.batchBytes {
 				break
 			}
 			if len(frame) > 0 {
 				batch = append(batch, frame...)
-				messages++
+				of.messages++
+				of.unkept = of.unkept || !holds(log[n])
 			}
 		}
-		if log = log[n:]; messages == 0 {
+		if log = log[n:]; of.messages == 0 {
 			return
 		}
-		s.push(c, batch, messages)
+		s.push(c, batch, of)
 		if s.passes.undelivered == 0 {
-			s.count.Deliveries.Add(uint64(messages))
+			s.count.Deliveries.Add(uint64(of.messages))
 			s.count.BytesOut.Add(uint64(len(batch)))
 		}
 		s.passes.undelivered = 0

@@ -9,6 +9,7 @@ type simSum struct {
 	tapped, waited, indexes, indexesGone, listed     uint64
 	heldBack                                         uint64
 	past                                             simPasts
+	heals, skipped                                   uint64
 	borrows                                          uint64
 	borrowing                                        simBorrowing
 	refusedBy                                        map[string]uint64
@@ -31,6 +32,8 @@ func (s *simSum) add(w *world) {
 	s.gaps += t.SlowGaps
 	s.dropped += t.SlowDropped
 	s.exact += w.exactGaps
+	s.heals += t.SlowHealed
+	s.skipped += t.SlowSkipped
 	s.fragments += t.FragmentsClosed
 	s.late += t.MessageTimeouts
 	s.indexes += w.indexes
@@ -63,6 +66,10 @@ func (s *simSum) check(t *testing.T) {
 		p.recovered, p.messages, p.due, p.refused, p.logged, p.late, p.read)
 	if p.recovered == 0 || p.messages == 0 || p.due == 0 || p.refused == 0 || p.logged == 0 || p.late == 0 || p.read == 0 {
 		t.Error("too few came back in the worlds")
+	}
+	t.Logf("heals %d for %d messages; taken out of groups %d, what was lost recovered %d", s.heals, s.skipped, p.parted, p.healed)
+	if s.heals == 0 || s.skipped == 0 || p.parted == 0 || p.healed < p.parted/8 {
+		t.Error("too few slow clients healed in the worlds")
 	}
 	if s.listed == 0 {
 		t.Error("no world had a list made")

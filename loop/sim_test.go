@@ -70,6 +70,7 @@ type world struct {
 	tight     bool   // bounds so small that refusals are expected
 	loud      bool   // half of the clients are of another dialect
 	hasty     int    // ticks that pass at once
+	choking   bool   // kernels take little
 	returning bool   // most of what ends a client or refuses it is off, but that clients end and come back
 	restless  int    // percent of the ends that clients think of that they make
 	past      simPasts
@@ -117,16 +118,18 @@ func newWorld(t *testing.T, seed uint64) *world {
 	b.addresses.Proxies = simProxies[:pick(0, 1)]
 	b.addresses.ProxyProtocol = w.chance(50)
 	b.OutboxesBytesMax = int64(pick(0, 0, 0, 3000, 30_000))
-	b.DropSlow = w.chance(60)
+	b.SlowClient = []SlowClient{SlowHeal, SlowHeal, SlowDrop, SlowDrop, SlowClose}[w.rng.IntN(5)]
+	b.healTicks, b.partsPerTurn = uint32(pick(1, 300)), pick(1, 256)
 	b.FragmentsBytesMax = int64(pick(0, 0, 0, 2000))
 	b.messageTicks = uint32(pick(0, 6))
 	if w.calm = w.chance(30) && !w.returning; w.calm { // clients may miss messages, and stay to count them
-		b.OutboxesBytesMax, b.DropSlow, b.FragmentsBytesMax, b.messageTicks = 0, true, 0, 0
+		b.OutboxesBytesMax, b.SlowClient, b.FragmentsBytesMax, b.messageTicks = 0, SlowDrop, 0, 0
 		b.OutboxBytesMax = pick(1500, 5000)
 	}
 	if w.returning {
 		b.GroupsPerClient, b.HandshakesMax, b.OutboxesBytesMax, b.FragmentsBytesMax, b.messageTicks, b.heartbeatTicks = 1024, 10_000, 0, 0, 0, 300
 		b.addresses.PerAddress, b.HistoryBytesMax, b.RecoveryMax = 0, int64(pick(0, 0, 0, 20_000)), pick(5, 1000)
+		w.chooseHealing(&b)
 	}
 	w.tight = b.laneSlots < 256 || b.laneBytes < 1<<20 || b.backlogBytes < 1<<20 || b.gatherBytes < 12<<20 || b.mayBeTooLoud()
 	loops := pick(1, 2, 3, 8)
@@ -203,6 +206,10 @@ func (w *world) run() {
 			w.heldElsewhere(w.event)
 		} else {
 			w.event()
+		}
+		if w.choking && w.chance(1) {
+			w.letAllGo()
+			w.choke()
 		}
 		if w.returning && w.chance(5) {
 			w.letAllGo()
@@ -286,7 +293,7 @@ func (w *world) event() {
 		}
 		w.list(loop)
 	case n < 96:
-		w.publishByPort()
+		w.publishByPort(w.groups[w.rng.IntN(len(w.groups))])
 	case n < 97:
 		w.publishPatiently()
 	case n < 98 && w.chance(95):
@@ -361,7 +368,9 @@ func (w *world) round() {
 	for _, a := range w.actors {
 		a.deliver(1 << 20)
 		a.sock.writable()
-		a.read(1 << 20)
+		if !a.stalled {
+			a.read(1 << 20)
+		}
 	}
 }
 
@@ -379,8 +388,7 @@ func (w *world) progress() (n uint64) {
 	return n + w.feed.taken()
 }
 
-func (w *world) publishByPort() {
-	group := w.groups[w.rng.IntN(len(w.groups))]
+func (w *world) publishByPort(group string) {
 	m := w.newMessage(nil, group)
 	switch err := w.port.Publish(group, []byte(m.text)); err {
 	case nil:
