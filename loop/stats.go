@@ -55,7 +55,7 @@ type figures[G, C, T, g, c any] struct {
 	ProtocolErrors   c `json:"protocol_errors" prom:"-" sum:"ProtocolErrorsBy" help:"Clients closed with 1002, 1007 or 1009."`
 	SlowClosed       C `json:"slow_closed" prom:"ringcast_slow_clients_total" label:"policy=close" help:"Slow clients by what was done about them: closed, left to heal from history, or told how many messages they have missed."`
 	SlowHealed       C `json:"slow_healed" prom:"ringcast_slow_clients_total" label:"policy=heal" help:"Times that a slow client began to heal from history."`
-	SlowDropped      C `json:"slow_dropped" prom:"ringcast_dropped_messages_total" label:"policy=drop" help:"Messages that were not queued for slow clients, each counted for each client: they have missed them, or get them from history."`
+	SlowDropped      C `json:"slow_dropped" prom:"ringcast_dropped_messages_total" label:"policy=drop" help:"Messages that were not queued for slow clients, each counted for each client: with drop they have missed them, with heal they get them from history."`
 	SlowSkipped      C `json:"slow_skipped" prom:"ringcast_dropped_messages_total" label:"policy=heal" help:"Messages that were not queued for slow clients, which get them from history."`
 	SlowGaps         C `json:"slow_gaps" prom:"ringcast_slow_clients_total" label:"policy=drop" help:"Gap events sent to slow clients."`
 	FragmentsClosed  C `json:"fragments_closed" prom:"ringcast_unfinished_closes_total" help:"Clients closed because all unfinished messages together were too large."`

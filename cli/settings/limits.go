@@ -2,6 +2,7 @@ package settings
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 //	duration MIN MAX [off]   off stands for -1
 //	memory MIN MAX           a size; auto is that of the Source, and off stands for 0
 //	bool A B                 one of two words, the second for true
+//	words A B …              one of these words, which stand for 0, 1, …
 //	origins, tokens, proxies  lists
 //
 // The lower bounds keep a wrong unit (60ms for 60s, 1 for 1MiB) from making a server that closes every client; the upper ones
@@ -50,7 +52,7 @@ type limitFlags struct {
 
 	OutboxBytesMax    string `name:"outbox-max" default:"1MiB" value:"size 1KiB 1GiB" env:"RINGCAST_OUTBOX_MAX" help:"Bytes that may wait for one slow client; beyond it: see --slow-client."`
 	OutboxesBytesMax  string `name:"outboxes-max" default:"auto" value:"size 1MiB 1024GiB auto" env:"RINGCAST_OUTBOXES_MAX" help:"Bytes that may wait for all clients together; auto is a quarter of --memory-limit; beyond it the clients with the largest outboxes are closed with 4008."`
-	DropSlow          string `name:"slow-client" default:"close" value:"bool close drop" env:"RINGCAST_SLOW_CLIENT" help:"close: a client whose outbox is full is closed with 4008. drop: a client that uses ids loses messages instead, and is told how many."`
+	SlowClient        string `name:"slow-client" default:"heal" value:"words heal close drop" env:"RINGCAST_SLOW_CLIENT" help:"What happens to a client whose outbox is full. heal: a Centrifuge client gets what it has lost from its groups' histories; all others, and one that has lost more than that, are closed with 4008, Centrifuge clients with 3008. close: all are closed. drop: a client that uses ids loses messages, and is told how many; others are closed."`
 	FragmentsBytesMax string `name:"fragments-max" default:"auto" value:"size 1MiB 1024GiB auto" env:"RINGCAST_FRAGMENTS_MAX" help:"Bytes of partial messages and request heads of all clients together; auto is an eighth of --memory-limit; beyond it: close 1013, or 503."`
 	MemoryMax         string `name:"memory-limit" default:"auto" value:"memory 32MiB 4096GiB" env:"RINGCAST_MEMORY_LIMIT" help:"Memory of the process; near it new connections and messages are refused, then the clients with the largest outboxes are closed. auto is GOMEMLIMIT, or four fifths of the memory of the machine, container or systemd unit; or off."`
 
@@ -88,6 +90,9 @@ func (c *checker) limit(tag reflect.StructTag, text string, into reflect.Value) 
 		into.SetInt(c.memory(flag, text, fixedSize(least), fixedSize(most)))
 	case "bool":
 		into.SetBool(c.oneOf(flag, text, least, most) == most)
+	case "words":
+		words := strings.Fields(tag.Get("value"))[1:]
+		into.SetUint(uint64(max(0, slices.Index(words, c.oneOf(flag, text, words...)))))
 	case "origins":
 		into.Set(reflect.ValueOf(c.origins(flag, text)))
 	case "tokens":
