@@ -44,8 +44,12 @@ func (w *world) chooseHealing(b *bounds) {
 	}
 }
 
-// choke has somebody read nothing while so much is said in one of its groups that it has no room for it.
+// choke has somebody read nothing, now and then, while so much is said in one of its groups that it has no room for it.
 func (w *world) choke() {
+	if !w.choking || !w.chance(1) {
+		return
+	}
+	w.letAllGo()
 	a := w.actors[w.rng.IntN(len(w.actors))]
 	group := w.groups[w.rng.IntN(len(w.groups))]
 	if m := a.joined[group]; !a.loud || !a.live() || m == nil || m.ackedAt == 0 {

@@ -207,10 +207,7 @@ func (w *world) run() {
 		} else {
 			w.event()
 		}
-		if w.choking && w.chance(1) {
-			w.letAllGo()
-			w.choke()
-		}
+		w.choke()
 		if w.returning && w.chance(5) {
 			w.letAllGo()
 			w.round()
