@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"ringcast/dialect"
+	"ringcast/loop/order"
 	"ringcast/wsproto"
 )
 
@@ -123,6 +124,20 @@ func TestOnlyGroupsThatHaveLostSomethingAreLeft(t *testing.T) {
 	}
 }
 
+// It is due when half of its outbox has gone, and is sent more before its turn has come.
+func TestAClientThatIsSentMoreIsPartedWhenHalfHasGoneAgain(t *testing.T) {
+	_, member, sender := newHealStage(1, nil, "0g", "0h")
+	publishTo(sender, "0g", 1, 10) // 9 fit
+	member.take(560)
+	sender.say(`{"cmd":"send_to_group","group_id":"0h","message":"%0540d"}`, 1)
+	if n := len(member.queued); n > 1000 || member.client.groupCount() != 2 {
+		t.Errorf("%d bytes wait for it, of 1000, and it is in %d groups, want both", n, member.client.groupCount())
+	}
+	member.take(1 << 20)
+	publishTo(sender, "0h", 2, 2)
+	member.heard(t, parted("0g"))
+}
+
 // While its outbox is full a client that heals goes on to hear groups without a history, as far as there is room.
 func TestAGroupWithoutHistoryLosesNothingOrClosesTheClient(t *testing.T) {
 	st, member, sender := newHealStage(1, nil, "0g", "0x")
@@ -178,6 +193,19 @@ func TestTimesOfHealsAreForgotten(t *testing.T) {
 	member.shard.closed(member.client)
 	if n := st.hub.shards[0].slow.healers.times.Len(); n != 0 {
 		t.Errorf("%d times are kept of clients that are gone", n)
+	}
+}
+
+// Comings and goings are in no history, and need not be: who comes back asks who is there.
+func TestWhatMayBeLost(t *testing.T) {
+	for _, of := range []struct {
+		kept bool
+		sort dialect.Sort
+		want bool
+	}{{kept: true, want: true}, {}, {sort: dialect.Came, want: true}, {sort: dialect.Went, want: true}} {
+		if got := holds(&order.Message{Message: dialect.Message{Kept: of.kept, Sort: of.sort}}); got != of.want {
+			t.Errorf("%+v: got %v", of, got)
+		}
 	}
 }
 
