@@ -235,7 +235,7 @@ func TestClientsThatCannotHealAreClosed(t *testing.T) {
 
 // A reload may leave messages that nobody keeps behind those that were lost, or behind a position.
 func TestAGroupWhoseHistoryEndsMeanwhileClosesTheClient(t *testing.T) {
-	for _, kept := range []int{0, 12} {
+	for kept, more := range map[int]int{0: 10, 12: 1} {
 		st, member, sender := newHealStage(1, nil, "0g")
 		publishTo(sender, "0g", 1, kept)
 		b := *st.hub.bounds.Load()
@@ -245,7 +245,7 @@ func TestAGroupWhoseHistoryEndsMeanwhileClosesTheClient(t *testing.T) {
 		st.hub.shards[0].adopt(&b)
 		member.take(300) // there is room
 		member.stuck = true
-		publishTo(sender, "0g", 1, 12-kept+1)
+		publishTo(sender, "0g", 1, more)
 		member.take(1 << 20)
 		member.heard(t, "TOO SLOW")
 	}
