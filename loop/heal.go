@@ -2,6 +2,7 @@ package loop
 
 import (
 	"ringcast/dialect"
+	"ringcast/loop/assert"
 	"ringcast/loop/shrink"
 )
 
@@ -171,7 +172,7 @@ func (s *shard) partLosers() {
 	if !h.waiting() {
 		return
 	}
-	s.flushReplies() // they were said before
+	assert.That(s.replies.to == nil, "shard: clients are parted before they have been sent what was said before")
 	was := s.culprit
 	for len(h.due) > 0 && h.left > 0 {
 		last := len(h.due) - 1

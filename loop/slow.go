@@ -18,10 +18,11 @@ import (
 // Owner: the loop.
 type slowClients struct {
 	list   []slowClient
-	from   int     // the next look is at the place before this one
-	relief *relief // of the shard
+	from   int           // the next look is at the place before this one
+	relief *relief       // of the shard
+	count  *atomic.Int64 // gauge: how many they are
+
 	healers
-	count *atomic.Int64 // gauge: how many they are
 }
 
 // slowClient is one of them.
