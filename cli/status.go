@@ -164,10 +164,10 @@ func globalText(s *Status) string {
 		countText(n.Ignored))
 	fmt.Fprintf(&b, "lost     %s closed slow    %s closed by heartbeat    %s turned away    %s accept errors\n", countText(n.SlowClosed),
 		countText(n.HeartbeatClosed), countText(n.RefusedClients), countText(s.AcceptErrors))
-	if n.Slow+n.OutboxBytes+n.FragmentBytes > 0 || n.SlowDropped+n.FragmentsClosed+n.MessageTimeouts > 0 {
-		fmt.Fprintf(&b, "slow     %s clients, %s waiting    %s messages missed    partial %s    %s closed for memory, %s for time\n",
-			countText(n.Slow), settings.SizeText(n.OutboxBytes), countText(n.SlowDropped), settings.SizeText(n.FragmentBytes), countText(n.FragmentsClosed),
-			countText(n.MessageTimeouts))
+	if n.Slow+n.OutboxBytes+n.FragmentBytes > 0 || n.SlowHealed+n.SlowDropped+n.FragmentsClosed+n.MessageTimeouts > 0 {
+		fmt.Fprintf(&b, "slow     %s clients, %s waiting    %s healed, %s messages missed    partial %s    %s closed for memory, %s for time\n",
+			countText(n.Slow), settings.SizeText(n.OutboxBytes), countText(n.SlowHealed), countText(n.SlowDropped), settings.SizeText(n.FragmentBytes),
+			countText(n.FragmentsClosed), countText(n.MessageTimeouts))
 	}
 	b.WriteString(kindsText("refused", n.RefusedBy))
 	b.WriteString(kindsText("away", n.RefusedClientsBy))

@@ -25,7 +25,7 @@ func exampleStatus() *Status {
 				{Clients: 1_001, Pending: 2, Groups: 3, Members: 4_004, Homes: 5, MessagesIn: 6, BytesIn: 7, BytesOut: 8, Published: 9,
 					Deliveries: 1_234_567, LaneDepth: 10, Ignored: 11, CommandErrors: 100, Refused: 12, RefusedClients: 13,
 					BadHandshakes: 200, ProtocolErrors: 300, SlowClosed: 14, HeartbeatClosed: 15, Panics: 16,
-					Slow: 17, OutboxBytes: 18 << 10, FragmentBytes: 19 << 10, SlowDropped: 21, FragmentsClosed: 22, MessageTimeouts: 24},
+					Slow: 17, OutboxBytes: 18 << 10, FragmentBytes: 19 << 10, SlowHealed: 20, SlowDropped: 21, FragmentsClosed: 22, MessageTimeouts: 24},
 				{Clients: 20},
 			},
 		},

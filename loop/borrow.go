@@ -220,7 +220,7 @@ func (s *shard) takeUp() {
 	rest := b.unsent
 	b.unsent = unsent{}
 	if s.culprit = rest.to; s.culprit != nil && s.culprit.state == stateOpen {
-		s.queue(rest.to, rest.bytes, 0) // 0: it is no message that may be missed
+		s.queue(rest.to, rest.bytes, cargo{}) // it is no message that may be lost
 	}
 	if c := b.panickedFor; c != nil {
 		b.panickedFor = nil

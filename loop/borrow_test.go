@@ -111,7 +111,7 @@ func TestABorrowerLeavesToTheLoopWhatOnlyThatMayDo(t *testing.T) {
 func (st *stage) makeSlow(c *stageConn) {
 	c.stuck = true
 	c.shard.beginCallback(nil)
-	c.shard.push(c.client, []byte("\x81\x04slow"), 0)
+	c.shard.push(c.client, []byte("\x81\x04slow"), cargo{})
 	c.shard.endCallback()
 }
 

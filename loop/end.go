@@ -212,7 +212,7 @@ func (s *shard) gone(c *client) bool {
 func (s *shard) die(c *client) {
 	s.become(c, stateDead)
 	s.ends.dead = append(s.ends.dead, c)
-	s.slow.drop(c) // its outbox is gone; until it is buried others would be cut off for what that has had
+	s.slow.forget(c) // its outbox is gone; until it is buried others would be cut off for what that has had
 }
 
 // sweep cuts the doomed and buries dead ones. Cutting calls closed, which appends to the dead.

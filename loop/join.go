@@ -141,9 +141,12 @@ func (s *shard) conclude(d *delivery, why refusal, code dialect.ErrorCode, past 
 	}
 	if joined = wanted && code == ""; joined {
 		m := c.membership(at)
-		known := d.Present && !m.present
+		known := d.Present && !m.present()
 		s.enlist(c, at)
-		if m.present = d.Present; !known && s.bounds.anyPresence { // its kind may have got presence since the home's answer
+		if past != nil && past.Top.Epoch != 0 && d.Asks {
+			m.recall = recallTold
+		}
+		if m.setPresent(d.Present); !known && s.bounds.anyPresence { // its kind may have got presence since the home's answer
 			s.announceOne(c, m)
 		}
 	} else {
@@ -244,7 +247,7 @@ func (s *shard) quit(c *client, name, id []byte) dialect.ErrorCode {
 
 // part ends c's membership at a place.
 func (s *shard) part(c *client, at int) {
-	member, present := c.membership(at).standing == standingMember, c.membership(at).present
+	member, present := c.membership(at).standing == standingMember, c.membership(at).present()
 	g := c.withdraw(at)
 	if !member {
 		return // decided will give its place back

@@ -65,11 +65,11 @@ type Limits struct {
 	ProxyProtocol       bool           // trusted proxies begin with a PROXY protocol header; without one: 400
 
 	// Memory.
-	OutboxBytesMax    int   `default:"1 MiB" min:"1"` // bytes that wait for one client; over it: see DropSlow
-	OutboxesBytesMax  int64 `min:"0" share:"1/4 1/2"` // bytes that wait for all clients; over it the clients with the largest outboxes are cut off
-	DropSlow          bool  // a slow client that uses ids loses messages, and is told how many, and not its connection (4008)
-	FragmentsBytesMax int64 `min:"0" share:"1/8 1/4"` // partial messages and request heads of all clients, bytes; over it: close 1013
-	MemoryMax         int64 `min:"0"`                 // memory of the process, bytes. Near it clients and publishes are refused, then the largest outboxes are cut off
+	OutboxBytesMax    int        `default:"1 MiB" min:"1"` // bytes that wait for one client; over it: see SlowClient
+	OutboxesBytesMax  int64      `min:"0" share:"1/4 1/2"` // bytes that wait for all clients; over it the clients with the largest outboxes are cut off
+	SlowClient        SlowClient // what becomes of a client whose outbox is full
+	FragmentsBytesMax int64      `min:"0" share:"1/8 1/4"` // partial messages and request heads of all clients, bytes; over it: close 1013
+	MemoryMax         int64      `min:"0"`                 // memory of the process, bytes. Near it clients and publishes are refused, then the largest outboxes are cut off
 
 	// Time.
 	Heartbeat time.Duration `default:"60s"`   // ping after this idle time, close 1001 after twice of it
@@ -210,6 +210,8 @@ type bounds struct {
 	listRows     int    // clients that a loop lists in one call: about a millisecond of its time
 	presentMax   int    // members of a group up to which they are listed, and comings and goings are told
 	scannedMax   int    // groups of a client beyond which it has an index of them
+	healTicks    uint32 // within which a slow client may heal twice
+	partsPerTurn int    // memberships that a turn ends for clients that heal: a client may have many thousands, and each takes a microsecond or two
 
 	burialsPerTurn   int // clients that a turn buries, and groups that they leave: each costs a quarter of a microsecond, or one where it has to be fetched from memory
 	wordsEnough      int // words owed to homes with which no more is begun that leads to others: as many as the lanes of eight homes take at a time
@@ -240,6 +242,8 @@ func (l *Limits) bounds() *bounds {
 		listRows:     1000,
 		presentMax:   1000,
 		scannedMax:   64,
+		healTicks:    uint32(time.Minute / tickPeriod),
+		partsPerTurn: 256,
 
 		burialsPerTurn:   2048,
 		wordsEnough:      2048,

@@ -112,7 +112,7 @@ func TestAnEmptyIDIsAnsweredWhoeverDecides(t *testing.T) {
 
 // With --slow-client drop a client loses messages only if it can be told; of a dialect that has no word for it, it is closed.
 func TestAClientThatCannotBeToldOfAGapIsClosed(t *testing.T) {
-	st := newStage(1, func(b *bounds) { b.DropSlow, b.OutboxBytesMax = true, 500 }, lines)
+	st := newStage(1, func(b *bounds) { b.SlowClient, b.OutboxBytesMax = SlowDrop, 500 }, lines)
 	plain, line := st.enter(0), st.enterAt(0, "/lines")
 	for _, c := range []*stageConn{plain, line} {
 		c.say(`{"cmd":"add_group","group_id":"0g","id":1}`)

@@ -21,6 +21,7 @@ var loud = dialect.Entry{
 	New:       func() dialect.Dialect { return &loudly{} },
 	Positions: true,
 	Hears:     true,
+	Heals:     true,
 }
 
 type loudly struct{ dialect.Plain }
@@ -104,6 +105,8 @@ func (l *loudly) Encode(m *dialect.Message) []byte {
 
 func (l *loudly) Answer(dst []byte, o dialect.Outcome) []byte {
 	switch p := o.Past; {
+	case o.What == dialect.Parted:
+		return wsproto.AppendFrame(dst, wsproto.OpText, fmt.Appendf(nil, `{"event":"parted","group_id":%q}`, o.Group))
 	case o.What == dialect.Greeting:
 		return wsproto.AppendFrame(dst, wsproto.OpText, []byte("HELLO"))
 	case o.What == dialect.Listed:

@@ -8,9 +8,32 @@ type membership struct {
 	group    *group
 	pos      uint32 // standingMember: place in its audience of the group
 	standing standing
-	silent   bool // standingAsked: an add_group for it had no id, so a refusal closes the client
-	hears    bool // it is told, or will be, who comes and goes
-	present  bool // standingMember: the home has it among those who are present, and is owed the word that it is gone; else: it may have forgotten it
+	silent   bool   // standingAsked: an add_group for it had no id, so a refusal closes the client
+	recall   recall // standingMember
+	traits   traits
+}
+
+// traits are facts about a membership, in one byte.
+type traits uint8
+
+const (
+	traitHears   traits = 1 << iota // it is told, or will be, who comes and goes
+	traitPresent                    // standingMember: the home has it among those who are present, and is owed the word that it is gone; else: it may have forgotten it
+)
+
+func traitIf(is bool, t traits) traits {
+	if is {
+		return t
+	}
+	return 0
+}
+
+func (m *membership) hears() bool   { return m.traits&traitHears != 0 }
+func (m *membership) present() bool { return m.traits&traitPresent != 0 }
+
+// setPresent says whether the home has it among those who are present.
+func (m *membership) setPresent(is bool) {
+	m.traits = m.traits&^traitPresent | traitIf(is, traitPresent)
 }
 
 // standing is the state of a membership.
@@ -79,7 +102,7 @@ func (c *client) memberOf(g *group) int {
 // ask adds a membership in g for which c has asked, after its others.
 func (c *client) ask(g *group, silent, hears bool) (at int) {
 	at = c.groupCount()
-	m := membership{group: g, standing: standingAsked, silent: silent, hears: hears}
+	m := membership{group: g, standing: standingAsked, silent: silent, traits: traitIf(hears, traitHears)}
 	if at == 0 {
 		c.inline = m
 		return at
@@ -116,14 +139,14 @@ func renounced(s standing) uint32 {
 // confirm makes c a member of the group whose membership, for which it has asked, is at a place.
 func (c *client) confirm(at int) {
 	m := c.membership(at)
-	*m = membership{group: m.group, pos: m.group.add(c, m.hears), hears: m.hears}
+	*m = membership{group: m.group, pos: m.group.add(c, m.hears()), traits: m.traits & traitHears}
 }
 
 // withdraw ends the membership at a place, to which the last one moves, and returns its group.
 func (c *client) withdraw(at int) *group {
 	m := *c.membership(at)
 	if m.standing == standingMember {
-		m.group.remove(c, m.hears, m.pos, at)
+		m.group.remove(c, m.hears(), m.pos, at)
 	}
 	last := c.groupCount() - 1
 	if last == 0 {

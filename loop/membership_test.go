@@ -52,7 +52,7 @@ func TestMembershipsCloseRanks(t *testing.T) {
 			for at := range c.groupCount() {
 				m := c.membership(at)
 				if c.memberOf(m.group) != at || !in[m.group] ||
-					m.standing == standingMember && m.group.audience(c.form(), m.hears).members[m.pos] != c {
+					m.standing == standingMember && m.group.audience(c.form(), m.hears()).members[m.pos] != c {
 					t.Fatalf("seed %d: place %d of the client and its group do not point at each other", seed, at)
 				}
 			}

@@ -41,7 +41,7 @@ func (o *owed) waits(home int) bool { return len(o.words[home]) > 0 }
 func (s *shard) owe(g *group, c *client, op order.RequestOp) {
 	w := word{group: g, client: c, op: op}
 	if op == order.OpHere {
-		w.hears = c.membership(c.memberOf(g)).hears
+		w.hears = c.membership(c.memberOf(g)).hears()
 	}
 	s.owed.words[g.home] = append(s.owed.words[g.home], w)
 	s.owed.said++

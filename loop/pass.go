@@ -10,6 +10,7 @@ type pass struct {
 	cur, end int
 	batch    []byte
 	messages int   // how many the batch holds
+	unkept   bool  // see cargo
 	owned    bool  // batch is memory of the loop's own, else it is a shared frame
 	begunAt  int64 // if it is timed, else 0
 }
@@ -20,7 +21,7 @@ type pass struct {
 type passes struct {
 	queue       []queued // wait for a pass, oldest first
 	gathered    int      // bytes of the messages that wait, each once for its group, however many audiences it waits for
-	undelivered int      // members that were not sent the batch of the pass under way, but will be told of a gap
+	undelivered int      // members that were not sent the batch of the pass under way, but will be told of that they have lost it
 	sends       uint32   // since the clock was last read
 	deadline    int64    // end of this turn's budget, 0: not set yet
 	resting     bool     // this turn makes no passes, or no more
@@ -86,13 +87,14 @@ func (s *shard) begin(g *group, a *audience) (ready bool) {
 	ps, d := &s.passes, s.dialects.of[a.form]
 	s.culprit = nil // if the dialect panics no client is closed; the message is lost to this form, see order.Message
 	var batch []byte
-	n, messages, owned := 0, 0, false
+	n, messages, owned, unkept := 0, 0, false, false
 	for n < len(a.waiting) {
-		if a.waiting[n].Sort != dialect.Said && !a.hears {
+		m := a.waiting[n]
+		if m.Sort != dialect.Said && !a.hears {
 			n++
 			continue
 		}
-		frame, ready := a.waiting[n].In(a.form, d)
+		frame, ready := m.In(a.form, d)
 		if !ready || messages > 0 && len(batch)+len(frame) > s.bounds.batchBytes {
 			break
 		}
@@ -100,6 +102,7 @@ func (s *shard) begin(g *group, a *audience) (ready bool) {
 		if len(frame) == 0 {
 			continue
 		}
+		unkept = unkept || !holds(m)
 		if messages++; messages == 1 {
 			batch = frame
 			continue
@@ -115,7 +118,7 @@ func (s *shard) begin(g *group, a *audience) (ready bool) {
 	ps.take(g, a, n)
 	if messages > 0 {
 		a.pass = ps.newPass()
-		*a.pass = pass{end: len(a.members), batch: batch, messages: messages, owned: owned}
+		*a.pass = pass{end: len(a.members), batch: batch, messages: messages, unkept: unkept, owned: owned}
 	}
 	return n > 0
 }
@@ -240,6 +243,7 @@ func (s *shard) pass(g *group, a *audience) passed {
 		return became
 	}
 	p, served, became := a.pass, 0, passDone
+	of := cargo{g, p.messages, p.unkept}
 	for p.cur < p.end {
 		c := a.members[p.cur]
 		p.cur++
@@ -252,7 +256,7 @@ func (s *shard) pass(g *group, a *audience) passed {
 				continue
 			}
 		}
-		s.push(c, p.batch, p.messages)
+		s.push(c, p.batch, of)
 		served++
 		if p.cur < p.end && s.spent() { // in this order: a reading of the clock that says true must not be lost
 			became = passCut

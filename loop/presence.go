@@ -100,7 +100,7 @@ func (s *shard) announce() {
 		if m := c.membership(a.groups); m.standing == standingMember {
 			n -= s.announceOne(c, m) / 16
 		} else {
-			m.present = true // it may have joined before its kind has lost presence and got it again: the home is told of it when it is a member
+			m.setPresent(true) // it may have joined before its kind has lost presence and got it again: the home is told of it when it is a member
 		}
 	}
 }
@@ -109,7 +109,7 @@ func (s *shard) announce() {
 func (s *shard) announceOne(c *client, m *membership) (compared int) {
 	index, compared := s.kindOf(m.group)
 	if s.bounds.kindAt(index).Presence {
-		m.present = true
+		m.setPresent(true)
 		s.owe(m.group, c, order.OpHere)
 	}
 	return compared

@@ -174,7 +174,7 @@ func (s *shard) mayReplay(r *replay) bool {
 // waiting is how many messages wait for the audience that a client is about to be in.
 func (g *group) waiting(c *client) int {
 	if at := c.memberOf(g); at >= 0 {
-		if a := g.audience(c.form(), c.membership(at).hears); a != nil {
+		if a := g.audience(c.form(), c.membership(at).hears()); a != nil {
 			return len(a.waiting)
 		}
 	}
@@ -273,10 +273,10 @@ func (s *shard) catchUp(c *client, g *group, log []*message) {
 	if len(log) > 0 {
 		s.flushReplies() // the answer goes first
 	}
-	hears := c.membership(c.memberOf(g)).hears
+	hears := c.membership(c.memberOf(g)).hears()
 	for d := s.dialect(c); len(log) > 0 && c.state == stateOpen; {
 		var batch []byte
-		n, messages := 0, 0
+		n, of := 0, cargo{group: g}
 		for ; n < len(log); n++ {
 			if log[n].Sort != dialect.Said && !hears {
 				continue
@@ -285,20 +285,21 @@ func (s *shard) catchUp(c *client, g *group, log []*message) {
 			if !ready { // another loop makes it, for which a pass would wait
 				frame = d.Encode(&log[n].Message)
 			}
-			if messages > 0 && len(batch)+len(frame) > s.bounds.batchBytes {
+			if of.messages > 0 && len(batch)+len(frame) > s.bounds.batchBytes {
 				break
 			}
 			if len(frame) > 0 {
 				batch = append(batch, frame...)
-				messages++
+				of.messages++
+				of.unkept = of.unkept || !holds(log[n])
 			}
 		}
-		if log = log[n:]; messages == 0 {
+		if log = log[n:]; of.messages == 0 {
 			return
 		}
-		s.push(c, batch, messages)
+		s.push(c, batch, of)
 		if s.passes.undelivered == 0 {
-			s.count.Deliveries.Add(uint64(messages))
+			s.count.Deliveries.Add(uint64(of.messages))
 			s.count.BytesOut.Add(uint64(len(batch)))
 		}
 		s.passes.undelivered = 0

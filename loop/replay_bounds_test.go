@@ -9,7 +9,7 @@ import (
 func (st *stage) clog(c *stageConn) {
 	c.stuck = true
 	c.shard.beginCallback(nil)
-	c.shard.push(c.client, []byte(strings.Repeat("\x81\x00", c.shard.bounds.OutboxBytesMax/8+1)), 0)
+	c.shard.push(c.client, []byte(strings.Repeat("\x81\x00", c.shard.bounds.OutboxBytesMax/8+1)), cargo{})
 	c.shard.endCallback()
 }
 

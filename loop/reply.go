@@ -71,6 +71,6 @@ func (s *shard) flushReplies() {
 	}
 	s.count.BytesOut.Add(uint64(len(out)))
 	if s.stillSlow(c); c.state <= stateClosing {
-		s.push(c, out, 0)
+		s.push(c, out, cargo{})
 	}
 }

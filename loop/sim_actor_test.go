@@ -54,11 +54,12 @@ type simMembership struct {
 	asks    int  // add_groups with an id under way
 	refused bool // an add_group was refused, so what was sent behind it need not come back
 	company simCompany
+	parted  int // step of the answer to an add_group behind which it was taken out of the group, 0: it was not, or has joined again
 }
 
 // out says that the peer is not a member, as far as it has been told.
 func (m *simMembership) out() bool {
-	return !m.unsure && m.leaving == 0 && m.asks == 0 && m.ackedAt == 0 && (m.refused || m.left)
+	return !m.unsure && m.leaving == 0 && m.asks == 0 && m.ackedAt == 0 && (m.refused || m.left || m.parted > 0)
 }
 
 // asked says that the peer has asked to be a member, or may still be one.

@@ -116,7 +116,7 @@ func (w *world) checkMembers() {
 				if at := a.sock.client.memberOf(g); at >= 0 {
 					member = true
 					m := a.sock.client.membership(at)
-					w.must(g.audience(a.sock.client.form(), m.hears).members[m.pos] == a.sock.client, "actor %d: not among the members of %s", a.index, name)
+					w.must(g.audience(a.sock.client.form(), m.hears()).members[m.pos] == a.sock.client, "actor %d: not among the members of %s", a.index, name)
 				}
 			}
 			w.must(member || m.unsure || m.ackedAt == 0, "actor %d was told that it is in %s, and is not", a.index, name)

@@ -104,12 +104,16 @@ func (a *actor) hear(text string) {
 	}
 	if n, isGap := strings.CutPrefix(text, `{"event":"gap","messages":`); isGap {
 		messages, err := strconv.Atoi(strings.TrimSuffix(n, "}"))
-		a.w.must(err == nil && messages > 0 && a.w.hub.bounds.Load().DropSlow && a.nextID > 0, "actor %d: gap %q", a.index, text)
+		a.w.must(err == nil && messages > 0 && a.w.hub.bounds.Load().SlowClient == SlowDrop && a.nextID > 0, "actor %d: gap %q", a.index, text)
 		a.missed += uint64(messages)
 		for _, t := range a.tracks {
 			t.exact = false
 		}
 		a.log = append(a.log, simHeard{})
+		return
+	}
+	if group, isParted := strings.CutPrefix(text, `{"event":"parted","group_id":"`); isParted {
+		a.parted(strings.TrimSuffix(group, `"}`))
 		return
 	}
 	if a.w.stranger && !strings.HasPrefix(text, `{"id":`) {
@@ -209,6 +213,7 @@ func (a *actor) message(text string) *simMessage {
 	m := a.joined[group]
 	a.w.must(m != nil, "actor %d: a message of %s, which it never joined", a.index, group)
 	a.w.must(!m.out(), "actor %d: message %d of %s, of which it was told that it is not a member", a.index, number, group)
+	a.w.must(m.parted == 0 || m.unsure, "actor %d: message %d of %s, of which it was taken out, before it has joined again", a.index, number, group)
 	a.w.must(!m.left, "actor %d: message %d of %s after its leave was answered", a.index, number, group)
 	if a.got[group] == nil {
 		a.got[group], a.lastOf[group] = map[int]bool{}, map[string]int{}

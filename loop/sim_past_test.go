@@ -47,6 +47,7 @@ type simPasts struct {
 
 	recovered, refused, due, messages, read uint64 // answers; those that had to be recovered; messages in them; answers with messages of a history
 	logged, late                            uint64 // replays that something came down for before they were answered; that became late
+	parted, healed                          uint64 // clients that were taken out of a group; that have then recovered what they had lost
 	seen                                    map[*client]uint32
 }
 
@@ -59,6 +60,7 @@ func (p *simPasts) add(of *simPasts) {
 	p.recovered, p.refused, p.due = p.recovered+of.recovered, p.refused+of.refused, p.due+of.due
 	p.messages, p.read = p.messages+of.messages, p.read+of.read
 	p.logged, p.late = p.logged+of.logged, p.late+of.late
+	p.parted, p.healed = p.parted+of.parted, p.healed+of.healed
 }
 
 // is holds a message against the group's table of numbers.
@@ -87,14 +89,14 @@ func (a *actor) mayJoinCleanly(group string) bool {
 		}
 	}
 	m := a.joined[group]
-	return !a.unheard[group] && (m == nil || m.left && !m.unsure && !m.silent && m.asks == 0 && m.leaving == 0)
+	return !a.unheard[group] && (m == nil || (m.left || m.parted > 0) && !m.unsure && !m.silent && m.asks == 0 && m.leaving == 0)
 }
 
 // comeBack is what one says that joins with a position, mostly its own.
 func (a *actor) comeBack(group string) (*simAsk, string) {
 	ask := &simAsk{from: a.places[group]}
 	ask.Offset, ask.Epoch, ask.exact = ask.from.offset, ask.from.epoch, true
-	if w := a.w; w.chance(30) {
+	if w := a.w; a.joined[group].parted == 0 && w.chance(30) {
 		ask.exact = false
 		switch w.rng.IntN(4) {
 		case 0:
@@ -140,6 +142,7 @@ func (a *actor) cameBack(c *simCommand, past *loudPast, again bool) {
 	w, t, b := a.w, a.track(c.group), a.w.hub.bounds.Load()
 	kind, ttl := b.historyOf(c.group)
 	c.clean = c.clean && c.membership == a.joined[c.group] // else it has left since
+	a.joinedAgain(c, past)
 	if past == nil {
 		w.must(w.changing || !c.clean || kind == 0 && c.past == nil, "actor %d: joined %s and was told nothing of its past", a.index, c.group)
 		if !again {

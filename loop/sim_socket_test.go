@@ -38,6 +38,9 @@ func (w *world) openSocket() *socket {
 		fd++
 	}
 	room := []int{64, 700, 1 << 20}[w.rng.IntN(3)]
+	if w.choking {
+		room = min(room, 700)
+	}
 	sock := &socket{w: w, fd: fd, room: room, shard: w.hub.shards[w.rng.IntN(len(w.hub.shards))]}
 	w.fds[fd] = sock
 	from, ok := sock.shard.arrive(w.peerAddress())

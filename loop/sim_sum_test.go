@@ -10,6 +10,7 @@ type simSum struct {
 	heldBack                                         uint64
 	past                                             simPasts
 	company                                          simCompanies
+	heals, skipped                                   uint64
 	borrows                                          uint64
 	borrowing                                        simBorrowing
 	refusedBy                                        map[string]uint64
@@ -32,6 +33,8 @@ func (s *simSum) add(w *world) {
 	s.gaps += t.SlowGaps
 	s.dropped += t.SlowDropped
 	s.exact += w.exactGaps
+	s.heals += t.SlowHealed
+	s.skipped += t.SlowSkipped
 	s.fragments += t.FragmentsClosed
 	s.late += t.MessageTimeouts
 	s.indexes += w.indexes
@@ -70,6 +73,10 @@ func (s *simSum) check(t *testing.T) {
 	t.Logf("comings and goings heard %d, lists %d, of which %d were true in the end; looks at crowds %d, at words that wait %d, at members to be announced %d", c.news, c.lists, c.sums, c.crowded, c.owed, c.switched)
 	if c.news == 0 || c.lists == 0 || c.sums == 0 || c.crowded == 0 || c.owed == 0 || c.switched == 0 {
 		t.Error("too few came and went in the worlds")
+	}
+	t.Logf("heals %d for %d messages; taken out of groups %d, what was lost recovered %d", s.heals, s.skipped, p.parted, p.healed)
+	if s.heals == 0 || s.skipped == 0 || p.parted == 0 || p.healed < p.parted/8 {
+		t.Error("too few slow clients healed in the worlds")
 	}
 	if s.listed == 0 {
 		t.Error("no world had a list made")

@@ -70,6 +70,7 @@ type world struct {
 	tight     bool   // bounds so small that refusals are expected
 	loud      bool   // half of the clients are of another dialect
 	hasty     int    // ticks that pass at once
+	choking   bool   // kernels take little
 	returning bool   // most of what ends a client or refuses it is off, but that clients end and come back
 	restless  int    // percent of the ends that clients think of that they make
 	past      simPasts
@@ -105,8 +106,6 @@ func newWorld(t *testing.T, seed uint64) *world {
 	b.GroupsPerClient = pick(2, 4, 1024)
 	b.listRows = pick(1, 3, 1000)
 	b.scannedMax = pick(1, 2, 64)
-	b.presentMax = pick(2, 5, 1000, 1000, 1000)
-	b.burialsPerTurn, b.wordsEnough, b.announcesPerTurn = pick(1, 3, 2048), pick(1, 4, 2048), pick(1, 5, 512)
 	w.returning = w.chance(40)
 	w.changing = w.rng.IntN(4) == 0 && !w.returning
 	b.RecoveryMax = pick(1, 3, 1000, 1000)
@@ -120,16 +119,17 @@ func newWorld(t *testing.T, seed uint64) *world {
 	b.addresses.Proxies = simProxies[:pick(0, 1)]
 	b.addresses.ProxyProtocol = w.chance(50)
 	b.OutboxesBytesMax = int64(pick(0, 0, 0, 3000, 30_000))
-	b.DropSlow = w.chance(60)
+	b.SlowClient = []SlowClient{SlowHeal, SlowHeal, SlowDrop, SlowDrop, SlowClose}[w.rng.IntN(5)]
 	b.FragmentsBytesMax = int64(pick(0, 0, 0, 2000))
 	b.messageTicks = uint32(pick(0, 6))
 	if w.calm = w.chance(30) && !w.returning; w.calm { // clients may miss messages, and stay to count them
-		b.OutboxesBytesMax, b.DropSlow, b.FragmentsBytesMax, b.messageTicks = 0, true, 0, 0
+		b.OutboxesBytesMax, b.SlowClient, b.FragmentsBytesMax, b.messageTicks = 0, SlowDrop, 0, 0
 		b.OutboxBytesMax = pick(1500, 5000)
 	}
 	if w.returning {
 		b.GroupsPerClient, b.HandshakesMax, b.OutboxesBytesMax, b.FragmentsBytesMax, b.messageTicks, b.heartbeatTicks = 1024, 10_000, 0, 0, 0, 300
 		b.addresses.PerAddress, b.HistoryBytesMax, b.RecoveryMax = 0, int64(pick(0, 0, 0, 20_000)), pick(5, 1000)
+		w.chooseHealing(&b)
 	}
 	w.tight = b.laneSlots < 256 || b.laneBytes < 1<<20 || b.backlogBytes < 1<<20 || b.gatherBytes < 12<<20 || b.mayBeTooLoud()
 	loops := pick(1, 2, 3, 8)
@@ -207,6 +207,7 @@ func (w *world) run() {
 		} else {
 			w.event()
 		}
+		w.choke()
 		if w.returning && w.chance(5) {
 			w.letAllGo()
 			w.round()
@@ -291,7 +292,7 @@ func (w *world) event() {
 		}
 		w.list(loop)
 	case n < 96:
-		w.publishByPort()
+		w.publishByPort(w.groups[w.rng.IntN(len(w.groups))])
 	case n < 97:
 		w.publishPatiently()
 	case n < 98 && w.chance(95):
@@ -366,7 +367,9 @@ func (w *world) round() {
 	for _, a := range w.actors {
 		a.deliver(1 << 20)
 		a.sock.writable()
-		a.read(1 << 20)
+		if !a.stalled {
+			a.read(1 << 20)
+		}
 	}
 }
 
@@ -384,8 +387,7 @@ func (w *world) progress() (n uint64) {
 	return n + w.feed.taken()
 }
 
-func (w *world) publishByPort() {
-	group := w.groups[w.rng.IntN(len(w.groups))]
+func (w *world) publishByPort(group string) {
 	m := w.newMessage(nil, group)
 	switch err := w.port.Publish(group, []byte(m.text)); err {
 	case nil:

@@ -6,8 +6,8 @@ import (
 	"ringcast/dialect"
 )
 
-// This file is about slow clients: those whose outboxes have bytes, or that are to be told of a gap. It knows how much waits for
-// each, and drops messages for which one has no room.
+// This file is about slow clients: those whose outboxes have bytes, or that are to be told of a gap or taken out of groups (heal.go). It
+// knows how much waits for each, and drops messages for which one has no room.
 //
 // How much waits is known from the last write to a client or the last look at it, as gnet does not tell when it has written some
 // of it. So every slow client is looked at now and then, and once more before it is cut off.
@@ -21,6 +21,8 @@ type slowClients struct {
 	from   int           // the next look is at the place before this one
 	relief *relief       // of the shard
 	count  *atomic.Int64 // gauge: how many they are
+
+	healers
 }
 
 // slowClient is one of them.
@@ -28,6 +30,9 @@ type slowClient struct {
 	client *client
 	bytes  int    // in its outbox, when it was last looked at
 	missed uint64 // messages dropped since it was last told of a gap
+
+	healing healing
+	due     bool // among those that the turn takes out of groups
 }
 
 // put notes how many bytes wait for a client, and adds it to the list if need be.
@@ -85,6 +90,15 @@ func (l *slowClients) hasGap(c *client) bool {
 	return entry != nil && entry.missed > 0
 }
 
+// owes says whether a client is to be told of something that it has lost.
+func (l *slowClients) owes(c *client) bool { return l.hasGap(c) || l.heals(c) }
+
+// forget forgets a client that is gone.
+func (l *slowClients) forget(c *client) {
+	l.drop(c)
+	l.healers.times.Delete(c)
+}
+
 // next is the client to look at next; the list must not be empty. It goes downwards, because one that is dropped when it is
 // looked at is replaced by the last, which was looked at before.
 func (l *slowClients) next() *client {
@@ -95,8 +109,8 @@ func (l *slowClients) next() *client {
 	return l.list[l.from].client
 }
 
-// stillSlow looks how much waits for a client, tells it of its gap if at least half of its outbox is free, and says whether it is
-// slow after that.
+// stillSlow looks how much waits for a client, tells it of its gap or has it taken out of groups if at least half of its outbox is free,
+// and says whether it is slow after that.
 func (s *shard) stillSlow(c *client) bool {
 	if !c.slow {
 		return false
@@ -105,17 +119,18 @@ func (s *shard) stillSlow(c *client) bool {
 	switch {
 	case waiting <= s.bounds.OutboxBytesMax/2 && s.slow.hasGap(c):
 		s.tellGap(c)
-	case waiting == 0:
+	case waiting == 0 && !s.slow.heals(c):
 		s.slow.drop(c)
 	default:
 		s.slow.put(c, waiting)
 	}
+	s.partSoon(c, waiting)
 	return c.slow
 }
 
 // mayMiss says whether messages for which a client has no room are dropped; if not, it is closed.
 func (s *shard) mayMiss(c *client) bool {
-	return s.bounds.DropSlow && c.is(markAsks) && c.state == stateOpen && s.dialects.gapForms&(1<<c.form()) != 0
+	return s.bounds.SlowClient == SlowDrop && c.is(markAsks) && c.state == stateOpen && s.dialects.gapForms&(1<<c.form()) != 0
 }
 
 // miss drops a batch of so many messages for a client whose outbox has no room for it.

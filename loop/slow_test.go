@@ -163,7 +163,7 @@ func TestSizeClassesAreInOrderAndNarrow(t *testing.T) {
 
 // missing is a stage where slow clients miss messages, with a member that uses ids and a sender.
 func missing(t *testing.T) (st *stage, member, sender *stageConn) {
-	st = newStage(1, func(b *bounds) { b.DropSlow, b.OutboxBytesMax = true, 1000 })
+	st = newStage(1, func(b *bounds) { b.SlowClient, b.OutboxBytesMax = SlowDrop, 1000 })
 	member, sender = st.enter(0), st.enter(0)
 	member.say(`{"cmd":"add_group","group_id":"0g","id":1}`)
 	member.heard(t, `{"id":1,"ok":true}`)
@@ -305,8 +305,8 @@ func TestAnOutboxTakesLittleMoreThanItCounts(t *testing.T) {
 	for _, bytes := range []int{5000, 66_000, 130_000, 1<<20 + 10} {
 		c := &roundingConn{}
 		c.client = &client{shard: s, conn: c, state: stateOpen}
-		s.push(c.client, make([]byte, bytes), 1)
-		s.push(c.client, make([]byte, bytes/4), 1)
+		s.push(c.client, make([]byte, bytes), cargo{messages: 1})
+		s.push(c.client, make([]byte, bytes/4), cargo{messages: 1})
 		if counted := c.client.conn.OutboundBuffered(); c.held > counted+counted/4+2*portionBytesMin {
 			t.Errorf("message of %d bytes: %d bytes taken, %d counted", bytes, c.held, counted)
 		}
@@ -327,7 +327,7 @@ func TestAPanicWhileSomebodyIsCutOffForOthersIsHisAlone(t *testing.T) {
 }
 
 func TestDeliveriesAreCountedRightAfterAPanicInAPass(t *testing.T) {
-	st := newStage(1, func(b *bounds) { b.DropSlow, b.OutboxBytesMax = true, 1000 })
+	st := newStage(1, func(b *bounds) { b.SlowClient, b.OutboxBytesMax = SlowDrop, 1000 })
 	slow, panics, sender := st.enter(0), st.enter(0), st.enter(0)
 	st.ask(slow, `{"cmd":"add_group","group_id":"0g","id":1}`)
 	st.ask(panics, `{"cmd":"add_group","group_id":"0g"}`)

@@ -53,8 +53,10 @@ type figures[G, C, T, g, c any] struct {
 	RefusedClients   c `json:"refused_clients" prom:"-" sum:"RefusedClientsBy" help:"Connections refused by admission."`
 	BadHandshakes    c `json:"bad_handshakes" prom:"-" sum:"Handshakes bad timeout evicted origin" help:"Requests answered with 4xx, or cut at the handshake timeout."`
 	ProtocolErrors   c `json:"protocol_errors" prom:"-" sum:"ProtocolErrorsBy" help:"Clients closed with 1002, 1007 or 1009."`
-	SlowClosed       C `json:"slow_closed" prom:"ringcast_slow_clients_total" label:"policy=close" help:"Slow clients by what was done about them: closed with 4008, or told how many messages they have missed."`
-	SlowDropped      C `json:"slow_dropped" prom:"ringcast_dropped_messages_total" help:"Messages that slow clients have missed, each counted for each client, where --slow-client is drop."`
+	SlowClosed       C `json:"slow_closed" prom:"ringcast_slow_clients_total" label:"policy=close" help:"Slow clients by what was done about them: closed, left to heal from history, or told how many messages they have missed."`
+	SlowHealed       C `json:"slow_healed" prom:"ringcast_slow_clients_total" label:"policy=heal" help:"Times that a slow client began to heal from history."`
+	SlowDropped      C `json:"slow_dropped" prom:"ringcast_dropped_messages_total" label:"policy=drop" help:"Messages that were not queued for slow clients, each counted for each client: with drop they have missed them, with heal they get them from history."`
+	SlowSkipped      C `json:"slow_skipped" prom:"ringcast_dropped_messages_total" label:"policy=heal" help:"Messages that were not queued for slow clients, which get them from history."`
 	SlowGaps         C `json:"slow_gaps" prom:"ringcast_slow_clients_total" label:"policy=drop" help:"Gap events sent to slow clients."`
 	FragmentsClosed  C `json:"fragments_closed" prom:"ringcast_unfinished_closes_total" help:"Clients closed because all unfinished messages together were too large."`
 	MessageTimeouts  C `json:"message_timeouts" prom:"ringcast_message_timeouts_total" help:"Clients closed because a message of theirs took too long."`

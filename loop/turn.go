@@ -19,6 +19,7 @@ import (
 //
 //	replies     send what clients are told (flushReplies)
 //	sweep       cut doomed clients, bury dead ones
+//	losers      take clients that heal out of groups (partLosers)
 //	work        host homes, drain down lanes (gather), send what is owed to homes, and the backlog
 //	others      serve or wake the loops that were sent something (WakeOthers)
 //	replies     likewise: work has answered clients, who get the answer to a publish before the message itself
@@ -35,6 +36,7 @@ func (s *shard) act(mayPass bool) {
 	s.takeUp()
 	s.passes.resting, s.relief.done, s.passes.elsewhere = !mayPass, false, 0
 	s.replays.resting, s.ends.budget = !mayPass, s.bounds.burialsPerTurn
+	s.slow.healers.resting, s.slow.healers.left = !mayPass, s.bounds.partsPerTurn
 	s.advance()
 	for _, f := range s.calls.take() {
 		f(s)
@@ -50,6 +52,7 @@ func (s *shard) act(mayPass bool) {
 	for {
 		s.flushReplies()
 		s.sweep()
+		s.partLosers()
 		s.work()
 		s.lanes.WakeOthers(s.methods.serve)
 		s.flushReplies() // after WakeOthers, so that loops that were woken begin while this one writes
@@ -59,7 +62,7 @@ func (s *shard) act(mayPass bool) {
 		}
 		passed = s.runReplays() || passed
 		called := s.lanes.Through(s.passes.gathered)
-		if !passed && !s.endsWait() {
+		if !passed && !s.endsWait() && !s.slow.healers.waiting() {
 			if called {
 				s.kick() // in a turn of its own: while other loops send more it would be called again and again
 			}
@@ -70,6 +73,7 @@ func (s *shard) act(mayPass bool) {
 		s.kick()
 	}
 	assert.That(!s.endsWait(), "shard: a turn ended with clients unburied")
+	assert.That(len(s.slow.healers.due) == 0 || s.kicked, "shard: a turn ended with clients in groups that have lost something, and no kick")
 	show(&s.count.backlogBytes, s.backlog.bytes)
 	show(&s.count.gatheredBytes, s.passes.gathered)
 	show(&s.count.replayBytes, 8*s.replays.weight)

@@ -305,7 +305,9 @@ type row struct {
 	OutboxBytes     int64  `json:"outbox_bytes"`
 	Slow            int64  `json:"slow"`
 	FragmentBytes   int64  `json:"fragment_bytes"`
+	SlowHealed      uint64 `json:"slow_healed"`
 	SlowDropped     uint64 `json:"slow_dropped"`
+	SlowSkipped     uint64 `json:"slow_skipped"`
 	SlowGaps        uint64 `json:"slow_gaps"`
 	FragmentsClosed uint64 `json:"fragments_closed"`
 	MessageTimeouts uint64 `json:"message_timeouts"`
