@@ -236,7 +236,7 @@ func (c *crew) send(p *publisher) {
 }
 
 // Heard checks one delivery and records its latency.
-func (c *crew) Heard(m *client.Conn, text []byte, group int, now int64) {
+func (c *crew) Heard(m *client.Conn, text []byte, from client.Origin, now int64) {
 	s, ok := check.ReadStamp(text)
 	if !ok || len(text) != c.plan.Size && !s.IsProbe() {
 		c.faults.Add(check.Altered, 1, "%s got a text of %d bytes that was not published: %.60q", c.name(m), len(text), text)
@@ -254,7 +254,7 @@ func (c *crew) Heard(m *client.Conn, text []byte, group int, now int64) {
 		return
 	}
 	p := c.publishers[s.Publisher]
-	if group != p.group && group != client.AnyGroup {
+	if from.Group != p.group && from.Group != client.AnyGroup {
 		c.faults.Add(check.Foreign, 1, "%s got publisher %d's #%d by the channel of another group", c.name(m), s.Publisher, s.Sequence)
 		return
 	}
