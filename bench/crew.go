@@ -28,6 +28,8 @@ type crew struct {
 	cutMembers [][]bool               // by group and member
 	schedule   schedule               // open loop only
 	helps      bool                   // the publishers are in another process
+	shut       func() bool            // publishing is over although its time is not; nil: never
+	told       func(due, now int64)   // is told of each delivery; nil: nobody is
 
 	todo    []*publisher // own publishers that may have something to send
 	spare   []*publisher // the list of the turn before, for its memory
@@ -89,7 +91,7 @@ func (c *crew) publish(start int64) client.Step {
 		if !c.closing && c.plan.Rate > 0 {
 			wake, c.closing = c.schedule.advance(now, c.mark)
 		}
-		if now >= end || c.published >= c.most {
+		if now >= end || c.published >= c.most || c.shut != nil && c.shut() {
 			c.closing = true
 		}
 		if c.closing {
@@ -269,6 +271,9 @@ func (c *crew) Heard(m *client.Conn, text []byte, from client.Origin, now int64)
 	c.delivered++
 	c.active, c.ended = now, now
 	record(c.latency, now-s.Due)
+	if c.told != nil {
+		c.told(s.Due, now)
+	}
 	if p.got != nil && p.acknowledge(s.Sequence) {
 		c.mark(p)
 	}

@@ -317,9 +317,9 @@ func BenchmarkTake(b *testing.B) {
 		dialect Dialect
 		said    []string
 	}{
-		"plain":               {Plain, []string{text}},
-		"centrifuge":          {Centrifuge, []string{fmt.Sprintf(`{"push":{"channel":"g1","pub":{"data":"%s","info":{"user":"","client":"7ad6f8a0-7f60-4d46-9d5c-0f2c7b1f1a11"}}}}`, text)}},
-		"centrifuge, no info": {Centrifuge, []string{fmt.Sprintf(`{"push":{"channel":"g1","pub":{"data":"%s"}}}`, text)}},
+		"plain":                 {Plain, []string{text}},
+		"centrifuge":            {Centrifuge, []string{fmt.Sprintf(`{"push":{"channel":"g1","pub":{"data":"%s","info":{"user":"","client":"7ad6f8a0-7f60-4d46-9d5c-0f2c7b1f1a11"}}}}`, text)}},
+		"centrifuge, no info":   {Centrifuge, []string{fmt.Sprintf(`{"push":{"channel":"g1","pub":{"data":"%s"}}}`, text)}},
 		"centrifuge, an offset": {Centrifuge, []string{fmt.Sprintf(`{"push":{"channel":"g1","pub":{"data":"%s","info":{"user":"","client":"7ad6f8a0-7f60-4d46-9d5c-0f2c7b1f1a11"},"offset":1234}}}`, text)}},
 		"centrifuge, 2 publishers": {Centrifuge, []string{
 			fmt.Sprintf(`{"push":{"channel":"g1","pub":{"data":"%s","info":{"user":"","client":"7ad6f8a0-7f60-4d46-9d5c-0f2c7b1f1a11"}}}}`, text),

@@ -42,12 +42,12 @@ type Generator struct {
 
 // Play handles what connections receive. Called on the generator's thread.
 type Play interface {
-	Opened(c *Conn, now int64)                        // it is ready: joined, or through the handshake if it joins nothing
+	Opened(c *Conn, now int64)                          // it is ready: joined, or through the handshake if it joins nothing
 	Heard(c *Conn, text []byte, from Origin, now int64) // one message, and where it came from; text is only valid during the call
-	Replied(c *Conn, text []byte, now int64)          // a reply, where replies can be told from messages, also one that proved a join; likewise
-	Ponged(c *Conn, payload []byte, now int64)        // likewise
-	Drained(c *Conn)                                  // what waited to be written has been written
-	Cut(c *Conn, cause string, stillOpened bool)      // the connection ended before the bench ended it
+	Replied(c *Conn, text []byte, now int64)            // a reply, where replies can be told from messages, also one that proved a join; likewise
+	Ponged(c *Conn, payload []byte, now int64)          // likewise
+	Drained(c *Conn)                                    // what waited to be written has been written
+	Cut(c *Conn, cause string, stillOpened bool)        // the connection ended before the bench ended it
 }
 
 // Origin is what a message says about where it comes from.

@@ -28,7 +28,7 @@ type Joined struct {
 
 // Missed is a message of an answer.
 type Missed struct {
-	Text   string
+	Text   []byte
 	Offset uint64
 }
 
@@ -105,7 +105,7 @@ func decodeJoined(line []byte) (int, *Joined, error) {
 	default:
 		j := &Joined{Recoverable: s.Recoverable, Recovered: s.Recovered, Offset: s.Offset, Epoch: s.Epoch}
 		for _, p := range s.Publications {
-			j.Missed = append(j.Missed, Missed{p.Data, p.Offset})
+			j.Missed = append(j.Missed, Missed{[]byte(p.Data), p.Offset})
 		}
 		return id, j, nil
 	}
