@@ -30,6 +30,7 @@ type crew struct {
 	helps      bool                   // the publishers are in another process
 	shut       func() bool            // publishing is over although its time is not; nil: never
 	told       func(due, now int64)   // is told of each delivery; nil: nobody is
+	spurt      func() (rounds uint32) // messages that each publisher is to send at once beside the schedule; nil: none
 
 	todo    []*publisher // own publishers that may have something to send
 	spare   []*publisher // the list of the turn before, for its memory
@@ -87,6 +88,9 @@ func (c *crew) publish(start int64) client.Step {
 			return start, false
 		}
 		c.takeAcks(now)
+		if c.spurt != nil {
+			c.schedule.spurt(c.spurt(), c.mark)
+		}
 		wake := end
 		if !c.closing && c.plan.Rate > 0 {
 			wake, c.closing = c.schedule.advance(now, c.mark)

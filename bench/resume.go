@@ -23,8 +23,8 @@ type comeback struct {
 	Joins      int           `default:"1" help:"Groups that each member joins."`
 	Publishers int           `help:"Publishing connections in all. Default: one for each group."`
 	Size       int           `default:"64" help:"Bytes of a message text."`
-	Rate       float64       `default:"1000" help:"Messages per second of all publishers together, on time whatever the server does."`
-	Missed     int           `xor:"way" help:"A storm: all members are cut off at once, and come back at once when so many messages of each group have been said. Default: 100, unless there are --cuts."`
+	Rate       float64       `default:"100" help:"Messages per second of all publishers together, on time whatever the server does."`
+	Missed     int           `xor:"way" help:"A storm: all members are cut off at once, so many messages are said to each group beside those of --rate, and all members come back at once. Default: 100, unless there are --cuts."`
 	Cuts       float64       `xor:"way" help:"No storm: so many members a second are cut off, one by one, and come back at once."`
 	Calm       time.Duration `default:"1s" help:"How long nobody is cut off at first."`
 	Time       time.Duration `default:"${time}" help:"How long all listen when they are back from a storm; or how long members are cut off one by one."`
@@ -37,7 +37,8 @@ type comeback struct {
 
 const (
 	missedDefault = 100
-	cutsMax       = 100_000
+	missedMax     = 100_000 // of a group
+	cutsMax       = 100_000 // a second
 	// chatRate is the messages a second of all bystanders together: enough for a p99 of a second, and of no weight beside a storm.
 	chatRate = 200
 )
@@ -53,12 +54,14 @@ func (v *comeback) check() error {
 	switch {
 	case v.Rate <= 0:
 		return errors.New("--rate must be over 0")
-	case v.Missed < 0 || v.away() > timeMax:
-		return fmt.Errorf("--missed must be at least 1, and with --rate and --groups all have to be published within %v", timeMax)
+	case v.Missed < 0 || v.Missed > missedMax:
+		return fmt.Errorf("--missed must be 1 to %d", missedMax)
 	case v.Cuts < 0 || v.Cuts > cutsMax:
 		return fmt.Errorf("--cuts must be over 0, and at most %d", cutsMax)
 	case v.Calm < 0 || v.Calm > timeMax:
 		return fmt.Errorf("--calm must be up to %v", timeMax)
+	case v.Time <= 0 || v.Time > timeMax:
+		return fmt.Errorf("--time must be up to %v", timeMax)
 	case v.Members < 1 || v.Members > clientsMax:
 		return fmt.Errorf("--members must be 1 to %d", clientsMax)
 	case v.Groups < 1:
@@ -67,7 +70,7 @@ func (v *comeback) check() error {
 		return fmt.Errorf("--bystanders must be 2 to %d, who hear each other, or 0", bystandersMax)
 	}
 	// One member of each group stays. What they hear is checked, too, and shows how much has been said.
-	l := &load{Members: v.Groups, Groups: v.Groups, Joins: v.Joins, Publishers: v.Publishers, Size: v.Size, Rate: v.Rate, Patience: v.Patience, Time: v.Time}
+	l := &load{Members: v.Groups, Groups: v.Groups, Joins: v.Joins, Publishers: v.Publishers, Size: v.Size, Rate: v.Rate, Patience: v.Patience, Time: timeMax}
 	if err := l.check(1); err != nil {
 		return err
 	}
@@ -162,9 +165,9 @@ func (e *env) resume(c *common, v *comeback) (*report.Run, error) {
 // storm runs publishers, members and bystanders until all is over, and the listening after it.
 func (m *measurement) storm(back *returners, talk *chat) error {
 	crew := m.crews[0]
-	back.crew, crew.shut = crew, back.over.Load
+	back.crew, crew.shut, crew.spurt = crew, back.over.Load, func() uint32 { return back.spurt.Swap(0) }
 	begun := time.Now()
-	bar := m.env.progress("coming back", (back.plan.Calm + back.plan.away() + back.plan.Time).Milliseconds(), func() tally {
+	bar := m.env.progress("coming back", (back.plan.Calm + back.plan.Time).Milliseconds(), func() tally {
 		return tally{done: time.Since(begun).Milliseconds(), rated: m.fleet.delivered(), errors: m.fleet.failed()}
 	})
 	defer bar.stop()
@@ -187,9 +190,4 @@ func (m *measurement) storm(back *returners, talk *chat) error {
 	back.depart(m)
 	talk.depart(m)
 	return err
-}
-
-// away is how long a storm keeps all members away: until each group has heard what they are to miss.
-func (v *comeback) away() time.Duration {
-	return time.Duration(min(float64(v.Missed)*float64(v.Groups)/v.Rate*1e9, 1e18))
 }

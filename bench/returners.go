@@ -55,7 +55,8 @@ type returners struct {
 	heardAt   int64 // the last message or answer
 	hereAt    int64 // since when nobody has been missing
 	window    window
-	over      atomic.Bool // publishers may end
+	over      atomic.Bool   // publishers may end
+	spurt     atomic.Uint32 // messages that each publisher is to send at once
 
 	latency *hdrhistogram.Histogram // from a connect to the last of its answers
 	found   report.Resume
@@ -207,9 +208,12 @@ func (b *returners) play(now int64) (wake int64) {
 		for place := range b.all {
 			b.cut(place)
 		}
-		// Of each group so many messages, and one: the groups are not served at one moment.
-		b.act = actAway
-		b.witnessed = b.crew.shown.delivered.Load() + int64((b.plan.Missed+1)*b.plan.Groups*b.plan.Joins)
+		streams := b.plan.load.streams()
+		each := streams / b.plan.Groups
+		rounds := (b.plan.Missed + each - 1) / each
+		// One round more, since those of before may still be on their way.
+		b.act, b.witnessed = actAway, b.crew.shown.delivered.Load()+int64((rounds+1)*streams*b.plan.Joins)
+		b.spurt.Store(uint32(rounds))
 	case actAway:
 		if b.crew.shown.delivered.Load() >= b.witnessed {
 			b.act = actStorm
@@ -339,7 +343,7 @@ func (b *returners) lookAll(now int64) {
 		switch {
 		case r.stage < lifeComing || r.stage == lifeGone || now < r.until:
 		case r.stage == lifeWaiting:
-			r.stage, r.until = lifeAsking, r.since+int64(max(client.Timeout, b.plan.Patience))
+			r.stage, r.until = lifeAsking, now+int64(max(client.Timeout, b.plan.Patience))
 			b.ask(c)
 		case r.stage == lifeComing:
 			b.giveUp(c, "connect: no answer in time")
@@ -449,10 +453,11 @@ func (b *returners) back(c *client.Conn, bond *bond, joined *client.Joined, now 
 	if r.unanswered == 0 {
 		record(b.latency, now-r.since)
 		b.found.Returns++
-		if r.stage = lifeHere; b.missing == 1 {
+		r.stage = lifeHere
+		b.missing--
+		if b.act == actStorm || b.act == actCuts {
 			b.window.to = now
 		}
-		b.missing--
 	}
 }
 
@@ -537,7 +542,7 @@ func (b *returners) report(r *report.Run) {
 	x.Seconds = time.Duration(b.window.to - b.window.from).Seconds()
 	x.Published, x.PublishedPer = r.Fanout.Published, r.Fanout.PublishedPer
 	x.Answer, x.Histogram = readPercentiles(b.latency), encodeHistogram(b.latency)
-	if used := b.window.cpu.total(); x.Recovered > 0 && used >= cpuCoarse {
+	if used := b.window.cpu.total(); b.plan.Cuts == 0 && x.Recovered > 0 && used >= cpuCoarse {
 		x.ServerMicros = float64(used.Nanoseconds()) / 1e3 / float64(x.Recovered)
 	}
 	r.Resume, r.Fanout = &x, nil

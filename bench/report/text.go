@@ -136,7 +136,11 @@ func (t *lines) resume(r *Run, x *Resume) {
 	if x.MissedByGone > 0 {
 		t.line("", "who did not come back missed %s messages", Count(int64(x.MissedByGone)))
 	}
-	if x.Returns > 0 {
+	switch {
+	case x.Returns == 0:
+	case r.flag("cuts") != "":
+		t.line("answer", "%v after a client's connect%s", x.Answer, voidMark(r.RateVoid))
+	default:
 		t.line("answer", "%v after a client's connect; the last came after %.2f s%s", x.Answer, x.Seconds, voidMark(r.RateVoid))
 	}
 	if x.BeforeCount > 0 {
@@ -144,7 +148,9 @@ func (t *lines) resume(r *Run, x *Resume) {
 			Count(x.BeforeCount), Count(x.DuringCount))
 	}
 	if x.ServerMicros > 0 {
-		t.line("server", "%.1f µs of CPU a recovery (with all else that it did meanwhile), %.2f cores", x.ServerMicros, r.ServerCore)
+		t.line("server", "%.1f µs of CPU a recovery, with all else that it did meanwhile; %.2f cores", x.ServerMicros, r.ServerCore)
+	} else if r.Memory != nil {
+		t.line("server", "%.2f cores while members came back", r.ServerCore)
 	}
 }
 
