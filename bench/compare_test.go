@@ -75,7 +75,7 @@ func TestCompareRefusesAServerThatLosesMessages(t *testing.T) {
 	}
 	var stderr bytes.Buffer
 	e := &env{ctx: context.Background(), stdout: io.Discard, stderr: &stderr, started: time.Now()}
-	err = e.examine([]contender{{"dropper", "", func(addr string, _ int) []string { return []string{program, "dropper", addr} }, nil, client.Plain}})
+	err = e.examine([]contender{{"dropper", "", func(addr string, _ int) []string { return []string{program, "dropper", addr} }, nil, client.Plain, 0}})
 	if !errors.Is(err, errFaulty) || !strings.Contains(stderr.String(), "dropper failed the check") || !strings.Contains(stderr.String(), "lost") {
 		t.Errorf("got %v and %s, want the loss named", err, &stderr)
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -93,7 +94,7 @@ func main() {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var line commandLine
 	parser, err := kong.New(&line, kong.Name("bench"), kong.Description(toolPurpose), kong.Writers(stdout, stderr),
-		kong.Vars{"peers": peerNames(), "with": withHelp(), "suite": suiteHelp()}, loadDefaults)
+		kong.Vars{"peers": peerNames(), "with": withHelp(), "suite": suiteHelp(), "history": strconv.Itoa(suiteHistory)}, loadDefaults)
 	if err != nil {
 		fmt.Fprintln(stderr, "bench:", err)
 		return exitUnable

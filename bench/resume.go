@@ -81,6 +81,16 @@ func (v *comeback) check() error {
 	return nil
 }
 
+// seats are those of the members, who follow publishers and those who stay: member n is in group n modulo the groups, and in the
+// groups after it.
+func (v *comeback) seats(thread int) []client.Seat {
+	seats := make([]client.Seat, v.Members)
+	for n := range seats {
+		seats[n] = client.Seat{Group: n % v.Groups, Member: n / v.Groups, Thread: thread}
+	}
+	return seats
+}
+
 // flags is the load as a result file has it.
 func (v *comeback) flags() map[string]any {
 	all := map[string]any{"members": v.Members, "groups": v.Groups, "joins": v.Joins, "publishers": v.Publishers, "size": v.Size, "rate": v.Rate,
@@ -124,7 +134,7 @@ func (e *env) resume(c *common, v *comeback) (*report.Run, error) {
 	}
 	defer s.end()
 	back := newReturners(v, s)
-	f, err := newFleet(e.ctx, s.target, 2, append(v.load.seats(1), back.seats(1)...), v.load.roster(s, c.JoinProof, 1))
+	f, err := newFleet(e.ctx, s.target, 2, append(v.load.seats(1), v.seats(1)...), v.load.roster(s, c.JoinProof, 1))
 	if err != nil {
 		return nil, err
 	}

@@ -124,7 +124,7 @@ func newReturners(v *comeback, s *session) *returners {
 	b := &returners{session: s, plan: v, fill: check.Filling(v.Size), random: rand.New(rand.NewPCG(v.Seed, 0)), latency: newHistogram(),
 		all: make([]returner, v.Members), bonds: make([]bond, 0, v.Members*v.Joins)}
 	all := &load{Members: v.Members, Groups: v.Groups, Joins: v.Joins}
-	for _, seat := range b.seats(1) {
+	for _, seat := range v.seats(1) {
 		for j := range v.Joins {
 			group := all.groupOf(seat.Group, j, 1)
 			place, _ := all.placeIn(group, &client.Conn{Group: int32(seat.Group), Member: int32(seat.Member)}, 1)
@@ -139,14 +139,6 @@ func newReturners(v *comeback, s *session) *returners {
 			func(member int) string { return fmt.Sprintf("group %d returner %d", group, member) }, &b.faults))
 	}
 	return b
-}
-
-func (b *returners) seats(thread int) []client.Seat {
-	seats := make([]client.Seat, b.plan.Members)
-	for n := range seats {
-		seats[n] = client.Seat{Group: n % b.plan.Groups, Member: n / b.plan.Groups, Thread: thread}
-	}
-	return seats
 }
 
 // arrive is called before the opening, in which all join for the first time.
