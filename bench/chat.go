@@ -101,6 +101,11 @@ func (t *chat) depart(m *measurement) {
 		return
 	}
 	t.crew.finish()
+	for _, examples := range t.crew.faults.Examples {
+		for i := range examples {
+			examples[i] = "bystanders, " + examples[i]
+		}
+	}
 	m.also.Merge(&t.crew.faults)
 }
 
@@ -118,8 +123,12 @@ func (t *chat) report(r *report.Resume, back *returners) {
 			record(during, d.took)
 		}
 	}
-	r.Before, r.During = readPercentiles(before), readPercentiles(during)
-	r.BeforeCount, r.DuringCount = before.TotalCount(), during.TotalCount()
+	if r.BeforeCount = before.TotalCount(); r.BeforeCount > 0 {
+		r.Before = readPercentiles(before)
+	}
+	if r.DuringCount = during.TotalCount(); r.DuringCount > 0 {
+		r.During = readPercentiles(during)
+	}
 }
 
 func (t *chat) close() {

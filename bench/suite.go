@@ -30,7 +30,7 @@ var suite = map[string]named{
 	"pairs-1":  {title: "2,501 groups of 2 who write, 1 in flight each", load: &load{Members: 5002, Groups: 2501, Publishers: 5002, MemberPublishers: true, Window: 1}},
 	"ping":     {title: "10,000 members, 1 in flight, 20 bystanders ping", load: &load{Members: 10_000, Window: 1, Bystanders: 20}},
 	"connects": {title: "1,000 → 15,000 clients", crowd: &crowd{Clients: 15_000, From: 1000, Groups: 1, Hold: 2 * time.Second}},
-	"resume":   {title: "2,100 members, all cut off and back with 100 missed", back: &comeback{Members: 2100, Groups: 21, Joins: 1, Rate: 100, Missed: 100, Calm: time.Second, Bystanders: 20, Seed: 1}},
+	"resume":   {title: "6,300 members, all cut off and back with 100 missed", back: &comeback{Members: 6300, Groups: 21, Joins: 1, Rate: 100, Missed: 100, Calm: time.Second, Bystanders: 20, Seed: 1}},
 }
 
 // suiteOrder is the order in which results show them.

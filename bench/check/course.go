@@ -92,24 +92,23 @@ func (c *Course) Position(member int) (offset uint64, epoch string) {
 
 // Saw notes that a client heard message seq of a publisher, with an offset. It returns false for a message that it had heard before.
 func (c *Course) Saw(member, pub int, seq uint32, offset uint64) bool {
+	late := seq < c.ledger.Next(member, pub) // and so its offset is no second fault
 	if !c.row(member, pub, seq) {
 		return false
 	}
 	p := &c.members[member]
 	switch {
-	case p.at == nil:
-		return true
+	case p.at == nil || late:
 	case offset == 0 || offset > offsetMax:
 		c.faults.Add(Altered, 1, "%s got publisher %d's #%d with the offset %d", c.ledger.Name(member), pub, seq, offset)
-		return true
 	case offset <= p.offset:
 		c.faults.Add(Disordered, 1, "%s got publisher %d's #%d with the offset %d, after the offset %d", c.ledger.Name(member), pub, seq, offset, p.offset)
 	default:
 		p.offset = offset
-	}
-	if other, yes := p.at.say(offset, pub, seq); !yes {
-		c.faults.Add(Disordered, 1, "%s got publisher %d's #%d with the offset %d, which others got with publisher %d's #%d",
-			c.ledger.Name(member), pub, seq, offset, other>>32, uint32(other))
+		if other, yes := p.at.say(offset, pub, seq); !yes {
+			c.faults.Add(Disordered, 1, "%s got publisher %d's #%d with the offset %d, which others got with publisher %d's #%d",
+				c.ledger.Name(member), pub, seq, offset, other>>32, uint32(other))
+		}
 	}
 	return true
 }

@@ -144,8 +144,11 @@ func (t *lines) resume(r *Run, x *Resume) {
 		t.line("answer", "%v after a client's connect; the last came after %.2f s%s", x.Answer, x.Seconds, voidMark(r.RateVoid))
 	}
 	if x.BeforeCount > 0 {
-		t.line("bystanders", "p99 %s before, %s while members came back (%s and %s messages heard)", Brief(x.Before.P99), Brief(x.During.P99),
-			Count(x.BeforeCount), Count(x.DuringCount))
+		during := "too little was said while members came back"
+		if x.DuringCount > 0 {
+			during = fmt.Sprintf("%s while members came back (of %s messages)", Brief(x.During.P99), Count(x.DuringCount))
+		}
+		t.line("bystanders", "p99 %s before (of %s messages), %s", Brief(x.Before.P99), Count(x.BeforeCount), during)
 	}
 	if x.ServerMicros > 0 {
 		t.line("server", "%.1f µs of CPU a recovery, with all else that it did meanwhile; %.2f cores", x.ServerMicros, r.ServerCore)
