@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gobwas/ws/wsutil"
+
 	"ringcast/bench/check"
 )
 
@@ -198,6 +200,67 @@ func TestWhatIsGivenWithoutARecoveryIsFound(t *testing.T) {
 	status, out, _, runs := benchAll(t, resumeArgs(t, s, storms...)...)
 	if status != exitFaulty || runs[0].Counts["foreign"] != 1 || !strings.Contains(runs[0].Examples["foreign"][0], "an answer that recovers nothing") {
 		t.Fatalf("got status %d and %v\n%s", status, runs[0].Counts, out)
+	}
+}
+
+func TestAnAnswerOfTheWrongPlaceOrTimeIsFound(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		spoil func(s *groupServer, once func(m *groupMember) bool)
+		kind  check.Fault
+		want  string
+	}{
+		{"a message before the answer", func(s *groupServer, once func(m *groupMember) bool) {
+			s.past = func(m *groupMember, missed []string) []string {
+				if !once(m) {
+					return missed
+				}
+				wsutil.WriteServerText(m.conn, fmt.Appendf(nil, `{"push":{"channel":"%s","pub":%s}}`, m.channel, missed[0]))
+				return missed[1:]
+			}
+		}, check.Foreign, "before its join was answered"},
+		{"another epoch", func(s *groupServer, once func(m *groupMember) bool) {
+			s.result = func(m *groupMember, result string) string {
+				if !once(m) {
+					return result
+				}
+				return strings.Replace(result, `"epoch":"e"`, `"epoch":"f"`, 1)
+			}
+		}, check.Altered, `in the epoch "f", and had asked for it in "e"`},
+		{"of another command", func(s *groupServer, once func(m *groupMember) bool) {
+			s.result = func(m *groupMember, result string) string {
+				if once(m) {
+					wsutil.WriteServerText(m.conn, []byte(`{"id":1,"subscribe":{"recoverable":true,"epoch":"e"}}`))
+				}
+				return result
+			}
+		}, check.Failed, "got a reply to nothing"},
+		{"a push of another channel", func(s *groupServer, once func(m *groupMember) bool) {
+			s.line = func(m *groupMember, text string) string {
+				if m.heard < 3 || !once(m) {
+					return ""
+				}
+				said := s.said[m.channel]
+				push := `{"push":{"channel":"%s","pub":%s}}`
+				return fmt.Sprintf(push+"\n"+push, m.channel, said[len(said)-1], "other", said[len(said)-1])
+			}
+		}, check.Foreign, "is of none of its groups"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			done := false
+			s := &groupServer{keeps: 1000}
+			c.spoil(s, func(m *groupMember) bool {
+				yes := returns(m) && !done
+				done = done || yes
+				return yes
+			})
+			status, out, errs, runs := benchAll(t, resumeArgs(t, s, storms...)...)
+			if status != exitFaulty || len(runs[0].Counts) != 1 || runs[0].Counts[c.kind.String()] != 1 || !strings.Contains(runs[0].Examples[c.kind.String()][0], c.want) {
+				t.Fatalf("got status %d and %v %v, want 1 %v\n%s%s", status, runs[0].Counts, runs[0].Examples, c.kind, out, errs)
+			}
+		})
 	}
 }
 

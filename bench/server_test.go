@@ -47,10 +47,11 @@ type groupServer struct {
 	answer  func(method string, id int) string       // in place of a reply; nil, "-": the reply
 	batches int                                      // frames with several lines
 
-	keeps int                                            // messages of each channel that one who comes back can have; 0: no history
-	epoch func(m *groupMember) string                    // of the histories, as a client is told; nil: always the same
-	past  func(m *groupMember, missed []string) []string // what it is given in place of what it has missed, in JSON; nil: that
-	said  map[string][]string                            // publications by channel, in JSON
+	keeps  int                                            // messages of each channel that one who comes back can have; 0: no history
+	said   map[string][]string                            // publications by channel, in JSON
+	epoch  func(m *groupMember) string                    // of the histories, as a client is told; nil: always the same
+	past   func(m *groupMember, missed []string) []string // what it is given in place of what it has missed, in JSON; nil: that
+	result func(m *groupMember, result string) string     // what it is answered in place of a result; nil: that
 }
 
 const serverSendBytes = 128 << 10
@@ -351,7 +352,11 @@ func (s *groupServer) subscribed(m *groupMember, recovers bool, offset int, epoc
 	if s.past != nil {
 		missed = s.past(m, slices.Clone(missed))
 	}
-	return fmt.Sprintf(`{"recoverable":true,"epoch":"%s","publications":[%s],"recovered":true,"offset":%d,"was_recovering":true}`, is, strings.Join(missed, ","), offset)
+	result := fmt.Sprintf(`{"recoverable":true,"epoch":"%s","publications":[%s],"recovered":true,"offset":%d,"was_recovering":true}`, is, strings.Join(missed, ","), offset)
+	if s.result != nil {
+		result = s.result(m, result)
+	}
+	return result
 }
 
 func (s *groupServer) reply(conn net.Conn, id int, method, result string) {
