@@ -238,10 +238,10 @@ func TestAnAnswerOfTheWrongPlaceOrTimeIsFound(t *testing.T) {
 		}, check.Failed, "got a reply to nothing"},
 		{"a push of another channel", func(s *groupServer, once func(m *groupMember) bool) {
 			s.line = func(m *groupMember, text string) string {
-				if m.heard < 3 || !once(m) {
+				said := s.said[m.channel]
+				if len(said) < 3 || !once(m) {
 					return ""
 				}
-				said := s.said[m.channel]
 				push := `{"push":{"channel":"%s","pub":%s}}`
 				return fmt.Sprintf(push+"\n"+push, m.channel, said[len(said)-1], "other", said[len(said)-1])
 			}
