@@ -53,7 +53,7 @@ func TestCompareMeasuresEveryServerInEveryRound(t *testing.T) {
 	} {
 		file := t.TempDir() + "/result.json"
 		var stdout, stderr bytes.Buffer
-		status := run(context.Background(), append([]string{"compare", "--with", "ceiling", "--rounds", "2", "--time", "200ms", "--json", file}, c.args...), &stdout, &stderr)
+		status := run(context.Background(), append([]string{"compare", "--with", "ceiling", "--rounds", "2", "--time", "1s", "--json", file}, c.args...), &stdout, &stderr)
 		if status != exitFine {
 			t.Fatalf("got status %d\n%s%s", status, &stdout, &stderr)
 		}
