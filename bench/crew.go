@@ -89,7 +89,7 @@ func (c *crew) publish(start int64) client.Step {
 		}
 		c.takeAcks(now)
 		if c.spurt != nil {
-			c.schedule.spurt(c.spurt(), c.mark)
+			c.schedule.spurt(c.spurt())
 		}
 		wake := end
 		if !c.closing && c.plan.Rate > 0 {

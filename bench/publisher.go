@@ -86,17 +86,8 @@ func (s *schedule) due(publisher int, sequence uint32) int64 {
 	return max(s.start+int64(n*1e9/s.rate), 0) // a spurt may have been due before the bench began
 }
 
-// spurt allows so many messages of each publisher at once, as if they had been due before now: all others are due when they would have
-// been without.
-func (s *schedule) spurt(rounds uint32, mark func(*publisher)) {
-	if rounds == 0 {
-		return
-	}
-	for _, p := range s.own {
-		p.allowed += rounds
-		mark(p)
-	}
-	s.round += rounds
+// spurt makes the next so many messages of each publisher due before now; those after them are due when they would have been without.
+func (s *schedule) spurt(rounds uint32) {
 	s.start -= int64(float64(rounds) * float64(s.publishers) * 1e9 / s.rate)
 }
 

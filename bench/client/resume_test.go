@@ -78,3 +78,11 @@ func TestTheSameAnswerToOthersIsNotDecodedAgain(t *testing.T) {
 		t.Errorf("got %d bytes kept, want at most %d", kept, answersMax)
 	}
 }
+
+func TestAWholeNumberIsReadAsJSONHasIt(t *testing.T) {
+	for text, want := range map[string][2]int{"0": {0, 1}, "7,": {7, 1}, "9007199254740991}": {1<<53 - 1, 16}, "10000000000000000": {}, "07": {}, "00": {}, "": {}, "-1": {}, "x": {}} {
+		if n, digits := wholeNumber([]byte(text)); n != uint64(want[0]) || digits != want[1] {
+			t.Errorf("%q: got %d of %d digits, want %v", text, n, digits, want)
+		}
+	}
+}
