@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"ringcast/bench/client"
@@ -19,6 +20,7 @@ type compareVerb struct {
 	Loads   []string       `default:"all" help:"all, or some of: ${suite}."`
 	Rounds  int            `default:"3" help:"How often each is measured."`
 	Time    time.Duration  `default:"3s" help:"How long to publish."`
+	History int            `placeholder:"N" help:"Also measure ringcast, and in the dialect centrifuge its peer, with a history of N messages of each group, as servers of their own. The load resume is for these alone, and has them with ${history} by default."`
 	JSON    string         `name:"json" placeholder:"FILE" help:"Write all runs to FILE, for the verb report. Default: a file in the system's temporary directory."`
 }
 
@@ -33,7 +35,10 @@ func (v *compareVerb) Run(e *env) error {
 	if v.Rounds < 1 || v.Rounds > roundsMax {
 		return fmt.Errorf("--rounds must be 1 to %d", roundsMax)
 	}
-	loads, err := choose(v.Loads, v.Time)
+	if v.History < 0 || v.History > missedMax {
+		return fmt.Errorf("--history must be up to %d", missedMax)
+	}
+	loads, err := choose(v.Loads, v.Time, v.Dialect)
 	if err != nil {
 		return err
 	}
@@ -51,7 +56,7 @@ func (v *compareVerb) Run(e *env) error {
 	}
 	defer os.RemoveAll(scratch)
 	fmt.Fprintln(e.stderr, "making the servers")
-	servers, err := contenders(e.ctx, v.With, v.Dialect, scratch)
+	servers, err := contenders(e.ctx, v.With, v.Dialect, v.kept(loads), scratch)
 	if err != nil {
 		return err
 	}
@@ -61,7 +66,7 @@ func (v *compareVerb) Run(e *env) error {
 	total := 0
 	for _, load := range loads {
 		for _, server := range servers {
-			if server.fits(load) {
+			if v.takes(server, load) {
 				total += v.Rounds
 			}
 		}
@@ -76,7 +81,7 @@ func (v *compareVerb) Run(e *env) error {
 			for i := range servers {
 				// Each round begins with another server: after a heavy load the machine may be hotter.
 				server := servers[(i+round)%len(servers)]
-				if !server.fits(load) {
+				if !v.takes(server, load) {
 					continue
 				}
 				done++
@@ -104,6 +109,20 @@ func (v *compareVerb) Run(e *env) error {
 		}
 	}
 	return nil
+}
+
+// kept is how many messages the servers with a history keep of each group; 0: there are none.
+func (v *compareVerb) kept(loads []named) int {
+	if v.History == 0 && slices.ContainsFunc(loads, func(n named) bool { return n.back != nil }) {
+		return suiteHistory
+	}
+	return v.History
+}
+
+// takes says whether to measure a server under a load. Nobody has asked for other loads on servers with a history, if --history was
+// not given.
+func (v *compareVerb) takes(server contender, load named) bool {
+	return server.fits(load) && (load.back != nil || server.history == 0 || v.History > 0)
 }
 
 // examine checks every server once, before any is measured: a faulty server is not worth measuring.
@@ -143,5 +162,9 @@ func (e *env) against(server contender, load named) (*report.Run, error) {
 	if server.status != nil {
 		c.Status = server.status(port)
 	}
-	return load.run(e, c)
+	r, err := load.run(e, c)
+	if err == nil && server.history > 0 {
+		r.Flags["history"] = server.history
+	}
+	return r, err
 }

@@ -34,15 +34,26 @@ func serveDropper(addr string) {
 
 func TestCompareMeasuresEveryServerInEveryRound(t *testing.T) {
 	suite["tiny"] = named{title: "20 members, 4 in flight", load: &load{Members: 20, Window: 4}}
-	suiteOrder = append(suiteOrder, "tiny")
+	suite["back"] = named{title: "60 members come back", back: &comeback{Members: 60, Groups: 5, Joins: 1, Rate: 200, Missed: 20, Calm: 200 * time.Millisecond, Bystanders: 3}}
+	suiteOrder = append(suiteOrder, "tiny", "back")
 	t.Cleanup(func() {
 		delete(suite, "tiny")
-		suiteOrder = suiteOrder[:len(suiteOrder)-1]
+		delete(suite, "back")
+		suiteOrder = suiteOrder[:len(suiteOrder)-2]
 	})
-	for dialect, load := range map[string]string{"plain": "20 members, 4 in flight", "centrifuge": "20 members, 4 in flight, centrifuge"} {
+	const tiny, back = "20 members, 4 in flight", "60 members come back"
+	for _, c := range []struct {
+		args []string
+		want map[string][]string // servers, by load
+	}{
+		{[]string{"--dialect", "plain", "--loads", "tiny", "--history", "100"},
+			map[string][]string{tiny: {"ringcast", "ringcast 8 loops", "ringcast history", "ceiling message", "ceiling turn"}}},
+		{[]string{"--dialect", "centrifuge", "--loads", "tiny,back"},
+			map[string][]string{tiny + ", centrifuge": {"ringcast", "ringcast 8 loops", "ceiling message", "ceiling turn"}, back + ", centrifuge": {"ringcast history"}}},
+	} {
 		file := t.TempDir() + "/result.json"
 		var stdout, stderr bytes.Buffer
-		status := run(context.Background(), []string{"compare", "--dialect", dialect, "--with", "ceiling", "--loads", "tiny", "--rounds", "2", "--time", "200ms", "--json", file}, &stdout, &stderr)
+		status := run(context.Background(), append([]string{"compare", "--with", "ceiling", "--rounds", "2", "--time", "1s", "--json", file}, c.args...), &stdout, &stderr)
 		if status != exitFine {
 			t.Fatalf("got status %d\n%s%s", status, &stdout, &stderr)
 		}
@@ -50,20 +61,32 @@ func TestCompareMeasuresEveryServerInEveryRound(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rounds := map[string]int{}
+		rounds, runs := map[string]int{}, 0
 		for _, r := range result.Runs {
-			if !r.Fine || r.Load != load || r.Fanout == nil || r.Memory == nil {
+			if !r.Fine || r.Fanout == nil && r.Resume == nil || r.Memory == nil {
 				t.Errorf("got %+v", r)
 			}
-			rounds[r.Server] += r.Round
+			if (r.Flags["history"] != nil) != (r.Server == "ringcast history") {
+				t.Errorf("%s: got flags %v", r.Server, r.Flags)
+			}
+			if x := r.Resume; x != nil && (x.Returns != 60 || x.Recovered != 60 || x.NotRecovered != 0) {
+				t.Errorf("got %+v, want all 60 members recovered", x)
+			}
+			rounds[r.Load+r.Server] += r.Round
 		}
-		for _, server := range []string{"ringcast", "ringcast 8 loops", "ceiling message", "ceiling turn"} {
-			if rounds[server] != 1+2 {
-				t.Errorf("%s: the numbers of its rounds sum up to %d, want 3", server, rounds[server])
+		for load, servers := range c.want {
+			for _, server := range servers {
+				if rounds[load+server] != 1+2 {
+					t.Errorf("%s, %s: the numbers of its rounds sum up to %d, want 3", load, server, rounds[load+server])
+				}
+				if !strings.Contains(stdout.String(), server) {
+					t.Errorf("no %s in\n%s", server, &stdout)
+				}
+				runs += 2
 			}
-			if !strings.Contains(stdout.String(), server) {
-				t.Errorf("no %s in\n%s", server, &stdout)
-			}
+		}
+		if len(result.Runs) != runs {
+			t.Errorf("%v: got %d runs, want %d", c.args, len(result.Runs), runs)
 		}
 	}
 }
@@ -75,7 +98,7 @@ func TestCompareRefusesAServerThatLosesMessages(t *testing.T) {
 	}
 	var stderr bytes.Buffer
 	e := &env{ctx: context.Background(), stdout: io.Discard, stderr: &stderr, started: time.Now()}
-	err = e.examine([]contender{{"dropper", "", func(addr string, _ int) []string { return []string{program, "dropper", addr} }, nil, client.Plain}})
+	err = e.examine([]contender{{"dropper", "", func(addr string, _ int) []string { return []string{program, "dropper", addr} }, nil, client.Plain, 0}})
 	if !errors.Is(err, errFaulty) || !strings.Contains(stderr.String(), "dropper failed the check") || !strings.Contains(stderr.String(), "lost") {
 		t.Errorf("got %v and %s, want the loss named", err, &stderr)
 	}
@@ -103,6 +126,8 @@ func TestWhatCannotBeComparedSaysWhatToDo(t *testing.T) {
 	}{
 		"an unknown server": {[]string{"compare", "--with", "apache"}, "there are ceiling, gws"},
 		"an unknown load":   {[]string{"compare", "--loads", "heavy"}, "wide-64"},
+		"no such history":   {[]string{"compare", "--history=-1"}, "--history must be"},
+		"resume in plain":   {[]string{"compare", "--loads", "resume"}, "resume is for --dialect centrifuge"},
 		"no rounds":         {[]string{"compare", "--rounds", "0"}, "--rounds must be"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -28,6 +28,9 @@ type crew struct {
 	cutMembers [][]bool               // by group and member
 	schedule   schedule               // open loop only
 	helps      bool                   // the publishers are in another process
+	shut       func() bool            // publishing is over although its time is not; nil: never
+	told       func(due, now int64)   // is told of each delivery; nil: nobody is
+	spurt      func() (rounds uint32) // messages that each publisher is to send at once beside the schedule; nil: none
 
 	todo    []*publisher // own publishers that may have something to send
 	spare   []*publisher // the list of the turn before, for its memory
@@ -85,11 +88,14 @@ func (c *crew) publish(start int64) client.Step {
 			return start, false
 		}
 		c.takeAcks(now)
+		if c.spurt != nil {
+			c.schedule.spurt(c.spurt())
+		}
 		wake := end
 		if !c.closing && c.plan.Rate > 0 {
 			wake, c.closing = c.schedule.advance(now, c.mark)
 		}
-		if now >= end || c.published >= c.most {
+		if now >= end || c.published >= c.most || c.shut != nil && c.shut() {
 			c.closing = true
 		}
 		if c.closing {
@@ -236,7 +242,7 @@ func (c *crew) send(p *publisher) {
 }
 
 // Heard checks one delivery and records its latency.
-func (c *crew) Heard(m *client.Conn, text []byte, group int, now int64) {
+func (c *crew) Heard(m *client.Conn, text []byte, from client.Origin, now int64) {
 	s, ok := check.ReadStamp(text)
 	if !ok || len(text) != c.plan.Size && !s.IsProbe() {
 		c.faults.Add(check.Altered, 1, "%s got a text of %d bytes that was not published: %.60q", c.name(m), len(text), text)
@@ -254,7 +260,7 @@ func (c *crew) Heard(m *client.Conn, text []byte, group int, now int64) {
 		return
 	}
 	p := c.publishers[s.Publisher]
-	if group != p.group && group != client.AnyGroup {
+	if from.Group != p.group && from.Group != client.AnyGroup {
 		c.faults.Add(check.Foreign, 1, "%s got publisher %d's #%d by the channel of another group", c.name(m), s.Publisher, s.Sequence)
 		return
 	}
@@ -269,6 +275,9 @@ func (c *crew) Heard(m *client.Conn, text []byte, group int, now int64) {
 	c.delivered++
 	c.active, c.ended = now, now
 	record(c.latency, now-s.Due)
+	if c.told != nil {
+		c.told(s.Due, now)
+	}
 	if p.got != nil && p.acknowledge(s.Sequence) {
 		c.mark(p)
 	}

@@ -26,9 +26,9 @@
 // and neither imports the other: the plays use both. Package report has the results and their presentation, package ceiling
 // is the yardstick, and servers with other libraries are modules of their own in peers. The files here, by subject:
 //
-//	verbs       main, connect, fanout, churn, slow, ceiling, compare (suite, peer), report
+//	verbs       main, connect, fanout, churn, slow, resume, ceiling, compare (suite, peer), report
 //	what to do  load, share: where clients are and what they publish; common flags and the server: target, session, status
 //	clients     fleet; further processes: team as the first one sees them, helper from inside, talk, acks
-//	plays       crew (publisher), bystander, lives, sleepers
+//	plays       crew (publisher), bystander, lives, sleepers, returners (returner); chat: the bystanders of resume
 //	figures     figures, result, victim, usage, progress; child: servers that the bench starts itself
 package main

@@ -311,11 +311,11 @@ func (l *lives) miss(v *life, place int) {
 }
 
 // Heard checks one message, or handles the reply that a life waits for.
-func (l *lives) Heard(c *client.Conn, text []byte, group int, now int64) {
+func (l *lives) Heard(c *client.Conn, text []byte, from client.Origin, now int64) {
 	v := &l.all[c.At]
 	s, ok := check.ReadStamp(text)
 	switch {
-	case !ok && group == client.AnyGroup && len(text) > 0 && text[0] == '{' && (v.stage == stageJoining || v.stage == stageLeaving):
+	case !ok && from.Group == client.AnyGroup && len(text) > 0 && text[0] == '{' && (v.stage == stageJoining || v.stage == stageLeaving):
 		l.Replied(c, text, now)
 		return
 	case ok && s.IsProbe():
@@ -323,7 +323,7 @@ func (l *lives) Heard(c *client.Conn, text []byte, group int, now int64) {
 	case !ok || len(text) != l.load.Size || !bytes.Equal(text[check.StampBytes:], l.fill):
 		l.faults.Add(check.Altered, 1, "%s got a text of %d bytes that was not published: %.60q", l.name(v), len(text), text)
 		return
-	case int(s.Publisher) >= len(l.news) || int(s.Publisher)%l.load.Groups != v.group || group != v.group && group != client.AnyGroup || s.Due > now:
+	case int(s.Publisher) >= len(l.news) || int(s.Publisher)%l.load.Groups != v.group || from.Group != v.group && from.Group != client.AnyGroup || s.Due > now:
 		l.faults.Add(check.Foreign, 1, "%s got publisher %d's #%d, which is not for it", l.name(v), s.Publisher, s.Sequence)
 		return
 	case v.left:

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -68,6 +69,7 @@ type commandLine struct {
 	Churn   churnVerb   `cmd:"" help:"The same while other clients connect, join, leave and disconnect all the time; both are checked."`
 	//lint:ignore SA5008 kong reads every set tag, each is a variable of the help
 	Slow   slowVerb   `cmd:"" set:"size=4096" set:"window=16" set:"time=5s" help:"The same while some members have stopped reading; who is cut off, and what it costs the server and the others."`
+	Resume resumeVerb `cmd:"" help:"Cut members off, all at once or one by one, who come back and must have missed nothing; what that costs bystanders."`
 	Report reportVerb `cmd:"" help:"Show result files: tables, CSV, pictures, and the differences between two of them."`
 	Helper helperVerb `cmd:"" hidden:"" help:"A further process of a bench that needs several; started by the bench only."`
 }
@@ -92,7 +94,7 @@ func main() {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var line commandLine
 	parser, err := kong.New(&line, kong.Name("bench"), kong.Description(toolPurpose), kong.Writers(stdout, stderr),
-		kong.Vars{"peers": peerNames(), "with": withHelp(), "suite": suiteHelp()}, loadDefaults)
+		kong.Vars{"peers": peerNames(), "with": withHelp(), "suite": suiteHelp(), "history": strconv.Itoa(suiteHistory)}, loadDefaults)
 	if err != nil {
 		fmt.Fprintln(stderr, "bench:", err)
 		return exitUnable

@@ -26,16 +26,17 @@ type peer struct {
 	start []string // {bin} is where make may put a program; port and form are added
 
 	speaks client.Dialect
+	keeps  bool // it can have a history, by --history
 }
 
 func goPeer(name string) peer {
-	return peer{name, []string{"usual", "batch"}, []string{"go"}, []string{"go", "build", "-o", "{bin}", "."}, "", []string{"{bin}"}, client.Plain}
+	return peer{name: name, forms: []string{"usual", "batch"}, needs: []string{"go"}, make: []string{"go", "build", "-o", "{bin}", "."}, start: []string{"{bin}"}, speaks: client.Plain}
 }
 
 // centrifugePeer is Centrifugo's own library, which joins what waits for a client by itself.
 func centrifugePeer() peer {
 	p := goPeer("centrifuge")
-	p.forms, p.speaks = []string{"usual"}, client.Centrifuge
+	p.forms, p.speaks, p.keeps = []string{"usual"}, client.Centrifuge, true
 	return p
 }
 
@@ -43,10 +44,10 @@ var npmInstall = []string{"npm", "ci", "--no-audit", "--no-fund", "--loglevel=er
 
 var peers = []peer{
 	goPeer("gws"), goPeer("nbio"), goPeer("gorilla"), goPeer("gobwas"),
-	{"ws", []string{"usual", "batch"}, []string{"node", "npm"}, npmInstall, "node_modules/.package-lock.json", []string{"node", "server.mjs"}, client.Plain},
-	{"bun", []string{"usual"}, []string{"npm"}, npmInstall, "node_modules/.package-lock.json", []string{"node_modules/.bin/bun", "server.ts"}, client.Plain},
+	{"ws", []string{"usual", "batch"}, []string{"node", "npm"}, npmInstall, "node_modules/.package-lock.json", []string{"node", "server.mjs"}, client.Plain, false},
+	{"bun", []string{"usual"}, []string{"npm"}, npmInstall, "node_modules/.package-lock.json", []string{"node_modules/.bin/bun", "server.ts"}, client.Plain, false},
 	{"workerman", []string{"usual", "batch"}, []string{"php", "composer"}, []string{"composer", "install", "--no-dev", "--quiet", "--no-interaction"}, "vendor/autoload.php",
-		[]string{"php", "-d", "opcache.enable_cli=1", "-d", "opcache.jit_buffer_size=64M", "-d", "opcache.jit=tracing", "server.php", "start"}, client.Plain},
+		[]string{"php", "-d", "opcache.enable_cli=1", "-d", "opcache.jit_buffer_size=64M", "-d", "opcache.jit=tracing", "server.php", "start"}, client.Plain, false},
 	centrifugePeer(),
 }
 
@@ -57,11 +58,16 @@ type contender struct {
 	start  func(addr string, port int) []string
 	status func(port int) string // its status socket; nil: it has none
 	speaks client.Dialect        // in this comparison
+
+	history int // messages that it keeps of each group; 0: it has no history
 }
 
 // fits says whether it is worth measuring the contender under a load: the ceiling in the form that costs the least under it,
 // and with many messages in flight also in the other form, to show what gathering saves.
 func (c contender) fits(load named) bool {
+	if load.back != nil {
+		return c.history > 0
+	}
 	switch c.name {
 	case report.CeilingPrefix + " turn":
 		return load.gathers()
@@ -93,9 +99,9 @@ func checkWith(with []string, dialect client.Dialect) error {
 	return nil
 }
 
-// contenders builds everything that --with names, ringcast first. If one cannot be built, the comparison ends before it
-// begins, with a hint what to do about it.
-func contenders(ctx context.Context, with []string, dialect client.Dialect, scratch string) ([]contender, error) {
+// contenders builds everything that --with names, ringcast first. Those that can have a history are there once more with one of kept
+// messages, unless that is 0. If one cannot be built, the comparison ends before it begins, with a hint what to do about it.
+func contenders(ctx context.Context, with []string, dialect client.Dialect, kept int, scratch string) ([]contender, error) {
 	if err := checkWith(with, dialect); err != nil {
 		return nil, err
 	}
@@ -107,13 +113,20 @@ func contenders(ctx context.Context, with []string, dialect client.Dialect, scra
 	if err := execute(ctx, root, "go", "build", "-o", program, "."); err != nil {
 		return nil, err
 	}
-	ringcast := func(name, loops string) contender {
+	ringcast := func(name, loops string, history int) contender {
 		runDir := func(port int) string { return filepath.Join(scratch, "run-"+strconv.Itoa(port)) }
 		return contender{name, root, func(addr string, port int) []string {
-			return []string{program, "start", "--listen", addr, "--loops", loops, "--admin", "off", "--run-dir", runDir(port)}
-		}, func(port int) string { return filepath.Join(runDir(port), "ringcast.sock") }, dialect}
+			command := []string{program, "start", "--listen", addr, "--loops", loops, "--admin", "off", "--run-dir", runDir(port)}
+			if history > 0 {
+				command = append(command, "--history", strconv.Itoa(history))
+			}
+			return command
+		}, func(port int) string { return filepath.Join(runDir(port), "ringcast.sock") }, dialect, history}
 	}
-	all := []contender{ringcast("ringcast", "auto"), ringcast("ringcast 8 loops", "8")}
+	all := []contender{ringcast("ringcast", "auto", 0), ringcast("ringcast 8 loops", "8", 0)}
+	if kept > 0 {
+		all = append(all, ringcast("ringcast history", "auto", kept))
+	}
 	for _, name := range with {
 		if name == report.CeilingPrefix {
 			made, err := ceilings(dialect)
@@ -123,7 +136,7 @@ func contenders(ctx context.Context, with []string, dialect client.Dialect, scra
 			all = append(all, made...)
 			continue
 		}
-		made, err := peers[findPeer(name)].contenders(ctx, filepath.Join(root, "bench", "peers", name), scratch)
+		made, err := peers[findPeer(name)].contenders(ctx, filepath.Join(root, "bench", "peers", name), kept, scratch)
 		if err != nil {
 			return nil, err
 		}
@@ -141,12 +154,12 @@ func ceilings(dialect client.Dialect) ([]contender, error) {
 	for _, form := range []string{"message", "turn"} {
 		all = append(all, contender{report.CeilingPrefix + " " + form, "", func(addr string, _ int) []string {
 			return []string{program, "ceiling", "--serve", form, "--listen", addr}
-		}, nil, dialect})
+		}, nil, dialect, 0})
 	}
 	return all, nil
 }
 
-func (p peer) contenders(ctx context.Context, dir, scratch string) ([]contender, error) {
+func (p peer) contenders(ctx context.Context, dir string, kept int, scratch string) ([]contender, error) {
 	for _, program := range p.needs {
 		if _, err := exec.LookPath(program); err != nil {
 			return nil, fmt.Errorf("%s needs %s, which is not in the PATH: install it, or leave %s out of --with", p.name, program, p.name)
@@ -173,7 +186,12 @@ func (p peer) contenders(ctx context.Context, dir, scratch string) ([]contender,
 		}
 		all = append(all, contender{name, dir, func(_ string, port int) []string {
 			return append(fill(p.start), "--port", strconv.Itoa(port), "--form", form)
-		}, nil, p.speaks})
+		}, nil, p.speaks, 0})
+	}
+	if p.keeps && kept > 0 {
+		all = append(all, contender{p.name + " history", dir, func(_ string, port int) []string {
+			return append(fill(p.start), "--port", strconv.Itoa(port), "--history", strconv.Itoa(kept))
+		}, nil, p.speaks, kept})
 	}
 	return all, nil
 }

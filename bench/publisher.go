@@ -83,7 +83,12 @@ type schedule struct {
 
 func (s *schedule) due(publisher int, sequence uint32) int64 {
 	n := float64(sequence)*float64(s.publishers) + float64(publisher)
-	return s.start + int64(n*1e9/s.rate)
+	return max(s.start+int64(n*1e9/s.rate), 0) // a spurt may have been due before the bench began
+}
+
+// spurt makes the next so many messages of each publisher due before now; those after them are due when they would have been without.
+func (s *schedule) spurt(rounds uint32) {
+	s.start -= int64(float64(rounds) * float64(s.publishers) * 1e9 / s.rate)
 }
 
 // advance allows all messages that are due and hands their publishers to mark. It returns when the next is due, or

@@ -46,6 +46,12 @@ type groupServer struct {
 	line    func(m *groupMember, text string) string // how a member is told a text; nil: by a push
 	answer  func(method string, id int) string       // in place of a reply; nil, "-": the reply
 	batches int                                      // frames with several lines
+
+	keeps  int                                            // messages of each channel that one who comes back can have; 0: no history
+	said   map[string][]string                            // publications by channel, in JSON
+	epoch  func(m *groupMember) string                    // of the histories, as a client is told; nil: always the same
+	past   func(m *groupMember, missed []string) []string // what it is given in place of what it has missed, in JSON; nil: that
+	result func(m *groupMember, result string) string     // what it is answered in place of a result; nil: that
 }
 
 const serverSendBytes = 128 << 10
@@ -100,7 +106,7 @@ func (s *groupServer) end(m *groupMember) {
 // serve starts the server and returns its ws:// address.
 func (s *groupServer) serve(t *testing.T) string {
 	t.Helper()
-	s.groups, s.numbers = map[string][]*groupMember{}, map[net.Conn]int{}
+	s.groups, s.numbers, s.said = map[string][]*groupMember{}, map[net.Conn]int{}, map[string][]string{}
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
 	return strings.Replace(server.URL, "http", "ws", 1) + "/"
@@ -257,7 +263,11 @@ func (s *groupServer) centrifuge(conn net.Conn, text []byte) {
 		var c struct {
 			ID                              int
 			Connect                         *struct{}
-			Subscribe, Unsubscribe, Publish *struct{ Channel, Data string }
+			Subscribe, Unsubscribe, Publish *struct {
+				Channel, Data, Epoch string
+				Recover              bool
+				Offset               int
+			}
 		}
 		if err := json.Unmarshal(line, &c); err != nil {
 			return
@@ -277,9 +287,14 @@ func (s *groupServer) centrifuge(conn net.Conn, text []byte) {
 			s.numbers[conn] = c.ID - 1 // ids count from the client's number on
 			s.reply(conn, c.ID, "connect", `{"client":"x","version":"y","ping":25,"pong":true}`)
 		case c.Subscribe != nil:
+			if s.reject != nil && s.reject("add_group") {
+				wsutil.WriteServerText(conn, fmt.Appendf(nil, `{"id":%d,"error":{"code":111,"message":"not now","temporary":true}}`, c.ID))
+				continue
+			}
 			shirked := s.shirk != nil && s.shirk("add_group", number)
-			s.join(c.Subscribe.Channel, &groupMember{conn: conn, place: number, channel: c.Subscribe.Channel}, shirked)
-			s.reply(conn, c.ID, "subscribe", "{}")
+			m := &groupMember{conn: conn, place: number, channel: c.Subscribe.Channel}
+			s.join(m.channel, m, shirked)
+			s.reply(conn, c.ID, "subscribe", s.subscribed(m, c.Subscribe.Recover, c.Subscribe.Offset, c.Subscribe.Epoch))
 			if s.pings {
 				wsutil.WriteServerText(conn, []byte("{}\n"))
 			}
@@ -298,9 +313,15 @@ func (s *groupServer) centrifuge(conn net.Conn, text []byte) {
 			}
 			s.reply(conn, c.ID, "unsubscribe", "{}")
 		case c.Publish != nil:
+			offset := ""
+			if s.keeps > 0 {
+				said := s.said[c.Publish.Channel]
+				offset = fmt.Sprintf(`,"offset":%d`, len(said)+1)
+				s.said[c.Publish.Channel] = append(said, fmt.Sprintf(`{"data":"%s"%s}`, c.Publish.Data, offset))
+			}
 			for _, m := range s.groups[c.Publish.Channel] {
 				for _, text := range s.texts(m, c.Publish.Data) {
-					told := fmt.Sprintf(`{"push":{"channel":"%s","pub":{"data":"%s","info":{"user":"","client":"%d"}}}}`, m.channel, text, number)
+					told := fmt.Sprintf(`{"push":{"channel":"%s","pub":{"data":"%s","info":{"user":"","client":"%d"}%s}}}`, m.channel, text, number, offset)
 					if s.line != nil {
 						if other := s.line(m, text); other != "" {
 							told = other
@@ -312,6 +333,30 @@ func (s *groupServer) centrifuge(conn net.Conn, text []byte) {
 			s.reply(conn, c.ID, "publish", "{}")
 		}
 	}
+}
+
+// subscribed is the result of a subscribe, with what the client has missed.
+func (s *groupServer) subscribed(m *groupMember, recovers bool, offset int, epoch string) string {
+	if s.keeps == 0 {
+		return "{}"
+	}
+	is := "e"
+	if s.epoch != nil {
+		is = s.epoch(m)
+	}
+	said := s.said[m.channel]
+	if !recovers || epoch != is || offset < len(said)-s.keeps {
+		return fmt.Sprintf(`{"recoverable":true,"epoch":"%s","offset":%d,"was_recovering":%v}`, is, len(said), recovers)
+	}
+	missed := said[offset:]
+	if s.past != nil {
+		missed = s.past(m, slices.Clone(missed))
+	}
+	result := fmt.Sprintf(`{"recoverable":true,"epoch":"%s","publications":[%s],"recovered":true,"offset":%d,"was_recovering":true}`, is, strings.Join(missed, ","), offset)
+	if s.result != nil {
+		result = s.result(m, result)
+	}
+	return result
 }
 
 func (s *groupServer) reply(conn net.Conn, id int, method, result string) {

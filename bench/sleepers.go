@@ -132,7 +132,7 @@ func (s *sleepers) wake(m *measurement) error {
 }
 
 // Heard checks what a sleeper receives after it wakes up.
-func (s *sleepers) Heard(c *client.Conn, text []byte, group int, now int64) {
+func (s *sleepers) Heard(c *client.Conn, text []byte, from client.Origin, now int64) {
 	given, ok := check.ReadStamp(text)
 	s.active = now
 	switch name := s.ledger.Name(int(c.At)); {
@@ -140,7 +140,7 @@ func (s *sleepers) Heard(c *client.Conn, text []byte, group int, now int64) {
 	case !ok || len(text) != s.load.Size || !bytes.Equal(text[check.StampBytes:], s.fill):
 		s.faults.Add(check.Altered, 1, "%s got a text of %d bytes that was not published: %.60q", name, len(text), text)
 	case int(given.Publisher) >= s.ledger.Publishers() || !s.joined(c, int(given.Publisher)) ||
-		group != int(given.Publisher)%s.load.Groups && group != client.AnyGroup:
+		from.Group != int(given.Publisher)%s.load.Groups && from.Group != client.AnyGroup:
 		s.faults.Add(check.Foreign, 1, "%s got publisher %d's #%d, which is not for it", name, given.Publisher, given.Sequence)
 	default:
 		s.ledger.Saw(int(c.At), int(given.Publisher), given.Sequence)

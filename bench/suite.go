@@ -6,14 +6,16 @@ import (
 	"strings"
 	"time"
 
+	"ringcast/bench/client"
 	"ringcast/bench/report"
 )
 
-// named is a load of compare. Exactly one of the two is set.
+// named is a load of compare. Exactly one of the others is set.
 type named struct {
 	title string
 	load  *load
 	crowd *crowd
+	back  *comeback // for servers with a history
 }
 
 // suite is typical loads for servers of this kind, each of which is hard in one respect.
@@ -28,18 +30,22 @@ var suite = map[string]named{
 	"pairs-1":  {title: "2,501 groups of 2 who write, 1 in flight each", load: &load{Members: 5002, Groups: 2501, Publishers: 5002, MemberPublishers: true, Window: 1}},
 	"ping":     {title: "10,000 members, 1 in flight, 20 bystanders ping", load: &load{Members: 10_000, Window: 1, Bystanders: 20}},
 	"connects": {title: "1,000 → 15,000 clients", crowd: &crowd{Clients: 15_000, From: 1000, Groups: 1, Hold: 2 * time.Second}},
+	"resume":   {title: "6,300 members, all cut off and back with 100 missed", back: &comeback{Members: 6300, Groups: 21, Joins: 1, Rate: 100, Missed: 100, Calm: time.Second, Bystanders: 20, Seed: 1}},
 }
 
 // suiteOrder is the order in which results show them.
-var suiteOrder = []string{"wide-1", "wide-64", "room-1", "room-64", "room-50", "rooms", "pairs", "pairs-1", "ping", "connects"}
+var suiteOrder = []string{"wide-1", "wide-64", "room-1", "room-64", "room-50", "rooms", "pairs", "pairs-1", "ping", "connects", "resume"}
 
-const suiteSize = 64 // bytes of a text: a price, a position, a line of chat
+const (
+	suiteSize    = 64   // bytes of a text: a price, a position, a line of chat
+	suiteHistory = 1000 // messages that are kept of each group, for resume
+)
 
-// choose returns the loads with these names, in the suite's order, each publishing for the given time; all stands for all of
-// them.
-func choose(names []string, publish time.Duration) ([]named, error) {
+// choose returns the loads with these names, in the suite's order, each publishing for the given time; all stands for all that
+// there are in a dialect.
+func choose(names []string, publish time.Duration, dialect client.Dialect) ([]named, error) {
 	if slices.Contains(names, "all") {
-		names = suiteOrder
+		names = slices.DeleteFunc(slices.Clone(suiteOrder), func(name string) bool { return suite[name].back != nil && dialect != client.Centrifuge })
 	}
 	for _, name := range names {
 		if _, known := suite[name]; !known {
@@ -57,6 +63,17 @@ func choose(names []string, publish time.Duration) ([]named, error) {
 			l.Time, l.Joins, l.Size, l.Groups = publish, 1, suiteSize, max(l.Groups, 1)
 			n.load = &l
 			if err := l.check(1); err != nil {
+				return nil, fmt.Errorf("%s: %w", name, err)
+			}
+		}
+		if n.back != nil {
+			if dialect != client.Centrifuge {
+				return nil, fmt.Errorf("--loads: %s is for --dialect centrifuge, as the other has no positions to come back to", name)
+			}
+			back := *n.back
+			back.Time, back.Size = publish, suiteSize
+			n.back = &back
+			if err := back.check(); err != nil {
 				return nil, fmt.Errorf("%s: %w", name, err)
 			}
 		}
@@ -80,8 +97,11 @@ func (n named) gathers() bool { return n.load != nil && n.load.form() == "turn" 
 
 // run is a load on a server, once.
 func (n named) run(e *env, c *common) (*report.Run, error) {
-	if n.crowd != nil {
+	switch {
+	case n.crowd != nil:
 		return e.connect(c, n.crowd)
+	case n.back != nil:
+		return e.resume(c, n.back)
 	}
 	return e.fanout(c, n.load)
 }

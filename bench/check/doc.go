@@ -10,5 +10,6 @@
 //	        who, which    each member │ between publishers
 //	                                  └► Digest ─► CompareOrders: between processes
 //
-// A Ledger has the members of one group; News is for clients that stay too briefly to have a place in it.
+// A Ledger has the members of one group, a Course those that are cut off and come back; News is for clients that stay too briefly
+// to have a place in either.
 package check

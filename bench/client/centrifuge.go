@@ -85,7 +85,8 @@ func isPublished(line []byte) bool {
 type centrifugePush struct {
 	Channel string `json:"channel"`
 	Pub     *struct {
-		Data json.RawMessage `json:"data"`
+		Data   json.RawMessage `json:"data"`
+		Offset uint64          `json:"offset"`
 	} `json:"pub"`
 	Join        *struct{}       `json:"join"`
 	Leave       *struct{}       `json:"leave"`
@@ -103,8 +104,8 @@ type centrifugeStop struct {
 func (g *Generator) lines(c *Conn, payload []byte, now int64) {
 	for len(payload) > 0 && c.state != stateDead {
 		if c.state >= stateReady {
-			if text, group, size := g.shapes.read(payload); size > 0 {
-				g.play.Heard(c, text, group, now)
+			if text, from, size := g.shapes.read(payload); size > 0 {
+				g.play.Heard(c, text, from, now)
 				payload = payload[size:]
 				continue
 			}
@@ -160,14 +161,14 @@ func (g *Generator) line(c *Conn, line []byte, now int64) {
 	case p.Pub == nil || c.state < stateReady:
 		g.strange(c, line, now)
 	default:
-		group := g.roster.Number(p.Channel)
+		from := Origin{g.roster.Number(p.Channel), p.Pub.Offset}
 		var text string
 		if json.Unmarshal(p.Pub.Data, &text) != nil {
-			g.play.Heard(c, p.Pub.Data, group, now) // data of another kind: nobody published it
+			g.play.Heard(c, p.Pub.Data, from, now) // data of another kind: nobody published it
 			return
 		}
-		g.shapes.learn(line, text, group)
-		g.play.Heard(c, []byte(text), group, now)
+		g.shapes.learn(line, text, from)
+		g.play.Heard(c, []byte(text), from, now)
 	}
 }
 
@@ -177,5 +178,5 @@ func (g *Generator) strange(c *Conn, line []byte, now int64) {
 		g.Cut(c, fmt.Sprintf("before the join was proved the server said %.60q", line))
 		return
 	}
-	g.play.Heard(c, line, AnyGroup, now)
+	g.play.Heard(c, line, Origin{Group: AnyGroup}, now)
 }

@@ -19,8 +19,12 @@ type recorder struct {
 }
 
 func (r *recorder) Opened(*Conn, int64) { r.told = append(r.told, "opened") }
-func (r *recorder) Heard(_ *Conn, text []byte, group int, _ int64) {
-	r.told = append(r.told, fmt.Sprintf("heard %s by %d", text, group))
+func (r *recorder) Heard(_ *Conn, text []byte, from Origin, _ int64) {
+	told := fmt.Sprintf("heard %s by %d", text, from.Group)
+	if from.Offset > 0 {
+		told += fmt.Sprintf(" as #%d", from.Offset)
+	}
+	r.told = append(r.told, told)
 }
 func (r *recorder) Replied(_ *Conn, text []byte, _ int64) {
 	r.told = append(r.told, fmt.Sprintf("replied %s", text))
@@ -95,8 +99,13 @@ func TestEachLineOfAFrameIsHeard(t *testing.T) {
 		"the end of the last line, too":    {[]string{push(1, "AA") + "\n" + push(1, "BB") + "\n"}, []string{"heard AA by 1", "heard BB by 1"}},
 		"channels in turn":                 {[]string{push(1, "AA") + "\n" + push(2, "BB") + "\n" + push(1, "CC"), push(2, "DD")}, []string{"heard AA by 1", "heard BB by 2", "heard CC by 1", "heard DD by 2"}},
 		"with and without info":            {[]string{push(1, "AA"), `{"push":{"channel":"g1","pub":{"data":"BB"}}}` + "\n" + push(1, "CC"), `{"push":{"channel":"g1","pub":{"data":"DD"}}}`}, []string{"heard AA by 1", "heard BB by 1", "heard CC by 1", "heard DD by 1"}},
-		"with offsets":                     {[]string{`{"push":{"channel":"g1","pub":{"data":"AA","offset":1}}}`, `{"push":{"channel":"g1","pub":{"data":"BB","offset":2}}}`}, []string{"heard AA by 1", "heard BB by 1"}},
-		"in another order of fields":       {[]string{`{"push":{"pub":{"offset":1,"data":"AA"},"channel":"g1"}}`, `{"push":{"pub":{"offset":1,"data":"BB"},"channel":"g1"}}`}, []string{"heard AA by 1", "heard BB by 1"}},
+		"with offsets":                     {[]string{`{"push":{"channel":"g1","pub":{"data":"AA","offset":1}}}`, `{"push":{"channel":"g1","pub":{"data":"BB","offset":2}}}`}, []string{"heard AA by 1 as #1", "heard BB by 1 as #2"}},
+		"offsets of more digits":           {[]string{`{"push":{"channel":"g1","pub":{"data":"AA","offset":9,"info":{}}}}`, `{"push":{"channel":"g1","pub":{"data":"BB","offset":10,"info":{}}}}` + "\n" + `{"push":{"channel":"g1","pub":{"data":"CC","offset":9007199254740991,"info":{}}}}`}, []string{"heard AA by 1 as #9", "heard BB by 1 as #10", "heard CC by 1 as #9007199254740991"}},
+		"an offset and none":               {[]string{`{"push":{"channel":"g1","pub":{"data":"AA","offset":9}}}`, push(1, "BB"), `{"push":{"channel":"g1","pub":{"data":"CC","offset":10}}}`}, []string{"heard AA by 1 as #9", "heard BB by 1", "heard CC by 1 as #10"}},
+		"another number before the offset": {[]string{`{"push":{"channel":"g1","pub":{"data":"AA","info":{"offset":1},"offset":7}}}`, `{"push":{"channel":"g1","pub":{"data":"BB","info":{"offset":2},"offset":8}}}`}, []string{"heard AA by 1 as #7", "heard BB by 1 as #8"}},
+		"another number alone":             {[]string{`{"push":{"channel":"g1","pub":{"data":"AA","info":{"offset":1}}}}`, `{"push":{"channel":"g1","pub":{"data":"BB","info":{"offset":2}}}}`}, []string{"heard AA by 1", "heard BB by 1"}},
+		"an offset that is no number":      {[]string{`{"push":{"channel":"g1","pub":{"data":"AA","offset":1}}}`, `{"push":{"channel":"g1","pub":{"data":"BB","offset":02}}}`}, []string{"heard AA by 1 as #1", `heard {"push":{"channel":"g1","pub":{"data":"BB","offset":02}}} by -1`}},
+		"in another order of fields":       {[]string{`{"push":{"pub":{"offset":1,"data":"AA"},"channel":"g1"}}`, `{"push":{"pub":{"offset":2,"data":"BB"},"channel":"g1"}}`}, []string{"heard AA by 1 as #1", "heard BB by 1 as #2"}},
 		"the channel after the text":       {[]string{`{"push":{"pub":{"data":"AA"},"channel":"g1"}}`, `{"push":{"pub":{"data":"BB"},"channel":"g2"}}`}, []string{"heard AA by 1", "heard BB by 2"}},
 		"with spaces":                      {[]string{`{"push": {"channel": "g1", "pub": {"data": "AA"}}}`, `{"push": {"channel": "g1", "pub": {"data": "BB"}}}`}, []string{"heard AA by 1", "heard BB by 1"}},
 		"with escapes":                     {[]string{push(1, "AA"), push(1, `\u0042B`), push(1, "CC")}, []string{"heard AA by 1", "heard BB by 1", "heard CC by 1"}},
@@ -147,6 +156,9 @@ func FuzzShapes(f *testing.F) {
 	f.Add(push, push+"\n"+push)
 	f.Add(`{"push":{"pub":{"data":"AAA"},"channel":"g1"}}`, `{"push":{"pub":{"data":"BBB"},"channel":"g2"}}`)
 	f.Add(`{"push":{"channel":"g1","pub":{"info":{"data":"AAA"},"data":"AAA"}}}`, `{"push":{"channel":"g1","pub":{"info":{"data":"BBB"},"data":"AAA"}}}`)
+	f.Add(`{"push":{"channel":"g1","pub":{"data":"AAA","offset":9}}}`, `{"push":{"channel":"g1","pub":{"data":"BBB","offset":10}}}`)
+	f.Add(`{"push":{"channel":"g1","pub":{"data":"AAA","offset":9,"Offset":9}}}`, `{"push":{"channel":"g1","pub":{"data":"BBB","offset":10,"Offset":9}}}`)
+	f.Add(`{"push":{"channel":"g1","pub":{"data":"AAA","info":{"offset":9},"offset":9}}}`, `{"push":{"channel":"g1","pub":{"data":"BBB","info":{"offset":10},"offset":9}}}`)
 	f.Fuzz(func(t *testing.T, first, second string) {
 		g, conn, play, _ := centrifugeClient(t, stateReady)
 		g.lines(conn, []byte(first), 0)
@@ -154,15 +166,17 @@ func FuzzShapes(f *testing.F) {
 			return
 		}
 		play.told = nil
-		text, group, size := g.shapes.read([]byte(second))
+		text, from, size := g.shapes.read([]byte(second))
 		if size == 0 || strings.ContainsFunc(string(text), func(r rune) bool { return r < ' ' || r == utf8.RuneError }) {
 			return // a play would find it altered
 		}
 		g.shapes = shapes{}
 		line, _, _ := strings.Cut(second, "\n")
 		g.lines(conn, []byte(line), 0)
-		if want := []string{fmt.Sprintf("heard %s by %d", text, group)}; !slices.Equal(play.told, want) {
-			t.Errorf("after %q: %q is read as %q, and decoded as %q", first, second, want, play.told)
+		told := play.told
+		play.told = nil
+		if play.Heard(conn, text, from, 0); !slices.Equal(play.told, told) {
+			t.Errorf("after %q: %q is read as %q, and decoded as %q", first, second, play.told, told)
 		}
 	})
 }
@@ -190,14 +204,14 @@ func TestAKnownShapeIsReadWithoutADecoder(t *testing.T) {
 func TestShapesAreBounded(t *testing.T) {
 	var s shapes
 	for i := range 3 * shapesMax {
-		s.learn(fmt.Appendf(nil, `{"push":{"channel":"g","pub":{"data":"XX","offset":%d}}}`, i), "XX", 1)
+		s.learn(fmt.Appendf(nil, `{"push":{"channel":"g","pub":{"data":"XX","n":%d}}}`, i), "XX", Origin{Group: 1})
 		if s.count > shapesMax {
 			t.Fatalf("got %d, want at most %d", s.count, shapesMax)
 		}
 	}
-	line := fmt.Appendf(nil, `{"push":{"channel":"g","pub":{"data":"y","offset":%d}}}`, 3*shapesMax-1)
-	if text, group, size := s.read(line); string(text) != "y" || group != 1 || size != len(line) {
-		t.Errorf("got %q by %d, %d bytes, want the shape that came last to be known", text, group, size)
+	line := fmt.Appendf(nil, `{"push":{"channel":"g","pub":{"data":"y","n":%d}}}`, 3*shapesMax-1)
+	if text, from, size := s.read(line); string(text) != "y" || from.Group != 1 || size != len(line) {
+		t.Errorf("got %q by %d, %d bytes, want the shape that came last to be known", text, from.Group, size)
 	}
 }
 
@@ -218,7 +232,7 @@ func TestAClientConnectsAndThenJoins(t *testing.T) {
 	g.take(conn, serverFrame(`{"id":7,"connect":{"client":"x"}}`), 0)
 	g.take(conn, serverFrame(`{"id":8,"subscribe":{}}`), 0)
 	if got := written(t, fd); !slices.Equal(got, []string{`{"id":7,"connect":{"name":"bench"}}`, `{"id":8,"subscribe":{"channel":"g5"}}`}) ||
-		!slices.Equal(play.told, []string{"opened"}) || conn.NextID() != 9 || g.opening.pending != 0 {
+		!slices.Equal(play.told, []string{`replied {"id":8,"subscribe":{}}`, "opened"}) || conn.NextID() != 9 || g.opening.pending != 0 {
 		t.Errorf("got %q written, %q told, %d pending", got, play.told, g.opening.pending)
 	}
 }
@@ -303,9 +317,10 @@ func BenchmarkTake(b *testing.B) {
 		dialect Dialect
 		said    []string
 	}{
-		"plain":               {Plain, []string{text}},
-		"centrifuge":          {Centrifuge, []string{fmt.Sprintf(`{"push":{"channel":"g1","pub":{"data":"%s","info":{"user":"","client":"7ad6f8a0-7f60-4d46-9d5c-0f2c7b1f1a11"}}}}`, text)}},
-		"centrifuge, no info": {Centrifuge, []string{fmt.Sprintf(`{"push":{"channel":"g1","pub":{"data":"%s"}}}`, text)}},
+		"plain":                 {Plain, []string{text}},
+		"centrifuge":            {Centrifuge, []string{fmt.Sprintf(`{"push":{"channel":"g1","pub":{"data":"%s","info":{"user":"","client":"7ad6f8a0-7f60-4d46-9d5c-0f2c7b1f1a11"}}}}`, text)}},
+		"centrifuge, no info":   {Centrifuge, []string{fmt.Sprintf(`{"push":{"channel":"g1","pub":{"data":"%s"}}}`, text)}},
+		"centrifuge, an offset": {Centrifuge, []string{fmt.Sprintf(`{"push":{"channel":"g1","pub":{"data":"%s","info":{"user":"","client":"7ad6f8a0-7f60-4d46-9d5c-0f2c7b1f1a11"},"offset":1234}}}`, text)}},
 		"centrifuge, 2 publishers": {Centrifuge, []string{
 			fmt.Sprintf(`{"push":{"channel":"g1","pub":{"data":"%s","info":{"user":"","client":"7ad6f8a0-7f60-4d46-9d5c-0f2c7b1f1a11"}}}}`, text),
 			fmt.Sprintf(`{"push":{"channel":"g1","pub":{"data":"%s","info":{"user":"","client":"7ad6f8a0-7f60-4d46-9d5c-0f2c7b1f1a12"}}}}`, text)}},

@@ -141,7 +141,7 @@ func (g *Generator) take(c *Conn, b []byte, now int64) int {
 		case h.op == opText && g.target.Dialect == Centrifuge:
 			g.lines(c, payload, now)
 		case h.op == opText && c.state >= stateReady: // also after our close: the server may have sent it before
-			g.play.Heard(c, payload, AnyGroup, now)
+			g.play.Heard(c, payload, Origin{Group: AnyGroup}, now)
 		case h.op == opText:
 			g.proved(c, payload)
 		default:
@@ -264,6 +264,9 @@ var goodbye = []byte{0x03, 0xE8}
 
 // Reset ends c by a reset, without a close frame, like a client that crashes.
 func (g *Generator) Reset(c *Conn) { g.end(c, true) }
+
+// HangUp ends c by a FIN, without a close frame, like one whose proxy ends. If something was not read yet, the kernel makes a reset of it.
+func (g *Generator) HangUp(c *Conn) { g.end(c, false) }
 
 // end ends c on the bench's own decision, or when its end no longer matters. With a reset the server notices at once and
 // without a close frame, as from a client that crashes.

@@ -42,12 +42,18 @@ type Generator struct {
 
 // Play handles what connections receive. Called on the generator's thread.
 type Play interface {
-	Opened(c *Conn, now int64)                        // it is ready: joined, or through the handshake if it joins nothing
-	Heard(c *Conn, text []byte, group int, now int64) // one message, and by which group; text is only valid during the call
-	Replied(c *Conn, text []byte, now int64)          // a reply, where replies can be told from messages; likewise
-	Ponged(c *Conn, payload []byte, now int64)        // likewise
-	Drained(c *Conn)                                  // what waited to be written has been written
-	Cut(c *Conn, cause string, stillOpened bool)      // the connection ended before the bench ended it
+	Opened(c *Conn, now int64)                          // it is ready: joined, or through the handshake if it joins nothing
+	Heard(c *Conn, text []byte, from Origin, now int64) // one message, and where it came from; text is only valid during the call
+	Replied(c *Conn, text []byte, now int64)            // a reply, where replies can be told from messages, also one that proved a join; likewise
+	Ponged(c *Conn, payload []byte, now int64)          // likewise
+	Drained(c *Conn)                                    // what waited to be written has been written
+	Cut(c *Conn, cause string, stillOpened bool)        // the connection ended before the bench ended it
+}
+
+// Origin is what a message says about where it comes from.
+type Origin struct {
+	Group  int    // by whose channel it came; AnyGroup, NoGroup
+	Offset uint64 // its number in the group's history; 0: it has none
 }
 
 // Groups of a message that are none.
@@ -192,7 +198,7 @@ type Idle struct{}
 func (Idle) Opened(*Conn, int64) {}
 
 // Heard does nothing.
-func (Idle) Heard(*Conn, []byte, int, int64) {}
+func (Idle) Heard(*Conn, []byte, Origin, int64) {}
 
 // Replied does nothing.
 func (Idle) Replied(*Conn, []byte, int64) {}

@@ -151,6 +151,7 @@ func (g *Generator) proved(c *Conn, text []byte) {
 			g.Cut(c, err.Error())
 			return
 		}
+		g.play.Replied(c, text, Clock())
 	} else {
 		group, ok := g.roster.Probe.Read(text)
 		if !ok {

@@ -43,7 +43,7 @@ func cpuSheet(name string, all []*group, opening bool) *sheet {
 	var panels []panel
 	rounds := false
 	for _, g := range all {
-		if g.opening != opening {
+		if g.opening != opening || g.coming {
 			continue
 		}
 		p := panel{load: g.load, axis: "µs"}

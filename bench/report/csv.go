@@ -33,6 +33,15 @@ func fanoutWhole(of func(*Fanout) int64) func(*File, *Run) string {
 	}
 }
 
+func resumeWhole(of func(*Resume) int64) func(*File, *Run) string {
+	return func(_ *File, r *Run) string {
+		if r.Resume == nil {
+			return ""
+		}
+		return strconv.FormatInt(of(r.Resume), 10)
+	}
+}
+
 func memoryWhole(of func(*Memory) int64) func(*File, *Run) string {
 	return func(_ *File, r *Run) string {
 		if r.Memory == nil {
@@ -109,6 +118,17 @@ var fields = []field{
 	{"go", func(f *File, _ *Run) string { return f.Machine.Go }},
 	{"commit", func(f *File, _ *Run) string { return f.Commit }},
 	{"command", func(f *File, _ *Run) string { return f.Command }},
+
+	flagField("missed", "missed"), flagField("cuts_per_second", "cuts"), flagField("history", "history"),
+	{"recovered", resumeWhole(func(x *Resume) int64 { return int64(x.Recovered) })},
+	{"not_recovered", resumeWhole(func(x *Resume) int64 { return int64(x.NotRecovered) })},
+	{"server_us_per_recovery", number(cpuPerRecovery.of)},
+	{"answer_p50_ns", resumeWhole(func(x *Resume) int64 { return x.Answer.P50 })},
+	{"answer_p99_ns", resumeWhole(func(x *Resume) int64 { return x.Answer.P99 })},
+	{"answer_max_ns", resumeWhole(func(x *Resume) int64 { return x.Answer.Max })},
+	{"seconds_of_coming_back", number(answerLast.of)},
+	{"bystanders_p99_before_ns", resumeWhole(func(x *Resume) int64 { return x.Before.P99 })},
+	{"bystanders_p99_meanwhile_ns", resumeWhole(func(x *Resume) int64 { return x.During.P99 })},
 }
 
 // CSV writes a line for each run of the files, those that failed the check included: see the column fine.

@@ -45,17 +45,30 @@ var (
 	}, bytes: true}
 )
 
+// Figures of resume. Each is void with the generator: it decodes what all members have missed.
+var (
+	cpuPerRecovery = figure{name: "server µs/recovery", of: fromResume(func(x *Resume) float64 { return x.ServerMicros })}
+	answerMedian   = figure{name: "answer p50 ms", of: fromResume(func(x *Resume) float64 { return milliseconds(x.Answer.P50) }), void: rateVoid}
+	answerTail     = figure{name: "answer p99 ms", of: fromResume(func(x *Resume) float64 { return milliseconds(x.Answer.P99) }), void: rateVoid}
+	answerLast     = figure{name: "last answer s", of: fromResume(func(x *Resume) float64 { return x.Seconds }), void: rateVoid}
+	calmTail       = figure{name: "bystanders' p99 ms before", of: fromResume(func(x *Resume) float64 { return milliseconds(x.Before.P99) })}
+	stormTail      = figure{name: "meanwhile", of: fromResume(func(x *Resume) float64 { return milliseconds(x.During.P99) })}
+)
+
 // tabled are the columns of a table, as far as a load has them. Memory is only shown for connect: with the few clients
 // of other loads it would mostly be the memory of the program itself, divided by them.
-func tabled(opening bool) []figure {
-	if opening {
+func (g *group) tabled() []figure {
+	switch {
+	case g.opening:
 		return []figure{cpuPerOpening, openingsPerCPU, openings, memoryEach, heap}
+	case g.coming:
+		return []figure{cpuPerRecovery, answerMedian, answerTail, answerLast, calmTail, stormTail}
 	}
 	return []figure{cpuPerDelivery, deliveries, latencyMedian, latencyTail, bystanderTail, lives, peak}
 }
 
 // compared are the figures by which two files are compared.
-var compared = []figure{cpuPerDelivery, latencyTail, deliveries, cpuPerOpening, memoryEach}
+var compared = []figure{cpuPerDelivery, latencyTail, deliveries, cpuPerOpening, memoryEach, cpuPerRecovery, answerTail}
 
 func rateVoid(r *Run) bool { return r.RateVoid }
 
@@ -77,6 +90,15 @@ func fromConnect(of func(*Connect) float64) func(*Run) float64 {
 			return math.NaN()
 		}
 		return measured(of(r.Connect))
+	}
+}
+
+func fromResume(of func(*Resume) float64) func(*Run) float64 {
+	return func(r *Run) float64 {
+		if r.Resume == nil {
+			return math.NaN()
+		}
+		return measured(of(r.Resume))
 	}
 }
 

@@ -48,6 +48,7 @@ type Run struct {
 	Fanout  *Fanout  `json:"fanout,omitempty"`
 	Churn   *Churn   `json:"churn,omitempty"`
 	Slow    *Slow    `json:"slow,omitempty"`
+	Resume  *Resume  `json:"resume,omitempty"`
 
 	Memory     *Memory  `json:"server_memory,omitempty"` // nil: the server's processes could not be seen
 	Threads    []Thread `json:"generator_threads,omitempty"`
@@ -139,6 +140,34 @@ type Slow struct {
 	Skipped    uint64         `json:"messages_that_they_were_not_given"` // before they were cut off, or without being cut off
 	RSSPeak    int64          `json:"rss_peak_bytes"`
 	RSSSettled int64          `json:"rss_after_they_left_bytes"`
+}
+
+// Resume is what members heard who were cut off and came back, and what it cost that they did. A time of coming back is from the
+// first connect after the calm to the last answer. Times are in nanoseconds.
+type Resume struct {
+	Published    uint64  `json:"published"`
+	PublishedPer float64 `json:"published_per_second"`
+	Resets       uint64  `json:"cut_by_a_reset"`
+	HangUps      uint64  `json:"cut_by_a_fin"`
+	Returns      uint64  `json:"returns"`       // of clients, who have their answers of all their groups
+	Recovered    uint64  `json:"recovered"`     // in a group
+	NotRecovered uint64  `json:"not_recovered"` // likewise
+	AskedAgain   uint64  `json:"asked_again"`   // because the server said that it was busy
+	Missed       uint64  `json:"missed_messages_in_answers"`
+	Heard        uint64  `json:"heard"` // with the missed
+	MissedByGone uint64  `json:"missed_by_members_that_did_not_come_back"`
+
+	Seconds      float64     `json:"seconds_of_coming_back"`
+	Answer       Percentiles `json:"answer_ns"` // from a client's connect to the last of its answers
+	ServerMicros float64     `json:"server_us_per_recovery,omitempty"`
+
+	// Bystanders' latency before anybody was cut off, and while members came back.
+	Before      Percentiles `json:"bystanders_before_ns"`
+	During      Percentiles `json:"bystanders_during_ns"`
+	BeforeCount int64       `json:"bystanders_heard_before,omitempty"`
+	DuringCount int64       `json:"bystanders_heard_during,omitempty"`
+
+	Histogram string `json:"answer_histogram,omitempty"`
 }
 
 // Percentiles are of a histogram, in nanoseconds.

@@ -13,6 +13,7 @@ import (
 type group struct {
 	load    string
 	opening bool   // the load is connect's
+	coming  bool   // it is resume's
 	rows    []*row // ceilings first, then by server CPU
 	ceiling *row   // the form that costs the least under this load; nil: none was run, or none passed
 }
@@ -32,7 +33,7 @@ func groups(f *File) []*group {
 		name := r.loadName()
 		at := slices.IndexFunc(all, func(g *group) bool { return g.load == name })
 		if at < 0 {
-			at, all = len(all), append(all, &group{load: name, opening: r.Connect != nil})
+			at, all = len(all), append(all, &group{load: name, opening: r.Connect != nil, coming: r.Resume != nil})
 		}
 		w := all[at].row(r.Server)
 		if w == nil {
@@ -87,8 +88,11 @@ func (g *group) leastCeiling(may func(*row) bool) *row {
 
 // cpu is the figure by which servers are ordered: on shared cores the fairest one.
 func (g *group) cpu() figure {
-	if g.opening {
+	switch {
+	case g.opening:
 		return cpuPerOpening
+	case g.coming:
+		return cpuPerRecovery
 	}
 	return cpuPerDelivery
 }

@@ -205,6 +205,53 @@ func TestWhatAFileCallsAServerCannotEndACell(t *testing.T) {
 	}
 }
 
+func TestWhoCameBackHasATableOfItsOwn(t *testing.T) {
+	back := func(server string, round int, micros float64, void bool) *Run {
+		return &Run{Server: server, Load: "all back", Round: round, Verb: "resume", Fine: true, Verdict: "fine", RateVoid: void,
+			Flags: map[string]any{"members": 60.0, "groups": 5.0, "publishers": 5.0, "size": 64.0, "rate": 100.0, "missed": 20.0},
+			Resume: &Resume{Returns: 60, Recovered: 60, Seconds: 0.5, Answer: Percentiles{P50: 3e6, P99: 9e6, Max: 10e6}, ServerMicros: micros,
+				Before: Percentiles{P99: 1e6}, During: Percentiles{P99: 26e6}, BeforeCount: 100, DuringCount: 50}}
+	}
+	f := &File{Format: Format, Command: "compare", Runs: []*Run{back("b history", 1, 200, true), back("a history", 1, 100, false), back("b history", 2, 200, true), back("a history", 2, 300, false)}}
+	table := Table(f)
+	for _, want := range []string{
+		"server     server µs/recovery  answer p50 ms     answer p99 ms     last answer s  bystanders' p99 ms before         meanwhile     check",
+		"a history       200 (100–300)  3.00 (3.00–3.00)  9.00 (9.00–9.00)  0.500 (0.500–0.500)",
+		"b history       200 (200–200)            (VOID)            (VOID)               (VOID)",
+		"VOID latency: the generator was full or late, so the time is its own: b history.",
+		"No ceiling has a history.",
+	} {
+		if !strings.Contains(strings.Join(strings.Fields(table), " "), strings.Join(strings.Fields(want), " ")) {
+			t.Errorf("no %q in\n%s", want, table)
+		}
+	}
+	if strings.Contains(table, "Open loop") {
+		t.Errorf("got a remark about deliveries in\n%s", table)
+	}
+	text := Text(f)
+	for _, want := range []string{"60 members, 5 groups, 5 publishers, 64 bytes, 100 messages/s, all are cut off and miss 20", "not recovered 0",
+		"the last came after 0.50 s", "p99 1ms before (of 100 messages), 26ms while members came back (of 50 messages)", "100.0 µs of CPU a recovery"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	c := Compare(f, &File{Format: Format, Runs: []*Run{back("a history", 1, 1000, false)}})
+	var figures []string
+	for _, d := range c.Differences {
+		figures = append(figures, d.Figure)
+	}
+	if want := []string{"server µs/recovery", "answer p99 ms"}; !slices.Equal(figures, want) {
+		t.Errorf("got %q compared, want %q", figures, want)
+	}
+	var line strings.Builder
+	if err := CSV(&line, f); err != nil || !strings.Contains(line.String(), ",20,,,60,0,100,3000000,9000000,10000000,0.5,1000000,26000000\n") {
+		t.Errorf("got %v and\n%s", err, &line)
+	}
+	if pictures, err := Pictures(f); err != nil || len(pictures) != 0 {
+		t.Errorf("got %d pictures, %v, want none: nothing was delivered that they show", len(pictures), err)
+	}
+}
+
 func TestDigits(t *testing.T) {
 	t.Parallel()
 	for v, want := range map[float64]string{0: "0.00", 0.0123: "0.0123", 0.9996: "1.00", 1: "1.00", 9.999: "10.0", 99.96: "100", 999.4: "999", 999.6: "1.00k",

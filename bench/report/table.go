@@ -93,7 +93,7 @@ func (g *group) cells() [][]string {
 			cells[i] = append(cells[i], cell(w))
 		}
 	}
-	for _, f := range tabled(g.opening) {
+	for _, f := range g.tabled() {
 		if !slices.ContainsFunc(g.rows, func(w *row) bool { good, void := w.split(f); return len(good)+len(void) > 0 }) {
 			continue
 		}
@@ -189,7 +189,11 @@ func (g *group) remarks() []string {
 		if _, void := w.split(openings); len(void) > 0 {
 			rateVoids = append(rateVoids, w.server)
 		}
-		switch good, void := w.split(latencyTail); {
+		tail := latencyTail
+		if g.coming {
+			tail = answerTail
+		}
+		switch good, void := w.split(tail); {
 		case len(void) == 0:
 		case len(good) == 0:
 			latencyVoids = append(latencyVoids, w.server)
@@ -209,6 +213,8 @@ func (g *group) remarks() []string {
 		all = append(all, fmt.Sprintf("× ceiling: each round against that of %s, the least that a server can do here.", g.ceiling.server))
 	case slices.ContainsFunc(g.rows, (*row).isCeiling):
 		all = append(all, "The ceiling has no figure of its CPU here, so nothing is a multiple of it.")
+	case g.coming:
+		all = append(all, "Server CPU: of all that it did while members came back. No ceiling has a history.")
 	default:
 		all = append(all, "No ceiling was run beside this load: the figures are of this machine alone.")
 	}
@@ -221,7 +227,7 @@ func (g *group) remarks() []string {
 	if len(partly) > 0 {
 		all = append(all, "Latency without the rounds in which the generator was full or late: "+strings.Join(partly, ", ")+".")
 	}
-	if g.openLoop() {
+	if g.openLoop() && !g.coming {
 		all = append(all, "Open loop: deliveries/s is what was asked for, not what a server could do.")
 	}
 	if names := slices.Concat(load, length); len(names) > 0 {

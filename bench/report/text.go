@@ -70,6 +70,9 @@ func (t *lines) run(r *Run) {
 			t.line("", "server RSS at its highest %s, when they were gone %s", megabytes(s.RSSPeak), megabytes(s.RSSSettled))
 		}
 	}
+	if x := r.Resume; x != nil {
+		t.resume(r, x)
+	}
 	if m := r.Memory; m != nil {
 		t.line("memory", "server RSS %s → %s%s%s", megabytes(m.RSSBefore), megabytes(m.RSSAfter), perClient(r, m), heapText(m))
 	}
@@ -121,6 +124,39 @@ func (t *lines) fanout(r *Run, x *Fanout) {
 	}
 }
 
+func (t *lines) resume(r *Run, x *Resume) {
+	t.line("published", "%s, %s/s", Count(int64(x.Published)), Count(int64(x.PublishedPer)))
+	t.line("cut off", "%s, %s by a reset and %s by a FIN; %s came back", Count(int64(x.Resets+x.HangUps)), Count(int64(x.Resets)), Count(int64(x.HangUps)),
+		Count(int64(x.Returns)))
+	t.line("recovered", "%s, not recovered %s; of %s messages heard %s were given with an answer", Count(int64(x.Recovered)), Count(int64(x.NotRecovered)),
+		Count(int64(x.Heard)), Count(int64(x.Missed)))
+	if x.AskedAgain > 0 {
+		t.line("", "%s answers were to ask again later", Count(int64(x.AskedAgain)))
+	}
+	if x.MissedByGone > 0 {
+		t.line("", "who did not come back missed %s messages", Count(int64(x.MissedByGone)))
+	}
+	switch {
+	case x.Returns == 0:
+	case r.flag("cuts") != "":
+		t.line("answer", "%v after a client's connect%s", x.Answer, voidMark(r.RateVoid))
+	default:
+		t.line("answer", "%v after a client's connect; the last came after %.2f s%s", x.Answer, x.Seconds, voidMark(r.RateVoid))
+	}
+	if x.BeforeCount > 0 {
+		during := "too little was said while members came back"
+		if x.DuringCount > 0 {
+			during = fmt.Sprintf("%s while members came back (of %s messages)", Brief(x.During.P99), Count(x.DuringCount))
+		}
+		t.line("bystanders", "p99 %s before (of %s messages), %s", Brief(x.Before.P99), Count(x.BeforeCount), during)
+	}
+	if x.ServerMicros > 0 {
+		t.line("server", "%.1f µs of CPU a recovery, with all else that it did meanwhile; %.2f cores", x.ServerMicros, r.ServerCore)
+	} else if r.Memory != nil {
+		t.line("server", "%.2f cores while members came back", r.ServerCore)
+	}
+}
+
 func helperText(u Thread) string {
 	if u.Helper == 0 {
 		return ""
@@ -162,10 +198,16 @@ func cutAfter(s *Slow) string {
 
 // loadText is the size of a run, from its flags.
 func (r *Run) loadText() string {
-	if r.Fanout == nil {
+	if r.Fanout == nil && r.Resume == nil {
 		return r.dialectText()
 	}
 	text := r.dialectText() + fmt.Sprintf(", %s members, %s groups, %s publishers, %s bytes", r.flag("members"), r.flag("groups"), r.flag("publishers"), r.flag("size"))
+	switch {
+	case r.Resume != nil && r.flag("missed") != "":
+		return text + fmt.Sprintf(", %s messages/s, all are cut off and miss %s", r.flag("rate"), r.flag("missed"))
+	case r.Resume != nil:
+		return text + fmt.Sprintf(", %s messages/s, %s are cut off a second", r.flag("rate"), r.flag("cuts"))
+	}
 	if rate, _ := r.Flags["rate"].(float64); rate > 0 {
 		return text + fmt.Sprintf(", open loop, %s messages/s", r.flag("rate"))
 	}
