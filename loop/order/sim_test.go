@@ -27,7 +27,7 @@ func TestGroupsKeepOneOrderInSimulatedTables(t *testing.T) {
 		{name: "history-bounds", loops: 4, slots: 4, bytes: 2000, groups: 6, membersMax: 2, groupsMax: 3, history: true, historyMax: 2000, seeds: 400},
 		{name: "history-loud", loops: 3, slots: 16, bytes: 1 << 20, groups: 3, ports: 2, flight: 1500, least: 300, gather: 3000, history: true, historyMax: 5000, seeds: 200},
 		{name: "presence", loops: 3, slots: 4, bytes: 1 << 20, groups: 3, ports: 1, feed: true, presentMax: 1000, seeds: 400},
-		{name: "presence-crowds", loops: 2, slots: 16, bytes: 1 << 20, groups: 2, presentMax: 5, seeds: 300},
+		{name: "presence-crowds", loops: 2, slots: 16, bytes: 1 << 20, groups: 2, presentMax: 10, seeds: 300},
 		{name: "presence-few", loops: 4, slots: 2, bytes: 700, groups: 4, ports: 1, membersMax: 4, groupsMax: 3, presentMax: 2, seeds: 300},
 		{name: "presence-history", loops: 3, slots: 4, bytes: 1 << 20, groups: 4, ports: 1, history: true, historyMax: 4000, presentMax: 3, seeds: 300},
 		{name: "presence-loud", loops: 3, slots: 16, bytes: 1 << 20, groups: 3, ports: 2, flight: 1500, least: 300, gather: 3000, presentMax: 1000, seeds: 300},
