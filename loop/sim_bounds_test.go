@@ -2,12 +2,17 @@ package loop
 
 import "time"
 
-// chooseBounds sets those that an operator may change under way.
-func (w *world) chooseBounds(b *bounds) {
+// chooseFixed sets some of those that never change.
+func (w *world) chooseFixed(b *bounds) {
 	pick := func(of ...int) int { return of[w.rng.IntN(len(of))] }
 	b.presentMax = pick(2, 5, 1000, 1000, 1000)
 	b.burialsPerTurn, b.wordsEnough, b.announcesPerTurn = pick(1, 3, 2048), pick(1, 4, 2048), pick(1, 5, 512)
 	b.healTicks, b.partsPerTurn = uint32(pick(1, 300)), pick(1, 256)
+}
+
+// chooseBounds sets those that an operator may change under way.
+func (w *world) chooseBounds(b *bounds) {
+	pick := func(of ...int) int { return of[w.rng.IntN(len(of))] }
 	b.GroupsMax = pick(0, 0, 1, 2, 5)
 	b.MembersMax = pick(0, 0, 1, 2, 4, 8)
 	b.Kinds = [][]Kind{nil, nil, {{Match: "*-0", MembersMax: pick(0, 1, 3), History: pick(0, 1, 3)}, {Match: "gr*p-1*", MembersMax: pick(0, 2), History: 50, HistoryTTL: tickPeriod, Publish: Access(pick(int(Anyone), int(Members)))}}}[w.rng.IntN(3)]

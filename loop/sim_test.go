@@ -104,12 +104,12 @@ func newWorld(t *testing.T, seed uint64) *world {
 	b.OutboxBytesMax = pick(1500, 20000, 1<<20)
 	b.MessageBytesMax = 2000
 	b.GroupsPerClient = pick(2, 4, 1024)
-	b.listRows = pick(1, 3, 1000)
-	b.scannedMax = pick(1, 2, 64)
+	b.listRows, b.scannedMax = pick(1, 3, 1000), pick(1, 2, 64)
 	w.returning = w.chance(40)
 	w.changing = w.rng.IntN(4) == 0 && !w.returning
 	b.RecoveryMax = pick(1, 3, 1000, 1000)
 	b.HistoryBytesMax = int64(pick(0, 0, 0, 2000, 20_000))
+	w.chooseFixed(&b)
 	w.chooseBounds(&b)
 	b.passNanos = int64(pick(3000, 50_000, 1_000_000))
 	b.handshakeTicks, b.closeTicks = 40, 5

@@ -172,12 +172,18 @@ func (s *shard) deliver(d delivery) (more bool) {
 	case order.OpBusy:
 		s.tellTooLoud(&d)
 	default:
-		s.decided(&d)
-		if d.Message != nil {
-			s.gather(&d)
-		}
+		s.decidedWithNews(&d)
 	}
 	return s.mayGather()
+}
+
+// decidedWithNews is decided, and then the news are gathered that the client comes, if there are any. If its answer panics they are all the
+// same: the others hear them, and they are not in flight for ever.
+func (s *shard) decidedWithNews(d *delivery) {
+	if d.Message != nil {
+		defer s.gather(d)
+	}
+	s.decided(d)
 }
 
 // gather takes a message for the members of a group.
