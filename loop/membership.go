@@ -10,7 +10,7 @@ type membership struct {
 	standing standing
 	silent   bool // standingAsked: an add_group for it had no id, so a refusal closes the client
 	hears    bool // it is told, or will be, who comes and goes
-	present  bool // standingMember: the home has it among those who are present, and is owed the word that it is gone
+	present  bool // standingMember: the home has it among those who are present, and is owed the word that it is gone; else: it is to be told that it is here, when it has answered
 }
 
 // standing is the state of a membership.

@@ -99,6 +99,8 @@ func (s *shard) announce() {
 		a.groups--
 		if m := c.membership(a.groups); m.standing == standingMember {
 			n -= s.announceOne(c, m) / 16
+		} else {
+			m.present = true // the home's answer may be from before it has forgotten who is here
 		}
 	}
 }
@@ -108,7 +110,7 @@ func (s *shard) announceOne(c *client, m *membership) (compared int) {
 	index, compared := s.kindOf(m.group)
 	if s.bounds.kindAt(index).Presence {
 		m.present = true
-		s.owe(m.group, c, order.OpHere)
+		s.owe(word{group: m.group, client: c, op: order.OpHere, hears: m.hears})
 	}
 	return compared
 }

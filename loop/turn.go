@@ -169,9 +169,6 @@ func (s *shard) deliver(d delivery) (more bool) {
 		s.tellTooLoud(&d)
 	default:
 		s.decided(&d)
-		if d.Message != nil {
-			s.gather(&d)
-		}
 	}
 	return s.mayGather()
 }
