@@ -103,3 +103,38 @@ func TestAPanicOverAnAnswerLosesNoNews(t *testing.T) {
 		t.Errorf("heard %q, want that one has come and gone", got)
 	}
 }
+
+// What is for members alone is not for one that was refused, though it has asked behind its subscribe.
+func TestWhoIsRefusedIsToldNothingOfTheGroup(t *testing.T) {
+	st := newPresenceStage(2, func(b *bounds) { b.MembersMax, b.History = 1, 5 })
+	in, out := st.connect(0), st.connect(1)
+	st.subscribe(t, in, "0g", "")
+	in.say(`{"id":5,"publish":{"channel":"0g","data":"for members"}}`)
+	out.out = nil
+	out.say(`{"id":2,"subscribe":{"channel":"0g"}}` + "\n" + `{"id":3,"presence":{"channel":"0g"}}` + "\n" + `{"id":4,"history":{"channel":"0g","limit":5}}`)
+	st.settle()
+	out.heardExactly(t, `{"id":2,"error":{"code":106,…`, `{"id":3,"error":{"code":103,…`, `{"id":4,"error":{"code":103,…`)
+}
+
+// A loop that always has somebody to bury keeps no list of all whom it ever had.
+func TestTheListOfTheDeadDoesNotGrowWithThoseWhoAreBuried(t *testing.T) {
+	st := newPresenceStage(1, func(b *bounds) { b.burialsPerTurn = 1 })
+	st.hub.clientsMax.Store(2000)
+	s := st.hub.shards[0]
+	var conns []*stageConn
+	for range 1003 {
+		conns = append(conns, st.enter(0))
+	}
+	for i, c := range conns {
+		s.calls.add(func(s *shard) { s.gone(c.client) })
+		if i < 3 {
+			continue
+		}
+		if s.woken(); len(s.ends.dead)-s.ends.buried < 2 {
+			t.Fatal("nobody is left to bury, want some always")
+		}
+	}
+	if n := cap(s.ends.dead); n > 64 {
+		t.Errorf("the list has room for %d, want a few", n)
+	}
+}
