@@ -244,10 +244,12 @@ func (s *shard) buryDead() {
 		}
 		e.buried++
 	}
-	switch {
-	case e.buried == len(e.dead):
-		e.dead, e.buried = e.dead[:0], 0
-	case e.budget <= 0:
+	if 2*e.buried >= len(e.dead) { // not when all have been: it may be long until nobody is left
+		rest := copy(e.dead, e.dead[e.buried:])
+		clear(e.dead[rest:])
+		e.dead, e.buried = e.dead[:rest], 0
+	}
+	if len(e.dead) > 0 && e.budget <= 0 {
 		s.kick()
 	}
 }

@@ -99,6 +99,13 @@ func (s *shard) joinAgain(c *client, at int, cmd *dialect.Command) dialect.Error
 		}
 		x.repeats[m.group] = append(x.repeats[m.group], repeat{string(id), cmd.Recover})
 	}
+	if m.standing == standingRenounced {
+		index, _ := s.kindOf(m.group)
+		kind := s.bounds.kindAt(index)
+		if hears := s.hears(c, &kind, cmd.Hears); hears != m.hears() { // the home was asked for the other
+			m.traits = traitIf(hears, traitHears) | traitPresent
+		}
+	}
 	c.stand(at, standingAsked)
 	m.silent = m.silent || id == nil
 	return ""
@@ -107,6 +114,9 @@ func (s *shard) joinAgain(c *client, at int, cmd *dialect.Command) dialect.Error
 // decided acts on the home's answer to an add_group.
 func (s *shard) decided(d *delivery) {
 	g, c := d.Local, d.Client
+	if d.Message != nil {
+		defer s.gather(d) // the client's coming, behind the answer; should that panic, others are to hear it all the same
+	}
 	if d.Op == order.OpJoined && g.headcount == nil {
 		g.headcount = d.Headcount
 	}
@@ -141,17 +151,18 @@ func (s *shard) conclude(d *delivery, why refusal, code dialect.ErrorCode, past 
 	}
 	if joined = wanted && code == ""; joined {
 		m := c.membership(at)
-		known := d.Present && !m.present()
+		anew := m.present()
 		s.enlist(c, at)
 		if past != nil && past.Top.Epoch != 0 && d.Asks {
 			m.recall = recallTold
 		}
-		if m.setPresent(d.Present); !known && s.bounds.anyPresence { // its kind may have got presence since the home's answer
+		m.setPresent(d.Present)
+		if s.bounds.anyPresence && (anew || !d.Present) { // its kind may have got presence since the home's answer
 			s.announceOne(c, m)
 		}
 	} else {
 		if d.Present {
-			s.owe(g, c, order.OpGone)
+			s.owe(word{group: g, client: c, op: order.OpGone})
 		}
 		past = positionOf(past, past != nil && past.WasRecovering)
 		if d.Op == order.OpJoined {
@@ -253,7 +264,7 @@ func (s *shard) part(c *client, at int) {
 		return // decided will give its place back
 	}
 	if present {
-		s.owe(g, c, order.OpGone)
+		s.owe(word{group: g, client: c, op: order.OpGone})
 	}
 	s.dropEmptyAudiences(g)
 	s.hub.homes.Census.GiveBack(g.headcount)

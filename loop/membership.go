@@ -18,7 +18,7 @@ type traits uint8
 
 const (
 	traitHears   traits = 1 << iota // it is told, or will be, who comes and goes
-	traitPresent                    // standingMember: the home has it among those who are present, and is owed the word that it is gone; else: it may have forgotten it
+	traitPresent                    // standingMember: the home has it among those who are present, and is owed the word that it is gone; else: it is to be told that it is here, when it has answered
 )
 
 func traitIf(is bool, t traits) traits {

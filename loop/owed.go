@@ -38,12 +38,9 @@ func (s *shard) enoughOwed() bool { return s.owed.said >= s.bounds.wordsEnough }
 func (o *owed) waits(home int) bool { return len(o.words[home]) > 0 }
 
 // owe notes a word about a client.
-func (s *shard) owe(g *group, c *client, op order.RequestOp) {
-	w := word{group: g, client: c, op: op}
-	if op == order.OpHere {
-		w.hears = c.membership(c.memberOf(g)).hears()
-	}
-	s.owed.words[g.home] = append(s.owed.words[g.home], w)
+func (s *shard) owe(w word) {
+	home := w.group.home
+	s.owed.words[home] = append(s.owed.words[home], w)
 	s.owed.said++
 }
 

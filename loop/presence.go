@@ -100,7 +100,7 @@ func (s *shard) announce() {
 		if m := c.membership(a.groups); m.standing == standingMember {
 			n -= s.announceOne(c, m) / 16
 		} else {
-			m.setPresent(true) // it may have joined before its kind has lost presence and got it again: the home is told of it when it is a member
+			m.setPresent(true) // the home's answer may be from before it has forgotten who is here
 		}
 	}
 }
@@ -110,7 +110,7 @@ func (s *shard) announceOne(c *client, m *membership) (compared int) {
 	index, compared := s.kindOf(m.group)
 	if s.bounds.kindAt(index).Presence {
 		m.setPresent(true)
-		s.owe(m.group, c, order.OpHere)
+		s.owe(word{group: m.group, client: c, op: order.OpHere, hears: m.hears()})
 	}
 	return compared
 }

@@ -329,7 +329,7 @@ func (s *shard) askHome(c *client, cmd *dialect.Command, op order.RequestOp, ask
 	if g == nil {
 		return dialect.ErrNotMember
 	}
-	if at := c.memberOf(g); at < 0 || c.membership(at).standing == standingRenounced { // who has asked to join is answered that first
+	if at := c.memberOf(g); at < 0 || c.membership(at).standing == standingRenounced { // who has asked to join may be a member by then, see asked
 		return dialect.ErrNotMember
 	}
 	if s.hub.stopping.Load() {
@@ -350,6 +350,8 @@ func (s *shard) asked(r *replay, late bool) dialect.ErrorCode {
 	r.Local.asked--
 	s.giveUpIfEmpty(r.Local)
 	switch {
+	case r.Client.memberOf(r.Local) < 0: // it had asked to join, and was refused; or it has left
+		return dialect.ErrNotMember
 	case late:
 		count(&s.count.RefusedBy, refusedBusy)
 		return dialect.ErrBusy

@@ -172,18 +172,9 @@ func (s *shard) deliver(d delivery) (more bool) {
 	case order.OpBusy:
 		s.tellTooLoud(&d)
 	default:
-		s.decidedWithNews(&d)
+		s.decided(&d)
 	}
 	return s.mayGather()
-}
-
-// decidedWithNews is decided, and then the news are gathered that the client comes, if there are any. If its answer panics they are all the
-// same: the others hear them, and they are not in flight for ever.
-func (s *shard) decidedWithNews(d *delivery) {
-	if d.Message != nil {
-		defer s.gather(d)
-	}
-	s.decided(d)
 }
 
 // gather takes a message for the members of a group.
