@@ -25,13 +25,14 @@ type observer struct {
 
 // observed is what the server says to an observer, one line of it.
 type observed struct {
-	ID   int `json:"id"`
-	Push struct {
+	ID    int
+	Error struct{ Code int }
+	Push  struct {
 		Join, Leave *struct{ Info struct{ Client string } }
-	} `json:"push"`
+	}
 	Presence *struct {
 		Presence map[string]struct{ Client string }
-	} `json:"presence"`
+	}
 	Stats *struct {
 		Clients int `json:"num_clients"`
 		Users   int `json:"num_users"`
@@ -112,33 +113,48 @@ func (o *observer) ask(t *testing.T, method string) observed {
 	return said
 }
 
-// sees compares who is there by every way to know it. known are the Centrifuge clients, by their ids; beside them there are as many plain
-// ones, whose ids nobody knows.
-func (o *observer) sees(t *testing.T, known map[string]bool, plain int) error {
+// lists asks who is there, and fails the test if that is not as many as the server counts.
+func (o *observer) lists(t *testing.T) (ids map[string]bool) {
 	t.Helper()
 	list, stats := o.ask(t, "presence").Presence, o.ask(t, "presence_stats").Stats
+	if list == nil || stats == nil {
+		t.Fatalf("observer of %s: got no list or no number", o.group)
+	}
+	ids = map[string]bool{}
+	for id, about := range list.Presence {
+		ids[id] = about.Client == id
+	}
+	if stats.Clients != len(ids) || stats.Users != 1 {
+		ids["not counted"] = true // maybe it has changed meanwhile
+	}
+	return ids
+}
+
+// sees compares who is listed, and who is there by all that was heard. known are the Centrifuge clients, by their ids; beside them there are
+// as many plain ones, whose ids nobody knows.
+func (o *observer) sees(t *testing.T, known map[string]bool, plain int) error {
+	t.Helper()
+	ids := o.lists(t)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.wrong != "" {
 		t.Fatalf("observer of %s: %s", o.group, o.wrong)
 	}
-	if list == nil || stats == nil {
-		t.Fatalf("observer of %s: got no list or no number", o.group)
+	if !maps.Equal(ids, o.there) {
+		return fmt.Errorf("%s: got %d by what was heard, want the %d that are listed", o.group, len(o.there), len(ids))
 	}
-	listed := map[string]bool{}
-	for id, about := range list.Presence {
-		listed[id] = about.Client == id
-	}
+	return areAll(ids, known, plain)
+}
+
+// areAll compares who is listed with the truth.
+func areAll(ids, known map[string]bool, plain int) error {
 	for id := range known {
-		if !listed[id] {
-			return fmt.Errorf("%s: %s is not listed", o.group, id)
+		if !ids[id] {
+			return fmt.Errorf("%s is not listed", id)
 		}
 	}
-	if all := len(known) + plain; len(listed) != all || stats.Clients != all || stats.Users != 1 {
-		return fmt.Errorf("%s: got %d listed, %d by number and %d users, want %d, %d of them plain, and 1", o.group, len(listed), stats.Clients, stats.Users, all, plain)
-	}
-	if !maps.Equal(listed, o.there) {
-		return fmt.Errorf("%s: got %d by what was heard, want the %d that are listed", o.group, len(o.there), len(listed))
+	if len(ids) != len(known)+plain {
+		return fmt.Errorf("got %d listed, want %d, of which %d are plain", len(ids), len(known)+plain, plain)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -161,6 +162,66 @@ func TestKindsSayWhetherACentrifugePageSeesWhoIsThere(t *testing.T) {
 	p.do("")
 	equal(t, "further comings and goings", p.untaken("join")+p.untaken("leave"), 0)
 	equal(t, "reconnects", p.untaken("connecting"), 0)
+}
+
+func TestWhoWasThereBeforeAReloadSwitchedPresenceOnIsListedSoonAfter(t *testing.T) {
+	t.Parallel()
+	const without, with = `{"groups": [{"match": "room"}]}`, `{"groups": [{"match": "room", "presence": true}]}`
+	s, write := configured(t, without, "--loops", "8")
+	reload := func(text string) {
+		t.Helper()
+		write(text)
+		equal(t, "exit status of the reload", run("reload", "--run-dir", s.dir).exit, 0)
+	}
+	early := observe(t, s, "room")
+	known := map[string]bool{early.id: true}
+	var there []*visitor
+	for n := range 50 {
+		v, err := comes(s.addr, n%2 == 0)
+		must(t, err)
+		t.Cleanup(v.hangUp)
+		v.groups = []string{"room"}
+		must(t, v.says(v.join()))
+		if v.id != "" {
+			known[v.id] = true
+		}
+		there = append(there, v)
+		go v.stays()
+	}
+	countsAlone := func(all int) {
+		t.Helper()
+		equal(t, "code without presence", early.ask(t, "presence").Error.Code, 108)
+		stats := early.ask(t, "presence_stats").Stats
+		equal(t, "how many are there", stats.Clients, all)
+		equal(t, "how many users are there", stats.Users, 0)
+	}
+	countsAlone(51)
+
+	reload(with)
+	s.eventually("all are listed", func() error { return areAll(early.lists(t), known, 25) })
+	late := observe(t, s, "room")
+	known[late.id] = true
+	ids := late.lists(t)
+	must(t, areAll(ids, known, 25))
+	late.mu.Lock()
+	equal(t, "who has come since", len(late.there), 1) // itself
+	late.there = ids
+	late.mu.Unlock()
+
+	// They go as those go that have come since.
+	ways := slices.Sorted(maps.Keys(goings))
+	for n, v := range there[:40] {
+		must(t, goings[ways[n%len(ways)]](v))
+		delete(known, v.id)
+	}
+	s.eventually("who has gone is not there", func() error { return late.sees(t, known, 5) })
+	early.mu.Lock()
+	equal(t, "heard by who asked for it before there was presence", len(early.there), 0)
+	equal(t, "wrong for it", early.wrong, "")
+	early.mu.Unlock()
+
+	reload(without)
+	countsAlone(12)
 }
 
 func TestACentrifugePageIsPresentInAllGroupsThatItJoinsWithOneFrame(t *testing.T) {
