@@ -375,7 +375,7 @@ func TestACentrifugePageIsToldWhatIsRefusedAndStays(t *testing.T) {
 	for script, code := range map[string]int{
 		`await group.presence()`:                     108,
 		`await group.history({limit: 1})`:            108,
-		`await client.rpc("method", {})`:             104,
+		`await client.rpc("method", {})`:             108,
 		`await client.presenceStats("elsewhere")`:    103,
 		`await client.publish(` + long + `, "data")`: 107,
 		`client.newSubscription("in")`:               0, // by the library
