@@ -164,10 +164,8 @@ func methodOf(name []byte) (m method, known bool) {
 		return method{verb: Respond}, true
 	case "history":
 		return method{verb: History, channel: true}, true
-	case "refresh", "sub_refresh": // of tokens, which there are none of
+	case "refresh", "sub_refresh", "rpc": // of tokens, which there are none of; of procedures, likewise
 		return method{code: ErrNotAvailable}, true
-	case "rpc":
-		return method{code: ErrUnknownCmd}, true
 	case "send": // it has no id, so only a close tells that nobody hears it
 		return method{verb: Close}, true
 	}

@@ -34,7 +34,7 @@ func slowCentrifuge(line []byte) (cmd Command, code ErrorCode) {
 		return bad, ""
 	}
 	verbs := map[string]Verb{"connect": Connect, "subscribe": AddGroup, "unsubscribe": LeaveGroup, "publish": SendToGroup, "presence": Presence, "presence_stats": Stats, "history": History, "ping": Respond, "send": Close}
-	codes := map[string]ErrorCode{"refresh": ErrNotAvailable, "sub_refresh": ErrNotAvailable, "rpc": ErrUnknownCmd}
+	codes := map[string]ErrorCode{"refresh": ErrNotAvailable, "sub_refresh": ErrNotAvailable, "rpc": ErrNotAvailable}
 	var id, request json.RawMessage
 	var methods []string
 	strange := false

@@ -88,7 +88,7 @@ func TestCentrifugeCommands(t *testing.T) {
 		{`{"history":{"channel":"chat","limit":10},"id":6}`, `history "chat" limit=10 id=6`},
 		{`{"refresh":{"token":"x"},"id":10}`, `none not_available id=10`},
 		{`{"sub_refresh":{"channel":"c","token":"x"},"id":10}`, `none not_available id=10`},
-		{`{"rpc":{"method":"m","data":1},"id":10}`, `none unknown_cmd id=10`},
+		{`{"rpc":{"method":"m","data":1},"id":10}`, `none not_available id=10`},
 		{`{"send":{"data":1}}`, `close 3508 not available`},
 		{`{"id":1,"send":{"data":1}}`, `close 3508 not available`},
 

@@ -375,7 +375,7 @@ func TestACentrifugePageIsToldWhatIsRefusedAndStays(t *testing.T) {
 	for script, code := range map[string]int{
 		`await group.presence()`:                     108,
 		`await group.history({limit: 1})`:            108,
-		`await client.rpc("method", {})`:             104,
+		`await client.rpc("method", {})`:             108,
 		`await client.presenceStats("elsewhere")`:    103,
 		`await client.publish(` + long + `, "data")`: 107,
 		`client.newSubscription("in")`:               0, // by the library
@@ -719,28 +719,51 @@ func TestBrowserPagesOfBothProtocolsHearEachOtherInOneOrder(t *testing.T) {
 	}
 }
 
-// README's page does what README says, but for the addresses.
+// README's page does what README says, but for the addresses, with a server that is started as README says.
 func TestBrowserRunsThePageInReadme(t *testing.T) {
 	t.Parallel()
 	_, section, _ := strings.Cut(document(t, "README.md"), "\n## From a page, with a client library\n")
+	section, _, _ = strings.Cut(section, "\n## ")
 	html := regexp.MustCompile("(?s)```html\n(.*?)```").FindStringSubmatch(section)
-	if html == nil {
-		t.Fatal("README.md: got no block of HTML in the section of a page with a client library")
+	command := regexp.MustCompile("`go run \\. start (--.*)`").FindStringSubmatch(section)
+	if html == nil || command == nil {
+		t.Fatal("README.md: got no block of HTML, or no command that starts a server with flags, in the section of a page with a client library")
 	}
 	_, version := centrifugePackage(t)
-	s := start(t)
+	s := start(t, strings.Fields(command[1])...)
+	proxy := startCutter(t, s.addr)
 	page := html[1]
-	for from, to := range map[string]string{"https://unpkg.com/centrifuge@" + version + "/dist/centrifuge.js": "{centrifuge-js}", "ws://127.0.0.1:1234/": "ws://" + s.addr + "/"} {
+	for from, to := range map[string]string{"https://unpkg.com/centrifuge@" + version + "/dist/centrifuge.js": "{centrifuge-js}", "ws://127.0.0.1:1234/": "ws://" + proxy.Addr().String() + "/"} {
 		if strings.Count(page, from) != 1 {
 			t.Fatalf("README.md: want %s once in\n%s", from, page)
 		}
 		page = strings.Replace(page, from, to, 1)
 	}
-	pages := serveCentrifuge(t, `<script>logged = []; console.log = text => logged.push(text)</script>`+page)
+	pages := serveCentrifuge(t, `<script>const logged = [], listed = [];
+		console.log = (text, more) => text === "here:" ? listed.push(more) : logged.push(text)</script>`+page)
 	v := &tab{t, browser(t)}
 	m := member(t, s, "123")
 	do(t, v.ctx, "navigate", chromedp.Navigate(pages.URL))
 	m.expect(t, "hello from a page")
-	must1(t, m.askOK)(sendCommand("123", consoleMessage))
-	v.until(`logged.join() === ` + quote("hello from a page,"+consoleMessage))
+	v.until(`logged.join() === "hello from a page" && listed.at(-1)?.length === 2`)
+	must(t, m.leave("123"))
+	v.until(`listed.at(-1).length === 1`)
+	must(t, m.join("123"))
+	v.until(`listed.at(-1).length === 2`)
+
+	want := []string{"hello from a page"}
+	for round, missed := range []int{3, 0, 101} {
+		proxy.door.Lock()
+		proxy.each(cuts["by a reset"].cut)
+		s.hasMembers(1)
+		texts := saidWhileAway(t, m, "123", fmt.Sprintf("missed in round %d:", round), missed)
+		proxy.door.Unlock()
+		s.hasMembers(2)
+		if missed > 100 {
+			texts = []string{"I have missed too much"}
+		}
+		want = append(append(want, texts...), consoleMessage)
+		must1(t, m.askOK)(sendCommand("123", consoleMessage))
+		v.until(`logged.join() === ` + quote(strings.Join(want, ",")))
+	}
 }

@@ -151,11 +151,12 @@ func TestDocumentsNameMetricsThatExist(t *testing.T) {
 
 // notOnTheWire are error codes that no client is ever sent, each with its reason.
 var notOnTheWire = map[string]string{
-	"bad_json":       "what is no JSON object has no id, and is ignored",
-	"already_joined": "only Centrifuge clients join once, and they are sent numbers",
-	"not_member":     "only Centrifuge clients ask what it refuses",
-	"not_available":  "only Centrifuge clients ask what it refuses",
-	"unrecoverable":  "only Centrifuge clients ask what it refuses",
+	"bad_json":         "what is no JSON object has no id, and is ignored",
+	"already_joined":   "only Centrifuge clients join once, and they are sent numbers",
+	"not_member":       "only Centrifuge clients ask what it refuses",
+	"not_available":    "only Centrifuge clients ask what it refuses",
+	"unrecoverable":    "only Centrifuge clients ask what it refuses",
+	"too_many_members": "only Centrifuge clients ask what it refuses",
 }
 
 func TestProtocolDocumentHasEveryErrorCode(t *testing.T) {

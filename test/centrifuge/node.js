@@ -15,9 +15,11 @@ const heard = [];
 class Socket extends WebSocket {
   static mute = false; // it says nothing
   static instead = undefined; // what it says in place of everything else
+  static pings = 0; // of WebSocket's own, which it answers by itself
   constructor(...about) {
     super(...about);
     this.on('message', (data) => heard.push(String(data)));
+    this.on('ping', () => Socket.pings++);
   }
   send(data) {
     said.push(data);

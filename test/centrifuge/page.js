@@ -8,9 +8,9 @@ function newClient(url, options, Kind = Centrifuge) {
   return client;
 }
 
-function listen(client, channel) {
-  const group = client.newSubscription(channel);
-  for (const step of ['subscribing', 'subscribed', 'unsubscribed', 'publication']) {
+function listen(client, channel, options) {
+  const group = client.newSubscription(channel, options);
+  for (const step of ['subscribing', 'subscribed', 'unsubscribed', 'publication', 'join', 'leave']) {
     group.on(step, (about) => say(step, about));
   }
   group.on('error', (about) => say('subscription error', about));
