@@ -31,7 +31,7 @@ type word struct {
 	hears  bool            // OpHere
 }
 
-// enough says whether so many words wait that nothing more should be begun that leads to others.
+// enoughOwed says whether so many words wait that nothing more should be begun that leads to others.
 func (s *shard) enoughOwed() bool { return s.owed.said >= s.bounds.wordsEnough }
 
 // waits says whether words to a home wait, which no request must overtake.
