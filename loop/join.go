@@ -258,12 +258,12 @@ func (s *shard) quit(c *client, name, id []byte) dialect.ErrorCode {
 
 // part ends c's membership at a place.
 func (s *shard) part(c *client, at int) {
-	member, present := c.membership(at).standing == standingMember, c.membership(at).present()
+	m := *c.membership(at)
 	g := c.withdraw(at)
-	if !member {
+	if m.standing != standingMember {
 		return // decided will give its place back
 	}
-	if present {
+	if m.present() {
 		s.owe(word{group: g, client: c, op: order.OpGone})
 	}
 	s.dropEmptyAudiences(g)
@@ -280,11 +280,12 @@ func (s *shard) forget(c *client, most int) (left int, done bool) {
 	if c.extra != nil {
 		c.extra.index = nil // the last goes first, so it is not needed, and to keep it right costs more than the rest
 	}
-	for ; c.groupCount() > 0; most-- {
+	for at := c.groupCount() - 1; at >= 0; at-- {
 		if most == 0 || s.enoughOwed() {
 			return most, false
 		}
-		s.part(c, c.groupCount()-1)
+		s.part(c, at)
+		most--
 	}
 	if c.extra != nil {
 		for g, repeats := range c.extra.repeats {

@@ -23,9 +23,6 @@ func (s *shard) presence(c *client, cmd *dialect.Command) dialect.ErrorCode {
 // answerPresence answers who has asked who is in a group.
 func (s *shard) answerPresence(r *replay, late bool) {
 	code := s.asked(r, late)
-	if r.Client.memberOf(r.Local) < 0 && !late { // its add_group was refused, or it has left
-		code = dialect.ErrNotMember
-	}
 	o := dialect.Outcome{What: dialect.Listed, Verb: dialect.Presence, ID: borrowBytes(r.ID), Present: r.Past.Present}
 	if code == "" && (r.Past.Crowded || !s.fitsPresent(r.Client, o)) {
 		code = dialect.ErrTooManyMembers

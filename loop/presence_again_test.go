@@ -138,3 +138,24 @@ func TestTheListOfTheDeadDoesNotGrowWithThoseWhoAreBuried(t *testing.T) {
 		t.Errorf("the list has room for %d, want a few", n)
 	}
 }
+
+// The home's answer to one client may come down in the callback of another.
+func TestAPanicOverAJoinClosesTheClientThatJoins(t *testing.T) {
+	bad := dialect.Centrifuge([16]byte{2})
+	inner := bad.New
+	bad.Name, bad.Subprotocols, bad.Positions = "bad", nil, false
+	bad.Serves = func(path string) bool { return path == "/bad" }
+	bad.New = func() dialect.Dialect { return badAnswers{inner()} }
+	st := newStage(1, nil, bad)
+	good, c := st.enter(0), st.enterAt(0, "/bad")
+	good.say(`{"cmd":"add_group","group_id":"0other"}`)
+	c.say(`{"id":1,"connect":{}}`)
+	end, _ := st.hub.homes.Home(0).Hold()
+	c.say(`{"id":2,"subscribe":{"channel":"0g"}}`)
+	end()
+	good.say(`{"cmd":"send_to_group","group_id":"0other","message":"hi"}`)
+	st.settle()
+	if good.client.state != stateOpen || c.client.state == stateOpen {
+		t.Errorf("states %d and %d, want the one that joins closed alone", good.client.state, c.client.state)
+	}
+}

@@ -192,7 +192,7 @@ func (a *actor) mayBeRefused(code string, c *simCommand) bool {
 	case "unrecoverable":
 		return c.verb == "history"
 	case "not_member":
-		return c.verb == "history" || c.verb == "presence" && !(c.clean && c.membership == a.joined[c.group])
+		return c.verb == "history" || c.verb == "presence" && !(c.clean && c.membership == a.joined[c.group] && c.membership.parted == 0)
 	case "not_available":
 		return c.verb == "history" || c.verb == "presence" && (a.w.changing || !b.kindOf(c.group).Presence)
 	case "too_many_members":

@@ -161,6 +161,10 @@ func (s *shard) mayGather() bool {
 // deliver acts on one item of a down lane, and says whether there may be another.
 func (s *shard) deliver(d delivery) (more bool) {
 	s.mustHold()
+	was := s.culprit
+	if d.Client != nil { // it may be another's callback
+		s.culprit = d.Client
+	}
 	switch d.Op {
 	case order.OpMessage:
 		if d.Local != nil {
@@ -174,6 +178,7 @@ func (s *shard) deliver(d delivery) (more bool) {
 	default:
 		s.decided(&d)
 	}
+	s.culprit = was // not deferred: who is to be closed for a panic must be known behind it
 	return s.mayGather()
 }
 
