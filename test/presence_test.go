@@ -60,9 +60,10 @@ func (p *nodePage) goes(id string) {
 	equal(p.t, "who goes", p.step("leave").Info.Client, id)
 }
 
+// With one loop who did not ask is beside who did, and is left out all the same.
 func TestACentrifugePageSeesWhoIsThereAndWhoComesAndGoes(t *testing.T) {
 	t.Parallel()
-	s := start(t, "--presence", "on")
+	s := start(t, "--presence", "on", "--loops", "1")
 	p := openNodePage(t, s.addr)
 	own := p.listensToAll("組")
 	p.sees("group", own)
