@@ -203,6 +203,31 @@ func TestStatsAreForMembers(t *testing.T) {
 	c.heardExactly(t, `{"id":2,"error":{"code":103,"message":"permission denied"}}`, `{"id":3,"error":{"code":103,"message":"permission denied"}}`)
 }
 
+// What centrifuge-js does: who joins, leaves and joins in one breath is in, to it, with the first answer.
+func TestStatsOfWhoHasAskedToJoinAreAnsweredBehindTheJoin(t *testing.T) {
+	st := newCentrifugeStage(2, func(b *bounds) { b.MembersMax = 1 })
+	c, refused, left := st.connect(1), st.connect(1), st.connect(1)
+	letGo := st.hold(0)
+	for _, c := range []*stageConn{c, refused} {
+		c.out = nil
+		c.say(`{"id":2,"subscribe":{"channel":"0g"}}` + "\n" + `{"id":3,"unsubscribe":{"channel":"0g"}}` + "\n" + `{"id":4,"presence_stats":{"channel":"0g"}}` + "\n" +
+			`{"id":5,"subscribe":{"channel":"0g"}}` + "\n" + `{"id":6,"presence_stats":{"channel":"0g"}}`)
+		c.heardExactly(t, `{"id":3,"unsubscribe":{}}`, `{"id":4,"error":{"code":103,"message":"permission denied"}}`)
+		c.out = nil
+	}
+	left.out = nil
+	left.say(`{"id":2,"subscribe":{"channel":"0h"}}` + "\n" + `{"id":3,"presence_stats":{"channel":"0h"}}` + "\n" + `{"id":4,"unsubscribe":{"channel":"0h"}}`)
+	letGo()
+	st.settle()
+	c.heardExactly(t, `{"id":2,"subscribe":{}}`, `{"id":5,"subscribe":{}}`, `{"id":6,"presence_stats":{"num_clients":1}}`)
+	refused.heardExactly(t, `{"id":2,"error":{"code":106,"message":"limit exceeded"}}`, `{"id":5,"error":{"code":106,"message":"limit exceeded"}}`,
+		`{"id":6,"error":{"code":103,"message":"permission denied"}}`)
+	left.heardExactly(t, `{"id":4,"unsubscribe":{}}`, `{"id":2,"subscribe":{}}`, `{"id":3,"error":{"code":103,"message":"permission denied"}}`)
+	if s := left.shard; s.backlog.bytes != 0 {
+		t.Errorf("backlog: got %d bytes, want none", s.backlog.bytes)
+	}
+}
+
 func TestAMessageHasSoManyCommands(t *testing.T) {
 	st := newCentrifugeStage(1, func(b *bounds) { b.GroupsPerClient = 10 })
 	c := st.connect(0)

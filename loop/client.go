@@ -91,7 +91,7 @@ type extra struct {
 
 	renounced uint32                      // memberships in further that are standingRenounced
 	index     *shrink.Map[*group, uint32] // the places of further; nil: it has few, or the client is dead
-	repeats   map[*group][]repeat         // add_groups that wait for the answer to an earlier one
+	repeats   map[*group][]repeat         // what waits for the answer to an earlier add_group
 }
 
 // more is the client's extra, which it makes if there is none.

@@ -187,28 +187,29 @@ func (s *shard) connect(c *client, cmd *dialect.Command) {
 	}
 }
 
-// stats answers how many members a group has, which only they may ask.
+// stats answers how many members a group has, which only they may ask. Who has asked to be one is answered when that is decided: SDKs
+// that join, leave and join in one breath take the first answer for the last.
 func (s *shard) stats(c *client, cmd *dialect.Command) dialect.ErrorCode {
-	g := s.groupOf(c, cmd.Group)
-	if g == nil {
+	if g := s.groups.Get(string(cmd.Group)); g != nil {
+		if at := c.memberOf(g); at >= 0 && c.membership(at).standing == standingAsked {
+			return s.answerLater(c, g, repeat{id: string(cmd.ID), stats: true})
+		}
+		return s.answerStats(c, g, cmd.ID)
+	}
+	return dialect.ErrNotMember
+}
+
+// answerStats answers that to a member.
+func (s *shard) answerStats(c *client, g *group, id []byte) dialect.ErrorCode {
+	if at := c.memberOf(g); at < 0 || c.membership(at).standing != standingMember {
 		return dialect.ErrNotMember
 	}
-	o := dialect.Outcome{What: dialect.Members, Verb: dialect.Stats, ID: cmd.ID, Number: uint64(g.headcount.Members())}
+	o := dialect.Outcome{What: dialect.Members, Verb: dialect.Stats, ID: id, Number: uint64(g.headcount.Members())}
 	if index, _ := s.kindOf(g); s.bounds.kindAt(index).Presence {
 		o.Users = 1 // no client says who it is: to the protocol all are the one user without a name
 	}
 	s.answer(c, o)
 	return ""
-}
-
-// groupOf is the group of a name that a client is a member of; nil: it is not.
-func (s *shard) groupOf(c *client, name []byte) *group {
-	if g := s.groups.Get(string(name)); g != nil {
-		if at := c.memberOf(g); at >= 0 && c.membership(at).standing == standingMember {
-			return g
-		}
-	}
-	return nil
 }
 
 // closeRefused closes a client whose command was refused and had no id by which to answer: it must learn of it all the same. A

@@ -89,15 +89,9 @@ func (s *shard) joinAgain(c *client, at int, cmd *dialect.Command) dialect.Error
 		}
 	}
 	if id != nil {
-		if !s.backlog.take(m.group.name, repeatBytesOf(string(id))) {
-			count(&s.count.RefusedBy, refusedBusy)
-			return dialect.ErrBusy
+		if code := s.answerLater(c, m.group, repeat{id: string(id), recover: cmd.Recover}); code != "" {
+			return code
 		}
-		x := c.more()
-		if x.repeats == nil {
-			x.repeats = map[*group][]repeat{}
-		}
-		x.repeats[m.group] = append(x.repeats[m.group], repeat{string(id), cmd.Recover})
 	}
 	if m.standing == standingRenounced {
 		index, _ := s.kindOf(m.group)
@@ -108,6 +102,20 @@ func (s *shard) joinAgain(c *client, at int, cmd *dialect.Command) dialect.Error
 	}
 	c.stand(at, standingAsked)
 	m.silent = m.silent || id == nil
+	return ""
+}
+
+// answerLater keeps what is to be answered when an earlier add_group of the client has been.
+func (s *shard) answerLater(c *client, g *group, r repeat) dialect.ErrorCode {
+	if !s.backlog.take(g.name, repeatBytesOf(r.id)) {
+		count(&s.count.RefusedBy, refusedBusy)
+		return dialect.ErrBusy
+	}
+	x := c.more()
+	if x.repeats == nil {
+		x.repeats = map[*group][]repeat{}
+	}
+	x.repeats[g] = append(x.repeats[g], r)
 	return ""
 }
 
@@ -211,10 +219,11 @@ func (s *shard) answerOK(c *client, verb dialect.Verb, group, id []byte) {
 	}
 }
 
-// repeat is an add_group that was said again before it was answered.
+// repeat is an add_group that was said again before it was answered, or a question for how many members there are.
 type repeat struct {
 	id      string
 	recover bool // it asks for what was missed
+	stats   bool // it is the question
 }
 
 // repeatBytesOf is what a repeated add_group counts against the bound on the backlog: its id, its place in a list, and the list's in
@@ -231,7 +240,11 @@ func (s *shard) answerRepeats(c *client, g *group, why refusal, code dialect.Err
 	}
 	for _, r := range c.extra.repeats[g] {
 		s.backlog.release(g.name, repeatBytesOf(r.id))
-		s.answerJoin(c, g, true, r.id, why, code, positionOf(past, r.recover))
+		if !r.stats {
+			s.answerJoin(c, g, true, r.id, why, code, positionOf(past, r.recover))
+		} else if refused := s.answerStats(c, g, borrowBytes(r.id)); refused != "" {
+			s.answer(c, dialect.Outcome{What: dialect.Refused, Verb: dialect.Stats, Group: g.name, ID: borrowBytes(r.id), Code: refused})
+		}
 	}
 	if delete(c.extra.repeats, g); len(c.extra.repeats) == 0 {
 		c.extra.repeats = nil

@@ -60,9 +60,10 @@ func (p *nodePage) goes(id string) {
 	equal(p.t, "who goes", p.step("leave").Info.Client, id)
 }
 
+// With one loop who did not ask is beside who did, and is left out all the same.
 func TestACentrifugePageSeesWhoIsThereAndWhoComesAndGoes(t *testing.T) {
 	t.Parallel()
-	s := start(t, "--presence", "on")
+	s := start(t, "--presence", "on", "--loops", "1")
 	p := openNodePage(t, s.addr)
 	own := p.listensToAll("組")
 	p.sees("group", own)
@@ -252,6 +253,21 @@ func TestACentrifugePageIsPresentInAllGroupsThatItJoinsWithOneFrame(t *testing.T
 	equal(t, "further comings and goings", p.untaken("join")+p.untaken("leave"), 0)
 }
 
+func TestACentrifugePageThatAsksInOneBreathWithItsJoinAsksAsAMember(t *testing.T) {
+	t.Parallel()
+	s := start(t, "--presence", "on", "--history", "10")
+	p := openNodePage(t, s.addr)
+	id := p.listens("room", "{}")
+	for i := range 50 {
+		equal(t, "how many are there, and who", p.do(`const name = "room `+fmt.Sprint(i)+`", group = client.newSubscription(name);
+			for (let i = 0; i < 10; i++) { group.subscribe(); group.unsubscribe(); }
+			group.subscribe();
+			const [{numClients}, {clients}] = await Promise.all([client.presenceStats(name), client.presence(name)]);
+			return numClients + " " + Object.keys(clients)`), quote("1 "+id))
+	}
+	equal(t, "reconnects", p.untaken("connecting"), 0)
+}
+
 func TestACentrifugePageMayHavePingsOfWebSocket(t *testing.T) {
 	t.Parallel()
 	s := start(t, "--heartbeat", "1s", "--presence", "on")
@@ -296,4 +312,28 @@ func TestBrowserPageSeesWhoIsThereAndWhoComesAndGoes(t *testing.T) {
 	own.until(`news.length === 5 && news[4] === "leave " + news[2].slice(5)`)
 	own.js("ask", `ask()`)
 	own.until(`there === id`)
+}
+
+func TestBrowserPageIsPresentInManyGroupsAndIsPingedByWebSocket(t *testing.T) {
+	t.Parallel()
+	pages := serveCentrifuge(t, `<script>const steps = {}, codes = [];
+		function say(step) { steps[step] = (steps[step] ?? 0) + 1; }</script><script src="{centrifuge-js}"></script><script src="/page.js"></script>`)
+	s, _ := configured(t, `{"heartbeat": "1s", "presence": true, "groups": [{"match": "dark", "presence": false}]}`)
+	v := &tab{t, browser(t)}
+	do(t, v.ctx, "navigate", chromedp.Navigate(pages.URL))
+	v.js("subscribe", `client = newClient("ws://`+s.addr+webSocketPings+`"); groups = [];
+		for (let i = 0; i < 140; i++) groups.push(listen(client, "room " + i, {joinLeave: true}));
+		dark = listen(client, "dark", {joinLeave: true}); client.connect()`)
+	v.until(`steps.subscribed === 141 && steps.join === 140`)
+	v.js("ask", `alone = 0; for (const group of groups) group.presence().then(({clients}) => alone += Object.keys(clients).length);
+		for (const ask of [dark.presence(), client.presence("elsewhere"), client.presenceStats("elsewhere")]) ask.catch(error => codes.push(error.code))`)
+	v.until(`alone === 140 && codes.sort().join() === "103,103,108"`)
+	s.eventually("five pings were sent", func() error { // later than two heartbeats: so the answers count
+		if got := s.status().Total.Pings; got < 5 {
+			return fmt.Errorf("got %d", got)
+		}
+		return nil
+	})
+	equal(t, "closed as silent", s.status().Total.HeartbeatClosed, 0)
+	v.until(`steps.connecting === 1 && steps.connected === 1 && steps.join === 140 && !steps.leave`)
 }

@@ -302,6 +302,7 @@ type row struct {
 	ProtocolErrors  uint64 `json:"protocol_errors"`
 	SlowClosed      uint64 `json:"slow_closed"`
 	HeartbeatClosed uint64 `json:"heartbeat_closed"`
+	Pings           uint64 `json:"pings"`
 	OutboxBytes     int64  `json:"outbox_bytes"`
 	Slow            int64  `json:"slow"`
 	FragmentBytes   int64  `json:"fragment_bytes"`
