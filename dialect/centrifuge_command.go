@@ -99,7 +99,7 @@ type requested struct {
 	channel, data          []byte
 	recover, offset, epoch []byte
 	limit, reverse, since  []byte
-	joinLeave              []byte
+	joinLeave, flag        []byte
 }
 
 // requested reads what is known to be a valid object.
@@ -134,6 +134,8 @@ func (r *requested) find(key []byte) *[]byte {
 		return &r.since
 	case "join_leave":
 		return &r.joinLeave
+	case "flag":
+		return &r.flag
 	}
 	return nil
 }

@@ -142,8 +142,11 @@ func slowPast(cmd *Command, asked map[string]json.RawMessage) (ok bool) {
 	case AddGroup:
 		read(asked, "join_leave", &cmd.Hears)
 		read(asked, "recover", &cmd.Recover)
+		var flag int64
+		read(asked, "flag", &flag)
+		ok = ok && -1<<53 <= flag && flag <= 1<<53
 		if since := position(asked); cmd.Recover {
-			cmd.Since = since
+			cmd.Since, cmd.OrNone = since, flag&2 != 0
 		}
 	case History:
 		var limit int32
@@ -190,6 +193,7 @@ func FuzzCentrifuge(f *testing.F) {
 		`{"history":{"channel":"c","limit":2147483648},"id":3}`, `{"history":{"channel":"c","limit":null,"since":null,"reverse":null},"id":3}`,
 		`{"history":{"channel":"c","since":[]},"id":3}`, `{"history":{"channel":"c","since":{},"since":{"epoch":"00"}},"id":3}`,
 		`{"presence":{"channel":"c","join_leave":1},"id":5}`, `{"presence":{"channel":7},"id":5}`, `{"presence":null,"presence":[],"id":5}`,
+		`{"subscribe":{"channel":"c","flag":-2,"recover":true},"id":2}`, `{"subscribe":{"channel":"c","flag":"2"},"id":2}`,
 		`{"subscribe":{"channel":"c","join_leave":true,"flag":3},"id":2}` + "\n" + `{"presence":{"channel":"c"},"id":3}`,
 		`{"subscribe":{"channel":"c","\u006aoin_leave":true,"join_leave":false},"id":2}`, `{"subscribe":{"channel":"","join_leave":"true"},"id":2}`,
 		`{"publish":{"channel":"c","data":1,"limit":"x","recover":[],"since":1},"id":4}`,

@@ -12,17 +12,22 @@ import (
 // offsetMax is the largest offset that a client may name: beyond it the numbers of JavaScript have gaps.
 const offsetMax = 1 << 53
 
+// flagOrNone is the bit of a subscribe's flag by which a page wants all that it has missed or an error, since it then fetches its state
+// in another way. The bit of 1 allows a shorter form of the channel's name, which is not made use of.
+const flagOrNone = 2
+
 // past completes a command by what it asks of its group's past. false: one of the values has not the type that the protocol gives
 // it, or not the range; a client that says such a thing is closed as by the server library.
 func (c *centrifuge) past(cmd *Command, r *requested) (ok bool) {
 	switch cmd.Verb {
 	case AddGroup:
 		since, is := c.position(r)
+		flags, isInteger := integer(r.flag, -offsetMax, offsetMax)
 		cmd.Recover, ok = boolean(r.recover)
 		if cmd.Recover { // else it is not asked for anything
-			cmd.Since = since
+			cmd.Since, cmd.OrNone = since, flags&flagOrNone != 0
 		}
-		return ok && is
+		return ok && is && isInteger
 	case History:
 		limit, isLimit := integer(r.limit, math.MinInt32, math.MaxInt32)
 		reverse, isBool := boolean(r.reverse)

@@ -17,7 +17,9 @@ func TestCentrifugeCommandsAskForThePast(t *testing.T) {
 	const unknown = "18446744073709551615"
 	for _, test := range []struct{ frame, want string }{
 		// As centrifuge-js says them. At 0 and "" it leaves offset and epoch out; "_" is what it says after a close with 3014.
-		{`{"subscribe":{"channel":"c","positioned":true,"recoverable":true,"join_leave":true,"flag":3,"recover":true,"offset":7,"epoch":"abc"},"id":2}`, `add_group "c" hears recover since=7/13368 id=2`},
+		{`{"subscribe":{"channel":"c","positioned":true,"recoverable":true,"join_leave":true,"flag":3,"recover":true,"offset":7,"epoch":"abc"},"id":2}`, `add_group "c" hears recover or-none since=7/13368 id=2`},
+		{`{"subscribe":{"channel":"c","flag":2,"offset":7},"id":2}`, `add_group "c" id=2`},
+		{`{"subscribe":{"channel":"c","flag":"2","recover":true},"id":2}`, bad},
 		{`{"subscribe":{"channel":"c","flag":1,"recover":true,"epoch":"abc"},"id":2}`, `add_group "c" recover since=0/13368 id=2`},
 		{`{"subscribe":{"channel":"c","flag":1,"recover":true,"offset":7},"id":2}`, `add_group "c" recover since=7/0 id=2`},
 		{`{"subscribe":{"channel":"c","flag":1,"recover":true},"id":2}`, `add_group "c" recover since=0/0 id=2`},

@@ -44,6 +44,9 @@ func showPast(cmd *Command) (s string) {
 	if cmd.Recover {
 		s += " recover"
 	}
+	if cmd.OrNone {
+		s += " or-none"
+	}
 	if cmd.Recover || cmd.HasSince || cmd.Since != (Position{}) {
 		s += fmt.Sprintf(" since=%d/%d", cmd.Since.Offset, cmd.Since.Epoch)
 	}

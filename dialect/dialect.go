@@ -165,6 +165,7 @@ type Command struct {
 
 	Hears    bool     // AddGroup: who comes and goes is wanted as well
 	Recover  bool     // AddGroup: what was missed since Since is wanted as well
+	OrNone   bool     // Recover: if it cannot be had, the client does not want to join; it is refused with ErrUnrecoverable
 	HasSince bool     // History: only messages behind Since are wanted, or with Reverse only those before it
 	Reverse  bool     // History: the newest first; else the oldest
 	Limit    int      // History: messages; 0: the position alone, below 0: all

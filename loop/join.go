@@ -49,7 +49,7 @@ func (s *shard) join(c *client, cmd *dialect.Command) dialect.ErrorCode {
 	hears := s.hears(c, &kind, cmd.Hears)
 	r := request{Op: order.OpJoin, Local: g, Asks: id != nil, Hears: hears, Client: c, ID: string(id)}
 	if cmd.Recover {
-		r.Past = &order.Ask{Recover: true, Since: order.Position{Offset: cmd.Since.Offset, Epoch: order.Epoch(cmd.Since.Epoch)},
+		r.Past = &order.Ask{Recover: true, OrNone: cmd.OrNone, Since: order.Position{Offset: cmd.Since.Offset, Epoch: order.Epoch(cmd.Since.Epoch)},
 			MessagesMax: s.bounds.RecoveryMax, BytesMax: s.bounds.OutboxBytesMax / 2}
 	}
 	if !s.request(int(g.home), r) {

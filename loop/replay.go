@@ -198,9 +198,12 @@ func (s *shard) replay(r *replay, late bool) {
 		if g.log.waiting--; g.log.waiting == 0 {
 			g.log = nil
 		}
-		if late || lost {
+		switch past := s.pastFor(c, r); {
+		case late || lost:
 			s.conclude(&r.delivery, refusedBusy, dialect.ErrBusy, nil)
-		} else if past := s.pastFor(c, r); s.conclude(&r.delivery, 0, "", past) {
+		case r.Past.OrNone && !past.Recovered:
+			s.conclude(&r.delivery, refusedPosition, dialect.ErrUnrecoverable, nil)
+		case s.conclude(&r.delivery, 0, "", past):
 			if past.Recovered {
 				s.count.Deliveries.Add(uint64(len(r.Past.Messages)))
 			}

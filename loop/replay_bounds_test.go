@@ -73,3 +73,24 @@ func TestAnAnswerThatWouldBeTooLargeIsAPositionAlone(t *testing.T) {
 		t.Errorf("a reading: got %d messages in %d bytes, want as many as fit", strings.Count(got, `"data":`), len(got))
 	}
 }
+
+// A page that has another way to its state wants all that it has missed, or not to join: flag 2.
+func TestAResumeMayBeRefusedWhereItCannotBeServed(t *testing.T) {
+	st := newHistoryStage(2, func(b *bounds) { b.Kinds = []Kind{{Match: "0plain"}}; b.MembersMax = 1 })
+	sender, c := st.enter(1), st.connect(0)
+	first := st.subscribe(t, c, "0g", "")
+	c.shard.closed(c.client)
+	for i := range 12 {
+		sender.say(`{"cmd":"send_to_group","group_id":"0g","message":"%d"}`, i)
+	}
+	back := st.connect(1)
+	if got, want := st.subscribe(t, back, "0g", from(first, 1)+`,"flag":2`), `{"id":2,"error":{"code":112,"message":"unrecoverable position"}}`; got != want {
+		t.Errorf("too far back: got %s, want %s", got, want)
+	}
+	if got := st.subscribe(t, st.connect(0), "0g", from(first, 5)+`,"flag":3`); !strings.Contains(got, `"recovered":true`) {
+		t.Errorf("the one place that there is, after the refusal: got %s, want it recovered", got)
+	}
+	if got, want := st.subscribe(t, back, "0plain", from(first, 1)+`,"flag":2`), `{"id":2,"subscribe":{"was_recovering":true}}`; got != want {
+		t.Errorf("without history: got %s, want %s", got, want)
+	}
+}

@@ -58,6 +58,7 @@ var (
 	refusedGroupsPerClient = kind[refusal](&refusalNames, "too_many_groups") // the client is in as many groups as it may
 	refusedGroups          = kind[refusal](&refusalNames, "groups_full")     // the server has as many groups as it may
 	refusedMembers         = kind[refusal](&refusalNames, "group_full")      // the group has as many members as it may
+	refusedPosition        = kind[refusal](&refusalNames, "unrecoverable")   // the client has missed more than can be had, and wants all or not to join
 	refusedForbidden       = kind[refusal](&refusalNames, "forbidden")       // its kind of group is not for the client
 )
 

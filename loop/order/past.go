@@ -21,6 +21,7 @@ type Position struct {
 // only those behind Since, or with Reverse those before it, going down.
 type Ask struct {
 	Recover  bool     // OpJoin
+	OrNone   bool     // OpJoin, with Recover: see Past.OrNone
 	HasSince bool     // OpHistory: Since counts though its offset is 0
 	Reverse  bool     // OpHistory
 	Limit    int      // OpHistory: messages; 0: the position alone, below 0: all
@@ -38,6 +39,7 @@ type Past struct {
 	Messages  []*Message // in the order that was asked for
 	Recovered bool       // a join has asked for what it missed: that is Messages, all of it
 	WasAsked  bool       // a join has asked for what it missed
+	OrNone    bool       // as in the Ask, in a group with history: who is not given it is no member, and its loop gives the place back
 	Lost      bool       // OpHistoryRead: Since is of another epoch, or messages behind it are kept no more
 	None      bool       // OpHistoryRead, OpPresent: groups of this kind have none, so the rest is zero too
 	Present   []uint64   // OpPresent: the numbers of the clients that are there, in no order
@@ -57,7 +59,7 @@ func (h *Home[G, C]) past(hg *homeGroup[G], a *Ask) *Past {
 		return nil
 	case recovers:
 		p := y.missed(a, h.histories.now)
-		p.WasAsked = true
+		p.WasAsked, p.OrNone = true, a.OrNone
 		return p
 	default:
 		return &Past{Top: y.top()}
