@@ -198,8 +198,12 @@ func (s *shard) replay(r *replay, late bool) {
 		if g.log.waiting--; g.log.waiting == 0 {
 			g.log = nil
 		}
-		switch past := s.pastFor(c, r); {
-		case late || lost:
+		var past *dialect.Past
+		if lost = late || lost; !lost {
+			past = s.pastFor(c, r)
+		}
+		switch {
+		case lost:
 			s.conclude(&r.delivery, refusedBusy, dialect.ErrBusy, nil)
 		case r.Past.OrNone && !past.Recovered:
 			s.conclude(&r.delivery, refusedPosition, dialect.ErrUnrecoverable, nil)
