@@ -152,3 +152,35 @@ func TestASlowCentrifugeClientHealsFromHistory(t *testing.T) {
 			parted, m.parted-parted, total.SlowHealed, total.SlowClosed, total.Members)
 	}
 }
+
+// The same with the real library: it joins again by itself, and the page hears each message once.
+func TestASlowPageHealsFromHistory(t *testing.T) {
+	t.Parallel()
+	s := start(t, "--history", "10000")
+	p := openNodePage(t, s.addr)
+	p.listensWithHistory("room", "{}")
+	sender := dial(t, s)
+	p.do(`WebSocket.last.pause()`)
+	var texts []string
+	say := func(long string) {
+		texts = append(texts, fmt.Sprint(len(texts), long))
+		must1(t, sender.askOK)(sendCommand("room", texts[len(texts)-1]))
+	}
+	for long := strings.Repeat(" ", 8<<10); s.status().Total.SlowSkipped < 20; {
+		for range 8 {
+			say(long)
+		}
+	}
+	p.do(`WebSocket.last.resume()`)
+	equal(t, "code by which it is taken out of the group", p.take("subscribing", func(step nodeStep) bool { return step.Step == "subscribing" && step.Code > 0 }).Code, 2500)
+	in := p.inChannel("room")
+	equal(t, "asked for what it missed", in.WasRecovering, true)
+	equal(t, "recovered", in.Recovered, true)
+	say(", and it goes on")
+	p.hearsAll(texts...)
+	total := s.status().Total
+	equal(t, "disconnected", p.untaken("disconnected")+p.untaken("connecting"), 0)
+	if total.SlowHealed != 1 || total.SlowClosed != 0 || total.Members != 1 {
+		t.Errorf("healed %d, closed %d, members %d, want 1, 0 and 1", total.SlowHealed, total.SlowClosed, total.Members)
+	}
+}

@@ -16,8 +16,10 @@ class Socket extends WebSocket {
   static mute = false; // it says nothing
   static instead = undefined; // what it says in place of everything else
   static pings = 0; // of WebSocket's own, which it answers by itself
+  static last = undefined; // the socket that was opened last, which can be paused
   constructor(...about) {
     super(...about);
+    Socket.last = this;
     this.on('message', (data) => heard.push(String(data)));
     this.on('ping', () => Socket.pings++);
   }
