@@ -95,11 +95,11 @@ func (k *Kind) check() error {
 func (k *Kind) checkAccess() error {
 	switch {
 	case k.JoinLeave > HearAll:
-		return fmt.Errorf("JoinLeave: %d is not HearAsked, HearNone or HearAll", k.JoinLeave)
+		return fmt.Errorf("%s: %d is not HearAsked, HearNone or HearAll", "JoinLeave", k.JoinLeave)
 	case k.Join != Anyone && k.Join != Users && k.Join != Tokens:
-		return fmt.Errorf("Join: %d is not Anyone, Users or Tokens", k.Join)
+		return fmt.Errorf("%s: %d is not Anyone, Users or Tokens", "Join", k.Join)
 	case k.Publish > Servers:
-		return fmt.Errorf("Publish: %d is not Anyone, Users, Members, Tokens or Servers", k.Publish)
+		return fmt.Errorf("%s: %d is not Anyone, Users, Members, Tokens or Servers", "Publish", k.Publish)
 	}
 	return nil
 }

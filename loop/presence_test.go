@@ -34,22 +34,21 @@ func (st *stage) present(t *testing.T, c *stageConn, group string) string {
 	c.out = nil
 	c.say(`{"id":9,"presence":{"channel":%q}}`, group)
 	st.settle()
-	for _, line := range c.lines(t) {
-		list, is := strings.CutPrefix(line, `{"id":9,"presence":{"presence":{`)
-		if !is {
-			return line
-		}
-		var names []string
-		for _, entry := range strings.SplitAfter(list, "},") {
-			if name := strings.Split(entry, `"`); len(name) > 1 {
-				names = append(names, name[1])
-			}
-		}
-		slices.Sort(names)
-		return strings.Join(names, " ")
+	lines := c.lines(t)
+	if len(lines) != 1 {
+		t.Fatalf("got %q, want one answer", lines)
 	}
-	t.Fatal("presence was not answered")
-	return ""
+	list, is := strings.CutPrefix(lines[0], `{"id":9,"presence":{"presence":{`)
+	if !is {
+		return lines[0]
+	}
+	var names []string
+	for _, entry := range strings.SplitAfter(list, "},") {
+		if name := strings.Split(entry, `"`); len(name) > 1 {
+			names = append(names, name[1])
+		}
+	}
+	return sorted(names...)
 }
 
 func sorted(names ...string) string { return strings.Join(slices.Sorted(slices.Values(names)), " ") }
