@@ -166,7 +166,7 @@ func (s *shard) mayReplay(r *replay) bool {
 	case !room:
 		return c.state != stateOpen
 	case r.Op != order.OpJoined:
-		return true
+		return !c.hasAsked(r.Local) // what only members are told is told behind the answer that makes it one, or does not
 	}
 	return r.Local.waiting(c) <= r.Local.log.since(r.from)
 }
@@ -356,8 +356,9 @@ func (s *shard) askHome(c *client, cmd *dialect.Command, op order.RequestOp, ask
 func (s *shard) asked(r *replay, late bool) dialect.ErrorCode {
 	r.Local.asked--
 	s.giveUpIfEmpty(r.Local)
+	at := r.Client.memberOf(r.Local)
 	switch {
-	case r.Client.memberOf(r.Local) < 0: // it had asked to join, and was refused; or it has left
+	case at < 0 || r.Client.membership(at).standing == standingRenounced: // it had asked to join, and was refused; or it has left
 		return dialect.ErrNotMember
 	case late:
 		count(&s.count.RefusedBy, refusedBusy)
