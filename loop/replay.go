@@ -205,7 +205,7 @@ func (s *shard) replay(r *replay, late bool) {
 		switch {
 		case lost:
 			s.conclude(&r.delivery, refusedBusy, dialect.ErrBusy, nil)
-		case r.Past.OrNone && !past.Recovered:
+		case r.refuses(past):
 			s.conclude(&r.delivery, refusedPosition, dialect.ErrUnrecoverable, nil)
 		case s.conclude(&r.delivery, 0, "", past):
 			if past.Recovered {
@@ -215,6 +215,14 @@ func (s *shard) replay(r *replay, late bool) {
 		}
 	}
 	s.culprit = was // not deferred: who is to be closed for a panic must be known behind it
+}
+
+// refuses says whether the client does not want to join with a past. What it has asked for last holds, whose answer has no messages.
+func (r *replay) refuses(past *dialect.Past) bool {
+	if again := r.Client.askedAgain(r.Local); again != nil {
+		return again.orNone && past.Top.Epoch != 0
+	}
+	return r.Past.OrNone && !past.Recovered
 }
 
 // taken is what has come down since there were so many messages, but for those that wait for a pass still; lost: not all of it is

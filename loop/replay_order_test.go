@@ -37,3 +37,28 @@ func TestWhatIsAskedBehindAJoinIsAnsweredBehindIt(t *testing.T) {
 		}
 	}
 }
+
+// Whether a page wants to join without what it has missed is what it has said last, also where it has left and come back in one breath.
+func TestWhoAsksAgainForAllOrNothingIsRefusedOrJoinsAsItHasAskedLast(t *testing.T) {
+	none, all := `,"recover":true,"epoch":"x","flag":2`, `,"recover":true`
+	for _, of := range []struct {
+		first, last string
+		joins       bool
+	}{{none, ``, true}, {none, all, true}, {``, all + `,"flag":2`, false}, {all, all + `,"flag":2`, false}, {none, none, false}} {
+		st := newHistoryStage(1, nil)
+		c, s := st.connect(0), st.hub.shards[0]
+		c.out = nil
+		s.kicked = true // replays rest
+		c.say(`{"id":2,"subscribe":{"channel":"0g"%s}}`+"\n"+`{"id":3,"unsubscribe":{"channel":"0g"}}`+"\n"+`{"id":4,"subscribe":{"channel":"0g"%s}}`, of.first, of.last)
+		s.kicked, st.kicks[0] = false, true
+		st.settle()
+		want := []string{`{"id":3,"unsubscribe":{}}`, `{"id":2,"error":{"code":112,…`, `{"id":4,"error":{"code":112,…`}
+		if of.joins {
+			want = []string{`{"id":3,"unsubscribe":{}}`, `{"id":2,"subscribe":{…`, `{"id":4,"subscribe":{…`}
+		}
+		c.heardExactly(t, want...)
+		if joined := c.client.groupCount() == 1; joined != of.joins || s.backlog.bytes != 0 {
+			t.Errorf("%q, then %q: a member: %v, want %v", of.first, of.last, joined, of.joins)
+		}
+	}
+}
