@@ -18,7 +18,7 @@ type group struct {
 	home      uint8
 	owed      bool     // in the shard's list of groups whose homes may have to be told
 	kind      uint16   // see shard.kindOf
-	asked     int32    // OpJoins and OpHistories whose clients have not been answered
+	asked     int32    // OpJoins, OpHistories and OpPresences whose clients have not been answered
 	further   *further // its other audiences, each with members; seldom any
 	flow      order.Flow
 	log       *replayLog // what came down since its oldest replay; nil: it has none

@@ -89,7 +89,7 @@ func (s *shard) joinAgain(c *client, at int, cmd *dialect.Command) dialect.Error
 		}
 	}
 	if id != nil {
-		if code := s.answerLater(c, m.group, repeat{id: string(id), recover: cmd.Recover}); code != "" {
+		if code := s.answerLater(c, m.group, repeat{id: string(id), recover: cmd.Recover, orNone: cmd.OrNone}); code != "" {
 			return code
 		}
 	}
@@ -223,7 +223,20 @@ func (s *shard) answerOK(c *client, verb dialect.Verb, group, id []byte) {
 type repeat struct {
 	id      string
 	recover bool // it asks for what was missed
+	orNone  bool // and does not want to join without it
 	stats   bool // it is the question
+}
+
+// askedAgain is the last add_group that c has said again before it was answered; nil: it has not.
+func (c *client) askedAgain(g *group) (last *repeat) {
+	if c.extra != nil {
+		for i := range c.extra.repeats[g] {
+			if r := &c.extra.repeats[g][i]; !r.stats {
+				last = r
+			}
+		}
+	}
+	return last
 }
 
 // repeatBytesOf is what a repeated add_group counts against the bound on the backlog: its id, its place in a list, and the list's in

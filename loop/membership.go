@@ -99,6 +99,12 @@ func (c *client) memberOf(g *group) int {
 	return -1
 }
 
+// hasAsked says whether c waits for an answer to whether it may be a member of g.
+func (c *client) hasAsked(g *group) bool {
+	at := c.memberOf(g)
+	return at >= 0 && c.membership(at).standing == standingAsked
+}
+
 // ask adds a membership in g for which c has asked, after its others.
 func (c *client) ask(g *group, silent, hears bool) (at int) {
 	at = c.groupCount()

@@ -166,7 +166,7 @@ func (s *shard) mayReplay(r *replay) bool {
 	case !room:
 		return c.state != stateOpen
 	case r.Op != order.OpJoined:
-		return true
+		return !c.hasAsked(r.Local) // what only members are told is told behind the answer that makes it one, or does not
 	}
 	return r.Local.waiting(c) <= r.Local.log.since(r.from)
 }
@@ -205,7 +205,7 @@ func (s *shard) replay(r *replay, late bool) {
 		switch {
 		case lost:
 			s.conclude(&r.delivery, refusedBusy, dialect.ErrBusy, nil)
-		case r.Past.OrNone && !past.Recovered:
+		case r.refuses(past):
 			s.conclude(&r.delivery, refusedPosition, dialect.ErrUnrecoverable, nil)
 		case s.conclude(&r.delivery, 0, "", past):
 			if past.Recovered {
@@ -215,6 +215,14 @@ func (s *shard) replay(r *replay, late bool) {
 		}
 	}
 	s.culprit = was // not deferred: who is to be closed for a panic must be known behind it
+}
+
+// refuses says whether the client does not want to join with a past. What it has asked for last holds, whose answer has no messages.
+func (r *replay) refuses(past *dialect.Past) bool {
+	if again := r.Client.askedAgain(r.Local); again != nil {
+		return again.orNone && past.Top.Epoch != 0
+	}
+	return r.Past.OrNone && !past.Recovered
 }
 
 // taken is what has come down since there were so many messages, but for those that wait for a pass still; lost: not all of it is
@@ -356,8 +364,9 @@ func (s *shard) askHome(c *client, cmd *dialect.Command, op order.RequestOp, ask
 func (s *shard) asked(r *replay, late bool) dialect.ErrorCode {
 	r.Local.asked--
 	s.giveUpIfEmpty(r.Local)
+	at := r.Client.memberOf(r.Local)
 	switch {
-	case r.Client.memberOf(r.Local) < 0: // it had asked to join, and was refused; or it has left
+	case at < 0 || r.Client.membership(at).standing == standingRenounced: // it had asked to join, and was refused; or it has left
 		return dialect.ErrNotMember
 	case late:
 		count(&s.count.RefusedBy, refusedBusy)
