@@ -1,3 +1,5 @@
+//go:build !race
+
 package order
 
 import (
@@ -11,6 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// The race detector's builds take more memory, and are slow.
+//
 // This file is what histories of a million groups, or of one group with very many messages, cost the loop that holds the home.
 // GOGC=off leaves out of the benchmarks what the collector has a publish do.
 
