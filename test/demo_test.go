@@ -287,7 +287,8 @@ func TestBrowserCountsTheSleepOfItsMachine(t *testing.T) {
 	v.send("g", "awake")
 	v.until(shown(".own[data-state=accepted]:not(.pending)", "awake") + " === 1")
 	s.signal(syscall.SIGSTOP)
-	sleep() // and does not
+	v.until("now() - lines[0].heardAt > 500") // nothing is on its way any more: what comes behind a sleep has outlived it
+	sleep()                                   // and does not
 	s.kill()
 	v.state("waiting")
 	startWith(t, starting{args: []string{"--listen", s.addr}})
