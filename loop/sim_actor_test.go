@@ -71,6 +71,7 @@ type simCommand struct {
 	membership  *simMembership // send_to_group: nil if it has never asked for one
 	past        *simAsk        // what it asked of the past; nil: nothing
 	hears       bool           // add_group: it asks who comes and goes
+	acked       int            // presence: step of the answer by which it was a member
 	told        int            // presence: how much its membership had heard of that
 	clean       bool           // add_group: there is no other that may be the reason of the answer
 	tick        uint32         // when it was said

@@ -121,7 +121,9 @@ func (a *actor) heardLoudly(text string) {
 	}
 	m := a.message(text)
 	t := a.track(m.group)
-	t.at++
+	if t.at++; a.unheard[m.group] && !t.exact {
+		t.at = 0 // nobody has said when it joined: what it counted may be of an earlier membership, and of an earlier life of the group
+	}
 	if !kept {
 		return
 	}

@@ -57,7 +57,7 @@ func (co *simCompany) begin(a *actor, c *simCommand) {
 // askWho asks who is in a group.
 func (a *actor) askWho(group string) {
 	m := a.membership(group)
-	a.ask(&simCommand{verb: "presence", group: group, membership: m, clean: m.ackedAt > 0 && !m.unsure, told: len(m.company.news)}, `,"hears":false`, true)
+	a.ask(&simCommand{verb: "presence", group: group, membership: m, clean: m.ackedAt > 0 && !m.unsure, acked: m.ackedAt, told: len(m.company.news)}, `,"hears":false`, true)
 }
 
 // heardWho holds a list against who must be in it, and goes on with it.
@@ -70,7 +70,7 @@ func (a *actor) heardWho(c *simCommand, who []uint64) {
 		w.must(!set[client], "actor %d: client %d is in the list of %s twice", a.index, client, c.group)
 		set[client] = true
 	}
-	if !c.clean || m != c.membership || w.changing {
+	if !c.clean || m != c.membership || m.ackedAt != c.acked || w.changing { // it may have been taken out and have joined again since
 		return
 	}
 	w.must(set[a.sock.client.Number()], "actor %d: is in %s, and not in the list %v", a.index, c.group, who)
