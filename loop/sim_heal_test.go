@@ -14,6 +14,7 @@ func (a *actor) parted(group string) {
 	if m.ackedAt == 0 {
 		return // it has said that it leaves, or has asked without an id
 	}
+	m.company = simCompany{}                            // of who comes and goes meanwhile it hears nothing
 	m.parted, m.ackedAt, m.silent = m.ackedAt, 0, false // of what it has asked without an id nobody says whether it came before
 	if a.live() && w.chance(90) {
 		a.join(group, true)
