@@ -9,7 +9,7 @@ import "ringcast/dialect"
 // group has changed.
 func (s *shard) mayJoin(c *client, name []byte) dialect.ErrorCode {
 	switch {
-	case s.bounds.guardsJoin && s.bounds.kindOf(borrowString(name)).Join != Anyone:
+	case s.bounds.guardsJoin && s.kindNamed(name).Join != Anyone:
 		count(&s.count.RefusedBy, refusedForbidden)
 		return dialect.ErrForbidden
 	case !s.mayJoinMore(c):
@@ -22,19 +22,25 @@ func (s *shard) mayJoin(c *client, name []byte) dialect.ErrorCode {
 // mayPublish says whether c may publish to a group, and counts if not. It is called where not everyone may publish everywhere: it looks
 // the group up, and one that this loop does not know costs a comparison with each pattern.
 func (s *shard) mayPublish(c *client, name []byte) bool {
-	var access Access
-	g := s.groups.Get(string(name))
-	if g != nil {
-		index, _ := s.kindOf(g)
-		access = s.bounds.kindAt(index).Publish
-	} else {
-		access = s.bounds.kindOf(borrowString(name)).Publish
-	}
-	if access == Anyone || access == Members && g != nil && c.joins(g) {
+	switch s.kindNamed(name).Publish {
+	case Anyone:
 		return true
+	case Members:
+		if g := s.groups.Get(string(name)); g != nil && c.joins(g) {
+			return true
+		}
 	}
 	count(&s.count.RefusedBy, refusedForbidden)
 	return false
+}
+
+// kindNamed is the kind of a group that this loop may know.
+func (s *shard) kindNamed(name []byte) Kind {
+	if g := s.groups.Get(string(name)); g != nil {
+		index, _ := s.kindOf(g)
+		return s.bounds.kindAt(index)
+	}
+	return s.bounds.kindOf(borrowString(name))
 }
 
 // joins says whether c is a member of g, or has asked to be and not left since: what it says behind its add_group comes behind it at

@@ -63,8 +63,8 @@ func (b *backlog) drop(home, n int) {
 	}
 }
 
-// request sends a request to a home: into the up lane, or into the backlog if the lane is full, or others wait already, or
-// words that are owed. False: it
+// request sends a request to a home: into the up lane, or into the backlog if the lane is full, or others wait already, or words
+// that are owed. False: it
 // is refused, and nothing is kept.
 func (s *shard) request(home int, r request) bool {
 	return !s.backlog.waits(home) && !s.owed.waits(home) && s.lanes.Offer(home, r) || s.backlog.add(home, r, r.Bytes())

@@ -7,8 +7,8 @@ import "ringcast/loop/order"
 // much one client leaves behind, no other client's request is refused for it.
 //
 // Each group is in it once, whatever has become of it meanwhile, so that needs no bound but the number of groups. Of words about clients
-// there are no more than memberships, as a membership begins with the home's answer; the burial of many clients waits while there are
-// enough.
+// there are two for a membership at most, that it is here and that it is gone, as a membership begins with the home's answer; the burial
+// of many clients waits while there are enough.
 //
 // Words go first, also before the requests of the backlog: a client's own later join must not overtake the word that it was gone, and a
 // group not the words about its members.
@@ -119,8 +119,8 @@ func (s *shard) payOwed() (moved bool) {
 // owedKeptMax is the capacity up to which an empty list is kept.
 const owedKeptMax = 64
 
-// sayLeft tells a group's home that no member is left here, after what waits in the backlog and after the words, or says that there is no room.
-// In both cases the loop is woken when there is.
+// sayLeft tells a group's home that no member is left here, after the words and what waits in the backlog, or says that there is no
+// room. In both cases the loop is woken when there is.
 func (s *shard) sayLeft(home int, g *group) bool {
 	return !s.backlog.waits(home) && !s.owed.waits(home) && s.lanes.Offer(home, request{Op: order.OpLeave, Local: g})
 }

@@ -109,9 +109,9 @@ func (s *shard) expire() {
 	}
 }
 
-// expirePerTurn is what a home drops in a turn: some 0.2 ms, and at worst 2.4 where a million groups expire at once
-// (BenchmarkAMillionGroupsComeAndExpire).
-const expirePerTurn = 512
+// expirePerTurn is what a home drops in a turn: less than the budget for passes even where a million groups expire at once, 0.6 ms at
+// worst (BenchmarkAMillionGroupsComeAndExpire); with 512 it was 1.4 to 2.4.
+const expirePerTurn = 128
 
 // work serves homes, lanes, backlog and owed until nothing moves. An item takes at most three more hops on this loop (backlog or
 // owed → up → down → owed), so that ends; if other loops keep it busy, it stops after some rounds and goes on after a kick.
