@@ -77,6 +77,12 @@ func readConfig(name string, open func(string) (io.ReadCloser, error)) (*configF
 	file := &configFile{name: name, values: make(map[string]string, len(raw)), groups: raw["groups"]}
 	delete(raw, "groups")
 	for key, value := range raw {
+		if isSecret(key) {
+			if file.values[key], err = secretText(key, value); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		switch value[0] {
 		case '"':
 			var s string

@@ -14,6 +14,7 @@ type Flags struct {
 	Centrifuge string   `name:"centrifuge" default:"on" env:"RINGCAST_CENTRIFUGE" help:"on or off. on: clients that request /connection/websocket speak the Centrifuge protocol."`
 	limitFlags
 	channelFlags
+	apiFlags
 
 	TCPKeepAlive   string `name:"tcp-keepalive" default:"60s" env:"RINGCAST_TCP_KEEPALIVE" help:"Idle time after which the kernel probes whether the peer is still reachable, or off."`
 	TCPUserTimeout string `name:"tcp-user-timeout" default:"150s" env:"RINGCAST_TCP_USER_TIMEOUT" help:"Time after which the kernel drops a connection whose peer acknowledges no data, or off."`

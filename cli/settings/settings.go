@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"fmt"
 	"log/slog"
 	"path/filepath"
 	"time"
@@ -19,6 +20,7 @@ type Settings struct {
 	AdminPprof  bool
 	Channel     bus.Config // without a log; its zero value: none
 	MemoryFrom  string     // what Loop.MemoryMax was taken from
+	APIKeys     []string   // of the server API; none: there is none
 	StopTimeout time.Duration
 
 	LogLevel  slog.Level
@@ -62,6 +64,7 @@ func (f *Flags) Settings(g *Globals, runDir string) (Settings, error) {
 	s.LogLevel = c.level("log-level", f.LogLevel)
 	s.LogFormat = c.oneOf("log-format", f.LogFormat, "text", "json")
 	s.Channel = f.channel(c)
+	s.APIKeys = c.apiKeys("api-key", f.APIKeys)
 	for _, listen := range s.Loop.Listen {
 		c.portOfItsOwn("admin", s.Admin, "listen", listen)
 		c.portOfItsOwn("channel", s.Channel.Listen, "listen", listen)
@@ -97,6 +100,9 @@ func (s *Settings) Warnings() (all []Warning) {
 	}
 	if join, publish := s.OutOfReach(); join+publish != "" {
 		warn("kinds of groups that no client can join or publish to: clients cannot say who they are yet", "join", join, "publish", publish)
+	}
+	if short := s.ShortAPIKeys(); short != "" {
+		warn(fmt.Sprintf("an --api-key is shorter than %d bytes and may be guessed; make keys with a tool, such as openssl rand -hex 32", shortSecretBytes), "keys", short)
 	}
 	if rate := l.BytesPerSecond; rate > 0 && rate < l.MessageBytesMax {
 		warn("--byte-rate is less than --message-max: a message longer than the bytes of one second is always refused",
