@@ -119,10 +119,10 @@ type simMessage struct {
 	index    int
 	group    string
 	byPort   bool
-	accepted bool   // into a lane
-	refused  bool   // by its home
-	seq      uint64 // as the order says; 0: the group had no members
-	taken    int    // how often it came out of the feed
+	accepted bool     // into a lane
+	refused  bool     // by its home
+	seq      uint64   // as the order says; 0: the group had no members
+	taken    int      // how often it came out of the feed
 	pending  *Pending // of who waits for the home's word
 	ask      *simAsk
 }
