@@ -33,7 +33,7 @@ func (p *Plain) Answer(dst []byte, o Outcome) []byte {
 }
 
 // Encode is the message's frame as it is.
-func (p *Plain) Encode(m *Message) []byte { return m.Frame }
+func (p *Plain) Encode(m *Message) []byte { return m.Frame() }
 
 // Close has the codes of RFC 6455, and 4008 for clients that are too slow.
 func (p *Plain) Close(cause Cause) (wsproto.StatusCode, string) { return plainCloses.of(cause) }

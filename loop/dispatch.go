@@ -188,9 +188,12 @@ func (s *shard) connect(c *client, cmd *dialect.Command) {
 }
 
 // stats answers how many members a group has, which only they may ask. Who has asked to be one is answered when that is decided: SDKs
-// that join, leave and join in one breath take the first answer for the last.
+// that join, leave and join in one breath take the first answer for the last. How many users they are the home alone knows.
 func (s *shard) stats(c *client, cmd *dialect.Command) dialect.ErrorCode {
 	if g := s.groups.Get(string(cmd.Group)); g != nil {
+		if index, _ := s.kindOf(g); s.bounds.kindAt(index).Presence {
+			return s.askHome(c, cmd, order.OpCount, nil)
+		}
 		if at := c.memberOf(g); at >= 0 && c.membership(at).standing == standingAsked {
 			return s.answerLater(c, g, repeat{id: string(cmd.ID), stats: true})
 		}
@@ -204,11 +207,7 @@ func (s *shard) answerStats(c *client, g *group, id []byte) dialect.ErrorCode {
 	if at := c.memberOf(g); at < 0 || c.membership(at).standing != standingMember {
 		return dialect.ErrNotMember
 	}
-	o := dialect.Outcome{What: dialect.Members, Verb: dialect.Stats, ID: id, Number: uint64(g.headcount.Members())}
-	if index, _ := s.kindOf(g); s.bounds.kindAt(index).Presence {
-		o.Users = 1 // no client says who it is: to the protocol all are the one user without a name
-	}
-	s.answer(c, o)
+	s.answer(c, dialect.Outcome{What: dialect.Members, Verb: dialect.Stats, ID: id, Number: uint64(g.headcount.Members())})
 	return ""
 }
 
@@ -249,7 +248,11 @@ func (s *shard) publish(c *client, cmd *dialect.Command) dialect.ErrorCode {
 	r := request{Op: order.OpPublish}
 	r.Message, r.ID = order.NewMessage(cmd.Group, cmd.Message, cmd.ID, cmd.JSON)
 	r.Client, r.Asks = c, cmd.ID != nil
-	if s.entry(c).Named {
+	who := s.whoSays(c, cmd.Group)
+	if who != nil {
+		r.Message.More = &dialect.More{Who: who}
+	}
+	if who != nil || s.entry(c).Named {
 		r.Message.SenderLoop, r.Message.SenderSerial = uint8(s.index), c.serial
 	}
 	if s.publishesTried++; sampled(s.publishesTried) {
@@ -260,6 +263,17 @@ func (s *shard) publish(c *client, cmd *dialect.Command) dialect.ErrorCode {
 		return dialect.ErrBusy
 	}
 	return ""
+}
+
+// whoSays is the user that a client is to a group in which it says something; nil: it has not said who it is.
+func (s *shard) whoSays(c *client, name []byte) *dialect.Who {
+	who := c.who(nil)
+	if who != nil {
+		if g := s.groups.Get(string(name)); g != nil {
+			who = c.who(g)
+		}
+	}
+	return who
 }
 
 // tellTooLoud tells a client that a home has refused its publish, as too much of the group is in flight.

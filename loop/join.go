@@ -52,6 +52,9 @@ func (s *shard) join(c *client, cmd *dialect.Command) dialect.ErrorCode {
 		r.Past = &order.Ask{Recover: true, OrNone: cmd.OrNone, Since: order.Position{Offset: cmd.Since.Offset, Epoch: order.Epoch(cmd.Since.Epoch)},
 			MessagesMax: s.bounds.RecoveryMax, BytesMax: s.bounds.OutboxBytesMax / 2}
 	}
+	if kind.Presence {
+		r.Identify(c.who(g))
+	}
 	if !s.request(int(g.home), r) {
 		s.giveUpIfEmpty(g)
 		count(&s.count.RefusedBy, refusedBusy)
@@ -128,7 +131,7 @@ func (s *shard) decided(d *delivery) {
 	if d.Op == order.OpJoined && g.headcount == nil {
 		g.headcount = d.Headcount
 	}
-	if d.Op == order.OpHistoryRead || d.Op == order.OpPresent || d.Past != nil && s.entry(c).Positions {
+	if d.Op == order.OpHistoryRead || d.Op == order.OpPresent || d.Op == order.OpCounted || d.Past != nil && s.entry(c).Positions {
 		s.replayLater(d)
 		return
 	}
