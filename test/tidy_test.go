@@ -25,6 +25,7 @@ const (
 	module = "ringcast"
 	gnet   = "github.com/panjf2000/gnet/v2"
 	gobwas = "github.com/gobwas/ws"
+	jwt    = "github.com/golang-jwt/jwt/v5"
 	root   = ".." // from this directory
 )
 
@@ -35,9 +36,9 @@ var imports = []struct {
 	why  string
 }{
 	{".", []string{"cli"}, "main only passes its arguments to cli: code of its own could not be tested"},
-	{"cli", []string{"api", "bus", "cli/settings", "loop"}, "cli composes the parts; bytes on the wire are the business " +
-		"of loop and the packages under it"},
-	{"cli/settings", []string{"bus", "loop"}, "settings are made for the parts, in their own option types, and start none of them"},
+	{"cli", []string{"api", "bus", "cli/settings", "loop", "loop/door"}, "cli composes the parts; bytes on the wire are the business " +
+		"of loop and the packages under it; of door it has the sets of keys that it fetches"},
+	{"cli/settings", []string{"bus", "loop", "loop/door"}, "settings are made for the parts, in their own option types, and start none of them; what tokens are good is an option of door"},
 	{"api", []string{"loop"}, "the admin address is one user of the hub among others: it knows neither the others nor the operator's settings"},
 	{"bus", []string{"loop"}, "the bus is one user of the hub among others: it knows neither the others nor the operator's settings"},
 	{"loop", []string{"dialect", "loop/assert", "loop/door", "loop/order", "loop/shrink", "wsproto"}, "the loops serve any caller; with an import of one of " +
@@ -70,6 +71,7 @@ var confined = []struct {
 		"sockets in the simulation, and a change of the event library must be a change of few files"},
 	{gobwas, []string{"wsproto/", "bench/"}, "one place decides what is a good frame; the adversary decides for itself"},
 	{"github.com/alecthomas/kong", []string{"cli/", "bench/"}, "flags are the operator's side"},
+	{jwt, []string{"loop/door/"}, "one place decides by which algorithms a key is used, and what of a token is believed"},
 	{"github.com/chromedp/", nil, "a browser is for tests"},
 	{"github.com/KimMachineGun/automemlimit", []string{"cli/cgroup.go"}, "its root package sets Go's memory limit when it is imported"},
 }
@@ -101,7 +103,7 @@ var maySleep = map[string]string{
 }
 
 // pins are the versions that were measured and whose problems are known.
-var pins = map[string]string{gnet: "v2.10.0", gobwas: "v1.5.0"}
+var pins = map[string]string{gnet: "v2.10.0", gobwas: "v1.5.0", jwt: "v5.3.0"}
 
 // goFile is one parsed file.
 type goFile struct {

@@ -5,43 +5,45 @@ import (
 	"strings"
 )
 
-// apiFlags are the flags of start for the server API.
+// apiFlags are the flags of start about the server API.
 type apiFlags struct {
-	APIKeys Secrets `name:"api-key" secret:"" placeholder:"KEY" env:"RINGCAST_API_KEY" help:"Key with which backends may use the server API, POST /api/publish and so on; may be repeated, so that a key can be changed while the old one still counts. Without one there is no server API. Other users of this machine can see command lines: rather set it in the config file or the environment."`
+	APIKeys Secrets `name:"api-key" sep:"none" placeholder:"KEY|@FILE" env:"RINGCAST_API_KEY" help:"A key with which backends use the server API, POST /api/publish and so on; may be repeated, so that it can be changed. @FILE has one in each line. Without a key there is no server API. What is typed here others on this machine can see: prefer a file or the environment."`
 }
 
 // Bounds on API keys. All are compared with the key of each request.
 const (
-	apiKeysMax     = 16
-	apiKeyBytesMax = 1_024
+	apiKeysMax      = 16
+	apiKeyBytesGood = 16 // as many random bytes in hexadecimal are 64 bits
 )
 
-// apiKeys checks that every key can stand in a header. The error does not show it.
-func (c *checker) apiKeys(flag string, keys Secrets) []string {
-	if len(keys) > apiKeysMax {
-		c.wrongSecret(flag, "is given %d times; name at most %d keys", len(keys), apiKeysMax)
-	}
+// apiKeys reads the flags. A key has to fit into a header.
+func (f *apiFlags) apiKeys(c *checker, s *Settings) {
+	keys := c.secrets("api-key", f.APIKeys, apiKeysMax)
 	for i, key := range keys {
-		if len(key) > apiKeyBytesMax || strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
-			c.wrongSecret(flag, "(key %d of %d) must be of 1 to %d printable ASCII characters without spaces, since it is sent in a header",
-				i+1, len(keys), apiKeyBytesMax)
+		if strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			c.wrongSecret("api-key", fmt.Sprintf(" (key %d of %d)", i+1, len(keys)), "is not of printable ASCII characters without spaces, and could not be sent in a header; make another")
 		}
 	}
-	return keys
+	s.APIKeys = keys
+	s.typed.contents["api-key"] = fingerprint(strings.Join(keys, "\n"))
+	s.typed.APIKeys = keys.hidden()
 }
 
-// wrongSecret is wrong for a value that must not be shown.
-func (c *checker) wrongSecret(flag, format string, args ...any) {
-	if c.err == nil {
-		c.err = Usagef("--%s%s "+format, append([]any{flag, c.g.Origin(flag)}, args...)...)
+// adoptAPI takes over the keys of settings that were read anew.
+func (s *Settings) adoptAPI(read *Settings) {
+	s.APIKeys, s.typed.apiFlags = read.APIKeys, read.typed.apiFlags // what they were made of adoptTokens has taken over
+}
+
+// APIWarning is a sentence about keys that an operator should see at every start and each change; empty: there is nothing to say.
+func (s *Settings) APIWarning() string {
+	short := 0
+	for _, key := range s.APIKeys {
+		if len(key) < apiKeyBytesGood {
+			short++
+		}
 	}
-}
-
-// ShortAPIKeys says which API keys are short enough to be guessed; empty: none.
-func (s *Settings) ShortAPIKeys() string {
-	places := Secrets(s.APIKeys).short()
-	if len(places) == 0 {
+	if short == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%s of %d", strings.Trim(fmt.Sprint(places), "[]"), len(s.APIKeys))
+	return fmt.Sprintf("Keys of --api-key shorter than %d bytes: %d. Whoever tries long enough may find a short one; make one with openssl rand -hex 32.", apiKeyBytesGood, short)
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"reflect"
-	"slices"
 	"strings"
 )
 
@@ -36,9 +35,10 @@ func (s *Settings) Adopt(read *Settings) (next Settings, changed []Change, needs
 	next = *s
 	next.Loop.Limits, next.typed.limitFlags, next.typed.fileTexts = read.Loop.Limits, read.typed.limitFlags, read.typed.fileTexts
 	next.MemoryFrom = read.MemoryFrom
+	next.adoptTokens(s, read)
+	next.adoptAPI(read)
 	next.StopTimeout, next.typed.StopTimeout = read.StopTimeout, read.typed.StopTimeout
 	next.LogLevel, next.typed.LogLevel = read.LogLevel, read.typed.LogLevel
-	next.APIKeys, next.typed.APIKeys = read.APIKeys, read.typed.APIKeys
 
 	needsRestart = []string{}
 	for _, c := range differences(&next.typed, &read.typed) {
@@ -50,15 +50,16 @@ func (s *Settings) Adopt(read *Settings) (next Settings, changed []Change, needs
 	return next, differences(&s.typed, &next.typed), needsRestart
 }
 
-// Changeable returns the settings that Adopt takes over, by name and as they were written, but secrets by their number; groups and
-// secrets only if there are any.
+// Changeable returns the settings that Adopt takes over, by name and as they were written; groups only if there are any.
 func (s *Settings) Changeable() map[string]string {
 	texts := map[string]string{"stop-timeout": s.typed.StopTimeout, "log-level": s.typed.LogLevel}
 	for name, text := range textsOf(s.typed.limitFlags) {
 		texts[name] = text
 	}
-	if keys := s.typed.APIKeys; len(keys) > 0 {
-		texts["api-key"] = keys.String()
+	for _, flags := range []any{s.typed.tokenFlags, s.typed.apiFlags} {
+		for name, text := range textsOf(flags) {
+			texts[name] = text
+		}
 	}
 	if s.typed.Groups != "" {
 		texts["groups"] = s.typed.Groups
@@ -69,18 +70,15 @@ func (s *Settings) Changeable() map[string]string {
 // differences compares two sets of texts in the order in which they are declared. They are compared as they were
 // written, because that is what an operator has changed: auto is still auto, even if it stands for another number now.
 func differences(a, b *texts) []Change {
-	old := map[string]any{}
-	eachFlag(reflect.ValueOf(*a), func(tag reflect.StructTag, value any) { old[tag.Get("name")] = value })
+	old := textsOf(*a)
 	changes := []Change{}
 	eachFlag(reflect.ValueOf(*b), func(tag reflect.StructTag, value any) {
-		name := tag.Get("name")
-		is, was := fmt.Sprint(value), fmt.Sprint(old[name])
-		secrets, secret := value.(Secrets)
-		if secret && !slices.Equal(secrets, old[name].(Secrets)) && is == was {
-			is = "others, " + is // the texts have their number alone
+		name, text := tag.Get("name"), fmt.Sprint(value)
+		if old[name] == text && a.contents[name] != b.contents[name] {
+			text += ", with other contents"
 		}
-		if is != was {
-			changes = append(changes, Change{name, was, is})
+		if old[name] != text {
+			changes = append(changes, Change{name, old[name], text})
 		}
 	})
 	return changes

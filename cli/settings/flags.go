@@ -13,6 +13,7 @@ type Flags struct {
 	AdminPprof bool     `name:"admin-pprof" env:"RINGCAST_ADMIN_PPROF" help:"Serve /debug/pprof also when --admin is not a loopback address."`
 	Centrifuge string   `name:"centrifuge" default:"on" env:"RINGCAST_CENTRIFUGE" help:"on or off. on: clients that request /connection/websocket speak the Centrifuge protocol."`
 	limitFlags
+	tokenFlags
 	channelFlags
 	apiFlags
 

@@ -101,10 +101,6 @@ func (r *reading) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, 
 		if !set {
 			continue
 		}
-		if isSecret(flag.Name) {
-			r.origins[flag.Name] = " (from " + name + ")"
-			return secretsIn(value), nil
-		}
 		if err := fits(flag, value); err != nil {
 			return nil, fmt.Errorf("%w (from envar %s=%q)", err, name, value)
 		}
@@ -119,9 +115,6 @@ func (r *reading) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, 
 		return nil, nil
 	}
 	r.origins[flag.Name] = " (from the config file)"
-	if isSecret(flag.Name) {
-		return secretsOf(value), nil
-	}
 	return value, nil
 }
 

@@ -1,107 +1,117 @@
 package settings
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"reflect"
-	"slices"
 	"strings"
-
-	"github.com/alecthomas/kong"
 )
 
-// Secrets are the values of a flag that may be given several times and are never shown: not in a list of changes, a status, a log, a
-// warning or an error. A flag has one, exactly as it was typed. The config file has one as a string, or several as an array of strings.
-// In the environment several stand between commas; a comma in one of them is written \, there. The tag secret of a flag says that it
-// has this type.
-//
-// Whatever prints Secrets prints how many there are. So nothing may compare them by their text, see differences.
+// Secrets is the value of a flag that is never shown: in the place of a secret its texts have how many there are. An element is a secret,
+// or, after @, the name of a file; both have one secret a line.
 type Secrets []string
 
-// String is the number of secrets.
+// String is what is shown of secrets.
 func (s Secrets) String() string {
-	if len(s) == 0 {
+	switch len(s) {
+	case 0:
 		return ""
+	case 1:
+		return "1 secret"
 	}
-	return fmt.Sprintf("%d, hidden", len(s))
+	return fmt.Sprintf("%d secrets", len(s))
 }
 
-// GoString is String: %#v shows no more.
+// GoString is String, so that no way of printing settings shows them.
 func (s Secrets) GoString() string { return s.String() }
 
-// Format is String for every verb of package fmt, which would show the elements to some.
-func (s Secrets) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.String())) }
+// isSecret says whether a setting is one of Secrets.
+func isSecret(name string) bool { return secretNames[name] }
 
-// MarshalJSON is String, as JSON.
-func (s Secrets) MarshalJSON() ([]byte, error) { return fmt.Appendf(nil, "%q", s.String()), nil }
+var secretNames = map[string]bool{}
 
-// Decode appends what was typed, or takes what Resolve has found elsewhere; kong calls it by this name.
-func (s *Secrets) Decode(ctx *kong.DecodeContext) error {
-	token := ctx.Scan.Pop()
-	switch v := token.Value.(type) {
-	case string:
-		if token.IsEOL() {
-			return errors.New(`missing value, expecting "<arg>"`)
-		}
-		if v == "" {
-			return errors.New("is empty; leave it off, or write a secret")
-		}
-		*s = append(*s, v)
-	case []string:
-		*s = slices.DeleteFunc(v, func(one string) bool { return one == "" })
-	default:
-		return errors.New("is no text")
-	}
-	return nil
-}
-
-// isSecret says whether a setting's values are never shown.
-func isSecret(name string) bool { return slices.Contains(secretNames, name) }
-
-// secretNames are the settings that are Secrets.
-var secretNames = func() (names []string) {
-	eachFlag(reflect.ValueOf(Flags{}), func(tag reflect.StructTag, _ any) {
-		if _, is := tag.Lookup("secret"); is {
-			names = append(names, tag.Get("name"))
+func init() {
+	eachFlag(reflect.ValueOf(Flags{}), func(tag reflect.StructTag, value any) {
+		if _, is := value.(Secrets); is {
+			secretNames[tag.Get("name")] = true
 		}
 	})
-	return names
-}()
-
-// secretsEnd stands behind each secret but the last where the values of a config file are kept. No secret has it.
-const secretsEnd = "\x00"
-
-// secretsIn are the secrets of a variable of the environment.
-func secretsIn(variable string) []string { return kong.SplitEscaped(variable, ',') }
-
-// secretsOf are the secrets that a config file has, as secretText keeps them.
-func secretsOf(kept string) []string { return strings.Split(kept, secretsEnd) }
-
-// shortSecretBytes is the length below which a secret is warned of: so many random bytes in hexadecimal are 64 bits.
-const shortSecretBytes = 16
-
-// short are the places, from 1, of the secrets that are shorter than a secret should be.
-func (s Secrets) short() (places []int) {
-	for i, one := range s {
-		if len(one) < shortSecretBytes {
-			places = append(places, i+1)
-		}
-	}
-	return places
 }
 
-// secretText is a JSON value as the values of a config file are kept: a string, or an array of strings. The error does not show it.
-func secretText(key string, value []byte) (string, error) {
-	var one string
-	var several []string
-	if json.Unmarshal(value, &one) == nil && value[0] == '"' {
-		several = []string{one}
-	} else if json.Unmarshal(value, &several) != nil || several == nil {
-		return "", fmt.Errorf("key %q must be a string or an array of strings", key)
+const (
+	secretBytesMax = 1 << 10 // longer ones are hashed to less (RFC 2104 §3)
+	keyFileMax     = 64 << 10
+)
+
+// secrets are all secrets of a flag, one by one; most bounds them. White space around one is not part of it: files end with a line
+// break.
+func (c *checker) secrets(flag string, values Secrets, most int) (all Secrets) {
+	for _, value := range values {
+		where := "" // of a secret that was typed nothing is said
+		if name, isFile := strings.CutPrefix(value, "@"); isFile {
+			where = fmt.Sprintf(" %q", value)
+			text, err := c.g.readFile(name, keyFileMax)
+			if err != nil {
+				c.wrongSecret(flag, where, "%v", err)
+				return nil
+			}
+			value = string(text)
+		}
+		found := false
+		for line := range strings.Lines(value) {
+			line = strings.TrimSpace(line)
+			switch {
+			case line == "":
+				continue
+			case strings.HasPrefix(line, "-----BEGIN"):
+				c.wrongSecret(flag, where, "is a key in PEM and no secret, which only you and your backend know; if it is a public key, name its file with --token-public-key")
+				return nil
+			case len(line) > secretBytesMax:
+				c.wrongSecret(flag, where, "has a secret of more than %d bytes; shorten it", secretBytesMax)
+				return nil
+			}
+			all, found = append(all, line), true
+		}
+		if !found {
+			c.wrongSecret(flag, where, "is empty; write a secret, or leave it off")
+		}
 	}
-	if strings.Contains(strings.Join(several, ""), secretsEnd) {
-		return "", fmt.Errorf("key %q has a character that cannot be in a secret, \\u0000", key)
+	if len(all) > most {
+		c.wrongSecret(flag, "", "has %d secrets, more than the %d allowed; leave off old ones", len(all), most)
 	}
-	return strings.Join(several, secretsEnd), nil
+	return all
+}
+
+// wrongSecret is wrong for a value that is not to be shown.
+func (c *checker) wrongSecret(flag, where, format string, args ...any) {
+	if c.err == nil {
+		c.err = Usagef("--%s%s%s "+format, append([]any{flag, where, c.g.Origin(flag)}, args...)...)
+	}
+}
+
+// readFile reads a file that an operator has named, of at most so many bytes. Its error says how to mend it.
+func (g *Globals) readFile(name string, most int64) ([]byte, error) {
+	f, err := g.reading.Open(name)
+	if err != nil {
+		var at *fs.PathError
+		if errors.As(err, &at) {
+			err = at.Err // the caller names the file
+		}
+		return nil, fmt.Errorf("cannot be read: %w; name a file that can be read", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err != nil {
+		var at *fs.PathError
+		if errors.As(err, &at) {
+			err = at.Err
+		}
+		return nil, fmt.Errorf("cannot be read: %w; name a file that can be read", err)
+	}
+	if int64(len(text)) > most {
+		return nil, fmt.Errorf("is longer than %s, the most that it may be", SizeText(most))
+	}
+	return text, nil
 }
