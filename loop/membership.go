@@ -18,6 +18,8 @@ type traits uint8
 
 const (
 	traitHears   traits = 1 << iota // it is told, or will be, who comes and goes
+	traitServed                     // standingAsked: a server has asked for it, and so it is told that it is a member without an answer
+	traitOusted                     // standingAsked: when it is a member it is to be taken out again
 	traitPresent                    // standingMember: the home has it among those who are present, and is owed the word that it is gone; else: it is to be told that it is here, when it has answered
 )
 
@@ -151,6 +153,9 @@ func (c *client) confirm(at int) {
 // withdraw ends the membership at a place, to which the last one moves, and returns its group.
 func (c *client) withdraw(at int) *group {
 	m := *c.membership(at)
+	if c.is(markBearer) {
+		c.shard.bearer(c).release(m.group)
+	}
 	if m.standing == standingMember {
 		m.group.remove(c, m.hears(), m.pos, at)
 	}

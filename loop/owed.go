@@ -1,6 +1,9 @@
 package loop
 
-import "ringcast/loop/order"
+import (
+	"ringcast/dialect"
+	"ringcast/loop/order"
+)
 
 // owed is what a shard has yet to tell the homes, and what they cannot refuse: that a client is gone that was present, or is here, and
 // that the shard has no members of a group any more. It goes into up lanes that have room and never into the backlog, so however
@@ -29,6 +32,7 @@ type word struct {
 	client *client
 	op     order.RequestOp // OpGone, OpHere
 	hears  bool            // OpHere
+	who    *dialect.Who    // OpHere: who the client is; nil: nobody
 }
 
 // enoughOwed says whether so many words wait that nothing more should be begun that leads to others.
@@ -53,7 +57,11 @@ func (s *shard) payWords() (moved bool) {
 		paid := 0
 		for paid < len(words) {
 			w := &words[paid]
-			if !s.lanes.Offer(home, request{Op: w.op, Hears: w.hears, Local: w.group, Client: w.client}) {
+			r := request{Op: w.op, Hears: w.hears, Local: w.group, Client: w.client}
+			if w.who != nil {
+				r.Identify(w.who)
+			}
+			if !s.lanes.Offer(home, r) {
 				break
 			}
 			*w = word{}

@@ -110,7 +110,7 @@ func (s *shard) announceOne(c *client, m *membership) (compared int) {
 	index, compared := s.kindOf(m.group)
 	if s.bounds.kindAt(index).Presence {
 		m.setPresent(true)
-		s.owe(word{group: m.group, client: c, op: order.OpHere, hears: m.hears()})
+		s.owe(word{group: m.group, client: c, op: order.OpHere, hears: m.hears(), who: s.who(c, m.group, m.group.name)})
 	}
 	return compared
 }
