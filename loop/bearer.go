@@ -1,7 +1,7 @@
 package loop
 
 import (
-	"container/heap"
+	goheap "container/heap"
 
 	"ringcast/dialect"
 	"ringcast/loop/door"
@@ -126,6 +126,32 @@ func (b *bearer) who(group string) *dialect.Who {
 	return b.grant.who
 }
 
+// identify has a request say who a client is in a group, as far as that is known. It returns what the client has for the group from now on:
+// in, or where its connection's token has something to say of it there, that.
+func (s *shard) identify(c *client, in *grant, g *group, r *request) *grant {
+	if b := s.bearer(c); in == nil && b != nil {
+		if who := b.who(g.name); who != b.grant.who {
+			in = &grant{who: who}
+		} else if who != nil {
+			r.Identify(who)
+		}
+	}
+	if in != nil && in.who != nil {
+		r.Identify(in.who)
+	}
+	return in
+}
+
+// sign has a message say who has said it. named: users are named whatever their dialect.
+func (s *shard) sign(c *client, m *message) (named bool) {
+	who := s.who(c, s.groups.Get(m.Group), m.Group)
+	if who == nil {
+		return false
+	}
+	m.More = &dialect.More{Who: who}
+	return who.User != ""
+}
+
 // forgetBearer takes a client that is buried out of the tables. It is a member of no group any more.
 func (s *shard) forgetBearer(c *client) {
 	b := s.bearer(c)
@@ -202,7 +228,7 @@ func (gs *grants) Pop() any {
 // drop takes a grant out, if it is there.
 func (gs *grants) drop(in *grant) {
 	if in.place > 0 {
-		heap.Remove(gs, in.place-1)
+		goheap.Remove(gs, in.place-1)
 	}
 }
 
@@ -212,8 +238,8 @@ func (gs *grants) put(in *grant, at int64) {
 	case at == 0:
 		gs.drop(in)
 	case in.place > 0:
-		heap.Fix(gs, in.place-1)
+		goheap.Fix(gs, in.place-1)
 	default:
-		heap.Push(gs, in)
+		goheap.Push(gs, in)
 	}
 }

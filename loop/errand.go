@@ -55,8 +55,8 @@ func (e *errand) passOver(b *bearer) {
 	}
 }
 
-// begin begins an errand.
-func (s *shard) begin(e *errand) {
+// beginErrand begins an errand.
+func (s *shard) beginErrand(e *errand) {
 	if e.target.User != "" {
 		e.next = s.bearers.users.Get(e.target.User)
 	} else {
@@ -136,7 +136,7 @@ func (h *Hub) send(ctx context.Context, t Target, do func(*shard, *client) bool)
 	}
 	results := make(chan int, n)
 	for _, s := range shards {
-		h.call(s, func(s *shard) { s.begin(&errand{target: t, do: do, result: results}) })
+		h.call(s, func(s *shard) { s.beginErrand(&errand{target: t, do: do, result: results}) })
 	}
 	for range n {
 		select {
@@ -266,4 +266,3 @@ func (h *Hub) ClientName(client uint64) string { return h.names.Of(client) }
 
 // ClientNumber is the number of the client that has a name; false: no client of this process can have it. Any goroutine.
 func (h *Hub) ClientNumber(name string) (uint64, bool) { return h.names.Number(name) }
-

@@ -13,7 +13,7 @@ import (
 // must not have been sent what members are. What c publishes after its add_group is sent to it all the same: it goes up the
 // same lane, is put in order by the same home, and comes down after the answer.
 func (s *shard) join(c *client, cmd *dialect.Command) dialect.ErrorCode {
-	name, id := cmd.Group, cmd.ID
+	name := cmd.Group
 	g := s.groups.Get(string(name))
 	if g != nil {
 		if at := c.memberOf(g); at >= 0 {
@@ -82,32 +82,6 @@ func (s *shard) seek(c *client, g *group, cmd *dialect.Command, in *grant, more 
 		s.keep(c, g, in)
 	}
 	return ""
-}
-
-// identify has a request say who a client is in a group, as far as that is known. It returns what the client has for the group from now on:
-// in, or where its connection's token has something to say of it there, that.
-func (s *shard) identify(c *client, in *grant, g *group, r *request) *grant {
-	if b := s.bearer(c); in == nil && b != nil {
-		if who := b.who(g.name); who != b.grant.who {
-			in = &grant{who: who}
-		} else if who != nil {
-			r.Identify(who)
-		}
-	}
-	if in != nil && in.who != nil {
-		r.Identify(in.who)
-	}
-	return in
-}
-
-// sign has a message say who has said it. named: users are named whatever their dialect.
-func (s *shard) sign(c *client, m *message) (named bool) {
-	who := s.who(c, s.groups.Get(m.Group), m.Group)
-	if who == nil {
-		return false
-	}
-	m.More = &dialect.More{Who: who}
-	return who.User != ""
 }
 
 // mayJoinMore checks c's bound on groups. Memberships that it has left before the home's answer do not count.
@@ -358,16 +332,6 @@ func (s *shard) quit(c *client, name, id []byte) dialect.ErrorCode {
 	}
 	s.answerOK(c, dialect.LeaveGroup, name, id)
 	return ""
-}
-
-// renounce has a client that has asked to be a member not want to be one.
-func (s *shard) renounce(c *client, at int) {
-	m := c.membership(at)
-	m.silent = false
-	if c.is(markBearer) {
-		s.bearer(c).release(m.group)
-	}
-	c.stand(at, standingRenounced)
 }
 
 // part ends c's membership at a place.

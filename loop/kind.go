@@ -39,11 +39,11 @@ type Access = door.Access
 
 // The values of Access, and what an operator writes for them.
 const (
-	Anyone  = door.Anyone  // "anyone"
-	Users   = door.Users   // "user": clients that have said who they are
-	Members = door.Members // "member": members of the group
-	Tokens  = door.Tokens  // "token": clients that were allowed to by name
-	Servers = door.Servers // "server": no client at all
+	Anyone  = door.ForAnyone  // "anyone"
+	Users   = door.ForUsers   // "user": clients that have said who they are
+	Members = door.ForMembers // "member": members of the group
+	Tokens  = door.ForTokens  // "token": clients that were allowed to by name
+	Servers = door.ForServers // "server": no client at all
 )
 
 // KindsMax bounds Limits.Kinds: a name may have to be compared with every pattern.

@@ -136,6 +136,16 @@ func (c *client) stand(at int, to standing) {
 	m.standing = to
 }
 
+// renounce has a client that has asked to be a member not want to be one.
+func (s *shard) renounce(c *client, at int) {
+	m := c.membership(at)
+	m.silent = false
+	if c.is(markBearer) {
+		s.bearer(c).release(m.group)
+	}
+	c.stand(at, standingRenounced)
+}
+
 // renounced is 1 for a membership that its client has left before the home's answer.
 func renounced(s standing) uint32 {
 	if s == standingRenounced {

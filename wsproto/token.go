@@ -37,7 +37,7 @@ func unescaped(text string) []byte {
 	out := b[:0]
 	for i := 0; i < len(b); i++ {
 		if b[i] == '%' {
-			out = append(out, unhex(b[i+1])<<4|unhex(b[i+2]))
+			out = append(out, hexDigit(b[i+1])<<4|hexDigit(b[i+2]))
 			i += 2
 		} else {
 			out = append(out, b[i])
@@ -46,7 +46,7 @@ func unescaped(text string) []byte {
 	return out
 }
 
-func unhex(c byte) byte {
+func hexDigit(c byte) byte {
 	if c <= '9' {
 		return c - '0'
 	}

@@ -9,11 +9,11 @@ type Access uint8
 
 // The values of Access.
 const (
-	Anyone  Access = iota
-	Users          // clients that have a token with a user
-	Members        // members of the group
-	Tokens         // clients whose token names the group, or allows it by a pattern
-	Servers        // no client at all
+	ForAnyone  Access = iota
+	ForUsers          // clients that have a token with a user
+	ForMembers        // members of the group
+	ForTokens         // clients whose token names the group, or allows it by a pattern
+	ForServers        // no client at all
 )
 
 // Shown is what a client has shown of itself, as far as it matters for one group.
@@ -34,16 +34,16 @@ func (s Shown) MayJoin(access Access, group string) bool {
 // MayPublish says whether a client may publish to a group to which some may. Who has a token for a group may do both where tokens are
 // asked for; of a connection's token, patterns allow the one or the other.
 func (s Shown) MayPublish(access Access, group string) bool {
-	return access == Members && s.Member || s.may(access, group, func(t *Token) []string { return t.Publish })
+	return access == ForMembers && s.Member || s.may(access, group, func(t *Token) []string { return t.Publish })
 }
 
 func (s Shown) may(access Access, group string, patterns func(*Token) []string) bool {
 	switch access {
-	case Anyone:
+	case ForAnyone:
 		return true
-	case Users:
+	case ForUsers:
 		return s.Token != nil && s.Token.User != ""
-	case Tokens:
+	case ForTokens:
 		return s.Group || s.Token != nil && s.Token.allows(group, patterns(s.Token))
 	}
 	return false
