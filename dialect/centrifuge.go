@@ -58,6 +58,8 @@ type centrifuge struct {
 	names Names
 	block nameBlock // a name while it is made; a field because the cipher would move a variable to the heap
 	group []byte    // a message's group, as bytes
+	user  []byte    // a user's name, likewise
+	named []byte    // a client's name
 }
 
 const (
@@ -67,10 +69,8 @@ const (
 	pubData     = `{"data":`
 	pubInfo     = `,"info":`
 	pubOffset   = `,"offset":`
+	pubTags     = `,"tags":`
 	pubEnd      = `}`
-	infoUser    = `{"user":"","client":"` // an empty user is written out, as the server library does: pages see "" and not undefined
-	infoEnd     = `"}`
-	infoBytes   = len(infoUser) + clientNameBytes + len(infoEnd)
 )
 
 // Encode is one text frame with {"push":{"channel":"g","pub":{…}}} on one line.
@@ -79,7 +79,7 @@ func (c *centrifuge) Encode(m *Message) []byte {
 		return c.encodeMove(m)
 	}
 	c.group = append(c.group[:0], m.Group...)
-	n := len(pushChannel) + quotedBytes(c.group) + len(pushPub) + publicationBytes(m) + len(pushEnd)
+	n := len(pushChannel) + quotedBytes(c.group) + len(pushPub) + c.publicationBytes(m) + len(pushEnd)
 	frame := c.appendPush(make([]byte, 0, wsproto.TextFrameBytes(n)), n)
 	frame = append(frame, pushPub...)
 	frame = c.appendPublication(frame, m)
@@ -94,23 +94,30 @@ func (c *centrifuge) appendPush(dst []byte, n int) []byte {
 }
 
 // publicationBytes is the length of what appendPublication appends.
-func publicationBytes(m *Message) int {
+func (c *centrifuge) publicationBytes(m *Message) int {
 	n := len(pubData) + len(pubEnd)
 	if m.JSON {
 		n += oneLineBytes(m.Payload())
 	} else {
 		n += quotedBytes(m.Payload())
 	}
-	if _, named := m.Sender(); named {
-		n += len(pubInfo) + infoBytes
+	_, named := m.Sender()
+	if named || m.Who() != nil {
+		n += len(pubInfo) + c.infoBytes(m.Who())
+	}
+	if !named && m.Who() != nil {
+		n -= clientNameBytes
 	}
 	if m.Kept {
 		n += len(pubOffset) + decimalBytes(m.Offset)
 	}
+	if m.More != nil && m.More.Tags != nil {
+		n += len(pubTags) + len(m.More.Tags)
+	}
 	return n
 }
 
-// appendPublication appends {"data":…,"info":{…},"offset":7} on one line. Text becomes a JSON string. There is an offset only where
+// appendPublication appends {"data":…,"info":{…},"offset":7,"tags":{…}} on one line. Text becomes a JSON string. There is an offset only where
 // the client may come back to it: a page moves its position to whatever offset it is told.
 func (c *centrifuge) appendPublication(dst []byte, m *Message) []byte {
 	dst = append(dst, pubData...)
@@ -119,22 +126,22 @@ func (c *centrifuge) appendPublication(dst []byte, m *Message) []byte {
 	} else {
 		dst = appendQuoted(dst, m.Payload())
 	}
-	if client, named := m.Sender(); named {
+	if client, named := m.Sender(); named || m.Who() != nil {
 		dst = append(dst, pubInfo...)
-		dst = c.appendInfo(dst, client)
+		if c.named = c.named[:0]; named {
+			c.named = c.clientName(c.named, client)
+		}
+		dst = c.appendInfo(dst, c.named, m.Who())
 	}
 	if m.Kept {
 		dst = append(dst, pubOffset...)
 		dst = strconv.AppendUint(dst, m.Offset, 10)
 	}
+	if m.More != nil && m.More.Tags != nil {
+		dst = append(dst, pubTags...)
+		dst = append(dst, m.More.Tags...)
+	}
 	return append(dst, pubEnd...)
-}
-
-// appendInfo appends what is told of a client: {"user":"","client":"…"}.
-func (c *centrifuge) appendInfo(dst []byte, client uint64) []byte {
-	dst = append(dst, infoUser...)
-	dst = c.clientName(dst, client)
-	return append(dst, infoEnd...)
 }
 
 // clientName appends the client's name on the wire, see Names.

@@ -243,7 +243,7 @@ func checkReplies(t *testing.T, c *centrifuge, line []byte) {
 		said.Kept, said.Offset = true, 1<<53
 		past := &Past{Top: Position{Offset: 1 << 53, Epoch: 1 << 63}, Since: cmd.Since, Recovered: true, WasRecovering: cmd.Recover, Messages: slices.Values([]*Message{said, said})}
 		for _, what := range []What{OK, Refused, Members, Read, Listed} {
-			text := wsproto.TextPayload(c.Answer(nil, Outcome{What: what, Verb: cmd.Verb, ID: cmd.ID, Code: code, Number: 1 << 40, Past: past, Present: []uint64{64, 65}, Users: 1}))
+			text := wsproto.TextPayload(c.Answer(nil, Outcome{What: what, Verb: cmd.Verb, ID: cmd.ID, Code: code, Number: 1 << 40, Past: past, Present: []Present{{Client: 64}, {Client: 65}}, Users: 1}))
 			var reply struct{ ID uint32 }
 			if err := json.Unmarshal(text, &reply); err != nil || strconv.FormatUint(uint64(reply.ID), 10) != string(cmd.ID) || bytes.ContainsAny(text, "\r\n") {
 				t.Fatalf("%q: got the reply %q (%v)", line, text, err)

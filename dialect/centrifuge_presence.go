@@ -31,29 +31,28 @@ func (c *centrifuge) encodeMove(m *Message) []byte {
 	}
 	client, _ := m.Sender()
 	c.group = append(c.group[:0], m.Group...)
-	n := len(pushChannel) + quotedBytes(c.group) + len(move) + infoBytes + len(moveEnd) + len(pushEnd)
+	n := len(pushChannel) + quotedBytes(c.group) + len(move) + c.infoBytes(m.Who()) + len(moveEnd) + len(pushEnd)
 	frame := c.appendPush(make([]byte, 0, wsproto.TextFrameBytes(n)), n)
 	frame = append(frame, move...)
-	frame = c.appendInfo(frame, client)
+	c.named = c.clientName(c.named[:0], client)
+	frame = c.appendInfo(frame, c.named, m.Who())
 	frame = append(frame, moveEnd...)
 	return append(frame, pushEnd...)
 }
 
 // appendPresent appends the members of {"presence":{"…":{"user":"","client":"…"},…}}: each client by its name, which stands in what is
 // told of it, too. The inner object is there even if it is empty: without it an SDK's promise fails.
-func (c *centrifuge) appendPresent(text []byte, present []uint64) []byte {
+func (c *centrifuge) appendPresent(text []byte, present []Present) []byte {
 	text = append(text, `"presence":{`...)
-	for i, client := range present {
+	for i, p := range present {
 		if i > 0 {
 			text = append(text, ',')
 		}
 		text = append(text, '"')
 		at := len(text)
-		text = c.clientName(text, client)
+		text = c.clientName(text, p.Client)
 		text = append(text, `":`...)
-		text = append(text, infoUser...)
-		text = append(text, text[at:at+clientNameBytes]...)
-		text = append(text, infoEnd...)
+		text = c.appendInfo(text, text[at:at+clientNameBytes], p.Who)
 	}
 	return append(text, '}')
 }

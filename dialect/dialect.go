@@ -22,7 +22,7 @@ type Dialect interface {
 
 	// Encode is the frame, or frames, of a message for members. All clients of the dialect, on all loops, are sent these bytes, so
 	// nobody may write them again. Empty: clients of this dialect are not sent the message. It is not called for the first dialect
-	// of a table, whose members are sent Message.Frame as it is.
+	// of a table, whose members are sent Message.Wire as it is.
 	Encode(m *Message) []byte
 
 	// Close is the code and the reason of the Close frame for a cause (RFC 6455 §7.4). The reason is cut to 123 bytes (§5.5.1) when
@@ -79,44 +79,6 @@ const FormsMax = 8
 // GapBytesMax bounds the bytes by which a dialect tells of a gap. So much room is kept in the outbox of a client that is to
 // be told of one.
 const GapBytesMax = 2 + len(eventGap) + 20 + 1 // those of plain
-
-// Message is one message to a group. The group's home writes the offset; from then on nobody writes it, so that all loops may
-// share it.
-type Message struct {
-	Group  string
-	Frame  []byte // one unmasked text frame (RFC 6455 §5.6) with the message as its payload, as plain clients are sent it
-	Offset uint64 // its number in the group, from 1 since its history began, or without one since the group's first member joined; 0: it has neither
-	JSON   bool   // the payload is the text of a JSON value; else it is plain text
-	Kept   bool   // it is in the group's history, where Offset is its place
-	Sort   Sort   // of others than Said the frame is nil, and they have no offset
-
-	// Who has said it, or comes or goes, see Sender. Like Kept and Sort they lie where there was padding, because a message has the size of a cache line.
-	SenderLoop   uint8  // below SenderLoopsMax
-	SenderSerial uint32 // 0: nobody is to be named
-}
-
-// Sort is what a message is.
-type Sort uint8
-
-// The sorts.
-const (
-	Said Sort = iota // somebody has said it
-	Came             // its sender has become a member
-	Went             // its sender is a member no more
-)
-
-// SenderLoopsMax is how many loops a client's number tells apart: it is that of the client on its loop times this, plus that of
-// the loop.
-const SenderLoopsMax = 64
-
-// Sender is the number of the client that has said the message, as in Outcome.Client. named is false if nobody is to be named:
-// the server said it, or a client whose Entry is not Named.
-func (m *Message) Sender() (client uint64, named bool) {
-	return uint64(m.SenderSerial)*SenderLoopsMax + uint64(m.SenderLoop), m.SenderSerial != 0
-}
-
-// Payload is the message without a frame around it. It shares the frame's memory, so the caller must not write it.
-func (m *Message) Payload() []byte { return wsproto.TextPayload(m.Frame) }
 
 // Position is a place in what was said to a group: behind the message of this offset.
 type Position struct {
@@ -221,8 +183,8 @@ type Outcome struct {
 	Past   *Past     // Read, Joined, and OK of AddGroup; nil: nothing is known of it; borrowed
 	Number uint64    // Published: the message's offset; Gap: messages; Members: members; OK of Connect: seconds between the dialect's pings, 0: none
 
-	Present []uint64 // Listed: the numbers of the members, as in Client, in no order; borrowed
-	Users   uint64   // Members: how many users they are, where that is known; else 0
+	Present []Present // Listed: the members, in no order; borrowed
+	Users   uint64    // Members: how many users they are, where that is known; else 0
 }
 
 // Cause is why the server closes a client. Errors in its frames are not among them: RFC 6455 has their codes.

@@ -37,7 +37,7 @@ func (p *Plain) Answer(dst []byte, o Outcome) []byte {
 }
 
 // Encode is the message's frame as it is.
-func (p *Plain) Encode(m *Message) []byte { return m.Frame }
+func (p *Plain) Encode(m *Message) []byte { return m.Frame() }
 
 // Close has the codes of RFC 6455, 4008 for clients that are too slow, 4401 for an ended token and 4403 for who is not wanted.
 func (p *Plain) Close(cause Cause) (wsproto.StatusCode, string) { return plainCloses.of(cause) }

@@ -104,20 +104,22 @@ func whoOf(token *door.Token, groupInfo []byte) *dialect.Who {
 	return &who
 }
 
-// who is c as others in a group are told of it; nil: it is nobody. g is nil if this loop does not know the group.
-func (s *shard) who(c *client, g *group, name string) *dialect.Who {
-	b := s.bearer(c)
+// who is c as others in a group are told of it; nil: it is nobody.
+func (c *client) who(g *group) *dialect.Who { return c.shard.bearer(c).who(g, g.name) }
+
+// who is b as others are told of it in a group of a name; nil: it is nobody. g is nil if this loop does not know the group.
+func (b *bearer) who(g *group, name string) *dialect.Who {
 	if b == nil {
 		return nil
 	}
 	if in := b.groups[g]; in != nil {
 		return in.who
 	}
-	return b.who(name)
+	return b.whoElse(name)
 }
 
-// who is b as others are told of it in a group for which it has shown no token.
-func (b *bearer) who(group string) *dialect.Who {
+// whoElse is likewise b in a group for which it has nothing but what its connection's token says.
+func (b *bearer) whoElse(group string) *dialect.Who {
 	if token := b.grant.token; token != nil {
 		if info := token.Groups[group]; info != nil {
 			return whoOf(token, info)
@@ -126,25 +128,26 @@ func (b *bearer) who(group string) *dialect.Who {
 	return b.grant.who
 }
 
-// identify has a request say who a client is in a group, as far as that is known. It returns what the client has for the group from now on:
-// in, or where its connection's token has something to say of it there, that.
-func (s *shard) identify(c *client, in *grant, g *group, r *request) *grant {
-	if b := s.bearer(c); in == nil && b != nil {
-		if who := b.who(g.name); who != b.grant.who {
-			in = &grant{who: who}
-		} else if who != nil {
-			r.Identify(who)
-		}
+// identify has a request to join say who a client is in a group, where its home wants to know. It returns what the client has for the group
+// from now on: in, or where its connection's token has something to say of it there, that; nil: nothing.
+func (s *shard) identify(c *client, in *grant, g *group, wanted bool, r *request) *grant {
+	b := s.bearer(c)
+	who := b.who(g, g.name)
+	switch {
+	case in != nil:
+		who = in.who
+	case b != nil && who != b.grant.who:
+		in = &grant{who: who}
 	}
-	if in != nil && in.who != nil {
-		r.Identify(in.who)
+	if wanted {
+		r.Identify(who)
 	}
 	return in
 }
 
 // sign has a message say who has said it. named: users are named whatever their dialect.
 func (s *shard) sign(c *client, m *message) (named bool) {
-	who := s.who(c, s.groups.Get(m.Group), m.Group)
+	who := s.bearer(c).who(s.groups.Get(m.Group), m.Group)
 	if who == nil {
 		return false
 	}

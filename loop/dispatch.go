@@ -208,9 +208,12 @@ func (s *shard) connect(c *client, cmd *dialect.Command) {
 }
 
 // stats answers how many members a group has, which only they may ask. Who has asked to be one is answered when that is decided: SDKs
-// that join, leave and join in one breath take the first answer for the last.
+// that join, leave and join in one breath take the first answer for the last. How many users they are the home alone knows.
 func (s *shard) stats(c *client, cmd *dialect.Command) dialect.ErrorCode {
 	if g := s.groups.Get(string(cmd.Group)); g != nil {
+		if index, _ := s.kindOf(g); s.bounds.kindAt(index).Presence {
+			return s.askHome(c, cmd, order.OpCount, nil)
+		}
 		if at := c.memberOf(g); at >= 0 && c.membership(at).standing == standingAsked {
 			return s.answerLater(c, g, repeat{id: string(cmd.ID), stats: true})
 		}
@@ -224,11 +227,7 @@ func (s *shard) answerStats(c *client, g *group, id []byte) dialect.ErrorCode {
 	if at := c.memberOf(g); at < 0 || c.membership(at).standing != standingMember {
 		return dialect.ErrNotMember
 	}
-	o := dialect.Outcome{What: dialect.Members, Verb: dialect.Stats, ID: id, Number: uint64(g.headcount.Members())}
-	if index, _ := s.kindOf(g); s.bounds.kindAt(index).Presence {
-		o.Users = 1 // no client says who it is: to the protocol all are the one user without a name
-	}
-	s.answer(c, o)
+	s.answer(c, dialect.Outcome{What: dialect.Members, Verb: dialect.Stats, ID: id, Number: uint64(g.headcount.Members())})
 	return ""
 }
 

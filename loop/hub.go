@@ -22,6 +22,18 @@ type (
 	Port        = order.Port[*group, *client] // to publish by
 	Feed        = order.Feed[*group, *client] // to receive all accepted publishes
 	Publication = order.Publication           // what a feed receives
+
+	// What a port says and is told.
+	Said     = order.Said
+	Receipt  = order.Receipt
+	Pending  = order.Pending
+	Ask      = order.Ask
+	Past     = order.Past
+	Position = order.Position
+	Epoch    = order.Epoch
+	Message  = order.Message
+	Who      = dialect.Who
+	Present  = dialect.Present
 )
 
 // Errors of ports and feeds, see package order.
@@ -33,6 +45,9 @@ var (
 	ErrTooManyPorts = order.ErrTooManyPorts
 	ErrClosed       = order.ErrClosed
 	ErrFeedTaken    = order.ErrFeedTaken
+	ErrBadKey       = order.ErrBadKey
+	ErrNoHistory    = order.ErrNoHistory
+	ErrUnknown      = order.ErrUnknown
 )
 
 // NewPort opens a port, which the caller closes; see order.Homes.NewPort. Any goroutine.
@@ -117,8 +132,8 @@ func newHub(loops int, b bounds, page []byte, more ...dialect.Entry) *Hub {
 	h.bounds.Store(&b)
 	h.outboxesMax.Store(b.outboxesMax())
 	h.homes = order.New[*group, *client](order.Config{Loops: loops, LaneSlots: b.laneSlots, LaneBytes: b.laneBytes,
-		FlightBytes: b.flightBytes, FlightMin: b.flightMin, FewMembers: borrowedSendsMax, PresentMax: b.presentMax, EpochBase: rand.Uint64()}, order.Env{
-		Wake: h.wake, Bounds: h.groupBounds, Kind: h.kindOf, Now: h.clock.Load, Admit: h.admitPublish, Busy: h.portBusy, TooLoud: h.tooLoud, Accepts: h.accepts, Ended: h.ended,
+		FlightBytes: b.flightBytes, FlightMin: b.flightMin, FewMembers: borrowedSendsMax, PresentMax: b.presentMax, KeyTicks: b.keyTicks, KeysBytesMax: b.keysBytes, EpochBase: rand.Uint64()}, order.Env{
+		Wake: h.wake, Bounds: h.groupBounds, Kind: h.kindOf, Now: h.clock.Load, Admit: h.admitPort, Busy: h.portBusy, TooLoud: h.tooLoud, Accepts: h.accepts, Ended: h.ended,
 	})
 	h.homes.SetHistoryMax(b.HistoryBytesMax)
 	for i := range h.shards {
@@ -147,12 +162,12 @@ func (h *Hub) kindOf(group string) order.Kind {
 	return h.bounds.Load().orderKind(group)
 }
 
-// admitPublish is nil if a port may publish now.
-func (h *Hub) admitPublish(home int) error {
+// admitPort is nil if a port may publish now, or ask something.
+func (h *Hub) admitPort(home int, publishes bool) error {
 	switch {
 	case h.stopping.Load():
 		return ErrStopping
-	case h.pressure.Load() != pressureNone:
+	case publishes && h.pressure.Load() != pressureNone:
 		h.refusePublish(home, refusedMemory)
 		return ErrBusy
 	}

@@ -64,7 +64,7 @@ func (s *shard) seek(c *client, g *group, cmd *dialect.Command, in *grant, more 
 	hears := s.hears(c, &kind, cmd.Hears)
 	r := request{Op: order.OpJoin, Local: g, Asks: id != nil, Hears: hears, Client: c, ID: string(id)}
 	if c.is(markBearer) || in != nil {
-		in = s.identify(c, in, g, &r)
+		in = s.identify(c, in, g, kind.Presence, &r)
 	}
 	if cmd.Recover {
 		r.Past = &order.Ask{Recover: true, OrNone: cmd.OrNone, Since: order.Position{Offset: cmd.Since.Offset, Epoch: order.Epoch(cmd.Since.Epoch)},
@@ -160,7 +160,7 @@ func (s *shard) decided(d *delivery) {
 	if d.Op == order.OpJoined && g.headcount == nil {
 		g.headcount = d.Headcount
 	}
-	if d.Op == order.OpHistoryRead || d.Op == order.OpPresent || d.Past != nil && s.entry(c).Positions {
+	if d.Op == order.OpHistoryRead || d.Op == order.OpPresent || d.Op == order.OpCounted || d.Past != nil && s.entry(c).Positions {
 		s.replayLater(d)
 		return
 	}

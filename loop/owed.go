@@ -1,9 +1,6 @@
 package loop
 
-import (
-	"ringcast/dialect"
-	"ringcast/loop/order"
-)
+import "ringcast/loop/order"
 
 // owed is what a shard has yet to tell the homes, and what they cannot refuse: that a client is gone that was present, or is here, and
 // that the shard has no members of a group any more. It goes into up lanes that have room and never into the backlog, so however
@@ -32,7 +29,6 @@ type word struct {
 	client *client
 	op     order.RequestOp // OpGone, OpHere
 	hears  bool            // OpHere
-	who    *dialect.Who    // OpHere: who the client is; nil: nobody
 }
 
 // enoughOwed says whether so many words wait that nothing more should be begun that leads to others.
@@ -58,8 +54,8 @@ func (s *shard) payWords() (moved bool) {
 		for paid < len(words) {
 			w := &words[paid]
 			r := request{Op: w.op, Hears: w.hears, Local: w.group, Client: w.client}
-			if w.who != nil {
-				r.Identify(w.who)
+			if w.op == order.OpHere {
+				r.Identify(w.client.who(w.group))
 			}
 			if !s.lanes.Offer(home, r) {
 				break

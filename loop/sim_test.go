@@ -389,7 +389,7 @@ func (w *world) progress() (n uint64) {
 
 func (w *world) publishByPort(group string) {
 	m := w.newMessage(nil, group)
-	switch err := w.port.Publish(group, []byte(m.text)); err {
+	switch err := insist(w.port, group, []byte(m.text)); err {
 	case nil:
 		m.accepted = true
 	case ErrBusy:

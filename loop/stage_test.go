@@ -158,3 +158,22 @@ func (c *stageConn) heard(t *testing.T, want string) {
 		t.Errorf("heard %q, want %q in it", c.out, want)
 	}
 }
+
+// offer publishes a text, and does not wait for the home's word.
+func offer(p *Port, group string, text []byte) error {
+	_, err := p.Offer(group, Said{Payload: text})
+	return err
+}
+
+// insist publishes what cannot be refused once there is room for it in the lane.
+func insist(p *Port, group string, text []byte) error {
+	w, err := p.Waiter(group, text, nil)
+	if err != nil {
+		return err
+	}
+	sent, err := w.Offer()
+	if err == nil && !sent {
+		err = ErrBusy
+	}
+	return err
+}

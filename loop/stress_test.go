@@ -61,7 +61,7 @@ func TestWhatIsHeldBackGoesOnWhenLoopsHaveTakenWhatIsInFlight(t *testing.T) {
 		}
 		st.unanswered.Add(loops * each)
 		for range each {
-			if err := port.Publish("0g", []byte(`counts as an answer: "ok":true`)); err != nil {
+			if err := insist(port, "0g", []byte(`counts as an answer: "ok":true`)); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -88,6 +88,11 @@ var impure = []struct{ what, why string }{
 	{"bufio", "bytes in, bytes out; nothing that can block"}, {"unsafe", "hostile bytes come through here"},
 }
 
+// pureBut lists the files of pure packages that may import one of these, each with its reason.
+var pureBut = map[string]struct{ what, why string }{
+	"dialect/message.go": {"unsafe", "a message keeps its frame as a string, as it has no room for a capacity, and nobody may copy it for a send"},
+}
+
 // folders are the directories allowed at the top.
 var folders = []string{"api", "bench", "bus", "cli", "dialect", "docs", "loop", "test", "wsproto", ".ci", ".git"}
 
@@ -280,7 +285,7 @@ func pure(t *testing.T, folder string) {
 		}
 		for _, name := range f.imports() {
 			for _, rule := range impure {
-				if name == rule.what {
+				if name == rule.what && pureBut[f.path].what != name {
 					t.Errorf("%s imports %s: %s", f.path, name, rule.why)
 				}
 			}

@@ -22,7 +22,7 @@ func TestAPortThatIsClosedGivesItsPlaceBack(t *testing.T) {
 	}
 	p := ports[5]
 	for range 2 {
-		if err := p.Publish("0g", nil); err != nil {
+		if err := offer(p, "0g", nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -36,7 +36,7 @@ func TestAPortThatIsClosedGivesItsPlaceBack(t *testing.T) {
 	if err := <-waits; err != ErrClosed {
 		t.Errorf("who waits for room: got %v, want ErrClosed", err)
 	}
-	if err := p.Publish("0g", nil); err != ErrClosed {
+	if err := offer(p, "0g", nil); err != ErrClosed {
 		t.Errorf("after the end: got %v, want ErrClosed", err)
 	}
 	if _, err := hs.NewPort(); err != ErrTooManyPorts {
@@ -50,7 +50,7 @@ func TestAPortThatIsClosedGivesItsPlaceBack(t *testing.T) {
 	if err != nil || again.bit != p.bit {
 		t.Fatalf("got bit %d (%v), want %d", again.bit, err, p.bit)
 	}
-	if err := again.Publish("0g", nil); err != nil {
+	if err := offer(again, "0g", nil); err != nil {
 		t.Error(err)
 	}
 	hs.Lanes(0).Host()

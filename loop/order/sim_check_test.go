@@ -93,7 +93,7 @@ func (s *sim) tooLoud(home int, refused *Message) {
 		first := s.hs.ports[-1-int(hg.heldBack)].Load().up[home].lane.front()
 		s.must(first.Message != refused && first.Message.Group == m.group, "message %d is refused as one of group %s is held back, which is not so", m.index, m.group)
 	}
-	s.must(!m.refused && (!m.byPort || m.numbers != nil), "message %d is refused a second time, or nobody can be told", m.index)
+	s.must(!m.refused && (!m.byPort || m.pending != nil), "message %d is refused a second time, or nobody can be told", m.index)
 	m.refused = true
 	s.refused++
 }
@@ -190,10 +190,10 @@ func (s *sim) checkMessages() {
 		published += s.hs.Home(i).Published()
 	}
 	for _, m := range s.sent {
-		if m.accepted && m.numbers != nil {
+		if m.accepted && m.pending != nil {
 			select {
-			case n, ok := <-m.numbers:
-				s.must(ok == !m.refused && n == m.seq, "message %d: its publisher was told number %d (%v), others %d", m.index, n, ok, m.seq)
+			case told := <-m.pending.told:
+				s.must((told.err == nil) == !m.refused && told.receipt.Position.Offset == m.seq, "message %d: its publisher was told %+v, others %d", m.index, told, m.seq)
 			default:
 				s.must(false, "message %d: its number was not said", m.index)
 			}
@@ -241,7 +241,7 @@ func (s *sim) takeFromFeed(max int) {
 	for _, p := range got {
 		m := s.messageOf(string(p.Message))
 		m.taken++
-		s.must(m.taken == 1 && (p.Token == any(m)) == m.byPort, "feed: message %d, taken %d times, with token %v", m.index, m.taken, p.Token)
+		s.must(m.taken == 1 && (p.Token == any(m)) == (m.byPort && m.pending == nil), "feed: message %d, taken %d times, with token %v", m.index, m.taken, p.Token)
 		m.seq = p.Seq
 	}
 }

@@ -173,12 +173,13 @@ func (s *sim) publish(loop, group int) {
 func (s *sim) publishByPort(p *Port[*simPart, *simAsk], group int) {
 	m, payload := s.newMessage(group)
 	m.byPort = true
-	v := &via{token: m}
-	if s.rng.IntN(2) == 0 { // who waits for the number is refused, others are held back
-		m.numbers = make(chan uint64, 1)
-		v.result = m.numbers
+	var err error
+	if s.rng.IntN(2) == 0 { // who waits for the home's word is refused, others are held back
+		m.pending, err = p.Offer(m.group, Said{Payload: payload})
+		m.accepted = err == nil
+	} else {
+		w, _ := p.Waiter(m.group, payload, m)
+		m.accepted, err = w.Offer()
 	}
-	err := p.publish(m.group, payload, v)
-	m.accepted = err == nil
 	s.must(err == nil || err == ErrBusy, "port: %v", err)
 }

@@ -154,7 +154,7 @@ func (s *sim) heed() {
 	case OpPresence:
 		d := s.answerTo(v)
 		s.must(d.Op == OpPresent && d.Past.None == !p.on && d.Past.Crowded == p.crowded, "group %s: who is there: got %+v, want %+v", name, d.Past, p)
-		got := slices.Sorted(slices.Values(d.Past.Present))
+		got := slices.Sorted(slices.Values(clientsOf(d.Past.Present)))
 		s.must(p.crowded && len(got) == 0 || !p.crowded && slices.Equal(got, slices.Sorted(maps.Keys(p.who))), "group %s: got that %v are there, want %v", name, got, p.who)
 		s.company.lists++
 	}
@@ -221,7 +221,7 @@ func (s *sim) hearNews(loop int, p *simPart, d *Delivery[*simPart, *simAsk]) {
 	due := &s.loops[loop].due[s.group(p.name)]
 	client, named := d.Message.Sender()
 	n := simNews{d.Message.Sort, client, d.Offset}
-	s.must(len(*due) > 0 && named && d.Message.Group == p.name && d.Message.Frame == nil && d.Message.Offset == 0 && !d.Message.Kept,
+	s.must(len(*due) > 0 && named && d.Message.Group == p.name && d.Message.Wire == "" && d.Message.Offset == 0 && !d.Message.Kept,
 		"loop %d, group %s: hears %+v, of which it is not to be told", loop, p.name, n)
 	want := (*due)[0]
 	*due = (*due)[1:]

@@ -119,11 +119,11 @@ type simMessage struct {
 	index    int
 	group    string
 	byPort   bool
-	accepted bool   // into a lane
-	refused  bool   // by its home
-	seq      uint64 // as the order says; 0: the group had no members
-	taken    int    // how often it came out of the feed
-	numbers  chan uint64
+	accepted bool     // into a lane
+	refused  bool     // by its home
+	seq      uint64   // as the order says; 0: the group had no members
+	taken    int      // how often it came out of the feed
+	pending  *Pending // of who waits for the home's word
 	ask      *simAsk
 }
 
@@ -134,7 +134,7 @@ func newSim(t *testing.T, shape simShape, seed uint64) *sim {
 	env := Env{
 		Wake:    func(loop int) { s.loops[loop].woken = s.hs.Lanes(loop).MustWake() || s.loops[loop].woken },
 		Bounds:  func(string) (int, int) { s.onServe(); s.onPresence(); return shape.membersMax, shape.groupsMax },
-		Admit:   func(int) error { return nil },
+		Admit:   func(int, bool) error { return nil },
 		Busy:    func(int) {},
 		TooLoud: func(home int, m *Message) { s.tooLoud(home, m) },
 		Accepts: func(string, []byte) error { return nil },
@@ -227,7 +227,8 @@ func (s *sim) event() {
 	case n < 61 && len(s.ports) > 0: // a port ends, and another takes its place or one beside it
 		at := s.rng.IntN(len(s.ports))
 		s.ports[at].Close()
-		s.must(s.ports[at].Publish("0", nil) == ErrClosed, "a closed port accepts")
+		_, err := s.ports[at].Offer("0", Said{})
+		s.must(err == ErrClosed, "a closed port accepts: %v", err)
 		next, err := s.hs.NewPort()
 		s.must(err == nil, "a port after others were closed: %v", err)
 		s.ports[at] = next
