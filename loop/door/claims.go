@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -220,7 +221,7 @@ func readObject(text []byte) (members map[string]json.RawMessage, ok bool) {
 		if err != nil || !isName || d.Decode(&value) != nil {
 			return nil, false
 		}
-		if _, twice := members[name]; twice {
+		if _, twice := members[name]; twice || strings.ContainsRune(name, utf8.RuneError) {
 			return nil, false
 		}
 		members[name] = value
@@ -228,10 +229,10 @@ func readObject(text []byte) (members map[string]json.RawMessage, ok bool) {
 	return members, true
 }
 
-// readString reads a JSON string; false: it is none, or is not all text, for which package json has U+FFFD: two names would be one.
+// readString reads a JSON string; false: it is none, or has half a character, for which package json has U+FFFD: two names would be one.
 func readString(raw json.RawMessage) (text string, ok bool) {
 	if raw == nil || raw[0] != '"' || json.Unmarshal(raw, &text) != nil {
 		return "", false
 	}
-	return text, !bytes.ContainsRune([]byte(text), utf8.RuneError)
+	return text, !strings.ContainsRune(text, utf8.RuneError)
 }

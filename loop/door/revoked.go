@@ -20,8 +20,9 @@ import (
 type Revoked struct {
 	seed    maphash.Seed
 	entries atomic.Int64
-	life    atomic.Int64 // seconds that the token lived longest of all that were seen
-	endless atomic.Bool  // one was seen that never ends
+	life    atomic.Int64  // seconds that the token lived longest of all that were seen
+	endless atomic.Bool   // one was seen that never ends
+	next    atomic.Uint64 // the stripe that the next Revoke looks through beside its own
 	stripes [addressStripes]struct {
 		mu    sync.Mutex
 		users shrink.Map[string, int64] // the moment, in Unix seconds
@@ -53,6 +54,7 @@ func (t *Revoked) Revoke(user string, before, now int64) error {
 	}
 	at := maphash.String(t.seed, user) % addressStripes
 	t.sweep(at, now)
+	t.sweep(t.next.Add(1)%addressStripes, now)
 	for other := uint64(0); t.entries.Load() >= RevokedMax && other < addressStripes; other++ {
 		t.sweep(other, now)
 	}
