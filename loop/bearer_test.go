@@ -214,10 +214,13 @@ func TestACentrifugeClientIsRefusedAsTheServerLibraryDoes(t *testing.T) {
 			default:
 				c.say(`{"id":1,"connect":{"token":%q}}`, tokenOf(test.connect))
 			}
-			if test.said != "" {
-				c.say("%s", test.said)
-			}
 			st.settle()
+			for line := range strings.SplitSeq(test.said, "\n") {
+				if line != "" {
+					c.say("%s", line)
+					st.settle()
+				}
+			}
 			heard := c.lines(t)
 			last := heard[len(heard)-1]
 			if before, after, some := strings.Cut(test.want, "…"); last != test.want && (!some || !strings.HasPrefix(last, before) || !strings.HasSuffix(last, after)) {

@@ -106,7 +106,7 @@ func (s *shard) endGrant(in *grant, now int64) {
 // is not told.
 func (s *shard) oust(c *client, g *group, why dialect.What) {
 	s.part(c, c.memberOf(g))
-	if c.form() != order.PlainForm || c.is(markAsks|markBearer) {
+	if c.form() != order.PlainForm || c.is(markAsks) || s.hasToken(c) {
 		s.answer(c, dialect.Outcome{What: why, Group: g.name})
 	}
 }
