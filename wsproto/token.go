@@ -56,5 +56,8 @@ func hexDigit(c byte) byte {
 // bearerToken is the token of an Authorization header; false: it is of another scheme.
 func bearerToken(value []byte) (token []byte, ok bool) {
 	scheme, token, _ := bytes.Cut(value, []byte(" "))
-	return bytes.TrimLeft(token, " "), equalFold(scheme, "bearer")
+	if token = bytes.TrimLeft(token, " "); token == nil {
+		token = []byte{} // there is one, and it is none
+	}
+	return token, equalFold(scheme, "bearer")
 }
