@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"syscall"
 	"time"
 
@@ -63,7 +64,7 @@ func adminError(addr string, err error) error {
 
 func (a *admin) serve(h hub, version string, pprof bool, again *reloader, channel *bus.Bus, log *slog.Logger) {
 	if a != nil {
-		cfg := api.Config{Hub: h, Version: version, Pprof: pprof, Log: log, More: append(again.metrics(), again.file.metrics()...)}
+		cfg := api.Config{Hub: h, Version: version, Pprof: pprof, Log: log, More: slices.Concat(again.metrics(), again.file.metrics(), again.keys.metrics())}
 		if channel != nil {
 			cfg.More = append(cfg.More, channel)
 		}

@@ -83,6 +83,7 @@ type reloader struct {
 	file   *logFile
 	level  *slog.LevelVar
 	log    *slog.Logger
+	keys   *keyFetcher
 
 	turn sync.Mutex // one reload at a time
 
@@ -142,6 +143,8 @@ func (l *reloader) reload(ctx context.Context) (done reloaded, err error) {
 	if len(done.Changed) > 0 {
 		within, cancel := context.WithTimeout(ctx, reloadTimeout)
 		defer cancel()
+		l.keys.follow(next.JWKSURL, next.Loop.Tokens)
+		l.keys.await(within)
 		if err := l.apply(within, next.Loop.Limits); err != nil {
 			return reloaded{}, fmt.Errorf("the event loops have not adopted the limits: %w; try again", err)
 		}

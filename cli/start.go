@@ -127,6 +127,9 @@ func (r *env) serveUntilAsked(dir runDir, s settings.Settings, m manager, ready 
 	if s.Loop.MemoryMax > 0 {
 		log.Info("memory is limited", "limit", settings.SizeText(s.Loop.MemoryMax), "from", s.MemoryFrom)
 	}
+	keys := newKeyFetcher(log)
+	defer keys.stop()
+	keys.follow(s.JWKSURL, s.Loop.Tokens)
 	if end.adm, err = openAdmin(s.Admin, m.admin); err != nil {
 		return err
 	}
@@ -146,7 +149,7 @@ func (r *env) serveUntilAsked(dir runDir, s settings.Settings, m manager, ready 
 	defer closeChannel(channel, 0, log) // a second time, mostly
 	end.has(func() { withdrawChannel(channel) })
 	me := identity{version: versionText(), kernel: kernelText(), listen: listenText(srv.Addrs()), admin: end.adm.addr()}
-	again := &reloader{read: r.again, apply: srv.Apply, notify: m.notifier, file: file, level: level, log: log, now: s}
+	again := &reloader{read: r.again, apply: srv.Apply, notify: m.notifier, file: file, level: level, log: log, now: s, keys: keys}
 	again.status = func() string { return servingText(me.listen, h.Snapshot().ClientsMax) }
 	end.adm.serve(h, me.version, s.AdminPprof, again, channel, log)
 	state := func() Status {
@@ -160,6 +163,7 @@ func (r *env) serveUntilAsked(dir runDir, s settings.Settings, m manager, ready 
 	}
 	end.has(control.close)
 
+	keys.await(context.Background())
 	if err := srv.LetIn(); err != nil { // when all has its descriptors
 		return errors.Join(listenError(err), end.now())
 	}
@@ -196,11 +200,12 @@ func warnings(s *settings.Settings, listen []net.Addr, admin string, channel *bu
 	}
 	join, publish := s.OutOfReach()
 	if join != "" {
-		texts = append(texts, "No client can join groups of the kinds "+join+": clients cannot say who they are yet.")
+		texts = append(texts, "No client can join groups of the kinds "+join+": they are for clients with a token, and no tokens are configured.")
 	}
 	if publish != "" {
-		texts = append(texts, "No client can publish to groups of the kinds "+publish+": clients cannot say who they are yet.")
+		texts = append(texts, "No client can publish to groups of the kinds "+publish+": they are for clients with a token, and no tokens are configured.")
 	}
+	texts = append(texts, s.TokenWarnings()...)
 	if warning := channelWarning(s.Channel, channel); warning != "" {
 		texts = append(texts, warning)
 	}

@@ -36,9 +36,9 @@ var imports = []struct {
 	why  string
 }{
 	{".", []string{"cli"}, "main only passes its arguments to cli: code of its own could not be tested"},
-	{"cli", []string{"api", "bus", "cli/settings", "loop"}, "cli composes the parts; bytes on the wire are the business " +
-		"of loop and the packages under it"},
-	{"cli/settings", []string{"bus", "loop"}, "settings are made for the parts, in their own option types, and start none of them"},
+	{"cli", []string{"api", "bus", "cli/settings", "loop", "loop/door"}, "cli composes the parts; bytes on the wire are the business " +
+		"of loop and the packages under it; of door it has the sets of keys that it fetches"},
+	{"cli/settings", []string{"bus", "loop", "loop/door"}, "settings are made for the parts, in their own option types, and start none of them; what tokens are good is an option of door"},
 	{"api", []string{"loop"}, "the admin address is one user of the hub among others: it knows neither the others nor the operator's settings"},
 	{"bus", []string{"loop"}, "the bus is one user of the hub among others: it knows neither the others nor the operator's settings"},
 	{"loop", []string{"dialect", "loop/assert", "loop/door", "loop/order", "loop/shrink", "wsproto"}, "the loops serve any caller; with an import of one of " +

@@ -35,6 +35,7 @@ func (s *Settings) Adopt(read *Settings) (next Settings, changed []Change, needs
 	next = *s
 	next.Loop.Limits, next.typed.limitFlags, next.typed.fileTexts = read.Loop.Limits, read.typed.limitFlags, read.typed.fileTexts
 	next.MemoryFrom = read.MemoryFrom
+	next.adoptTokens(s, read)
 	next.StopTimeout, next.typed.StopTimeout = read.StopTimeout, read.typed.StopTimeout
 	next.LogLevel, next.typed.LogLevel = read.LogLevel, read.typed.LogLevel
 
@@ -54,6 +55,9 @@ func (s *Settings) Changeable() map[string]string {
 	for name, text := range textsOf(s.typed.limitFlags) {
 		texts[name] = text
 	}
+	for name, text := range textsOf(s.typed.tokenFlags) {
+		texts[name] = text
+	}
 	if s.typed.Groups != "" {
 		texts["groups"] = s.typed.Groups
 	}
@@ -67,6 +71,9 @@ func differences(a, b *texts) []Change {
 	changes := []Change{}
 	eachFlag(reflect.ValueOf(*b), func(tag reflect.StructTag, value any) {
 		name, text := tag.Get("name"), fmt.Sprint(value)
+		if old[name] == text && a.contents[name] != b.contents[name] {
+			text += ", with other contents"
+		}
 		if old[name] != text {
 			changes = append(changes, Change{name, old[name], text})
 		}
