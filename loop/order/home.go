@@ -247,13 +247,14 @@ func (h *Home[G, C]) publish(r *Request[G, C], origin int) bool {
 		return false
 	}
 
+	var epoch Epoch
 	if hg != nil {
 		hg.heldBack = 0 // if there was one it was this one
-		h.number(hg, r)
+		epoch = h.number(hg, r)
 	}
 	var receipt Receipt
 	if r.via != nil {
-		receipt = h.receipt(hg, r) // it notes a key before anything is sent: should that panic, a repeat is not heard twice
+		receipt = h.receipt(hg, r, epoch) // it notes a key before anything is sent: should that panic, a repeat is not heard twice
 	}
 	if hg != nil {
 		many := hg.headcount.Members() > h.all.config.FewMembers*len(hg.locals)
@@ -282,27 +283,26 @@ func (h *Home[G, C]) publish(r *Request[G, C], origin int) bool {
 	return true
 }
 
-// number gives a message its number in its group, if it is to have one.
-func (h *Home[G, C]) number(hg *homeGroup[G], r *Request[G, C]) {
+// number gives a message its number in its group, if it is to have one. The epoch is that of a message that is kept, else 0.
+func (h *Home[G, C]) number(hg *homeGroup[G], r *Request[G, C]) (epoch Epoch) {
 	switch {
 	case r.Message.Unkept():
 	case hg.history != nil:
+		epoch = hg.history.epoch // before it is kept: what makes room for it may end the history, if nobody is there
 		h.keep(hg.history, r.Message, len(r.ID))
 	default:
 		hg.offset++
 		r.Message.Offset = hg.offset
 	}
+	return epoch
 }
 
 // receipt says of a publish that it is accepted, and notes that under its key, if it has one. hg is nil if the home does not know the
 // group.
-func (h *Home[G, C]) receipt(hg *homeGroup[G], r *Request[G, C]) (receipt Receipt) {
-	receipt = Receipt{Position: Position{Offset: r.Message.Offset}, Kept: r.Message.Kept}
+func (h *Home[G, C]) receipt(hg *homeGroup[G], r *Request[G, C], epoch Epoch) (receipt Receipt) {
+	receipt = Receipt{Position: Position{r.Message.Offset, epoch}, Kept: r.Message.Kept}
 	if hg != nil {
 		receipt.Members = hg.headcount.Members()
-	}
-	if receipt.Kept {
-		receipt.Position.Epoch = hg.history.epoch
 	}
 	if key := r.key(); key != "" {
 		h.noteKey(r.Message.Group, key, receipt)
