@@ -1,10 +1,6 @@
 package dialect
 
 import (
-	"crypto/aes"
-	"crypto/cipher"
-	"encoding/binary"
-	"encoding/hex"
 	"strconv"
 	"strings"
 
@@ -21,10 +17,7 @@ const centrifugePath = "/connection/websocket"
 // What is not said in the protocol's definition (client.proto of github.com/centrifugal/protocol) is done as the server library
 // does it (client.go, disconnect.go and errors.go of github.com/centrifugal/centrifuge), because that is what SDKs were tried with.
 func Centrifuge(key [16]byte) Entry {
-	names, err := aes.NewCipher(key[:])
-	if err != nil {
-		panic(err) // a key of 16 bytes is one of AES-128
-	}
+	names := NewNames(key)
 	return Entry{
 		Name: "centrifuge",
 		Serves: func(path string) bool {
@@ -41,6 +34,8 @@ func Centrifuge(key [16]byte) Entry {
 		Named:        true,
 		Hears:        true,
 		Heals:        true,
+		Renews:       true,
+		TokenCause:   centrifugeTokenCause,
 		Pings:        wantsFramePings,
 	}
 }
@@ -60,11 +55,11 @@ func wantsFramePings(query string) bool {
 // Owner: one loop, see Dialect; names is shared by all and only read.
 type centrifuge struct {
 	objectReader
-	names cipher.Block
-	block [aes.BlockSize]byte // a name while it is made; a field because the cipher would move a variable to the heap
-	group []byte              // a message's group, as bytes
-	user  []byte              // a user's name, likewise
-	named []byte              // a client's name
+	names Names
+	block nameBlock // a name while it is made; a field because the cipher would move a variable to the heap
+	group []byte    // a message's group, as bytes
+	user  []byte    // a user's name, likewise
+	named []byte    // a client's name
 }
 
 const (
@@ -149,24 +144,9 @@ func (c *centrifuge) appendPublication(dst []byte, m *Message) []byte {
 	return append(dst, pubEnd...)
 }
 
-// clientNameBytes is the length of a UUID.
-const clientNameBytes = len("00000000-0000-4000-8000-000000000000")
-
-// clientName appends the client's name on the wire: its number encrypted, in the form of a random UUID (RFC 9562 §5.4). The six bits
-// that say so take the place of encrypted ones; two clients have the same name as seldom as if they had drawn their 122 bits by lot.
+// clientName appends the client's name on the wire, see Names.
 func (c *centrifuge) clientName(dst []byte, client uint64) []byte {
-	b := c.block[:]
-	clear(b)
-	binary.BigEndian.PutUint64(b[8:], client)
-	c.names.Encrypt(b, b)
-	b[6] = b[6]&0x0f | 0x40 // version 4
-	b[8] = b[8]&0x3f | 0x80 // the variant of RFC 9562
-	dst = hex.AppendEncode(dst, b[:4])
-	for at := 4; at < 10; at += 2 {
-		dst = append(dst, '-')
-		dst = hex.AppendEncode(dst, b[at:at+2])
-	}
-	return hex.AppendEncode(append(dst, '-'), b[10:])
+	return c.names.append(dst, client, &c.block)
 }
 
 // The protocol's close codes. A client that is closed with one from 3500 on, and a reason, never comes back; without a reason, or
@@ -174,11 +154,14 @@ func (c *centrifuge) clientName(dst []byte, client uint64) []byte {
 const (
 	centrifugeShutdown     wsproto.StatusCode = 3001
 	centrifugeServerError  wsproto.StatusCode = 3004
+	centrifugeExpired      wsproto.StatusCode = 3005
 	centrifugeSlow         wsproto.StatusCode = 3008
 	centrifugeNoPong       wsproto.StatusCode = 3012
 	centrifugeTooMany      wsproto.StatusCode = 3013
+	centrifugeInvalidToken wsproto.StatusCode = 3500
 	centrifugeBadRequest   wsproto.StatusCode = 3501
 	centrifugeStale        wsproto.StatusCode = 3502
+	centrifugeForced       wsproto.StatusCode = 3503
 	centrifugeChannelLimit wsproto.StatusCode = 3505
 	centrifugePermission   wsproto.StatusCode = 3507
 	centrifugeNotAvailable wsproto.StatusCode = 3508
@@ -208,4 +191,8 @@ var centrifugeCloses = closes{
 	CauseNotConnected:  {centrifugeBadRequest, "bad request"},
 	CauseNoConnect:     {centrifugeStale, "stale"},
 	CauseTooBig:        {centrifugeTooMany, "too many requests: the message is over the limit"}, // with 1009 it would never come back
+	CauseBadToken:      {centrifugeInvalidToken, "invalid token"},
+	CauseTokenEnded:    {centrifugeExpired, "connection expired"},
+	CauseRevoked:       {centrifugeInvalidToken, "invalid token: revoked"},
+	CauseDisconnected:  {centrifugeForced, "force disconnect"},
 }

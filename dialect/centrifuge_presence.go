@@ -72,10 +72,10 @@ func appendMembers(text []byte, o *Outcome) []byte {
 // once, on the same connection and from its position; below it would stay away.
 const pushParted = `,"unsubscribe":{"code":2500,"reason":"insufficient state"}`
 
-// appendParted appends the frame that tells a client that it was taken out of a group.
-func (c *centrifuge) appendParted(dst []byte, group string) []byte {
+// appendUnsubscribed appends the frame that tells a client that it was taken out of a group, and why.
+func (c *centrifuge) appendUnsubscribed(dst []byte, group, why string) []byte {
 	c.group = append(c.group[:0], group...)
-	dst = c.appendPush(dst, len(pushChannel)+quotedBytes(c.group)+len(pushParted)+len(pushEnd))
-	dst = append(dst, pushParted...)
+	dst = c.appendPush(dst, len(pushChannel)+quotedBytes(c.group)+len(why)+len(pushEnd))
+	dst = append(dst, why...)
 	return append(dst, pushEnd...)
 }

@@ -2,6 +2,7 @@ package dialect
 
 import (
 	"iter"
+	"time"
 
 	"ringcast/wsproto"
 )
@@ -50,6 +51,11 @@ type Entry struct {
 	Hears bool
 	// Heals: a client that is told Parted joins again from its position, by itself.
 	Heals bool
+	// Renews: its clients are told when what their tokens allow ends, and have RenewGrace more to show newer ones.
+	Renews bool
+	// TokenCause is the cause to close a client for what is wrong with a token that it has shown with a command; closes is false where it
+	// is told by an answer instead. nil: it always is.
+	TokenCause func(verb Verb, code ErrorCode) (why Cause, closes bool)
 	// Pings says whether a client that requests its path with this query wants to be pinged by WebSocket's own pings (RFC 6455 §5.5.2)
 	// and not by the dialect's; nil: none does. Called by any goroutine.
 	Pings func(query string) bool
@@ -59,6 +65,10 @@ type Entry struct {
 var Table = []Entry{
 	{Name: "plain", Serves: AnyPath, New: func() Dialect { return &Plain{} }},
 }
+
+// RenewGrace is for how long a client of a dialect that Renews is served beyond the end of its token: some 25 s pass at most until an SDK
+// that was asleep has fetched a newer one.
+const RenewGrace = 25 * time.Second
 
 // AnyPath is an Entry's Serves for every path.
 func AnyPath(string) bool { return true }
@@ -105,6 +115,8 @@ const (
 	Stats                   // "stats": how many members a group has
 	History                 // "history": what was said to a group, as far as that is kept
 	Presence                // "presence": who the members of a group are
+	Auth                    // "auth": the client shows the token of its connection, for the first time or a newer one
+	AuthGroup               // "auth_group": it shows a newer token for a group that it is a member of
 )
 
 // String is the verb's name in the plain dialect, where it has one.
@@ -115,7 +127,7 @@ func (v Verb) String() string {
 	return "unknown"
 }
 
-var verbNames = [...]string{"none", "add_group", "leave_group", "send_to_group", "respond", "close", "connect", "stats", "history", "presence"}
+var verbNames = [...]string{"none", "add_group", "leave_group", "send_to_group", "respond", "close", "connect", "stats", "history", "presence", "auth", "auth_group"}
 
 // Command is what a client asks for. Its slices are borrowed, see Dialect.Next; they may be read and not written.
 type Command struct {
@@ -124,6 +136,7 @@ type Command struct {
 	Group   []byte // a group's name, decoded: 1 to GroupBytesMax bytes of UTF-8
 	Message []byte // SendToGroup: what members receive, UTF-8; may be empty
 	ID      []byte // the client's id of the command, in the form that Answer takes; nil: the command is not answered
+	Token   []byte // Connect, Auth, AddGroup, AuthGroup: the token that the client shows, which nobody else is told; nil: none
 
 	Hears    bool     // AddGroup: who comes and goes is wanted as well
 	Recover  bool     // AddGroup: what was missed since Since is wanted as well
@@ -152,17 +165,22 @@ const (
 	Read                  // History was carried out: Past is what it has found
 	Listed                // Presence was carried out: the members are Present
 	Parted                // not an answer: messages of Group were lost on the way to the client, so it was taken out of it
+	Removed               // not an answer: a server has taken the client out of Group
+	Lapsed                // not an answer: the client was taken out of Group, as its token for it has ended
+	Joined                // not an answer: a server has made the client a member of Group
+	Renewed               // not an answer: a server has changed when what the client's token allows ends, see TTL
 )
 
 // Outcome is what a client is told beside messages. What is borrowed is good until Answer returns.
 type Outcome struct {
 	What   What
 	Verb   Verb      // OK, Published, Refused, Members, Read, Listed: that of the command
+	TTL    uint32    // OK of Connect, Auth, AddGroup and AuthGroup, Renewed: seconds until what the client's token allows ends; 0: it does not
 	Client uint64    // the client's number, unique in this process
-	Group  string    // of AddGroup and LeaveGroup: OK, Refused; Parted; borrowed
+	Group  string    // of AddGroup and LeaveGroup: OK, Refused; Parted, Removed, Lapsed, Joined; borrowed
 	ID     []byte    // OK, Published, Refused, Members, Read, Listed: that of the command, borrowed
 	Code   ErrorCode // Refused
-	Past   *Past     // Read, and OK of AddGroup; nil: nothing is known of it; borrowed
+	Past   *Past     // Read, Joined, and OK of AddGroup; nil: nothing is known of it; borrowed
 	Number uint64    // Published: the message's offset; Gap: messages; Members: members; OK of Connect: seconds between the dialect's pings, 0: none
 
 	Present []Present // Listed: the members, in no order; borrowed
@@ -191,10 +209,14 @@ const (
 	CauseNotConnected               // it has said something else before Connect, see Entry.Connects
 	CauseNoConnect                  // it has not said Connect in time
 	CauseTooBig                     // its message is over the limit
+	CauseBadToken                   // its token is not valid, or is not its own
+	CauseTokenEnded                 // what its token allows has ended
+	CauseRevoked                    // its token was revoked
+	CauseDisconnected               // a server wants it so
 )
 
 // Causes is the number of causes.
-const Causes = int(CauseTooBig) + 1
+const Causes = int(CauseDisconnected) + 1
 
 // closes has what a dialect's Close returns for each cause.
 type closes [Causes]struct {

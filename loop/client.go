@@ -35,6 +35,7 @@ const (
 	markAsks                         // it has used an id: it understands replies, so it can be told of a gap
 	markConnected                    // it has said who it is, or its dialect asks for no such thing
 	markFramePings                   // it is pinged by WebSocket's own pings, not by those of its dialect
+	markBearer                       // it has shown a token, good or bad: more is known of it, see bearer.go
 )
 
 const formShift = 5 // the upper three bits are the client's form

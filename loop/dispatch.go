@@ -129,6 +129,8 @@ func (s *shard) command(c *client, cmd *dialect.Command, code dialect.ErrorCode)
 	}
 	if s.rates.on && !s.mayCommand(c, cmd.ID != nil) {
 		code = dialect.ErrRateLimited
+	} else if code == "" && s.bounds.TokensOnly && cmd.Verb != dialect.Auth && !s.maySpeak(c) {
+		code = dialect.ErrForbidden
 	} else if code == "" {
 		switch cmd.Verb {
 		case dialect.AddGroup:
@@ -145,6 +147,10 @@ func (s *shard) command(c *client, cmd *dialect.Command, code dialect.ErrorCode)
 			code = s.history(c, cmd)
 		case dialect.Presence:
 			code = s.presence(c, cmd)
+		case dialect.Auth:
+			code = s.auth(c, cmd)
+		case dialect.AuthGroup:
+			code = s.authGroup(c, cmd)
 		case dialect.Close:
 			s.closeWith(c, cmd.Code, cmd.Reason)
 		}
@@ -161,6 +167,7 @@ func (s *shard) command(c *client, cmd *dialect.Command, code dialect.ErrorCode)
 	}
 	switch {
 	case code == "":
+	case cmd.Token != nil && s.closesFor(c, cmd.Verb, code):
 	case cmd.ID != nil:
 		s.answer(c, dialect.Outcome{What: dialect.Refused, Verb: cmd.Verb, Group: borrowString(cmd.Group), ID: cmd.ID, Code: code})
 	default:
@@ -171,15 +178,28 @@ func (s *shard) command(c *client, cmd *dialect.Command, code dialect.ErrorCode)
 // connect is the first command of a client whose dialect has it so, and of no other. Before it nothing else may be said, and after it
 // not again.
 func (s *shard) connect(c *client, cmd *dialect.Command) {
+	b := s.bearer(c)
 	switch {
+	case b != nil && b.deaf: // its library closes the connection, or endLate does
+		s.count.Ignored.Add(1)
 	case cmd.Verb == dialect.Close:
 		s.closeWith(c, cmd.Code, cmd.Reason)
 	case cmd.Verb != dialect.Connect || c.is(markConnected):
 		s.count.CommandErrors.Add(1)
 		s.close(c, dialect.CauseNotConnected)
 	default:
+		if code := s.introduce(c, cmd); code != "" {
+			if !s.closesFor(c, cmd.Verb, code) {
+				s.known(c).deaf = true
+				s.answer(c, dialect.Outcome{What: dialect.Refused, Verb: dialect.Connect, ID: cmd.ID, Code: code})
+			}
+			return
+		}
 		c.marks |= markConnected
 		told := dialect.Outcome{What: dialect.OK, Verb: dialect.Connect, ID: cmd.ID}
+		if b = s.bearer(c); b != nil {
+			told.TTL = s.ttl(&b.grant)
+		}
 		if !c.is(markFramePings) { // else it would wait for pings of its dialect, which do not come
 			told.Number = s.bounds.heartbeatSeconds()
 		}
@@ -229,7 +249,18 @@ func (s *shard) closeRefused(c *client, code dialect.ErrorCode) {
 		s.close(c, dialect.CauseCommandRate)
 	case dialect.ErrStopping:
 		s.close(c, dialect.CauseStopping)
+	case dialect.ErrBadToken, dialect.ErrTokenExpired, dialect.ErrOtherToken:
+		s.close(c, dialect.CauseBadToken)
 	}
+}
+
+// maySpeak says whether c may do anything where only bearers of tokens may; else it is counted. Dialects that connect ask at their connect.
+func (s *shard) maySpeak(c *client) bool {
+	if s.hasToken(c) || s.entry(c).Connects {
+		return true
+	}
+	count(&s.count.RefusedBy, refusedForbidden)
+	return false
 }
 
 // publish copies the message and sends it to the group's home.
@@ -248,11 +279,11 @@ func (s *shard) publish(c *client, cmd *dialect.Command) dialect.ErrorCode {
 	r := request{Op: order.OpPublish}
 	r.Message, r.ID = order.NewMessage(cmd.Group, cmd.Message, cmd.ID, cmd.JSON)
 	r.Client, r.Asks = c, cmd.ID != nil
-	who := s.whoSays(c, cmd.Group)
-	if who != nil {
-		r.Message.More = &dialect.More{Who: who}
+	named := s.entry(c).Named
+	if c.is(markBearer) {
+		named = s.sign(c, r.Message) || named
 	}
-	if who != nil || s.entry(c).Named {
+	if named {
 		r.Message.SenderLoop, r.Message.SenderSerial = uint8(s.index), c.serial
 	}
 	if s.publishesTried++; sampled(s.publishesTried) {
@@ -263,17 +294,6 @@ func (s *shard) publish(c *client, cmd *dialect.Command) dialect.ErrorCode {
 		return dialect.ErrBusy
 	}
 	return ""
-}
-
-// whoSays is the user that a client is to a group in which it says something; nil: it has not said who it is.
-func (s *shard) whoSays(c *client, name []byte) *dialect.Who {
-	who := c.who(nil)
-	if who != nil {
-		if g := s.groups.Get(string(name)); g != nil {
-			who = c.who(g)
-		}
-	}
-	return who
 }
 
 // tellTooLoud tells a client that a home has refused its publish, as too much of the group is in flight.

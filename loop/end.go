@@ -261,6 +261,7 @@ func (s *shard) bury(c *client) (done bool) {
 		return false
 	}
 	s.ends.budget--
+	s.forgetBearer(c)
 	s.unseat(c.source())
 	s.partials.drop(c)
 	c.extra = nil

@@ -72,7 +72,14 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 	if !s.mayUpgrade(c, &req) {
 		return nil
 	}
+	token, ok := s.arriving(c, &req)
+	if !ok {
+		return nil
+	}
 	s.upgrade(c, &req)
+	if token != nil {
+		s.take(c, token)
+	}
 	return head.bytes[n:]
 }
 

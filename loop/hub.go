@@ -89,8 +89,10 @@ type Hub struct {
 	shards   []*shard
 	page     []byte
 	homes    *order.Homes[*group, *client]
-	dialects []dialect.Entry // by form
-	handedIn bool            // its listening sockets are: nobody is refused for a stop, see stop.go
+	dialects []dialect.Entry  // by form
+	names    dialect.Names    // of clients, for backends and in the Centrifuge protocol
+	wall     func() time.Time // the wall clock, in which tokens say when they end
+	handedIn bool             // its listening sockets are: nobody is refused for a stop, see stop.go
 
 	// Any goroutine (atomic, or with locks of their own), but for memory and started.
 	bounds        atomic.Pointer[bounds] // loops have copies of the pointer, see Apply
@@ -101,7 +103,10 @@ type Hub struct {
 	descriptors   atomic.Int64 // that connections may have
 	addresses     *door.Addresses
 	handshakes    door.Pace
-	listings      atomic.Int32 // lists of clients that are being made
+	users         *door.Users   // that are connected
+	revoked       *door.Revoked // whose tokens are refused, up to some time
+	errands       atomic.Int32  // that loops have begun, or are to begin
+	listings      atomic.Int32  // lists of clients that are being made
 	failedAccepts acceptFailures
 	busiest       atomic.Int64 // see Busy; the watchdog writes it
 	ending
@@ -122,7 +127,7 @@ type Hub struct {
 func newHub(loops int, b bounds, page []byte, more ...dialect.Entry) *Hub {
 	h := &Hub{shards: make([]*shard, loops), page: page, failedAccepts: newAcceptFailures(), ending: newEnding(), started: time.Now()}
 	h.dialects = append(slices.Clip(dialect.Table), more...)
-	h.addresses = door.NewAddresses()
+	h.addresses, h.users, h.revoked, h.wall = door.NewAddresses(), door.NewUsers(), door.NewRevoked(), time.Now
 	h.complete(&b)
 	h.bounds.Store(&b)
 	h.outboxesMax.Store(b.outboxesMax())

@@ -108,6 +108,7 @@ func (s *shard) list(l *listing) (more bool) {
 		}
 		info.Local, _ = s.env.names(c.conn)
 		info.Remote = c.remote()
+		info.User = s.bearer(c).user()
 		if c.is(markUpgraded) {
 			info.Dialect = s.entry(c).Name
 		}

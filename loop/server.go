@@ -30,6 +30,8 @@ type Config struct {
 	Centrifuge bool            // speak the Centrifuge protocol too, at /connection/websocket
 	Dialects   []dialect.Entry // spoken beside those of dialect.Table and after them in order; with them at most dialect.FormsMax
 	Limits
+
+	namesKey [16]byte // of the clients' names, see dialect.Names; Boot makes it
 }
 
 // LoopsMax bounds Config.Loops: package order has 64-bit sets of them.
@@ -63,10 +65,9 @@ func (cfg *Config) fill() error {
 	if n := max(len(cfg.Listen), len(cfg.Sockets)); n > ListenMax {
 		return fmt.Errorf("listen: %d addresses are more than %d", n, ListenMax)
 	}
+	_, _ = rand.Read(cfg.namesKey[:]) // never fails
 	if cfg.Centrifuge {
-		var key [16]byte
-		_, _ = rand.Read(key[:]) // never fails
-		cfg.Dialects = append([]dialect.Entry{dialect.Centrifuge(key)}, cfg.Dialects...)
+		cfg.Dialects = append([]dialect.Entry{dialect.Centrifuge(cfg.namesKey)}, cfg.Dialects...)
 	}
 	if n := len(dialect.Table) + len(cfg.Dialects); n > dialect.FormsMax {
 		return fmt.Errorf("dialects: %d are more than %d", n, dialect.FormsMax)
@@ -117,7 +118,7 @@ func Boot(cfg Config) (*Server, error) {
 	}
 	limitGo(cfg.MemoryMax)
 	s := &Server{hub: newHub(cfg.Loops, *cfg.bounds(), cfg.Page, cfg.Dialects...), berths: berths, log: cfg.Log, done: make(chan struct{})}
-	s.hub.handedIn = len(cfg.Sockets) > 0
+	s.hub.handedIn, s.hub.names = len(cfg.Sockets) > 0, dialect.NewNames(cfg.namesKey)
 	for _, l := range listening {
 		s.addrs = append(s.addrs, l.addr)
 	}

@@ -43,6 +43,7 @@ type shard struct {
 	rates       rates     // likewise, while there is a bound
 	listings    listings
 	groups      shrink.Map[string, *group]
+	bearers     bearers
 	serial      uint32 // of the last client
 	handshaking int    // clients in the handshake
 

@@ -51,7 +51,7 @@ type figures[G, C, T, g, c any] struct {
 	CommandErrors    C `json:"command_errors" prom:"ringcast_command_errors_total" help:"Commands that were wrong."` // answered or not
 	Refused          c `json:"refused" prom:"-" sum:"RefusedBy" help:"Commands refused."`
 	RefusedClients   c `json:"refused_clients" prom:"-" sum:"RefusedClientsBy" help:"Connections refused by admission."`
-	BadHandshakes    c `json:"bad_handshakes" prom:"-" sum:"Handshakes bad timeout evicted origin" help:"Requests answered with 4xx, or cut at the handshake timeout."`
+	BadHandshakes    c `json:"bad_handshakes" prom:"-" sum:"Handshakes bad timeout evicted origin token" help:"Requests answered with 4xx, or cut at the handshake timeout."`
 	ProtocolErrors   c `json:"protocol_errors" prom:"-" sum:"ProtocolErrorsBy" help:"Clients closed with 1002, 1007 or 1009."`
 	SlowClosed       C `json:"slow_closed" prom:"ringcast_slow_clients_total" label:"policy=close" help:"Slow clients by what was done about them: closed, left to heal from history, or told how many messages they have missed."`
 	SlowHealed       C `json:"slow_healed" prom:"ringcast_slow_clients_total" label:"policy=heal" help:"Times that a slow client began to heal from history."`
@@ -72,6 +72,7 @@ type figures[G, C, T, g, c any] struct {
 	RefusedBy        T `json:"refused_by" prom:"ringcast_refused_total" label:"reason" kinds:"refusal" help:"Commands refused by reason; who sent one was told by an error or a close code."` // ports and homes write too
 	RefusedClientsBy T `json:"refused_clients_by" prom:"ringcast_refused_connections_total" label:"reason" kinds:"turnedAway" help:"Connections refused before their handshake was done, by reason."`
 	Handshakes       T `json:"handshakes" prom:"ringcast_handshakes_total" label:"outcome" kinds:"outcome" help:"Handshakes by how they ended."`
+	Tokens           T `json:"tokens" prom:"ringcast_tokens_total" label:"outcome" kinds:"tokenOutcome" help:"Tokens that clients have shown, by what became of them."`
 	ProtocolErrorsBy T `json:"protocol_errors_by" prom:"ringcast_protocol_errors_total" label:"code" kinds:"closeKind" help:"Clients closed because they broke the WebSocket protocol, by close code."`
 	Closes           T `json:"closes" prom:"ringcast_closes_total" label:"code" kinds:"closeKind" help:"Close frames that the server began, by close code."`
 }
@@ -217,14 +218,15 @@ func (s Snapshot) Total() LoopStats {
 // ClientInfo is one connection as an operator sees it.
 type ClientInfo struct {
 	Loop     int    `json:"loop"`
-	ID       uint64 `json:"id"`        // unique in this process
-	State    string `json:"state"`     // "handshake", "open" or "closing"
-	Groups   int    `json:"groups"`    // how many groups it is a member of
-	SendQ    int    `json:"send_q"`    // bytes waiting in its outbox
-	BytesIn  uint64 `json:"bytes_in"`  // bytes received from it
-	BytesOut uint64 `json:"bytes_out"` // bytes sent to it, the outbox included
-	Local    string `json:"local"`     // listening address
-	Remote   string `json:"remote"`    // peer address
+	ID       uint64 `json:"id"`             // unique in this process
+	State    string `json:"state"`          // "handshake", "open" or "closing"
+	User     string `json:"user,omitempty"` // by its token; empty: it has shown none, or one without a user
+	Groups   int    `json:"groups"`         // how many groups it is a member of
+	SendQ    int    `json:"send_q"`         // bytes waiting in its outbox
+	BytesIn  uint64 `json:"bytes_in"`       // bytes received from it
+	BytesOut uint64 `json:"bytes_out"`      // bytes sent to it, the outbox included
+	Local    string `json:"local"`          // listening address
+	Remote   string `json:"remote"`         // peer address
 
 	Dialect string   `json:"dialect,omitempty"` // "plain" or "centrifuge"; empty: its handshake is not done
 	Kinds   []string `json:"kinds,omitempty"`   // patterns of the kinds of its groups, see Hub.Clients; empty: it has no group

@@ -33,6 +33,19 @@ var (
 	RejectStopping = &Rejection{Status: 503, Reason: "this server is stopping; try again"}
 )
 
+// Rejections of who brings a token (RFC 6750 §3.1).
+var (
+	// RejectToken is for a token that is not valid here.
+	RejectToken = &Rejection{Status: 401, Reason: "the token is not valid here", Header: invalidToken}
+	// RejectTokenExpired is for one that was.
+	RejectTokenExpired = &Rejection{Status: 401, Reason: "the token has expired; connect with a new one", Header: invalidToken}
+
+	rejectTokenTwice = &Rejection{Status: 400, Reason: "the request brings more than one token; use either the parameter token or the header Authorization, once",
+		Header: "WWW-Authenticate: Bearer error=\"invalid_request\"\r\n"}
+)
+
+const invalidToken = "WWW-Authenticate: Bearer error=\"invalid_token\"\r\n"
+
 const addressReason = "there are as many connections from this address as there may be; close some or try again"
 
 // RejectNotFound is for plain HTTP to an unknown path. It names the known ones.
@@ -189,6 +202,8 @@ func statusText(status int) string {
 		return "OK"
 	case 400:
 		return "Bad Request"
+	case 401:
+		return "Unauthorized"
 	case 403:
 		return "Forbidden"
 	case 404:
