@@ -86,7 +86,8 @@ type Hub struct {
 	descriptors   atomic.Int64 // that connections may have
 	addresses     *door.Addresses
 	handshakes    door.Pace
-	listings      atomic.Int32 // lists of clients that are being made
+	listings      atomic.Int32  // lists of clients that are being made
+	groupWalks    chan struct{} // a token for each walk over all groups
 	failedAccepts acceptFailures
 	busiest       atomic.Int64 // see Busy; the watchdog writes it
 	ending
@@ -107,7 +108,7 @@ type Hub struct {
 func newHub(loops int, b bounds, page []byte, more ...dialect.Entry) *Hub {
 	h := &Hub{shards: make([]*shard, loops), page: page, failedAccepts: newAcceptFailures(), ending: newEnding(), started: time.Now()}
 	h.dialects = append(slices.Clip(dialect.Table), more...)
-	h.addresses = door.NewAddresses()
+	h.addresses, h.groupWalks = door.NewAddresses(), make(chan struct{}, groupWalksMax)
 	h.complete(&b)
 	h.bounds.Store(&b)
 	h.outboxesMax.Store(b.outboxesMax())
