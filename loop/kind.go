@@ -4,9 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"reflect"
-	"strings"
 	"time"
 
+	"ringcast/loop/door"
 	"ringcast/loop/order"
 )
 
@@ -111,7 +111,7 @@ func (b *bounds) kindOf(group string) Kind { return b.kindAt(b.kindIndex(group))
 // kindIndex is the place of that kind in Kinds, or one past its end.
 func (b *bounds) kindIndex(group string) int {
 	for i := range b.Kinds {
-		if matches(b.Kinds[i].Match, group) {
+		if door.Matches(b.Kinds[i].Match, group) {
 			return i
 		}
 	}
@@ -141,25 +141,4 @@ func (s *shard) kindOf(g *group) (index, compared int) {
 func (b *bounds) orderKind(group string) order.Kind {
 	kind := b.kindOf(group)
 	return order.Kind{Messages: kind.History, TTL: ticks(cmp.Or(kind.HistoryTTL, b.HistoryTTL)), Presence: kind.Presence}
-}
-
-// matches says whether a pattern matches a whole name. Each piece between two * is searched once, from where the piece before it
-// ended, so there is no backtracking.
-func matches(pattern, name string) bool {
-	head, rest, any := strings.Cut(pattern, "*")
-	if !any {
-		return name == pattern
-	}
-	name, ok := strings.CutPrefix(name, head)
-	for ok {
-		piece, more, any := strings.Cut(rest, "*")
-		if !any {
-			return strings.HasSuffix(name, piece)
-		}
-		at := strings.Index(name, piece)
-		if ok = at >= 0; ok {
-			name, rest = name[at+len(piece):], more
-		}
-	}
-	return false
 }

@@ -52,6 +52,11 @@ type Limits struct {
 	Join      Access    // who may become a member; others: error forbidden
 	Publish   Access    // who may publish; others: error forbidden
 
+	// Who clients say they are.
+	Tokens      *door.Verifier // what checks tokens; nil: none are configured, and every token is refused
+	NoAnonymous bool           // where a dialect has clients connect first they have to bring a token
+	TokensOnly  bool           // clients of every dialect may do nothing until a good token has come
+
 	// Connections that are admitted.
 	ClientsMax          int            `min:"0"`                  // connections; 0: as many as descriptors allow, which no value exceeds; over it: 503
 	ClientsPerAddress   int            `min:"0"`                  // connections from one IPv4 address or IPv6 /64; over it: 503, or 429 where a proxy names the address. A trusted proxy's own address is not counted

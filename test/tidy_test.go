@@ -25,6 +25,7 @@ const (
 	module = "ringcast"
 	gnet   = "github.com/panjf2000/gnet/v2"
 	gobwas = "github.com/gobwas/ws"
+	jwt    = "github.com/golang-jwt/jwt/v5"
 	root   = ".." // from this directory
 )
 
@@ -70,6 +71,7 @@ var confined = []struct {
 		"sockets in the simulation, and a change of the event library must be a change of few files"},
 	{gobwas, []string{"wsproto/", "bench/"}, "one place decides what is a good frame; the adversary decides for itself"},
 	{"github.com/alecthomas/kong", []string{"cli/", "bench/"}, "flags are the operator's side"},
+	{jwt, []string{"loop/door/"}, "one place decides by which algorithms a key is used, and what of a token is believed"},
 	{"github.com/chromedp/", nil, "a browser is for tests"},
 	{"github.com/KimMachineGun/automemlimit", []string{"cli/cgroup.go"}, "its root package sets Go's memory limit when it is imported"},
 }
@@ -96,7 +98,7 @@ var maySleep = map[string]string{
 }
 
 // pins are the versions that were measured and whose problems are known.
-var pins = map[string]string{gnet: "v2.10.0", gobwas: "v1.5.0"}
+var pins = map[string]string{gnet: "v2.10.0", gobwas: "v1.5.0", jwt: "v5.3.0"}
 
 // goFile is one parsed file.
 type goFile struct {
