@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 
+	"ringcast/loop/door"
 	"ringcast/loop/order"
 )
 
@@ -77,7 +78,7 @@ func (h *Hub) EachGroup(ctx context.Context, match string, take func([]GroupInfo
 			var slice []GroupInfo // a new one each time: a call that comes after ctx has ended has this one
 			err := h.on(ctx, s, func(s *shard) {
 				more = s.lanes.Walk(w, groupsPerSlice, func(g order.Glance) {
-					if matches(match, g.Group) {
+					if door.Matches(match, g.Group) {
 						slice = append(slice, infoOf(g))
 					}
 				})
