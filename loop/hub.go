@@ -107,6 +107,7 @@ type Hub struct {
 	revoked       *door.Revoked // whose tokens are refused, up to some time
 	errands       atomic.Int32  // that loops have begun, or are to begin
 	listings      atomic.Int32  // lists of clients that are being made
+	groupWalks    chan struct{} // a token for each walk over all groups
 	failedAccepts acceptFailures
 	busiest       atomic.Int64 // see Busy; the watchdog writes it
 	ending
@@ -128,6 +129,7 @@ func newHub(loops int, b bounds, page []byte, more ...dialect.Entry) *Hub {
 	h := &Hub{shards: make([]*shard, loops), page: page, failedAccepts: newAcceptFailures(), ending: newEnding(), started: time.Now()}
 	h.dialects = append(slices.Clip(dialect.Table), more...)
 	h.addresses, h.users, h.revoked, h.wall = door.NewAddresses(), door.NewUsers(), door.NewRevoked(), time.Now
+	h.groupWalks = make(chan struct{}, groupWalksMax)
 	h.complete(&b)
 	h.bounds.Store(&b)
 	h.outboxesMax.Store(b.outboxesMax())
