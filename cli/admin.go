@@ -61,9 +61,9 @@ func adminError(addr string, err error) error {
 	}
 }
 
-func (a *admin) serve(h hub, version string, pprof bool, again *reloader, channel *bus.Bus, log *slog.Logger) {
+func (a *admin) serve(h hub, version string, pprof bool, again *reloader, public *api.Public, channel *bus.Bus, log *slog.Logger) {
 	if a != nil {
-		cfg := api.Config{Hub: h, Version: version, Pprof: pprof, Log: log, More: append(again.metrics(), again.file.metrics()...)}
+		cfg := api.Config{Hub: h, Version: version, Pprof: pprof, Log: log, More: append(append(again.metrics(), again.file.metrics()...), public)}
 		if channel != nil {
 			cfg.More = append(cfg.More, channel)
 		}

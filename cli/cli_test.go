@@ -146,6 +146,8 @@ func (f *fakeServer) NewFeed() (*loop.Feed, error) { return nil, errors.New("no 
 
 func (f *fakeServer) Busy() time.Duration { return time.Duration(f.busy.Load()) }
 
+func (f *fakeServer) AllowsOrigin(string) bool { return true }
+
 func (f *fakeServer) Kinds() []loop.Kind {
 	f.mu.Lock()
 	defer f.mu.Unlock()

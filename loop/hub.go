@@ -72,7 +72,6 @@ func (h *Hub) complete(b *bounds) {
 type Hub struct {
 	// Immutable after start.
 	shards   []*shard
-	page     []byte
 	homes    *order.Homes[*group, *client]
 	dialects []dialect.Entry // by form
 	handedIn bool            // its listening sockets are: nobody is refused for a stop, see stop.go
@@ -82,6 +81,7 @@ type Hub struct {
 	generations   atomic.Uint32          // of bounds that there have been
 	clock         atomic.Uint32          // ticks since the start
 	connections   atomic.Int64           // admitted and not gone
+	departed      atomic.Int64           // of these, those that have left their loops
 	clientsMax    atomic.Int64
 	descriptors   atomic.Int64 // that connections may have
 	addresses     *door.Addresses
@@ -104,8 +104,8 @@ type Hub struct {
 }
 
 // newHub makes a hub of so many loops. The caller sets the env of each shard.
-func newHub(loops int, b bounds, page []byte, more ...dialect.Entry) *Hub {
-	h := &Hub{shards: make([]*shard, loops), page: page, failedAccepts: newAcceptFailures(), ending: newEnding(), started: time.Now()}
+func newHub(loops int, b bounds, more ...dialect.Entry) *Hub {
+	h := &Hub{shards: make([]*shard, loops), failedAccepts: newAcceptFailures(), ending: newEnding(), started: time.Now()}
 	h.dialects = append(slices.Clip(dialect.Table), more...)
 	h.addresses = door.NewAddresses()
 	h.complete(&b)
@@ -232,6 +232,7 @@ func (h *Hub) Snapshot() Snapshot {
 		Stopping:     h.stopping.Load(),
 	}
 	snap.MemoryLimit, snap.MemoryUsed = h.bounds.Load().MemoryMax, h.memory.used.Load()
+	snap.Departed = h.departed.Load()
 	snap.Histories, snap.HistoryMessages = h.homes.Histories()
 	snap.HistoryBytes = h.homes.HistoryBytes()
 	snap.MemoryPressure = pressureNames[h.pressure.Load()]

@@ -133,7 +133,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	}
 	w.tight = b.laneSlots < 256 || b.laneBytes < 1<<20 || b.backlogBytes < 1<<20 || b.gatherBytes < 12<<20 || b.mayBeTooLoud()
 	loops := pick(1, 2, 3, 8)
-	w.hub = newHub(loops, b, []byte("page"), loud)
+	w.hub = newHub(loops, b, loud)
 	w.loud, w.hasty, w.past, w.restless = w.chance(70) || w.returning, pick(1, 1, 1, 8), newSimPasts(), pick(20, 90)
 	w.hub.homes.Hash = func(group string) uint64 {
 		h := fnv.New64a()

@@ -27,7 +27,7 @@ func newStage(loops int, change func(*bounds), more ...dialect.Entry) *stage {
 	if change != nil {
 		change(&b)
 	}
-	st := &stage{hub: newHub(loops, b, nil, more...), wakes: make([]bool, loops), kicks: make([]bool, loops)}
+	st := &stage{hub: newHub(loops, b, more...), wakes: make([]bool, loops), kicks: make([]bool, loops)}
 	st.hub.clientsMax.Store(100)
 	st.hub.homes.Hash = func(group string) uint64 { return uint64(group[0] - '0') }
 	for i, s := range st.hub.shards {

@@ -14,8 +14,9 @@ type Settings struct {
 	Daemon bool
 	RunDir string // its path
 
-	Loop        loop.Config // without a page and a log; its Limits are what a reload can change
-	Admin       string      // host:port; empty: off
+	Loop        loop.Config // without an HTTP server and a log; its Limits are what a reload can change
+	HTTP        HTTP
+	Admin       string // host:port; empty: off
 	AdminPprof  bool
 	Channel     bus.Config // without a log; its zero value: none
 	MemoryFrom  string     // what Loop.MemoryMax was taken from
@@ -52,6 +53,7 @@ func (f *Flags) Settings(g *Globals, runDir string) (Settings, error) {
 	s.Loop.Loops = c.loops("loops", f.Loops)
 	s.Loop.Centrifuge = c.oneOf("centrifuge", f.Centrifuge, "on", "off") == "on"
 	s.Loop.Limits = f.limits(c)
+	s.HTTP = f.http(c)
 	s.MemoryFrom = g.reading.MemoryFrom
 	if f.MemoryMax != "auto" {
 		s.MemoryFrom = "--memory-limit"
