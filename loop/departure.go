@@ -100,11 +100,7 @@ func newDepartures(h *Hub, cfg *Config) *departures {
 
 // take takes over a descriptor, and the connection's seat and place, on a goroutine of its own.
 func (d *departures) take(fd int, what departure) {
-	d.hub.departed.Add(1)
-	c := &departed{hub: d.hub, read: what.read, source: what.source}
-	if named := what.source.Named(); named.IsValid() {
-		c.remote.Store(&named)
-	}
+	c := newDeparted(d.hub, what)
 	d.turn <- struct{}{}
 	file := os.NewFile(uintptr(fd), "http")
 	conn, err := net.FileConn(file)
@@ -136,6 +132,21 @@ type departed struct {
 	mu     sync.Mutex
 	source *door.Source
 	closed bool
+}
+
+func newDeparted(h *Hub, what departure) *departed {
+	h.departed.Add(1)
+	c := &departed{hub: h, read: what.read, source: what.source}
+	c.renamed()
+	return c
+}
+
+// renamed notes the address that a proxy has named.
+func (c *departed) renamed() {
+	c.remote.Store(nil)
+	if named := c.source.Named(); named.IsValid() {
+		c.remote.Store(&named)
+	}
 }
 
 // Read gives what the loop has read, and then what the socket has.
@@ -176,11 +187,7 @@ func (c *departed) Forwarded(list string) bool {
 		return true
 	}
 	ok := c.hub.addresses.ForwardedAgain(c.source, list, &c.hub.bounds.Load().addresses)
-	if named := c.source.Named(); named.IsValid() {
-		c.remote.Store(&named)
-	} else {
-		c.remote.Store(nil)
-	}
+	c.renamed()
 	return ok
 }
 

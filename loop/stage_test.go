@@ -40,6 +40,7 @@ func newStage(loops int, change func(*bounds), more ...dialect.Entry) *stage {
 				a.closed = true
 				a.shard.closed(a.client)
 			},
+			hand: st.hand,
 		}
 	}
 	return st
@@ -101,6 +102,8 @@ type stageConn struct {
 	stuck  bool
 	closed bool
 	boom   bool
+	left   *departed // it has left its loop
+	stays  bool      // there is no descriptor for it to leave by
 }
 
 func (c *stageConn) Write(p []byte) (int, error) {
