@@ -55,6 +55,7 @@ const healthPath = "/healthz"
 const (
 	publicHeadBytesMax = 64 << 10        // a request head; the loop has read the first, which may have as much at most
 	publicIdleTimeout  = 2 * time.Minute // for the next request
+	ignoredBodyTimeout = time.Second     // for what is left of a body that nobody reads
 	keyedPlacesMax     = 64              // places that are kept for connections that have shown a key
 )
 
@@ -169,8 +170,8 @@ func (p *Public) answer(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Cache-Control", "no-store")
-	if g.beyond || p.guests.draining() {
-		header.Set("Connection", "close")
+	if g.beyond || p.guests.draining() || g.requests > 1 && len(r.TransferEncoding) > 0 {
+		header.Set("Connection", "close") // of chunks net/http does not say whether there was another length beside theirs, by which a proxy may go (RFC 9112 §6.3); the first request was checked by the loop
 	}
 	most := int64(p.bounds.Load().BodyBytesMax)
 	switch origin := r.Header.Get("Origin"); {
@@ -182,7 +183,7 @@ func (p *Public) answer(w http.ResponseWriter, r *http.Request) {
 	case p.cfg.AllowsOrigin != nil && !p.cfg.AllowsOrigin(origin):
 		p.count.origin.Add(1)
 		refuse(w, r, http.StatusForbidden, fmt.Sprintf("pages of the origin %s may not use this server", quote(origin)))
-	case r.URL.Path == healthPath:
+	case r.URL.Path == healthPath && (g.health || !g.beyond):
 		p.document(w, r, "text/plain; charset=utf-8", []byte("ok\n"))
 	case g.beyond:
 		p.count.full.Add(1)
@@ -198,6 +199,15 @@ func (p *Public) answer(w http.ResponseWriter, r *http.Request) {
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, most)
 		p.route(w, r)
+	}
+}
+
+// ignoreBody has a request's body not be waited for: it may never come, and its connection has a place meanwhile. The peer gets the answer
+// first, and a moment to take it before its connection is closed.
+func ignoreBody(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength != 0 {
+		w.Header().Set("Connection", "close")
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(ignoredBodyTimeout))
 	}
 }
 
@@ -237,16 +247,12 @@ func (p *Public) document(w http.ResponseWriter, r *http.Request, kind string, b
 	}
 	w.Header().Set("Content-Type", kind)
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	if r.ContentLength != 0 {
-		w.Header().Set("Connection", "close") // the body is not waited for
-	}
+	ignoreBody(w, r)
 	_, _ = w.Write(body) // HEAD's is dropped
 }
 
-// refuse answers with a sentence, and does not wait for a body that may never come.
+// refuse answers with a sentence, and has no interest in the body.
 func refuse(w http.ResponseWriter, r *http.Request, status int, why string) {
-	if r.ContentLength != 0 {
-		w.Header().Set("Connection", "close")
-	}
+	ignoreBody(w, r)
 	plain(w, status, why+"\n")
 }

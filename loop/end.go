@@ -265,9 +265,7 @@ func (s *shard) bury(c *client) (done bool) {
 		return false
 	}
 	s.ends.budget--
-	if c.end != endLeft {
-		s.unseat(c.source())
-	}
+	s.unseat(c.source())
 	s.partials.drop(c)
 	c.extra = nil
 	s.replies.drop(c)
@@ -293,7 +291,7 @@ func (s *shard) bury(c *client) (done bool) {
 	} else {
 		s.count.Pending.Add(-1)
 	}
-	if c.end != endLeft {
+	if c.end != endLeft { // then its place among the connections went along, as its source did
 		s.hub.gone()
 	}
 	return true
