@@ -209,7 +209,9 @@ func TestEveryMetricOfTheDashboardExistsAndEveryMetricHasItsPanel(t *testing.T) 
 	if v := board.Templating.List[0]; v.Name != "datasource" || v.Type != "datasource" {
 		t.Errorf("first variable: got %+v, want the data source, by which the dashboard fits any Grafana", v)
 	}
-	families, err := registry(config(someHub())).Gather()
+	cfg := config(someHub())
+	cfg.More = append(cfg.More, NewPublic(PublicConfig{Log: cfg.Log}))
+	families, err := registry(cfg).Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -263,6 +265,7 @@ func TestReadinessSaysWhyNot(t *testing.T) {
 		{"stopping", func(s *loop.Snapshot) { s.Stopping = true }, "stopping"},
 		{"one place left", func(s *loop.Snapshot) { s.Loops[0].Clients = 94 }, ""},
 		{"full", func(s *loop.Snapshot) { s.Loops[0].Clients = 95 }, "connections: 100 of at most 100"},
+		{"full with those that left their loops", func(s *loop.Snapshot) { s.Loops[0].Clients, s.Departed = 90, 5 }, "connections: 100 of at most 100"},
 		{"just now an accept failed", func(s *loop.Snapshot) { s.AcceptFailed = now.Add(-9 * time.Second) }, "could not be accepted"},
 		{"short of memory", func(s *loop.Snapshot) { s.MemoryPressure, s.MemoryUsed, s.MemoryLimit = "refuse", 90, 100 }, "90 bytes count against the limit of 100"},
 		{"memory enough", func(s *loop.Snapshot) { s.MemoryPressure = "none" }, ""},

@@ -36,7 +36,7 @@ func newFakeBackend() *fakeBackend {
 // fakeErrors are what is answered to groups of these names.
 var fakeErrors = map[string]error{
 	"busy": loop.ErrBusy, "stopping": loop.ErrStopping, "bad": loop.ErrBadGroup, "long": loop.ErrBadMessage, "closed": loop.ErrClosed,
-	"broken": errors.New("something of ours"),
+	"broken": errors.New("something of ours"), "panic": loop.ErrUnknown, "plain": loop.ErrNoHistory, "revoked": loop.ErrRevokedFull,
 }
 
 func (b *fakeBackend) note(format string, args ...any) {
@@ -129,7 +129,7 @@ func (b *fakeBackend) Presence(_ context.Context, group string) (*Past, error) {
 	case group == "crowd":
 		return &Past{Crowded: true, Members: 5000, Users: 400}, nil
 	case strings.HasPrefix(group, "here"):
-		return &Past{Members: 2, Users: 2, Present: []Present{
+		return &Past{Members: 2, Users: 2, Present: []loop.Present{
 			{Client: 65, Who: &dialect.Who{User: "ann", Info: []byte(`{"name":"Ann"}`), GroupInfo: []byte(`1`)}}, {Client: 66},
 		}}, nil
 	}

@@ -15,7 +15,7 @@ func (x *exchange) batch(w http.ResponseWriter, r *http.Request) {
 		status, why = http.StatusBadRequest, `the body must be a JSON object with an array "commands"`
 	}
 	if status != 0 {
-		http.Error(w, why, status)
+		plain(w, status, why+"\n")
 		return
 	}
 	t.begin(w)

@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"ringcast/dialect"
+	"ringcast/loop"
 )
 
 // call is the parameters of a command as they were said: JSON values, nil where one is missing. They are borrowed from the text of the
@@ -234,7 +235,7 @@ func (c *call) position(r *dialect.JSONReader) (p Position, has bool, f *fault) 
 	if !r.Valid() || !isInt || !isText {
 		return p, false, badRequest(`since must be an object such as {"offset":7,"epoch":"…"}`)
 	}
-	return Position{Offset: uint64(n), Epoch: dialect.Epoch(text)}, true, nil
+	return Position{Offset: uint64(n), Epoch: loop.Epoch(dialect.Epoch(text))}, true, nil
 }
 
 // ask is what a history asks for.

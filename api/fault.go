@@ -34,6 +34,7 @@ var (
 	faultBadGroup    = badRequest("a channel's name has 1 to 255 bytes, or as many as --group-name-max allows")
 	faultBadMessage  = badRequest("data is longer than --message-max allows, or is not UTF-8")
 	faultNobody      = badRequest("user or client must be named")
+	faultRevoked     = &fault{106, "limit exceeded: as many users have revoked tokens as may have", false, http.StatusBadRequest}
 	faultNoChannels  = badRequest("channels must name one at least")
 	faultManyChannel = &fault{106, "limit exceeded: one broadcast goes to " + strconv.Itoa(broadcastMax) + " channels at most", false, http.StatusBadRequest}
 )
@@ -59,6 +60,12 @@ func refusal(err error) *fault {
 		return faultBadGroup
 	case errors.Is(err, loop.ErrBadMessage):
 		return faultBadMessage
+	case errors.Is(err, loop.ErrNoHistory):
+		return faultNoHistory
+	case errors.Is(err, loop.ErrRevokedFull):
+		return faultRevoked
+	case errors.Is(err, loop.ErrUnknown):
+		return faultUnknown
 	}
 	return faultInternal
 }

@@ -14,7 +14,7 @@ func (x *exchange) oldForm(w http.ResponseWriter, r *http.Request) {
 	t, status, why := x.newStream(w, r, answering{behind: "\n"})
 	defer t.release()
 	if status != 0 {
-		http.Error(w, why, status)
+		plain(w, status, why+"\n")
 		return
 	}
 	for first := true; t.goesOn(); first = false {
@@ -33,7 +33,7 @@ func (x *exchange) oldForm(w http.ResponseWriter, r *http.Request) {
 		}
 		if err != nil {
 			if first {
-				http.Error(w, "the body must be JSON objects in UTF-8, one behind the other", http.StatusBadRequest)
+				plain(w, http.StatusBadRequest, "the body must be JSON objects in UTF-8, one behind the other\n")
 				return
 			}
 			t.broken(err)

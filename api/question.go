@@ -88,7 +88,7 @@ func runHistory(ctx context.Context, x *exchange) *fault {
 		if i > 0 {
 			x.out = append(x.out, ',')
 		}
-		x.out = x.appendPublication(x.out, m)
+		x.out = x.appendPublication(x.out, &m.Message)
 	}
 	x.out = append(x.out, `],"epoch":"`...)
 	x.out = dialect.AppendEpoch(x.out, uint64(p.Top.Epoch))
@@ -107,7 +107,7 @@ func (x *exchange) appendPublication(dst []byte, m *dialect.Message) []byte {
 		dst = dialect.AppendString(dst, m.Payload())
 	}
 	client, named := m.Sender()
-	if who := whoOf(m); named || who != nil {
+	if who := m.Who(); named || who != nil {
 		name := ""
 		if named {
 			name = x.server.cfg.Backend.ClientName(client)
@@ -117,9 +117,9 @@ func (x *exchange) appendPublication(dst []byte, m *dialect.Message) []byte {
 	}
 	dst = append(dst, `,"offset":`...)
 	dst = strconv.AppendUint(dst, m.Offset, 10)
-	if tags := tagsOf(m); tags != nil {
+	if m.More != nil && m.More.Tags != nil {
 		dst = append(dst, `,"tags":`...)
-		dst = append(dst, tags...)
+		dst = append(dst, m.More.Tags...)
 	}
 	return append(dst, '}')
 }

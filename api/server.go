@@ -61,15 +61,15 @@ func NewServer(cfg ServerConfig) *Server {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case !s.cfg.Keys.Any():
-		http.NotFound(w, r)
+		refuse(w, r, http.StatusNotFound, "there is nothing at "+quote(r.URL.Path))
 		return
 	case r.Method != http.MethodPost:
 		w.Header().Set("Allow", http.MethodPost)
-		http.Error(w, "the server API is asked by POST", http.StatusMethodNotAllowed)
+		refuse(w, r, http.StatusMethodNotAllowed, "the server API is asked by POST")
 		return
 	case !s.cfg.Keys.Has(r):
 		s.count.unauthorized.Add(1)
-		http.Error(w, "a key is needed: X-API-Key: KEY", http.StatusUnauthorized)
+		refuse(w, r, http.StatusUnauthorized, "a key is needed: X-API-Key: KEY")
 		return
 	}
 	x := s.exchanges.Get().(*exchange)
@@ -83,7 +83,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		m := methods[name]
 		if m == nil {
 			s.count.fault(faultMethod)
-			http.Error(w, "there is no such method", http.StatusNotFound)
+			refuse(w, r, http.StatusNotFound, "there is no such method")
 			return
 		}
 		x.single(w, r, m)
@@ -121,11 +121,11 @@ func (x *exchange) release() {
 // single answers a request with one command, whose parameters are the body.
 func (x *exchange) single(w http.ResponseWriter, r *http.Request, m *method) {
 	if status, why := x.readBody(r); status != 0 {
-		http.Error(w, why, status)
+		plain(w, status, why+"\n")
 		return
 	}
 	if f := x.call.read(&x.reader, x.in); f != nil || x.in[firstByte(x.in)] != '{' {
-		http.Error(w, "the body must be one JSON object", http.StatusBadRequest)
+		plain(w, http.StatusBadRequest, "the body must be one JSON object\n")
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), callTimeout)

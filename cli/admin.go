@@ -62,9 +62,10 @@ func adminError(addr string, err error) error {
 	}
 }
 
-func (a *admin) serve(h hub, version string, pprof bool, again *reloader, channel *bus.Bus, log *slog.Logger) {
+func (a *admin) serve(h hub, version string, pprof bool, again *reloader, public *api.Public, channel *bus.Bus, log *slog.Logger) {
 	if a != nil {
 		cfg := api.Config{Hub: h, Version: version, Pprof: pprof, Log: log, More: slices.Concat(again.metrics(), again.file.metrics(), again.keys.metrics())}
+		cfg.More = append(cfg.More, public, again.server)
 		if channel != nil {
 			cfg.More = append(cfg.More, channel)
 		}

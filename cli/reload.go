@@ -15,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"ringcast/api"
 	"ringcast/cli/settings"
 	"ringcast/loop"
 )
@@ -78,12 +79,14 @@ func (d *reloaded) text() string {
 type reloader struct {
 	read   func() (settings.Settings, error) // reads what the server was started with again
 	apply  func(context.Context, loop.Limits) error
+	public func(api.PublicBounds)
 	notify *notifier
 	status func() string // for the service manager, after a reload that did not fail
 	file   *logFile
 	level  *slog.LevelVar
 	log    *slog.Logger
 	keys   *keyFetcher
+	server *serverAPI
 
 	turn sync.Mutex // one reload at a time
 
@@ -148,6 +151,8 @@ func (l *reloader) reload(ctx context.Context) (done reloaded, err error) {
 		if err := l.apply(within, next.Loop.Limits); err != nil {
 			return reloaded{}, fmt.Errorf("the event loops have not adopted the limits: %w; try again", err)
 		}
+		l.server.apply(&next)
+		l.public(publicBounds(&next))
 		l.mu.Lock()
 		l.now = next
 		l.mu.Unlock()

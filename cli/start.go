@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"ringcast/api"
 	"ringcast/bus"
 	"ringcast/cli/settings"
 	"ringcast/loop"
@@ -68,6 +69,9 @@ type hub interface {
 	NewFeed() (*loop.Feed, error) // for the Channel link
 	Busy() time.Duration          // for how long a loop has been in one callback
 	Kinds() []loop.Kind           // of groups, as they are in force
+	AllowsOrigin(string) bool     // whether a page may use this server
+	NewPort() (*loop.Port, error) // for the server API
+	api.Doing                     // likewise
 }
 
 // start serves in the foreground, or starts a process in the background that does.
@@ -136,12 +140,17 @@ func (r *env) serveUntilAsked(dir runDir, s settings.Settings, m manager, ready 
 	defer end.adm.close()
 	end.has(end.adm.withdraw)
 	cfg := s.Loop
-	cfg.Page, cfg.Log, cfg.Sockets = demoPage, log, m.sockets
+	cfg.HTTP, cfg.Log, cfg.Sockets = func(c net.Conn) { end.public.Serve(c) }, log, m.sockets // nobody is let in before there is one
 	if end.srv, end.hub, err = r.serve(cfg); err != nil {
 		return listenError(err)
 	}
 	srv, h := end.srv, end.hub
 	end.has(srv.GiveUp) // mostly a second time
+	var again *reloader
+	server := openServerAPI(&s, h, versionText(), func() int { return again.inForce().Loop.RecoveryMax })
+	defer server.backend.Close()
+	end.public = openPublic(&s, h, server, log)
+	defer end.public.Close()
 	if end.channel, err = openChannel(s.Channel, m.channel, h, log); err != nil {
 		return errors.Join(err, end.now())
 	}
@@ -149,12 +158,12 @@ func (r *env) serveUntilAsked(dir runDir, s settings.Settings, m manager, ready 
 	defer closeChannel(channel, 0, log) // a second time, mostly
 	end.has(func() { withdrawChannel(channel) })
 	me := identity{version: versionText(), kernel: kernelText(), listen: listenText(srv.Addrs()), admin: end.adm.addr()}
-	again := &reloader{read: r.again, apply: srv.Apply, notify: m.notifier, file: file, level: level, log: log, now: s, keys: keys}
+	again = &reloader{read: r.again, apply: srv.Apply, public: end.public.Apply, server: server, notify: m.notifier, file: file, level: level, log: log, now: s, keys: keys}
 	again.status = func() string { return servingText(me.listen, h.Snapshot().ClientsMax) }
-	end.adm.serve(h, me.version, s.AdminPprof, again, channel, log)
+	end.adm.serve(h, me.version, s.AdminPprof, again, end.public, channel, log)
 	state := func() Status {
 		st := me.status(h.Snapshot(), again.inForce())
-		st.Reloads, st.LogDropped, st.Channel, st.Kinds = again.reloads(), file.losses(), channelStatus(channel), kindTexts(h.Kinds())
+		st.HTTP, st.Reloads, st.LogDropped, st.Channel, st.Kinds = end.public.Stats(), again.reloads(), file.losses(), channelStatus(channel), kindTexts(h.Kinds())
 		return st
 	}
 	control, err := openControl(dir, state, h, again.reload, log)
@@ -206,6 +215,9 @@ func warnings(s *settings.Settings, listen []net.Addr, admin string, channel *bu
 		texts = append(texts, "No client can publish to groups of the kinds "+publish+": they are for clients with a token, and no tokens are configured.")
 	}
 	texts = append(texts, s.TokenWarnings()...)
+	if warning := s.APIWarning(); warning != "" {
+		texts = append(texts, warning)
+	}
 	if warning := channelWarning(s.Channel, channel); warning != "" {
 		texts = append(texts, warning)
 	}

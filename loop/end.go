@@ -21,7 +21,7 @@ import (
 //	               closing ◄────────────────────────────┘
 //	                  │
 //	  settle, endLate │  ◄─── from every state above: doom, for a send that failed, a client that is cut off
-//	                  ▼       to free memory, a handshake that is evicted or ends with the server
+//	                  ▼       to free memory, a handshake that is evicted, ends with the server or departs
 //	               doomed
 //	                  │
 //	            sweep │  ◄─── from every state above: closed, the peer or the network has ended it
@@ -50,7 +50,7 @@ import (
 //
 // Owner: the loop.
 type ends struct {
-	doomed []*client // to be cut by the next sweep
+	doomed []*client // to be cut by the next sweep, or handed over
 	dead   []*client // to be buried by it, or soon, see buryDead
 	buried int       // so many at the beginning of dead have been
 	budget int       // burials, and groups left by them, that this turn may still do
@@ -201,7 +201,7 @@ func (s *shard) gone(c *client) bool {
 	if c.state == stateDead {
 		return false
 	}
-	if c.state == stateHandshake {
+	if c.state == stateHandshake || c.departing() {
 		count(&s.count.Handshakes, handshakeGone)
 	}
 	s.die(c)
@@ -215,11 +215,15 @@ func (s *shard) die(c *client) {
 	s.slow.forget(c) // its outbox is gone; until it is buried others would be cut off for what that has had
 }
 
-// sweep cuts the doomed and buries dead ones. Cutting calls closed, which appends to the dead.
+// sweep cuts the doomed, or hands them over, and buries dead ones. Both call closed, which appends to the dead.
 func (s *shard) sweep() {
 	for i := 0; i < len(s.ends.doomed); i++ {
 		if c := s.ends.doomed[i]; c.state == stateDoomed {
-			s.env.cut(c.conn)
+			if c.departing() {
+				s.handOver(c)
+			} else {
+				s.env.cut(c.conn)
+			}
 			if c.state != stateDead { // the connection was gone, and gnet did not call closed
 				s.die(c)
 			}
@@ -288,7 +292,9 @@ func (s *shard) bury(c *client) (done bool) {
 	} else {
 		s.count.Pending.Add(-1)
 	}
-	s.hub.gone()
+	if c.end != endLeft { // then its place among the connections went along, as its source did
+		s.hub.gone()
+	}
 	return true
 }
 

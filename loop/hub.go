@@ -48,6 +48,8 @@ var (
 	ErrBadKey       = order.ErrBadKey
 	ErrNoHistory    = order.ErrNoHistory
 	ErrUnknown      = order.ErrUnknown
+
+	ErrRevokedFull = door.ErrRevokedFull // of Revoke
 )
 
 // NewPort opens a port, which the caller closes; see order.Homes.NewPort. Any goroutine.
@@ -87,7 +89,6 @@ func (h *Hub) complete(b *bounds) {
 type Hub struct {
 	// Immutable after start.
 	shards   []*shard
-	page     []byte
 	homes    *order.Homes[*group, *client]
 	dialects []dialect.Entry  // by form
 	names    dialect.Names    // of clients, for backends and in the Centrifuge protocol
@@ -99,6 +100,7 @@ type Hub struct {
 	generations   atomic.Uint32          // of bounds that there have been
 	clock         atomic.Uint32          // ticks since the start
 	connections   atomic.Int64           // admitted and not gone
+	departed      atomic.Int64           // of these, those that have left their loops
 	clientsMax    atomic.Int64
 	descriptors   atomic.Int64 // that connections may have
 	addresses     *door.Addresses
@@ -125,8 +127,8 @@ type Hub struct {
 }
 
 // newHub makes a hub of so many loops. The caller sets the env of each shard.
-func newHub(loops int, b bounds, page []byte, more ...dialect.Entry) *Hub {
-	h := &Hub{shards: make([]*shard, loops), page: page, failedAccepts: newAcceptFailures(), ending: newEnding(), started: time.Now()}
+func newHub(loops int, b bounds, more ...dialect.Entry) *Hub {
+	h := &Hub{shards: make([]*shard, loops), failedAccepts: newAcceptFailures(), ending: newEnding(), started: time.Now()}
 	h.dialects = append(slices.Clip(dialect.Table), more...)
 	h.addresses, h.users, h.revoked, h.wall = door.NewAddresses(), door.NewUsers(), door.NewRevoked(), time.Now
 	h.groupWalks = make(chan struct{}, groupWalksMax)
@@ -254,6 +256,7 @@ func (h *Hub) Snapshot() Snapshot {
 		Stopping:     h.stopping.Load(),
 	}
 	snap.MemoryLimit, snap.MemoryUsed = h.bounds.Load().MemoryMax, h.memory.used.Load()
+	snap.Departed = h.departed.Load()
 	snap.Histories, snap.HistoryMessages = h.homes.Histories()
 	snap.HistoryBytes = h.homes.HistoryBytes()
 	snap.MemoryPressure = pressureNames[h.pressure.Load()]

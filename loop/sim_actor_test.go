@@ -38,6 +38,8 @@ type actor struct {
 	places  map[string]simPlace       // loud: per group, up to where it has heard it, in all lives
 	killed  bool                      // it broke off itself
 	said    bool                      // it has sent a Close frame
+
+	plainText []byte // it speaks plain HTTP: all that it sends, from its request on
 }
 
 // simHeard is a message that was heard, or a gap if the message is nil.
@@ -126,6 +128,10 @@ func (a *actor) connect() {
 	a.got, a.lastOf, a.saw = map[string]map[int]bool{}, map[string]map[string]int{}, map[string][]int{}
 	a.sock = a.w.openSocket()
 	a.toServer = a.w.request(a.sock.client)
+	if !a.w.calm && a.w.chance(5) {
+		a.plainHTTP()
+		return
+	}
 	if a.loud = a.w.loud && a.w.chance(50) || wasLoud && a.w.chance(80); a.loud {
 		a.toServer = bytes.Replace(a.toServer, []byte("GET / "), []byte("GET /loud "), 1)
 		for _, group := range a.w.groups {

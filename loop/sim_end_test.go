@@ -69,7 +69,7 @@ func (a *actor) toldOf(m *simMessage) (told bool) {
 
 // heardAll says whether a client has heard everything, or is there to hear it.
 func (a *actor) heardAll() bool {
-	return a.closing && !a.killed && !a.sock.lost || a.live()
+	return a.closing && !a.killed && !a.sock.lost || a.live() || a.plainText != nil
 }
 
 // countGaps: where everybody has heard everything, clients were told of exactly those messages that were dropped.
@@ -132,6 +132,7 @@ func (w *world) checkEmpty() {
 	total := w.hub.Snapshot().Total()
 	w.must(total.Clients == 0 && total.Pending == 0 && total.Members == 0 && total.Groups == 0 && total.Homes == 0 &&
 		total.LaneDepth == 0 && w.hub.homes.Census.Groups() == 0, "left over: %+v", total)
+	w.endDeparted(100)
 	w.must(w.hub.connections.Load() == 0, "connections: %d", w.hub.connections.Load())
 	taken, addresses := w.hub.seats()
 	w.must(taken == 0 && addresses == 0, "seats: %d taken of %d addresses", taken, addresses)

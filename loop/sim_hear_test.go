@@ -35,6 +35,11 @@ func (a *actor) frame() bool {
 		if end < 0 {
 			return false
 		}
+		if a.plainText != nil {
+			a.w.must(strings.HasPrefix(string(a.heard), "HTTP/1.1 "), "plain HTTP: got %q", a.heard)
+			a.heard, a.closing = nil, true
+			return false
+		}
 		a.upgraded = strings.HasPrefix(string(a.heard), "HTTP/1.1 101 ")
 		a.w.must(a.upgraded || strings.HasPrefix(string(a.heard), "HTTP/1.1 408 ") || strings.HasPrefix(string(a.heard), "HTTP/1.1 429 ") ||
 			strings.HasPrefix(string(a.heard), "HTTP/1.1 503 ") && a.w.hub.bounds.Load().FragmentsBytesMax > 0, "handshake: got %q", a.heard)

@@ -12,6 +12,7 @@ type simSum struct {
 	company                                          simCompanies
 	heals, skipped                                   uint64
 	borrows                                          uint64
+	departures                                       simDepartures
 	borrowing                                        simBorrowing
 	refusedBy                                        map[string]uint64
 }
@@ -42,6 +43,9 @@ func (s *simSum) add(w *world) {
 	s.listed += w.listed
 	s.past.add(&w.past)
 	s.company.add(&w.company)
+	s.departures.left += w.departures.left
+	s.departures.refused += w.departures.refused
+	s.departures.gone += t.Handshakes["gone"]
 	s.borrows += t.Borrows
 	s.borrowing.sends += w.borrowing.sends
 	s.borrowing.short += w.borrowing.short
@@ -77,6 +81,10 @@ func (s *simSum) check(t *testing.T) {
 	t.Logf("heals %d for %d messages; taken out of groups %d, what was lost recovered %d", s.heals, s.skipped, p.parted, p.healed)
 	if s.heals == 0 || s.skipped == 0 || p.parted == 0 || p.healed < p.parted/8 {
 		t.Error("too few slow clients healed in the worlds")
+	}
+	t.Logf("connections that left their loops %d, could not %d; gone before %d", s.departures.left, s.departures.refused, s.departures.gone)
+	if s.departures.left == 0 || s.departures.refused == 0 || s.departures.gone == 0 {
+		t.Error("too few left their loops in the worlds")
 	}
 	if s.listed == 0 {
 		t.Error("no world had a list made")

@@ -27,7 +27,7 @@ func newStage(loops int, change func(*bounds), more ...dialect.Entry) *stage {
 	if change != nil {
 		change(&b)
 	}
-	st := &stage{hub: newHub(loops, b, nil, more...), wakes: make([]bool, loops), kicks: make([]bool, loops)}
+	st := &stage{hub: newHub(loops, b, more...), wakes: make([]bool, loops), kicks: make([]bool, loops)}
 	st.hub.clientsMax.Store(100)
 	st.hub.homes.Hash = func(group string) uint64 { return uint64(group[0] - '0') }
 	for i, s := range st.hub.shards {
@@ -40,6 +40,7 @@ func newStage(loops int, change func(*bounds), more ...dialect.Entry) *stage {
 				a.closed = true
 				a.shard.closed(a.client)
 			},
+			hand: st.hand,
 		}
 	}
 	return st
@@ -101,6 +102,8 @@ type stageConn struct {
 	stuck  bool
 	closed bool
 	boom   bool
+	left   *departed // it has left its loop
+	stays  bool      // there is no descriptor for it to leave by
 }
 
 func (c *stageConn) Write(p []byte) (int, error) {

@@ -74,6 +74,8 @@ var (
 	awayRate     = kind[turnedAway](&turnedAwayNames, "handshake_rate") // more handshakes a second than there may be
 	awayMemory   = kind[turnedAway](&turnedAwayNames, "memory")         // the memory limit is near
 	awayStopping = kind[turnedAway](&turnedAwayNames, "stopping")       // the server stops
+
+	awayDescriptors = kind[turnedAway](&turnedAwayNames, "descriptors") // plain HTTP, and no descriptor is free to hand it over
 )
 
 // outcome is how a handshake ended.
@@ -83,7 +85,7 @@ var outcomeNames kinds
 
 var (
 	handshakeOK      = kind[outcome](&outcomeNames, "ok")
-	handshakeHTTP    = kind[outcome](&outcomeNames, "http")    // plain HTTP that was answered: the page, the health check
+	handshakeHTTP    = kind[outcome](&outcomeNames, "http")    // plain HTTP, handed to the HTTP server
 	handshakeBad     = kind[outcome](&outcomeNames, "bad")     // answered with 4xx
 	handshakeTimeout = kind[outcome](&outcomeNames, "timeout") // not complete in time
 	handshakeEvicted = kind[outcome](&outcomeNames, "evicted") // the oldest of too many

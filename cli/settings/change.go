@@ -3,6 +3,7 @@ package settings
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"reflect"
 	"strings"
 )
@@ -34,6 +35,7 @@ func shown(text string) string {
 func (s *Settings) Adopt(read *Settings) (next Settings, changed []Change, needsRestart []string) {
 	next = *s
 	next.Loop.Limits, next.typed.limitFlags, next.typed.fileTexts = read.Loop.Limits, read.typed.limitFlags, read.typed.fileTexts
+	next.HTTP, next.typed.httpFlags = read.HTTP, read.typed.httpFlags
 	next.MemoryFrom = read.MemoryFrom
 	next.adoptTokens(s, read)
 	next.adoptAPI(read)
@@ -53,8 +55,8 @@ func (s *Settings) Adopt(read *Settings) (next Settings, changed []Change, needs
 // Changeable returns the settings that Adopt takes over, by name and as they were written; groups only if there are any.
 func (s *Settings) Changeable() map[string]string {
 	texts := map[string]string{"stop-timeout": s.typed.StopTimeout, "log-level": s.typed.LogLevel}
-	for name, text := range textsOf(s.typed.limitFlags) {
-		texts[name] = text
+	for _, flags := range []any{s.typed.limitFlags, s.typed.httpFlags} {
+		maps.Copy(texts, textsOf(flags))
 	}
 	for _, flags := range []any{s.typed.tokenFlags, s.typed.apiFlags} {
 		for name, text := range textsOf(flags) {

@@ -14,6 +14,7 @@ type Flags struct {
 	Centrifuge string   `name:"centrifuge" default:"on" env:"RINGCAST_CENTRIFUGE" help:"on or off. on: clients that request /connection/websocket speak the Centrifuge protocol."`
 	limitFlags
 	tokenFlags
+	httpFlags
 	channelFlags
 	apiFlags
 

@@ -14,8 +14,9 @@ type Settings struct {
 	Daemon bool
 	RunDir string // its path
 
-	Loop        loop.Config // without a page and a log; its Limits are what a reload can change
-	Admin       string      // host:port; empty: off
+	Loop        loop.Config // without an HTTP server and a log; its Limits are what a reload can change
+	HTTP        HTTP
+	Admin       string // host:port; empty: off
 	AdminPprof  bool
 	JWKSURL     string     // where the JWKS of Loop.Tokens is to be fetched; empty: nowhere
 	Channel     bus.Config // without a log; its zero value: none
@@ -59,6 +60,7 @@ func (f *Flags) Settings(g *Globals, runDir string) (Settings, error) {
 	s.Loop.Limits = f.limits(c)
 	f.tokens(c, &s)
 	f.apiKeys(c, &s)
+	s.HTTP = f.http(c)
 	s.MemoryFrom = g.reading.MemoryFrom
 	if f.MemoryMax != "auto" {
 		s.MemoryFrom = "--memory-limit"

@@ -91,6 +91,7 @@ func TestDefaultsAreTheOriginals(t *testing.T) {
 	s, err := parse(t, "--run-dir", "/r")
 	want := Settings{
 		RunDir: "/r", Admin: "127.0.0.1:1235", StopTimeout: 10 * time.Second, LogLevel: slog.LevelInfo, LogFormat: "text",
+		HTTP: HTTP{ConnectionsMax: 512, BodyBytesMax: 8 << 20, HeaderTimeout: 10 * time.Second, BodyTimeout: time.Minute},
 		Loop: loop.Config{
 			Listen: []string{"0.0.0.0:1234"}, Loops: 8, TCPKeepAlive: time.Minute, TCPUserTimeout: 150 * time.Second, Centrifuge: true,
 			Limits: loop.Limits{
