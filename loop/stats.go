@@ -190,7 +190,7 @@ func addTo(sum *map[string]uint64, by map[string]uint64) {
 type Snapshot struct {
 	Started      time.Time   `json:"started"`                                                                                                                             // when the server began to serve
 	ClientsMax   int         `json:"clients_max" prom:"ringcast_connections_max" help:"Connections that there may be at one time; beyond it newcomers are answered 503."` // --clients-max, or what descriptors allow
-	Departed     int64       `json:"departed" prom:"-"` // connections that have left their loops for the HTTP server; they count towards ClientsMax
+	Departed     int64       `json:"departed" prom:"-"`                                                                                                                   // connections that have left their loops for the HTTP server; they count towards ClientsMax
 	AcceptErrors uint64      `json:"accept_errors" prom:"ringcast_accept_errors_total" help:"Failed accepts, mostly for want of file descriptors; each is tried again."`
 	AcceptFailed time.Time   `json:"accept_failed,omitzero"` // when the last of them was, to a second
 	Stopping     bool        `json:"stopping"`               // a stop has begun
