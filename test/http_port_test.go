@@ -450,3 +450,28 @@ func TestMetricsSayWhatTheHTTPServerDoes(t *testing.T) {
 		return nil
 	})
 }
+
+// The successor answers while the old process lets its last answers be taken.
+func TestARestartWaitsForNoHTTPConnection(t *testing.T) {
+	t.Parallel()
+	addr := freePort(t)
+	args := []string{"--listen", addr, "--stop-timeout", "1m"}
+	s := start(t, args...)
+	idle, reader := caller(t, s), deaf(t, s)
+	go reader.fill(1000)
+	s.stuck(2, 1)
+	r := run(append([]string{"restart", "-d", "--run-dir", s.dir}, args...)...)
+	equal(t, "exit status of restart", r.exit, 0)
+	t.Cleanup(func() { run("stop", "--run-dir", s.dir) })
+	must(t, idle.end())
+	next := caller(t, s)
+	st, err := readStatus(s.dir)
+	must(t, err)
+	if st.PID == s.pid || s.ended() {
+		t.Errorf("got pid %d in place of %d, the old one ended: %v, want it to let its answer be taken", st.PID, s.pid, s.ended())
+	}
+	_, err = reader.discard()
+	must(t, err)
+	equal(t, "exit status of the old server", s.exit(), 0)
+	next.asks(t, page, 200)
+}
