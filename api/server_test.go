@@ -13,12 +13,11 @@ import (
 
 	"ringcast/dialect"
 	"ringcast/loop"
-	"ringcast/wsproto"
 )
 
 func fakeMessage(s Said, offset uint64) *loop.Message {
 	m := &loop.Message{}
-	m.Wire, m.JSON, m.Offset, m.Kept = string(wsproto.AppendFrame(nil, wsproto.OpText, s.Payload)), s.JSON, offset, true
+	m.Wire, m.JSON, m.Offset, m.Kept = fmt.Sprintf("\x81%c%s", len(s.Payload), s.Payload), s.JSON, offset, true
 	switch offset {
 	case 1:
 		m.SenderLoop, m.SenderSerial = 1, 1

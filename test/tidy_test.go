@@ -39,7 +39,7 @@ var imports = []struct {
 	{"cli", []string{"api", "bus", "cli/settings", "loop", "loop/door"}, "cli composes the parts; bytes on the wire are the business " +
 		"of loop and the packages under it; of door it has the sets of keys that it fetches"},
 	{"cli/settings", []string{"bus", "loop", "loop/door"}, "settings are made for the parts, in their own option types, and start none of them; what tokens are good is an option of door"},
-	{"api", []string{"loop"}, "the admin address is one user of the hub among others: it knows neither the others nor the operator's settings"},
+	{"api", []string{"dialect", "loop"}, "HTTP is one user of the hub among others: it knows neither the others nor the operator's settings; what backends say is JSON, which dialect reads without building it, and its messages are kept as those of clients"},
 	{"bus", []string{"loop"}, "the bus is one user of the hub among others: it knows neither the others nor the operator's settings"},
 	{"loop", []string{"dialect", "loop/assert", "loop/door", "loop/order", "loop/shrink", "wsproto"}, "the loops serve any caller; with an import of one of " +
 		"their users they could come to wait for it"},

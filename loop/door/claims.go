@@ -159,9 +159,12 @@ func (c *claimReader) info(object map[string]json.RawMessage, claim string) []by
 	if raw, is := object["b64info"]; is && !isNull(raw) {
 		text, ok := readString(raw)
 		b, err := base64.StdEncoding.DecodeString(text)
-		if info = b; !ok || err != nil || !utf8.Valid(b) || !json.Valid(b) {
+		if !ok || err != nil || !utf8.Valid(b) {
 			c.isWrong(claim)
 			return nil
+		}
+		if text != "" {
+			info = b
 		}
 	}
 	if info == nil || isNull(info) {

@@ -17,6 +17,7 @@ func TestClaimsAreReadAsTheyAreMeant(t *testing.T) {
 		`{"sub":"","jti":"x","meta":{"a":[1]},"aud":7,"iss":7,"SUB":"43","unknown":null}`: {},
 		`{"sub":"Ж\u0416","info":{"name" : "A\nn",` + "\n" + ` "of":[1, 2]}}`:             {User: "ЖЖ", Info: []byte(`{"name":"A\nn","of":[1,2]}`)},
 		`{"info":null,"b64info":null}`: {},
+		`{"info":7,"b64info":""}`:      {Info: []byte("7")},
 		`{"info":"text"}`:              {Info: []byte(`"text"`)},
 		`{"info":1,"b64info":"` + b64([]byte("{ \"a\": 1 }")) + `"}`: {Info: []byte(`{"a":1}`)},
 		`{"channel":"a*","info":[]}`:                                 {Group: "a*", Info: []byte(`[]`)},
@@ -53,7 +54,7 @@ func TestWrongClaimsAreRefusedAndNotLeftOut(t *testing.T) {
 	for claims, want := range map[string]error{
 		`{"exp":1800000000}`: ErrTokenExpired, `{"exp":1799999999}`: ErrTokenExpired, `{"exp":0}`: ErrTokenExpired, `{"exp":0.5}`: ErrTokenExpired, `{"exp":1800000000.9}`: ErrTokenExpired,
 		`{"exp":1e-400}`: ErrTokenExpired, `{"expire_at":1800000000}`: ErrTokenExpired, `{"expire_at":1}`: ErrTokenExpired, `{"expire_at":0.1}`: ErrTokenExpired,
-		`{"exp":1900000000,"expire_at":1700000000}`: ErrTokenExpired,
+		`{"exp":1900000000,"expire_at":1700000000}`: ErrTokenExpired, `{"exp":1800000000,"expire_at":1950000000}`: ErrTokenExpired, `{"exp":0,"expire_at":0}`: ErrTokenExpired,
 
 		`{"exp":-1}`: ErrBadToken, `{"exp":-1e-5}`: ErrBadToken, `{"exp":1e400}`: ErrBadToken, `{"exp":253402300800}`: ErrBadToken, `{"exp":1900000000000}`: ErrBadToken,
 		`{"exp":"1900000000"}`: ErrBadToken, `{"exp":null}`: ErrBadToken, `{"exp":true}`: ErrBadToken, `{"exp":[1900000000]}`: ErrBadToken, `{"exp":{}}`: ErrBadToken,
@@ -64,7 +65,7 @@ func TestWrongClaimsAreRefusedAndNotLeftOut(t *testing.T) {
 		`{"sub":42}`: ErrBadToken, `{"sub":null}`: ErrBadToken, `{"sub":["42"]}`: ErrBadToken, `{"sub":"\ud800"}`: ErrBadToken, "{\"sub\":\"\xff\"}": ErrBadToken,
 		`{"sub":"` + strings.Repeat("a", 256) + `"}`: ErrBadToken, `{"sub":"42","sub":"43"}`: ErrBadToken, `{"sub":"42","s\u0075b":"42"}`: ErrBadToken,
 		`{"channel":""}`: ErrBadToken, `{"channel":null}`: ErrBadToken, `{"channel":7}`: ErrBadToken, `{"channel":"` + strings.Repeat("Ж", 128) + `"}`: ErrBadToken,
-		`{"b64info":"{}"}`: ErrBadToken, `{"b64info":"e30"}`: ErrBadToken, `{"b64info":"AAAA"}`: ErrBadToken, `{"b64info":7}`: ErrBadToken, `{"b64info":""}`: ErrBadToken,
+		`{"b64info":"{}"}`: ErrBadToken, `{"b64info":"e30"}`: ErrBadToken, `{"b64info":"AAAA"}`: ErrBadToken, `{"b64info":7}`: ErrBadToken, `{"b64info":"Iv8i"}`: ErrBadToken, `{"b64info":"IA=="}`: ErrBadToken,
 		`{"info":"` + strings.Repeat("a", infoBytesMax) + `"}`: ErrBadToken,
 		`{"channels":"a"}`: ErrBadToken, `{"channels":[""]}`: ErrBadToken, `{"channels":[1]}`: ErrBadToken, `{"channels":["a",null]}`: ErrBadToken, `{"channels":{"a":1}}`: ErrBadToken,
 		`{"channels":["` + strings.Repeat("a", 256) + `"]}`: ErrBadToken, `{"subs":[]}`: ErrBadToken, `{"subs":{"":{}}}`: ErrBadToken, `{"subs":{"a":1}}`: ErrBadToken,
