@@ -14,6 +14,7 @@ type simSum struct {
 	borrows                                          uint64
 	borrowing                                        simBorrowing
 	refusedBy                                        map[string]uint64
+	bearers                                          simBearers
 }
 
 func (s *simSum) add(w *world) {
@@ -42,6 +43,8 @@ func (s *simSum) add(w *world) {
 	s.listed += w.listed
 	s.past.add(&w.past)
 	s.company.add(&w.company)
+	w.bearers.tokens = t.Tokens["accepted"]
+	s.bearers.add(&w.bearers)
 	s.borrows += t.Borrows
 	s.borrowing.sends += w.borrowing.sends
 	s.borrowing.short += w.borrowing.short
@@ -77,6 +80,10 @@ func (s *simSum) check(t *testing.T) {
 	t.Logf("heals %d for %d messages; taken out of groups %d, what was lost recovered %d", s.heals, s.skipped, p.parted, p.healed)
 	if s.heals == 0 || s.skipped == 0 || p.parted == 0 || p.healed < p.parted/8 {
 		t.Error("too few slow clients healed in the worlds")
+	}
+	t.Logf("tokens %d, ends of them %d, clients disconnected %d, removed from groups %d", s.bearers.tokens, s.bearers.ends, s.bearers.disconnected, s.bearers.removed)
+	if s.bearers.tokens == 0 || s.bearers.ends == 0 || s.bearers.disconnected == 0 || s.bearers.removed == 0 {
+		t.Error("too few tokens came and ended in the worlds")
 	}
 	if s.listed == 0 {
 		t.Error("no world had a list made")
