@@ -146,6 +146,10 @@ func (f *keyFetcher) run(ctx context.Context, address string, into *door.Verifie
 	var last answer
 	retry, told := fetchSoonest, ""
 	for {
+		select {
+		case <-into.WantsJWKS(): // whoever has wanted it before now gets it
+		default:
+		}
 		began := f.now()
 		got, err := f.fetch(ctx, address, last.etag)
 		if ctx.Err() != nil {

@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -27,6 +28,22 @@ func (s Secrets) String() string {
 // GoString is String, so that no way of printing settings shows them.
 func (s Secrets) GoString() string { return s.String() }
 
+// hidden is as many secrets as there are, of which nothing is left to be shown.
+func (s Secrets) hidden() Secrets { return make(Secrets, len(s)) }
+
+// short is how many secrets are so short that they can be found by trying, by whoever has something that was signed with one.
+func (s Secrets) short() (n int) {
+	for _, secret := range s {
+		if len(secret) < secretBytesGood {
+			n++
+		}
+	}
+	return n
+}
+
+// fingerprint is a text of which only can be told whether it is another one.
+func fingerprint(text string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(text))) }
+
 // isSecret says whether a setting is one of Secrets.
 func isSecret(name string) bool { return secretNames[name] }
 
@@ -41,8 +58,9 @@ func init() {
 }
 
 const (
-	secretBytesMax = 1 << 10 // longer ones are hashed to less (RFC 2104 §3)
-	keyFileMax     = 64 << 10
+	secretBytesMax  = 1 << 10 // longer ones are hashed to less (RFC 2104 §3)
+	secretBytesGood = 32      // as long as the hash of HS256 (RFC 7518 §3.2)
+	keyFileMax      = 64 << 10
 )
 
 // secrets are all secrets of a flag, one by one; most bounds them. White space around one is not part of it: files end with a line

@@ -26,6 +26,8 @@ type Settings struct {
 	LogFormat string // text or json
 	LogFile   string // its path; empty: standard error
 
+	shortSecrets int // how many secrets for tokens are too short
+
 	typed texts
 }
 
@@ -33,7 +35,7 @@ type Settings struct {
 type texts struct {
 	Flags
 	fileTexts
-	contents map[string]string // of files, and of secrets, by the name of the flag that names them; never shown
+	contents map[string]string // fingerprints of files and of secrets, by the name of the flag that names them
 }
 
 const (

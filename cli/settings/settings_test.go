@@ -21,7 +21,8 @@ import (
 // world is an invented Source: an environment, and one config file.
 type world struct {
 	environ []string
-	config  string // the text of every file
+	config  string // the text of the config file
+	files   map[string]string
 }
 
 // configName is the name of the config file of a world that has one.
@@ -31,6 +32,9 @@ func (w world) source() Source {
 	return Source{
 		Environ: w.environ, Dir: "/start", TmpRunDir: "/tmp/ringcast-7", Memory: 4 << 30, CPUs: 3,
 		Open: func(name string) (io.ReadCloser, error) {
+			if text, is := w.files[name]; is {
+				return io.NopCloser(strings.NewReader(text)), nil
+			}
 			if name != configName {
 				return nil, &fs.PathError{Op: "open", Path: "/start/" + name, Err: fs.ErrNotExist}
 			}

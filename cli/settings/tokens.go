@@ -29,8 +29,8 @@ const tokenTextMax = 1 << 10
 func (f *tokenFlags) tokens(c *checker, s *Settings) {
 	contents := map[string]string{}
 	secrets := c.secrets("token-secret", f.TokenSecrets, door.SecretsMax)
-	contents["token-secret"] = strings.Join(secrets, "\n")
-	s.typed.TokenSecrets = secrets
+	contents["token-secret"] = fingerprint(strings.Join(secrets, "\n"))
+	s.typed.TokenSecrets, s.shortSecrets = secrets.hidden(), secrets.short()
 	rules := door.TokenRules{Audience: c.text("token-audience", f.TokenAudience), Issuer: c.text("token-issuer", f.TokenIssuer)}
 	for _, secret := range secrets {
 		rules.Secrets = append(rules.Secrets, []byte(secret))
@@ -85,7 +85,7 @@ func (c *checker) publicKeys(flag string, names []string) (keys []any, contents 
 	if len(keys) > door.PublicKeysMax {
 		c.wrong(flag, strings.Join(names, ","), "has %d keys, more than the %d allowed; leave off old ones, or make a JWKS of them", len(keys), door.PublicKeysMax)
 	}
-	return keys, contents
+	return keys, fingerprint(contents)
 }
 
 // jwks is where a JWKS is fetched from, or one that stands in a file, and what stands there.
@@ -114,7 +114,7 @@ func (c *checker) jwks(flag, value string) (address string, set *door.JWKS, cont
 	if err != nil {
 		c.wrong(flag, value, "%v", err)
 	}
-	return "", set, string(text)
+	return "", set, fingerprint(string(text))
 }
 
 // CheckJWKSURL says why a JWKS must not be fetched from an address, and how to mend it. Whoever can change what is fetched can make
@@ -145,7 +145,7 @@ func (t *texts) tokenTexts() (all []string) {
 // adoptTokens takes over the tokens of settings that were read anew. Where nothing of them has changed it is the same Verifier, and
 // where the JWKS still comes from the same address, what was fetched last.
 func (s *Settings) adoptTokens(old, read *Settings) {
-	s.JWKSURL, s.typed.tokenFlags, s.typed.contents = read.JWKSURL, read.typed.tokenFlags, read.typed.contents
+	s.JWKSURL, s.shortSecrets, s.typed.tokenFlags, s.typed.contents = read.JWKSURL, read.shortSecrets, read.typed.tokenFlags, read.typed.contents
 	switch {
 	case slices.Equal(old.typed.tokenTexts(), read.typed.tokenTexts()):
 		s.Loop.Tokens = old.Loop.Tokens
@@ -154,24 +154,10 @@ func (s *Settings) adoptTokens(old, read *Settings) {
 	}
 }
 
-// shortSecrets is how many secrets are so short that they can be found by trying, by whoever has a token.
-func (s *Settings) shortSecrets() (n int) {
-	for _, secret := range s.typed.TokenSecrets {
-		if len(secret) < secretBytesGood {
-			n++
-		}
-	}
-	return n
-}
-
-// secretBytesGood is as long as the hash of HS256 (RFC 7518 §3.2).
-const secretBytesGood = 32
-
 // TokenWarnings are sentences about tokens that an operator should see at every start and each change.
 func (s *Settings) TokenWarnings() (all []string) {
-	if n := s.shortSecrets(); n > 0 {
-		all = append(all, fmt.Sprintf("%s of --token-secret shorter than %d bytes: whoever has a token can find out a short one by trying, and make tokens.",
-			map[bool]string{true: "One is", false: fmt.Sprintf("%d are", n)}[n == 1], secretBytesGood))
+	if n := s.shortSecrets; n > 0 {
+		all = append(all, fmt.Sprintf("Secrets of --token-secret shorter than %d bytes: %d. Whoever has a token can find out a short one by trying, and make tokens.", secretBytesGood, n))
 	}
 	if s.Loop.TokensOnly && s.Loop.Tokens == nil {
 		all = append(all, "No client can do anything: --anonymous is off, and no tokens are configured (--token-secret, --token-public-key, --token-jwks).")

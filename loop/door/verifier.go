@@ -72,6 +72,9 @@ func NewVerifier(r TokenRules) (*Verifier, error) {
 // SetJWKS has tokens checked with the keys of a set too, in place of those of the set before; nil: of none. Any goroutine.
 func (v *Verifier) SetJWKS(set *JWKS) { v.jwks.set.Store(set) }
 
+// JWKS is the set that tokens are checked with now; nil: there is none. Any goroutine.
+func (v *Verifier) JWKS() *JWKS { return v.jwks.set.Load() }
+
 // ShareJWKS has v and other be of one JWKS from now on, that of other: what is set for one is set for both. Call it before v is in use.
 func (v *Verifier) ShareJWKS(other *Verifier) { v.jwks = other.jwks }
 
