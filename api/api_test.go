@@ -36,7 +36,7 @@ func someHub() *fakeHub {
 	row := func(clients int64) loop.LoopStats {
 		return loop.LoopStats{
 			Clients: clients, Pending: 1, Members: 5, Homes: 2, Deliveries: 100, SlowClosed: 1,
-			Handshakes: map[string]uint64{"ok": 7, "bad": 1}, RefusedBy: map[string]uint64{"busy": 4},
+			Handshakes: map[string]uint64{"ok": 7, "bad": 1}, Tokens: map[string]uint64{"accepted": 1}, RefusedBy: map[string]uint64{"busy": 4},
 			RefusedClientsBy: map[string]uint64{"clients": 1}, ProtocolErrorsBy: map[string]uint64{"1002": 1},
 			Closes: map[string]uint64{"1001": 2},
 		}

@@ -117,27 +117,34 @@ func (e *errand) look(s *shard) (c *client, more bool) {
 	return c, more
 }
 
-// send has all loops that may have clients of a target do something with them, and waits for them. The error is ctx's, or ErrStopping:
-// then it may have been done for some of them, or be done later; or ErrBusy or ErrNoTarget: then it was not.
-func (h *Hub) send(ctx context.Context, t Target, do func(*shard, *client) bool) (clients int, err error) {
+// dispatch has all loops that may have clients of a target do something with them. So many results come, each the number of a loop's
+// clients for which that was done. ErrBusy, ErrNoTarget: nothing is done.
+func (h *Hub) dispatch(t Target, do func(*shard, *client) bool) (results chan int, n int, err error) {
 	shards := h.shards
 	switch loop := t.Client % LoopsMax; {
 	case t.User == "" && t.Client == 0:
-		return 0, ErrNoTarget
+		return nil, 0, ErrNoTarget
 	case t.Client != 0 && loop >= uint64(len(shards)):
-		return 0, nil
+		return nil, 0, nil
 	case t.Client != 0:
 		shards = shards[loop : loop+1]
 	}
-	n := len(shards)
+	n = len(shards)
 	if h.errands.Add(int32(n)) > errandsMax {
 		h.errands.Add(int32(-n))
-		return 0, ErrBusy
+		return nil, 0, ErrBusy
 	}
-	results := make(chan int, n)
+	results = make(chan int, n)
 	for _, s := range shards {
 		h.call(s, func(s *shard) { s.beginErrand(&errand{target: t, do: do, result: results}) })
 	}
+	return results, n, nil
+}
+
+// send is dispatch for one who waits. The error is ctx's, or ErrStopping: then it may have been done for some clients, or be done later;
+// or one of dispatch.
+func (h *Hub) send(ctx context.Context, t Target, do func(*shard, *client) bool) (clients int, err error) {
+	results, n, err := h.dispatch(t, do)
 	for range n {
 		select {
 		case of := <-results:
@@ -148,7 +155,7 @@ func (h *Hub) send(ctx context.Context, t Target, do func(*shard, *client) bool)
 			return clients, ErrStopping
 		}
 	}
-	return clients, nil
+	return clients, err
 }
 
 // Disconnect closes clients. code is for those of the Centrifuge protocol, 3000 to 4999, or 0 for 3503; plain ones get 4403. An empty
@@ -158,7 +165,12 @@ func (h *Hub) Disconnect(ctx context.Context, t Target, code uint16, reason stri
 	if code != 0 && (code < 3000 || code > 4999) {
 		return 0, ErrCloseCode
 	}
-	return h.send(ctx, t, func(s *shard, c *client) bool {
+	return h.send(ctx, t, disconnecting(code, reason))
+}
+
+// disconnecting is what is done with a client that is to be disconnected.
+func disconnecting(code uint16, reason string) func(*shard, *client) bool {
+	return func(s *shard, c *client) bool {
 		as, usual := s.dialect(c).Close(dialect.CauseDisconnected)
 		if code != 0 && s.entry(c).Connects {
 			as = wsproto.StatusCode(code)
@@ -168,13 +180,18 @@ func (h *Hub) Disconnect(ctx context.Context, t Target, code uint16, reason stri
 		}
 		s.closeWith(c, as, usual)
 		return true
-	})
+	}
 }
 
 // Unsubscribe takes clients out of a group, and tells them. It returns how many were members, or had asked to be. Any goroutine that is no
 // loop.
 func (h *Hub) Unsubscribe(ctx context.Context, t Target, group string) (clients int, err error) {
-	return h.send(ctx, t, func(s *shard, c *client) bool {
+	return h.send(ctx, t, unsubscribing(group))
+}
+
+// unsubscribing is what is done with a client that is to be taken out of a group.
+func unsubscribing(group string) func(*shard, *client) bool {
+	return func(s *shard, c *client) bool {
 		g := s.groups.Get(group)
 		if g == nil || !c.joins(g) {
 			return false
@@ -185,7 +202,7 @@ func (h *Hub) Unsubscribe(ctx context.Context, t Target, group string) (clients 
 			s.oust(c, g, dialect.Removed)
 		}
 		return true
-	})
+	}
 }
 
 // Subscribe makes clients members of a group, whoever may join it. Those of the Centrifuge protocol are told; plain ones just hear what is

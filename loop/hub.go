@@ -257,6 +257,7 @@ func (h *Hub) Snapshot() Snapshot {
 	}
 	snap.MemoryLimit, snap.MemoryUsed = h.bounds.Load().MemoryMax, h.memory.used.Load()
 	snap.Departed = h.departed.Load()
+	snap.Users = int64(h.Users())
 	snap.Histories, snap.HistoryMessages = h.homes.Histories()
 	snap.HistoryBytes = h.homes.HistoryBytes()
 	snap.MemoryPressure = pressureNames[h.pressure.Load()]

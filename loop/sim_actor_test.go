@@ -40,6 +40,9 @@ type actor struct {
 	said    bool                      // it has sent a Close frame
 
 	plainText []byte // it speaks plain HTTP: all that it sends, from its request on
+
+	tokenEnds int64 // the latest end of the tokens that were accepted, in Unix seconds; 0: none was
+	shows     int64 // the earliest of those that it has sent, likewise
 }
 
 // simHeard is a message that was heard, or a gap if the message is nil.
@@ -56,7 +59,8 @@ type simMembership struct {
 	asks    int  // add_groups with an id under way
 	refused bool // an add_group was refused, so what was sent behind it need not come back
 	company simCompany
-	parted  int // step of the answer to an add_group behind which it was taken out of the group, 0: it was not, or has joined again
+	removed bool // it was taken out of the group
+	parted  int  // step of the answer to an add_group behind which it was taken out of the group, 0: it was not, or has joined again
 }
 
 // out says that the peer is not a member, as far as it has been told.
@@ -77,6 +81,7 @@ type simCommand struct {
 	told        int            // presence: how much its membership had heard of that
 	clean       bool           // add_group: there is no other that may be the reason of the answer
 	tick        uint32         // when it was said
+	ends        int64          // auth: when its token ends, in Unix seconds
 }
 
 // simMessage is a message that somebody published.
@@ -179,6 +184,8 @@ func (a *actor) act() {
 	switch n := a.w.rng.IntN(100); {
 	case n < 25:
 		a.join(group, a.w.chance(80))
+	case a.w.bearing && a.w.chance(15):
+		a.auth()
 	case n < 28 && a.loud:
 		a.readHistory(group)
 	case n < 30 && a.loud:

@@ -16,6 +16,7 @@ func (w *world) checkEnd() {
 			m.accepted = true // refused, it would have been closed
 		}
 	}
+	w.checkGrants()
 	w.countGaps()
 	for _, a := range w.actors {
 		if a.sock.closed || a.closing || a.killed || a.said || !a.upgraded {
@@ -129,6 +130,7 @@ func (w *world) checkEmpty() {
 	}
 	w.settle()
 	w.checkForgotten()
+	w.checkNoBearers()
 	total := w.hub.Snapshot().Total()
 	w.must(total.Clients == 0 && total.Pending == 0 && total.Members == 0 && total.Groups == 0 && total.Homes == 0 &&
 		total.LaneDepth == 0 && w.hub.homes.Census.Groups() == 0, "left over: %+v", total)

@@ -15,6 +15,7 @@ type simSum struct {
 	departures                                       simDepartures
 	borrowing                                        simBorrowing
 	refusedBy                                        map[string]uint64
+	bearers                                          simBearers
 }
 
 func (s *simSum) add(w *world) {
@@ -46,6 +47,8 @@ func (s *simSum) add(w *world) {
 	s.departures.left += w.departures.left
 	s.departures.refused += w.departures.refused
 	s.departures.gone += t.Handshakes["gone"]
+	w.bearers.tokens = t.Tokens["accepted"]
+	s.bearers.add(&w.bearers)
 	s.borrows += t.Borrows
 	s.borrowing.sends += w.borrowing.sends
 	s.borrowing.short += w.borrowing.short
@@ -85,6 +88,10 @@ func (s *simSum) check(t *testing.T) {
 	t.Logf("connections that left their loops %d, could not %d; gone before %d", s.departures.left, s.departures.refused, s.departures.gone)
 	if s.departures.left == 0 || s.departures.refused == 0 || s.departures.gone == 0 {
 		t.Error("too few left their loops in the worlds")
+	}
+	t.Logf("tokens %d, ends of them %d, clients disconnected %d, removed from groups %d", s.bearers.tokens, s.bearers.ends, s.bearers.disconnected, s.bearers.removed)
+	if s.bearers.tokens == 0 || s.bearers.ends == 0 || s.bearers.disconnected == 0 || s.bearers.removed == 0 {
+		t.Error("too few tokens came and ended in the worlds")
 	}
 	if s.listed == 0 {
 		t.Error("no world had a list made")

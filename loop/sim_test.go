@@ -72,6 +72,8 @@ type world struct {
 	hasty        int    // ticks that pass at once
 	choking      bool   // kernels take little
 	returning    bool   // most of what ends a client or refuses it is off, but that clients end and come back
+	bearing      bool   // clients may show tokens, and backends reach them
+	bearers      simBearers
 	restless     int    // percent of the ends that clients think of that they make
 	past         simPasts
 	company      simCompanies
@@ -132,6 +134,9 @@ func newWorld(t *testing.T, seed uint64) *world {
 		w.chooseHealing(&b)
 	}
 	w.tight = b.laneSlots < 256 || b.laneBytes < 1<<20 || b.backlogBytes < 1<<20 || b.gatherBytes < 12<<20 || b.mayBeTooLoud()
+	if w.bearing = w.chance(30) && !w.calm; w.bearing {
+		withTokens(&b)
+	}
 	loops := pick(1, 2, 3, 8)
 	w.hub = newHub(loops, b, loud)
 	w.loud, w.hasty, w.past, w.restless = w.chance(70) || w.returning, pick(1, 1, 1, 8), newSimPasts(), pick(20, 90)
@@ -142,6 +147,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	}
 	w.hub.homes.OnTooLoud(w.checkTooLoud)
 	w.hub.clientsMax.Store(1 << 20)
+	w.hub.wall = w.wall
 	w.wakes, w.kicks, w.walks = make([]bool, loops), make([]bool, loops), make([]*simWalk, loops)
 	w.borrowing.held, w.borrowing.cruel = make([]*heldShard, loops), w.chance(30)
 	portable := w.rng.IntN(4) == 0
@@ -271,6 +277,8 @@ func (w *world) event() {
 		a.sock.writable()
 	case n < 93:
 		a.stalled = !a.stalled
+	case n < 94 && w.bearing && w.chance(70):
+		w.reach(a)
 	case n < 94 && w.changing:
 		w.changeBounds()
 	case n < 94 && w.restless > 50 && !w.calm:
@@ -283,7 +291,7 @@ func (w *world) event() {
 		for range w.hasty {
 			w.hub.beat()
 		}
-		if w.hub.shards[0].rates.on {
+		if w.hub.shards[0].rates.on || w.bearing {
 			w.nanos += int64(tickPeriod)
 		}
 		if w.chance(50) {

@@ -199,6 +199,7 @@ type Snapshot struct {
 
 	MemoryLimit     int64 `json:"memory_limit" prom:"ringcast_memory_limit_bytes" help:"The memory limit of the process, 0 where there is none."`
 	MemoryUsed      int64 `json:"memory_used" prom:"ringcast_memory_used_bytes" help:"What counts against the memory limit; from four fifths of it clients and publishes are refused. 0 without a limit."` // as of the last tick
+	Users           int64 `json:"users" prom:"ringcast_users" help:"Users with a name, by their tokens, that are connected."`
 	Histories       int64 `json:"histories" prom:"ringcast_histories" help:"Groups of which messages are kept, or that are known for their history alone."`
 	HistoryMessages int64 `json:"history_messages" prom:"ringcast_history_messages" help:"Messages kept in histories."`
 	HistoryBytes    int64 `json:"history_bytes" prom:"ringcast_history_bytes" help:"Memory of all histories, which --history-max bounds."`

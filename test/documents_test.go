@@ -157,6 +157,9 @@ var notOnTheWire = map[string]string{
 	"not_available":    "only Centrifuge clients ask what it refuses",
 	"unrecoverable":    "only Centrifuge clients ask what it refuses",
 	"too_many_members": "only Centrifuge clients ask what it refuses",
+	"token_expired":    "plain clients are told bad_token, and Centrifuge's are sent numbers",
+	"other_token":      "plain clients are told bad_token, and Centrifuge's are sent numbers",
+	"unauthorized":     "only Centrifuge clients have to connect, and they are sent numbers",
 }
 
 func TestProtocolDocumentHasEveryErrorCode(t *testing.T) {
