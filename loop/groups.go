@@ -22,7 +22,7 @@ type GroupInfo struct {
 	Bytes   int64  `json:"bytes"`   // that its history takes
 }
 
-func infoOf(g order.Glance) GroupInfo {
+func groupInfo(g order.Glance) GroupInfo {
 	info := GroupInfo{Name: g.Group, Members: g.Members, Loops: g.Loops, Offset: g.Top.Offset, Kept: g.Kept, Bytes: g.Bytes}
 	if g.Top.Epoch != 0 {
 		info.Epoch = strconv.FormatUint(uint64(g.Top.Epoch), 36) // as clients are told it
@@ -79,7 +79,7 @@ func (h *Hub) EachGroup(ctx context.Context, match string, take func([]GroupInfo
 			err := h.on(ctx, s, func(s *shard) {
 				more = s.lanes.Walk(w, groupsPerSlice, func(g order.Glance) {
 					if door.Matches(match, g.Group) {
-						slice = append(slice, infoOf(g))
+						slice = append(slice, groupInfo(g))
 					}
 				})
 			})

@@ -88,6 +88,7 @@ type Hub struct {
 	handshakes    door.Pace
 	listings      atomic.Int32  // lists of clients that are being made
 	groupWalks    chan struct{} // a token for each walk over all groups
+	tails         tails
 	failedAccepts acceptFailures
 	busiest       atomic.Int64 // see Busy; the watchdog writes it
 	ending
@@ -174,6 +175,9 @@ func (h *Hub) accepts(group string, message []byte) error {
 		return ErrBadGroup
 	case len(message) > b.MessageBytesMax || !utf8.Valid(message):
 		return ErrBadMessage
+	}
+	if h.tails.list() != nil {
+		h.tellPort(group, len(message))
 	}
 	return nil
 }

@@ -56,6 +56,7 @@ type shard struct {
 	kicked   bool // a kick is under way; if it is for passes, its turn alone runs them
 	deferral deferral
 	stop     shardStop
+	traces   traces
 
 	// Loop only: clients that are slow, or whose input is partial.
 	slow     slowClients
@@ -95,7 +96,7 @@ type env struct {
 	send  func(int, []byte) sent   // non-blocking send to a descriptor; nil: use conn.Write only
 	cut   func(conn)               // close now; calls shard.closed before it returns
 	shut  func(fd int)             // shut our direction of the stream down
-	names func(conn) (l, r string) // local and remote address
+	names func(conn) (l, r string) // local and remote address; nil: none is known
 	panic func(any)                // report a panic; called while its stack can still be printed
 
 	ended func(c *client, code wsproto.StatusCode, reason string) // log that the server closes this client; nil: it is not logged
