@@ -4,8 +4,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
-	"net/netip"
-	"strings"
 )
 
 // profiles serves net/http/pprof, which shows what the program does and parts of its memory, and a request can also slow the
@@ -39,14 +37,4 @@ func profiles(addr net.Addr, everywhere bool) http.Handler {
 func loopback(addr net.Addr) bool {
 	tcp, ok := addr.(*net.TCPAddr)
 	return ok && tcp.IP.IsLoopback()
-}
-
-// isAddress says whether a Host header has an IP address or localhost, and not a name that somebody else's DNS resolves.
-func isAddress(hostport string) bool {
-	host, _, err := net.SplitHostPort(hostport)
-	if err != nil {
-		host = strings.Trim(hostport, "[]")
-	}
-	_, err = netip.ParseAddr(host)
-	return err == nil || strings.EqualFold(host, "localhost")
 }

@@ -64,6 +64,7 @@ func adminError(addr string, err error) error {
 func (a *admin) serve(h hub, version string, pprof bool, again *reloader, channel *bus.Bus, log *slog.Logger) {
 	if a != nil {
 		cfg := api.Config{Hub: h, Version: version, Pprof: pprof, Log: log, More: append(again.metrics(), again.file.metrics()...)}
+		cfg.Console, cfg.Hosts = h, func() []string { return again.inForce().AdminHosts }
 		if channel != nil {
 			cfg.More = append(cfg.More, channel)
 		}

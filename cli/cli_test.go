@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"ringcast/api"
 	"ringcast/loop"
 )
 
@@ -50,6 +51,8 @@ func TestMain(m *testing.M) {
 
 // fakeServer replaces loop.Server and loop.Hub.
 type fakeServer struct {
+	api.Watched // nil: the admin page is not asked
+
 	cfg     loop.Config
 	clients []loop.ClientInfo
 	list    func(context.Context, func([]loop.ClientInfo) error) error // what Clients does; nil: it gives clients

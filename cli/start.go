@@ -13,9 +13,11 @@ import (
 	"syscall"
 	"time"
 
+	"ringcast/api"
 	"ringcast/bus"
 	"ringcast/cli/settings"
 	"ringcast/loop"
+	"ringcast/web"
 )
 
 // startVerb starts the server.
@@ -62,8 +64,7 @@ type server interface {
 
 // hub is what the control socket, the admin address and the Channel link need of a loop.Hub.
 type hub interface {
-	Snapshot() loop.Snapshot
-	Histograms() loop.Histograms
+	api.Watched // for the admin page, and for metrics
 	Clients(ctx context.Context, take func([]loop.ClientInfo) error) error
 	NewFeed() (*loop.Feed, error) // for the Channel link
 	Busy() time.Duration          // for how long a loop has been in one callback
@@ -133,7 +134,7 @@ func (r *env) serveUntilAsked(dir runDir, s settings.Settings, m manager, ready 
 	defer end.adm.close()
 	end.has(end.adm.withdraw)
 	cfg := s.Loop
-	cfg.Page, cfg.Log, cfg.Sockets = demoPage, log, m.sockets
+	cfg.Page, cfg.Log, cfg.Sockets = web.Demo, log, m.sockets
 	if end.srv, end.hub, err = r.serve(cfg); err != nil {
 		return listenError(err)
 	}

@@ -94,6 +94,9 @@ func (h *Hub) EachGroup(ctx context.Context, match string, take func([]GroupInfo
 	return nil
 }
 
+// Matches says whether a pattern matches a group's whole name, see Kind.Match.
+func Matches(pattern, name string) bool { return door.Matches(pattern, name) }
+
 // on calls f on a loop and waits for it. The error is ctx's, or ErrStopping when the loops have ended; f may then be called later,
 // or not at all.
 func (h *Hub) on(ctx context.Context, s *shard, f func(*shard)) error {

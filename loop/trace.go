@@ -126,7 +126,10 @@ func (s *shard) noteRefused(c *client, verb dialect.Verb, group []byte, code dia
 	} else if len(group) <= s.bounds.GroupBytesMax {
 		name = string(group)
 	}
-	t := Trace{Kind: TraceRefuse, Group: name, Code: string(code), Reason: verb.String()}
+	t := Trace{Kind: TraceRefuse, Group: name, Code: string(code)}
+	if verb != dialect.VerbNone {
+		t.Reason = verb.String()
+	}
 	switch {
 	case code != dialect.ErrBadJSON && code != dialect.ErrUnknownCmd:
 		s.note(c, t)

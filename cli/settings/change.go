@@ -35,6 +35,7 @@ func (s *Settings) Adopt(read *Settings) (next Settings, changed []Change, needs
 	next = *s
 	next.Loop.Limits, next.typed.limitFlags, next.typed.fileTexts = read.Loop.Limits, read.typed.limitFlags, read.typed.fileTexts
 	next.MemoryFrom = read.MemoryFrom
+	next.AdminHosts, next.typed.AdminHosts = read.AdminHosts, read.typed.AdminHosts
 	next.StopTimeout, next.typed.StopTimeout = read.StopTimeout, read.typed.StopTimeout
 	next.LogLevel, next.typed.LogLevel = read.LogLevel, read.typed.LogLevel
 
@@ -50,7 +51,7 @@ func (s *Settings) Adopt(read *Settings) (next Settings, changed []Change, needs
 
 // Changeable returns the settings that Adopt takes over, by name and as they were written; groups only if there are any.
 func (s *Settings) Changeable() map[string]string {
-	texts := map[string]string{"stop-timeout": s.typed.StopTimeout, "log-level": s.typed.LogLevel}
+	texts := map[string]string{"admin-hosts": s.typed.AdminHosts, "stop-timeout": s.typed.StopTimeout, "log-level": s.typed.LogLevel}
 	for name, text := range textsOf(s.typed.limitFlags) {
 		texts[name] = text
 	}

@@ -16,6 +16,7 @@ type Settings struct {
 
 	Loop        loop.Config // without a page and a log; its Limits are what a reload can change
 	Admin       string      // host:port; empty: off
+	AdminHosts  []string    // names under which the admin page may be asked for, in lower case
 	AdminPprof  bool
 	Channel     bus.Config // without a log; its zero value: none
 	MemoryFrom  string     // what Loop.MemoryMax was taken from
@@ -49,6 +50,7 @@ func (f *Flags) Settings(g *Globals, runDir string) (Settings, error) {
 	s := Settings{Daemon: f.Daemon, RunDir: runDir, AdminPprof: f.AdminPprof, LogFile: f.LogFile, typed: texts{*f, fileTexts{Groups: g.reading.groupsText()}}}
 	s.Loop.Listen = c.listens("listen", f.Listen)
 	s.Admin = c.listenOff("admin", f.Admin)
+	s.AdminHosts = c.hosts("admin-hosts", f.AdminHosts)
 	s.Loop.Loops = c.loops("loops", f.Loops)
 	s.Loop.Centrifuge = c.oneOf("centrifuge", f.Centrifuge, "on", "off") == "on"
 	s.Loop.Limits = f.limits(c)
