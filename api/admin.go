@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -27,6 +28,10 @@ type Config struct {
 	Log     *slog.Logger // for errors of the HTTP server
 
 	More []prometheus.Collector // metrics beside the hub's
+
+	Console Watched         // what the admin page shows; nil: there is no page
+	Hosts   func() []string // names beside localhost under which the page may be asked for, in lower case; nil: none
+	API     http.Handler    // the server API, for the page and whoever else has a key; nil: it does not exist
 }
 
 // Admin answers on the admin address until Close.
@@ -34,6 +39,7 @@ type Admin struct {
 	http   *http.Server
 	ready  *readiness
 	closed chan struct{} // closed when no more connections are accepted
+	over   chan struct{} // closed when streams are to end
 }
 
 // Bounds of the admin address. Its users are few and trusted, so the bounds are against mistakes more than against attacks.
@@ -48,9 +54,9 @@ const (
 
 // Serve answers on a listener, which it takes over, and returns at once.
 func Serve(listener net.Listener, cfg Config) *Admin {
-	a := &Admin{ready: &readiness{hub: cfg.Hub, now: time.Now}, closed: make(chan struct{})}
+	a := &Admin{ready: &readiness{hub: cfg.Hub, now: time.Now}, closed: make(chan struct{}), over: make(chan struct{})}
 	a.http = &http.Server{
-		Handler:           handler(listener.Addr(), a.ready, cfg),
+		Handler:           handler(listener.Addr(), a, cfg),
 		MaxHeaderBytes:    requestHeadBytesMax,
 		ReadHeaderTimeout: headTimeout,
 		ReadTimeout:       requestTimeout,
@@ -58,6 +64,7 @@ func Serve(listener net.Listener, cfg Config) *Admin {
 		IdleTimeout:       idleTimeout,
 		ErrorLog:          slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug), // peers can cause these as fast as they like
 	}
+	a.http.RegisterOnShutdown(sync.OnceFunc(func() { close(a.over) }))
 	go func() {
 		defer close(a.closed)
 		if err := a.http.Serve(limit(listener, connectionsMax)); !errors.Is(err, http.ErrServerClosed) {
@@ -87,11 +94,18 @@ func (a *Admin) Close(ctx context.Context) {
 }
 
 // handler is everything that is served.
-func handler(addr net.Addr, ready *readiness, cfg Config) http.Handler {
+func handler(addr net.Addr, a *Admin, cfg Config) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", index)
+	keep := guard{cfg.Hosts}.keep
+	if cfg.Console != nil {
+		newConsole(cfg, a.over).register(mux, keep)
+	}
+	if cfg.API != nil {
+		mux.Handle("/api", keep(cfg.API))
+		mux.Handle("/api/", keep(cfg.API))
+	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok\n") })
-	mux.Handle("GET /readyz", ready)
+	mux.Handle("GET /readyz", a.ready)
 	mux.Handle("GET /metrics", metricsHandler(cfg))
 	mux.HandleFunc("GET /dashboard.json", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -104,22 +118,6 @@ func handler(addr net.Addr, ready *readiness, cfg Config) http.Handler {
 		mux.ServeHTTP(w, r)
 	})
 }
-
-func index(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	_, _ = w.Write([]byte(indexPage))
-}
-
-const indexPage = `<!doctype html><title>ringcast admin</title>
-<h1>ringcast</h1>
-<ul>
-<li><a href="/metrics">/metrics</a>: for Prometheus
-<li><a href="/healthz">/healthz</a>: 200 while the process serves
-<li><a href="/readyz">/readyz</a>: 503 with the reason while it should get no new clients
-<li><a href="/dashboard.json">/dashboard.json</a>: for Grafana, to import
-<li><a href="/debug/pprof/">/debug/pprof/</a>: profiles, for go tool pprof
-</ul>
-`
 
 // plain answers with a line of text.
 func plain(w http.ResponseWriter, status int, text string) {

@@ -327,23 +327,6 @@ func TestProfilesAreForThisMachineAndNoWebPage(t *testing.T) {
 
 func tcp(ip string) net.Addr { return &net.TCPAddr{IP: net.ParseIP(ip), Port: 1235} }
 
-func TestTheIndexLeadsToEverything(t *testing.T) {
-	a := serve(t, config(someHub()))
-	_, page := get(t, a, "/")
-	links := regexp.MustCompile(`href="([^"]+)"`).FindAllStringSubmatch(page, -1)
-	if len(links) < 5 {
-		t.Errorf("links on the index: got %v, want five", links)
-	}
-	for _, link := range links {
-		if status, _ := get(t, a, link[1]); status != 200 {
-			t.Errorf("%s: got %d, want 200", link[1], status)
-		}
-	}
-	if status, _ := get(t, a, "/no-such"); status != 404 {
-		t.Errorf("another path: got %d, want 404", status)
-	}
-}
-
 func TestConnectionsBeyondTheBoundWaitTheirTurn(t *testing.T) {
 	a := serve(t, config(someHub()))
 	var idle []net.Conn

@@ -4,9 +4,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
-	"net/netip"
 	"os"
-	"strings"
 )
 
 // profiles serves net/http/pprof, which shows what the program does and parts of its memory, and a request can also slow the
@@ -43,14 +41,4 @@ func cmdline(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, o
 func loopback(addr net.Addr) bool {
 	tcp, ok := addr.(*net.TCPAddr)
 	return ok && tcp.IP.IsLoopback()
-}
-
-// isAddress says whether a Host header has an IP address or localhost, and not a name that somebody else's DNS resolves.
-func isAddress(hostport string) bool {
-	host, _, err := net.SplitHostPort(hostport)
-	if err != nil {
-		host = strings.Trim(hostport, "[]")
-	}
-	_, err = netip.ParseAddr(host)
-	return err == nil || strings.EqualFold(host, "localhost")
 }

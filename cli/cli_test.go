@@ -51,7 +51,8 @@ func TestMain(m *testing.M) {
 
 // fakeServer replaces loop.Server and loop.Hub.
 type fakeServer struct {
-	api.Doing // nil: nobody asks for it
+	api.Doing   // nil: nobody asks for it
+	api.Watched // nil: the admin page is not asked
 
 	cfg     loop.Config
 	clients []loop.ClientInfo

@@ -5,11 +5,12 @@ import (
 
 	"ringcast/api"
 	"ringcast/cli/settings"
+	"ringcast/web"
 )
 
 // openPublic makes the HTTP server on the port for WebSockets.
 func openPublic(s *settings.Settings, h hub, server *serverAPI, log *slog.Logger) *api.Public {
-	return api.NewPublic(api.PublicConfig{PublicBounds: publicBounds(s), Page: demoPage, AllowsOrigin: h.AllowsOrigin, Log: log,
+	return api.NewPublic(api.PublicConfig{PublicBounds: publicBounds(s), Page: web.Demo, AllowsOrigin: h.AllowsOrigin, Log: log,
 		API: server, Keyed: server.keys.Has, AnyKey: server.keys.Any})
 }
 

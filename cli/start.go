@@ -63,8 +63,7 @@ type server interface {
 
 // hub is what the control socket, the admin address and the Channel link need of a loop.Hub.
 type hub interface {
-	Snapshot() loop.Snapshot
-	Histograms() loop.Histograms
+	api.Watched // for the admin page, and for metrics
 	Clients(ctx context.Context, take func([]loop.ClientInfo) error) error
 	NewFeed() (*loop.Feed, error) // for the Channel link
 	Busy() time.Duration          // for how long a loop has been in one callback

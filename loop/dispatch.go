@@ -172,8 +172,10 @@ func (s *shard) command(c *client, cmd *dialect.Command, code dialect.ErrorCode)
 	case code == "":
 	case cmd.Token != nil && s.closesFor(c, cmd.Verb, code):
 	case cmd.ID != nil:
+		s.noteRefused(c, cmd.Verb, cmd.Group, code)
 		s.answer(c, dialect.Outcome{What: dialect.Refused, Verb: cmd.Verb, Group: borrowString(cmd.Group), ID: cmd.ID, Code: code})
 	default:
+		s.noteRefused(c, cmd.Verb, cmd.Group, code)
 		s.closeRefused(c, code)
 	}
 }
@@ -296,11 +298,15 @@ func (s *shard) publish(c *client, cmd *dialect.Command) dialect.ErrorCode {
 		count(&s.count.RefusedBy, refusedBusy)
 		return dialect.ErrBusy
 	}
+	if s.traces.on {
+		s.tell(c, Trace{Kind: TracePublish, Group: borrowString(cmd.Group), Number: uint64(len(cmd.Message))})
+	}
 	return ""
 }
 
 // tellTooLoud tells a client that a home has refused its publish, as too much of the group is in flight.
 func (s *shard) tellTooLoud(d *delivery) {
+	s.note(d.Client, Trace{Kind: TraceRefuse, Code: string(dialect.ErrBusy), Reason: reasonLoud})
 	if d.Asks {
 		s.answer(d.Client, dialect.Outcome{What: dialect.Refused, Verb: dialect.SendToGroup, ID: borrowBytes(d.ID), Code: dialect.ErrBusy})
 	} else {

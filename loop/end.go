@@ -99,9 +99,10 @@ func (s *shard) closeWith(c *client, code wsproto.StatusCode, reason string) {
 	s.last(c, wsproto.AppendClose(s.takeGap(c, frames[:0]), code, reason))
 }
 
-// explain logs why the server closes a client, if that is logged. It is at level debug, and clients that end by themselves
+// explain notes why the server closes a client, and logs it, if that is logged. It is at level debug, and clients that end by themselves
 // are not logged, because clients could else fill the log as fast as they connect.
 func (s *shard) explain(c *client, code wsproto.StatusCode, reason string) {
+	s.noteClose(c, code, reason)
 	if s.env.ended != nil {
 		s.env.ended(c, code, reason)
 	}
@@ -110,6 +111,9 @@ func (s *shard) explain(c *client, code wsproto.StatusCode, reason string) {
 // answerClose answers a Close frame of the peer with one that has the same code (RFC 6455 §5.5.1). It does not cut before
 // the peer has ended its side (§7.1.1): if the peer sent anything more, a reset would drop what it has not read yet.
 func (s *shard) answerClose(c *client, code wsproto.StatusCode) {
+	if s.traces.on {
+		s.tell(c, Trace{Kind: TraceClose, Code: codeText(code), Reason: reasonEnded})
+	}
 	s.replyTo(c, wsproto.AppendClose(s.outFor(c), code, ""))
 	s.flushReplies()
 	if c.state == stateOpen {
@@ -203,6 +207,9 @@ func (s *shard) gone(c *client) bool {
 	}
 	if c.state == stateHandshake || c.departing() {
 		count(&s.count.Handshakes, handshakeGone)
+	}
+	if s.traces.on && c.state == stateOpen {
+		s.tell(c, Trace{Kind: TraceClose, Reason: reasonGone})
 	}
 	s.die(c)
 	return true

@@ -22,7 +22,7 @@ type GroupInfo struct {
 	Bytes   int64  `json:"bytes"`   // that its history takes
 }
 
-func infoOf(g order.Glance) GroupInfo {
+func groupInfo(g order.Glance) GroupInfo {
 	info := GroupInfo{Name: g.Group, Members: g.Members, Loops: g.Loops, Offset: g.Top.Offset, Kept: g.Kept, Bytes: g.Bytes}
 	if g.Top.Epoch != 0 {
 		info.Epoch = strconv.FormatUint(uint64(g.Top.Epoch), 36) // as clients are told it
@@ -79,7 +79,7 @@ func (h *Hub) EachGroup(ctx context.Context, match string, take func([]GroupInfo
 			err := h.on(ctx, s, func(s *shard) {
 				more = s.lanes.Walk(w, groupsPerSlice, func(g order.Glance) {
 					if door.Matches(match, g.Group) {
-						slice = append(slice, infoOf(g))
+						slice = append(slice, groupInfo(g))
 					}
 				})
 			})
@@ -93,6 +93,9 @@ func (h *Hub) EachGroup(ctx context.Context, match string, take func([]GroupInfo
 	}
 	return nil
 }
+
+// Matches says whether a pattern matches a group's whole name, see Kind.Match.
+func Matches(pattern, name string) bool { return door.Matches(pattern, name) }
 
 // on calls f on a loop and waits for it. The error is ctx's, or ErrStopping when the loops have ended; f may then be called later,
 // or not at all.

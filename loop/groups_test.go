@@ -97,6 +97,7 @@ func (st *stage) groups(t *testing.T, match string) (groups []GroupInfo) {
 // through calls f, and lets all wake-ups through until it returns.
 func (st *stage) through(f func() error, t *testing.T) {
 	t.Helper()
+	st.settle() // a wake-up that is under way already would come to nobody
 	todo := make(chan func(), 1000)
 	for _, s := range st.hub.shards {
 		was := s.env.wake

@@ -122,6 +122,9 @@ func (s *shard) upgrade(c *client, req *wsproto.Request) {
 	}
 	s.count.Pending.Add(-1)
 	s.count.Clients.Add(1)
+	if s.traces.on {
+		s.tell(c, Trace{Kind: TraceConnect, Reason: entry.Name})
+	}
 	s.replyTo(c, wsproto.AppendUpgrade(s.outFor(c), req))
 	s.answer(c, dialect.Outcome{What: dialect.Greeting})
 	if s.hub.stopping.Load() {

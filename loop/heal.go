@@ -132,6 +132,7 @@ func (s *shard) loses(c *client, of cargo, full bool) (dropped, hopeless bool) {
 		return false, false
 	}
 	m.recall = recallLost
+	s.noteSlow(c, of, reasonFull)
 	return true, false
 }
 
@@ -215,6 +216,7 @@ func (s *shard) partLoser(c *client) {
 		}
 		notices = d.Answer(notices, dialect.Outcome{What: dialect.Parted, Client: c.Number(), Group: m.group.name})
 		h.left--
+		s.note(c, Trace{Kind: TraceHeal, Group: m.group.name})
 		s.part(c, at)
 	}
 	if at < 0 {

@@ -110,6 +110,7 @@ type Hub struct {
 	errands       atomic.Int32  // that loops have begun, or are to begin
 	listings      atomic.Int32  // lists of clients that are being made
 	groupWalks    chan struct{} // a token for each walk over all groups
+	tails         tails
 	failedAccepts acceptFailures
 	busiest       atomic.Int64 // see Busy; the watchdog writes it
 	ending
@@ -197,6 +198,9 @@ func (h *Hub) accepts(group string, message []byte) error {
 		return ErrBadGroup
 	case len(message) > b.MessageBytesMax || !utf8.Valid(message):
 		return ErrBadMessage
+	}
+	if h.tails.list() != nil {
+		h.tellPort(group, len(message))
 	}
 	return nil
 }

@@ -235,12 +235,16 @@ func (s *shard) enlist(c *client, at int) {
 	}
 	c.confirm(at)
 	s.count.Members.Add(1)
+	if s.traces.on {
+		s.tell(c, Trace{Kind: TraceJoin, Group: c.membership(at).group.name})
+	}
 }
 
 // answerJoin answers an add_group that was decided; past: what the client hears of the group's past, if anything.
 func (s *shard) answerJoin(c *client, g *group, asks bool, id string, why refusal, code dialect.ErrorCode, past *dialect.Past) {
 	if code != "" {
 		count(&s.count.RefusedBy, why)
+		s.noteRefused(c, dialect.AddGroup, borrowBytes(g.name), code)
 	}
 	switch {
 	case !asks:
@@ -347,6 +351,9 @@ func (s *shard) part(c *client, at int) {
 	s.dropEmptyAudiences(g)
 	s.hub.homes.Census.GiveBack(g.headcount)
 	s.count.Members.Add(-1)
+	if s.traces.on {
+		s.tell(c, Trace{Kind: TraceLeave, Group: g.name})
+	}
 	if g.empty() {
 		s.count.Groups.Add(-1)
 	}

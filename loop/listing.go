@@ -102,16 +102,7 @@ func (s *shard) list(l *listing) (more bool) {
 		if c.state >= stateDoomed {
 			continue
 		}
-		info := ClientInfo{
-			Loop: s.index, ID: c.Number(), State: c.state.String(), Groups: c.groupCount(),
-			SendQ: c.conn.OutboundBuffered(), BytesIn: c.bytesIn, BytesOut: c.bytesOut,
-		}
-		info.Local, _ = s.env.names(c.conn)
-		info.Remote = c.remote()
-		info.User = s.bearer(c).user()
-		if c.is(markUpgraded) {
-			info.Dialect = s.entry(c).Name
-		}
+		info := s.infoOf(c)
 		kinds, steps := s.appendKinds(all, c)
 		info.Kinds, all = slices.Clip(kinds[len(all):]), kinds
 		spent += steps / listStepsPerRow
@@ -121,6 +112,21 @@ func (s *shard) list(l *listing) (more bool) {
 		s.listings.drop(l)
 	}
 	return l.left > 0
+}
+
+// infoOf is a client's row, but for the kinds of its groups.
+func (s *shard) infoOf(c *client) ClientInfo {
+	info := ClientInfo{
+		Loop: s.index, ID: c.Number(), State: c.state.String(), Groups: c.groupCount(),
+		SendQ: c.conn.OutboundBuffered(), BytesIn: c.bytesIn, BytesOut: c.bytesOut,
+	}
+	info.Local, _ = s.env.names(c.conn)
+	info.Remote = c.remote()
+	info.User = s.bearer(c).user()
+	if c.is(markUpgraded) {
+		info.Dialect = s.entry(c).Name
+	}
+	return info
 }
 
 // Bounds on what a row says of kinds. A client may have 100,000 groups, each of a kind of its own.

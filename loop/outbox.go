@@ -55,10 +55,11 @@ func (s *shard) queue(c *client, p []byte, of cargo) {
 		s.lose(c, p, of)
 		return
 	case of.messages > 0 && (full || gap && waiting > s.bounds.OutboxBytesMax/2) && s.mayMiss(c):
-		s.miss(c, p, of.messages)
+		s.miss(c, p, of)
 		return
 	case full || hopeless:
 		s.count.SlowClosed.Add(1)
+		s.noteSlow(c, of, reasonFull)
 		s.slow.put(c, waiting)
 		s.close(c, dialect.CauseSlow)
 		return

@@ -136,6 +136,7 @@ func (s *shard) cutOff(c *client) {
 	s.culprit = c
 	if c.state == stateOpen { // one that is closing was counted before
 		s.count.SlowClosed.Add(1)
+		s.noteSlow(c, cargo{}, reasonAllFull)
 		code, reason := s.dialect(c).Close(dialect.CauseSlowest)
 		count(&s.count.Closes, closeKindOf(code))
 		s.explain(c, code, reason)

@@ -211,6 +211,7 @@ func (s *shard) replay(r *replay, late bool) {
 		case r.refuses(past):
 			s.conclude(&r.delivery, refusedPosition, dialect.ErrUnrecoverable, nil)
 		case s.conclude(&r.delivery, 0, "", past):
+			s.noteBack(c, g, past, len(r.Past.Messages))
 			if past.Recovered {
 				s.count.Deliveries.Add(uint64(len(r.Past.Messages)))
 			}

@@ -57,6 +57,7 @@ type shard struct {
 	kicked   bool // a kick is under way; if it is for passes, its turn alone runs them
 	deferral deferral
 	stop     shardStop
+	traces   traces
 
 	// Loop only: clients that are slow, or whose input is partial.
 	slow     slowClients
@@ -97,7 +98,7 @@ type env struct {
 	cut   func(conn)                 // close now; calls shard.closed before it returns
 	hand  func(conn, departure) bool // have an HTTP server go on with it, and close it here as cut does; false: nothing was done, for want of a descriptor. nil: there is no HTTP server
 	shut  func(fd int)               // shut our direction of the stream down
-	names func(conn) (l, r string)   // local and remote address
+	names func(conn) (l, r string)   // local and remote address; nil: none is known
 	panic func(any)                  // report a panic; called while its stack can still be printed
 
 	ended func(c *client, code wsproto.StatusCode, reason string) // log that the server closes this client; nil: it is not logged

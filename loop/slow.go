@@ -133,11 +133,14 @@ func (s *shard) mayMiss(c *client) bool {
 	return s.bounds.SlowClient == SlowDrop && c.is(markAsks) && c.state == stateOpen && s.dialects.gapForms&(1<<c.form()) != 0
 }
 
-// miss drops a batch of so many messages for a client whose outbox has no room for it.
-func (s *shard) miss(c *client, p []byte, messages int) {
+// miss drops a batch for a client whose outbox has no room for it.
+func (s *shard) miss(c *client, p []byte, of cargo) {
 	s.slow.put(c, c.conn.OutboundBuffered())
-	s.slow.of(c).missed += uint64(messages)
-	s.count.SlowDropped.Add(uint64(messages))
+	if s.slow.of(c).missed == 0 {
+		s.noteSlow(c, of, reasonFull)
+	}
+	s.slow.of(c).missed += uint64(of.messages)
+	s.count.SlowDropped.Add(uint64(of.messages))
 	c.bytesOut -= uint64(len(p))
 	s.passes.undelivered++
 }
@@ -155,6 +158,7 @@ func (s *shard) tellGap(c *client) {
 func (s *shard) takeGap(c *client, to []byte) []byte {
 	if entry := s.slow.of(c); entry != nil && entry.missed > 0 {
 		to = s.dialect(c).Answer(to, dialect.Outcome{What: dialect.Gap, Number: entry.missed})
+		s.note(c, Trace{Kind: TraceGap, Number: entry.missed})
 		entry.missed = 0
 		s.count.SlowGaps.Add(1)
 	}

@@ -29,9 +29,9 @@ func expired(claims string) string {
 	return fmt.Sprintf(`{"exp":%d,%s`, time.Now().Unix()-60, claims[1:])
 }
 
-// asks sends a command with the id 7 and says how it was answered: ok, a code, or the code of the close. Messages that come before are
+// answered sends a command with the id 7 and says how it was answered: ok, a code, or the code of the close. Messages that come before are
 // passed over.
-func (c *client) asks(command string) string {
+func (c *client) answered(command string) string {
 	if err := c.frame(ws.OpText, true, command); err != nil {
 		return err.Error()
 	}
@@ -147,7 +147,7 @@ func TestWhoMayDoWhatWithWhichToken(t *testing.T) {
 				must(t, err)
 				defer c.hangUp()
 				if test.first != "" {
-					equal(t, kind+": "+test.first, c.asks(test.first), test.answer)
+					equal(t, kind+": "+test.first, c.answered(test.first), test.answer)
 				}
 				if test.cells == nil {
 					continue
@@ -171,7 +171,7 @@ func TestWhoMayDoWhatWithWhichToken(t *testing.T) {
 				}
 				var got []string
 				for _, command := range []string{publish, join, publish} {
-					how := c.asks(command)
+					how := c.answered(command)
 					if how == "closed 3500" {
 						got = append(got, "closed")
 						break
@@ -195,21 +195,21 @@ func TestWhoHasNoTokenIsRefusedAsTheOperatorSays(t *testing.T) {
 	t.Parallel()
 	s := start(t, "--token-secret", tokenSecret)
 	page := dial(t, s, dialing{path: centrifugePath})
-	equal(t, "a page's connect", page.asks(`{"connect":{},"id":7}`), "101")
+	equal(t, "a page's connect", page.answered(`{"connect":{},"id":7}`), "101")
 	must(t, dial(t, s).join("g"))
 
 	s = start(t, "--token-secret", tokenSecret, "--anonymous", "off")
 	c := dial(t, s)
 	for _, command := range []string{joinCommand("g"), sendCommand("g", "x"), `{"cmd":"leave_group","group_id":"g"}`} {
-		equal(t, command, c.asks(withID("7", command)), "forbidden")
+		equal(t, command, c.answered(withID("7", command)), "forbidden")
 	}
-	equal(t, "auth", c.asks(`{"cmd":"auth","token":"`+tokenText(`{"sub":"ann"}`)+`","id":7}`), "ok")
+	equal(t, "auth", c.answered(`{"cmd":"auth","token":"`+tokenText(`{"sub":"ann"}`)+`","id":7}`), "ok")
 	must(t, c.join("g"))
 	silent := dial(t, s)
 	must(t, silent.text(joinCommand("g")))
 	silent.expectClose(t, 1008)
 	page = dial(t, s, dialing{path: centrifugePath})
-	equal(t, "a page's connect", page.asks(`{"connect":{},"id":7}`), "101")
+	equal(t, "a page's connect", page.answered(`{"connect":{},"id":7}`), "101")
 }
 
 func TestABearerIsClosedWhenItsTokenEnds(t *testing.T) {
@@ -218,7 +218,7 @@ func TestABearerIsClosedWhenItsTokenEnds(t *testing.T) {
 	ends := time.Now().Unix() + 2
 	c := dial(t, s, dialing{path: "/?token=" + tokenText(fmt.Sprintf(`{"sub":"ann","exp":%d}`, ends))})
 	renewed := dial(t, s, dialing{path: "/?token=" + tokenText(fmt.Sprintf(`{"sub":"ann","exp":%d}`, ends))})
-	equal(t, "auth", renewed.asks(`{"cmd":"auth","token":"`+tokenText(`{"sub":"ann"}`)+`","id":7}`), "ok")
+	equal(t, "auth", renewed.answered(`{"cmd":"auth","token":"`+tokenText(`{"sub":"ann"}`)+`","id":7}`), "ok")
 	must(t, c.join("g"))
 	c.expectClose(t, 4401)
 	if now := time.Now().Unix(); now < ends {

@@ -247,8 +247,6 @@ func userToken(secret, user string) string {
 	return text + "." + part(sign.Sum(nil))
 }
 
-const tokenSecret = "0c4e8a3bd1f94f0f8f4b9f3a1f9f5f55"
-
 // userPage connects a Centrifuge client that is a user, and gives the name that it is told.
 func userPage(t testing.TB, s *server, user string) (page *client, name string) {
 	t.Helper()

@@ -39,6 +39,7 @@ func (s *Settings) Adopt(read *Settings) (next Settings, changed []Change, needs
 	next.MemoryFrom = read.MemoryFrom
 	next.adoptTokens(s, read)
 	next.adoptAPI(read)
+	next.AdminHosts, next.typed.AdminHosts = read.AdminHosts, read.typed.AdminHosts
 	next.StopTimeout, next.typed.StopTimeout = read.StopTimeout, read.typed.StopTimeout
 	next.LogLevel, next.typed.LogLevel = read.LogLevel, read.typed.LogLevel
 
@@ -54,7 +55,7 @@ func (s *Settings) Adopt(read *Settings) (next Settings, changed []Change, needs
 
 // Changeable returns the settings that Adopt takes over, by name and as they were written; groups only if there are any.
 func (s *Settings) Changeable() map[string]string {
-	texts := map[string]string{"stop-timeout": s.typed.StopTimeout, "log-level": s.typed.LogLevel}
+	texts := map[string]string{"admin-hosts": s.typed.AdminHosts, "stop-timeout": s.typed.StopTimeout, "log-level": s.typed.LogLevel}
 	for _, flags := range []any{s.typed.limitFlags, s.typed.httpFlags} {
 		maps.Copy(texts, textsOf(flags))
 	}

@@ -98,6 +98,31 @@ func (c *checker) listenOff(flag, value string) string {
 	return c.listen(flag, value)
 }
 
+// hosts is a list of host names, in lower case.
+func (c *checker) hosts(flag, value string) (hosts []string) {
+	const mend = "write names such as ringcast.internal, separated by commas"
+	for _, host := range strings.Split(value, ",") {
+		switch host = strings.TrimSuffix(strings.ToLower(strings.TrimSpace(host)), "."); {
+		case host == "":
+		case strings.Contains(host, "://"):
+			c.wrong(flag, value, "has a scheme in %q; leave it off and %s", host, mend)
+		case strings.Contains(host, "*"):
+			c.wrong(flag, value, "has a wildcard in %q, which anybody's name might match; %s", host, mend)
+		case !isHost(host):
+			c.wrong(flag, value, "contains %q, which is no host name; leave off port and path and %s", host, mend)
+		default:
+			hosts = append(hosts, host)
+		}
+	}
+	if n := len(hosts); n > adminHostsMax {
+		c.wrong(flag, value, "names %d hosts; name at most %d", n, adminHostsMax)
+	}
+	return hosts
+}
+
+// adminHostsMax bounds --admin-hosts: each request for the page compares with all of them.
+const adminHostsMax = 64
+
 // portOfItsOwn refuses an address whose port is that of another option. Left to the kernel it would be another program's.
 func (c *checker) portOfItsOwn(flag, value, first, its string) {
 	host, port, err := net.SplitHostPort(value)

@@ -9,7 +9,8 @@ type Flags struct {
 
 	Listen     []string `name:"listen" default:"0.0.0.0:1234" placeholder:"ADDR,…" env:"RINGCAST_LISTEN" help:"Addresses for WebSockets, up to 16; may be repeated. :1234 is port 1234 for IPv4 and IPv6, port 0 a free one, unix:///run/http.sock a unix socket for a proxy on this machine."`
 	Loops      string   `name:"loops" default:"8" env:"RINGCAST_LOOPS" help:"Event loops, 1 to 64; auto takes one per usable CPU."`
-	Admin      string   `name:"admin" default:"127.0.0.1:1235" env:"RINGCAST_ADMIN" help:"Address for operators: /metrics, /healthz, /readyz, /dashboard.json, /debug/pprof; port 0 takes a free one; or off."`
+	Admin      string   `name:"admin" default:"127.0.0.1:1235" env:"RINGCAST_ADMIN" help:"Address for operators: a page, /metrics, /healthz, /readyz, /dashboard.json, /debug/pprof; port 0 takes a free one; or off."`
+	AdminHosts string   `name:"admin-hosts" default:"" placeholder:"NAME,…" env:"RINGCAST_ADMIN_HOSTS" help:"Host names under which browsers reach the admin page, such as ringcast.internal; IP addresses and localhost are always good."`
 	AdminPprof bool     `name:"admin-pprof" env:"RINGCAST_ADMIN_PPROF" help:"Serve /debug/pprof also when --admin is not a loopback address."`
 	Centrifuge string   `name:"centrifuge" default:"on" env:"RINGCAST_CENTRIFUGE" help:"on or off. on: clients that request /connection/websocket speak the Centrifuge protocol."`
 	limitFlags

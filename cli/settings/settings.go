@@ -16,7 +16,8 @@ type Settings struct {
 
 	Loop        loop.Config // without an HTTP server and a log; its Limits are what a reload can change
 	HTTP        HTTP
-	Admin       string // host:port; empty: off
+	Admin       string   // host:port; empty: off
+	AdminHosts  []string // names under which the admin page may be asked for, in lower case
 	AdminPprof  bool
 	JWKSURL     string     // where the JWKS of Loop.Tokens is to be fetched; empty: nowhere
 	Channel     bus.Config // without a log; its zero value: none
@@ -55,6 +56,7 @@ func (f *Flags) Settings(g *Globals, runDir string) (Settings, error) {
 	s := Settings{Daemon: f.Daemon, RunDir: runDir, AdminPprof: f.AdminPprof, LogFile: f.LogFile, typed: texts{*f, fileTexts{Groups: g.reading.groupsText()}, nil}}
 	s.Loop.Listen = c.listens("listen", f.Listen)
 	s.Admin = c.listenOff("admin", f.Admin)
+	s.AdminHosts = c.hosts("admin-hosts", f.AdminHosts)
 	s.Loop.Loops = c.loops("loops", f.Loops)
 	s.Loop.Centrifuge = c.oneOf("centrifuge", f.Centrifuge, "on", "off") == "on"
 	s.Loop.Limits = f.limits(c)
