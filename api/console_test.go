@@ -348,7 +348,7 @@ func (c *talker) say(t *testing.T, command string) {
 }
 
 // ask decodes an answer.
-func ask[T any](t *testing.T, a served, path string) (answer T) {
+func fetch[T any](t *testing.T, a served, path string) (answer T) {
 	t.Helper()
 	status, body := get(t, a, "/console/"+path)
 	if status != 200 {
@@ -366,7 +366,7 @@ func TestThePageIsToldWhatIsThere(t *testing.T) {
 		enter(t, s).say(t, fmt.Sprintf(`{"cmd":"add_group","group_id":"g%d","id":1}`, i%2))
 	}
 	enter(t, s).say(t, `{"cmd":"send_to_group","group_id":"g0","id":2}`)
-	n := ask[struct {
+	n := fetch[struct {
 		Total struct {
 			Clients, Members int
 		}
@@ -377,18 +377,18 @@ func TestThePageIsToldWhatIsThere(t *testing.T) {
 	if n.Total.Clients != 8 || n.Total.Members != 7 || len(n.Server.Loops) != 2 || n.API || len(n.Waits) < 10 || n.Waits[0][0] >= n.Waits[1][0] {
 		t.Errorf("now: got %+v", n)
 	}
-	g := ask[groupsAnswer](t, a, "groups?by=members")
+	g := fetch[groupsAnswer](t, a, "groups?by=members")
 	if len(g.Rows) != 2 || g.Rows[0].Name != "g0" || g.Rows[0].Members != 4 || g.Rows[1].Members != 3 {
 		t.Errorf("groups: got %+v", g)
 	}
-	d := ask[struct {
+	d := fetch[struct {
 		Members int
 		Rows    []struct{ Dialect, Remote string }
 	}](t, a, "group?name=g0&from=1")
 	if d.Members != 4 || len(d.Rows) != 3 || d.Rows[0].Dialect != "plain" || !strings.HasPrefix(d.Rows[0].Remote, "127.0.0.1:") {
 		t.Errorf("group: got %+v", d)
 	}
-	j := ask[struct {
+	j := fetch[struct {
 		Traces []struct{ Kind, Code string }
 	}](t, a, "journal?kind=refuse")
 	if len(j.Traces) != 1 || j.Traces[0].Kind != "refuse" || j.Traces[0].Code != "bad_message" {
@@ -408,7 +408,7 @@ func TestThePageSaysWhyASlowClientHasMissedAMessage(t *testing.T) {
 			t.Fatal("the slow client misses nothing")
 		}
 	}
-	rows := ask[struct {
+	rows := fetch[struct {
 		Rows []struct {
 			ID    uint64
 			SendQ int `json:"send_q"`
@@ -418,7 +418,7 @@ func TestThePageSaysWhyASlowClientHasMissedAMessage(t *testing.T) {
 		t.Fatalf("slow clients: got %+v, want one", rows)
 	}
 	why := func() (texts string) {
-		answer := ask[struct {
+		answer := fetch[struct {
 			Verdict []struct{ Text string }
 			Traces  []struct{ Kind string }
 		}](t, a, fmt.Sprint("why?group=g&client=", rows[0].ID))
