@@ -37,6 +37,7 @@ func (h *Home[G, C]) hostedByPort() (goesOn bool) {
 	}()
 	h.serve()
 	toWake, given := h.takeWake()
+	given &^= toWake
 	if goesOn = given&(given-1) == 0; !goesOn {
 		h.given = given
 		h.roomMade.Store(true) // so it is called
