@@ -513,7 +513,7 @@ func TestThereAreSoManyStreamsAtATime(t *testing.T) {
 		}
 		s := a.tailStatus(t)
 		if status, body = s.status, s.text; status == 200 {
-			streams = append(streams, s.stream)
+			streams = append(streams, s.tailStream)
 		}
 	}
 	if status != 503 || !strings.Contains(body, "listen") {

@@ -119,6 +119,13 @@ func (p *Public) newServer(b *PublicBounds) *publicServer {
 // Serve answers a connection's requests until it ends, and takes it over: it is closed then. A whole request head can be read from it
 // at once, so the call does not wait for the peer.
 func (p *Public) Serve(c net.Conn) {
+	defer func() { // a fault in Keyed, as nothing else runs here that could panic
+		if what := recover(); what != nil {
+			p.count.panics.Add(1)
+			p.cfg.Log.Error("taking in a connection panicked; it is closed", "panic", what, "stack", string(debug.Stack()))
+			c.Close()
+		}
+	}()
 	g := p.guests.welcome(c, p.cfg.Keyed)
 	if g == nil {
 		p.count.full.Add(1)
