@@ -23,6 +23,7 @@ func TestClaimsAreReadAsTheyAreMeant(t *testing.T) {
 		`{"channel":"a*","info":[]}`:                                 {Group: "a*", Info: []byte(`[]`)},
 		`{"channels":["a","b"],"subs":{"b":{"info":{"x": 1},"data":{},"override":{}},"c":{"b64info":"` + b64([]byte("2")) + `"}}}`: {
 			Groups: map[string][]byte{"a": nil, "b": []byte(`{"x":1}`), "c": []byte("2")}},
+		`{"subs":[ ]}`: {}, `{"subs":{"a":[],"b":{}}}`: {Groups: map[string][]byte{"a": nil, "b": nil}},
 		`{"channels":null,"subs":null,"join":null,"publish":null}`:                                {},
 		`{"channels":[],"subs":{},"join":[],"publish":[]}`:                                        {},
 		`{"join":["chat:*","*"],"publish":["` + strings.Repeat("a", PatternBytesMax) + `"]}`:      {Join: []string{"chat:*", "*"}, Publish: []string{strings.Repeat("a", PatternBytesMax)}},
@@ -68,7 +69,7 @@ func TestWrongClaimsAreRefusedAndNotLeftOut(t *testing.T) {
 		`{"b64info":"{}"}`: ErrBadToken, `{"b64info":"e30"}`: ErrBadToken, `{"b64info":"AAAA"}`: ErrBadToken, `{"b64info":7}`: ErrBadToken, `{"b64info":"Iv8i"}`: ErrBadToken, `{"b64info":"IA=="}`: ErrBadToken,
 		`{"info":"` + strings.Repeat("a", infoBytesMax) + `"}`: ErrBadToken,
 		`{"channels":"a"}`: ErrBadToken, `{"channels":[""]}`: ErrBadToken, `{"channels":[1]}`: ErrBadToken, `{"channels":["a",null]}`: ErrBadToken, `{"channels":{"a":1}}`: ErrBadToken,
-		`{"channels":["` + strings.Repeat("a", 256) + `"]}`: ErrBadToken, `{"subs":[]}`: ErrBadToken, `{"subs":{"":{}}}`: ErrBadToken, `{"subs":{"a":1}}`: ErrBadToken,
+		`{"channels":["` + strings.Repeat("a", 256) + `"]}`: ErrBadToken, `{"subs":[{}]}`: ErrBadToken, `{"subs":["a"]}`: ErrBadToken, `{"subs":"a"}`: ErrBadToken, `{"subs":{"a":[1]}}`: ErrBadToken, `{"subs":{"a":null}}`: ErrBadToken, `{"subs":{"":{}}}`: ErrBadToken, `{"subs":{"a":1}}`: ErrBadToken,
 		`{"subs":{"a":{},"a":{}}}`: ErrBadToken, `{"subs":{"a":{"info":1,"info":2}}}`: ErrBadToken, `{"subs":{"a":{"b64info":1}}}`: ErrBadToken, `{"subs":{"\ud800":{}}}`: ErrBadToken,
 		`{"join":"chat:*"}`: ErrBadToken, `{"join":[""]}`: ErrBadToken, `{"join":[7]}`: ErrBadToken, `{"publish":["` + strings.Repeat("a", PatternBytesMax+1) + `"]}`: ErrBadToken,
 		`{"join":` + of(patternsMax+1) + `}`: ErrBadToken, `{"publish":` + of(patternsMax+1) + `}`: ErrBadToken,
