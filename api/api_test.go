@@ -210,7 +210,7 @@ func TestEveryMetricOfTheDashboardExistsAndEveryMetricHasItsPanel(t *testing.T) 
 		t.Errorf("first variable: got %+v, want the data source, by which the dashboard fits any Grafana", v)
 	}
 	cfg := config(someHub())
-	cfg.More = append(cfg.More, NewPublic(PublicConfig{Log: cfg.Log}))
+	cfg.More = append(cfg.More, NewPublic(PublicConfig{Log: cfg.Log}), NewServer(ServerConfig{Keys: &Keys{}}))
 	families, err := registry(cfg).Gather()
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -29,6 +30,7 @@ import (
 type Server struct {
 	cfg       ServerConfig // immutable
 	exchanges sync.Pool    // of *exchange
+	waiting   atomic.Pointer[patience]
 	count     serverCounters
 }
 
@@ -128,11 +130,9 @@ func (x *exchange) single(w http.ResponseWriter, r *http.Request, m *method) {
 		plain(w, http.StatusBadRequest, "the body must be one JSON object\n")
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
-	defer cancel()
 	x.out = append(x.out, `{"result":`...)
 	status := http.StatusOK
-	if f := x.do(ctx, m); f != nil {
+	if f := x.do(x.server.patience(), m); f != nil {
 		x.out = x.out[:0]
 		if transportErrors(r) {
 			if status = f.status; f.temporary {
@@ -217,4 +217,24 @@ func firstByte(b []byte) int {
 // transportErrors says whether faults are to be HTTP errors.
 func transportErrors(r *http.Request) bool {
 	return r.Header.Get("X-Centrifugo-Error-Mode") == "transport"
+}
+
+// patience is how long commands are waited for that begin within a second: one context for all of them, as one for each costs more than
+// the rest of a publish. That the peer has gone ends no wait: what it has asked for is under way.
+type patience struct {
+	context.Context
+	cancel context.CancelFunc // never called: the context ends by itself
+	until  time.Time          // for commands that begin before then
+}
+
+// patience is that of a command that begins now.
+func (s *Server) patience() context.Context {
+	now := time.Now()
+	p := s.waiting.Load()
+	if p == nil || now.After(p.until) {
+		p = &patience{until: now.Add(time.Second)}
+		p.Context, p.cancel = context.WithDeadline(context.Background(), p.until.Add(callTimeout))
+		s.waiting.Store(p)
+	}
+	return p
 }

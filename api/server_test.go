@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"ringcast/dialect"
 	"ringcast/loop"
 )
@@ -393,4 +395,46 @@ func post(t testing.TB, url string, body io.Reader) *http.Response {
 	}
 	t.Cleanup(func() { answer.Body.Close() })
 	return answer
+}
+
+func TestCommandsErrorsAndWrongKeysAreCounted(t *testing.T) {
+	s, _ := newTestServer()
+	ask(s, "/api/publish", `{"channel":"g","data":1}`)
+	ask(s, "/api/publish", `{"channel":"loud","data":1}`)
+	ask(s, "/api/broadcast", `{"channels":["g","busy"],"data":1}`)
+	ask(s, "/api", oldLine("g", 1)+oldLine("busy", 1)+oldLine("", 1)+`{"method":"no"}`)
+	ask(s, "/api/batch", `{"commands":[{"info":{}},{"publish":{"channel":"slow","data":1}}]}`)
+	ask(s, "/api/nothing", `{}`)
+	ask(s, "/api/info", `{}`, "X-API-Key", "wrong")
+	want := `ringcast_api_commands_total{method="broadcast"} 1
+ringcast_api_commands_total{method="info"} 1
+ringcast_api_commands_total{method="publish"} 6
+ringcast_api_errors_total{code="100"} 1
+ringcast_api_errors_total{code="104"} 2
+ringcast_api_errors_total{code="107"} 1
+ringcast_api_errors_total{code="111"} 2
+ringcast_api_unauthorized_total 1
+`
+	got := ""
+	all := prometheus.NewRegistry()
+	all.MustRegister(s)
+	families, err := all.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		for _, one := range family.Metric {
+			if one.Counter.GetValue() == 0 {
+				continue
+			}
+			got += family.GetName()
+			for _, l := range one.Label {
+				got += fmt.Sprintf("{%s=%q}", l.GetName(), l.GetValue())
+			}
+			got += fmt.Sprintln("", one.Counter.GetValue())
+		}
+	}
+	if got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
 }

@@ -2,25 +2,27 @@ package api
 
 import (
 	"strconv"
-	"sync"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
 
+// faultCodes are the codes of all faults.
+var faultCodes = [...]int{100, 104, 106, 107, 108, 111, 112}
+
 // serverCounters counts what backends ask. Any goroutine.
 type serverCounters struct {
-	commands     [16]atomic.Uint64 // by the place of the method
+	commands     [len(methodNames)]atomic.Uint64
+	faults       [len(faultCodes)]atomic.Uint64
 	unauthorized atomic.Uint64
-	faults       sync.Map // of *atomic.Uint64, by code
 }
 
 func (c *serverCounters) fault(f *fault) {
-	n, known := c.faults.Load(f.code)
-	if !known {
-		n, _ = c.faults.LoadOrStore(f.code, new(atomic.Uint64))
+	for i, code := range faultCodes {
+		if code == f.code {
+			c.faults[i].Add(1)
+		}
 	}
-	n.(*atomic.Uint64).Add(1)
 }
 
 var (
@@ -38,12 +40,11 @@ func (s *Server) Describe(to chan<- *prometheus.Desc) {
 
 // Collect is part of prometheus.Collector.
 func (s *Server) Collect(to chan<- prometheus.Metric) {
-	for i, m := range methodTable {
-		to <- prometheus.MustNewConstMetric(commandsDesc, prometheus.CounterValue, float64(s.count.commands[i].Load()), m.name)
+	for i, name := range methodNames {
+		to <- prometheus.MustNewConstMetric(commandsDesc, prometheus.CounterValue, float64(s.count.commands[i].Load()), name)
 	}
-	s.count.faults.Range(func(code, n any) bool {
-		to <- prometheus.MustNewConstMetric(faultsDesc, prometheus.CounterValue, float64(n.(*atomic.Uint64).Load()), strconv.Itoa(code.(int)))
-		return true
-	})
+	for i, code := range faultCodes {
+		to <- prometheus.MustNewConstMetric(faultsDesc, prometheus.CounterValue, float64(s.count.faults[i].Load()), strconv.Itoa(code))
+	}
 	to <- prometheus.MustNewConstMetric(wrongKeyDesc, prometheus.CounterValue, float64(s.count.unauthorized.Load()))
 }

@@ -19,10 +19,8 @@ type stream struct {
 	answers *answers // nil: the answer is sent as a whole
 	form    answering
 
-	base   context.Context // the request's
-	ctx    context.Context // of the commands since the last read
-	cancel context.CancelFunc
-	lost   bool // the client takes no more answers
+	ctx  context.Context // of the commands since the last read
+	lost bool            // the client takes no more answers
 }
 
 // wholeBytesMax is the longest body that is read as a whole.
@@ -33,8 +31,7 @@ const flushBytes = 16 << 10
 
 // newStream begins to answer a request. If its body cannot be read, status says so, and why.
 func (x *exchange) newStream(w http.ResponseWriter, r *http.Request, form answering) (t *stream, status int, why string) {
-	t = &stream{x: x, form: form, base: r.Context()}
-	t.renew()
+	t = &stream{x: x, form: form, ctx: x.server.patience()}
 	t.source = source{before: func() {}, most: commandBytesMax}
 	if r.ContentLength >= 0 && r.ContentLength <= wholeBytesMax {
 		status, why = x.readBody(r)
@@ -56,19 +53,11 @@ func (x *exchange) newStream(w http.ResponseWriter, r *http.Request, form answer
 	return t, 0, ""
 }
 
-// renew gives the next commands their time.
-func (t *stream) renew() {
-	if t.cancel != nil {
-		t.cancel()
-	}
-	t.ctx, t.cancel = context.WithTimeout(t.base, callTimeout)
-}
-
 // catchUp answers everything that was begun, before more is waited for: the client may send more only when it has its answers.
 func (t *stream) catchUp() {
 	t.x.settle(t.ctx, &t.form, 0)
 	t.flush()
-	t.renew()
+	t.ctx = t.x.server.patience()
 }
 
 // begin sends the head of the answer.
@@ -147,7 +136,6 @@ func (t *stream) end(w http.ResponseWriter, closing string) {
 // release returns when nothing more is written, also where carrying out a command has panicked, and all of the body has been read:
 // net/http must not find the end of one by itself that is read and answered at once, or it panics at the next request.
 func (t *stream) release() {
-	t.cancel()
 	if t.answers == nil {
 		return
 	}
