@@ -279,6 +279,7 @@ function what(t) {
   const parts = [t.client ? clientLink(t.client, t.group) : el("span", {}, "a server")];
   const dim = (text) => parts.push(el("span", {className: "dim"}, text));
   const say = (text) => parts.push(el("span", {}, bdi(text)));
+  if (t.others) dim("and " + count(t.others) + " more like it");
   if (t.group) parts.push(groupLink(t.group));
   switch (t.kind) {
     case "publish": dim(bytes(t.number || 0)); break;
@@ -367,8 +368,15 @@ async function loadClients() {
   setText($("clients-sum"), before && before.total.slow ? count(before.total.slow) + " slow, " + bytes(before.total.outbox_bytes) + " wait for them" : "");
 }
 async function loadTrouble() {
-  const a = await ask("/console/journal", {most: 40});
-  fillTraces($("trouble"), a.traces || []);
+  const a = await ask("/console/journal", {most: 100});
+  // The same trouble of many clients, one after the other, is one line: else it would hide what is beside it.
+  const folded = [];
+  for (const t of a.traces || []) {
+    const last = folded.at(-1);
+    if (last && last.kind === t.kind && last.code === t.code && last.reason === t.reason && t.kind !== "slow") last.others = (last.others || 0) + 1;
+    else folded.push(t);
+  }
+  fillTraces($("trouble"), folded.slice(0, 40));
   $("trouble-none").hidden = (a.traces || []).length > 0;
   setText($("trouble-since"), "since " + time(a.since).textContent);
 }
@@ -379,7 +387,7 @@ function listen() {
   if (source) source.close();
   source = null;
   const on = view === "live" && !paused && !document.hidden;
-  setText($("live-state"), on ? "Listening" : "Paused");
+  setText($("live-state"), on ? "Connecting" : "Paused");
   setText($("live-go"), paused ? "Go on" : "Pause");
   if (!on) return;
   const url = new URL("/console/tail", location.origin);
@@ -415,6 +423,7 @@ function listen() {
 }
 function listenAgain() {
   clearTimeout(liveTimer);
+  if (!paused) setText($("live-state"), "Connecting");
   liveTimer = setTimeout(() => {
     $("live").replaceChildren();
     $("live-none").hidden = false;
@@ -433,9 +442,9 @@ let whyAsked = 0;
 async function why() {
   const client = $("why-client").value.trim(), name = $("why-group").value;
   const mine = ++whyAsked;
-  if (!/^\d+$/.test(client)) return;
   let w;
   try {
+    if (!/^\d+$/.test(client)) throw new Error("A client has a number here; the lists show it.");
     w = await ask("/console/why", {client, group: name});
   } catch (err) {
     if (mine === whyAsked) {
