@@ -11,6 +11,7 @@ type simSum struct {
 	past                                             simPasts
 	company                                          simCompanies
 	heals, skipped                                   uint64
+	repeats, unkept                                  uint64 // of ports; heard
 	borrows                                          uint64
 	borrowing                                        simBorrowing
 	refusedBy                                        map[string]uint64
@@ -35,6 +36,8 @@ func (s *simSum) add(w *world) {
 	s.exact += w.exactGaps
 	s.heals += t.SlowHealed
 	s.skipped += t.SlowSkipped
+	s.repeats += w.repeats
+	s.unkept += w.unkept
 	s.fragments += t.FragmentsClosed
 	s.late += t.MessageTimeouts
 	s.indexes += w.indexes
@@ -77,6 +80,10 @@ func (s *simSum) check(t *testing.T) {
 	t.Logf("heals %d for %d messages; taken out of groups %d, what was lost recovered %d", s.heals, s.skipped, p.parted, p.healed)
 	if s.heals == 0 || s.skipped == 0 || p.parted == 0 || p.healed < p.parted/8 {
 		t.Error("too few slow clients healed in the worlds")
+	}
+	t.Logf("publishes of ports that repeat another %d, that are not kept and are heard %d", s.repeats, s.unkept)
+	if s.repeats == 0 || s.unkept == 0 {
+		t.Error("ports have said too little in the worlds")
 	}
 	if s.listed == 0 {
 		t.Error("no world had a list made")
