@@ -15,7 +15,8 @@ import (
 )
 
 // freeText are the options that take any text, each with what it is.
-var freeText = map[string]string{"log-file": "a path", "run-dir": "a path", "config": "a path, read before all others"}
+var freeText = map[string]string{"log-file": "a path", "run-dir": "a path", "config": "a path, read before all others",
+	"token-secret": "a secret", "token-audience": "what tokens say", "token-issuer": "what tokens say", "token-jwks": "an address from which something would be fetched"}
 
 // garbage is wrong for nearly every option, and lists for those that take addresses, networks or origins.
 var garbage = []string{

@@ -346,7 +346,7 @@ func TestWrongValueSaysWhereItCameFrom(t *testing.T) {
 
 func TestWrongConfigFileIsNamedWithTheMend(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
-		{`{"lisen": ":1"}`, `there is no setting "lisen"; the settings are address-clients-max, admin, admin-pprof,`},
+		{`{"lisen": ":1"}`, `there is no setting "lisen"; the settings are address-clients-max, admin, admin-hosts, admin-pprof,`},
 		{`{"config": "x"}`, `there is no setting "config"`},
 		{`{"json": true}`, `there is no setting "json"`},
 		{`{"loops": [1]}`, `key "loops" is [1]; write a string, a number, true or false`},
