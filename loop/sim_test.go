@@ -74,7 +74,7 @@ type world struct {
 	returning bool   // most of what ends a client or refuses it is off, but that clients end and come back
 	bearing   bool   // clients may show tokens, and backends reach them
 	bearers   simBearers
-	restless  int    // percent of the ends that clients think of that they make
+	restless  int // percent of the ends that clients think of that they make
 	past      simPasts
 	company   simCompanies
 	changing  bool // an operator changes bounds on groups, members and rates now and then
