@@ -178,6 +178,7 @@ func TestACentrifugeClientIsRefusedAsTheServerLibraryDoes(t *testing.T) {
 	}{
 		"no token":                  {"-", "", `{"id":1,"error":{"code":101,"message":"unauthorized"}}`},
 		"nothing is heard behind":   {"-", `{"id":2,"subscribe":{"channel":"0g"}}`, `{"id":1,"error":{"code":101,"message":"unauthorized"}}`},
+		"what it allows has ended":  {`{"sub":"ann","exp":1800000100,"expire_at":1799999999}`, "", `{"id":1,"error":{"code":109,"message":"token expired"}}`},
 		"an expired one":            {`{"sub":"ann","exp":1799999999}`, "", `{"id":1,"error":{"code":109,"message":"token expired"}}`},
 		"a wrong one":               {"x", "", closed3500 + "invalid token"},
 		"one for a channel":         {`{"sub":"ann","channel":"0g"}`, "", closed3500 + "invalid token"},
@@ -193,6 +194,7 @@ func TestACentrifugeClientIsRefusedAsTheServerLibraryDoes(t *testing.T) {
 		"subscribe, other channel":  {ann, `{"id":2,"subscribe":{"channel":"0g","token":"` + tokenOf(`{"sub":"ann","channel":"0h"}`) + `"}}`, closed3500 + "invalid token"},
 		"subscribe, another user":   {ann, `{"id":2,"subscribe":{"channel":"0g","token":"` + tokenOf(`{"sub":"bob","channel":"0g"}`) + `"}}`, closed3500 + "invalid token"},
 		"subscribe, a connection's": {ann, `{"id":2,"subscribe":{"channel":"0g","token":"` + tokenOf(ann) + `"}}`, closed3500 + "invalid token"},
+		"subscribe, for longer":     {ann, `{"id":2,"subscribe":{"channel":"0g","token":"` + tokenOf(`{"sub":"ann","channel":"0g","exp":1800000050,"expire_at":1800000500}`) + `"}}`, `{"id":2,"subscribe":{"expires":true,"ttl":500}}`},
 		"sub_refresh, no member":    {ann, `{"id":2,"sub_refresh":{"channel":"0g","token":"x"}}`, `{"id":2,"error":{"code":103,"message":"permission denied"}}`},
 		"sub_refresh without":       {ann, `{"id":2,"sub_refresh":{"channel":"0g"}}`, `{"id":2,"error":{"code":107,"message":"bad request"}}`},
 		"sub_refresh": {ann, `{"id":2,"subscribe":{"channel":"0g"}}` + "\n" + `{"id":3,"sub_refresh":{"channel":"0g","token":"` + tokenOf(`{"sub":"ann","channel":"0g","exp":1800000050}`) + `"}}`,

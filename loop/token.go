@@ -25,7 +25,7 @@ func (s *shard) verify(text []byte) (token *door.Token, code dialect.ErrorCode) 
 	now := s.hub.wall()
 	token, err := s.bounds.Tokens.Verify(text, now)
 	switch {
-	case errors.Is(err, door.ErrTokenExpired) || err == nil && token.Ends != 0 && token.Ends <= now.Unix():
+	case errors.Is(err, door.ErrTokenExpired):
 		count(&s.count.Tokens, tokenExpired)
 		return nil, dialect.ErrTokenExpired
 	case err != nil:
