@@ -86,7 +86,7 @@ func TestWrongValuesAreNamedWithFlagAndMend(t *testing.T) {
 
 func TestWrongConfigFileIsNamedWithTheMend(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
-		{`{"lisen": ":1"}`, `there is no setting "lisen"; the settings are address-clients-max, admin, admin-pprof,`},
+		{`{"lisen": ":1"}`, `there is no setting "lisen"; the settings are address-clients-max, admin, admin-hosts, admin-pprof,`},
 		{`[]`, "holds a JSON array; write an object"},
 	} {
 		path := configWith(t, c.text)

@@ -36,10 +36,11 @@ var imports = []struct {
 	why  string
 }{
 	{".", []string{"cli"}, "main only passes its arguments to cli: code of its own could not be tested"},
-	{"cli", []string{"api", "bus", "cli/settings", "loop"}, "cli composes the parts; bytes on the wire are the business " +
+	{"cli", []string{"api", "bus", "cli/settings", "loop", "web"}, "cli composes the parts; bytes on the wire are the business " +
 		"of loop and the packages under it"},
 	{"cli/settings", []string{"bus", "loop"}, "settings are made for the parts, in their own option types, and start none of them"},
-	{"api", []string{"loop"}, "the admin address is one user of the hub among others: it knows neither the others nor the operator's settings"},
+	{"api", []string{"loop", "web"}, "the admin address is one user of the hub among others: it knows neither the others nor the operator's settings"},
+	{"web", nil, "the pages are bytes: who serves them is for others to say"},
 	{"bus", []string{"loop"}, "the bus is one user of the hub among others: it knows neither the others nor the operator's settings"},
 	{"loop", []string{"dialect", "loop/assert", "loop/door", "loop/order", "loop/shrink", "wsproto"}, "the loops serve any caller; with an import of one of " +
 		"their users they could come to wait for it"},
@@ -89,7 +90,7 @@ var impure = []struct{ what, why string }{
 }
 
 // folders are the directories allowed at the top.
-var folders = []string{"api", "bench", "bus", "cli", "dialect", "docs", "loop", "test", "wsproto", ".ci", ".git"}
+var folders = []string{"api", "bench", "bus", "cli", "dialect", "docs", "loop", "test", "web", "wsproto", ".ci", ".git"}
 
 // maySleep lists the test files that may call time.Sleep, each with its reason. Everywhere else a test waits for a
 // condition: a sleep is either too short on a busy machine or too long on all others.
