@@ -41,7 +41,7 @@ soak: ## a server under every kind of client for SOAK (20m); fails on drift
 fuzz: ## every fuzz target for FUZZTIME (20s)
 	@set -e; began=$$(mktemp); trap 'rm -f $$began' EXIT; \
 	for target in wsproto:FuzzHandshake wsproto:FuzzProxy wsproto:FuzzReader dialect:FuzzCommand dialect:FuzzCentrifuge \
-		loop:FuzzShard loop/door:FuzzToken bus:FuzzFrame bus:FuzzValue cli/settings:FuzzConfigFile bench/client:FuzzShapes; do \
+		loop:FuzzShard loop/door:FuzzToken bus:FuzzFrame bus:FuzzValue api:FuzzOldForm cli/settings:FuzzConfigFile bench/client:FuzzShapes; do \
 		folder=$${target%%:*}; name=$${target##*:}; \
 		run() { go test ./$$folder -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME); }; \
 		found() { test -n "$$(find $$folder -path "*/testdata/fuzz/$$name/*" -newer $$began)"; }; \

@@ -36,7 +36,7 @@ func someHub() *fakeHub {
 	row := func(clients int64) loop.LoopStats {
 		return loop.LoopStats{
 			Clients: clients, Pending: 1, Members: 5, Homes: 2, Deliveries: 100, SlowClosed: 1,
-			Handshakes: map[string]uint64{"ok": 7, "bad": 1}, RefusedBy: map[string]uint64{"busy": 4},
+			Handshakes: map[string]uint64{"ok": 7, "bad": 1}, Tokens: map[string]uint64{"accepted": 1}, RefusedBy: map[string]uint64{"busy": 4},
 			RefusedClientsBy: map[string]uint64{"clients": 1}, ProtocolErrorsBy: map[string]uint64{"1002": 1},
 			Closes: map[string]uint64{"1001": 2},
 		}
@@ -209,7 +209,9 @@ func TestEveryMetricOfTheDashboardExistsAndEveryMetricHasItsPanel(t *testing.T) 
 	if v := board.Templating.List[0]; v.Name != "datasource" || v.Type != "datasource" {
 		t.Errorf("first variable: got %+v, want the data source, by which the dashboard fits any Grafana", v)
 	}
-	families, err := registry(config(someHub())).Gather()
+	cfg := config(someHub())
+	cfg.More = append(cfg.More, NewPublic(PublicConfig{Log: cfg.Log}), NewServer(ServerConfig{Keys: &Keys{}}))
+	families, err := registry(cfg).Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +238,7 @@ func TestEveryMetricOfTheDashboardExistsAndEveryMetricHasItsPanel(t *testing.T) 
 			}
 			for _, name := range names {
 				if !exists[name] && !strings.HasPrefix(name, "ringcast_channel_") &&
-					name != "ringcast_reloads_total" && name != "ringcast_log_dropped_lines_total" { // made elsewhere
+					name != "ringcast_reloads_total" && name != "ringcast_jwks_fetches_total" && name != "ringcast_log_dropped_lines_total" { // made elsewhere
 					t.Errorf("expression %q: got %s, which /metrics does not have", target.Expr, name)
 				}
 				delete(ours, name)
@@ -263,6 +265,7 @@ func TestReadinessSaysWhyNot(t *testing.T) {
 		{"stopping", func(s *loop.Snapshot) { s.Stopping = true }, "stopping"},
 		{"one place left", func(s *loop.Snapshot) { s.Loops[0].Clients = 94 }, ""},
 		{"full", func(s *loop.Snapshot) { s.Loops[0].Clients = 95 }, "connections: 100 of at most 100"},
+		{"full with those that left their loops", func(s *loop.Snapshot) { s.Loops[0].Clients, s.Departed = 90, 5 }, "connections: 100 of at most 100"},
 		{"just now an accept failed", func(s *loop.Snapshot) { s.AcceptFailed = now.Add(-9 * time.Second) }, "could not be accepted"},
 		{"short of memory", func(s *loop.Snapshot) { s.MemoryPressure, s.MemoryUsed, s.MemoryLimit = "refuse", 90, 100 }, "90 bytes count against the limit of 100"},
 		{"memory enough", func(s *loop.Snapshot) { s.MemoryPressure = "none" }, ""},

@@ -348,7 +348,7 @@ func (c *talker) say(t *testing.T, command string) {
 }
 
 // ask decodes an answer.
-func ask[T any](t *testing.T, a served, path string) (answer T) {
+func fetch[T any](t *testing.T, a served, path string) (answer T) {
 	t.Helper()
 	status, body := get(t, a, "/console/"+path)
 	if status != 200 {
@@ -366,7 +366,7 @@ func TestThePageIsToldWhatIsThere(t *testing.T) {
 		enter(t, s).say(t, fmt.Sprintf(`{"cmd":"add_group","group_id":"g%d","id":1}`, i%2))
 	}
 	enter(t, s).say(t, `{"cmd":"send_to_group","group_id":"g0","id":2}`)
-	n := ask[struct {
+	n := fetch[struct {
 		Total struct {
 			Clients, Members int
 		}
@@ -377,18 +377,18 @@ func TestThePageIsToldWhatIsThere(t *testing.T) {
 	if n.Total.Clients != 8 || n.Total.Members != 7 || len(n.Server.Loops) != 2 || n.API || len(n.Waits) < 10 || n.Waits[0][0] >= n.Waits[1][0] {
 		t.Errorf("now: got %+v", n)
 	}
-	g := ask[groupsAnswer](t, a, "groups?by=members")
+	g := fetch[groupsAnswer](t, a, "groups?by=members")
 	if len(g.Rows) != 2 || g.Rows[0].Name != "g0" || g.Rows[0].Members != 4 || g.Rows[1].Members != 3 {
 		t.Errorf("groups: got %+v", g)
 	}
-	d := ask[struct {
+	d := fetch[struct {
 		Members int
 		Rows    []struct{ Dialect, Remote string }
 	}](t, a, "group?name=g0&from=1")
 	if d.Members != 4 || len(d.Rows) != 3 || d.Rows[0].Dialect != "plain" || !strings.HasPrefix(d.Rows[0].Remote, "127.0.0.1:") {
 		t.Errorf("group: got %+v", d)
 	}
-	j := ask[struct {
+	j := fetch[struct {
 		Traces []struct{ Kind, Code string }
 	}](t, a, "journal?kind=refuse")
 	if len(j.Traces) != 1 || j.Traces[0].Kind != "refuse" || j.Traces[0].Code != "bad_message" {
@@ -408,7 +408,7 @@ func TestThePageSaysWhyASlowClientHasMissedAMessage(t *testing.T) {
 			t.Fatal("the slow client misses nothing")
 		}
 	}
-	rows := ask[struct {
+	rows := fetch[struct {
 		Rows []struct {
 			ID    uint64
 			SendQ int `json:"send_q"`
@@ -418,7 +418,7 @@ func TestThePageSaysWhyASlowClientHasMissedAMessage(t *testing.T) {
 		t.Fatalf("slow clients: got %+v, want one", rows)
 	}
 	why := func() (texts string) {
-		answer := ask[struct {
+		answer := fetch[struct {
 			Verdict []struct{ Text string }
 			Traces  []struct{ Kind string }
 		}](t, a, fmt.Sprint("why?group=g&client=", rows[0].ID))
@@ -445,13 +445,13 @@ func TestThePageSaysWhyASlowClientHasMissedAMessage(t *testing.T) {
 	}
 }
 
-// stream reads the events of a tail, until one has all of some words, and gives its data.
-type stream struct {
+// tailStream reads the events of a tail, until one has all of some words, and gives its data.
+type tailStream struct {
 	body io.ReadCloser
 	in   *bufio.Scanner
 }
 
-func (a served) tail(t *testing.T, query string) *stream {
+func (a served) tail(t *testing.T, query string) *tailStream {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	t.Cleanup(cancel)
@@ -464,10 +464,10 @@ func (a served) tail(t *testing.T, query string) *stream {
 	if got := res.Header.Get("Content-Type"); res.StatusCode != 200 || got != "text/event-stream" {
 		t.Fatalf("tail: got %d %s", res.StatusCode, got)
 	}
-	return &stream{res.Body, bufio.NewScanner(res.Body)}
+	return &tailStream{res.Body, bufio.NewScanner(res.Body)}
 }
 
-func (s *stream) until(t *testing.T, words ...string) string {
+func (s *tailStream) until(t *testing.T, words ...string) string {
 	t.Helper()
 	for s.in.Scan() {
 		found := true
@@ -505,7 +505,7 @@ func TestWhatHappensIsStreamedUntilTheEnd(t *testing.T) {
 // Who reads nothing of a stream, or goes, makes room again; beyond the bound 503.
 func TestThereAreSoManyStreamsAtATime(t *testing.T) {
 	_, a := open(t, nil)
-	var streams []*stream
+	var streams []*tailStream
 	status, body := 200, ""
 	for status == 200 {
 		if len(streams) > 8 {
@@ -513,7 +513,7 @@ func TestThereAreSoManyStreamsAtATime(t *testing.T) {
 		}
 		s := a.tailStatus(t)
 		if status, body = s.status, s.text; status == 200 {
-			streams = append(streams, s.stream)
+			streams = append(streams, s.tailStream)
 		}
 	}
 	if status != 503 || !strings.Contains(body, "listen") {
@@ -533,7 +533,7 @@ func TestThereAreSoManyStreamsAtATime(t *testing.T) {
 }
 
 type tailStatus struct {
-	*stream
+	*tailStream
 	status int
 	text   string
 }
@@ -547,7 +547,7 @@ func (a served) tailStatus(t *testing.T) tailStatus {
 	}
 	t.Cleanup(func() { res.Body.Close() })
 	if res.StatusCode == 200 {
-		return tailStatus{&stream{res.Body, nil}, 200, ""}
+		return tailStatus{&tailStream{res.Body, nil}, 200, ""}
 	}
 	text, _ := io.ReadAll(res.Body)
 	return tailStatus{nil, res.StatusCode, string(text)}

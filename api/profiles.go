@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"os"
 )
 
 // profiles serves net/http/pprof, which shows what the program does and parts of its memory, and a request can also slow the
@@ -13,7 +14,7 @@ import (
 func profiles(addr net.Addr, everywhere bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/cmdline", cmdline)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("POST /debug/pprof/symbol", pprof.Symbol)
@@ -32,6 +33,9 @@ func profiles(addr net.Addr, everywhere bool) http.Handler {
 		}
 	})
 }
+
+// cmdline has the name of the program alone, in place of pprof.Cmdline: among the arguments may be secrets and keys.
+func cmdline(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, os.Args[0]) }
 
 // loopback says whether an address can only be reached from this machine.
 func loopback(addr net.Addr) bool {

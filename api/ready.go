@@ -51,8 +51,9 @@ func stopping(s loop.Snapshot, _ time.Time) string {
 }
 
 func full(s loop.Snapshot, _ time.Time) string {
-	if t := s.Total(); t.Clients+t.Pending >= int64(s.ClientsMax) {
-		return fmt.Sprintf("connections: %d of at most %d", t.Clients+t.Pending, s.ClientsMax)
+	t := s.Total()
+	if n := t.Clients + t.Pending + s.Departed; n >= int64(s.ClientsMax) {
+		return fmt.Sprintf("connections: %d of at most %d", n, s.ClientsMax)
 	}
 	return ""
 }

@@ -14,7 +14,7 @@ type ceilingVerb struct {
 	Threads int            `default:"1" help:"Generator threads. A group lives on one of them."`
 	Dialect client.Dialect `enum:"plain,centrifuge" default:"plain" help:"Protocol that the clients speak, as for fanout. The server knows it by the path."`
 	JSON    string         `name:"json" placeholder:"FILE" help:"Write the result with machine, flags and histograms to FILE."`
-	Serve   string         `enum:",message,turn" default:"" help:"Only serve, in this form: message (one send per message and member) or turn (one per member and turn of the loop)."`
+	Serve   string         `enum:",message,turn,http" default:"" help:"Only serve, in this form: message (one send per message and member), turn (one per member and turn of the loop), or http (the ceiling of post)."`
 	Listen  string         `default:"127.0.0.1:1235" help:"Where to listen with --serve."`
 	load
 }
@@ -32,6 +32,9 @@ func (v *ceilingVerb) Run(e *env) error {
 			<-e.ctx.Done()
 			e.exit(exitFine) // the server itself sleeps in the kernel and cannot be told to stop
 		}()
+		if v.Serve == "http" {
+			return serveBare(v.Listen, func() { fmt.Fprintln(e.stdout, "listening", addr) })
+		}
 		return ceiling.Serve(addr, ceilingForms[v.Serve], func(at netip.AddrPort) { fmt.Fprintln(e.stdout, "listening", at) })
 	}
 	c := &common{Dialect: v.Dialect, JoinProof: proofReply, Threads: v.Threads}

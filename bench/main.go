@@ -70,6 +70,7 @@ type commandLine struct {
 	//lint:ignore SA5008 kong reads every set tag, each is a variable of the help
 	Slow   slowVerb   `cmd:"" set:"size=4096" set:"window=16" set:"time=5s" help:"The same while some members have stopped reading; who is cut off, and what it costs the server and the others."`
 	Resume resumeVerb `cmd:"" help:"Cut members off, all at once or one by one, who come back and must have missed nothing; what that costs bystanders."`
+	Post   postVerb   `cmd:"" help:"Publish over HTTP, as backends do; requests per second and server CPU per request, beside a handler that does nothing."`
 	Report reportVerb `cmd:"" help:"Show result files: tables, CSV, pictures, and the differences between two of them."`
 	Helper helperVerb `cmd:"" hidden:"" help:"A further process of a bench that needs several; started by the bench only."`
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
+	"slices"
 	"syscall"
 	"time"
 
@@ -61,10 +63,15 @@ func adminError(addr string, err error) error {
 	}
 }
 
-func (a *admin) serve(h hub, version string, pprof bool, again *reloader, channel *bus.Bus, log *slog.Logger) {
+func (a *admin) serve(h hub, version string, pprof bool, again *reloader, public *api.Public, channel *bus.Bus, log *slog.Logger) {
 	if a != nil {
-		cfg := api.Config{Hub: h, Version: version, Pprof: pprof, Log: log, More: append(again.metrics(), again.file.metrics()...)}
+		cfg := api.Config{Hub: h, Version: version, Pprof: pprof, Log: log, More: slices.Concat(again.metrics(), again.file.metrics(), again.keys.metrics())}
+		cfg.More = append(cfg.More, public, again.server)
 		cfg.Console, cfg.Hosts = h, func() []string { return again.inForce().AdminHosts }
+		cfg.API = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			r.Body = http.MaxBytesReader(w, r.Body, int64(again.inForce().HTTP.BodyBytesMax))
+			again.server.ServeHTTP(w, r)
+		})
 		if channel != nil {
 			cfg.More = append(cfg.More, channel)
 		}

@@ -51,6 +51,7 @@ func TestMain(m *testing.M) {
 
 // fakeServer replaces loop.Server and loop.Hub.
 type fakeServer struct {
+	api.Doing   // nil: nobody asks for it
 	api.Watched // nil: the admin page is not asked
 
 	cfg     loop.Config
@@ -69,6 +70,9 @@ type fakeServer struct {
 	apply   func(context.Context) error // what Apply does before it notes the limits; nil: nothing
 	applied []loop.Limits
 }
+
+// NewPort has no port.
+func (f *fakeServer) NewPort() (*loop.Port, error) { return nil, loop.ErrTooManyPorts }
 
 func newFakeServer() *fakeServer {
 	return &fakeServer{started: time.Now(), done: make(chan struct{})}
@@ -148,6 +152,8 @@ func (f *fakeServer) Snapshot() loop.Snapshot {
 func (f *fakeServer) NewFeed() (*loop.Feed, error) { return nil, errors.New("no feed") }
 
 func (f *fakeServer) Busy() time.Duration { return time.Duration(f.busy.Load()) }
+
+func (f *fakeServer) AllowsOrigin(string) bool { return true }
 
 func (f *fakeServer) Kinds() []loop.Kind {
 	f.mu.Lock()

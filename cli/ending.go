@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"ringcast/api"
 	"ringcast/bus"
 	"ringcast/cli/settings"
 )
@@ -29,6 +30,7 @@ type ending struct {
 	srv     server
 	hub     hub
 	adm     *admin
+	public  *api.Public
 	channel *bus.Bus
 	notify  *notifier
 	log     *slog.Logger
@@ -59,6 +61,8 @@ func (e *ending) stop(sig os.Signal, timeout time.Duration, asked <-chan os.Sign
 	e.notify.stopping("stopping; clients have up to "+settings.DurationText(timeout)+" to take their last bytes", timeout+stopMargin)
 	e.adm.unready("the server is stopping") // before it refuses any client
 	e.log.Info("stopping", "signal", sig.String(), "clients", e.hub.Snapshot().Total().Clients, "timeout", timeout.String())
+
+	e.public.Drain() // idle HTTP connections would hold up the end, and answers that are under way are their last
 
 	ctx, cancel := context.WithDeadline(context.Background(), e.until)
 	defer cancel()

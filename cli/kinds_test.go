@@ -19,7 +19,7 @@ func TestStatusShowsTheKindsInForce(t *testing.T) {
 	if len(kinds) != 1 || kinds[0]["match"] != "*" || kinds[0]["join"] != "user" || kinds[0]["history-ttl"] != "5m" {
 		t.Errorf("without kinds: got %v, want the one of all groups, as the options say", kinds)
 	}
-	has(t, "banner", v.out.String(), `WARNING: No client can join groups of the kinds "*": clients cannot say who they are yet.`)
+	has(t, "banner", v.out.String(), `WARNING: No client can join groups of the kinds "*": they are for clients with a token, and no tokens are configured.`)
 	has(t, "log", v.err.String(), "level=WARN", "no client can join or publish to", `join="\"*\"" publish=""`)
 
 	rewrite(t, config, `{"presence": true, "groups": [{"match": "chat:*", "presence": false, "publish": "member"}, {"match": "locked", "publish": "token"}]}`)
@@ -43,7 +43,7 @@ func TestStatusShowsTheKindsInForce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	has(t, "banner", strings.Join(warnings(&s, nil, s.Admin, nil), "\n"), `No client can publish to groups of the kinds "*": clients cannot say who they are yet.`)
+	has(t, "banner", strings.Join(warnings(&s, nil, s.Admin, nil), "\n"), `No client can publish to groups of the kinds "*": they are for clients with a token, and no tokens are configured.`)
 }
 
 func TestATableOfManyKindsIsShort(t *testing.T) {

@@ -78,11 +78,14 @@ func (d *reloaded) text() string {
 type reloader struct {
 	read   func() (settings.Settings, error) // reads what the server was started with again
 	apply  func(context.Context, loop.Limits) error
+	public func(*settings.Settings)
 	notify *notifier
 	status func() string // for the service manager, after a reload that did not fail
 	file   *logFile
 	level  *slog.LevelVar
 	log    *slog.Logger
+	keys   *keyFetcher
+	server *serverAPI
 
 	turn sync.Mutex // one reload at a time
 
@@ -142,9 +145,13 @@ func (l *reloader) reload(ctx context.Context) (done reloaded, err error) {
 	if len(done.Changed) > 0 {
 		within, cancel := context.WithTimeout(ctx, reloadTimeout)
 		defer cancel()
+		l.keys.follow(next.JWKSURL, next.Loop.Tokens)
+		l.keys.await(within)
 		if err := l.apply(within, next.Loop.Limits); err != nil {
 			return reloaded{}, fmt.Errorf("the event loops have not adopted the limits: %w; try again", err)
 		}
+		l.server.apply(&next)
+		l.public(&next)
 		l.mu.Lock()
 		l.now = next
 		l.mu.Unlock()

@@ -17,7 +17,6 @@ import (
 	"ringcast/bus"
 	"ringcast/cli/settings"
 	"ringcast/loop"
-	"ringcast/web"
 )
 
 // startVerb starts the server.
@@ -69,6 +68,9 @@ type hub interface {
 	NewFeed() (*loop.Feed, error) // for the Channel link
 	Busy() time.Duration          // for how long a loop has been in one callback
 	Kinds() []loop.Kind           // of groups, as they are in force
+	AllowsOrigin(string) bool     // whether a page may use this server
+	NewPort() (*loop.Port, error) // for the server API
+	api.Doing                     // likewise
 }
 
 // start serves in the foreground, or starts a process in the background that does.
@@ -128,18 +130,26 @@ func (r *env) serveUntilAsked(dir runDir, s settings.Settings, m manager, ready 
 	if s.Loop.MemoryMax > 0 {
 		log.Info("memory is limited", "limit", settings.SizeText(s.Loop.MemoryMax), "from", s.MemoryFrom)
 	}
+	keys := newKeyFetcher(log)
+	defer keys.stop()
+	keys.follow(s.JWKSURL, s.Loop.Tokens)
 	if end.adm, err = openAdmin(s.Admin, m.admin); err != nil {
 		return err
 	}
 	defer end.adm.close()
 	end.has(end.adm.withdraw)
 	cfg := s.Loop
-	cfg.Page, cfg.Log, cfg.Sockets = web.Demo, log, m.sockets
+	cfg.HTTP, cfg.Log, cfg.Sockets = func(c net.Conn) { end.public.Serve(c) }, log, m.sockets // nobody is let in before there is one
 	if end.srv, end.hub, err = r.serve(cfg); err != nil {
 		return listenError(err)
 	}
 	srv, h := end.srv, end.hub
 	end.has(srv.GiveUp) // mostly a second time
+	var again *reloader
+	server := openServerAPI(&s, h, versionText(), func() int { return again.inForce().Loop.RecoveryMax })
+	defer server.backend.Close()
+	end.public = openPublic(&s, h, server, log)
+	defer end.public.Close()
 	if end.channel, err = openChannel(s.Channel, m.channel, h, log); err != nil {
 		return errors.Join(err, end.now())
 	}
@@ -147,12 +157,12 @@ func (r *env) serveUntilAsked(dir runDir, s settings.Settings, m manager, ready 
 	defer closeChannel(channel, 0, log) // a second time, mostly
 	end.has(func() { withdrawChannel(channel) })
 	me := identity{version: versionText(), kernel: kernelText(), listen: listenText(srv.Addrs()), admin: end.adm.addr()}
-	again := &reloader{read: r.again, apply: srv.Apply, notify: m.notifier, file: file, level: level, log: log, now: s}
+	again = &reloader{read: r.again, apply: srv.Apply, public: func(s *settings.Settings) { end.public.Apply(publicBounds(s, h)) }, server: server, notify: m.notifier, file: file, level: level, log: log, now: s, keys: keys}
 	again.status = func() string { return servingText(me.listen, h.Snapshot().ClientsMax) }
-	end.adm.serve(h, me.version, s.AdminPprof, again, channel, log)
+	end.adm.serve(h, me.version, s.AdminPprof, again, end.public, channel, log)
 	state := func() Status {
 		st := me.status(h.Snapshot(), again.inForce())
-		st.Reloads, st.LogDropped, st.Channel, st.Kinds = again.reloads(), file.losses(), channelStatus(channel), kindTexts(h.Kinds())
+		st.HTTP, st.Reloads, st.LogDropped, st.Channel, st.Kinds = end.public.Stats(), again.reloads(), file.losses(), channelStatus(channel), kindTexts(h.Kinds())
 		return st
 	}
 	control, err := openControl(dir, state, h, again.reload, log)
@@ -161,6 +171,7 @@ func (r *env) serveUntilAsked(dir runDir, s settings.Settings, m manager, ready 
 	}
 	end.has(control.close)
 
+	keys.await(context.Background())
 	if err := srv.LetIn(); err != nil { // when all has its descriptors
 		return errors.Join(listenError(err), end.now())
 	}
@@ -197,10 +208,14 @@ func warnings(s *settings.Settings, listen []net.Addr, admin string, channel *bu
 	}
 	join, publish := s.OutOfReach()
 	if join != "" {
-		texts = append(texts, "No client can join groups of the kinds "+join+": clients cannot say who they are yet.")
+		texts = append(texts, "No client can join groups of the kinds "+join+": they are for clients with a token, and no tokens are configured.")
 	}
 	if publish != "" {
-		texts = append(texts, "No client can publish to groups of the kinds "+publish+": clients cannot say who they are yet.")
+		texts = append(texts, "No client can publish to groups of the kinds "+publish+": they are for clients with a token, and no tokens are configured.")
+	}
+	texts = append(texts, s.TokenWarnings()...)
+	if warning := s.APIWarning(); warning != "" {
+		texts = append(texts, warning)
 	}
 	if warning := channelWarning(s.Channel, channel); warning != "" {
 		texts = append(texts, warning)

@@ -49,13 +49,13 @@ func TestStartHandsTheSettingsToTheLoops(t *testing.T) {
 	v.asked <- os.Interrupt
 	v.exit(t)
 	got := f.cfg
-	if !bytes.Contains(got.Page, []byte(`id="join"`)) {
-		t.Errorf("page: got %.60q…, want the demo page", got.Page)
+	if got.HTTP == nil {
+		t.Error("HTTP server: got none")
 	}
 	if got.Log == nil {
 		t.Error("log: got none")
 	}
-	got.Page, got.Log = nil, nil
+	got.HTTP, got.Log = nil, nil
 	want := loop.Config{Listen: []string{"127.0.0.1:0"}, Loops: 3, Limits: loop.Limits{Heartbeat: -1, MessageBytesMax: 2 << 10, OutboxBytesMax: 4 << 10, HandshakeTimeout: 7 * time.Second}}
 	if !slices.Equal(got.Listen, want.Listen) || got.Loops != want.Loops || got.Heartbeat != want.Heartbeat || got.MessageBytesMax != want.MessageBytesMax ||
 		got.OutboxBytesMax != want.OutboxBytesMax || got.HandshakeTimeout != want.HandshakeTimeout {

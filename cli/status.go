@@ -14,6 +14,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"ringcast/api"
 	"ringcast/bus"
 	"ringcast/cli/settings"
 	"ringcast/loop"
@@ -75,6 +76,7 @@ type Status struct {
 	Total      loop.LoopStats    `json:"total"`    // the sum of the loops
 	Settings   map[string]string `json:"settings"` // what a reload can change, in force, by flag name and as it was written
 	Kinds      kindsInForce      `json:"kinds"`    // of groups
+	HTTP       api.PublicStats   `json:"http"`     // plain HTTP on the port for WebSockets
 	Reloads    Reloads           `json:"reloads"`
 	LogDropped map[string]uint64 `json:"log_dropped"`       // log lines that were dropped, by reason
 	Channel    *bus.Stats        `json:"channel,omitempty"` // the link to Workerman processes; absent where there is none

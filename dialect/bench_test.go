@@ -85,8 +85,8 @@ func BenchmarkCentrifuge(b *testing.B) {
 		name string
 		m    Message
 	}{
-		{"push-64B-text", Message{Group: "123", Frame: wsproto.AppendFrame(nil, wsproto.OpText, []byte(text))}},
-		{"push-64B-json", Message{Group: "123", Frame: wsproto.AppendFrame(nil, wsproto.OpText, []byte(`{"text":"`+text+`"}`)), JSON: true, SenderSerial: 1}},
+		{"push-64B-text", Message{Group: "123", Wire: string(wsproto.AppendFrame(nil, wsproto.OpText, []byte(text)))}},
+		{"push-64B-json", Message{Group: "123", Wire: string(wsproto.AppendFrame(nil, wsproto.OpText, []byte(`{"text":"`+text+`"}`))), JSON: true, SenderSerial: 1}},
 	} {
 		b.Run(test.name, func(b *testing.B) {
 			b.ReportAllocs()

@@ -1,10 +1,6 @@
 package dialect
 
 import (
-	"crypto/aes"
-	"crypto/cipher"
-	"encoding/binary"
-	"encoding/hex"
 	"strconv"
 	"strings"
 
@@ -21,10 +17,7 @@ const centrifugePath = "/connection/websocket"
 // What is not said in the protocol's definition (client.proto of github.com/centrifugal/protocol) is done as the server library
 // does it (client.go, disconnect.go and errors.go of github.com/centrifugal/centrifuge), because that is what SDKs were tried with.
 func Centrifuge(key [16]byte) Entry {
-	names, err := aes.NewCipher(key[:])
-	if err != nil {
-		panic(err) // a key of 16 bytes is one of AES-128
-	}
+	names := NewNames(key)
 	return Entry{
 		Name: "centrifuge",
 		Serves: func(path string) bool {
@@ -41,6 +34,8 @@ func Centrifuge(key [16]byte) Entry {
 		Named:        true,
 		Hears:        true,
 		Heals:        true,
+		Renews:       true,
+		TokenCause:   centrifugeTokenCause,
 		Pings:        wantsFramePings,
 	}
 }
@@ -60,9 +55,11 @@ func wantsFramePings(query string) bool {
 // Owner: one loop, see Dialect; names is shared by all and only read.
 type centrifuge struct {
 	objectReader
-	names cipher.Block
-	block [aes.BlockSize]byte // a name while it is made; a field because the cipher would move a variable to the heap
-	group []byte              // a message's group, as bytes
+	names Names
+	block nameBlock // a name while it is made; a field because the cipher would move a variable to the heap
+	group []byte    // a message's group, as bytes
+	user  []byte    // a user's name, likewise
+	named []byte    // a client's name
 }
 
 const (
@@ -72,10 +69,8 @@ const (
 	pubData     = `{"data":`
 	pubInfo     = `,"info":`
 	pubOffset   = `,"offset":`
+	pubTags     = `,"tags":`
 	pubEnd      = `}`
-	infoUser    = `{"user":"","client":"` // an empty user is written out, as the server library does: pages see "" and not undefined
-	infoEnd     = `"}`
-	infoBytes   = len(infoUser) + clientNameBytes + len(infoEnd)
 )
 
 // Encode is one text frame with {"push":{"channel":"g","pub":{…}}} on one line.
@@ -84,7 +79,7 @@ func (c *centrifuge) Encode(m *Message) []byte {
 		return c.encodeMove(m)
 	}
 	c.group = append(c.group[:0], m.Group...)
-	n := len(pushChannel) + quotedBytes(c.group) + len(pushPub) + publicationBytes(m) + len(pushEnd)
+	n := len(pushChannel) + quotedBytes(c.group) + len(pushPub) + c.publicationBytes(m) + len(pushEnd)
 	frame := c.appendPush(make([]byte, 0, wsproto.TextFrameBytes(n)), n)
 	frame = append(frame, pushPub...)
 	frame = c.appendPublication(frame, m)
@@ -99,23 +94,30 @@ func (c *centrifuge) appendPush(dst []byte, n int) []byte {
 }
 
 // publicationBytes is the length of what appendPublication appends.
-func publicationBytes(m *Message) int {
+func (c *centrifuge) publicationBytes(m *Message) int {
 	n := len(pubData) + len(pubEnd)
 	if m.JSON {
 		n += oneLineBytes(m.Payload())
 	} else {
 		n += quotedBytes(m.Payload())
 	}
-	if _, named := m.Sender(); named {
-		n += len(pubInfo) + infoBytes
+	_, named := m.Sender()
+	if named || m.Who() != nil {
+		n += len(pubInfo) + c.infoBytes(m.Who())
+	}
+	if !named && m.Who() != nil {
+		n -= clientNameBytes
 	}
 	if m.Kept {
 		n += len(pubOffset) + decimalBytes(m.Offset)
 	}
+	if m.More != nil && m.More.Tags != nil {
+		n += len(pubTags) + len(m.More.Tags)
+	}
 	return n
 }
 
-// appendPublication appends {"data":…,"info":{…},"offset":7} on one line. Text becomes a JSON string. There is an offset only where
+// appendPublication appends {"data":…,"info":{…},"offset":7,"tags":{…}} on one line. Text becomes a JSON string. There is an offset only where
 // the client may come back to it: a page moves its position to whatever offset it is told.
 func (c *centrifuge) appendPublication(dst []byte, m *Message) []byte {
 	dst = append(dst, pubData...)
@@ -124,42 +126,27 @@ func (c *centrifuge) appendPublication(dst []byte, m *Message) []byte {
 	} else {
 		dst = appendQuoted(dst, m.Payload())
 	}
-	if client, named := m.Sender(); named {
+	if client, named := m.Sender(); named || m.Who() != nil {
 		dst = append(dst, pubInfo...)
-		dst = c.appendInfo(dst, client)
+		if c.named = c.named[:0]; named {
+			c.named = c.clientName(c.named, client)
+		}
+		dst = c.appendInfo(dst, c.named, m.Who())
 	}
 	if m.Kept {
 		dst = append(dst, pubOffset...)
 		dst = strconv.AppendUint(dst, m.Offset, 10)
 	}
+	if m.More != nil && m.More.Tags != nil {
+		dst = append(dst, pubTags...)
+		dst = append(dst, m.More.Tags...)
+	}
 	return append(dst, pubEnd...)
 }
 
-// appendInfo appends what is told of a client: {"user":"","client":"…"}.
-func (c *centrifuge) appendInfo(dst []byte, client uint64) []byte {
-	dst = append(dst, infoUser...)
-	dst = c.clientName(dst, client)
-	return append(dst, infoEnd...)
-}
-
-// clientNameBytes is the length of a UUID.
-const clientNameBytes = len("00000000-0000-4000-8000-000000000000")
-
-// clientName appends the client's name on the wire: its number encrypted, in the form of a random UUID (RFC 9562 §5.4). The six bits
-// that say so take the place of encrypted ones; two clients have the same name as seldom as if they had drawn their 122 bits by lot.
+// clientName appends the client's name on the wire, see Names.
 func (c *centrifuge) clientName(dst []byte, client uint64) []byte {
-	b := c.block[:]
-	clear(b)
-	binary.BigEndian.PutUint64(b[8:], client)
-	c.names.Encrypt(b, b)
-	b[6] = b[6]&0x0f | 0x40 // version 4
-	b[8] = b[8]&0x3f | 0x80 // the variant of RFC 9562
-	dst = hex.AppendEncode(dst, b[:4])
-	for at := 4; at < 10; at += 2 {
-		dst = append(dst, '-')
-		dst = hex.AppendEncode(dst, b[at:at+2])
-	}
-	return hex.AppendEncode(append(dst, '-'), b[10:])
+	return c.names.append(dst, client, &c.block)
 }
 
 // The protocol's close codes. A client that is closed with one from 3500 on, and a reason, never comes back; without a reason, or
@@ -167,11 +154,14 @@ func (c *centrifuge) clientName(dst []byte, client uint64) []byte {
 const (
 	centrifugeShutdown     wsproto.StatusCode = 3001
 	centrifugeServerError  wsproto.StatusCode = 3004
+	centrifugeExpired      wsproto.StatusCode = 3005
 	centrifugeSlow         wsproto.StatusCode = 3008
 	centrifugeNoPong       wsproto.StatusCode = 3012
 	centrifugeTooMany      wsproto.StatusCode = 3013
+	centrifugeInvalidToken wsproto.StatusCode = 3500
 	centrifugeBadRequest   wsproto.StatusCode = 3501
 	centrifugeStale        wsproto.StatusCode = 3502
+	centrifugeForced       wsproto.StatusCode = 3503
 	centrifugeChannelLimit wsproto.StatusCode = 3505
 	centrifugePermission   wsproto.StatusCode = 3507
 	centrifugeNotAvailable wsproto.StatusCode = 3508
@@ -201,4 +191,8 @@ var centrifugeCloses = closes{
 	CauseNotConnected:  {centrifugeBadRequest, "bad request"},
 	CauseNoConnect:     {centrifugeStale, "stale"},
 	CauseTooBig:        {centrifugeTooMany, "too many requests: the message is over the limit"}, // with 1009 it would never come back
+	CauseBadToken:      {centrifugeInvalidToken, "invalid token"},
+	CauseTokenEnded:    {centrifugeExpired, "connection expired"},
+	CauseRevoked:       {centrifugeInvalidToken, "invalid token: revoked"},
+	CauseDisconnected:  {centrifugeForced, "force disconnect"},
 }

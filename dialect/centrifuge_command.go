@@ -68,26 +68,29 @@ func (c *centrifuge) command(line []byte) (cmd Command, code ErrorCode) {
 		return badRequest, ""
 	}
 	cmd = Command{Verb: asked.verb, ID: id}
-	if !asked.channel {
-		return cmd, asked.code
+	switch {
+	case asked.channel:
+		return c.request(cmd, request)
+	case asked.token:
+		return c.shown(cmd, request)
 	}
-	return c.request(cmd, request)
+	return cmd, asked.code
 }
 
 // request completes a command by what its method was given.
 func (c *centrifuge) request(cmd Command, request []byte) (Command, ErrorCode) {
 	r := c.requested(request)
-	if !c.past(&cmd, &r) || !hears(&cmd, &r) {
+	if !c.past(&cmd, &r) || !hears(&cmd, &r) || !c.shows(&cmd, &r) {
 		return badRequest, ""
 	}
 	group, ok := c.name(r.channel)
 	if !ok {
 		return cmd, ErrBadGroupID
 	}
-	if cmd.Verb == SendToGroup {
-		if r.data == nil {
-			return cmd, ErrBadMessage
-		}
+	switch {
+	case cmd.Verb == SendToGroup && r.data == nil, cmd.Verb == AuthGroup && cmd.Token == nil:
+		return cmd, ErrBadMessage
+	case cmd.Verb == SendToGroup:
 		cmd.Message, cmd.JSON = c.message(r.data)
 	}
 	cmd.Group = group
@@ -99,7 +102,7 @@ type requested struct {
 	channel, data          []byte
 	recover, offset, epoch []byte
 	limit, reverse, since  []byte
-	joinLeave, flag        []byte
+	joinLeave, flag, token []byte
 }
 
 // requested reads what is known to be a valid object.
@@ -136,6 +139,8 @@ func (r *requested) find(key []byte) *[]byte {
 		return &r.joinLeave
 	case "flag":
 		return &r.flag
+	case "token":
+		return &r.token
 	}
 	return nil
 }
@@ -145,13 +150,14 @@ type method struct {
 	verb    Verb // VerbNone: it is refused with code
 	code    ErrorCode
 	channel bool // it is about a channel
+	token   bool // it is not, and may have a token
 }
 
 // methodOf is the method of a name.
 func methodOf(name []byte) (m method, known bool) {
 	switch string(name) {
 	case "connect":
-		return method{verb: Connect}, true
+		return method{verb: Connect, token: true}, true
 	case "subscribe":
 		return method{verb: AddGroup, channel: true}, true
 	case "unsubscribe":
@@ -166,7 +172,11 @@ func methodOf(name []byte) (m method, known bool) {
 		return method{verb: Respond}, true
 	case "history":
 		return method{verb: History, channel: true}, true
-	case "refresh", "sub_refresh", "rpc": // of tokens, which there are none of; of procedures, likewise
+	case "refresh":
+		return method{verb: Auth, token: true}, true
+	case "sub_refresh":
+		return method{verb: AuthGroup, channel: true}, true
+	case "rpc": // of procedures, which there are none of
 		return method{code: ErrNotAvailable}, true
 	case "send": // it has no id, so only a close tells that nobody hears it
 		return method{verb: Close}, true

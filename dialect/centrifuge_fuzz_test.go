@@ -33,8 +33,8 @@ func slowCentrifuge(line []byte) (cmd Command, code ErrorCode) {
 	if !utf8.Valid(line) || !json.Valid(line) || line[0] != '{' || nesting(line) > 512 {
 		return bad, ""
 	}
-	verbs := map[string]Verb{"connect": Connect, "subscribe": AddGroup, "unsubscribe": LeaveGroup, "publish": SendToGroup, "presence": Presence, "presence_stats": Stats, "history": History, "ping": Respond, "send": Close}
-	codes := map[string]ErrorCode{"refresh": ErrNotAvailable, "sub_refresh": ErrNotAvailable, "rpc": ErrNotAvailable}
+	verbs := map[string]Verb{"connect": Connect, "subscribe": AddGroup, "unsubscribe": LeaveGroup, "publish": SendToGroup, "presence": Presence, "presence_stats": Stats, "history": History, "ping": Respond, "send": Close, "refresh": Auth, "sub_refresh": AuthGroup}
+	codes := map[string]ErrorCode{"rpc": ErrNotAvailable}
 	var id, request json.RawMessage
 	var methods []string
 	strange := false
@@ -84,12 +84,27 @@ func slowCentrifuge(line []byte) (cmd Command, code ErrorCode) {
 		return Command{ID: id}, code
 	}
 	cmd = Command{Verb: verbs[methods[0]], ID: id}
-	if cmd.Verb == Connect || cmd.Verb == Respond {
+	if cmd.Verb == Respond {
 		return cmd, ""
 	}
 	var asked map[string]json.RawMessage
 	if err := json.Unmarshal(request, &asked); err != nil {
 		panic(err)
+	}
+	var token *string
+	if value, ok := asked["token"]; ok && slices.Contains([]Verb{Connect, AddGroup, Auth, AuthGroup}, cmd.Verb) {
+		if json.Unmarshal(value, &token) != nil {
+			return bad, ""
+		}
+	}
+	if token != nil && *token != "" {
+		cmd.Token = []byte(*token)
+	}
+	switch {
+	case cmd.Verb == Auth && cmd.Token == nil:
+		return bad, ""
+	case cmd.Verb == Auth || cmd.Verb == Connect:
+		return cmd, ""
 	}
 	if !slowPast(&cmd, asked) {
 		return bad, ""
@@ -103,6 +118,9 @@ func slowCentrifuge(line []byte) (cmd Command, code ErrorCode) {
 	group, _ := channel.(string)
 	if group == "" || len(group) > 255 {
 		return cmd, ErrBadGroupID
+	}
+	if cmd.Verb == AuthGroup && cmd.Token == nil {
+		return cmd, ErrBadMessage
 	}
 	if cmd.Verb == SendToGroup {
 		data, ok := asked["data"]
@@ -196,6 +214,8 @@ func FuzzCentrifuge(f *testing.F) {
 		`{"subscribe":{"channel":"c","flag":-2,"recover":true},"id":2}`, `{"subscribe":{"channel":"c","flag":"2"},"id":2}`,
 		`{"subscribe":{"channel":"c","join_leave":true,"flag":3},"id":2}` + "\n" + `{"presence":{"channel":"c"},"id":3}`,
 		`{"subscribe":{"channel":"c","\u006aoin_leave":true,"join_leave":false},"id":2}`, `{"subscribe":{"channel":"","join_leave":"true"},"id":2}`,
+		`{"connect":{"token":"a\u002eb","name":"js","subs":{"c":{}}},"id":1}`, `{"connect":{"token":7},"id":1}`, `{"refresh":{"token":""},"id":2}`, `{"refresh":{"token":"x"},"id":2}`,
+		`{"sub_refresh":{"channel":"c","token":"x"},"id":2}`, `{"sub_refresh":{"token":null,"channel":"c"},"id":2}`, `{"subscribe":{"channel":"c","token":"x"},"id":3}`, `{"publish":{"channel":"c","data":1,"token":{}},"id":3}`,
 		`{"publish":{"channel":"c","data":1,"limit":"x","recover":[],"since":1},"id":4}`,
 		"{\"id\":1,\"subscribe\":{\"channel\":\"\xff\"}}", `{"` + strings.Repeat(`\u0069`, 15) + `":1,"id":2,"ping":{}}`,
 	} {
@@ -243,7 +263,7 @@ func checkReplies(t *testing.T, c *centrifuge, line []byte) {
 		said.Kept, said.Offset = true, 1<<53
 		past := &Past{Top: Position{Offset: 1 << 53, Epoch: 1 << 63}, Since: cmd.Since, Recovered: true, WasRecovering: cmd.Recover, Messages: slices.Values([]*Message{said, said})}
 		for _, what := range []What{OK, Refused, Members, Read, Listed} {
-			text := wsproto.TextPayload(c.Answer(nil, Outcome{What: what, Verb: cmd.Verb, ID: cmd.ID, Code: code, Number: 1 << 40, Past: past, Present: []uint64{64, 65}, Users: 1}))
+			text := wsproto.TextPayload(c.Answer(nil, Outcome{What: what, TTL: uint32(len(line) % 3), Verb: cmd.Verb, ID: cmd.ID, Code: code, Number: 1 << 40, Past: past, Present: []Present{{Client: 64}, {Client: 65}}, Users: 1}))
 			var reply struct{ ID uint32 }
 			if err := json.Unmarshal(text, &reply); err != nil || strconv.FormatUint(uint64(reply.ID), 10) != string(cmd.ID) || bytes.ContainsAny(text, "\r\n") {
 				t.Fatalf("%q: got the reply %q (%v)", line, text, err)

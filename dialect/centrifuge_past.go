@@ -70,9 +70,13 @@ func (c *centrifuge) epoch(value []byte) (epoch uint64, ok bool) {
 	case len(value) > 6*epochTextBytes+2: // as a name's, see objectReader.name
 		return EpochUnknown, true
 	}
-	text := c.text(value)
+	return epochOf(c.text(value)), true
+}
+
+// epochOf is epoch for the text itself.
+func epochOf(text []byte) (epoch uint64) {
 	if len(text) == 0 {
-		return 0, true
+		return 0
 	}
 	for _, digit := range text {
 		if digit -= '0'; digit > 9 {
@@ -83,9 +87,9 @@ func (c *centrifuge) epoch(value []byte) (epoch uint64, ok bool) {
 	// What is no digit, no canonical number or too large has made a number of another text.
 	var again [epochTextBytes]byte
 	if epoch == 0 || string(appendEpoch(again[:0], epoch)) != string(text) {
-		return EpochUnknown, true
+		return EpochUnknown
 	}
-	return epoch, true
+	return epoch
 }
 
 func appendEpoch(dst []byte, epoch uint64) []byte { return strconv.AppendUint(dst, epoch, epochBase) }

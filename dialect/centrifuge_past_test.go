@@ -304,7 +304,7 @@ func TestThePastCostsNoMemoryForEachPublication(t *testing.T) {
 		for i, n := range []int{1, 1000} {
 			past := &Past{Top: Position{Offset: 1, Epoch: 1<<64 - 2}, WasRecovering: true, Recovered: true, Messages: slices.Values(slices.Repeat([]*Message{m}, n))}
 			o := Outcome{What: OK, Verb: verb, ID: []byte("1"), Past: past}
-			if allocs[i] = testing.AllocsPerRun(20, func() { sink = c.Answer(dst, o) }); len(sink) < n*len(m.Frame)*3/4 {
+			if allocs[i] = testing.AllocsPerRun(20, func() { sink = c.Answer(dst, o) }); len(sink) < n*len(m.Wire)*3/4 {
 				t.Fatalf("got an answer of %d bytes for %d messages", len(sink), n)
 			}
 			// It grows by a part of itself, not by publications, and nothing of it is kept.

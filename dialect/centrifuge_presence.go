@@ -31,29 +31,28 @@ func (c *centrifuge) encodeMove(m *Message) []byte {
 	}
 	client, _ := m.Sender()
 	c.group = append(c.group[:0], m.Group...)
-	n := len(pushChannel) + quotedBytes(c.group) + len(move) + infoBytes + len(moveEnd) + len(pushEnd)
+	n := len(pushChannel) + quotedBytes(c.group) + len(move) + c.infoBytes(m.Who()) + len(moveEnd) + len(pushEnd)
 	frame := c.appendPush(make([]byte, 0, wsproto.TextFrameBytes(n)), n)
 	frame = append(frame, move...)
-	frame = c.appendInfo(frame, client)
+	c.named = c.clientName(c.named[:0], client)
+	frame = c.appendInfo(frame, c.named, m.Who())
 	frame = append(frame, moveEnd...)
 	return append(frame, pushEnd...)
 }
 
 // appendPresent appends the members of {"presence":{"…":{"user":"","client":"…"},…}}: each client by its name, which stands in what is
 // told of it, too. The inner object is there even if it is empty: without it an SDK's promise fails.
-func (c *centrifuge) appendPresent(text []byte, present []uint64) []byte {
+func (c *centrifuge) appendPresent(text []byte, present []Present) []byte {
 	text = append(text, `"presence":{`...)
-	for i, client := range present {
+	for i, p := range present {
 		if i > 0 {
 			text = append(text, ',')
 		}
 		text = append(text, '"')
 		at := len(text)
-		text = c.clientName(text, client)
+		text = c.clientName(text, p.Client)
 		text = append(text, `":`...)
-		text = append(text, infoUser...)
-		text = append(text, text[at:at+clientNameBytes]...)
-		text = append(text, infoEnd...)
+		text = c.appendInfo(text, text[at:at+clientNameBytes], p.Who)
 	}
 	return append(text, '}')
 }
@@ -73,10 +72,10 @@ func appendMembers(text []byte, o *Outcome) []byte {
 // once, on the same connection and from its position; below it would stay away.
 const pushParted = `,"unsubscribe":{"code":2500,"reason":"insufficient state"}`
 
-// appendParted appends the frame that tells a client that it was taken out of a group.
-func (c *centrifuge) appendParted(dst []byte, group string) []byte {
+// appendUnsubscribed appends the frame that tells a client that it was taken out of a group, and why.
+func (c *centrifuge) appendUnsubscribed(dst []byte, group, why string) []byte {
 	c.group = append(c.group[:0], group...)
-	dst = c.appendPush(dst, len(pushChannel)+quotedBytes(c.group)+len(pushParted)+len(pushEnd))
-	dst = append(dst, pushParted...)
+	dst = c.appendPush(dst, len(pushChannel)+quotedBytes(c.group)+len(why)+len(pushEnd))
+	dst = append(dst, why...)
 	return append(dst, pushEnd...)
 }

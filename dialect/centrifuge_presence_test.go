@@ -49,7 +49,7 @@ func TestCentrifugeTellsWhoIsThere(t *testing.T) {
 	member := func(client uint64) string {
 		return fmt.Sprintf(`"%[1]s":{"user":"","client":"%[1]s"}`, name(client))
 	}
-	listed := func(present ...uint64) Outcome {
+	listed := func(present ...Present) Outcome {
 		return Outcome{What: Listed, Verb: Presence, ID: id, Present: present}
 	}
 	for _, test := range []struct {
@@ -57,8 +57,11 @@ func TestCentrifugeTellsWhoIsThere(t *testing.T) {
 		want    string
 	}{
 		{listed(), `{"id":7,"presence":{"presence":{}}}`},
-		{listed(64), `{"id":7,"presence":{"presence":{` + member(64) + `}}}`},
-		{listed(65, 1<<38-1, 64), `{"id":7,"presence":{"presence":{` + member(65) + `,` + member(1<<38-1) + `,` + member(64) + `}}}`},
+		{listed(Present{Client: 64}), `{"id":7,"presence":{"presence":{` + member(64) + `}}}`},
+		{listed(Present{Client: 65}, Present{Client: 1<<38 - 1}, Present{Client: 64}), `{"id":7,"presence":{"presence":{` + member(65) + `,` + member(1<<38-1) + `,` + member(64) + `}}}`},
+		{listed(Present{64, &Who{User: `a"b`, Info: []byte(`{"n":1}`), GroupInfo: []byte(`[2]`)}}, Present{65, &Who{}}, Present{66, &Who{User: "ann", GroupInfo: []byte(`3`)}}),
+			`{"id":7,"presence":{"presence":{"` + name(64) + `":{"user":"a\"b","client":"` + name(64) + `","conn_info":{"n":1},"chan_info":[2]},` + member(65) +
+				`,"` + name(66) + `":{"user":"ann","client":"` + name(66) + `","chan_info":3}}}}`},
 		{Outcome{What: Members, Verb: Stats, ID: id, Number: 3, Users: 1}, `{"id":7,"presence_stats":{"num_clients":3,"num_users":1}}`},
 		{Outcome{What: Members, Verb: Stats, ID: id, Number: 1<<64 - 1, Users: 1<<64 - 1}, `{"id":7,"presence_stats":{"num_clients":18446744073709551615,"num_users":18446744073709551615}}`},
 		{Outcome{What: Refused, Verb: Presence, ID: id, Code: ErrNotAvailable}, `{"id":7,"error":{"code":108,"message":"not available"}}`},
@@ -71,7 +74,7 @@ func TestCentrifugeTellsWhoIsThere(t *testing.T) {
 			t.Errorf("%+v:\n got %s\nwant %s", test.outcome, got, test.want)
 		}
 	}
-	if got := newCentrifuge().Answer(nil, Outcome{What: Listed, Verb: Presence, Present: []uint64{64}}); len(got) != 0 {
+	if got := newCentrifuge().Answer(nil, Outcome{What: Listed, Verb: Presence, Present: []Present{{Client: 64}}}); len(got) != 0 {
 		t.Errorf("without an id: got %q, want nothing", got)
 	}
 }
@@ -84,6 +87,9 @@ func TestCentrifugePushesWhoComesAndGoes(t *testing.T) {
 	}{
 		{Message{Group: "chat", Sort: Came}, `{"push":{"channel":"chat","join":{"info":{"user":"","client":"` + name + `"}}}}`},
 		{Message{Group: "chat", Sort: Went}, `{"push":{"channel":"chat","leave":{"info":{"user":"","client":"` + name + `"}}}}`},
+		{Message{Group: "chat", Sort: Came, More: &More{Who: &Who{User: "ann\n", Info: []byte(`{"name":"Ann"}`), GroupInfo: []byte(`1`)}}},
+			`{"push":{"channel":"chat","join":{"info":{"user":"ann\n","client":"` + name + `","conn_info":{"name":"Ann"},"chan_info":1}}}}`},
+		{Message{Group: "chat", Sort: Went, More: &More{Who: &Who{User: "ann"}}}, `{"push":{"channel":"chat","leave":{"info":{"user":"ann","client":"` + name + `"}}}}`},
 		{Message{Group: "組\n\x01", Sort: Went, JSON: true, Kept: true, Offset: 7}, `{"push":{"channel":"組\n\u0001","leave":{"info":{"user":"","client":"` + name + `"}}}}`},
 	} {
 		test.m.SenderLoop, test.m.SenderSerial = 1, 2
@@ -132,7 +138,7 @@ func TestAClientHasOneNameInListsPushesAndItsOwnReply(t *testing.T) {
 		m := message("g", "hi", false)
 		m.SenderLoop, m.SenderSerial = uint8(client%64), uint32(client/64)
 		came, went := *m, *m
-		came.Sort, went.Sort, came.Frame, went.Frame = Came, Went, nil, nil
+		came.Sort, went.Sort, came.Wire, went.Wire = Came, Went, "", ""
 		type info struct{ Client string }
 		var connected struct{ Connect info }
 		var listed struct {
@@ -149,7 +155,7 @@ func TestAClientHasOneNameInListsPushesAndItsOwnReply(t *testing.T) {
 			into  any
 		}{
 			{c.Answer(nil, Outcome{What: OK, Verb: Connect, ID: []byte("1"), Client: client}), &connected},
-			{c.Answer(nil, Outcome{What: Listed, Verb: Presence, ID: []byte("1"), Client: 7, Present: []uint64{client, client + 1}}), &listed},
+			{c.Answer(nil, Outcome{What: Listed, Verb: Presence, ID: []byte("1"), Client: 7, Present: []Present{{Client: client}, {Client: client + 1}}}), &listed},
 			{c.Encode(m), &said}, {c.Encode(&came), &moved}, {c.Encode(&went), &moved},
 		} {
 			if err := json.Unmarshal(wsproto.TextPayload(said.frame), said.into); err != nil {
@@ -166,9 +172,9 @@ func TestAClientHasOneNameInListsPushesAndItsOwnReply(t *testing.T) {
 
 func TestAListOfAThousandCostsNoMemoryForEach(t *testing.T) {
 	c := newCentrifuge()
-	present := make([]uint64, 1000)
+	present := make([]Present, 1000)
 	for i := range present {
-		present[i] = uint64(64 + i)
+		present[i] = Present{uint64(64 + i), &Who{User: "ann", Info: []byte(`{"name":"Ann"}`)}}
 	}
 	dst := make([]byte, 0, 200<<10)
 	o := Outcome{What: Listed, Verb: Presence, ID: []byte("1"), Present: present}
@@ -193,7 +199,7 @@ func TestPlainAndEchoAreToldNothingOfPresence(t *testing.T) {
 				t.Errorf("%s, sort %d: got %q, want nothing", name, sort, got)
 			}
 		}
-		for _, o := range []Outcome{{What: Listed, Verb: Presence, ID: []byte("7"), Present: []uint64{64}}, {What: Parted, Group: "g"}} {
+		for _, o := range []Outcome{{What: Listed, Verb: Presence, ID: []byte("7"), Present: []Present{{Client: 64}}}, {What: Parted, Group: "g"}} {
 			if got := d.Answer(nil, o); len(got) != 0 {
 				t.Errorf("%s, %+v: got %q, want nothing", name, o, got)
 			}

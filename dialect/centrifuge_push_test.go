@@ -25,7 +25,7 @@ func pushText(t *testing.T, m *Message) []byte {
 
 // message is a message of a group.
 func message(group, payload string, isJSON bool) *Message {
-	return &Message{Group: group, Frame: wsproto.AppendFrame(nil, wsproto.OpText, []byte(payload)), JSON: isJSON}
+	return &Message{Group: group, Wire: string(wsproto.AppendFrame(nil, wsproto.OpText, []byte(payload))), JSON: isJSON}
 }
 
 func TestCentrifugePushes(t *testing.T) {
@@ -37,6 +37,11 @@ func TestCentrifugePushes(t *testing.T) {
 	passing := message("chat", "", false)
 	passing.Offset = 9
 	name := string(newCentrifuge().clientName(nil, 129))
+	user, tagged, passedOn, unkept := kept, *message("chat", "hi", false), *message("chat", "hi", false), kept
+	user.More = &More{Who: &Who{User: "an\"n", Info: []byte(`{"name":"Ann"}`), GroupInfo: []byte(`[1]`)}}
+	tagged.More, tagged.Kept, tagged.Offset = &More{Tags: []byte(`{"event":"a"}`)}, true, 2
+	passedOn.More = &More{Who: &Who{User: "ann", Info: []byte(`1`)}, Tags: []byte(`{}`)}
+	unkept.Kept, unkept.Offset, unkept.More = false, 0, &More{Unkept: true}
 	for _, test := range []struct {
 		m    *Message
 		want string
@@ -50,6 +55,10 @@ func TestCentrifugePushes(t *testing.T) {
 		{message("c", "\x00\x1f\b\f\n\r\t\x7f\\/\u2028", false), `{"push":{"channel":"c","pub":{"data":"\u0000\u001f\b\f\n\r\t` + "\x7f" + `\\/` + "\u2028" + `"}}}`},
 		{named, `{"push":{"channel":"chat","pub":{"data":{"n":1},"info":{"user":"","client":"` + name + `"}}}}`},
 		{&kept, `{"push":{"channel":"chat","pub":{"data":{"n":1},"info":{"user":"","client":"` + name + `"},"offset":18446744073709551615}}}`},
+		{&user, `{"push":{"channel":"chat","pub":{"data":{"n":1},"info":{"user":"an\"n","client":"` + name + `","conn_info":{"name":"Ann"},"chan_info":[1]},"offset":18446744073709551615}}}`},
+		{&tagged, `{"push":{"channel":"chat","pub":{"data":"hi","offset":2,"tags":{"event":"a"}}}}`},
+		{&passedOn, `{"push":{"channel":"chat","pub":{"data":"hi","info":{"user":"ann","client":"","conn_info":1},"tags":{}}}}`},
+		{&unkept, `{"push":{"channel":"chat","pub":{"data":{"n":1},"info":{"user":"","client":"` + name + `"}}}}`},
 		{first, `{"push":{"channel":"chat","pub":{"data":"","offset":1}}}`},
 		{passing, `{"push":{"channel":"chat","pub":{"data":""}}}`},
 	} {

@@ -1,6 +1,7 @@
 package dialect
 
 import (
+	"bytes"
 	"math"
 	"strconv"
 
@@ -18,7 +19,15 @@ func (c *centrifuge) Answer(dst []byte, o Outcome) []byte {
 			return c.appendReplyFrame(dst, &o)
 		}
 	case Parted:
-		return c.appendParted(dst, o.Group)
+		return c.appendUnsubscribed(dst, o.Group, pushParted)
+	case Removed:
+		return c.appendUnsubscribed(dst, o.Group, pushRemoved)
+	case Lapsed:
+		return c.appendUnsubscribed(dst, o.Group, pushLapsed)
+	case Joined:
+		return c.appendJoined(dst, &o)
+	case Renewed:
+		return appendRenewed(dst, o.TTL)
 	}
 	return dst
 }
@@ -57,17 +66,29 @@ func (c *centrifuge) appendReply(text []byte, o *Outcome) []byte {
 	case o.Verb == Connect:
 		text = append(text, `,"connect":{"client":"`...)
 		text = c.clientName(text, o.Client)
-		text = append(text, `","version":"ringcast"`...)
+		text = append(text, `","version":"ringcast",`...)
+		text = appendExpiry(text, o.TTL)
 		if o.Number > 0 { // else the client expects no pings
-			text = append(text, `,"ping":`...)
+			text = append(text, `"ping":`...)
 			text = strconv.AppendUint(text, o.Number, 10)
-			text = append(text, `,"pong":true`...)
+			text = append(text, `,"pong":true,`...)
 		}
+		text = bytes.TrimSuffix(text, comma)
+	case o.Verb == Auth:
+		text = append(text, `,"refresh":{"client":"`...)
+		text = c.clientName(text, o.Client)
+		text = append(text, `",`...)
+		text = bytes.TrimSuffix(appendExpiry(text, o.TTL), comma)
+	case o.Verb == AuthGroup:
+		text = append(text, `,"sub_refresh":{`...)
+		text = bytes.TrimSuffix(appendExpiry(text, o.TTL), comma)
 	case o.Verb == AddGroup:
 		text = append(text, `,"subscribe":{`...)
+		text = appendExpiry(text, o.TTL)
 		if o.Past != nil {
 			text = c.appendSubscribed(text, o.Past)
 		}
+		text = bytes.TrimSuffix(text, comma)
 	case o.Verb == History:
 		text = append(text, `,"history":{`...)
 		if o.Past != nil {
@@ -92,12 +113,14 @@ type centrifugeError struct {
 
 var (
 	errorInternal     = centrifugeError{100, "internal server error", true}
+	errorUnauthorized = centrifugeError{101, "unauthorized", false}
 	errorPermission   = centrifugeError{103, "permission denied", false}
 	errorMethod       = centrifugeError{104, "method not found", false}
 	errorSubscribed   = centrifugeError{105, "already subscribed", false}
 	errorLimit        = centrifugeError{106, "limit exceeded", false}
 	errorBadRequest   = centrifugeError{107, "bad request", false}
 	errorNotAvailable = centrifugeError{108, "not available", false}
+	errorTokenExpired = centrifugeError{109, "token expired", false}
 	errorTooMany      = centrifugeError{111, "too many requests", true}
 	errorLostPosition = centrifugeError{112, "unrecoverable position", false}
 )
@@ -122,6 +145,11 @@ var centrifugeErrors = map[ErrorCode]*centrifugeError{
 	ErrUnrecoverable: &errorLostPosition,
 
 	ErrTooManyMembers: &errorLimit,
+
+	ErrBadToken:     &errorPermission,
+	ErrTokenExpired: &errorTokenExpired,
+	ErrOtherToken:   &errorPermission,
+	ErrUnauthorized: &errorUnauthorized,
 }
 
 // appendCentrifugeError appends the rest of {"id":7,"error":{"code":111,"message":"too many requests","temporary":true}}.

@@ -30,13 +30,21 @@ func showCentrifuge(cmd Command, code ErrorCode) string {
 	case cmd.Verb == SendToGroup:
 		return fmt.Sprintf("send_to_group %q %q json=%v id=%s", cmd.Group, cmd.Message, cmd.JSON, id)
 	case cmd.Group != nil:
-		hears := ""
+		hears, token := "", showToken(&cmd)
 		if cmd.Hears {
 			hears = " hears"
 		}
-		return fmt.Sprintf("%v %q%s%s id=%s", cmd.Verb, cmd.Group, hears, showPast(&cmd), id)
+		return fmt.Sprintf("%v %q%s%s%s id=%s", cmd.Verb, cmd.Group, hears, showPast(&cmd), token, id)
 	}
-	return fmt.Sprintf("%v id=%s", cmd.Verb, id)
+	return fmt.Sprintf("%v%s id=%s", cmd.Verb, showToken(&cmd), id)
+}
+
+// showToken is the token of a command, in words.
+func showToken(cmd *Command) string {
+	if cmd.Token == nil {
+		return ""
+	}
+	return fmt.Sprintf(" token=%q", cmd.Token)
 }
 
 // showPast is what a command asks of the past, in words.
@@ -80,7 +88,7 @@ func TestCentrifugeCommands(t *testing.T) {
 	for _, test := range []struct{ frame, want string }{
 		// As centrifuge-js says them.
 		{`{"connect":{"name":"js"},"id":1}`, `connect id=1`},
-		{`{"connect":{"token":"x","data":{"a":[1]},"name":"js","version":"5","headers":{"h":"v"},"subs":{"c":{"recover":true}}},"id":1}`, `connect id=1`},
+		{`{"connect":{"token":"x","data":{"a":[1]},"name":"js","version":"5","headers":{"h":"v"},"subs":{"c":{"recover":true}}},"id":1}`, `connect token="x" id=1`},
 		{`{"subscribe":{"channel":"chat","flag":1},"id":2}`, `add_group "chat" id=2`},
 		{`{"publish":{"channel":"chat","data":{"n":1}},"id":3}`, `send_to_group "chat" "{\"n\":1}" json=true id=3`},
 		{`{"presence_stats":{"channel":"chat"},"id":5}`, `stats "chat" id=5`},
@@ -89,8 +97,15 @@ func TestCentrifugeCommands(t *testing.T) {
 		{`{"id":7,"ping":{}}`, `respond id=7`},
 		{`{"presence":{"channel":"chat"},"id":4}`, `presence "chat" id=4`},
 		{`{"history":{"channel":"chat","limit":10},"id":6}`, `history "chat" limit=10 id=6`},
-		{`{"refresh":{"token":"x"},"id":10}`, `none not_available id=10`},
-		{`{"sub_refresh":{"channel":"c","token":"x"},"id":10}`, `none not_available id=10`},
+		{`{"refresh":{"token":"x"},"id":10}`, `auth token="x" id=10`},
+		{`{"refresh":{"token":""},"id":10}`, bad},
+		{`{"refresh":{},"id":10}`, bad},
+		{`{"refresh":{"token":[]},"id":10}`, bad},
+		{`{"sub_refresh":{"channel":"c","token":"x"},"id":10}`, `auth_group "c" token="x" id=10`},
+		{`{"sub_refresh":{"channel":"c"},"id":10}`, `auth_group bad_message id=10`},
+		{`{"subscribe":{"channel":"c","token":7},"id":10}`, bad},
+		{`{"connect":{"token":{}},"id":10}`, bad},
+		{`{"publish":{"channel":"c","data":1,"token":7},"id":10}`, `send_to_group "c" "1" json=true id=10`},
 		{`{"rpc":{"method":"m","data":1},"id":10}`, `none not_available id=10`},
 		{`{"send":{"data":1}}`, `close 3508 not available`},
 		{`{"id":1,"send":{"data":1}}`, `close 3508 not available`},
@@ -98,7 +113,7 @@ func TestCentrifugeCommands(t *testing.T) {
 		// What is left out, and what is not known.
 		{`{"id":1,"connect":{}}`, `connect id=1`},
 		{` { "id" : 2 , "subscribe" : { "channel" : "c" , "token" : "" , "recover" : true , "offset" : 7 , "epoch" : "e" } } `, `add_group "c" recover since=7/14 id=2`},
-		{`{"id":2,"subscribe":{"channel":"c","token":"x","since":{"offset":1}}}`, `add_group "c" id=2`},
+		{`{"id":2,"subscribe":{"channel":"c","token":"x","since":{"offset":1}}}`, `add_group "c" token="x" id=2`},
 		{`{"id":2,"later":[1,{"id":5}],"subscribe":{"channel":"c"},"":0}`, `add_group "c" id=2`},
 		{`{"id":2,"connect":null,"subscribe":{"channel":"c"},"publish":null}`, `add_group "c" id=2`},
 		{`{"id":2,"later":{}}`, `none unknown_cmd id=2`},
@@ -273,7 +288,7 @@ func TestCentrifugeHasAnErrorForEveryCode(t *testing.T) {
 
 // A client looks at the code only if there is a reason, and takes a reason that is JSON for advice.
 func TestCentrifugeCloseCodesDoWhatTheyAreFor(t *testing.T) {
-	forGood := []Cause{CauseTooManyGroups, CauseGroupFull, CauseForbidden, CauseNotConnected, CauseNoConnect}
+	forGood := []Cause{CauseTooManyGroups, CauseGroupFull, CauseForbidden, CauseNotConnected, CauseNoConnect, CauseBadToken, CauseRevoked, CauseDisconnected}
 	for cause := range Cause(Causes) {
 		code, reason := newCentrifuge().Close(cause)
 		terminal := code >= 3500
@@ -352,7 +367,7 @@ func TestCentrifugeAllocatesOnlyTheFramesOfMessages(t *testing.T) {
 		{What: OK, Verb: AddGroup, ID: []byte("1"), Past: past}, {What: Read, Verb: History, ID: []byte("1"), Past: past},
 		{What: Ping}, {What: OK, Verb: Connect, ID: []byte("1"), Client: 65, Number: 25}, {What: OK, Verb: AddGroup, ID: []byte("1")},
 		{What: Published, Verb: SendToGroup, ID: []byte("1")}, {What: Members, ID: []byte("1")}, {What: Refused, ID: []byte("1"), Code: ErrBusy},
-		{What: Members, ID: []byte("1"), Number: 3, Users: 2}, {What: Listed, Verb: Presence, ID: []byte("1"), Present: []uint64{64, 65}}, {What: Parted, Group: "a\x01\"b"},
+		{What: Members, ID: []byte("1"), Number: 3, Users: 2}, {What: Listed, Verb: Presence, ID: []byte("1"), Present: []Present{{Client: 64}, {Client: 65}}}, {What: Parted, Group: "a\x01\"b"},
 	} {
 		c.Answer(dst, o)
 		if got := testing.AllocsPerRun(100, func() { sink = c.Answer(dst, o) }); got != 0 {
@@ -360,13 +375,15 @@ func TestCentrifugeAllocatesOnlyTheFramesOfMessages(t *testing.T) {
 		}
 	}
 	for _, m := range []*Message{
-		{Group: "g", Frame: wsproto.AppendFrame(nil, wsproto.OpText, []byte("a\nb")), SenderSerial: 1, Kept: true, Offset: 1<<64 - 1},
+		{Group: "g", Wire: string(wsproto.AppendFrame(nil, wsproto.OpText, []byte("a\nb"))), SenderSerial: 1, Kept: true, Offset: 1<<64 - 1},
 		{Group: "g\n", Sort: Came, SenderSerial: 1}, {Group: "g", Sort: Went, SenderSerial: 1},
-		{Group: "g", Frame: wsproto.AppendFrame(nil, wsproto.OpText, bytes.Repeat([]byte("[\r\n"), 40_000)), JSON: true},
+		{Group: "g", Sort: Came, SenderSerial: 1, More: &More{Who: &Who{User: "ann", Info: []byte("{}")}}},
+		{Group: "g", Wire: string(wsproto.AppendFrame(nil, wsproto.OpText, []byte("a\nb"))), SenderSerial: 1, Kept: true, Offset: 1, More: &More{Who: &Who{User: "\n"}, Tags: []byte(`{"a":"b"}`)}},
+		{Group: "g", Wire: string(wsproto.AppendFrame(nil, wsproto.OpText, bytes.Repeat([]byte("[\r\n"), 40_000))), JSON: true},
 	} {
 		frame := c.Encode(m)
 		if got := testing.AllocsPerRun(20, func() { sink = c.Encode(m) }); got != 1 || cap(frame) > len(frame)+len(frame)/4+32 {
-			t.Errorf("%d bytes: got %v allocations, %d bytes for %d, want one of nearly that", len(m.Frame), got, cap(frame), len(frame))
+			t.Errorf("%d bytes: got %v allocations, %d bytes for %d, want one of nearly that", len(m.Wire), got, cap(frame), len(frame))
 		}
 	}
 }

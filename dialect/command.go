@@ -18,8 +18,8 @@ const (
 // Owner: one goroutine at a time.
 type CommandParser struct{ objectReader }
 
-// Parse reads one command: a JSON object (RFC 8259) in UTF-8 with cmd, group_id and, for send_to_group, message. Unknown keys are
-// ignored, and the last of equal keys counts. cmd points into payload and into memory that the next Parse uses again. An empty
+// Parse reads one command: a JSON object (RFC 8259) in UTF-8 with cmd, group_id and, for send_to_group, message; add_group may have a
+// token, and auth has that alone. Unknown keys are ignored, and the last of equal keys counts. cmd points into payload and into memory that the next Parse uses again. An empty
 // code means that cmd is complete; else only cmd.ID is set, and not nil if the error is to be answered.
 //
 // The whole payload must be valid JSON before any of it counts. Then id, cmd, group_id and message are checked, in this
@@ -38,23 +38,29 @@ func (p *CommandParser) Parse(payload []byte) (cmd Command, code ErrorCode) {
 	if verb == VerbNone {
 		return Command{ID: id}, ErrUnknownCmd
 	}
+	if verb == Auth {
+		return Command{Verb: verb, ID: id, Token: p.token(m.token, true)}, ""
+	}
 	group, ok := p.group(m.group)
 	if !ok {
 		return Command{ID: id}, ErrBadGroupID
 	}
 	cmd = Command{Verb: verb, Group: group, ID: id}
-	if verb == SendToGroup {
+	switch verb {
+	case SendToGroup:
 		if m.message == nil {
 			return Command{ID: id}, ErrBadMessage
 		}
 		cmd.Message, cmd.JSON = p.message(m.message)
+	case AddGroup:
+		cmd.Token = p.token(m.token, false)
 	}
 	return cmd, ""
 }
 
 // members are the JSON texts of the values that a command has; nil: the key is missing.
 type members struct {
-	cmd, group, message, id []byte
+	cmd, group, message, id, token []byte
 }
 
 // members checks that b is one JSON object in UTF-8 and nothing else, and finds its members.
@@ -82,6 +88,22 @@ func (m *members) find(key []byte) *[]byte {
 		return &m.message
 	case "id":
 		return &m.id
+	case "token":
+		return &m.token
+	}
+	return nil
+}
+
+// noToken stands for what is no token at all, as it is not even a string. Read only.
+var noToken = []byte{}
+
+// token is the token that a value stands for; nil: there is none, and none is needed.
+func (p *CommandParser) token(value []byte, needed bool) []byte {
+	switch {
+	case isString(value):
+		return p.text(value)
+	case needed || !isMissing(value):
+		return noToken
 	}
 	return nil
 }
@@ -108,6 +130,8 @@ func (p *CommandParser) verb(value []byte) Verb {
 		return LeaveGroup
 	case "send_to_group":
 		return SendToGroup
+	case "auth":
+		return Auth
 	}
 	return VerbNone
 }

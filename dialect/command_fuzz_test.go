@@ -42,8 +42,17 @@ func slowParse(payload []byte) (cmd Command, code ErrorCode) {
 		cmd.Verb = LeaveGroup
 	case "send_to_group":
 		cmd.Verb = SendToGroup
+	case "auth":
+		cmd.Verb = Auth
 	default:
 		return Command{ID: cmd.ID}, ErrUnknownCmd
+	}
+	if token, shown := object["token"]; cmd.Verb == Auth || cmd.Verb == AddGroup && shown && string(token) != "null" {
+		s, _ := text("token")
+		cmd.Token = []byte(s)
+	}
+	if cmd.Verb == Auth {
+		return cmd, ""
 	}
 	if group := object["group_id"]; integerLiteral.Match(group) {
 		n, _ := new(big.Int).SetString(string(group), 10)
@@ -103,6 +112,8 @@ func FuzzCommand(f *testing.F) {
 		`{"a":{"b":{"c":[[[0]],{}]}}}`, `[]`, `"cmd"`, `{"cmd":"x"`, `{"a":01}`, "{\"a\":\"\x1f\"}", `{"a":"\u00zz"}`, "{}\x00",
 		`{"a":` + strings.Repeat("[", 511) + strings.Repeat("]", 511) + `}`,
 		`{"a":` + strings.Repeat("[", 512) + strings.Repeat("]", 512) + `}`,
+		`{"cmd":"auth","token":"a.b.c","id":1}`, `{"cmd":"auth","token":7}`, `{"cmd":"auth","group_id":[]}`, `{"cmd":"auth","token":"a\u002eb"}`, `{"token":"x","cmd":"add_group","group_id":1}`,
+		`{"token":null,"cmd":"add_group","group_id":1}`, `{"token":[],"cmd":"add_group","group_id":1,"id":"x"}`, `{"token":"x","cmd":"send_to_group","group_id":1,"message":""}`,
 	} {
 		f.Add([]byte(seed))
 	}
@@ -115,7 +126,7 @@ func FuzzCommand(f *testing.F) {
 		}
 		want, wantCode := slowParse(payload)
 		if gotCode != wantCode || got.Verb != want.Verb || !bytes.Equal(got.Group, want.Group) ||
-			!bytes.Equal(got.Message, want.Message) || !bytes.Equal(got.ID, want.ID) || (got.ID == nil) != (want.ID == nil) {
+			!bytes.Equal(got.Message, want.Message) || !bytes.Equal(got.Token, want.Token) || (got.Token == nil) != (want.Token == nil) || !bytes.Equal(got.ID, want.ID) || (got.ID == nil) != (want.ID == nil) {
 			t.Fatalf("%q:\n got %s\nwant %s", payload, showCommand(got, gotCode), showCommand(want, wantCode))
 		}
 		if got.ID != nil && !json.Valid(AppendOK(nil, got.ID)[replyHeaderBytes(got.ID):]) {

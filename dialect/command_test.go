@@ -15,8 +15,11 @@ func showCommand(cmd Command, code ErrorCode) string {
 	if code != "" {
 		return fmt.Sprintf("%s id=%s", code, id)
 	}
-	if cmd.Verb != SendToGroup {
-		return fmt.Sprintf("%v %q id=%s", cmd.Verb, cmd.Group, id)
+	switch {
+	case cmd.Verb == Auth:
+		return fmt.Sprintf("%v%s id=%s", cmd.Verb, showToken(&cmd), id)
+	case cmd.Verb != SendToGroup:
+		return fmt.Sprintf("%v %q%s id=%s", cmd.Verb, cmd.Group, showToken(&cmd), id)
 	}
 	return fmt.Sprintf("%v %q %q id=%s", cmd.Verb, cmd.Group, cmd.Message, id)
 }

@@ -2,6 +2,7 @@ package dialect
 
 import (
 	"iter"
+	"time"
 
 	"ringcast/wsproto"
 )
@@ -21,7 +22,7 @@ type Dialect interface {
 
 	// Encode is the frame, or frames, of a message for members. All clients of the dialect, on all loops, are sent these bytes, so
 	// nobody may write them again. Empty: clients of this dialect are not sent the message. It is not called for the first dialect
-	// of a table, whose members are sent Message.Frame as it is.
+	// of a table, whose members are sent Message.Wire as it is.
 	Encode(m *Message) []byte
 
 	// Close is the code and the reason of the Close frame for a cause (RFC 6455 §7.4). The reason is cut to 123 bytes (§5.5.1) when
@@ -50,6 +51,11 @@ type Entry struct {
 	Hears bool
 	// Heals: a client that is told Parted joins again from its position, by itself.
 	Heals bool
+	// Renews: its clients are told when what their tokens allow ends, and have RenewGrace more to show newer ones.
+	Renews bool
+	// TokenCause is the cause to close a client for what is wrong with a token that it has shown with a command; closes is false where it
+	// is told by an answer instead. nil: it always is.
+	TokenCause func(verb Verb, code ErrorCode) (why Cause, closes bool)
 	// Pings says whether a client that requests its path with this query wants to be pinged by WebSocket's own pings (RFC 6455 §5.5.2)
 	// and not by the dialect's; nil: none does. Called by any goroutine.
 	Pings func(query string) bool
@@ -60,6 +66,10 @@ var Table = []Entry{
 	{Name: "plain", Serves: AnyPath, New: func() Dialect { return &Plain{} }},
 }
 
+// RenewGrace is for how long a client of a dialect that Renews is served beyond the end of its token: some 25 s pass at most until an SDK
+// that was asleep has fetched a newer one.
+const RenewGrace = 25 * time.Second
+
 // AnyPath is an Entry's Serves for every path.
 func AnyPath(string) bool { return true }
 
@@ -69,44 +79,6 @@ const FormsMax = 8
 // GapBytesMax bounds the bytes by which a dialect tells of a gap. So much room is kept in the outbox of a client that is to
 // be told of one.
 const GapBytesMax = 2 + len(eventGap) + 20 + 1 // those of plain
-
-// Message is one message to a group. The group's home writes the offset; from then on nobody writes it, so that all loops may
-// share it.
-type Message struct {
-	Group  string
-	Frame  []byte // one unmasked text frame (RFC 6455 §5.6) with the message as its payload, as plain clients are sent it
-	Offset uint64 // its number in the group, from 1 since its history began, or without one since the group's first member joined; 0: it has neither
-	JSON   bool   // the payload is the text of a JSON value; else it is plain text
-	Kept   bool   // it is in the group's history, where Offset is its place
-	Sort   Sort   // of others than Said the frame is nil, and they have no offset
-
-	// Who has said it, or comes or goes, see Sender. Like Kept and Sort they lie where there was padding, because a message has the size of a cache line.
-	SenderLoop   uint8  // below SenderLoopsMax
-	SenderSerial uint32 // 0: nobody is to be named
-}
-
-// Sort is what a message is.
-type Sort uint8
-
-// The sorts.
-const (
-	Said Sort = iota // somebody has said it
-	Came             // its sender has become a member
-	Went             // its sender is a member no more
-)
-
-// SenderLoopsMax is how many loops a client's number tells apart: it is that of the client on its loop times this, plus that of
-// the loop.
-const SenderLoopsMax = 64
-
-// Sender is the number of the client that has said the message, as in Outcome.Client. named is false if nobody is to be named:
-// the server said it, or a client whose Entry is not Named.
-func (m *Message) Sender() (client uint64, named bool) {
-	return uint64(m.SenderSerial)*SenderLoopsMax + uint64(m.SenderLoop), m.SenderSerial != 0
-}
-
-// Payload is the message without a frame around it. It shares the frame's memory, so the caller must not write it.
-func (m *Message) Payload() []byte { return wsproto.TextPayload(m.Frame) }
 
 // Position is a place in what was said to a group: behind the message of this offset.
 type Position struct {
@@ -143,6 +115,8 @@ const (
 	Stats                   // "stats": how many members a group has
 	History                 // "history": what was said to a group, as far as that is kept
 	Presence                // "presence": who the members of a group are
+	Auth                    // "auth": the client shows the token of its connection, for the first time or a newer one
+	AuthGroup               // "auth_group": it shows a newer token for a group that it is a member of
 )
 
 // String is the verb's name in the plain dialect, where it has one.
@@ -153,7 +127,7 @@ func (v Verb) String() string {
 	return "unknown"
 }
 
-var verbNames = [...]string{"none", "add_group", "leave_group", "send_to_group", "respond", "close", "connect", "stats", "history", "presence"}
+var verbNames = [...]string{"none", "add_group", "leave_group", "send_to_group", "respond", "close", "connect", "stats", "history", "presence", "auth", "auth_group"}
 
 // Command is what a client asks for. Its slices are borrowed, see Dialect.Next; they may be read and not written.
 type Command struct {
@@ -162,6 +136,7 @@ type Command struct {
 	Group   []byte // a group's name, decoded: 1 to GroupBytesMax bytes of UTF-8
 	Message []byte // SendToGroup: what members receive, UTF-8; may be empty
 	ID      []byte // the client's id of the command, in the form that Answer takes; nil: the command is not answered
+	Token   []byte // Connect, Auth, AddGroup, AuthGroup: the token that the client shows, which nobody else is told; nil: none
 
 	Hears    bool     // AddGroup: who comes and goes is wanted as well
 	Recover  bool     // AddGroup: what was missed since Since is wanted as well
@@ -190,21 +165,26 @@ const (
 	Read                  // History was carried out: Past is what it has found
 	Listed                // Presence was carried out: the members are Present
 	Parted                // not an answer: messages of Group were lost on the way to the client, so it was taken out of it
+	Removed               // not an answer: a server has taken the client out of Group
+	Lapsed                // not an answer: the client was taken out of Group, as its token for it has ended
+	Joined                // not an answer: a server has made the client a member of Group
+	Renewed               // not an answer: a server has changed when what the client's token allows ends, see TTL
 )
 
 // Outcome is what a client is told beside messages. What is borrowed is good until Answer returns.
 type Outcome struct {
 	What   What
 	Verb   Verb      // OK, Published, Refused, Members, Read, Listed: that of the command
+	TTL    uint32    // OK of Connect, Auth, AddGroup and AuthGroup, Renewed: seconds until what the client's token allows ends; 0: it does not
 	Client uint64    // the client's number, unique in this process
-	Group  string    // of AddGroup and LeaveGroup: OK, Refused; Parted; borrowed
+	Group  string    // of AddGroup and LeaveGroup: OK, Refused; Parted, Removed, Lapsed, Joined; borrowed
 	ID     []byte    // OK, Published, Refused, Members, Read, Listed: that of the command, borrowed
 	Code   ErrorCode // Refused
-	Past   *Past     // Read, and OK of AddGroup; nil: nothing is known of it; borrowed
+	Past   *Past     // Read, Joined, and OK of AddGroup; nil: nothing is known of it; borrowed
 	Number uint64    // Published: the message's offset; Gap: messages; Members: members; OK of Connect: seconds between the dialect's pings, 0: none
 
-	Present []uint64 // Listed: the numbers of the members, as in Client, in no order; borrowed
-	Users   uint64   // Members: how many users they are, where that is known; else 0
+	Present []Present // Listed: the members, in no order; borrowed
+	Users   uint64    // Members: how many users they are, where that is known; else 0
 }
 
 // Cause is why the server closes a client. Errors in its frames are not among them: RFC 6455 has their codes.
@@ -229,10 +209,14 @@ const (
 	CauseNotConnected               // it has said something else before Connect, see Entry.Connects
 	CauseNoConnect                  // it has not said Connect in time
 	CauseTooBig                     // its message is over the limit
+	CauseBadToken                   // its token is not valid, or is not its own
+	CauseTokenEnded                 // what its token allows has ended
+	CauseRevoked                    // its token was revoked
+	CauseDisconnected               // a server wants it so
 )
 
 // Causes is the number of causes.
-const Causes = int(CauseTooBig) + 1
+const Causes = int(CauseDisconnected) + 1
 
 // closes has what a dialect's Close returns for each cause.
 type closes [Causes]struct {

@@ -45,8 +45,8 @@ func TestTheFirstDialectOfTheTableServesEveryPathAndKeepsFrames(t *testing.T) {
 			t.Errorf("%s serves no client that asks for %q; want every path to be somebody's", Table[0].Name, path)
 		}
 	}
-	m := &Message{Frame: wsproto.AppendFrame(nil, wsproto.OpText, []byte("hi"))}
-	if got := Table[0].New().Encode(m); !bytes.Equal(got, m.Frame) || string(m.Payload()) != "hi" {
+	m := &Message{Wire: string(wsproto.AppendFrame(nil, wsproto.OpText, []byte("hi")))}
+	if got := Table[0].New().Encode(m); !bytes.Equal(got, m.Frame()) || string(m.Payload()) != "hi" {
 		t.Errorf("got frame %q and payload %q, want the frame as it is kept and hi", got, m.Payload())
 	}
 }

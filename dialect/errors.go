@@ -24,19 +24,25 @@ const (
 	ErrUnrecoverable ErrorCode = "unrecoverable"
 
 	ErrTooManyMembers ErrorCode = "too_many_members"
+
+	// What is wrong with a token. The plain dialect has one code for all of it, and different sentences.
+	ErrBadToken     ErrorCode = "bad_token"
+	ErrTokenExpired ErrorCode = "token_expired"
+	ErrOtherToken   ErrorCode = "other_token" // it is valid, and for another user, another group or another use
+	ErrUnauthorized ErrorCode = "unauthorized"
 )
 
 // sentences stand in replies between JSON quotes as they are: no quotes, no backslashes.
 var sentences = map[ErrorCode]string{
 	ErrBadJSON:       "the command must be one JSON object in UTF-8, nested at most 512 deep",
-	ErrUnknownCmd:    "cmd must be add_group, leave_group or send_to_group",
+	ErrUnknownCmd:    "cmd must be add_group, leave_group, send_to_group or auth",
 	ErrBadGroupID:    "group_id must be a string of 1 to 255 bytes, fewer if the server says so, or an integer of 64 bits",
 	ErrBadMessage:    "send_to_group needs a message",
 	ErrBadID:         "id must be a string or an integer of at most 128 bytes of JSON",
 	ErrTooManyGroups: "this connection is in as many groups as it may be",
 	ErrGroupFull:     "the group has as many members as it may have",
 	ErrGroupsFull:    "the server has as many groups as it may have; try again later",
-	ErrForbidden:     "this connection may not join the group, or not publish to it",
+	ErrForbidden:     "this connection may not do that; perhaps a token is missing",
 	ErrRateLimited:   "too much was sent within a second; slow down and repeat the command",
 	ErrBusy:          "the server is too busy to accept this now; try again a little later",
 	ErrStopping:      "the server is stopping; connect again and repeat the command",
@@ -46,6 +52,11 @@ var sentences = map[ErrorCode]string{
 	ErrUnrecoverable: "the history does not go on from this position: its epoch is another, or messages behind it are kept no more",
 
 	ErrTooManyMembers: "the group has more members than are listed",
+
+	ErrBadToken:     "the token is not valid here",
+	ErrTokenExpired: "the token has expired; fetch a new one",
+	ErrOtherToken:   "the token is for another user or another group, or is none of this sort",
+	ErrUnauthorized: "only who has a token may connect",
 }
 
 // Sentence is one sentence for people on what the code means or what to do. It may stand in a JSON string as it is.

@@ -14,7 +14,7 @@ func (p *Plain) Next(payload []byte, _ bool) (cmd Command, rest []byte, code Err
 	return cmd, nil, code
 }
 
-// Answer appends one text frame, a ping frame for Ping, and nothing for Greeting.
+// Answer appends one text frame, a ping frame for Ping, and nothing for Greeting, Joined and Renewed.
 func (p *Plain) Answer(dst []byte, o Outcome) []byte {
 	switch o.What {
 	case OK:
@@ -27,15 +27,19 @@ func (p *Plain) Answer(dst []byte, o Outcome) []byte {
 		return AppendGap(dst, o.Number)
 	case Ping:
 		return wsproto.AppendPing(dst, nil)
+	case Removed:
+		return AppendRemoved(dst, o.Group, removedByServer)
+	case Lapsed:
+		return AppendRemoved(dst, o.Group, removedByEnd)
 	default:
 		return dst
 	}
 }
 
 // Encode is the message's frame as it is.
-func (p *Plain) Encode(m *Message) []byte { return m.Frame }
+func (p *Plain) Encode(m *Message) []byte { return m.Frame() }
 
-// Close has the codes of RFC 6455, and 4008 for clients that are too slow.
+// Close has the codes of RFC 6455, 4008 for clients that are too slow, 4401 for an ended token and 4403 for who is not wanted.
 func (p *Plain) Close(cause Cause) (wsproto.StatusCode, string) { return plainCloses.of(cause) }
 
 var plainCloses = closes{
@@ -56,4 +60,8 @@ var plainCloses = closes{
 	CauseNotConnected:  {wsproto.ClosePolicyViolation, "not connected"}, // its clients need not connect: this and the next never come
 	CauseNoConnect:     {wsproto.ClosePolicyViolation, "not connected in time"},
 	CauseTooBig:        {wsproto.CloseMessageTooBig, "the message is over the limit"},
+	CauseBadToken:      {wsproto.ClosePolicyViolation, "the token is not valid"},
+	CauseTokenEnded:    {wsproto.CloseTokenEnded, "the token has ended"},
+	CauseRevoked:       {wsproto.CloseDisconnected, "the token was revoked"},
+	CauseDisconnected:  {wsproto.CloseDisconnected, "disconnected by the server"},
 }

@@ -19,6 +19,9 @@ const (
 	replyMessage = `","message":"`
 	replyEnd     = `"}}`
 	eventGap     = `{"event":"gap","messages":`
+	eventRemoved = `{"event":"removed","group_id":`
+	removedWhy   = `,"reason":"`
+	removedEnd   = `"}`
 )
 
 // AppendOK appends {"id":7,"ok":true}.
@@ -45,6 +48,9 @@ func AppendSeq(dst []byte, id []byte, seq uint64) []byte {
 func AppendError(dst []byte, id []byte, code ErrorCode) []byte {
 	id = orNull(id)
 	sentence := code.Sentence()
+	if code == ErrTokenExpired || code == ErrOtherToken {
+		code = ErrBadToken
+	}
 	dst = wsproto.AppendTextHeader(dst, len(replyID)+len(id)+len(replyCode)+len(code)+len(replyMessage)+len(sentence)+len(replyEnd))
 	dst = append(dst, replyID...)
 	dst = append(dst, id...)
@@ -62,6 +68,23 @@ func AppendGap(dst []byte, messages uint64) []byte {
 	dst = append(dst, eventGap...)
 	dst = strconv.AppendUint(dst, messages, 10)
 	return append(dst, '}')
+}
+
+// Why a client was taken out of a group, see AppendRemoved.
+const (
+	removedByServer = "server"
+	removedByEnd    = "token_expired"
+)
+
+// AppendRemoved appends {"event":"removed","group_id":"g","reason":"server"}, which is not a reply: the client was taken out of the group.
+func AppendRemoved(dst []byte, group, reason string) []byte {
+	name := []byte(group)
+	dst = wsproto.AppendTextHeader(dst, len(eventRemoved)+quotedBytes(name)+len(removedWhy)+len(reason)+len(removedEnd))
+	dst = append(dst, eventRemoved...)
+	dst = appendQuoted(dst, name)
+	dst = append(dst, removedWhy...)
+	dst = append(dst, reason...)
+	return append(dst, removedEnd...)
 }
 
 func orNull(id []byte) []byte {

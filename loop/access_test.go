@@ -85,7 +85,7 @@ func TestWhoMayPublish(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := port.Publish("1g", []byte("from a server")); err != nil {
+		if err := offer(port, "1g", []byte("from a server")); err != nil {
 			t.Errorf("publish %d: a port: %v", access, err)
 		}
 		st.settle()

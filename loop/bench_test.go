@@ -14,7 +14,7 @@ import (
 
 // fakeHub is a hub on sockets that take everything.
 func fakeHub(loops int) *Hub {
-	h := newHub(loops, defaultBounds(), nil)
+	h := newHub(loops, defaultBounds())
 	h.clientsMax.Store(1 << 30)
 	for _, s := range h.shards {
 		s.env = env{

@@ -59,7 +59,7 @@ func (l *sleeper) Execute(context.Context, gnet.Runnable) error {
 
 // A bus or a port may be about to wake a loop at the moment in which the engine closes the descriptor for it.
 func TestNobodyWakesALoopWhoseDescriptorIsClosed(t *testing.T) {
-	h := newHub(1, defaultBounds(), nil)
+	h := newHub(1, defaultBounds())
 	l := newLoops(h.shards)
 	loop := &sleeper{entered: make(chan struct{}, 1), goOn: make(chan struct{})}
 	l.bound = []boundLoop{{loop: loop, kick: -1}}

@@ -52,7 +52,7 @@ func TestAPanicInADeliveryLosesNoHomesNoteThatItWaitsForRoom(t *testing.T) {
 	letGo := st.hold(1)
 	a.say(`{"cmd":"send_to_group","group_id":"1x","message":"","id":1}`) // the two answers fill the down lane
 	b.say(`{"cmd":"send_to_group","group_id":"1x","message":"","id":2}`)
-	if err := port.Publish("1g", []byte("waits for room")); err != nil {
+	if err := insist(port, "1g", []byte("waits for room")); err != nil {
 		t.Fatal(err)
 	}
 	a.boom = true // when b's answer drives a's out

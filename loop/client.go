@@ -35,6 +35,7 @@ const (
 	markAsks                         // it has used an id: it understands replies, so it can be told of a gap
 	markConnected                    // it has said who it is, or its dialect asks for no such thing
 	markFramePings                   // it is pinged by WebSocket's own pings, not by those of its dialect
+	markBearer                       // it has shown a token, good or bad: more is known of it, see bearer.go
 )
 
 const formShift = 5 // the upper three bits are the client's form
@@ -70,13 +71,14 @@ func (s state) String() string {
 	}
 }
 
-// end is how far the end of a closing client has come, see end.go. It only grows.
+// end is how far the end of a closing client has come, see end.go, or that it has left the loop. It only grows.
 type end uint8
 
 const (
 	endNone   end = iota // both directions of the stream are open
 	endOurs              // our direction is shut down
 	endTheirs            // the peer has answered our Close frame
+	endLeft              // it has left the loop, with its seat and its place among the connections, see departure.go
 )
 
 // extra is what only few clients have: partial input, more than one membership, repeated add_groups, a source, and a place in the

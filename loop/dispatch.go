@@ -129,6 +129,8 @@ func (s *shard) command(c *client, cmd *dialect.Command, code dialect.ErrorCode)
 	}
 	if s.rates.on && !s.mayCommand(c, cmd.ID != nil) {
 		code = dialect.ErrRateLimited
+	} else if code == "" && s.bounds.TokensOnly && cmd.Verb != dialect.Auth && !s.maySpeak(c) {
+		code = dialect.ErrForbidden
 	} else if code == "" {
 		switch cmd.Verb {
 		case dialect.AddGroup:
@@ -145,6 +147,10 @@ func (s *shard) command(c *client, cmd *dialect.Command, code dialect.ErrorCode)
 			code = s.history(c, cmd)
 		case dialect.Presence:
 			code = s.presence(c, cmd)
+		case dialect.Auth:
+			code = s.auth(c, cmd)
+		case dialect.AuthGroup:
+			code = s.authGroup(c, cmd)
 		case dialect.Close:
 			s.closeWith(c, cmd.Code, cmd.Reason)
 		}
@@ -161,6 +167,7 @@ func (s *shard) command(c *client, cmd *dialect.Command, code dialect.ErrorCode)
 	}
 	switch {
 	case code == "":
+	case cmd.Token != nil && s.closesFor(c, cmd.Verb, code):
 	case cmd.ID != nil:
 		s.noteRefused(c, cmd.Verb, cmd.Group, code)
 		s.answer(c, dialect.Outcome{What: dialect.Refused, Verb: cmd.Verb, Group: borrowString(cmd.Group), ID: cmd.ID, Code: code})
@@ -173,15 +180,28 @@ func (s *shard) command(c *client, cmd *dialect.Command, code dialect.ErrorCode)
 // connect is the first command of a client whose dialect has it so, and of no other. Before it nothing else may be said, and after it
 // not again.
 func (s *shard) connect(c *client, cmd *dialect.Command) {
+	b := s.bearer(c)
 	switch {
+	case b != nil && b.deaf: // its library closes the connection, or endLate does
+		s.count.Ignored.Add(1)
 	case cmd.Verb == dialect.Close:
 		s.closeWith(c, cmd.Code, cmd.Reason)
 	case cmd.Verb != dialect.Connect || c.is(markConnected):
 		s.count.CommandErrors.Add(1)
 		s.close(c, dialect.CauseNotConnected)
 	default:
+		if code := s.introduce(c, cmd); code != "" {
+			if !s.closesFor(c, cmd.Verb, code) {
+				s.known(c).deaf = true
+				s.answer(c, dialect.Outcome{What: dialect.Refused, Verb: dialect.Connect, ID: cmd.ID, Code: code})
+			}
+			return
+		}
 		c.marks |= markConnected
 		told := dialect.Outcome{What: dialect.OK, Verb: dialect.Connect, ID: cmd.ID}
+		if b = s.bearer(c); b != nil {
+			told.TTL = s.ttl(&b.grant)
+		}
 		if !c.is(markFramePings) { // else it would wait for pings of its dialect, which do not come
 			told.Number = s.bounds.heartbeatSeconds()
 		}
@@ -190,9 +210,12 @@ func (s *shard) connect(c *client, cmd *dialect.Command) {
 }
 
 // stats answers how many members a group has, which only they may ask. Who has asked to be one is answered when that is decided: SDKs
-// that join, leave and join in one breath take the first answer for the last.
+// that join, leave and join in one breath take the first answer for the last. How many users they are the home alone knows.
 func (s *shard) stats(c *client, cmd *dialect.Command) dialect.ErrorCode {
 	if g := s.groups.Get(string(cmd.Group)); g != nil {
+		if index, _ := s.kindOf(g); s.bounds.kindAt(index).Presence {
+			return s.askHome(c, cmd, order.OpCount, nil)
+		}
 		if at := c.memberOf(g); at >= 0 && c.membership(at).standing == standingAsked {
 			return s.answerLater(c, g, repeat{id: string(cmd.ID), stats: true})
 		}
@@ -206,11 +229,7 @@ func (s *shard) answerStats(c *client, g *group, id []byte) dialect.ErrorCode {
 	if at := c.memberOf(g); at < 0 || c.membership(at).standing != standingMember {
 		return dialect.ErrNotMember
 	}
-	o := dialect.Outcome{What: dialect.Members, Verb: dialect.Stats, ID: id, Number: uint64(g.headcount.Members())}
-	if index, _ := s.kindOf(g); s.bounds.kindAt(index).Presence {
-		o.Users = 1 // no client says who it is: to the protocol all are the one user without a name
-	}
-	s.answer(c, o)
+	s.answer(c, dialect.Outcome{What: dialect.Members, Verb: dialect.Stats, ID: id, Number: uint64(g.headcount.Members())})
 	return ""
 }
 
@@ -232,7 +251,18 @@ func (s *shard) closeRefused(c *client, code dialect.ErrorCode) {
 		s.close(c, dialect.CauseCommandRate)
 	case dialect.ErrStopping:
 		s.close(c, dialect.CauseStopping)
+	case dialect.ErrBadToken, dialect.ErrTokenExpired, dialect.ErrOtherToken:
+		s.close(c, dialect.CauseBadToken)
 	}
+}
+
+// maySpeak says whether c may do anything where only bearers of tokens may; else it is counted. Dialects that connect ask at their connect.
+func (s *shard) maySpeak(c *client) bool {
+	if s.hasToken(c) || s.entry(c).Connects {
+		return true
+	}
+	count(&s.count.RefusedBy, refusedForbidden)
+	return false
 }
 
 // publish copies the message and sends it to the group's home.
@@ -251,7 +281,11 @@ func (s *shard) publish(c *client, cmd *dialect.Command) dialect.ErrorCode {
 	r := request{Op: order.OpPublish}
 	r.Message, r.ID = order.NewMessage(cmd.Group, cmd.Message, cmd.ID, cmd.JSON)
 	r.Client, r.Asks = c, cmd.ID != nil
-	if s.entry(c).Named {
+	named := s.entry(c).Named
+	if c.is(markBearer) {
+		named = s.sign(c, r.Message) || named
+	}
+	if named {
 		r.Message.SenderLoop, r.Message.SenderSerial = uint8(s.index), c.serial
 	}
 	if s.publishesTried++; sampled(s.publishesTried) {

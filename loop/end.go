@@ -24,7 +24,8 @@ import (
 //	                  ▼       to free memory, a handshake that is evicted or ends with the server
 //	               doomed
 //	                  │
-//	            sweep │  ◄─── from every state above: closed, the peer or the network has ended it
+//	            sweep │  ◄─── from every state above: closed, the peer or the network has ended it;
+//	                  │       from handshake: depart, the HTTP server has it (departure.go)
 //	                  ▼
 //	                dead
 //	                  │ sweep
@@ -268,6 +269,7 @@ func (s *shard) bury(c *client) (done bool) {
 		return false
 	}
 	s.ends.budget--
+	s.forgetBearer(c)
 	s.unseat(c.source())
 	s.partials.drop(c)
 	c.extra = nil
@@ -294,7 +296,9 @@ func (s *shard) bury(c *client) (done bool) {
 	} else {
 		s.count.Pending.Add(-1)
 	}
-	s.hub.gone()
+	if c.end != endLeft { // then its place among the connections went along, as its source did
+		s.hub.gone()
+	}
 	return true
 }
 

@@ -71,11 +71,11 @@ func TestWhoWaitsForRoomIsWokenOrGivesUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	for full := int64(2 * defaultBounds().laneSlots); s.Hub().Snapshot().Total().LaneDepth < full; { // the port's and the feed's
-		if err := port.Publish("g", []byte("x")); err != nil && err != ErrBusy {
+		if err := insist(port, "g", []byte("x")); err != nil && err != ErrBusy {
 			t.Fatal(err)
 		}
 	}
-	if err := port.Publish("g", []byte("x")); err != ErrBusy {
+	if err := insist(port, "g", []byte("x")); err != ErrBusy {
 		t.Fatalf("got %v, want ErrBusy", err)
 	}
 	canceled, cancel := context.WithCancel(context.Background())
@@ -131,7 +131,7 @@ func TestPortsThatAreClosedUnderLoadGiveTheirPlacesBack(t *testing.T) {
 				accepted <- n
 				return
 			default:
-				if others.Publish(fmt.Sprint("g", i%7), []byte("load")) == nil {
+				if insist(others, fmt.Sprint("g", i%7), []byte("load")) == nil {
 					n++
 				}
 			}
@@ -140,7 +140,7 @@ func TestPortsThatAreClosedUnderLoadGiveTheirPlacesBack(t *testing.T) {
 	var said uint64
 	publish := func(p *Port, i int) {
 		for j := range 20 {
-			if err := p.Publish(fmt.Sprint("g", (i+j)%7), []byte("x")); err == nil {
+			if err := insist(p, fmt.Sprint("g", (i+j)%7), []byte("x")); err == nil {
 				said++
 			} else if err != ErrBusy {
 				t.Fatal(err)
@@ -186,7 +186,7 @@ func TestAFeedAndItsWaitersEndWithTheServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := feed.Publish("g", []byte("last")); err != nil {
+	if err := offer(feed.Port, "g", []byte("last")); err != nil {
 		t.Fatal(err)
 	}
 	stopped := make(chan error, 1)

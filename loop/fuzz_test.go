@@ -68,7 +68,7 @@ func ExampleHub_NewPort() {
 	}
 	defer server.Stop(exampleContext(), nil)
 	port, _ := server.Hub().NewPort()
-	seq, err := port.PublishSeq(exampleContext(), "nobody-is-here", []byte("hello"))
-	fmt.Println(seq, err)
+	receipt, err := port.Say(exampleContext(), "nobody-is-here", Said{Payload: []byte("hello")})
+	fmt.Println(receipt.Members, err)
 	// Output: 0 <nil>
 }

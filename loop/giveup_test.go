@@ -27,7 +27,7 @@ func TestAServerThatHasGivenUpItsAddressesServesItsClientsOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := port.Publish("g", []byte("still")); err != nil {
+	if err := offer(port, "g", []byte("still")); err != nil {
 		t.Fatal(err)
 	}
 	if _, m, err := p.next(); m != "still" || err != nil {

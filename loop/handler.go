@@ -35,6 +35,8 @@ type handler struct {
 	booted chan struct{} // closed when the placeholders are up and found
 	loops  *loops
 	berths *berths
+
+	departures *departures // nil: there is no HTTP server
 }
 
 func newHandler(h *Hub, p *berths, log *slog.Logger) *handler {
@@ -179,6 +181,18 @@ func (h *handler) env(i int, portable bool) env {
 	}
 	if portable {
 		r.send = nil
+	}
+	if h.departures != nil {
+		r.hand = func(c conn, what departure) bool {
+			g := c.(gnet.Conn)
+			fd, err := g.Dup()
+			if err != nil {
+				return false
+			}
+			_ = g.EventLoop().Close(g)
+			go h.departures.take(fd, what)
+			return true
+		}
 	}
 	r.ended = func(c *client, code wsproto.StatusCode, reason string) {
 		if h.log.Enabled(context.Background(), slog.LevelDebug) { // asked each time: a reload can change it

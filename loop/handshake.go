@@ -1,13 +1,15 @@
 package loop
 
 import (
+	"bytes"
+
 	"ringcast/dialect"
 	"ringcast/loop/door"
 	"ringcast/wsproto"
 )
 
 // This file is the handshake: a connection's request head, with a PROXY protocol header before it from some proxies, and the
-// answer: the upgrade, a page, or a refusal.
+// answer: the upgrade, or a refusal. What is plain HTTP leaves the loop (departure.go).
 
 // partialHead is what has come of a request head that is not complete.
 type partialHead struct {
@@ -66,13 +68,23 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 	}
 	s.dropInput(c)
 	if !req.Upgrade {
-		s.answerHTTP(c, s.route(&req))
+		if !kept {
+			head.bytes = bytes.Clone(head.bytes) // gnet's memory is only borrowed
+		}
+		s.depart(c, &req, bytes.TrimLeft(head.bytes, "\r\n")) // empty lines before a request count for nothing (RFC 9112 §2.2)
 		return nil
 	}
 	if !s.mayUpgrade(c, &req) {
 		return nil
 	}
+	token, ok := s.arriving(c, &req)
+	if !ok {
+		return nil
+	}
 	s.upgrade(c, &req)
+	if token != nil {
+		s.take(c, token)
+	}
 	return head.bytes[n:]
 }
 
@@ -144,26 +156,6 @@ func rejectionOf(err error) *wsproto.Rejection {
 		return r
 	}
 	return &wsproto.Rejection{Status: 400, Reason: "The request could not be read."}
-}
-
-// route answers plain HTTP: the demo page and a health check, nothing else. The admin side has an address of its own.
-func (s *shard) route(req *wsproto.Request) []byte {
-	head := req.Method == "HEAD"
-	known := req.Path == "/healthz" || req.Path == "/" && s.hub.page != nil
-	switch {
-	case !known:
-		count(&s.count.Handshakes, handshakeBad)
-		return wsproto.RejectNotFound(req.Path).AppendTo(nil)
-	case req.Method != "GET" && !head:
-		count(&s.count.Handshakes, handshakeBad)
-		return wsproto.RejectMethod(req.Method).AppendTo(nil)
-	case req.Path == "/healthz":
-		count(&s.count.Handshakes, handshakeHTTP)
-		return wsproto.AppendHTTP(nil, 200, "text/plain; charset=utf-8", []byte("ok\n"), head)
-	default:
-		count(&s.count.Handshakes, handshakeHTTP)
-		return wsproto.AppendHTTP(nil, 200, "text/html; charset=utf-8", s.hub.page, head)
-	}
 }
 
 // tooManyHandshakes says whether more handshakes are under way than this loop's share of the bound. They may not be more

@@ -6,7 +6,7 @@ import (
 )
 
 func TestAHistogramPutsEachValueUnderItsBound(t *testing.T) {
-	h := newHub(2, defaultBounds(), nil)
+	h := newHub(2, defaultBounds())
 	for i, v := range []int64{-5, 0, 1, 2, 3, 4, 5, 1 << 14, 1<<14 + 1, math.MaxInt64 >> 1} {
 		h.shards[i%2].count.Batches.observe(v)
 	}

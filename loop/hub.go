@@ -22,6 +22,18 @@ type (
 	Port        = order.Port[*group, *client] // to publish by
 	Feed        = order.Feed[*group, *client] // to receive all accepted publishes
 	Publication = order.Publication           // what a feed receives
+
+	// What a port says and is told.
+	Said     = order.Said
+	Receipt  = order.Receipt
+	Pending  = order.Pending
+	Ask      = order.Ask
+	Past     = order.Past
+	Position = order.Position
+	Epoch    = order.Epoch
+	Message  = order.Message
+	Who      = dialect.Who
+	Present  = dialect.Present
 )
 
 // Errors of ports and feeds, see package order.
@@ -33,6 +45,11 @@ var (
 	ErrTooManyPorts = order.ErrTooManyPorts
 	ErrClosed       = order.ErrClosed
 	ErrFeedTaken    = order.ErrFeedTaken
+	ErrBadKey       = order.ErrBadKey
+	ErrNoHistory    = order.ErrNoHistory
+	ErrUnknown      = order.ErrUnknown
+
+	ErrRevokedFull = door.ErrRevokedFull // of Revoke
 )
 
 // NewPort opens a port, which the caller closes; see order.Homes.NewPort. Any goroutine.
@@ -72,20 +89,25 @@ func (h *Hub) complete(b *bounds) {
 type Hub struct {
 	// Immutable after start.
 	shards   []*shard
-	page     []byte
 	homes    *order.Homes[*group, *client]
-	dialects []dialect.Entry // by form
-	handedIn bool            // its listening sockets are: nobody is refused for a stop, see stop.go
+	dialects []dialect.Entry  // by form
+	names    dialect.Names    // of clients, for backends and in the Centrifuge protocol
+	wall     func() time.Time // the wall clock, in which tokens say when they end
+	handedIn bool             // its listening sockets are: nobody is refused for a stop, see stop.go
 
 	// Any goroutine (atomic, or with locks of their own), but for memory and started.
 	bounds        atomic.Pointer[bounds] // loops have copies of the pointer, see Apply
 	generations   atomic.Uint32          // of bounds that there have been
 	clock         atomic.Uint32          // ticks since the start
 	connections   atomic.Int64           // admitted and not gone
+	departed      atomic.Int64           // of these, those that have left their loops
 	clientsMax    atomic.Int64
 	descriptors   atomic.Int64 // that connections may have
 	addresses     *door.Addresses
 	handshakes    door.Pace
+	users         *door.Users   // that are connected
+	revoked       *door.Revoked // whose tokens are refused, up to some time
+	errands       atomic.Int32  // that loops have begun, or are to begin
 	listings      atomic.Int32  // lists of clients that are being made
 	groupWalks    chan struct{} // a token for each walk over all groups
 	tails         tails
@@ -106,16 +128,17 @@ type Hub struct {
 }
 
 // newHub makes a hub of so many loops. The caller sets the env of each shard.
-func newHub(loops int, b bounds, page []byte, more ...dialect.Entry) *Hub {
-	h := &Hub{shards: make([]*shard, loops), page: page, failedAccepts: newAcceptFailures(), ending: newEnding(), started: time.Now()}
+func newHub(loops int, b bounds, more ...dialect.Entry) *Hub {
+	h := &Hub{shards: make([]*shard, loops), failedAccepts: newAcceptFailures(), ending: newEnding(), started: time.Now()}
 	h.dialects = append(slices.Clip(dialect.Table), more...)
-	h.addresses, h.groupWalks = door.NewAddresses(), make(chan struct{}, groupWalksMax)
+	h.addresses, h.users, h.revoked, h.wall = door.NewAddresses(), door.NewUsers(), door.NewRevoked(), time.Now
+	h.groupWalks = make(chan struct{}, groupWalksMax)
 	h.complete(&b)
 	h.bounds.Store(&b)
 	h.outboxesMax.Store(b.outboxesMax())
 	h.homes = order.New[*group, *client](order.Config{Loops: loops, LaneSlots: b.laneSlots, LaneBytes: b.laneBytes,
-		FlightBytes: b.flightBytes, FlightMin: b.flightMin, FewMembers: borrowedSendsMax, PresentMax: b.presentMax, EpochBase: rand.Uint64()}, order.Env{
-		Wake: h.wake, Bounds: h.groupBounds, Kind: h.kindOf, Now: h.clock.Load, Admit: h.admitPublish, Busy: h.portBusy, TooLoud: h.tooLoud, Accepts: h.accepts, Ended: h.ended,
+		FlightBytes: b.flightBytes, FlightMin: b.flightMin, FewMembers: borrowedSendsMax, PresentMax: b.presentMax, KeyTicks: b.keyTicks, KeysBytesMax: b.keysBytes, EpochBase: rand.Uint64()}, order.Env{
+		Wake: h.wake, Bounds: h.groupBounds, Kind: h.kindOf, Now: h.clock.Load, Admit: h.admitPort, Busy: h.portBusy, TooLoud: h.tooLoud, Offered: h.tellPort, Accepts: h.accepts, Ended: h.ended, Panicked: h.homePanicked,
 	})
 	h.homes.SetHistoryMax(b.HistoryBytesMax)
 	for i := range h.shards {
@@ -131,7 +154,7 @@ func (h *Hub) wake(loop int) {
 	}
 }
 
-// The next six functions are for order.Env.
+// The next functions are for order.Env.
 
 // groupBounds is how many members a group may have, and how many groups there may be.
 func (h *Hub) groupBounds(group string) (membersMax, groupsMax int) {
@@ -144,12 +167,12 @@ func (h *Hub) kindOf(group string) order.Kind {
 	return h.bounds.Load().orderKind(group)
 }
 
-// admitPublish is nil if a port may publish now.
-func (h *Hub) admitPublish(home int) error {
+// admitPort is nil if a port may publish now, or ask something.
+func (h *Hub) admitPort(home int, publishes bool) error {
 	switch {
 	case h.stopping.Load():
 		return ErrStopping
-	case h.pressure.Load() != pressureNone:
+	case publishes && h.pressure.Load() != pressureNone:
 		h.refusePublish(home, refusedMemory)
 		return ErrBusy
 	}
@@ -176,10 +199,13 @@ func (h *Hub) accepts(group string, message []byte) error {
 	case len(message) > b.MessageBytesMax || !utf8.Valid(message):
 		return ErrBadMessage
 	}
-	if h.tails.list() != nil {
-		h.tellPort(group, len(message))
-	}
 	return nil
+}
+
+// homePanicked counts and logs a panic in a home that a port has hosted.
+func (h *Hub) homePanicked(home int, p any) {
+	h.shards[home].count.Panics.Add(1)
+	h.shards[home].env.panic(p)
 }
 
 // beat advances the clock by a tick and wakes the loops that have clients, or whose home has a history.
@@ -237,6 +263,8 @@ func (h *Hub) Snapshot() Snapshot {
 		Stopping:     h.stopping.Load(),
 	}
 	snap.MemoryLimit, snap.MemoryUsed = h.bounds.Load().MemoryMax, h.memory.used.Load()
+	snap.Departed = h.departed.Load()
+	snap.Users = int64(h.Users())
 	snap.Histories, snap.HistoryMessages = h.homes.Histories()
 	snap.HistoryBytes = h.homes.HistoryBytes()
 	snap.MemoryPressure = pressureNames[h.pressure.Load()]

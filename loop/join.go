@@ -13,16 +13,27 @@ import (
 // must not have been sent what members are. What c publishes after its add_group is sent to it all the same: it goes up the
 // same lane, is put in order by the same home, and comes down after the answer.
 func (s *shard) join(c *client, cmd *dialect.Command) dialect.ErrorCode {
-	name, id := cmd.Group, cmd.ID
+	name := cmd.Group
 	g := s.groups.Get(string(name))
 	if g != nil {
 		if at := c.memberOf(g); at >= 0 {
 			return s.joinAgain(c, at, cmd)
 		}
 	}
-	if code := s.mayJoin(c, name); code != "" {
+	in, code := s.showFor(c, name, cmd.Token)
+	if code != "" {
 		return code
 	}
+	if code := s.mayJoin(c, name, in != nil); code != "" {
+		return code
+	}
+	return s.seek(c, g, cmd, in, 0)
+}
+
+// seek is join of a client that may. g is nil if this loop does not know the group; in is what the client has for the group, nil for
+// most; traits are those of its membership beside what it hears.
+func (s *shard) seek(c *client, g *group, cmd *dialect.Command, in *grant, more traits) dialect.ErrorCode {
+	name, id := cmd.Group, cmd.ID
 	if s.hub.stopping.Load() { // lanes that fill with requests for nothing would hold up the stop
 		count(&s.count.RefusedBy, refusedStopping)
 		return dialect.ErrStopping
@@ -42,12 +53,19 @@ func (s *shard) join(c *client, cmd *dialect.Command) dialect.ErrorCode {
 		count(&s.count.RefusedBy, refusedMembers)
 		return dialect.ErrGroupFull
 	case order.Took:
-		s.enlist(c, c.ask(g, false, false))
-		s.answerOK(c, dialect.AddGroup, name, id)
+		at := c.ask(g, false, false)
+		if in != nil {
+			s.keep(c, g, in)
+		}
+		s.enlist(c, at)
+		s.tellJoined(c, g, more, id != nil, id, nil)
 		return ""
 	}
 	hears := s.hears(c, &kind, cmd.Hears)
 	r := request{Op: order.OpJoin, Local: g, Asks: id != nil, Hears: hears, Client: c, ID: string(id)}
+	if c.is(markBearer) || in != nil {
+		in = s.identify(c, in, g, kind.Presence, &r)
+	}
 	if cmd.Recover {
 		r.Past = &order.Ask{Recover: true, OrNone: cmd.OrNone, Since: order.Position{Offset: cmd.Since.Offset, Epoch: order.Epoch(cmd.Since.Epoch)},
 			MessagesMax: s.bounds.RecoveryMax, BytesMax: s.bounds.OutboxBytesMax / 2}
@@ -58,7 +76,11 @@ func (s *shard) join(c *client, cmd *dialect.Command) dialect.ErrorCode {
 		return dialect.ErrBusy
 	}
 	g.asked++
-	c.ask(g, id == nil, hears)
+	at := c.ask(g, id == nil && more&traitServed == 0, hears)
+	c.membership(at).traits |= more
+	if in != nil {
+		s.keep(c, g, in)
+	}
 	return ""
 }
 
@@ -79,12 +101,21 @@ func (s *shard) joinAgain(c *client, at int, cmd *dialect.Command) dialect.Error
 		s.count.CommandErrors.Add(1)
 		return dialect.ErrAlreadyJoined
 	}
-	if m.standing == standingMember {
+	if m.standing == standingMember && cmd.Token == nil {
 		s.answerOK(c, dialect.AddGroup, cmd.Group, id)
 		return ""
 	}
+	in, code := s.showFor(c, cmd.Group, cmd.Token)
+	if code != "" {
+		return code
+	}
+	if m.standing == standingMember {
+		s.keep(c, m.group, in)
+		s.tellJoined(c, m.group, 0, id != nil, id, nil)
+		return ""
+	}
 	if m.standing == standingRenounced {
-		if code := s.mayJoin(c, cmd.Group); code != "" {
+		if code := s.mayJoin(c, cmd.Group, in != nil); code != "" {
 			return code
 		}
 	}
@@ -100,6 +131,7 @@ func (s *shard) joinAgain(c *client, at int, cmd *dialect.Command) dialect.Error
 			m.traits = traitIf(hears, traitHears) | traitPresent
 		}
 	}
+	s.keep(c, m.group, in)
 	c.stand(at, standingAsked)
 	m.silent = m.silent || id == nil
 	return ""
@@ -128,7 +160,7 @@ func (s *shard) decided(d *delivery) {
 	if d.Op == order.OpJoined && g.headcount == nil {
 		g.headcount = d.Headcount
 	}
-	if d.Op == order.OpHistoryRead || d.Op == order.OpPresent || d.Past != nil && s.entry(c).Positions {
+	if d.Op == order.OpHistoryRead || d.Op == order.OpPresent || d.Op == order.OpCounted || d.Past != nil && s.entry(c).Positions {
 		s.replayLater(d)
 		return
 	}
@@ -152,10 +184,10 @@ func (s *shard) decided(d *delivery) {
 func (s *shard) conclude(d *delivery, why refusal, code dialect.ErrorCode, past *dialect.Past) (joined bool) {
 	g, c := d.Local, d.Client
 	g.asked--
-	at, wanted, silent := c.memberOf(g), false, false // at is -1 if c is dead
+	at, wanted, silent, is := c.memberOf(g), false, false, traits(0) // at is -1 if c is dead
 	if at >= 0 {
 		m := c.membership(at)
-		wanted, silent = m.standing == standingAsked, m.silent
+		wanted, silent, is = m.standing == standingAsked, m.silent, m.traits
 	}
 	if joined = wanted && code == ""; joined {
 		m := c.membership(at)
@@ -181,10 +213,17 @@ func (s *shard) conclude(d *delivery, why refusal, code dialect.ErrorCode, past 
 		}
 		s.giveUpIfEmpty(g)
 	}
+	if is&traitServed != 0 && joined {
+		s.tellJoined(c, g, is, false, nil, past)
+	}
 	s.answerJoin(c, g, d.Asks, d.ID, why, code, past)
 	s.answerRepeats(c, g, why, code, past)
 	if code != "" && silent {
 		s.closeRefused(c, code)
+	}
+	if joined && is&traitOusted != 0 {
+		s.oust(c, g, dialect.Removed)
+		return false
 	}
 	return joined
 }
@@ -210,10 +249,24 @@ func (s *shard) answerJoin(c *client, g *group, asks bool, id string, why refusa
 	switch {
 	case !asks:
 	case code == "":
-		s.answer(c, dialect.Outcome{What: dialect.OK, Verb: dialect.AddGroup, Group: g.name, ID: borrowBytes(id), Past: past})
+		s.tellJoined(c, g, 0, true, borrowBytes(id), past)
 	default:
 		s.answer(c, dialect.Outcome{What: dialect.Refused, Verb: dialect.AddGroup, Group: g.name, ID: borrowBytes(id), Code: code})
 	}
+}
+
+// tellJoined tells a client that it is a member: by an answer, if it asks for one, or because a server has made it one.
+func (s *shard) tellJoined(c *client, g *group, is traits, asks bool, id []byte, past *dialect.Past) {
+	o := dialect.Outcome{What: dialect.OK, Verb: dialect.AddGroup, Group: g.name, ID: id, Past: past}
+	if is&traitServed != 0 {
+		o.What = dialect.Joined
+	} else if !asks {
+		return
+	}
+	if c.is(markBearer) {
+		o.TTL = s.ttlIn(c, g)
+	}
+	s.answer(c, o)
 }
 
 // answerOK answers a command that was carried out, if it has an id.
@@ -277,8 +330,7 @@ func (s *shard) quit(c *client, name, id []byte) dialect.ErrorCode {
 			if m := c.membership(at); m.standing == standingMember {
 				s.part(c, at)
 			} else {
-				m.silent = false
-				c.stand(at, standingRenounced)
+				s.renounce(c, at)
 			}
 		}
 	}

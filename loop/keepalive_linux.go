@@ -2,6 +2,7 @@ package loop
 
 import (
 	"fmt"
+	"net"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -46,3 +47,9 @@ const (
 	keepIdleMax = 32_767
 	keepProbes  = 4 // together they take as long again as the idle time
 )
+
+// keepAliveOf is what setKeepAlive sets for an idle time, as package net has it.
+func keepAliveOf(idle time.Duration) net.KeepAliveConfig {
+	seconds := min(max(idle/time.Second, 1), keepIdleMax)
+	return net.KeepAliveConfig{Enable: idle > 0, Idle: seconds * time.Second, Interval: max(seconds/keepProbes, 1) * time.Second, Count: keepProbes}
+}

@@ -1,6 +1,9 @@
 package loop
 
 import (
+	"io"
+	"net"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,10 +24,11 @@ func TestConnectionsInheritTheKernelsSettings(t *testing.T) {
 		{Config{TCPKeepAlive: -1, TCPUserTimeout: -1}, map[string]int{"keepalive": 0, "untaken": 0}},
 	} {
 		test.cfg.Loops = 1
+		left := make(chan net.Conn, 1)
+		test.cfg.HTTP = func(c net.Conn) { left <- c }
 		s := startServer(t, test.cfg)
 		dial(t, s)
-		err := s.Hub().each(within(t), func(sh *shard) {
-			fd := int(sh.clients[0].fd)
+		check := func(of string, fd int) {
 			for what, option := range map[string][2]int{
 				"keepalive": {unix.SOL_SOCKET, unix.SO_KEEPALIVE}, "idle": {unix.IPPROTO_TCP, unix.TCP_KEEPIDLE},
 				"interval": {unix.IPPROTO_TCP, unix.TCP_KEEPINTVL}, "count": {unix.IPPROTO_TCP, unix.TCP_KEEPCNT},
@@ -32,12 +36,22 @@ func TestConnectionsInheritTheKernelsSettings(t *testing.T) {
 			} {
 				want, asked := test.want[what]
 				if got, err := unix.GetsockoptInt(fd, option[0], option[1]); asked && (err != nil || got != want) {
-					t.Errorf("%v, %v: %s: got %d (%v), want %d", test.cfg.TCPKeepAlive, test.cfg.TCPUserTimeout, what, got, err, want)
+					t.Errorf("%v, %v, %s: %s: got %d (%v), want %d", test.cfg.TCPKeepAlive, test.cfg.TCPUserTimeout, of, what, got, err, want)
 				}
 			}
-		})
+		}
+		if err := s.Hub().each(within(t), func(sh *shard) { check("a client", int(sh.clients[0].fd)) }); err != nil {
+			t.Fatal(err)
+		}
+		peer, err := net.Dial("tcp", s.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
+		_, _ = io.WriteString(peer, plainRequest)
+		c := <-left
+		raw, _ := c.(*departed).Conn.(syscall.Conn).SyscallConn()
+		_ = raw.Control(func(fd uintptr) { check("one that has left its loop", int(fd)) })
+		c.Close()
+		peer.Close()
 	}
 }

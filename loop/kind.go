@@ -34,16 +34,16 @@ const (
 	HearAll                    // "all": all members whose dialect can tell of it
 )
 
-// Access is who may do something.
-type Access uint8
+// Access is who may do something, see package door.
+type Access = door.Access
 
 // The values of Access, and what an operator writes for them.
 const (
-	Anyone  Access = iota // "anyone"
-	Users                 // "user": clients that have said who they are
-	Members               // "member": members of the group
-	Tokens                // "token": clients that were allowed to by name
-	Servers               // "server": no client at all
+	Anyone  = door.ForAnyone  // "anyone"
+	Users   = door.ForUsers   // "user": clients that have said who they are
+	Members = door.ForMembers // "member": members of the group
+	Tokens  = door.ForTokens  // "token": clients that were allowed to by name
+	Servers = door.ForServers // "server": no client at all
 )
 
 // KindsMax bounds Limits.Kinds: a name may have to be compared with every pattern.

@@ -214,6 +214,8 @@ type bounds struct {
 	closeTicks   uint32 // for the peer to end after our last bytes
 	listRows     int    // clients that a loop lists in one call: about a millisecond of its time
 	presentMax   int    // members of a group up to which they are listed, and comings and goings are told
+	keysBytes    int    // keys of publishes that may be repeated, in all groups together
+	keyTicks     uint32 // for which each is remembered
 	scannedMax   int    // groups of a client beyond which it has an index of them
 	healTicks    uint32 // within which a slow client may heal twice
 	partsPerTurn int    // memberships that a turn ends for clients that heal: a client may have many thousands, and each takes a microsecond or two
@@ -246,6 +248,8 @@ func (l *Limits) bounds() *bounds {
 		closeTicks:   ticks(5 * time.Second),
 		listRows:     1000,
 		presentMax:   1000,
+		keysBytes:    16 << 20,
+		keyTicks:     uint32(5 * time.Minute / tickPeriod),
 		scannedMax:   64,
 		healTicks:    uint32(time.Minute / tickPeriod),
 		partsPerTurn: 256,

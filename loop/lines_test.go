@@ -124,7 +124,7 @@ func TestAClientThatCannotBeToldOfAGapIsClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 5 {
-		if err := port.Publish("0g", bytes.Repeat([]byte("x"), 300)); err != nil {
+		if err := insist(port, "0g", bytes.Repeat([]byte("x"), 300)); err != nil {
 			t.Fatal(err)
 		}
 		st.settle()

@@ -122,6 +122,7 @@ func (s *shard) infoOf(c *client) ClientInfo {
 	}
 	info.Local, _ = s.env.names(c.conn)
 	info.Remote = c.remote()
+	info.User = s.bearer(c).user()
 	if c.is(markUpgraded) {
 		info.Dialect = s.entry(c).Name
 	}

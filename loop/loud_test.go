@@ -94,7 +94,7 @@ func (l *loudly) Encode(m *dialect.Message) []byte {
 		return wsproto.AppendFrame(nil, wsproto.OpText, fmt.Appendf(nil, "%s|%s|%d|%016x", what, m.Group, client, loudNews.Add(1)))
 	}
 	if m.JSON {
-		return m.Frame
+		return m.Frame()
 	}
 	text := bytes.ToUpper(m.Payload())
 	if m.Kept {
@@ -110,7 +110,11 @@ func (l *loudly) Answer(dst []byte, o dialect.Outcome) []byte {
 	case o.What == dialect.Greeting:
 		return wsproto.AppendFrame(dst, wsproto.OpText, []byte("HELLO"))
 	case o.What == dialect.Listed:
-		text, _ := json.Marshal(map[string]any{"id": json.RawMessage(o.ID), "ok": true, "present": append([]uint64{}, o.Present...)})
+		present := []uint64{}
+		for _, p := range o.Present {
+			present = append(present, p.Client)
+		}
+		text, _ := json.Marshal(map[string]any{"id": json.RawMessage(o.ID), "ok": true, "present": present})
 		return wsproto.AppendFrame(dst, wsproto.OpText, text)
 	case p != nil:
 		told := loudPast{Offset: p.Top.Offset, Epoch: loudEpoch(p.Top.Epoch), Asked: p.WasRecovering, Recovered: p.Recovered, From: p.Since.Offset}

@@ -18,6 +18,8 @@ type traits uint8
 
 const (
 	traitHears   traits = 1 << iota // it is told, or will be, who comes and goes
+	traitServed                     // standingAsked: a server has asked for it, and so it is told that it is a member without an answer
+	traitOusted                     // standingAsked: when it is a member it is to be taken out again
 	traitPresent                    // standingMember: the home has it among those who are present, and is owed the word that it is gone; else: it is to be told that it is here, when it has answered
 )
 
@@ -134,6 +136,16 @@ func (c *client) stand(at int, to standing) {
 	m.standing = to
 }
 
+// renounce has a client that has asked to be a member not want to be one.
+func (s *shard) renounce(c *client, at int) {
+	m := c.membership(at)
+	m.silent = false
+	if c.is(markBearer) {
+		s.bearer(c).release(m.group)
+	}
+	c.stand(at, standingRenounced)
+}
+
 // renounced is 1 for a membership that its client has left before the home's answer.
 func renounced(s standing) uint32 {
 	if s == standingRenounced {
@@ -151,6 +163,9 @@ func (c *client) confirm(at int) {
 // withdraw ends the membership at a place, to which the last one moves, and returns its group.
 func (c *client) withdraw(at int) *group {
 	m := *c.membership(at)
+	if c.is(markBearer) {
+		c.shard.bearer(c).release(m.group)
+	}
 	if m.standing == standingMember {
 		m.group.remove(c, m.hears(), m.pos, at)
 	}

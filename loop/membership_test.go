@@ -13,7 +13,7 @@ func TestMembershipsCloseRanks(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 2))
 		b := defaultBounds()
 		b.scannedMax = []int{0, 3, 6, 64}[rng.IntN(4)]
-		s := newHub(1, b, nil).shards[0]
+		s := newHub(1, b).shards[0]
 		groups := make([]*group, 1+rng.IntN(15))
 		for i := range groups {
 			groups[i] = &group{}

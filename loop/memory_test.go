@@ -69,7 +69,7 @@ func TestNearTheMemoryLimitPublishesAreRefused(t *testing.T) {
 	}
 	c.say(`{"cmd":"send_to_group","group_id":"0g","message":"x","id":1}`)
 	c.heard(t, `{"id":1,"error":{"code":"busy"`)
-	if err := port.Publish("0g", nil); err != ErrBusy {
+	if err := offer(port, "0g", nil); err != ErrBusy {
 		t.Errorf("a port: got %v, want ErrBusy", err)
 	}
 	if got := w.hub.Snapshot().Total().RefusedBy["memory"]; got != 2 {
@@ -79,7 +79,7 @@ func TestNearTheMemoryLimitPublishesAreRefused(t *testing.T) {
 	if got := w.weigh(); got != "none" {
 		t.Errorf("pressure: got %q, want none", got)
 	}
-	if err := port.Publish("0g", nil); err != nil {
+	if err := offer(port, "0g", nil); err != nil {
 		t.Errorf("a port: got %v, want it accepted", err)
 	}
 }

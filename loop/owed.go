@@ -53,7 +53,11 @@ func (s *shard) payWords() (moved bool) {
 		paid := 0
 		for paid < len(words) {
 			w := &words[paid]
-			if !s.lanes.Offer(home, request{Op: w.op, Hears: w.hears, Local: w.group, Client: w.client}) {
+			r := request{Op: w.op, Hears: w.hears, Local: w.group, Client: w.client}
+			if w.op == order.OpHere {
+				r.Identify(w.client.who(w.group))
+			}
+			if !s.lanes.Offer(home, r) {
 				break
 			}
 			*w = word{}

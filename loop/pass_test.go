@@ -36,7 +36,7 @@ func TestATurnsPassesKeepTheirBudget(t *testing.T) {
 // messageOf is a message whose plain frame is text, without a header.
 func messageOf(text string) *message {
 	m := &message{}
-	m.Frame = []byte(text)
+	m.Wire = text
 	return m
 }
 
@@ -65,7 +65,7 @@ func TestASingleFrameIsSentWithoutACopy(t *testing.T) {
 	s.passes.spare = spare
 	s.passes.gather(g, m)
 	s.begin(g, &g.inline)
-	if &g.inline.pass.batch[0] != &m.Frame[0] {
+	if &g.inline.pass.batch[0] != &m.Frame()[0] {
 		t.Error("got a copy, want the shared frame itself")
 	}
 	s.passes.end(&g.inline, 1<<20)

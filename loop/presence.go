@@ -33,12 +33,25 @@ func (s *shard) answerPresence(r *replay, late bool) {
 	s.answer(r.Client, o)
 }
 
-// fitsPresent says whether a list takes no more than half of an outbox.
-func (s *shard) fitsPresent(c *client, o dialect.Outcome) bool {
-	return len(o.Present)*presentBytes <= s.bounds.OutboxBytesMax/2 || c.state != stateOpen || len(s.dialect(c).Answer(nil, o)) <= s.bounds.OutboxBytesMax/2
+// answerCount answers who has asked how many members a group has, and how many users these are.
+func (s *shard) answerCount(r *replay, late bool) {
+	o := dialect.Outcome{What: dialect.Members, Verb: dialect.Stats, ID: borrowBytes(r.ID), Number: uint64(r.Past.Members), Users: uint64(r.Past.Users)}
+	if code := s.asked(r, late); code != "" {
+		o = dialect.Outcome{What: dialect.Refused, Verb: dialect.Stats, Group: r.Local.name, ID: borrowBytes(r.ID), Code: code}
+	}
+	s.answer(r.Client, o)
 }
 
-// presentBytes is more than what a list has for each member.
+// fitsPresent says whether a list takes no more than half of an outbox.
+func (s *shard) fitsPresent(c *client, o dialect.Outcome) bool {
+	most := 0
+	for i := range o.Present {
+		most += presentBytes + o.Present[i].Who.TextBytesMax()
+	}
+	return most <= s.bounds.OutboxBytesMax/2 || c.state != stateOpen || len(s.dialect(c).Answer(nil, o)) <= s.bounds.OutboxBytesMax/2
+}
+
+// presentBytes is more than what a list has for each member beside what is told of its user.
 const presentBytes = 256
 
 // announced is how far a shard has come with telling homes who is here, after a reload by which a kind may have got presence.

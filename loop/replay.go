@@ -85,8 +85,9 @@ func (s *shard) replayLater(d *delivery) {
 	s.replays.weight += r.weight()
 }
 
-// weight is the memory of a replay in words: its own, and a pointer for each message, which the history has in any case.
-func (r *replay) weight() int { return 16 + len(r.Past.Messages) + len(r.Past.Present) }
+// weight is the memory of a replay in words: its own, a pointer for each message, which the history has in any case, and two words for each
+// member.
+func (r *replay) weight() int { return 16 + len(r.Past.Messages) + 2*len(r.Past.Present) }
 
 // hasRoom says whether an answer of any size that there may be fits into a client's outbox: half of it for the answer, a quarter for
 // what has been said since, and so no more than a quarter may wait there.
@@ -193,6 +194,8 @@ func (s *shard) replay(r *replay, late bool) {
 		s.answerHistory(r, late)
 	case order.OpPresent:
 		s.answerPresence(r, late)
+	case order.OpCounted:
+		s.answerCount(r, late)
 	default:
 		log, lost := g.log.taken(r.from, g.waiting(c))
 		if g.log.waiting--; g.log.waiting == 0 {
@@ -261,7 +264,7 @@ func (s *shard) pastFor(c *client, r *replay) *dialect.Past {
 func (s *shard) fits(c *client, o dialect.Outcome) bool {
 	most := 0
 	for m := range o.Past.Messages {
-		most += 6*len(m.Frame) + answeredBytes // each byte may be escaped
+		most += 6*len(m.Wire) + answeredBytes + m.More.TextBytesMax() // each byte may be escaped
 	}
 	if most <= s.bounds.OutboxBytesMax/2 || c.state != stateOpen {
 		return true
@@ -372,7 +375,7 @@ func (s *shard) asked(r *replay, late bool) dialect.ErrorCode {
 	case late:
 		count(&s.count.RefusedBy, refusedBusy)
 		return dialect.ErrBusy
-	case r.Past.None:
+	case r.Past.None && r.Op != order.OpCounted:
 		return dialect.ErrNotAvailable
 	}
 	return ""

@@ -18,19 +18,25 @@ import (
 
 // Config is what Start needs to know. The zero value of a field means its default.
 type Config struct {
-	Listen         []string      // addresses of the WebSocket listeners: host:port, :port or [::]:port for both families, unix:///path; port 0 takes a free one. At most ListenMax. Default 127.0.0.1:0
-	Sockets        []*os.File    // listening sockets that somebody else has opened, to use in place of Listen; Start takes them over
-	Loops          int           // event loops, 1 to LoopsMax. Default 8, as the original's count
-	Page           []byte        // HTML answered to GET /; nil: such a request gets 404
-	Log            *slog.Logger  // default: discards
-	TCPKeepAlive   time.Duration // idle time after which the kernel probes a peer. Default 60 s; negative: off
-	TCPUserTimeout time.Duration // time after which the kernel gives up a peer that takes no bytes. Default 150 s; negative: off
-	PortableSend   bool          // send through gnet's Conn.Write only, as on systems without the fast path
+	Listen         []string       // addresses of the WebSocket listeners: host:port, :port or [::]:port for both families, unix:///path; port 0 takes a free one. At most ListenMax. Default 127.0.0.1:0
+	Sockets        []*os.File     // listening sockets that somebody else has opened, to use in place of Listen; Start takes them over
+	Loops          int            // event loops, 1 to LoopsMax. Default 8, as the original's count
+	HTTP           func(net.Conn) // goes on with a connection whose request is no WebSocket handshake; see below. nil: such a request gets 404
+	Log            *slog.Logger   // default: discards
+	TCPKeepAlive   time.Duration  // idle time after which the kernel probes a peer. Default 60 s; negative: off
+	TCPUserTimeout time.Duration  // time after which the kernel gives up a peer that takes no bytes. Default 150 s; negative: off
+	PortableSend   bool           // send through gnet's Conn.Write only, as on systems without the fast path
 
 	Centrifuge bool            // speak the Centrifuge protocol too, at /connection/websocket
 	Dialects   []dialect.Entry // spoken beside those of dialect.Table and after them in order; with them at most dialect.FormsMax
 	Limits
+
+	namesKey [16]byte // of the clients' names, see dialect.Names; Boot makes it
 }
+
+// Config.HTTP is called on a goroutine of its own, once clients are let in, with a connection from which nothing was read yet; a whole
+// request head can be. It takes the connection over, and closes it. Until then the connection counts as any other, for its address
+// too. Its RemoteAddr is the client's as trusted proxies have named it. It also has a method Forwarded, for further requests.
 
 // LoopsMax bounds Config.Loops: package order has 64-bit sets of them.
 const LoopsMax = dialect.SenderLoopsMax
@@ -63,10 +69,9 @@ func (cfg *Config) fill() error {
 	if n := max(len(cfg.Listen), len(cfg.Sockets)); n > ListenMax {
 		return fmt.Errorf("listen: %d addresses are more than %d", n, ListenMax)
 	}
+	_, _ = rand.Read(cfg.namesKey[:]) // never fails
 	if cfg.Centrifuge {
-		var key [16]byte
-		_, _ = rand.Read(key[:]) // never fails
-		cfg.Dialects = append([]dialect.Entry{dialect.Centrifuge(key)}, cfg.Dialects...)
+		cfg.Dialects = append([]dialect.Entry{dialect.Centrifuge(cfg.namesKey)}, cfg.Dialects...)
 	}
 	if n := len(dialect.Table) + len(cfg.Dialects); n > dialect.FormsMax {
 		return fmt.Errorf("dialects: %d are more than %d", n, dialect.FormsMax)
@@ -116,12 +121,15 @@ func Boot(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	limitGo(cfg.MemoryMax)
-	s := &Server{hub: newHub(cfg.Loops, *cfg.bounds(), cfg.Page, cfg.Dialects...), berths: berths, log: cfg.Log, done: make(chan struct{})}
-	s.hub.handedIn = len(cfg.Sockets) > 0
+	s := &Server{hub: newHub(cfg.Loops, *cfg.bounds(), cfg.Dialects...), berths: berths, log: cfg.Log, done: make(chan struct{})}
+	s.hub.handedIn, s.hub.names = len(cfg.Sockets) > 0, dialect.NewNames(cfg.namesKey)
 	for _, l := range listening {
 		s.addrs = append(s.addrs, l.addr)
 	}
 	s.handler = newHandler(s.hub, berths, cfg.Log)
+	if cfg.HTTP != nil {
+		s.handler.departures = newDepartures(s.hub, &cfg)
+	}
 	for i, shard := range s.hub.shards {
 		shard.env = s.handler.env(i, cfg.PortableSend)
 	}

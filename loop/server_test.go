@@ -234,7 +234,7 @@ func TestPortsPublishInTheOrderOfClients(t *testing.T) {
 			}
 			for n := range each {
 				for err = ErrBusy; errors.Is(err, ErrBusy); {
-					if err = port.Publish("g", fmt.Appendf(nil, "%d %d", i, n)); errors.Is(err, ErrBusy) {
+					if err = insist(port, "g", fmt.Appendf(nil, "%d %d", i, n)); errors.Is(err, ErrBusy) {
 						runtime.Gosched()
 					}
 				}
@@ -255,14 +255,14 @@ func TestAPortSaysNumbersAndRefusesWhatIsWrong(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if seq, err := port.PublishSeq(within(t), "g", []byte("nobody hears")); seq != 0 || err != nil {
-		t.Errorf("group without members: got %d (%v), want 0", seq, err)
+	if r, err := port.Say(within(t), "g", Said{Payload: []byte("nobody hears")}); r != (Receipt{}) || err != nil {
+		t.Errorf("group without members: got %+v (%v), want nothing", r, err)
 	}
 	p := dial(t, s)
 	p.join("g")
 	for want := uint64(1); want <= 3; want++ {
-		if seq, err := port.PublishSeq(within(t), "g", fmt.Append(nil, want)); seq != want || err != nil {
-			t.Errorf("number: got %d (%v), want %d", seq, err, want)
+		if r, err := port.Say(within(t), "g", Said{Payload: fmt.Append(nil, want)}); r != (Receipt{Position: Position{Offset: want}, Members: 1}) || err != nil {
+			t.Errorf("number: got %+v (%v), want %d", r, err, want)
 		}
 		p.want(fmt.Sprint(want))
 	}
@@ -273,8 +273,8 @@ func TestAPortSaysNumbersAndRefusesWhatIsWrong(t *testing.T) {
 		{"", "x", ErrBadGroup}, {strings.Repeat("g", 256), "x", ErrBadGroup}, {"\xff", "x", ErrBadGroup},
 		{"g", "\xff", ErrBadMessage}, {"g", strings.Repeat("x", 101), ErrBadMessage},
 	} {
-		if err := port.Publish(bad.group, []byte(bad.message)); err != bad.want {
-			t.Errorf("Publish(%.10q, %.10q): got %v, want %v", bad.group, bad.message, err, bad.want)
+		if err := insist(port, bad.group, []byte(bad.message)); err != bad.want {
+			t.Errorf("Offer(%.10q, %.10q): got %v, want %v", bad.group, bad.message, err, bad.want)
 		}
 	}
 	for range order.PortsMax - 1 {

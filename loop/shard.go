@@ -43,6 +43,7 @@ type shard struct {
 	rates     rates     // likewise, while there is a bound
 	watch
 	groups      shrink.Map[string, *group]
+	bearers     bearers
 	serial      uint32 // of the last client
 	handshaking int    // clients in the handshake
 
@@ -94,15 +95,16 @@ type dialects struct {
 
 // env is what a shard needs of sockets, clock and log. The server has the real ones, the simulation its own.
 type env struct {
-	now   func() int64             // monotonic nanoseconds
-	wake  func()                   // any goroutine: have the loop call woken soon
-	kick  func()                   // have the loop call kickedAwake, after it has looked at its other sockets
-	yield func()                   // let other loops have the processor
-	send  func(int, []byte) sent   // non-blocking send to a descriptor; nil: use conn.Write only
-	cut   func(conn)               // close now; calls shard.closed before it returns
-	shut  func(fd int)             // shut our direction of the stream down
-	names func(conn) (l, r string) // local and remote address; nil: none is known
-	panic func(any)                // report a panic; called while its stack can still be printed
+	now   func() int64               // monotonic nanoseconds
+	wake  func()                     // any goroutine: have the loop call woken soon
+	kick  func()                     // have the loop call kickedAwake, after it has looked at its other sockets
+	yield func()                     // let other loops have the processor
+	send  func(int, []byte) sent     // non-blocking send to a descriptor; nil: use conn.Write only
+	cut   func(conn)                 // close now; calls shard.closed before it returns
+	hand  func(conn, departure) bool // have an HTTP server go on with it, and close it here as cut does; false: nothing was done, for want of a descriptor. nil: there is no HTTP server
+	shut  func(fd int)               // shut our direction of the stream down
+	names func(conn) (l, r string)   // local and remote address; nil: none is known
+	panic func(any)                  // report a panic; called while its stack can still be printed
 
 	ended func(c *client, code wsproto.StatusCode, reason string) // log that the server closes this client; nil: it is not logged
 }

@@ -38,6 +38,11 @@ type actor struct {
 	places  map[string]simPlace       // loud: per group, up to where it has heard it, in all lives
 	killed  bool                      // it broke off itself
 	said    bool                      // it has sent a Close frame
+
+	plainText []byte // it speaks plain HTTP: all that it sends, from its request on
+
+	tokenEnds int64 // the latest end of the tokens that were accepted, in Unix seconds; 0: none was
+	shows     int64 // the earliest of those that it has sent, likewise
 }
 
 // simHeard is a message that was heard, or a gap if the message is nil.
@@ -45,16 +50,18 @@ type simHeard struct{ message *simMessage }
 
 // simMembership is what a peer knows of its own membership.
 type simMembership struct {
-	sentAt  int  // step of the add_group, 0: none
-	ackedAt int  // step of its answer, 0: none yet
-	leaving int  // leave_groups under way
-	left    bool // a leave was answered, and no add_group was sent since
-	unsure  bool // an add_group without an id, or a leave_group that was refused: member or not, nobody says
-	silent  bool // an add_group without an id
-	asks    int  // add_groups with an id under way
-	refused bool // an add_group was refused, so what was sent behind it need not come back
-	company simCompany
-	parted  int // step of the answer to an add_group behind which it was taken out of the group, 0: it was not, or has joined again
+	sentAt   int  // step of the add_group, 0: none
+	ackedAt  int  // step of its answer, 0: none yet
+	healedAt int  // step at which it was last answered that it has missed nothing, though it was out of the group
+	leaving  int  // leave_groups under way
+	left     bool // a leave was answered, and no add_group was sent since
+	unsure   bool // an add_group without an id, or a leave_group that was refused: member or not, nobody says
+	silent   bool // an add_group without an id
+	asks     int  // add_groups with an id under way
+	refused  bool // an add_group was refused, so what was sent behind it need not come back
+	company  simCompany
+	removed  bool // it was taken out of the group
+	parted   int  // step of the answer to an add_group behind which it was taken out of the group, 0: it was not, or has joined again
 }
 
 // out says that the peer is not a member, as far as it has been told.
@@ -75,6 +82,7 @@ type simCommand struct {
 	told        int            // presence: how much its membership had heard of that
 	clean       bool           // add_group: there is no other that may be the reason of the answer
 	tick        uint32         // when it was said
+	ends        int64          // auth: when its token ends, in Unix seconds
 }
 
 // simMessage is a message that somebody published.
@@ -86,10 +94,11 @@ type simMessage struct {
 	from     *actor
 	life     int
 	issuedAt int
-	accepted bool   // the answer or the port said so
-	patient  bool   // published by who waits for room
-	tick     uint32 // when it was said
-	seq      uint64 // its number, by the answer; 0: not known
+	accepted bool     // the answer or the port said so
+	patient  bool     // published by who waits for room
+	said     *simSaid // published by who is told what became of it; nil: by others
+	tick     uint32   // when it was said
+	seq      uint64   // its number, by the answer; 0: not known
 }
 
 func (w *world) newMessage(from *actor, group string) *simMessage {
@@ -126,6 +135,10 @@ func (a *actor) connect() {
 	a.got, a.lastOf, a.saw = map[string]map[int]bool{}, map[string]map[string]int{}, map[string][]int{}
 	a.sock = a.w.openSocket()
 	a.toServer = a.w.request(a.sock.client)
+	if !a.w.calm && a.w.chance(5) {
+		a.plainHTTP()
+		return
+	}
 	if a.loud = a.w.loud && a.w.chance(50) || wasLoud && a.w.chance(80); a.loud {
 		a.toServer = bytes.Replace(a.toServer, []byte("GET / "), []byte("GET /loud "), 1)
 		for _, group := range a.w.groups {
@@ -173,6 +186,8 @@ func (a *actor) act() {
 	switch n := a.w.rng.IntN(100); {
 	case n < 25:
 		a.join(group, a.w.chance(80))
+	case a.w.bearing && a.w.chance(15):
+		a.auth()
 	case n < 28 && a.loud:
 		a.readHistory(group)
 	case n < 30 && a.loud:

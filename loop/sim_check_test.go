@@ -188,6 +188,11 @@ func (w *world) checkSeats() {
 			}
 		}
 	}
+	for _, d := range w.departures.open {
+		if a, seated := d.source.Seat(); seated {
+			want[a]++
+		}
+	}
 	seats := w.hub.addresses.Seats()
 	for a, n := range seats {
 		w.must(n == want[a], "address %x: %d seats are taken, %d clients have one", a, n, want[a])

@@ -16,6 +16,7 @@ func (w *world) checkEnd() {
 			m.accepted = true // refused, it would have been closed
 		}
 	}
+	w.checkGrants()
 	w.countGaps()
 	for _, a := range w.actors {
 		if a.sock.closed || a.closing || a.killed || a.said || !a.upgraded {
@@ -29,6 +30,9 @@ func (w *world) checkEnd() {
 			for _, m := range w.sent {
 				owed := in.ackedAt > 0 && m.issuedAt > in.ackedAt ||
 					in.ackedAt > 0 && !in.refused && m.from == a && m.life == a.life && m.issuedAt > in.sentAt
+				if m.unkept() && m.issuedAt <= in.healedAt {
+					continue // what is not kept is lost to who was out of the group meanwhile
+				}
 				if m.group == group && m.accepted && owed && !a.got[group][m.number] {
 					missing++
 					w.must(a.toldOf(m), "actor %d, member of %s since step %d: message %d of step %d is missing",
@@ -69,7 +73,7 @@ func (a *actor) toldOf(m *simMessage) (told bool) {
 
 // heardAll says whether a client has heard everything, or is there to hear it.
 func (a *actor) heardAll() bool {
-	return a.closing && !a.killed && !a.sock.lost || a.live()
+	return a.closing && !a.killed && !a.sock.lost || a.live() || a.plainText != nil
 }
 
 // countGaps: where everybody has heard everything, clients were told of exactly those messages that were dropped.
@@ -129,9 +133,11 @@ func (w *world) checkEmpty() {
 	}
 	w.settle()
 	w.checkForgotten()
+	w.checkNoBearers()
 	total := w.hub.Snapshot().Total()
 	w.must(total.Clients == 0 && total.Pending == 0 && total.Members == 0 && total.Groups == 0 && total.Homes == 0 &&
 		total.LaneDepth == 0 && w.hub.homes.Census.Groups() == 0, "left over: %+v", total)
+	w.endDeparted(100)
 	w.must(w.hub.connections.Load() == 0, "connections: %d", w.hub.connections.Load())
 	taken, addresses := w.hub.seats()
 	w.must(taken == 0 && addresses == 0, "seats: %d taken of %d addresses", taken, addresses)

@@ -35,6 +35,11 @@ func (a *actor) frame() bool {
 		if end < 0 {
 			return false
 		}
+		if a.plainText != nil {
+			a.w.must(strings.HasPrefix(string(a.heard), "HTTP/1.1 "), "plain HTTP: got %q", a.heard)
+			a.heard, a.closing = nil, true
+			return false
+		}
 		a.upgraded = strings.HasPrefix(string(a.heard), "HTTP/1.1 101 ")
 		a.w.must(a.upgraded || strings.HasPrefix(string(a.heard), "HTTP/1.1 408 ") || strings.HasPrefix(string(a.heard), "HTTP/1.1 429 ") ||
 			strings.HasPrefix(string(a.heard), "HTTP/1.1 503 ") && a.w.hub.bounds.Load().FragmentsBytesMax > 0, "handshake: got %q", a.heard)
@@ -73,6 +78,7 @@ func (a *actor) frame() bool {
 	case 0x8A:
 	case 0x88:
 		a.closing = true
+		a.checkClose(payload)
 		if !a.said {
 			a.raw(0x88, payload)
 			a.said = true
@@ -116,6 +122,10 @@ func (a *actor) hear(text string) {
 		a.parted(strings.TrimSuffix(group, `"}`))
 		return
 	}
+	if group, isRemoved := strings.CutPrefix(text, `{"event":"removed","group_id":"`); isRemoved {
+		a.removed(group)
+		return
+	}
 	if a.w.stranger && !strings.HasPrefix(text, `{"id":`) {
 		return // a fuzzed client's message
 	}
@@ -137,6 +147,8 @@ func (a *actor) hear(text string) {
 		a.w.must(a.mayBeRefused(r.Error.Code, c), "actor %d: refused: %q", a.index, text)
 	}
 	switch c.verb {
+	case "auth":
+		a.tokenEnds = max(a.tokenEnds, c.ends)
 	case "history":
 		a.heardHistory(c, r.Past)
 	case "presence":
@@ -189,10 +201,12 @@ func (a *actor) mayBeRefused(code string, c *simCommand) bool {
 		in := c.membership
 		return c.verb == "send_to_group" && (a.w.changing || b.kindOf(c.group).Publish == Members) &&
 			(in == nil || in.refused || in.sentAt == 0 || in.sentAt >= c.message.issuedAt)
+	case "bad_token":
+		return c.verb == "auth" && a.w.wall().Unix() >= c.ends
 	case "unrecoverable":
 		return c.verb == "history"
 	case "not_member":
-		return c.verb == "history" || c.verb == "presence" && !(c.clean && c.membership == a.joined[c.group] && c.membership.parted == 0)
+		return c.verb == "history" || c.verb == "presence" && !(c.clean && c.membership == a.joined[c.group] && c.membership.parted == 0 && !c.membership.removed)
 	case "not_available":
 		return c.verb == "history" || c.verb == "presence" && (a.w.changing || !b.kindOf(c.group).Presence)
 	case "too_many_members":
@@ -209,6 +223,9 @@ func (a *actor) message(text string) *simMessage {
 	number, _ := strconv.Atoi(part[1])
 	group, sender := part[2], part[3]
 	a.w.must(number < len(a.w.sent) && a.w.sent[number].text == text, "actor %d: garbled %q", a.index, text)
+	if said := a.w.sent[number].said; said != nil {
+		said.heard = true
+	}
 	a.w.must(a.w.tooLoud[number] == 0, "actor %d: message %d was refused by its home", a.index, number)
 	m := a.joined[group]
 	a.w.must(m != nil, "actor %d: a message of %s, which it never joined", a.index, group)

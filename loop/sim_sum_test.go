@@ -11,9 +11,12 @@ type simSum struct {
 	past                                             simPasts
 	company                                          simCompanies
 	heals, skipped                                   uint64
+	repeats, unkept                                  uint64 // of ports; heard
 	borrows                                          uint64
+	departures                                       simDepartures
 	borrowing                                        simBorrowing
 	refusedBy                                        map[string]uint64
+	bearers                                          simBearers
 }
 
 func (s *simSum) add(w *world) {
@@ -35,6 +38,8 @@ func (s *simSum) add(w *world) {
 	s.exact += w.exactGaps
 	s.heals += t.SlowHealed
 	s.skipped += t.SlowSkipped
+	s.repeats += w.repeats
+	s.unkept += w.unkept
 	s.fragments += t.FragmentsClosed
 	s.late += t.MessageTimeouts
 	s.indexes += w.indexes
@@ -42,6 +47,11 @@ func (s *simSum) add(w *world) {
 	s.listed += w.listed
 	s.past.add(&w.past)
 	s.company.add(&w.company)
+	s.departures.left += w.departures.left
+	s.departures.refused += w.departures.refused
+	s.departures.gone += t.Handshakes["gone"]
+	w.bearers.tokens = t.Tokens["accepted"]
+	s.bearers.add(&w.bearers)
 	s.borrows += t.Borrows
 	s.borrowing.sends += w.borrowing.sends
 	s.borrowing.short += w.borrowing.short
@@ -77,6 +87,18 @@ func (s *simSum) check(t *testing.T) {
 	t.Logf("heals %d for %d messages; taken out of groups %d, what was lost recovered %d", s.heals, s.skipped, p.parted, p.healed)
 	if s.heals == 0 || s.skipped == 0 || p.parted == 0 || p.healed < p.parted/8 {
 		t.Error("too few slow clients healed in the worlds")
+	}
+	t.Logf("connections that left their loops %d, could not %d; gone before %d", s.departures.left, s.departures.refused, s.departures.gone)
+	if s.departures.left == 0 || s.departures.refused == 0 || s.departures.gone == 0 {
+		t.Error("too few left their loops in the worlds")
+	}
+	t.Logf("tokens %d, ends of them %d, clients disconnected %d, removed from groups %d", s.bearers.tokens, s.bearers.ends, s.bearers.disconnected, s.bearers.removed)
+	if s.bearers.tokens == 0 || s.bearers.ends == 0 || s.bearers.disconnected == 0 || s.bearers.removed == 0 {
+		t.Error("too few tokens came and ended in the worlds")
+	}
+	t.Logf("publishes of ports that repeat another %d, that are not kept and are heard %d", s.repeats, s.unkept)
+	if s.repeats == 0 || s.unkept == 0 {
+		t.Error("ports have said too little in the worlds")
 	}
 	if s.listed == 0 {
 		t.Error("no world had a list made")

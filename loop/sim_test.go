@@ -43,40 +43,44 @@ func TestPromisesHoldInSimulatedWorlds(t *testing.T) {
 
 // world is one simulated process with its peers.
 type world struct {
-	t         *testing.T
-	seed      uint64
-	rng       *rand.Rand
-	hub       *Hub
-	port      *Port
-	nanos     int64
-	step      int
-	wakes     []bool // by shard: a wake-up is under way
-	kicks     []bool
-	fds       map[int]*socket // open descriptors; numbers are used again at once, as a kernel does
-	actors    []*actor
-	groups    []string
-	order     map[string][][]int // per group: what each actor saw, for the total order
-	sent      []*simMessage
-	before    []kickState
-	kickRan   bool
-	borrowing simBorrowing
-	feed      *simFeed // nil: this world has none
-	patient   *simWaiter
-	stranger  bool   // somebody who is no actor may publish
-	exactGaps uint64 // messages that were dropped, in a world where every client has told how many
-	calm      bool   // no client ends of its own will
-	missed    uint64 // by the gaps that earlier lives heard
-	uncounted bool   // some life ended without hearing all that there was to hear
-	tight     bool   // bounds so small that refusals are expected
-	loud      bool   // half of the clients are of another dialect
-	hasty     int    // ticks that pass at once
-	choking   bool   // kernels take little
-	returning bool   // most of what ends a client or refuses it is off, but that clients end and come back
-	restless  int    // percent of the ends that clients think of that they make
-	past      simPasts
-	company   simCompanies
-	changing  bool // an operator changes bounds on groups, members and rates now and then
+	t            *testing.T
+	seed         uint64
+	rng          *rand.Rand
+	hub          *Hub
+	port         *Port
+	nanos        int64
+	step         int
+	wakes, kicks []bool // by shard: one is under way
+	departures   simDepartures
+	fds          map[int]*socket // open descriptors; numbers are used again at once, as a kernel does
+	actors       []*actor
+	groups       []string
+	order        map[string][][]int // per group: what each actor saw, for the total order
+	sent         []*simMessage
+	before       []kickState
+	kickRan      bool
+	borrowing    simBorrowing
+	feed         *simFeed // nil: this world has none
+	patient      *simWaiter
+	stranger     bool   // somebody who is no actor may publish
+	exactGaps    uint64 // messages that were dropped, in a world where every client has told how many
+	calm         bool   // no client ends of its own will
+	missed       uint64 // by the gaps that earlier lives heard
+	uncounted    bool   // some life ended without hearing all that there was to hear
+	tight        bool   // bounds so small that refusals are expected
+	loud         bool   // half of the clients are of another dialect
+	hasty        int    // ticks that pass at once
+	choking      bool   // kernels take little
+	returning    bool   // most of what ends a client or refuses it is off, but that clients end and come back
+	bearing      bool   // clients may show tokens, and backends reach them
+	bearers      simBearers
+	restless     int // percent of the ends that clients think of that they make
+	past         simPasts
+	company      simCompanies
+	changing     bool // an operator changes bounds on groups, members and rates now and then
 
+	repeats    uint64      // publishes of ports that repeat another
+	unkept     uint64      // that are not kept, and were heard
 	tooLoud    map[int]int // how often a home has refused each message, by its number
 	heldBack   uint64      // looks at which a loop was awaited by a home that holds a request back
 	awayAtOnce uint64      // connections refused before they were clients
@@ -132,8 +136,11 @@ func newWorld(t *testing.T, seed uint64) *world {
 		w.chooseHealing(&b)
 	}
 	w.tight = b.laneSlots < 256 || b.laneBytes < 1<<20 || b.backlogBytes < 1<<20 || b.gatherBytes < 12<<20 || b.mayBeTooLoud()
+	if w.bearing = w.chance(30) && !w.calm; w.bearing {
+		withTokens(&b)
+	}
 	loops := pick(1, 2, 3, 8)
-	w.hub = newHub(loops, b, []byte("page"), loud)
+	w.hub = newHub(loops, b, loud)
 	w.loud, w.hasty, w.past, w.restless = w.chance(70) || w.returning, pick(1, 1, 1, 8), newSimPasts(), pick(20, 90)
 	w.hub.homes.Hash = func(group string) uint64 {
 		h := fnv.New64a()
@@ -142,6 +149,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	}
 	w.hub.homes.OnTooLoud(w.checkTooLoud)
 	w.hub.clientsMax.Store(1 << 20)
+	w.hub.wall = w.wall
 	w.wakes, w.kicks, w.walks = make([]bool, loops), make([]bool, loops), make([]*simWalk, loops)
 	w.borrowing.held, w.borrowing.cruel = make([]*heldShard, loops), w.chance(30)
 	portable := w.rng.IntN(4) == 0
@@ -150,9 +158,8 @@ func newWorld(t *testing.T, seed uint64) *world {
 			now:   func() int64 { w.nanos += 50; return w.nanos },
 			wake:  func() { w.wakes[i] = true },
 			kick:  func() { w.must(!w.kicks[i], "two kicks under way on loop %d", i); w.kicks[i] = true },
-			yield: func() {},
-			send:  w.send,
-			cut:   func(c conn) { c.(*socket).close() },
+			yield: func() {}, send: w.send,
+			cut: func(c conn) { c.(*socket).close() }, hand: w.hand,
 			shut:  func(fd int) { w.fds[fd].shut = true },
 			names: func(c conn) (string, string) { return "local", fmt.Sprint(c.Fd()) },
 			panic: func(p any) {
@@ -232,6 +239,7 @@ func (w *world) run() {
 	}
 	w.checkFlights()
 	w.checkBorrowing()
+	w.checkSaid()
 	w.checkEnd()
 	w.checkMembers()
 	w.checkNoReplays()
@@ -272,6 +280,8 @@ func (w *world) event() {
 		a.sock.writable()
 	case n < 93:
 		a.stalled = !a.stalled
+	case n < 94 && w.bearing && w.chance(70):
+		w.reach(a)
 	case n < 94 && w.changing:
 		w.changeBounds()
 	case n < 94 && w.restless > 50 && !w.calm:
@@ -284,13 +294,14 @@ func (w *world) event() {
 		for range w.hasty {
 			w.hub.beat()
 		}
-		if w.hub.shards[0].rates.on {
+		if w.hub.shards[0].rates.on || w.bearing {
 			w.nanos += int64(tickPeriod)
 		}
 		if w.chance(50) {
 			w.checkOutboxes()
 		}
 		w.list(loop)
+		w.endDeparted(50)
 	case n < 96:
 		w.publishByPort(w.groups[w.rng.IntN(len(w.groups))])
 	case n < 97:
@@ -385,16 +396,4 @@ func (w *world) progress() (n uint64) {
 		n += uint64(a.readBytes)
 	}
 	return n + w.feed.taken()
-}
-
-func (w *world) publishByPort(group string) {
-	m := w.newMessage(nil, group)
-	switch err := w.port.Publish(group, []byte(m.text)); err {
-	case nil:
-		m.accepted = true
-	case ErrBusy:
-		w.must(w.tight, "a port was refused though lanes are large")
-	default:
-		w.must(false, "port: %v", err)
-	}
 }

@@ -27,7 +27,7 @@ func newStage(loops int, change func(*bounds), more ...dialect.Entry) *stage {
 	if change != nil {
 		change(&b)
 	}
-	st := &stage{hub: newHub(loops, b, nil, more...), wakes: make([]bool, loops), kicks: make([]bool, loops)}
+	st := &stage{hub: newHub(loops, b, more...), wakes: make([]bool, loops), kicks: make([]bool, loops)}
 	st.hub.clientsMax.Store(100)
 	st.hub.homes.Hash = func(group string) uint64 { return uint64(group[0] - '0') }
 	for i, s := range st.hub.shards {
@@ -40,6 +40,7 @@ func newStage(loops int, change func(*bounds), more ...dialect.Entry) *stage {
 				a.closed = true
 				a.shard.closed(a.client)
 			},
+			hand: st.hand,
 		}
 	}
 	return st
@@ -101,6 +102,8 @@ type stageConn struct {
 	stuck  bool
 	closed bool
 	boom   bool
+	left   *departed // it has left its loop
+	stays  bool      // there is no descriptor for it to leave by
 }
 
 func (c *stageConn) Write(p []byte) (int, error) {
@@ -157,4 +160,23 @@ func (c *stageConn) heard(t *testing.T, want string) {
 	if !strings.Contains(string(c.out), want) {
 		t.Errorf("heard %q, want %q in it", c.out, want)
 	}
+}
+
+// offer publishes a text, and does not wait for the home's word.
+func offer(p *Port, group string, text []byte) error {
+	_, err := p.Offer(group, Said{Payload: text})
+	return err
+}
+
+// insist publishes what cannot be refused once there is room for it in the lane.
+func insist(p *Port, group string, text []byte) error {
+	w, err := p.Waiter(group, text, nil)
+	if err != nil {
+		return err
+	}
+	sent, err := w.Offer()
+	if err == nil && !sent {
+		err = ErrBusy
+	}
+	return err
 }

@@ -51,7 +51,7 @@ type figures[G, C, T, g, c any] struct {
 	CommandErrors    C `json:"command_errors" prom:"ringcast_command_errors_total" help:"Commands that were wrong."` // answered or not
 	Refused          c `json:"refused" prom:"-" sum:"RefusedBy" help:"Commands refused."`
 	RefusedClients   c `json:"refused_clients" prom:"-" sum:"RefusedClientsBy" help:"Connections refused by admission."`
-	BadHandshakes    c `json:"bad_handshakes" prom:"-" sum:"Handshakes bad timeout evicted origin" help:"Requests answered with 4xx, or cut at the handshake timeout."`
+	BadHandshakes    c `json:"bad_handshakes" prom:"-" sum:"Handshakes bad timeout evicted origin token" help:"Requests answered with 4xx, or cut at the handshake timeout."`
 	ProtocolErrors   c `json:"protocol_errors" prom:"-" sum:"ProtocolErrorsBy" help:"Clients closed with 1002, 1007 or 1009."`
 	SlowClosed       C `json:"slow_closed" prom:"ringcast_slow_clients_total" label:"policy=close" help:"Slow clients by what was done about them: closed, left to heal from history, or told how many messages they have missed."`
 	SlowHealed       C `json:"slow_healed" prom:"ringcast_slow_clients_total" label:"policy=heal" help:"Times that a slow client began to heal from history."`
@@ -69,9 +69,10 @@ type figures[G, C, T, g, c any] struct {
 	EndsCut          C `json:"ends_cut" prom:"ringcast_ends_cut_total" help:"Closed clients that were cut because they did not end their side in time."`
 	RefusedPublishes C `json:"refused_publishes" prom:"ringcast_refused_publishes_total" help:"Publishes refused: those of ringcast_refused_total that were publishes."` // ports and homes write too
 
-	RefusedBy        T `json:"refused_by" prom:"ringcast_refused_total" label:"reason" kinds:"refusal" help:"Commands refused by reason; who sent one was told by an error or a close code."` // ports and homes write too
-	RefusedClientsBy T `json:"refused_clients_by" prom:"ringcast_refused_connections_total" label:"reason" kinds:"turnedAway" help:"Connections refused before their handshake was done, by reason."`
+	RefusedBy        T `json:"refused_by" prom:"ringcast_refused_total" label:"reason" kinds:"refusal" help:"Commands refused by reason; who sent one was told by an error or a close code."`         // ports and homes write too
+	RefusedClientsBy T `json:"refused_clients_by" prom:"ringcast_refused_connections_total" label:"reason" kinds:"turnedAway" help:"Connections refused before their handshake was done, by reason."` // departures write too
 	Handshakes       T `json:"handshakes" prom:"ringcast_handshakes_total" label:"outcome" kinds:"outcome" help:"Handshakes by how they ended."`
+	Tokens           T `json:"tokens" prom:"ringcast_tokens_total" label:"outcome" kinds:"tokenOutcome" help:"Tokens that clients have shown, by what became of them."`
 	ProtocolErrorsBy T `json:"protocol_errors_by" prom:"ringcast_protocol_errors_total" label:"code" kinds:"closeKind" help:"Clients closed because they broke the WebSocket protocol, by close code."`
 	Closes           T `json:"closes" prom:"ringcast_closes_total" label:"code" kinds:"closeKind" help:"Close frames that the server began, by close code."`
 }
@@ -190,6 +191,7 @@ func addTo(sum *map[string]uint64, by map[string]uint64) {
 type Snapshot struct {
 	Started      time.Time   `json:"started"`                                                                                                                             // when the server began to serve
 	ClientsMax   int         `json:"clients_max" prom:"ringcast_connections_max" help:"Connections that there may be at one time; beyond it newcomers are answered 503."` // --clients-max, or what descriptors allow
+	Departed     int64       `json:"departed" prom:"-"`                                                                                                                   // connections that have left their loops for the HTTP server; they count towards ClientsMax
 	AcceptErrors uint64      `json:"accept_errors" prom:"ringcast_accept_errors_total" help:"Failed accepts, mostly for want of file descriptors; each is tried again."`
 	AcceptFailed time.Time   `json:"accept_failed,omitzero"` // when the last of them was, to a second
 	Stopping     bool        `json:"stopping"`               // a stop has begun
@@ -197,6 +199,7 @@ type Snapshot struct {
 
 	MemoryLimit     int64 `json:"memory_limit" prom:"ringcast_memory_limit_bytes" help:"The memory limit of the process, 0 where there is none."`
 	MemoryUsed      int64 `json:"memory_used" prom:"ringcast_memory_used_bytes" help:"What counts against the memory limit; from four fifths of it clients and publishes are refused. 0 without a limit."` // as of the last tick
+	Users           int64 `json:"users" prom:"ringcast_users" help:"Users with a name, by their tokens, that are connected."`
 	Histories       int64 `json:"histories" prom:"ringcast_histories" help:"Groups of which messages are kept, or that are known for their history alone."`
 	HistoryMessages int64 `json:"history_messages" prom:"ringcast_history_messages" help:"Messages kept in histories."`
 	HistoryBytes    int64 `json:"history_bytes" prom:"ringcast_history_bytes" help:"Memory of all histories, which --history-max bounds."`
@@ -217,14 +220,15 @@ func (s Snapshot) Total() LoopStats {
 // ClientInfo is one connection as an operator sees it.
 type ClientInfo struct {
 	Loop     int    `json:"loop"`
-	ID       uint64 `json:"id"`        // unique in this process
-	State    string `json:"state"`     // "handshake", "open" or "closing"
-	Groups   int    `json:"groups"`    // how many groups it is a member of
-	SendQ    int    `json:"send_q"`    // bytes waiting in its outbox
-	BytesIn  uint64 `json:"bytes_in"`  // bytes received from it
-	BytesOut uint64 `json:"bytes_out"` // bytes sent to it, the outbox included
-	Local    string `json:"local"`     // listening address
-	Remote   string `json:"remote"`    // peer address
+	ID       uint64 `json:"id"`             // unique in this process
+	State    string `json:"state"`          // "handshake", "open" or "closing"
+	User     string `json:"user,omitempty"` // by its token; empty: it has shown none, or one without a user
+	Groups   int    `json:"groups"`         // how many groups it is a member of
+	SendQ    int    `json:"send_q"`         // bytes waiting in its outbox
+	BytesIn  uint64 `json:"bytes_in"`       // bytes received from it
+	BytesOut uint64 `json:"bytes_out"`      // bytes sent to it, the outbox included
+	Local    string `json:"local"`          // listening address
+	Remote   string `json:"remote"`         // peer address
 
 	Dialect string   `json:"dialect,omitempty"` // "plain" or "centrifuge"; empty: its handshake is not done
 	Kinds   []string `json:"kinds,omitempty"`   // patterns of the kinds of its groups, see Hub.Clients; empty: it has no group

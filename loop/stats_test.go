@@ -53,7 +53,7 @@ func TestEveryFigureSaysHowItIsShown(t *testing.T) {
 }
 
 func TestWhatALoopCountsIsInItsRowTheTotalAndStatus(t *testing.T) {
-	h := newHub(2, defaultBounds(), nil)
+	h := newHub(2, defaultBounds())
 	h.homes.Hash = func(group string) uint64 { return uint64(group[0] - '0') }
 	// Values differ from field to field, and those of the second loop from those of the first.
 	for l, s := range h.shards {

@@ -25,7 +25,7 @@ func TestStopSendsWhatWasAcceptedAndThenSaysGoodbye(t *testing.T) {
 	peers := joinAll(t, s, members)
 	port, _ := s.Hub().NewPort()
 	for n := range messages {
-		if err := port.Publish("g", fmt.Append(nil, n)); err != nil {
+		if err := insist(port, "g", fmt.Append(nil, n)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -51,7 +51,7 @@ func TestStopSendsWhatWasAcceptedAndThenSaysGoodbye(t *testing.T) {
 		t.Errorf("Stop: %v", err)
 	}
 	wg.Wait()
-	if err := port.Publish("g", []byte("late")); err != ErrStopping {
+	if err := insist(port, "g", []byte("late")); err != ErrStopping {
 		t.Errorf("publish after a stop: got %v, want %v", err, ErrStopping)
 	}
 	if err := s.Err(); err != nil {
@@ -105,8 +105,8 @@ func TestAServerWhoseEngineHasEndedStopsAtOnce(t *testing.T) {
 	if _, err := allClients(context.Background(), s.Hub()); err == nil {
 		t.Error("Clients: got nil, want an error")
 	}
-	if _, err := port.PublishSeq(context.Background(), "g", nil); err == nil {
-		t.Error("PublishSeq: got nil, want an error")
+	if _, err := port.Say(context.Background(), "g", Said{}); err == nil {
+		t.Error("Say: got nil, want an error")
 	}
 }
 

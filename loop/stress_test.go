@@ -61,7 +61,7 @@ func TestWhatIsHeldBackGoesOnWhenLoopsHaveTakenWhatIsInFlight(t *testing.T) {
 		}
 		st.unanswered.Add(loops * each)
 		for range each {
-			if err := port.Publish("0g", []byte(`counts as an answer: "ok":true`)); err != nil {
+			if err := insist(port, "0g", []byte(`counts as an answer: "ok":true`)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -77,7 +77,7 @@ type stress struct {
 }
 
 func newStress(t *testing.T, loops, clients int, b bounds) *stress {
-	h := newHub(loops, b, nil)
+	h := newHub(loops, b)
 	st := &stress{t: t, hub: h}
 	h.clientsMax.Store(int64(loops * clients))
 	h.homes.Hash = func(string) uint64 { return 0 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"ringcast/loop/order"
 )
 
 // listenTo begins a tail on a stage.
@@ -46,7 +48,7 @@ func TestATailTellsWhatHappensToClients(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer port.Close()
-	if err := port.Publish("0s", []byte("from a server")); err != nil {
+	if _, err := port.Offer("0s", Said{Payload: []byte("from a server")}); err != nil {
 		t.Fatal(err)
 	}
 	st.settle()
@@ -150,8 +152,9 @@ func TestABusyLoopTellsSomeAndCountsTheRest(t *testing.T) {
 	if n := len(all.told()); n != tailTracesMax {
 		t.Errorf("who does not take: got %d that wait, want %d", n, tailTracesMax)
 	}
+	said, _ := order.NewMessage([]byte("0g"), []byte("x"), nil, false)
 	for range 3 * publishPerTick {
-		st.hub.tellPort("0g", 1)
+		st.hub.tellPort(said)
 	}
 	if n := len(all.told()); n != publishPerTick {
 		t.Errorf("what servers publish: got %d told, want %d", n, publishPerTick)

@@ -41,7 +41,7 @@ func kind[K ~uint8](of *kinds, name string) K {
 
 // enumerations is what the tag kinds of figures may name.
 var enumerations = map[string]*kinds{
-	"refusal": &refusalNames, "turnedAway": &turnedAwayNames, "outcome": &outcomeNames, "closeKind": &closeNames,
+	"refusal": &refusalNames, "tokenOutcome": &tokenOutcomeNames, "turnedAway": &turnedAwayNames, "outcome": &outcomeNames, "closeKind": &closeNames,
 }
 
 // refusal is why a command was refused.
@@ -60,6 +60,7 @@ var (
 	refusedMembers         = kind[refusal](&refusalNames, "group_full")      // the group has as many members as it may
 	refusedPosition        = kind[refusal](&refusalNames, "unrecoverable")   // the client has missed more than can be had, and wants all or not to join
 	refusedForbidden       = kind[refusal](&refusalNames, "forbidden")       // its kind of group is not for the client
+	refusedUnauthorized    = kind[refusal](&refusalNames, "unauthorized")    // it has connected without a token
 )
 
 // turnedAway is why a connection was refused before its handshake was done.
@@ -73,6 +74,8 @@ var (
 	awayRate     = kind[turnedAway](&turnedAwayNames, "handshake_rate") // more handshakes a second than there may be
 	awayMemory   = kind[turnedAway](&turnedAwayNames, "memory")         // the memory limit is near
 	awayStopping = kind[turnedAway](&turnedAwayNames, "stopping")       // the server stops
+
+	awayDescriptors = kind[turnedAway](&turnedAwayNames, "descriptors") // plain HTTP, and no descriptor is free to hand it over
 )
 
 // outcome is how a handshake ended.
@@ -82,13 +85,27 @@ var outcomeNames kinds
 
 var (
 	handshakeOK      = kind[outcome](&outcomeNames, "ok")
-	handshakeHTTP    = kind[outcome](&outcomeNames, "http")    // plain HTTP that was answered: the page, the health check
+	handshakeHTTP    = kind[outcome](&outcomeNames, "http")    // plain HTTP, handed to the HTTP server
 	handshakeBad     = kind[outcome](&outcomeNames, "bad")     // answered with 4xx
 	handshakeTimeout = kind[outcome](&outcomeNames, "timeout") // not complete in time
 	handshakeEvicted = kind[outcome](&outcomeNames, "evicted") // the oldest of too many
 	handshakeOrigin  = kind[outcome](&outcomeNames, "origin")  // of an origin that is not allowed
+	handshakeToken   = kind[outcome](&outcomeNames, "token")   // with a token that is not good
 	handshakeAway    = kind[outcome](&outcomeNames, "refused") // refused, see turnedAway
 	handshakeGone    = kind[outcome](&outcomeNames, "gone")    // the peer ended the connection before it was complete
+)
+
+// tokenOutcome is what has become of a token that a client has shown.
+type tokenOutcome uint8
+
+var tokenOutcomeNames kinds
+
+var (
+	tokenAccepted = kind[tokenOutcome](&tokenOutcomeNames, "accepted")
+	tokenBad      = kind[tokenOutcome](&tokenOutcomeNames, "bad")     // it is not valid here
+	tokenExpired  = kind[tokenOutcome](&tokenOutcomeNames, "expired") // it was
+	tokenRevoked  = kind[tokenOutcome](&tokenOutcomeNames, "revoked") // it was issued before its user's tokens were revoked
+	tokenOther    = kind[tokenOutcome](&tokenOutcomeNames, "other")   // it is of another user, for another group or of another sort
 )
 
 // closeKind is a close code that the server sends first, as an index of closeCodes; one past its end is any other code.
@@ -97,8 +114,8 @@ type closeKind uint8
 var closeCodes = []wsproto.StatusCode{
 	wsproto.CloseNormal, wsproto.CloseGoingAway, wsproto.CloseProtocolError, wsproto.CloseInvalidPayload,
 	wsproto.ClosePolicyViolation, wsproto.CloseMessageTooBig, wsproto.CloseInternalError, wsproto.CloseTryAgainLater,
-	wsproto.CloseSlowClient,
-	3001, 3004, 3008, 3012, 3013, 3501, 3502, 3508, // of Centrifuge
+	wsproto.CloseSlowClient, wsproto.CloseTokenEnded, wsproto.CloseDisconnected,
+	3001, 3004, 3005, 3008, 3012, 3013, 3500, 3501, 3502, 3503, 3508, // of Centrifuge
 }
 
 // closeNames is the codes as text, and one more for any other code.

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 var update = flag.Bool("update", false, "rewrite the transcripts under testdata with what the code does now")
@@ -19,7 +20,9 @@ var update = flag.Bool("update", false, "rewrite the transcripts under testdata 
 //	a gone           its connection is lost
 //	a < {"id":1…     what a client then hears, one line a frame
 //
-// "E1" and "E2" stand for epochs, which are others each time. The "<" lines are what -update rewrites; they are to be read in review.
+//	pass 26s         time passes
+//
+// @{"sub":"ann"}@ stands for a token with these claims; the time is wallStart in the beginning. "E1" and "E2" stand for epochs, which are others each time. The "<" lines are what -update rewrites; they are to be read in review.
 type transcript struct {
 	st      *stage
 	clients map[string]*stageConn
@@ -29,14 +32,26 @@ type transcript struct {
 }
 
 func TestTranscriptsOfCentrifugeClients(t *testing.T) {
-	const file = "testdata/transcripts/centrifuge.txt"
+	playTranscript(t, "testdata/transcripts/centrifuge.txt", func(b *bounds) {
+		b.History, b.MembersMax, b.Presence, b.Kinds = 3, 3, true, []Kind{{Match: "bare", MembersMax: 3}}
+	})
+}
+
+func TestTranscriptsOfCentrifugeClientsWithTokens(t *testing.T) {
+	playTranscript(t, "testdata/transcripts/centrifuge_tokens.txt", func(b *bounds) {
+		withTokens(b)
+		b.NoAnonymous, b.Presence, b.Kinds = true, true, []Kind{{Match: "locked*", Join: Tokens, Publish: Tokens, Presence: true}}
+	})
+}
+
+func playTranscript(t *testing.T, file string, change func(*bounds)) {
 	raw, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	st := newHistoryStage(2, func(b *bounds) {
-		b.History, b.MembersMax, b.Presence, b.Kinds = 3, 3, true, []Kind{{Match: "bare", MembersMax: 3}}
-	})
+	st := newHistoryStage(2, change)
+	wall := time.Unix(wallStart, 0)
+	st.hub.wall = func() time.Time { return wall }
 	st.hub.homes.Hash = func(string) uint64 { return 0 }
 	c := &transcript{st: st, clients: map[string]*stageConn{}}
 	for line := range strings.Lines(string(raw)) {
@@ -45,6 +60,14 @@ func TestTranscriptsOfCentrifugeClients(t *testing.T) {
 		}
 		fmt.Fprintln(&c.out, line)
 		switch name, said, _ := strings.Cut(line, " "); {
+		case name == "pass":
+			passed, err := time.ParseDuration(said)
+			if err != nil {
+				t.Fatal(err)
+			}
+			wall = wall.Add(passed)
+			st.nanos += int64(passed)
+			st.hub.beat()
 		case strings.HasPrefix(said, "> "):
 			c.says(name, said[2:])
 		case said == "gone":
@@ -80,8 +103,11 @@ func (c *transcript) says(name, text string) {
 	for i, epoch := range c.epochs {
 		text = strings.ReplaceAll(text, fmt.Sprint("E", i+1), epoch)
 	}
+	text = tokenText.ReplaceAllStringFunc(text, func(claims string) string { return tokenOf(claims[1 : len(claims)-1]) })
 	client.say("%s", strings.ReplaceAll(text, ` \n `, "\n"))
 }
+
+var tokenText = regexp.MustCompile(`@\{.*?\}@`)
 
 var epochText = regexp.MustCompile(`"epoch":"([0-9a-z]+)"`)
 

@@ -10,6 +10,7 @@ import (
 //
 //	advance     look at the clock; once a tick, do what is due because time has passed
 //	calls       call what other goroutines want called on the loop
+//	errands     do what backends want done with clients
 //	closeSlice  in a server that stops: close some clients
 //	relieve     if all outboxes together exceed their bound: cut off the largest
 //	expire      drop what the home of the loop's number keeps no longer
@@ -41,6 +42,7 @@ func (s *shard) act(mayPass bool) {
 	for _, f := range s.calls.take() {
 		f(s)
 	}
+	s.runErrands()
 	if s.stop.begun {
 		s.closeSlice()
 	}
@@ -88,6 +90,9 @@ func (s *shard) advance() {
 		if s.deadlines.left {
 			s.endLate()
 		}
+		if s.bearers.late {
+			s.endGrants()
+		}
 		return
 	}
 	s.tick, s.deadlines.expiring, s.replays.unready = now, true, 0
@@ -95,6 +100,7 @@ func (s *shard) advance() {
 		s.rates.tick(s.env.now())
 	}
 	s.endLate()
+	s.endGrants()
 	s.endLatePartials()
 	s.lookAtSlow()
 	s.pingSilent()

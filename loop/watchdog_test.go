@@ -15,7 +15,7 @@ const slowTurn = 100 * time.Millisecond
 
 // watching is a watchdog over two loops that no goroutine runs.
 func watching() (*watchdog, []*shard) {
-	h := newHub(2, defaultBounds(), nil)
+	h := newHub(2, defaultBounds())
 	return newWatchdog(h, slog.New(slog.DiscardHandler)), h.shards
 }
 

@@ -52,7 +52,7 @@ func (h *Hub) Why(ctx context.Context, number uint64, group string) (w Why, err 
 	for more := true; more; {
 		var c *client
 		if err = h.on(ctx, s, func(s *shard) {
-			if c, more = s.seek(l, number); c != nil {
+			if c, more = s.lookFor(l, number); c != nil {
 				s.explainTo(&w, c, group)
 			}
 		}); err != nil {
@@ -71,8 +71,8 @@ func (h *Hub) Why(ctx context.Context, number uint64, group string) (w Why, err 
 	return w, err
 }
 
-// seek looks for a client among the next clients of a walk; more: there are others to be looked at.
-func (s *shard) seek(l *listing, number uint64) (c *client, more bool) {
+// lookFor looks for a client among the next clients of a walk; more: there are others to be looked at.
+func (s *shard) lookFor(l *listing, number uint64) (c *client, more bool) {
 	if l.left == notBegun {
 		s.listings.add(l, len(s.clients))
 	}

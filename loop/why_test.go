@@ -96,14 +96,14 @@ func TestAClientIsSoughtInSlices(t *testing.T) {
 	l, slices := &listing{left: notBegun}, 0
 	var found *client
 	for more := true; more; slices++ {
-		found, more = s.seek(l, first.Number())
+		found, more = s.lookFor(l, first.Number())
 		s.closed(s.clients[len(s.clients)-1])
 	}
 	if found != first || slices != 4 || len(s.listings) != 0 {
 		t.Errorf("got %v in %d slices, %d walks left over, want it in 4", found == first, slices, len(s.listings))
 	}
 	for more := true; more; {
-		found, more = s.seek(l, 1)
+		found, more = s.lookFor(l, 1)
 		if l.left == 0 {
 			break
 		}

@@ -117,7 +117,7 @@ func TestDocumentsNameOptionsThatExist(t *testing.T) {
 			known[m[1]] = true
 		}
 	}
-	for _, name := range []string{"README.md", "docs/protocol.md", "docs/operating.md", "docs/workerman.md"} {
+	for _, name := range []string{"README.md", "docs/protocol.md", "docs/operating.md", "docs/workerman.md", "docs/api.md", "docs/auth.md"} {
 		for _, code := range codeSpan.FindAllString(withoutBlocks(document(t, name)), -1) {
 			for _, m := range regexp.MustCompile(`--([a-z-]+)`).FindAllStringSubmatch(code, -1) {
 				if !known[m[1]] {
@@ -157,6 +157,9 @@ var notOnTheWire = map[string]string{
 	"not_available":    "only Centrifuge clients ask what it refuses",
 	"unrecoverable":    "only Centrifuge clients ask what it refuses",
 	"too_many_members": "only Centrifuge clients ask what it refuses",
+	"token_expired":    "plain clients are told bad_token, and Centrifuge's are sent numbers",
+	"other_token":      "plain clients are told bad_token, and Centrifuge's are sent numbers",
+	"unauthorized":     "only Centrifuge clients have to connect, and they are sent numbers",
 }
 
 func TestProtocolDocumentHasEveryErrorCode(t *testing.T) {

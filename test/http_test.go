@@ -1,7 +1,6 @@
 package test
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"net/http"
@@ -219,7 +218,6 @@ func TestHealthChecksOfHTTP10AreAnswered(t *testing.T) {
 	}{
 		{"GET /healthz HTTP/1.0\r\n\r\n", "GET", 200, "ok\n"},
 		{"GET /healthz HTTP/1.0\r\nHost: ringcast\r\nConnection: close\r\n\r\n", "GET", 200, "ok\n"},
-		{"GET /healthz HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", "GET", 200, "ok\n"},
 		{"HEAD /healthz HTTP/1.0\r\n\r\n", "HEAD", 200, ""},
 		{"OPTIONS / HTTP/1.0\r\n\r\n", "OPTIONS", 405, `the method "OPTIONS" is not for this path; GET and HEAD are` + "\n"}, // HAProxy's own, if it is not told otherwise
 		{"OPTIONS / HTTP/1.0\r\ncontent-length: 0\r\n\r\n", "OPTIONS", 405, `the method "OPTIONS" is not for this path; GET and HEAD are` + "\n"},
@@ -313,30 +311,5 @@ func TestSubprotocolsAreAnOption(t *testing.T) {
 	r := run("reload", "--run-dir", s.dir)
 	if r.exit == 0 || !strings.Contains(r.stderr, `subprotocol "a b" is not a name`) {
 		t.Errorf("a wrong name: got %+v, want it refused by its name", r)
-	}
-}
-
-func TestRequestsOnOneConnectionAreAnsweredOrItIsClosed(t *testing.T) {
-	t.Parallel()
-	s := shared(t)
-	c := bare(t, s)
-	must(t, c.raw([]byte(strings.Repeat("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 3))))
-	in := bufio.NewReader(c.conn)
-	c.conn.SetReadDeadline(time.Now().Add(patience))
-	for n := range 3 {
-		res, err := http.ReadResponse(in, nil)
-		if err != nil {
-			if n == 0 {
-				t.Fatalf("first answer: %v", err)
-			}
-			return // closed: a client sends the rest again
-		}
-		equal(t, "status", res.StatusCode, 200)
-		if _, err := io.Copy(io.Discard, res.Body); err != nil {
-			t.Fatal(err)
-		}
-		if res.Close {
-			return // it said so
-		}
 	}
 }

@@ -316,6 +316,7 @@ type row struct {
 
 	RefusedBy        reasons `json:"refused_by"`
 	RefusedClientsBy reasons `json:"refused_clients_by"`
+	Tokens           reasons `json:"tokens"`
 }
 
 // reasons are counts by reason, as far as these tests read them. No map: rows are compared.
@@ -328,6 +329,7 @@ type reasons struct {
 	GroupsFull    uint64 `json:"groups_full"`
 	GroupFull     uint64 `json:"group_full"`
 	Forbidden     uint64 `json:"forbidden"`
+	Expired       uint64 `json:"expired"`
 }
 
 // status is what `ringcast status --json` prints, as far as these tests read it.

@@ -28,6 +28,9 @@ const (
 	// CloseSlowClient is ringcast's own, from the private range (RFC 6455 §7.4.2): the
 	// client did not read its messages fast enough and its outbox reached its bound.
 	CloseSlowClient StatusCode = 4008
+	// CloseTokenEnded and CloseDisconnected are for clients that may connect again: with a newer token, or when the server lets them.
+	CloseTokenEnded   StatusCode = 4401
+	CloseDisconnected StatusCode = 4403
 )
 
 // closeReasonBytesMax is the room in a control frame for the reason after the two bytes

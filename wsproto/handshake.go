@@ -22,7 +22,9 @@ type Request struct {
 	// Subprotocol is the first of the client's subprotocols that is among HeadRules.Subprotocols; "": none.
 	Subprotocol string
 
-	accept [acceptBytes]byte
+	accept  [acceptBytes]byte
+	bearer  []byte // see Token; nil: none
+	bearers int    // headers that bring one
 }
 
 // Sizes of the handshake's two base64 texts (RFC 6455 §4.1 and §4.2.2).
@@ -84,6 +86,7 @@ func ReadRequest(p []byte, scan *Scan, rules HeadRules) (req Request, n int, err
 	}
 	if req.Upgrade {
 		req.accept = acceptFor(h.key)
+		req.bearer, req.bearers = bytes.Clone(h.bearer), h.bearers
 	}
 	return req, scan.size, nil
 }

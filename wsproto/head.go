@@ -19,6 +19,8 @@ type head struct {
 	contentLength, coding      []byte
 	forwarded                  []byte // the lines of X-Forwarded-For, joined; not borrowed once there are two
 	forwardedLines             int
+	bearer                     []byte // the token of Authorization
+	bearers                    int    // such lines
 
 	upgradeWebSocket  bool // Upgrade lists websocket
 	upgradeLike       bool // Upgrade lists something similar, such as websocket/13
@@ -177,6 +179,11 @@ func (h *head) take(name, value []byte) *Rejection {
 			h.forwarded = slices.Clip(h.forwarded) // the memory after it is the peer's
 		}
 		h.forwarded = append(append(h.forwarded, ','), value...)
+	case equalFold(name, "authorization"):
+		if token, is := bearerToken(value); is {
+			h.bearer = token
+			h.bearers++
+		}
 	case equalFold(name, "content-length"):
 		if r := once(&h.contentLength, value, rejectBody); r != nil {
 			return r

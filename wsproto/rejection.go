@@ -33,18 +33,25 @@ var (
 	RejectStopping = &Rejection{Status: 503, Reason: "this server is stopping; try again"}
 )
 
+// Rejections of who brings a token (RFC 6750 §3.1).
+var (
+	// RejectToken is for a token that is not valid here.
+	RejectToken = &Rejection{Status: 401, Reason: "the token is not valid here", Header: invalidToken}
+	// RejectTokenExpired is for one that was.
+	RejectTokenExpired = &Rejection{Status: 401, Reason: "the token has expired; connect with a new one", Header: invalidToken}
+
+	rejectTokenTwice = &Rejection{Status: 400, Reason: "the request brings more than one token; use either the parameter token or the header Authorization, once",
+		Header: "WWW-Authenticate: Bearer error=\"invalid_request\"\r\n"}
+)
+
+const invalidToken = "WWW-Authenticate: Bearer error=\"invalid_token\"\r\n"
+
 const addressReason = "there are as many connections from this address as there may be; close some or try again"
 
-// RejectNotFound is for plain HTTP to an unknown path. It names the known ones.
+// RejectNotFound is for plain HTTP where nothing answers it.
 func RejectNotFound(path string) *Rejection {
 	return &Rejection{Status: 404, Reason: "there is nothing at " + quote(path) +
-		"; WebSockets connect to any path, the demo page is at /, health is at /healthz"}
-}
-
-// RejectMethod is for plain HTTP to a known path by a method other than GET and HEAD.
-func RejectMethod(method string) *Rejection {
-	return &Rejection{Status: 405, Reason: "the method " + quote(method) + " is not for this path; GET and HEAD are",
-		Header: "Allow: GET, HEAD\r\n"}
+		"; this server is for WebSockets alone"}
 }
 
 // RejectOrigin is for a browser with a page whose origin may not connect. It names the
@@ -151,22 +158,6 @@ func (r *Rejection) AppendTo(dst []byte) []byte {
 	return append(dst, '\n')
 }
 
-// AppendHTTP appends a plain response that is not to be cached and ends the connection.
-// headOnly leaves the body out, as the answer to HEAD, but not its length (RFC 9110
-// §9.3.2). The caller owes a contentType without line breaks.
-func AppendHTTP(dst []byte, status int, contentType string, body []byte, headOnly bool) []byte {
-	dst = appendStatusLine(dst, status)
-	dst = append(dst, "Connection: close\r\nCache-Control: no-store\r\nContent-Type: "...)
-	dst = append(dst, contentType...)
-	dst = append(dst, "\r\nX-Content-Type-Options: nosniff\r\n"...)
-	dst = appendContentLength(dst, len(body))
-	dst = append(dst, "\r\n"...)
-	if headOnly {
-		return dst
-	}
-	return append(dst, body...)
-}
-
 func appendStatusLine(dst []byte, status int) []byte {
 	dst = append(dst, "HTTP/1.1 "...)
 	dst = strconv.AppendInt(dst, int64(status), 10)
@@ -185,10 +176,10 @@ func appendContentLength(dst []byte, bodyBytes int) []byte {
 // of our own because this package has no sockets and does not import net/http.
 func statusText(status int) string {
 	switch status {
-	case 200:
-		return "OK"
 	case 400:
 		return "Bad Request"
+	case 401:
+		return "Unauthorized"
 	case 403:
 		return "Forbidden"
 	case 404:

@@ -17,7 +17,6 @@ func TestRejectionsAreWholeResponses(t *testing.T) {
 		{RejectBusy.After(1), 503, map[string]string{"Connection": "close", "Retry-After": "1"}, "as many connections"},
 		{RejectStopping, 503, nil, "stopping"},
 		{RejectNotFound("/favicon.ico"), 404, nil, `nothing at "/favicon.ico"`},
-		{RejectMethod("POST"), 405, map[string]string{"Allow": "GET, HEAD"}, `"POST"`},
 		{RejectAddress.After(5), 503, map[string]string{"Retry-After": "5"}, "from this address"},
 		{RejectProxied.After(7), 429, map[string]string{"Retry-After": "7"}, "from this address"},
 		{RejectRate.After(3), 503, map[string]string{"Retry-After": "3"}, "more clients connect"},
@@ -63,7 +62,7 @@ func TestRejectionsAreWholeResponses(t *testing.T) {
 
 func TestClientsTextCannotBreakTheResponse(t *testing.T) {
 	for _, text := range []string{"/a\r\nSet-Cookie: a=b", "/\x00\x1b[31m", "/\xff\xfe組", "/<script>", strings.Repeat("/long", 10_000), strings.Repeat("組", 100)} {
-		for _, rejection := range []*Rejection{RejectNotFound(text), RejectMethod(text), RejectOrigin(text)} {
+		for _, rejection := range []*Rejection{RejectNotFound(text), RejectOrigin(text)} {
 			response, body := readResponse(t, rejection.AppendTo(nil), "GET")
 			if response.Header.Get("Set-Cookie") != "" || strings.ContainsAny(rejection.Header, "\x00") {
 				t.Errorf("%q: got a header from the client's text", text)
@@ -77,26 +76,5 @@ func TestClientsTextCannotBreakTheResponse(t *testing.T) {
 				t.Errorf("%.20q: got a body of %d bytes, want a short one", text, len(body))
 			}
 		}
-	}
-}
-
-func TestPlainResponseIsNotCachedAndEndsTheConnection(t *testing.T) {
-	response, body := readResponse(t, AppendHTTP(nil, 200, "text/html; charset=utf-8", []byte("<p>Hello"), false), "GET")
-	if response.Status != "200 OK" || body != "<p>Hello" || !response.Close || response.ContentLength != 8 {
-		t.Errorf("got %q, body %q, close %v", response.Status, body, response.Close)
-	}
-	if got, want := response.Header.Get("Cache-Control"), "no-store"; got != want {
-		t.Errorf("Cache-Control: got %q, want %q", got, want)
-	}
-	if got, want := response.Header.Get("Content-Type"), "text/html; charset=utf-8"; got != want {
-		t.Errorf("Content-Type: got %q, want %q", got, want)
-	}
-}
-
-func TestAnswerToHEADHasTheLengthButNotTheBody(t *testing.T) {
-	raw := AppendHTTP(nil, 200, "text/plain", []byte("Hello"), true)
-	response, body := readResponse(t, raw, "HEAD")
-	if response.ContentLength != 5 || body != "" || !strings.HasSuffix(string(raw), "\r\n\r\n") {
-		t.Errorf("got %q, want a length of 5 and no body", raw)
 	}
 }

@@ -129,6 +129,9 @@ var fields = []field{
 	{"seconds_of_coming_back", number(answerLast.of)},
 	{"bystanders_p99_before_ns", resumeWhole(func(x *Resume) int64 { return x.Before.P99 })},
 	{"bystanders_p99_meanwhile_ns", resumeWhole(func(x *Resume) int64 { return x.During.P99 })},
+	{"posted_per_second", number(func(r *Run) float64 { return posted.of(r) })},
+	{"post_answer_p99_ns", number(func(r *Run) float64 { return postTail.of(r) * 1e6 })},
+	{"server_us_per_request", number(func(r *Run) float64 { return cpuPerPost.of(r) })},
 }
 
 // CSV writes a line for each run of the files, those that failed the check included: see the column fine.

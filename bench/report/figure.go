@@ -55,6 +55,14 @@ var (
 	stormTail      = figure{name: "meanwhile", of: fromResume(func(x *Resume) float64 { return milliseconds(x.During.P99) })}
 )
 
+// Figures of post.
+var (
+	cpuPerPost = figure{name: "server µs/request", of: fromPost(func(x *Post) float64 { return x.ServerMicros })}
+	posted     = figure{name: "requests/s", of: fromPost(func(x *Post) float64 { return x.PerSecond }), more: true}
+	postMedian = figure{name: "answer p50 ms", of: fromPost(func(x *Post) float64 { return milliseconds(x.Answer.P50) })}
+	postTail   = figure{name: "answer p99 ms", of: fromPost(func(x *Post) float64 { return milliseconds(x.Answer.P99) })}
+)
+
 // tabled are the columns of a table, as far as a load has them. Memory is only shown for connect: with the few clients
 // of other loads it would mostly be the memory of the program itself, divided by them.
 func (g *group) tabled() []figure {
@@ -63,12 +71,14 @@ func (g *group) tabled() []figure {
 		return []figure{cpuPerOpening, openingsPerCPU, openings, memoryEach, heap}
 	case g.coming:
 		return []figure{cpuPerRecovery, answerMedian, answerTail, answerLast, calmTail, stormTail}
+	case g.posting:
+		return []figure{cpuPerPost, posted, postMedian, postTail}
 	}
 	return []figure{cpuPerDelivery, deliveries, latencyMedian, latencyTail, bystanderTail, lives, peak}
 }
 
 // compared are the figures by which two files are compared.
-var compared = []figure{cpuPerDelivery, latencyTail, deliveries, cpuPerOpening, memoryEach, cpuPerRecovery, answerTail}
+var compared = []figure{cpuPerDelivery, latencyTail, deliveries, cpuPerOpening, memoryEach, cpuPerRecovery, answerTail, posted}
 
 func rateVoid(r *Run) bool { return r.RateVoid }
 
@@ -99,6 +109,15 @@ func fromResume(of func(*Resume) float64) func(*Run) float64 {
 			return math.NaN()
 		}
 		return measured(of(r.Resume))
+	}
+}
+
+func fromPost(of func(*Post) float64) func(*Run) float64 {
+	return func(r *Run) float64 {
+		if r.Post == nil {
+			return math.NaN()
+		}
+		return measured(of(r.Post))
 	}
 }
 

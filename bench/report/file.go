@@ -49,6 +49,7 @@ type Run struct {
 	Churn   *Churn   `json:"churn,omitempty"`
 	Slow    *Slow    `json:"slow,omitempty"`
 	Resume  *Resume  `json:"resume,omitempty"`
+	Post    *Post    `json:"post,omitempty"`
 
 	Memory     *Memory  `json:"server_memory,omitempty"` // nil: the server's processes could not be seen
 	Threads    []Thread `json:"generator_threads,omitempty"`
@@ -168,6 +169,16 @@ type Resume struct {
 	DuringCount int64       `json:"bystanders_heard_during,omitempty"`
 
 	Histogram string `json:"answer_histogram,omitempty"`
+}
+
+// Post is what publishing over HTTP cost. Times are in nanoseconds.
+type Post struct {
+	Accepted     uint64      `json:"accepted"`
+	Refused      uint64      `json:"refused_as_busy"`
+	Seconds      float64     `json:"seconds"`
+	PerSecond    float64     `json:"accepted_per_second"`
+	Answer       Percentiles `json:"answer_ns"` // from a request's write to the end of its answer
+	ServerMicros float64     `json:"server_us_per_request,omitempty"`
 }
 
 // Percentiles are of a histogram, in nanoseconds.

@@ -14,6 +14,7 @@ type group struct {
 	load    string
 	opening bool   // the load is connect's
 	coming  bool   // it is resume's
+	posting bool   // it is post's
 	rows    []*row // ceilings first, then by server CPU
 	ceiling *row   // the form that costs the least under this load; nil: none was run, or none passed
 }
@@ -33,7 +34,7 @@ func groups(f *File) []*group {
 		name := r.loadName()
 		at := slices.IndexFunc(all, func(g *group) bool { return g.load == name })
 		if at < 0 {
-			at, all = len(all), append(all, &group{load: name, opening: r.Connect != nil, coming: r.Resume != nil})
+			at, all = len(all), append(all, &group{load: name, opening: r.Connect != nil, coming: r.Resume != nil, posting: r.Post != nil})
 		}
 		w := all[at].row(r.Server)
 		if w == nil {
@@ -93,6 +94,8 @@ func (g *group) cpu() figure {
 		return cpuPerOpening
 	case g.coming:
 		return cpuPerRecovery
+	case g.posting:
+		return cpuPerPost
 	}
 	return cpuPerDelivery
 }

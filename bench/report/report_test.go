@@ -205,6 +205,26 @@ func TestWhatAFileCallsAServerCannotEndACell(t *testing.T) {
 	}
 }
 
+func TestPublishesOverHTTPHaveATableOfTheirOwn(t *testing.T) {
+	posted := func(server string, round int, micros, rate float64) *Run {
+		return &Run{Server: server, Round: round, Verb: "post", Fine: true, Verdict: "fine", Flags: map[string]any{"connections": 1.0, "groups": 2.0, "size": 64.0},
+			Post: &Post{Accepted: 100, Seconds: 1, PerSecond: rate, Answer: Percentiles{P50: 1e5, P99: 2e5}, ServerMicros: micros}}
+	}
+	f := &File{Format: Format, Command: "post", Runs: []*Run{posted("mine", 1, 50, 9000), posted("ceiling http", 1, 40, 10000), posted("ceiling http", 2, 50, 20000), posted("mine", 2, 60, 10000)}}
+	table := strings.Join(strings.Fields(Table(f)), " ")
+	for _, want := range []string{
+		"post, 1 connections, 2 groups, 64 bytes",
+		"mine 55.0 (50.0–60.0) 1.23 (1.20–1.25) 9.50k (9.00k–10.0k) 0.700 (0.500–0.900) 0.100 (0.100–0.100) 0.200 (0.200–0.200) fine × 2",
+	} {
+		if !strings.Contains(table, want) {
+			t.Errorf("no %q in\n%s", want, table)
+		}
+	}
+	if text := Text(f); !strings.Contains(text, "50.0 µs of CPU a request") {
+		t.Errorf("got\n%s", text)
+	}
+}
+
 func TestWhoCameBackHasATableOfItsOwn(t *testing.T) {
 	back := func(server string, round int, micros float64, void bool) *Run {
 		return &Run{Server: server, Load: "all back", Round: round, Verb: "resume", Fine: true, Verdict: "fine", RateVoid: void,
@@ -244,7 +264,7 @@ func TestWhoCameBackHasATableOfItsOwn(t *testing.T) {
 		t.Errorf("got %q compared, want %q", figures, want)
 	}
 	var line strings.Builder
-	if err := CSV(&line, f); err != nil || !strings.Contains(line.String(), ",20,,,60,0,100,3000000,9000000,10000000,0.5,1000000,26000000\n") {
+	if err := CSV(&line, f); err != nil || !strings.Contains(line.String(), ",20,,,60,0,100,3000000,9000000,10000000,0.5,1000000,26000000,,,\n") {
 		t.Errorf("got %v and\n%s", err, &line)
 	}
 	if pictures, err := Pictures(f); err != nil || len(pictures) != 0 {

@@ -98,7 +98,7 @@ func (g *group) cells() [][]string {
 			continue
 		}
 		column(f.name, func(w *row) string { return w.cell(f) })
-		if (f.name == g.cpu().name || f.name == latencyTail.name) && g.ceiling != nil {
+		if (f.name == g.cpu().name || f.name == latencyTail.name || f.name == posted.name) && g.ceiling != nil {
 			column("× ceiling", func(w *row) string { return w.shares(f, g.ceiling).String() })
 		}
 	}

@@ -73,6 +73,16 @@ func (t *lines) run(r *Run) {
 	if x := r.Resume; x != nil {
 		t.resume(r, x)
 	}
+	if x := r.Post; x != nil {
+		t.line("accepted", "%s in %.2f s, %s/s%s", Count(int64(x.Accepted)), x.Seconds, Count(int64(x.PerSecond)), voidMark(r.RateVoid))
+		if x.Refused > 0 {
+			t.line("refused", "%s, as the server was busy", Count(int64(x.Refused)))
+		}
+		t.line("answer", "%v", x.Answer)
+		if x.ServerMicros > 0 {
+			t.line("server", "%.1f µs of CPU a request, %.2f cores", x.ServerMicros, r.ServerCore)
+		}
+	}
 	if m := r.Memory; m != nil {
 		t.line("memory", "server RSS %s → %s%s%s", megabytes(m.RSSBefore), megabytes(m.RSSAfter), perClient(r, m), heapText(m))
 	}
@@ -198,6 +208,9 @@ func cutAfter(s *Slow) string {
 
 // loadText is the size of a run, from its flags.
 func (r *Run) loadText() string {
+	if r.Post != nil {
+		return fmt.Sprintf(", %s connections, %s groups, %s bytes", r.flag("connections"), r.flag("groups"), r.flag("size"))
+	}
 	if r.Fanout == nil && r.Resume == nil {
 		return r.dialectText()
 	}

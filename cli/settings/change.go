@@ -3,6 +3,7 @@ package settings
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"reflect"
 	"strings"
 )
@@ -34,7 +35,10 @@ func shown(text string) string {
 func (s *Settings) Adopt(read *Settings) (next Settings, changed []Change, needsRestart []string) {
 	next = *s
 	next.Loop.Limits, next.typed.limitFlags, next.typed.fileTexts = read.Loop.Limits, read.typed.limitFlags, read.typed.fileTexts
+	next.HTTP, next.typed.httpFlags = read.HTTP, read.typed.httpFlags
 	next.MemoryFrom = read.MemoryFrom
+	next.adoptTokens(s, read)
+	next.adoptAPI(read)
 	next.AdminHosts, next.typed.AdminHosts = read.AdminHosts, read.typed.AdminHosts
 	next.StopTimeout, next.typed.StopTimeout = read.StopTimeout, read.typed.StopTimeout
 	next.LogLevel, next.typed.LogLevel = read.LogLevel, read.typed.LogLevel
@@ -52,8 +56,13 @@ func (s *Settings) Adopt(read *Settings) (next Settings, changed []Change, needs
 // Changeable returns the settings that Adopt takes over, by name and as they were written; groups only if there are any.
 func (s *Settings) Changeable() map[string]string {
 	texts := map[string]string{"admin-hosts": s.typed.AdminHosts, "stop-timeout": s.typed.StopTimeout, "log-level": s.typed.LogLevel}
-	for name, text := range textsOf(s.typed.limitFlags) {
-		texts[name] = text
+	for _, flags := range []any{s.typed.limitFlags, s.typed.httpFlags} {
+		maps.Copy(texts, textsOf(flags))
+	}
+	for _, flags := range []any{s.typed.tokenFlags, s.typed.apiFlags} {
+		for name, text := range textsOf(flags) {
+			texts[name] = text
+		}
 	}
 	if s.typed.Groups != "" {
 		texts["groups"] = s.typed.Groups
@@ -67,7 +76,10 @@ func differences(a, b *texts) []Change {
 	old := textsOf(*a)
 	changes := []Change{}
 	eachFlag(reflect.ValueOf(*b), func(tag reflect.StructTag, value any) {
-		name, text := tag.Get("name"), fmt.Sprint(value)
+		name, text := tag.Get("name"), textOf(value)
+		if old[name] == text && a.contents[name] != b.contents[name] {
+			text += ", with other contents"
+		}
 		if old[name] != text {
 			changes = append(changes, Change{name, old[name], text})
 		}
@@ -77,6 +89,14 @@ func differences(a, b *texts) []Change {
 
 func textsOf(flags any) map[string]string {
 	texts := map[string]string{}
-	eachFlag(reflect.ValueOf(flags), func(tag reflect.StructTag, value any) { texts[tag.Get("name")] = fmt.Sprint(value) })
+	eachFlag(reflect.ValueOf(flags), func(tag reflect.StructTag, value any) { texts[tag.Get("name")] = textOf(value) })
 	return texts
+}
+
+// textOf is a flag's value as it was written.
+func textOf(value any) string {
+	if list, is := value.([]string); is {
+		return strings.Join(list, ",")
+	}
+	return fmt.Sprint(value)
 }

@@ -26,7 +26,7 @@ type configFile struct {
 const configBytesMax = 1 << 20
 
 // onOff are the settings that are on or off. In the file they may be true or false, too.
-var onOff = map[string]bool{"centrifuge": true, "presence": true, "proxy-protocol": true}
+var onOff = map[string]bool{"anonymous": true, "centrifuge": true, "presence": true, "proxy-protocol": true}
 
 // onOffText is the text of a JSON value that is no string: for true and false, where a setting is on or off, one of these words.
 func onOffText(key string, value []byte) string {
@@ -41,7 +41,7 @@ func onOffText(key string, value []byte) string {
 }
 
 // lists are the settings that may be JSON arrays of strings; as flags their elements stand between commas.
-var lists = map[string]bool{"admin-hosts": true, "allowed-origins": true, "listen": true, "subprotocols": true, "trusted-proxies": true}
+var lists = map[string]bool{"admin-hosts": true, "allowed-origins": true, "listen": true, "subprotocols": true, "token-public-key": true, "trusted-proxies": true}
 
 func readConfig(name string, open func(string) (io.ReadCloser, error)) (*configFile, error) {
 	f, err := open(name)
@@ -86,6 +86,14 @@ func readConfig(name string, open func(string) (io.ReadCloser, error)) (*configF
 			file.values[key] = s
 		case '{', '[', 'n':
 			var list []string
+			if isSecret(key) {
+				if json.Unmarshal(value, &list) != nil || list == nil {
+					return nil, fmt.Errorf("key %q is neither a string nor an array of strings; write one of them", key)
+				} else if len(list) > 0 {
+					file.values[key] = strings.Join(list, "\n")
+				}
+				continue
+			}
 			if !lists[key] {
 				return nil, fmt.Errorf("key %q is %s; write a string, a number, true or false", key, value)
 			} else if err := json.Unmarshal(value, &list); err != nil || list == nil {

@@ -173,9 +173,12 @@ func reachable(match string, before []loop.Kind) error {
 	return nil
 }
 
-// OutOfReach names the kinds of groups that are for clients which have said who they are, as to who may join and who may publish. As
-// clients cannot say that yet, no client can. Empty: there are none.
+// OutOfReach names the kinds of groups that are for clients with a token, as to who may join and who may publish, where no tokens are
+// configured, so that no client can. Empty: there are none.
 func (s *Settings) OutOfReach() (join, publish string) {
+	if s.Loop.Tokens != nil {
+		return "", ""
+	}
 	of := func(access func(*loop.Kind) loop.Access) string {
 		var patterns []string
 		for _, kind := range s.Loop.AllKinds() {

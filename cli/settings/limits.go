@@ -40,8 +40,8 @@ type limitFlags struct {
 
 	Presence  string `name:"presence" default:"off" value:"words off on" env:"RINGCAST_PRESENCE" help:"on or off. on: of each group can be asked who its members are, and members can hear who comes and goes."`
 	JoinLeave string `name:"join-leave" default:"asked" value:"words asked off all" env:"RINGCAST_JOIN_LEAVE" help:"Which members of a group with presence hear who comes and goes: off, none; asked, those that ask for it as they join; all. Plain clients never do."`
-	Join      string `name:"join" default:"anyone" value:"words anyone user - token" env:"RINGCAST_JOIN" help:"Who may join groups: anyone, user (clients that have said who they are) or token (those with a token for the group); others: error forbidden. Clients cannot say who they are yet: with user or token none can join."`
-	Publish   string `name:"publish" default:"anyone" value:"words anyone user member token server" env:"RINGCAST_PUBLISH" help:"Who may publish to groups: anyone, member, server (no client, only --channel), or user or token as for --join, which no client is or has yet; others: error forbidden."`
+	Join      string `name:"join" default:"anyone" value:"words anyone user - token" env:"RINGCAST_JOIN" help:"Who may join groups: anyone, user (clients that have said who they are) or token (those with a token for the group); others: error forbidden. See --token-secret."`
+	Publish   string `name:"publish" default:"anyone" value:"words anyone user member token server" env:"RINGCAST_PUBLISH" help:"Who may publish to groups: anyone, member, server (no client, only --channel), or user or token as for --join; others: error forbidden."`
 
 	ClientsMax          string `name:"clients-max" default:"auto" value:"count 1 1000000000 auto" env:"RINGCAST_CLIENTS_MAX" help:"Open connections; auto is what the limit of open files allows; beyond it: 503."`
 	ClientsPerAddress   string `name:"address-clients-max" default:"off" value:"count 1 1000000000 off" env:"RINGCAST_ADDRESS_CLIENTS_MAX" help:"Connections from one IPv4 address or IPv6 /64; beyond it: 503, or 429 where a proxy names the address."`

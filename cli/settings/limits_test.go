@@ -12,7 +12,10 @@ import (
 
 // notFlags are the fields of loop.Limits that no flag sets, each with its reason.
 var notFlags = map[string]string{
-	"Kinds": "a list of objects, which only the config file can hold; key groups",
+	"Kinds":       "a list of objects, which only the config file can hold; key groups",
+	"Tokens":      "made of all flags of tokens together",
+	"NoAnonymous": "--anonymous, and whether there are tokens",
+	"TokensOnly":  "--anonymous, said by an operator",
 }
 
 func TestEveryLimitIsAFlagAndEveryFlagOfLimitsIsALimit(t *testing.T) {
@@ -114,7 +117,7 @@ func flagOf(limit string) string {
 }
 
 func TestWhatIsOnOrOffMayBeTrueOrFalseInTheFile(t *testing.T) {
-	all := map[string]bool{"centrifuge": true}
+	all := map[string]bool{"anonymous": true, "centrifuge": true}
 	eachFlag(reflect.ValueOf(limitFlags{}), func(tag reflect.StructTag, _ any) {
 		if tag.Get("value") == "words off on" {
 			all[tag.Get("name")] = true

@@ -154,6 +154,9 @@ func parseErrorText(err error, app *kong.Application) string {
 	if flag, _, missing := strings.Cut(text, `: expected string value but got "EOL"`); missing {
 		return flag + " needs a value; write " + flag + "=VALUE"
 	}
+	if flag, got, dashes := strings.Cut(text, ": expected string value but got "); dashes && (isSecret(strings.TrimPrefix(flag, "--")) || strings.Contains(got, "-----BEGIN")) {
+		return flag + " has a value that begins with - and looks like a flag; write " + flag + "=VALUE"
+	}
 	if flag, _, missing := strings.Cut(text, ": missing value, expecting "); missing { // of a list
 		return flag + " needs a value; write " + flag + "=VALUE"
 	}

@@ -14,17 +14,22 @@ type Settings struct {
 	Daemon bool
 	RunDir string // its path
 
-	Loop        loop.Config // without a page and a log; its Limits are what a reload can change
-	Admin       string      // host:port; empty: off
-	AdminHosts  []string    // names under which the admin page may be asked for, in lower case
+	Loop        loop.Config // without an HTTP server and a log; its Limits are what a reload can change
+	HTTP        HTTP
+	Admin       string   // host:port; empty: off
+	AdminHosts  []string // names under which the admin page may be asked for, in lower case
 	AdminPprof  bool
+	JWKSURL     string     // where the JWKS of Loop.Tokens is to be fetched; empty: nowhere
 	Channel     bus.Config // without a log; its zero value: none
 	MemoryFrom  string     // what Loop.MemoryMax was taken from
+	APIKeys     []string   // of the server API; none: there is none
 	StopTimeout time.Duration
 
 	LogLevel  slog.Level
 	LogFormat string // text or json
 	LogFile   string // its path; empty: standard error
+
+	shortSecrets int // how many secrets for tokens are too short
 
 	typed texts
 }
@@ -33,6 +38,7 @@ type Settings struct {
 type texts struct {
 	Flags
 	fileTexts
+	contents map[string]string // fingerprints of files and of secrets, by the name of the flag that names them
 }
 
 const (
@@ -47,13 +53,16 @@ const logName = "ringcast.log"
 // the path of the run dir, which only its owner can check.
 func (f *Flags) Settings(g *Globals, runDir string) (Settings, error) {
 	c := &checker{g: g}
-	s := Settings{Daemon: f.Daemon, RunDir: runDir, AdminPprof: f.AdminPprof, LogFile: f.LogFile, typed: texts{*f, fileTexts{Groups: g.reading.groupsText()}}}
+	s := Settings{Daemon: f.Daemon, RunDir: runDir, AdminPprof: f.AdminPprof, LogFile: f.LogFile, typed: texts{*f, fileTexts{Groups: g.reading.groupsText()}, nil}}
 	s.Loop.Listen = c.listens("listen", f.Listen)
 	s.Admin = c.listenOff("admin", f.Admin)
 	s.AdminHosts = c.hosts("admin-hosts", f.AdminHosts)
 	s.Loop.Loops = c.loops("loops", f.Loops)
 	s.Loop.Centrifuge = c.oneOf("centrifuge", f.Centrifuge, "on", "off") == "on"
 	s.Loop.Limits = f.limits(c)
+	f.tokens(c, &s)
+	f.apiKeys(c, &s)
+	s.HTTP = f.http(c)
 	s.MemoryFrom = g.reading.MemoryFrom
 	if f.MemoryMax != "auto" {
 		s.MemoryFrom = "--memory-limit"
@@ -98,7 +107,13 @@ func (s *Settings) Warnings() (all []Warning) {
 			"history_max", SizeText(l.HistoryBytesMax), "memory_limit", SizeText(l.MemoryMax))
 	}
 	if join, publish := s.OutOfReach(); join+publish != "" {
-		warn("kinds of groups that no client can join or publish to: clients cannot say who they are yet", "join", join, "publish", publish)
+		warn("kinds of groups that no client can join or publish to: they are for clients with a token, and no tokens are configured", "join", join, "publish", publish)
+	}
+	for _, text := range s.TokenWarnings() {
+		warn(text)
+	}
+	if text := s.APIWarning(); text != "" {
+		warn(text)
 	}
 	if rate := l.BytesPerSecond; rate > 0 && rate < l.MessageBytesMax {
 		warn("--byte-rate is less than --message-max: a message longer than the bytes of one second is always refused",

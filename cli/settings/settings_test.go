@@ -21,7 +21,8 @@ import (
 // world is an invented Source: an environment, and one config file.
 type world struct {
 	environ []string
-	config  string // the text of every file
+	config  string // the text of the config file
+	files   map[string]string
 }
 
 // configName is the name of the config file of a world that has one.
@@ -31,6 +32,9 @@ func (w world) source() Source {
 	return Source{
 		Environ: w.environ, Dir: "/start", TmpRunDir: "/tmp/ringcast-7", Memory: 4 << 30, CPUs: 3,
 		Open: func(name string) (io.ReadCloser, error) {
+			if text, is := w.files[name]; is {
+				return io.NopCloser(strings.NewReader(text)), nil
+			}
 			if name != configName {
 				return nil, &fs.PathError{Op: "open", Path: "/start/" + name, Err: fs.ErrNotExist}
 			}
@@ -87,6 +91,7 @@ func TestDefaultsAreTheOriginals(t *testing.T) {
 	s, err := parse(t, "--run-dir", "/r")
 	want := Settings{
 		RunDir: "/r", Admin: "127.0.0.1:1235", StopTimeout: 10 * time.Second, LogLevel: slog.LevelInfo, LogFormat: "text",
+		HTTP: HTTP{ConnectionsMax: 512, BodyBytesMax: 8 << 20, HeaderTimeout: 10 * time.Second, BodyTimeout: time.Minute},
 		Loop: loop.Config{
 			Listen: []string{"0.0.0.0:1234"}, Loops: 8, TCPKeepAlive: time.Minute, TCPUserTimeout: 150 * time.Second, Centrifuge: true,
 			Limits: loop.Limits{
@@ -314,6 +319,13 @@ func TestWrongValuesAreNamedWithFlagAndMend(t *testing.T) {
 		{"recovery-max", "0", "from 1 to 10000"},
 		{"recovery-max", "10001", "from 1 to 10000"},
 		{"handshake-timeout", "1ms", "from 100ms to 10m"},
+		{"http-connections-max", "0", "from 1 to 100000"},
+		{"http-connections-max", "off", "from 1 to 100000"},
+		{"http-body-max", "8MB", "such as 64KiB"},
+		{"http-body-max", "2GiB", "from 1KiB to 1GiB"},
+		{"http-header-timeout", "10", "write 10s for seconds"},
+		{"http-header-timeout", "2h", "from 100ms to 1h"},
+		{"http-body-timeout", "off", "write one such as 10s, 500ms or 2m"},
 		{"stop-timeout", "-1s", "from 0s to 1h"},
 		{"log-level", "loud", "must be debug, info, warn or error"},
 		{"log-format", "xml", "must be text or json"},

@@ -42,6 +42,7 @@ type Source struct {
 	trusted bool           // the peer is a trusted proxy
 	awaits  bool           // the proxy has yet to send its PROXY protocol header
 	told    bool           // it has sent it
+	chained bool           // it has, and has named another trusted proxy
 }
 
 // Named is the client's address as a trusted proxy has named it, with port 0 if the proxy named no port. The zero AddrPort: none
@@ -96,9 +97,29 @@ func (t *Addresses) Proxied(s *Source, client netip.AddrPort, r *AddressRules) b
 // address has as many connections as it may. The field is ignored, and the answer true, if the peer is no trusted proxy; also
 // if a PROXY protocol header has named a client that is none, as then the client wrote the field.
 func (t *Addresses) Forwarded(s *Source, list string, r *AddressRules) bool {
-	if !s.Trusted() || s.told && !(s.named.IsValid() && r.trusts(s.named.Addr())) {
+	if !s.Trusted() {
 		return true
 	}
+	s.chained = s.told && s.named.IsValid() && r.trusts(s.named.Addr())
+	if s.told && !s.chained {
+		return true
+	}
+	return t.forwarded(s, list, r)
+}
+
+// ForwardedAgain is Forwarded for a further request on a connection of a trusted proxy, which sends those of many clients down
+// one connection. The seat that the connection has is given back first.
+func (t *Addresses) ForwardedAgain(s *Source, list string, r *AddressRules) bool {
+	if !s.Trusted() || s.told && !s.chained {
+		return true
+	}
+	t.Leave(s)
+	s.named = netip.AddrPort{}
+	return t.forwarded(s, list, r)
+}
+
+// forwarded names the client that a list has, and counts the connection under its address.
+func (t *Addresses) forwarded(s *Source, list string, r *AddressRules) bool {
 	if client := r.forwarded(list); client.IsValid() {
 		return t.name(s, client, r)
 	}

@@ -36,13 +36,18 @@ type Verifier struct {
 	keys             []publicKey
 	audience, issuer string
 
+	jwks *sharedJWKS
+}
+
+// sharedJWKS is the JWKS of one or several Verifiers.
+type sharedJWKS struct {
 	set    atomic.Pointer[JWKS]
-	wanted chan struct{}
+	wanted chan struct{} // has one place
 }
 
 // NewVerifier is a Verifier by rules; the error says which of them is wrong, and no secret.
 func NewVerifier(r TokenRules) (*Verifier, error) {
-	v := &Verifier{secrets: r.Secrets, audience: r.Audience, issuer: r.Issuer, wanted: make(chan struct{}, 1)}
+	v := &Verifier{secrets: r.Secrets, audience: r.Audience, issuer: r.Issuer, jwks: &sharedJWKS{wanted: make(chan struct{}, 1)}}
 	if len(r.Secrets) > SecretsMax {
 		return nil, fmt.Errorf("%d secrets are more than %d", len(r.Secrets), SecretsMax)
 	}
@@ -65,11 +70,17 @@ func NewVerifier(r TokenRules) (*Verifier, error) {
 }
 
 // SetJWKS has tokens checked with the keys of a set too, in place of those of the set before; nil: of none. Any goroutine.
-func (v *Verifier) SetJWKS(set *JWKS) { v.set.Store(set) }
+func (v *Verifier) SetJWKS(set *JWKS) { v.jwks.set.Store(set) }
+
+// JWKS is the set that tokens are checked with now; nil: there is none. Any goroutine.
+func (v *Verifier) JWKS() *JWKS { return v.jwks.set.Load() }
+
+// ShareJWKS has v and other be of one JWKS from now on, that of other: what is set for one is set for both. Call it before v is in use.
+func (v *Verifier) ShareJWKS(other *Verifier) { v.jwks = other.jwks }
 
 // WantsJWKS has something in it when a token has named a key that is not in the set: the set may be old. Verify never waits for
 // whoever takes from it.
-func (v *Verifier) WantsJWKS() <-chan struct{} { return v.wanted }
+func (v *Verifier) WantsJWKS() <-chan struct{} { return v.jwks.wanted }
 
 // Verify is what a token says, or ErrTokenExpired or ErrBadToken, wrapped around what is wrong with it, which never contains the
 // token. A token that is wrong in another way too is never said to have expired. A nil Verifier refuses all. Any goroutine; it takes
@@ -136,11 +147,11 @@ func (v *Verifier) signed(alg, kid, text string, signature []byte) bool {
 		}
 		return good
 	}
-	set := v.set.Load()
+	set := v.jwks.set.Load()
 	by, known := set.keysFor(alg, kid)
 	if !known {
 		select {
-		case v.wanted <- struct{}{}:
+		case v.jwks.wanted <- struct{}{}:
 		default:
 		}
 	}

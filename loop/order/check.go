@@ -2,6 +2,7 @@ package order
 
 import (
 	"fmt"
+	"maps"
 
 	"ringcast/dialect"
 )
@@ -123,6 +124,28 @@ func (h *Home[G, C]) CheckHistories() (wrong string) {
 	return ""
 }
 
+// CheckKeys counts again what the home has in its books of keys, and says what is wrong; "": nothing is. No loop may hold the home
+// meanwhile.
+func (h *Home[G, C]) CheckKeys() (wrong string) {
+	var bytes, n int64
+	var last *keyed
+	known := 0
+	for k := h.keys.oldest; k != nil; k = k.behind {
+		if n, bytes = n+1, bytes+k.bytes(); last != nil && before(k.tick, last.tick) {
+			return fmt.Sprintf("key %v is older than the one before it", k.name)
+		}
+		if h.keys.known.Get(k.name) == k {
+			known++
+		}
+		last = k
+	}
+	if last != h.keys.newest || known != h.keys.known.Len() || n != h.keptKeys.Load() || bytes != h.keyBytes.Load() {
+		return fmt.Sprintf("%d keys of %d bytes, %d of them known; counted %d, %d and %d; the last is %v", n, bytes, known, h.keptKeys.Load(),
+			h.keyBytes.Load(), h.keys.known.Len(), last == h.keys.newest)
+	}
+	return ""
+}
+
 // Waiting is the number of requests in the up lanes from loops to the home.
 func (h *Home[G, C]) Waiting() (n int) {
 	for _, up := range h.up {
@@ -193,6 +216,21 @@ func (h *Home[G, C]) CheckPresence() (wrong string) {
 		}
 		for client, is := range p.many.All() {
 			count(client, is == hearsAll)
+		}
+		if u := p.users; u != nil {
+			names, named := map[string]int{}, 0
+			for client, who := range u.who.All() {
+				if is, _ := p.find(client); is == 0 || who == nil {
+					return fmt.Sprintf("group %s: client %d is user %v, and no member", name, client, who)
+				}
+				if who.User != "" {
+					names[who.User]++
+					named++
+				}
+			}
+			if u.who.Len() == 0 || named != u.named || !maps.Equal(names, u.members.All()) && len(names)+u.members.Len() > 0 {
+				return fmt.Sprintf("group %s: the users are %v, counted %v and %d", name, names, u.members.All(), u.named)
+			}
 		}
 		for _, s := range p.shares {
 			if s != shares[s.loop] && (s.members != 0 || s.hearers != 0 || shares[s.loop].members != 0) {

@@ -25,7 +25,7 @@ func TestAPortsPublishToALoudGroupIsHeldBackOrRefused(t *testing.T) {
 	hs.OnTooLoud(func(int, *Message) { tooLoud++ })
 	const messages, size = 12, 100 << 10
 	for i := range messages {
-		if err := p.Publish("1g", fmt.Appendf(nil, "%02d%s", i, strings.Repeat("x", size))); err != nil {
+		if err := insist(p, "1g", fmt.Appendf(nil, "%02d%s", i, strings.Repeat("x", size))); err != nil {
 			t.Fatal(err)
 		}
 		hs.Lanes(1).Host()
@@ -63,11 +63,11 @@ func TestAPortsPublishToALoudGroupIsHeldBackOrRefused(t *testing.T) {
 
 	// Now nothing is in flight, and one message has all that may be.
 	refused := make(chan error, 1)
-	if err := p.Publish("1g", make([]byte, hs.config.FlightBytes/2)); err != nil {
+	if err := insist(p, "1g", make([]byte, hs.config.FlightBytes/2)); err != nil {
 		t.Fatal(err)
 	}
 	go func() {
-		_, err := p.PublishSeq(context.Background(), "1g", make([]byte, size))
+		_, err := p.Say(context.Background(), "1g", Said{Payload: make([]byte, size)})
 		refused <- err
 	}()
 	for len(refused) == 0 {
@@ -150,7 +150,7 @@ func TestWhatIsHeldBackGoesBeforeAllOthersOfItsGroup(t *testing.T) {
 	}
 	for i, p := range ports { // two that are held back: the second waits for the first
 		for _, to := range []string{"1g", "1stranger"} {
-			if err := p.Publish(to, []byte(strings.Repeat(string(rune('A'+i)), large))); err != nil {
+			if err := insist(p, to, []byte(strings.Repeat(string(rune('A'+i)), large))); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -175,4 +175,13 @@ func TestWhatIsHeldBackGoesBeforeAllOthersOfItsGroup(t *testing.T) {
 	if hg := hs.Home(1).groups.Get("1g"); hg.heldBack != 0 {
 		t.Errorf("got origin %d as held back, want none any more", hg.heldBack)
 	}
+}
+
+// insist publishes what cannot be refused once there is room for it in the lane.
+func insist(p *Port[*part, *asker], group string, text []byte) error {
+	w, err := p.Waiter(group, text, nil)
+	if err == nil {
+		_, err = w.Offer()
+	}
+	return err
 }

@@ -3,6 +3,8 @@ package order
 import (
 	"sort"
 	"unsafe"
+
+	"ringcast/dialect"
 )
 
 // history is what a home keeps of a group whose kind has history: its newest messages, without a gap, up to the one that was
@@ -46,10 +48,20 @@ type kept struct {
 // history alone is booked with nothing: its members pay for it.
 const keptBytes = int(unsafe.Sizeof(kept{}))
 
-// bookedFor is what a message takes in a history, of whose buffer the sender's command id takes a part.
+// bookedFor is what a message takes in a history, of whose buffer the sender's command id takes a part. A user is booked with each message
+// that names it, though they share it: one that has gone lives on for them, and which will be the last cannot be told.
 func bookedFor(m *Message, id int) uint32 {
-	return uint32(messageBytes + allocated(len(m.Frame)+len(m.Group)+id))
+	bytes := messageBytes + allocated(len(m.Wire)+len(m.Group)+id)
+	if m.More != nil {
+		bytes += allocated(moreBytes) + allocated(len(m.More.Tags))
+		if who := m.More.Who; who != nil {
+			bytes += allocated(whoBytes) + allocated(len(who.User)) + allocated(len(who.Info)) + allocated(len(who.GroupInfo))
+		}
+	}
+	return uint32(bytes)
 }
+
+const whoBytes = int(unsafe.Sizeof(dialect.Who{}))
 
 // groupBytes is what a group in a history takes beside its messages: its own memory, its name, its place in ages, and its entry in
 // the home's table, of which 7 in 16 slots are full when it has just grown; and what allocator and collector have beside so many

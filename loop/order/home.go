@@ -44,6 +44,7 @@ type Home[G Part, C Client] struct {
 	given       uint64 // bit per loop that was sent something
 	histories   histories[G]
 	presences   shrink.Map[*homeGroup[G], *presence] // of groups whose kind has it: others take no room for that
+	keys        keys
 	groupCount  atomic.Int64
 	published   atomic.Uint64
 	_           [CacheLine]byte
@@ -53,6 +54,8 @@ type Home[G Part, C Client] struct {
 	keptMessages atomic.Int64
 	keptBytes    atomic.Int64
 	warmGroups   atomic.Int64 // in histories.warm
+	keptKeys     atomic.Int64
+	keyBytes     atomic.Int64
 	_            [CacheLine]byte
 }
 
@@ -157,6 +160,10 @@ func (h *Home[G, C]) dropServing() {
 				hg.heldBack = 0 // it may have been this request; another one that waits will say so again
 			}
 		}
+		select {
+		case r.told() <- told{err: ErrUnknown}:
+		default: // nobody waits, or it was told already
+		}
 		up.done(r.Bytes())
 	}
 	h.stalled = uint64(1)<<len(h.up) - 1 // also right for 64
@@ -179,8 +186,10 @@ func (h *Home[G, C]) do(r *Request[G, C], origin int) bool {
 		return h.join(r, origin)
 	case OpHistory:
 		return h.read(r, origin)
-	case OpPresence:
+	case OpPresence, OpCount:
 		return h.list(r, origin)
+	case OpForget:
+		h.forgetHistory(r)
 	case OpGone:
 		return h.gone(r, origin)
 	case OpHere:
@@ -195,13 +204,18 @@ func (h *Home[G, C]) do(r *Request[G, C], origin int) bool {
 func portOrigin(port int) int { return -1 - port }
 
 func (h *Home[G, C]) publish(r *Request[G, C], origin int) bool {
+	if key := r.key(); key != "" {
+		if first := h.repeated(r.Message.Group, key); first != nil {
+			return h.repeat(r, origin, first)
+		}
+	}
 	hg := h.find(r.Message.Group)
-	if hg == nil {
+	if hg == nil && !r.Message.Unkept() {
 		hg = h.remember(r.Message.Group)
 	}
 	bytes := r.Message.Bytes()
 	if hg != nil && (hg.heldBack != 0 && int(hg.heldBack) != origin || !h.open(hg, bytes)) {
-		if origin >= 0 || r.via != nil && r.via.result != nil {
+		if origin >= 0 || r.told() != nil {
 			return h.refuse(r, origin)
 		}
 		if !h.holdBack(hg, bytes, origin) {
@@ -233,19 +247,21 @@ func (h *Home[G, C]) publish(r *Request[G, C], origin int) bool {
 		return false
 	}
 
+	var epoch Epoch
 	if hg != nil {
 		hg.heldBack = 0 // if there was one it was this one
-		if hg.history != nil {
-			h.keep(hg.history, r.Message, len(r.ID))
-		} else {
-			hg.offset++
-			r.Message.Offset = hg.offset
-		}
+		epoch = h.number(hg, r)
+	}
+	var receipt Receipt
+	if r.via != nil {
+		receipt = h.receipt(hg, r, epoch) // it notes a key before anything is sent: should that panic, a repeat is not heard twice
+	}
+	if hg != nil {
 		many := hg.headcount.Members() > h.all.config.FewMembers*len(hg.locals)
 		for i := range hg.locals {
 			l := &hg.locals[i]
 			d := message
-			d.Offset = hg.offset
+			d.Offset = r.Message.Offset
 			if answers && l.loop == origin {
 				d.Client, d.ID = r.Client, r.ID
 				answers = false
@@ -253,19 +269,45 @@ func (h *Home[G, C]) publish(r *Request[G, C], origin int) bool {
 			h.sendTo(l, d, bytes, many)
 		}
 	}
-	offset := r.Message.Offset
 	if answers {
-		answer.Offset = offset
+		answer.Offset = r.Message.Offset
 		h.send(origin, answer)
 	}
 	if feed != nil {
 		feed.hear(h.index, heard)
 	}
-	if r.via != nil && r.via.result != nil {
-		r.via.result <- offset
+	if to := r.told(); to != nil {
+		to <- told{receipt: receipt}
 	}
 	h.published.Add(1)
 	return true
+}
+
+// number gives a message its number in its group, if it is to have one. The epoch is that of a message that is kept, else 0.
+func (h *Home[G, C]) number(hg *homeGroup[G], r *Request[G, C]) (epoch Epoch) {
+	switch {
+	case r.Message.Unkept():
+	case hg.history != nil:
+		epoch = hg.history.epoch // before it is kept: what makes room for it may end the history, if nobody is there
+		h.keep(hg.history, r.Message, len(r.ID))
+	default:
+		hg.offset++
+		r.Message.Offset = hg.offset
+	}
+	return epoch
+}
+
+// receipt says of a publish that it is accepted, and notes that under its key, if it has one. hg is nil if the home does not know the
+// group.
+func (h *Home[G, C]) receipt(hg *homeGroup[G], r *Request[G, C], epoch Epoch) (receipt Receipt) {
+	receipt = Receipt{Position: Position{r.Message.Offset, epoch}, Kept: r.Message.Kept}
+	if hg != nil {
+		receipt.Members = hg.headcount.Members()
+	}
+	if key := r.key(); key != "" {
+		h.noteKey(r.Message.Group, key, receipt)
+	}
+	return receipt
 }
 
 // refuse tells who has published that too much of the group is in flight.
@@ -273,7 +315,7 @@ func (h *Home[G, C]) refuse(r *Request[G, C], origin int) bool {
 	d := Delivery[G, C]{Op: OpBusy, Asks: r.Asks, Client: r.Client, ID: r.ID}
 	switch {
 	case origin < 0:
-		close(r.via.result)
+		r.told() <- told{err: ErrBusy}
 	case !h.fits(origin, d.Bytes()):
 		return false
 	default:

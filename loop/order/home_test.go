@@ -26,7 +26,7 @@ func newTable(loops, laneSlots int) *table {
 	hs := New[*part, *asker](Config{Loops: loops, LaneSlots: laneSlots, LaneBytes: 1 << 20, FlightBytes: 1 << 20, FlightMin: 1 << 10, PresentMax: 10}, Env{
 		Wake:    func(int) {},
 		Bounds:  func(string) (int, int) { return 0, 0 },
-		Admit:   func(int) error { return nil },
+		Admit:   func(int, bool) error { return nil },
 		Busy:    func(int) {},
 		TooLoud: func(int, *Message) {},
 		Accepts: func(string, []byte) error { return nil },
@@ -110,4 +110,10 @@ func TestALoopLetsGoOfAHomeThatOthersKeepBusy(t *testing.T) {
 	if l.toHost != 1<<1 || busy.held.Load() {
 		t.Errorf("after it has broken off: got homes to host %b and held %v, want the busy one noted and free", l.toHost, busy.held.Load())
 	}
+}
+
+// offer publishes a text, and does not wait for the home's word.
+func offer(p *Port[*part, *asker], group string, text []byte) error {
+	_, err := p.Offer(group, Said{Payload: text})
+	return err
 }

@@ -26,6 +26,7 @@ type Homes[G Part, C Client] struct {
 
 	historyBytes atomic.Int64
 	historyMax   atomic.Int64
+	keyBytes     atomic.Int64
 }
 
 // Config is the size of a table. New does not check it.
@@ -42,6 +43,9 @@ type Config struct {
 
 	PresentMax int // members of a group with presence up to which they are listed, and comings and goings are told
 
+	KeyTicks     uint32 // for which the key of a publish is remembered, see keys.go
+	KeysBytesMax int    // what all keys together may take
+
 	EpochBase uint64 // random, of the process: no epoch is likely to be one of another process too
 }
 
@@ -49,13 +53,16 @@ type Config struct {
 type Env struct {
 	Wake    func(loop int)                                 // have a loop call Host and Drain soon
 	Bounds  func(group string) (membersMax, groupsMax int) // on a group's members, and on groups with members; 0: none
-	Admit   func(home int) error                           // why no port may publish now; Publish returns it. nil: it may
+	Admit   func(home int, publishes bool) error           // why no port may publish now, or ask something, such as ErrStopping. nil: it may
 	Busy    func(home int)                                 // a port was refused because its lane to a home is full
 	TooLoud func(home int, m *Message)                     // a publish was refused because too much of its group is in flight
-	Accepts func(group string, message []byte) error       // why this may not be published, such as ErrBadMessage; Publish returns it. nil: it may
+	Offered func(m *Message)                               // a port's publish is on its way to its home, which may still refuse it; nil: nobody wants to know
+	Accepts func(group string, message []byte) error       // why this may not be published, such as ErrBadMessage. nil: it may
 	Kind    func(group string) Kind                        // what holds for a group; nil: the zero Kind for each. Asked for each publish to a group that its home does not know
-	Now     func() uint32                                  // the time in ticks, which may wrap around; with Kind
+	Now     func() uint32                                  // the time in ticks, which may wrap around; with Kind, and for keys
 	Ended   <-chan struct{}                                // closed when no loop runs any more
+
+	Panicked func(home int, p any) // a home has panicked that a port has hosted; called while the stack can still be printed. nil: the panic goes on
 }
 
 // Kind is what holds for a group.

@@ -1,6 +1,10 @@
 package order
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"ringcast/dialect"
+)
 
 // Part is a loop's own part of a group. The home sends it back with every message for that loop, which saves the loop a look
 // into its table. A nil or zero Part stands for none.
@@ -23,17 +27,55 @@ type Request[G Part, C Client] struct {
 	Hears   bool     // OpJoin, OpHere: Client is to hear who comes and goes, if the group has presence
 	At      Stamp    // OpPublish: when it was accepted, if its time in the lanes is to be measured; else 0
 	Message *Message // OpPublish
-	Local   G        // all but OpPublish: the sending loop's part of the group
+	Local   G        // all but OpPublish: the sending loop's part of the group; zero: a port has sent it
 	Client  C        // all but OpLeave: the client that has sent it, or is here or gone; zero: a port has sent it
 	ID      string   // the client's command id
-	via     *via     // OpPublish through a port with a token or a wait for the number; else nil
+	via     *via     // nil: it has nothing of that
 	Past    *Ask     // OpJoin, OpHistory: what Client wants to know of the group's past; OpJoin: nil if it has no position
 }
 
-// via is what a publish through a port may have beside its message.
+// via is what only few requests have. Nobody writes it once the request is in a lane.
 type via struct {
-	result chan<- uint64 // gets the message's number, or is closed if it is refused; its capacity is 1, so a send never blocks. nil: no caller waits for it
-	token  any           // for the feed
+	who *dialect.Who // OpJoin, OpHere: the user that Client is; nil: it has not said
+	key string       // OpPublish: under which it may be repeated, see keys.go; empty: it is never a repeat
+
+	// Of a port.
+	told  chan<- told // gets the home's word; its capacity is 1, so a send never blocks. nil: no caller waits for it
+	token any         // OpPublish: for the feed
+	group string      // all but OpPublish: the group's name, since a port has no part of it
+}
+
+const viaBytes = int(unsafe.Sizeof(via{}))
+
+// Identify says which user Client is, in a request that is not sent yet: an OpJoin or an OpHere. nil: it has not said.
+func (r *Request[G, C]) Identify(who *dialect.Who) {
+	if who != nil {
+		r.via = &via{who: who}
+	}
+}
+
+// who is the user that Client is.
+func (r *Request[G, C]) who() *dialect.Who {
+	if r.via == nil {
+		return nil
+	}
+	return r.via.who
+}
+
+// key is that of a publish that may be repeated.
+func (r *Request[G, C]) key() string {
+	if r.via == nil {
+		return ""
+	}
+	return r.via.key
+}
+
+// told is where the home's word is waited for; nil: nobody waits at a port.
+func (r *Request[G, C]) told() chan<- told {
+	if r.via == nil {
+		return nil
+	}
+	return r.via.told
 }
 
 // RequestOp is what a request asks of a home.
@@ -46,6 +88,8 @@ const (
 	OpLeave                     // this loop has no members of Local's group any more; not answered
 	OpHistory                   // read what is kept of Local's group, see Past: answer OpHistoryRead, whether Asks or not
 	OpPresence                  // list who is in Local's group: answer OpPresent, whether Asks or not
+	OpCount                     // count who is in Local's group: answer OpCounted, whether Asks or not
+	OpForget                    // drop what is kept of the group's history, see Port.Forget; of a port alone
 	OpHere                      // Client is a member, as it was before the kind had presence; not answered, and nobody is told
 	OpGone                      // Client, whom an OpJoined has made present, is a member no more; not answered
 )
@@ -55,11 +99,14 @@ func (r *Request[G, C]) Group() string {
 	if r.Message != nil {
 		return r.Message.Group
 	}
+	if r.via != nil && r.via.group != "" {
+		return r.via.group
+	}
 	return r.Local.GroupName()
 }
 
 // Bytes is what the request counts against the bounds of lanes and backlogs: its slot, its id, its message, the name of a
-// group that is joined, and what it asks of the past.
+// group that is joined, what it asks of the past, and what only few have.
 func (r *Request[G, C]) Bytes() int {
 	bytes := requestBytes + len(r.ID)
 	if r.Message != nil {
@@ -70,6 +117,9 @@ func (r *Request[G, C]) Bytes() int {
 	}
 	if r.Past != nil {
 		bytes += askBytes
+	}
+	if r.via != nil {
+		bytes += viaBytes + len(r.via.key) + len(r.via.group)
 	}
 	return bytes
 }
@@ -82,12 +132,12 @@ type Delivery[G Part, C Client] struct {
 	Why       Refusal    // OpRefused: which bound was reached
 	At        Stamp      // as in the request
 	Message   *Message   // OpMessage: shared by all loops, so nobody writes it; nil when only the answer is wanted. OpJoined: Client's coming, for those here who hear; nil: nobody does
-	Offset    uint64     // OpMessage: the message's, for the answer
+	Offset    uint64     // OpMessage: the message's, for the answer; of a repeat, that of the first
 	Local     G          // the receiving loop's part of the group, as in its OpJoin; OpMessage: zero when it is only an answer
 	Client    C          // the client to answer; OpMessage: zero when there is none. OpBusy: it is to be told even if it does not ask
 	ID        string     // as in the request
 	Headcount *Headcount // OpJoined: the group's, in which this loop counts from now on
-	Past      *Past      // OpJoined: nil in a group without history, unless what was missed was asked for; OpHistoryRead, OpPresent: never nil
+	Past      *Past      // OpJoined: nil in a group without history, unless what was missed was asked for; OpHistoryRead, OpPresent, OpCounted: never nil
 }
 
 // DeliveryOp is what a home sends to a loop.
@@ -100,6 +150,7 @@ const (
 	OpRefused                       // Client has no place, see Why
 	OpHistoryRead                   // what Client wanted to know of the group's past
 	OpPresent                       // who is in the group
+	OpCounted                       // how many are in the group
 	OpBusy                          // Client's publish was refused, as too much of its group is in flight
 )
 

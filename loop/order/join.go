@@ -21,7 +21,7 @@ func (h *Home[G, C]) join(r *Request[G, C], origin int) bool {
 	}
 	var coming *Message
 	if p != nil {
-		coming = p.coming(r.Client.Number(), name, r.Hears, h.all.config.PresentMax)
+		coming = p.coming(r.Client.Number(), r.who(), name, r.Hears, h.all.config.PresentMax)
 		if r.Hears || p.hearersAt(origin) > 0 {
 			d.Message = coming
 		}
@@ -47,7 +47,7 @@ func (h *Home[G, C]) join(r *Request[G, C], origin int) bool {
 	l := h.attend(hg, p, r.Local, origin)
 	h.tell(hg, p, coming, origin)
 	if d.Present = p != nil; d.Present {
-		p.add(r.Client.Number(), origin, r.Hears, h.all.config.PresentMax)
+		p.add(r.Client.Number(), origin, r.Hears, r.who(), h.all.config.PresentMax)
 	}
 	if d.Message != nil {
 		l.sent += uint64(d.Message.Bytes())

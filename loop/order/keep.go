@@ -32,7 +32,7 @@ func (h *Home[G, C]) kind(name string) (kind Kind) {
 // tick reads the clock. A loop may read it and then hold the home behind another one that has read it later; here it never goes
 // back.
 func (h *Home[G, C]) tick() uint32 {
-	if now := h.all.env.Now(); h.keptGroups.Load() == 0 || before(h.histories.now, now) {
+	if now := h.all.env.Now(); h.keptGroups.Load()+h.keptKeys.Load() == 0 || before(h.histories.now, now) {
 		h.histories.now = now
 	}
 	return h.histories.now
@@ -134,6 +134,26 @@ func (h *Home[G, C]) end(y *history[G]) {
 func (h *Home[G, C]) forget(y *history[G]) {
 	h.drop(y.name, y.group)
 	h.end(y)
+}
+
+// forgetHistory answers an OpForget: what is kept of a group goes, and the numbering begins anew, or where members have been told numbers
+// goes on in another epoch.
+func (h *Home[G, C]) forgetHistory(r *Request[G, C]) {
+	name := r.Group()
+	hg, past := h.find(name), &Past{}
+	switch {
+	case hg == nil:
+		past.None = h.kind(name).Messages == 0
+	case hg.history == nil:
+		past.None = true
+	case hg.history.alone():
+		h.forget(hg.history)
+	default:
+		kind := Kind{Messages: int(hg.history.most), TTL: hg.history.ttl}
+		h.end(hg.history)
+		h.begin(hg, name, kind)
+	}
+	r.told() <- told{past: past}
 }
 
 // keep gives a message the next number of its group, and keeps it. id is the length of the command's id, which lies in its buffer.
@@ -273,7 +293,7 @@ func (h *Home[G, C]) dropFirst(a *ages[G]) {
 	}
 }
 
-// expire drops what is over, then what is too much, and clears forms, in so many steps at most.
+// expire drops what is over, then what is too much, then keys, and clears forms, in so many steps at most.
 func (h *Home[G, C]) expire(most int) (more bool) {
 	now, steps := h.tick(), 0
 	for _, a := range h.histories.ages {
@@ -282,6 +302,7 @@ func (h *Home[G, C]) expire(most int) (more bool) {
 		}
 	}
 	steps += h.trim(most-steps, historyMark(h.all.historyMax.Load()))
+	steps += h.expireKeys(now, most-steps)
 	for steps < most {
 		y := h.histories.warm.first
 		if y == nil {
@@ -301,8 +322,8 @@ func (h *Home[G, C]) expire(most int) (more bool) {
 	return steps >= most
 }
 
-// Expire drops what the home of the loop's own index keeps no longer: messages whose time is over or that are too many, and groups
-// that were known for their history alone, the oldest first, in so many steps at most, each of which is about a message or a group.
+// Expire drops what the home of the loop's own index keeps no longer: messages whose time is over or that are too many, groups
+// that were known for their history alone, and keys, the oldest first, in so many steps at most, each of which is about one of these.
 // The loop calls it once a tick while Keeps says so, and owes a Host behind it, as requests to the home may have come meanwhile.
 // more: there may be more to drop, or another loop holds the home; the caller calls again in a later turn.
 func (l *Lanes[G, C]) Expire(most int) (more bool) {
@@ -322,7 +343,7 @@ func (l *Lanes[G, C]) Expire(most int) (more bool) {
 // Keeps says whether there is something for Expire to do, some day: then the loop needs a tick. Any goroutine.
 func (l *Lanes[G, C]) Keeps() bool {
 	h := l.all.homes[l.index]
-	return h.keptGroups.Load() > 0 || h.warmGroups.Load() > 0
+	return h.keptGroups.Load() > 0 || h.warmGroups.Load() > 0 || h.keptKeys.Load() > 0
 }
 
 // SetHistoryMax bounds the bytes of all histories together; 0: no bound. Beyond it homes that have more than their share drop the

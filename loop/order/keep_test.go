@@ -388,7 +388,7 @@ func TestAHistoryKeepsNoFormsButThePlainOne(t *testing.T) {
 	for hs.Lanes(0).Expire(1) {
 	}
 	for _, m := range sent[len(sent)-2:] {
-		if p, ready := m.In(1, &dialect.Plain{}); !ready || string(p) != string(m.Frame) || m.forms.Load() != &unkept {
+		if p, ready := m.In(1, &dialect.Plain{}); !ready || string(p) != m.Wire || m.forms.Load() != &unkept {
 			t.Errorf("a form of an old message: got %q, ready %v, kept %v, want it made and not kept", p, ready, m.forms.Load() != &unkept)
 		}
 	}

@@ -24,7 +24,7 @@ type Message struct {
 // Form is one encoding of messages: the index of a dialect in the table of those that the server speaks.
 type Form uint8
 
-// PlainForm is the form that every message has from its beginning, dialect.Message.Frame.
+// PlainForm is the form that every message has from its beginning, dialect.Message.Wire.
 const PlainForm Form = 0
 
 // forms are a message's forms but for the plain one. nil: not made; &claimed: a loop is making it.
@@ -43,7 +43,7 @@ var unkept forms
 // caller must not write it. Any goroutine, of a message that has its offset.
 func (m *Message) In(f Form, d dialect.Dialect) (p []byte, ready bool) {
 	if f == PlainForm {
-		return m.Frame, true
+		return m.Frame(), true
 	}
 	return m.shared(f, d)
 }
@@ -78,9 +78,20 @@ func (m *Message) clearForms() { m.forms.Store(&unkept) }
 
 // Bytes is what the message counts against the bounds of lanes and backlogs. Forms do not count: Bytes is called when an item is
 // put into a lane and again when it is taken out, and must be the same.
-func (m *Message) Bytes() int { return messageBytes + len(m.Frame) + len(m.Group) }
+//
+// The user that it names is not counted: it is that of a client, and of all that this one says.
+func (m *Message) Bytes() int {
+	bytes := messageBytes + len(m.Wire) + len(m.Group)
+	if m.More != nil {
+		bytes += moreBytes + len(m.More.Tags)
+	}
+	return bytes
+}
 
-const messageBytes = int(unsafe.Sizeof(Message{}))
+const (
+	messageBytes = int(unsafe.Sizeof(Message{}))
+	moreBytes    = int(unsafe.Sizeof(dialect.More{}))
+)
 
 // NewMessage makes a message of a payload, and a copy of the command's id. It keeps none of its arguments. json: the payload is
 // the text of a JSON value. The frame is encoded in the same step, so that all bytes are one allocation:
@@ -94,7 +105,7 @@ func NewMessage(group, payload, id []byte, json bool) (m *Message, idCopy string
 	memory = append(memory, group...)
 	memory = append(memory, id...)
 	m = &Message{}
-	m.Frame = memory[:frameBytes:frameBytes]
+	m.Wire = borrowString(memory[:frameBytes])
 	m.Group = borrowString(memory[frameBytes : frameBytes+len(group)])
 	m.JSON = json
 	return m, borrowString(memory[frameBytes+len(group):])

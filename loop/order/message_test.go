@@ -17,7 +17,7 @@ func (d *slowDialect) Encode(m *dialect.Message) []byte {
 	d.made++
 	d.begun <- struct{}{}
 	<-d.end
-	return m.Frame
+	return m.Frame()
 }
 
 func TestAFormIsMadeOnceAndNobodyWaitsForIt(t *testing.T) {

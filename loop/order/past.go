@@ -1,6 +1,10 @@
 package order
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"ringcast/dialect"
+)
 
 // Epoch is the life of a group's numbering: another one begins when the group is known anew after it was forgotten, and when its
 // kind begins to have history. 0 is none.
@@ -41,9 +45,13 @@ type Past struct {
 	WasAsked  bool       // a join has asked for what it missed
 	OrNone    bool       // as in the Ask, in a group with history: who is not given it is no member, and its loop gives the place back
 	Lost      bool       // OpHistoryRead: Since is of another epoch, or messages behind it are kept no more
-	None      bool       // OpHistoryRead, OpPresent: groups of this kind have none, so the rest is zero too
-	Present   []uint64   // OpPresent: the numbers of the clients that are there, in no order
-	Crowded   bool       // OpPresent: they are too many to be listed
+	None      bool       // OpHistoryRead, OpPresent, OpCounted: groups of this kind have none, so the rest is zero too, but for Members
+
+	// OpPresent; OpCounted has the numbers alone.
+	Present []dialect.Present // the clients that are there, in no order
+	Crowded bool              // they are too many to be listed
+	Members int               // how many are there; where groups of this kind have no presence, how many places are taken
+	Users   int               // how many users they are; those without a name are one
 }
 
 // askBytes is what an Ask counts among the bytes of its request.
@@ -102,10 +110,10 @@ func (y *history[G]) messages(offset uint64, n, step int) (m []*Message) {
 // read answers an OpHistory.
 func (h *Home[G, C]) read(r *Request[G, C], origin int) bool {
 	d := Delivery[G, C]{Op: OpHistoryRead, Asks: r.Asks, Local: r.Local, Client: r.Client, ID: r.ID}
-	if !h.fits(origin, d.Bytes()) {
+	if !h.mayAnswer(&d, origin) {
 		return false
 	}
-	name := r.Local.GroupName()
+	name := r.Group()
 	hg := h.find(name)
 	if hg == nil {
 		hg = h.remember(name)
@@ -115,8 +123,22 @@ func (h *Home[G, C]) read(r *Request[G, C], origin int) bool {
 	} else {
 		d.Past = hg.history.read(r.Past, h.histories.now)
 	}
-	h.send(origin, d)
+	h.answer(r, &d, origin)
 	return true
+}
+
+// mayAnswer says whether there is room for the answer to a question; at a port there always is.
+func (h *Home[G, C]) mayAnswer(d *Delivery[G, C], origin int) bool {
+	return origin < 0 || h.fits(origin, d.Bytes())
+}
+
+// answer answers a question.
+func (h *Home[G, C]) answer(r *Request[G, C], d *Delivery[G, C], origin int) {
+	if origin < 0 {
+		r.via.told <- told{past: d.Past}
+		return
+	}
+	h.send(origin, *d)
 }
 
 // read is the page of a history that is asked for.

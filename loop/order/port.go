@@ -8,7 +8,8 @@ import (
 )
 
 // Port is by what a goroutine that is no loop publishes, such as an HTTP handler or a bus. It has up lanes of its own, so its
-// messages are put in order as those of clients are. What one goroutine publishes to a group stays in its order.
+// messages are put in order as those of clients are. What one goroutine publishes to a group stays in its order. It hosts the home itself
+// if nobody does at that moment, see hosting.go.
 //
 // Owner: any goroutine may call every method. Each lane has a lock, so publishes to groups of different homes do not contend.
 type Port[G Part, C Client] struct {
@@ -29,12 +30,13 @@ type portLane[G Part, C Client] struct {
 // PortsMax bounds the open ports of a table: a home has a 64-bit set of them. Beyond it NewPort returns ErrTooManyPorts.
 const PortsMax = 64
 
-// Errors of a port's methods. Nothing was accepted when one is returned, except by PublishSeq, which says so.
+// Errors of a port's methods. Nothing was accepted when one is returned, except where a method says so.
 var (
 	ErrBusy         = errors.New("busy: the lane to the group's home is full, too much of the group is on its way, or memory is short; try again")
 	ErrStopping     = errors.New("the server is stopping or has stopped")
 	ErrBadGroup     = errors.New("a group's name has 1 to 255 bytes of UTF-8, or as many as the server allows")
 	ErrBadMessage   = errors.New("a message is UTF-8, of at most the server's message bound")
+	ErrBadKey       = errors.New("a key has at most 255 bytes")
 	ErrTooManyPorts = errors.New("all ports of this hub are taken")
 	ErrClosed       = errors.New("the port is closed")
 )
@@ -84,17 +86,11 @@ func (p *Port[G, C]) Close() {
 	}
 }
 
-// Publish sends message to every member of group. It returns without waiting, nil when the message was accepted: from then on it
-// is in the group's order and reaches every member that is not slow. ErrBusy says that the lane is full or memory short, which
-// the caller passes on to its own client (HTTP 503); other errors are those of Env.Admit and Env.Accepts, and ErrClosed. Neither
-// argument is kept. While too much of the group is in flight (flow.go) the message waits in the lane, and what was published
-// through this port to groups of the same home waits behind it.
-func (p *Port[G, C]) Publish(group string, message []byte) error {
-	return p.publish(group, message, nil)
-}
-
-// PublishWait is Publish that waits for room where the lane is full. It returns ErrBusy only where memory is short, ctx's error
-// when that ends first, and ErrStopping when the loops have ended. token comes out of the feed with the message; nil: none.
+// PublishWait publishes a text to a group. It waits for room where the lane is full, and not for the home: nil says that the message was
+// accepted, and from then on it is in the group's order and reaches every member that is not slow. While too much of the group is in
+// flight (flow.go) it waits in the lane, and what was published through this port to groups of the same home waits behind it. Its errors
+// are ErrBusy, only where memory is short, ErrBadGroup, ErrBadMessage, ctx's error when that ends first, ErrClosed, and ErrStopping.
+// token comes out of the feed with the message; nil: none. No other argument is kept.
 func (p *Port[G, C]) PublishWait(ctx context.Context, group string, message []byte, token any) error {
 	w, err := p.Waiter(group, message, token)
 	if err != nil {
@@ -146,44 +142,8 @@ func (p *Port[G, C]) Waiter(group string, message []byte, token any) (*Waiter[G,
 // Room gets a token when there may be room again. All waiters of a port and home share it, so each token is for one of them.
 func (w *Waiter[G, C]) Room() <-chan struct{} { return w.port.up[w.home].room }
 
-// Offer sends the publish if there is room; if not, Room gets a token when there is. Errors are those of Publish.
+// Offer sends the publish if there is room; if not, Room gets a token when there is. Errors are those of PublishWait.
 func (w *Waiter[G, C]) Offer() (sent bool, err error) { return w.port.offer(w.home, &w.request, true) }
-
-// PublishSeq is Publish that waits for the home's word: the message's number in the group, 1 for the first since the group's
-// first member joined or its history began, 0 when the group has neither; or ErrBusy if too much of the group is in flight. A context's error, or
-// ErrStopping after the wait began, means that it is not known whether the message was accepted.
-func (p *Port[G, C]) PublishSeq(ctx context.Context, group string, message []byte) (uint64, error) {
-	result := make(chan uint64, 1)
-	if err := p.publish(group, message, &via{result: result}); err != nil {
-		return 0, err
-	}
-	select {
-	case seq, accepted := <-result:
-		if !accepted {
-			return 0, ErrBusy
-		}
-		return seq, nil
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	case <-p.all.env.Ended:
-		return 0, ErrStopping
-	}
-}
-
-func (p *Port[G, C]) publish(group string, message []byte, via *via) error {
-	r, err := p.request(group, message)
-	if err != nil {
-		return err
-	}
-	r.via = via
-	home := p.all.Of(group)
-	sent, err := p.offer(home, &r, false)
-	if err == nil && !sent {
-		p.all.env.Busy(home)
-		return ErrBusy
-	}
-	return err
-}
 
 // request is the request of a publish, or the error of Env.Accepts.
 func (p *Port[G, C]) request(group string, message []byte) (r Request[G, C], err error) {
@@ -195,15 +155,26 @@ func (p *Port[G, C]) request(group string, message []byte) (r Request[G, C], err
 	return r, nil
 }
 
-// offer sends r if there is room. waits: if not, room gets a token when there is.
+// offer sends r if there is room, and has the home serve it. waits: if there is none, room gets a token when there is.
 func (p *Port[G, C]) offer(home int, r *Request[G, C], waits bool) (sent bool, err error) {
+	if sent, err = p.put(home, r, waits); sent {
+		if r.Op == OpPublish && p.all.env.Offered != nil {
+			p.all.env.Offered(r.Message)
+		}
+		p.all.host(home)
+	}
+	return sent, err
+}
+
+// put puts r into the lane if there is room.
+func (p *Port[G, C]) put(home int, r *Request[G, C], waits bool) (sent bool, err error) {
 	bytes, l := r.Bytes(), &p.up[home]
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if p.closed.Load() {
 		return false, ErrClosed
 	}
-	if err := p.all.env.Admit(home); err != nil {
+	if err := p.all.env.Admit(home, r.Op == OpPublish); err != nil {
 		return false, err
 	}
 	if !l.lane.fits(bytes) && (!waits || !l.lane.await(bytes)) {
@@ -211,7 +182,6 @@ func (p *Port[G, C]) offer(home int, r *Request[G, C], waits bool) (sent bool, e
 	}
 	l.lane.send(*r, bytes)
 	note(&p.all.homes[home].freshPort, p.bit)
-	p.all.env.Wake(home)
 	return true, nil
 }
 

@@ -21,8 +21,9 @@ func TestAPortThatIsClosedGivesItsPlaceBack(t *testing.T) {
 		t.Fatalf("one port more: got %v, want ErrTooManyPorts", err)
 	}
 	p := ports[5]
+	letGo, _ := hs.Home(0).Hold() // a loop is in the middle of serving it
 	for range 2 {
-		if err := p.Publish("0g", nil); err != nil {
+		if err := offer(p, "0g", nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -36,12 +37,13 @@ func TestAPortThatIsClosedGivesItsPlaceBack(t *testing.T) {
 	if err := <-waits; err != ErrClosed {
 		t.Errorf("who waits for room: got %v, want ErrClosed", err)
 	}
-	if err := p.Publish("0g", nil); err != ErrClosed {
+	if err := offer(p, "0g", nil); err != ErrClosed {
 		t.Errorf("after the end: got %v, want ErrClosed", err)
 	}
 	if _, err := hs.NewPort(); err != ErrTooManyPorts {
 		t.Errorf("with something in its lane: got %v, want ErrTooManyPorts", err)
 	}
+	letGo()
 	hs.Lanes(0).Host()
 	if got := hs.Home(0).Published(); got != 2 {
 		t.Errorf("what was accepted: got %d in order, want 2", got)
@@ -50,7 +52,7 @@ func TestAPortThatIsClosedGivesItsPlaceBack(t *testing.T) {
 	if err != nil || again.bit != p.bit {
 		t.Fatalf("got bit %d (%v), want %d", again.bit, err, p.bit)
 	}
-	if err := again.Publish("0g", nil); err != nil {
+	if err := offer(again, "0g", nil); err != nil {
 		t.Error(err)
 	}
 	hs.Lanes(0).Host()

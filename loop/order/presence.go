@@ -25,6 +25,7 @@ type presence struct {
 	few    []uint64                  // sorted: twice the numbers of the members, and one more for those that hear
 	many   shrink.Map[uint64, hears] // likewise: all, once they are more than may be listed, until they are much fewer again; else none
 	shares []share
+	users  *users // nil: no member has said who it is
 }
 
 // share is the members of a loop.
@@ -72,14 +73,15 @@ func (p *presence) find(client uint64) (is hears, at int) {
 	return is, at
 }
 
-// add adds a client of a loop. If it is a member already it is known anew. most is how many may be listed.
-func (p *presence) add(client uint64, loop int, hears bool, most int) {
+// add adds a client of a loop, which is a user or nil. If it is a member already it is known anew. most is how many may be listed.
+func (p *presence) add(client uint64, loop int, hears bool, who *dialect.Who, most int) {
 	s, e := p.share(loop), entry(client, hears)
 	was, at := p.find(client)
 	if was == 0 {
 		s.members++
 	}
 	s.hearers += int32(e%2) - int32(was/hearsAll)
+	p.identify(client, who)
 	switch {
 	case p.crowded():
 		p.putMany(e)
@@ -109,6 +111,7 @@ func (p *presence) remove(client uint64, loop, most int) {
 	if is == hearsAll {
 		s.hearers--
 	}
+	p.identify(client, nil)
 	if p.crowded() {
 		p.many.Delete(client)
 		p.thin(most)
@@ -157,11 +160,16 @@ func (p *presence) removeAll(loop, most int) {
 	}
 }
 
-// list is the numbers of those who are there.
-func (p *presence) list() []uint64 {
-	list := make([]uint64, len(p.few))
+// list is those who are there, unless they are too many.
+func (p *presence) list() []dialect.Present {
+	list := make([]dialect.Present, len(p.few))
 	for i, e := range p.few {
-		list[i] = e / 2
+		list[i].Client = e / 2
+	}
+	if p.users != nil {
+		for i := range list {
+			list[i].Who = p.users.who.Get(list[i].Client)
+		}
 	}
 	return list
 }
@@ -182,8 +190,9 @@ func (p *presence) hearersAt(loop int) int32 {
 	return p.share(loop).hearers
 }
 
-// news is the message that a client comes or goes, nil if nobody is to hear it: more is how many are to hear it beside those who are there.
-func (p *presence) news(sort dialect.Sort, client uint64, group string, more int32) *Message {
+// news is the message that a client, which is a user or nil, comes or goes; nil if nobody is to hear it: more is how many are to hear it
+// beside those who are there.
+func (p *presence) news(sort dialect.Sort, client uint64, who *dialect.Who, group string, more int32) *Message {
 	for _, s := range p.shares {
 		more += s.hearers
 	}
@@ -193,18 +202,21 @@ func (p *presence) news(sort dialect.Sort, client uint64, group string, more int
 	m := &Message{}
 	m.Group, m.Sort = group, sort
 	m.SenderLoop, m.SenderSerial = uint8(client%dialect.SenderLoopsMax), uint32(client/dialect.SenderLoopsMax)
+	if who != nil {
+		m.More = &dialect.More{Who: who}
+	}
 	return m
 }
 
 // coming is the news of a client that is about to join.
-func (p *presence) coming(client uint64, group string, hears bool, most int) *Message {
+func (p *presence) coming(client uint64, who *dialect.Who, group string, hears bool, most int) *Message {
 	if p.crowded() || len(p.few) >= most {
 		return nil
 	}
 	if is, _ := p.find(client); is != 0 {
 		return nil // a panic has dropped the word that it was gone
 	}
-	return p.news(dialect.Came, client, group, int32(entry(0, hears)))
+	return p.news(dialect.Came, client, who, group, int32(entry(0, hears)))
 }
 
 // going is the news of a client that is there and is about to go.
@@ -213,7 +225,7 @@ func (p *presence) going(client uint64, group string) *Message {
 	if is == 0 || p.crowded() {
 		return nil
 	}
-	return p.news(dialect.Went, client, group, -int32(is-hearsNothing))
+	return p.news(dialect.Went, client, p.who(client), group, -int32(is-hearsNothing))
 }
 
 // presence is that of a group, nil: its kind has none.
@@ -253,21 +265,35 @@ func (h *Home[G, C]) gone(r *Request[G, C], origin int) bool {
 func (h *Home[G, C]) here(r *Request[G, C], origin int) {
 	hg := h.find(r.Local.GroupName())
 	if hg != nil && hg.present && hg.local(origin) != nil {
-		h.presence(hg).add(r.Client.Number(), origin, r.Hears, h.all.config.PresentMax)
+		h.presence(hg).add(r.Client.Number(), origin, r.Hears, r.who(), h.all.config.PresentMax)
 	}
 }
 
-// list answers an OpPresence.
+// list answers an OpPresence or an OpCount.
 func (h *Home[G, C]) list(r *Request[G, C], origin int) bool {
-	d := Delivery[G, C]{Op: OpPresent, Asks: r.Asks, Local: r.Local, Client: r.Client, ID: r.ID, Past: &Past{None: true}}
-	if !h.fits(origin, d.Bytes()) {
+	d := Delivery[G, C]{Op: OpPresent, Asks: r.Asks, Local: r.Local, Client: r.Client, ID: r.ID}
+	if r.Op == OpCount {
+		d.Op = OpCounted
+	}
+	if !h.mayAnswer(&d, origin) {
 		return false
 	}
-	if hg := h.find(r.Local.GroupName()); hg != nil && hg.present {
+	name := r.Group()
+	past := &Past{}
+	switch hg := h.find(name); {
+	case hg == nil:
+		past.None = !h.kind(name).Presence
+	case !hg.present:
+		past.None, past.Members = true, hg.headcount.Members()
+	default:
 		p := h.presence(hg)
-		d.Past = &Past{Crowded: p.crowded(), Present: p.list()}
+		past.Members, past.Users = p.counts()
+		if past.Crowded = p.crowded(); r.Op == OpPresence && !past.Crowded {
+			past.Present = p.list()
+		}
 	}
-	h.send(origin, d)
+	d.Past = past
+	h.answer(r, &d, origin)
 	return true
 }
 

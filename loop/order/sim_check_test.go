@@ -34,7 +34,7 @@ func (s *sim) deliver(loop int, d *Delivery[*simPart, *simAsk]) {
 		p.own = nil
 		s.staysAway(d.Client, p)
 		s.must(d.Why == RefusedBusy || s.membersMax+s.groupsMax > 0, "loop %d: refused without a bound", loop)
-	case OpPresent:
+	case OpPresent, OpCounted:
 		p.asked--
 	case OpBusy:
 		m := d.Client.message
@@ -59,6 +59,10 @@ func (s *sim) deliver(loop int, d *Delivery[*simPart, *simAsk]) {
 			s.must(d.Client.message == m && d.ID == "7", "loop %d: message %d answers another", loop, m.index)
 		}
 		s.must(d.Offset == d.Message.Offset, "loop %d: message %d has the numbers %d and %d", loop, m.index, d.Offset, d.Message.Offset)
+		s.must(d.Message.JSON == m.said.JSON && d.Message.Who() == m.said.Who && d.Message.Unkept() == m.said.Unkept && (d.Message.More == nil || string(d.Message.More.Tags) == string(m.said.Tags)),
+			"loop %d: message %d is %+v, want %+v", loop, m.index, d.Message, m.said)
+		s.must(!m.said.Unkept || d.Offset == 0 && !d.Message.Kept, "loop %d: message %d has number %d, and is not kept", loop, m.index, d.Offset)
+		m.heard++
 		m.seq = d.Offset
 		if p != nil && p.headcount != nil {
 			s.hear(loop, p, m)
@@ -93,7 +97,7 @@ func (s *sim) tooLoud(home int, refused *Message) {
 		first := s.hs.ports[-1-int(hg.heldBack)].Load().up[home].lane.front()
 		s.must(first.Message != refused && first.Message.Group == m.group, "message %d is refused as one of group %s is held back, which is not so", m.index, m.group)
 	}
-	s.must(!m.refused && (!m.byPort || m.numbers != nil), "message %d is refused a second time, or nobody can be told", m.index)
+	s.must(!m.refused && (!m.byPort || m.pending != nil), "message %d is refused a second time, or nobody can be told", m.index)
 	m.refused = true
 	s.refused++
 }
@@ -134,8 +138,12 @@ func (s *sim) checkFlights() {
 
 // hear judges a message for members: numbers are dense at each loop, and the same for all.
 func (s *sim) hear(loop int, p *simPart, m *simMessage) {
+	s.walk(p, m)
+	if p.seen[m.index] = true; m.said.Unkept {
+		return
+	}
 	s.must(m.seq > 0 && (p.last == 0 || m.seq == p.last+1), "loop %d, group %s: number %d behind %d", loop, p.name, m.seq, p.last)
-	p.last, p.seen[m.index] = m.seq, true
+	p.last = m.seq
 	s.order(p.headcount, m)
 }
 
@@ -190,18 +198,14 @@ func (s *sim) checkMessages() {
 		published += s.hs.Home(i).Published()
 	}
 	for _, m := range s.sent {
-		if m.accepted && m.numbers != nil {
-			select {
-			case n, ok := <-m.numbers:
-				s.must(ok == !m.refused && n == m.seq, "message %d: its publisher was told number %d (%v), others %d", m.index, n, ok, m.seq)
-			default:
-				s.must(false, "message %d: its number was not said", m.index)
-			}
+		if m.accepted && (m.pending != nil || m.told != nil) {
+			s.checkReceipt(m)
 		}
+		s.must(!m.repeats || m.heard == 0, "message %d repeats another, and is heard", m.index)
 		if m.accepted && m.ask != nil {
 			s.must((m.ask.answers == 1) == (m.ask.asks || m.refused), "message %d was answered %d times", m.index, m.ask.answers)
 		}
-		inOrder := m.accepted && !m.refused
+		inOrder := m.accepted && !m.refused && !m.repeats
 		if inOrder {
 			accepted++
 		}
@@ -221,7 +225,7 @@ func (s *sim) checkMessages() {
 			s.must(p.last == 0 || int(p.last) == len(s.orders[p.headcount]), "loop %d, group %s: heard up to %d of %d",
 				loop, p.name, p.last, len(s.orders[p.headcount]))
 			for _, m := range p.own {
-				s.must(p.seen[m.index] || m.refused, "loop %d, group %s: its own message %d is missing", loop, p.name, m.index)
+				s.must(p.seen[m.index] || m.refused || m.repeats, "loop %d, group %s: its own message %d is missing", loop, p.name, m.index)
 			}
 		}
 	}
@@ -241,7 +245,7 @@ func (s *sim) takeFromFeed(max int) {
 	for _, p := range got {
 		m := s.messageOf(string(p.Message))
 		m.taken++
-		s.must(m.taken == 1 && (p.Token == any(m)) == m.byPort, "feed: message %d, taken %d times, with token %v", m.index, m.taken, p.Token)
+		s.must(m.taken == 1 && (p.Token == any(m)) == (m.byPort && m.pending == nil), "feed: message %d, taken %d times, with token %v", m.index, m.taken, p.Token)
 		m.seq = p.Seq
 	}
 }

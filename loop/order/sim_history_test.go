@@ -51,7 +51,10 @@ func (l *simLife) setKind(k simKind) {
 
 // onServe is called while a home serves a request, before it has changed anything but what the kind of the group or the time has.
 func (s *sim) onServe() {
-	if !s.history || s.hs == nil {
+	if s.hs == nil {
+		return
+	}
+	if repeats := s.onKeys(); !s.history || repeats {
 		return
 	}
 	s.record()
@@ -65,13 +68,17 @@ func (s *sim) onServe() {
 		switch {
 		case r.Op == OpPublish:
 			s.pending = r.Message
+		case r.Op == OpForget && life != nil:
+			if s.lives[name] = nil; kind.messages > 0 && len(h.groups.Get(name).locals) > 0 {
+				s.begin(name, life.top())
+			}
 		case r.Op == OpLeave && life != nil:
 			life.touched = s.now
 		case r.Op == OpJoin || r.Op == OpHistory:
 			if life == nil && kind.messages > 0 {
 				life = s.begin(name, 0)
 			}
-			r.Client.predict(life, r.Op, r.Past, s.now)
+			s.askerOf(r).predict(life, r.Op, r.Past, s.now)
 		}
 	}
 }
@@ -127,7 +134,7 @@ func (s *sim) record() {
 	life.setKind(life.kind)
 	life.touched = s.now
 	said := s.messageOf(string(m.Payload()))
-	said.seq = m.Offset
+	said.seq, said.life = m.Offset, life
 	s.kept++
 	if hg := s.hs.homes[s.hs.Of(m.Group)].groups.Get(m.Group); hg != nil {
 		s.order(&hg.headcount, said)
@@ -218,11 +225,7 @@ func (s *sim) judgePast(loop int, d *Delivery[*simPart, *simAsk]) {
 	}
 	got := *d.Past
 	if life := want.life; life != nil {
-		if life.epoch == 0 {
-			life.epoch = got.Top.Epoch
-			s.must(life.epoch != 0 && !s.epochs[life.epoch], "group %s: epoch %d is none, or that of another life", d.Local.name, life.epoch)
-			s.epochs[life.epoch] = true
-		}
+		s.learn(d.Local.name, life, got.Top.Epoch)
 		want.past.Top.Epoch = life.epoch
 		s.positions = append(s.positions, got.Top)
 	}
@@ -231,6 +234,16 @@ func (s *sim) judgePast(loop int, d *Delivery[*simPart, *simAsk]) {
 	got.Messages = nil
 	s.must(fmt.Sprint(got) == fmt.Sprint(want.past), "loop %d, group %s: got %+v, want %+v; asked %+v", loop, d.Local.name, got, want.past, d.Client.past)
 	s.pasts[fmt.Sprintf("op %d, asked %v, recovered %v, lost %v, history %v, messages %v", d.Op, got.WasAsked, got.Recovered, got.Lost, got.Top.Epoch != 0, len(want.messages) > 0)]++
+}
+
+// learn is told the epoch of a life.
+func (s *sim) learn(name string, life *simLife, epoch Epoch) {
+	if life.epoch == 0 {
+		life.epoch = epoch
+		s.must(epoch != 0 && !s.epochs[epoch], "group %s: epoch %d is none, or that of another life", name, epoch)
+		s.epochs[epoch] = true
+	}
+	s.must(epoch == life.epoch, "group %s: epoch %d, want %d", name, epoch, life.epoch)
 }
 
 func simOffsets(list []*Message) (n []uint64) {
@@ -306,6 +319,7 @@ func (s *sim) expire(loop, most int) (more bool) {
 	}
 	l.woken = true
 	s.checkHistories()
+	s.checkKeys()
 	return more
 }
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+
+	"ringcast/dialect"
 )
 
 // This file is what the simulated loops and ports do: as package loop does with its lanes.
@@ -34,6 +36,7 @@ type simPart struct {
 	last           uint64        // number of the last message that came, 0: none has
 	seen           map[int]bool  // messages that came
 	own            []*simMessage // accepted from this loop behind an add_group
+	path           *simPath      // what came; nil: nothing has
 }
 
 func (p *simPart) GroupName() string { p.s.onPresence(); return p.name }
@@ -44,6 +47,7 @@ type simAsk struct {
 	s       *sim
 	number  uint64
 	hears   bool
+	who     *dialect.Who
 	present bool // OpGone is owed for it
 
 	announces int // of its loop's part, when it asked
@@ -63,10 +67,7 @@ func (s *sim) turn(loop, deliveries int) {
 	l.woken = false
 	l.lanes.Woken()
 	moved, busy := l.lanes.Host()
-	s.record()
-	s.checkHistories()
-	s.heed()
-	s.checkPresences()
+	s.look()
 	drained := deliveries > 0 && l.gathered < s.gather && l.lanes.Drain(nil, func(d Delivery[*simPart, *simAsk]) bool {
 		s.deliver(loop, &d)
 		deliveries--
@@ -133,7 +134,9 @@ func (s *sim) join(loop, group int) {
 	if s.history && s.rng.IntN(3) > 0 {
 		ask.past = s.ask()
 	}
-	if ask.predict(nil, OpJoin, ask.past, 0); s.loops[loop].lanes.Offer(s.hs.Of(p.name), Request[*simPart, *simAsk]{Op: OpJoin, Local: p, Client: ask, Hears: ask.hears, Past: ask.past}) {
+	r := Request[*simPart, *simAsk]{Op: OpJoin, Local: p, Client: ask, Hears: ask.hears, Past: ask.past}
+	r.Identify(ask.who)
+	if ask.predict(nil, OpJoin, ask.past, 0); s.loops[loop].lanes.Offer(s.hs.Of(p.name), r) {
 		p.asked++
 	}
 	s.loops[loop].woken = true
@@ -163,22 +166,17 @@ func (s *sim) publish(loop, group int) {
 	r.Message, r.ID = NewMessage([]byte(m.group), payload, []byte("7"), false)
 	m.ask = &simAsk{s: s, loop: loop, message: m, asks: s.rng.IntN(3) > 0}
 	r.Client, r.Asks = m.ask, m.ask.asks
+	if s.rng.IntN(4) == 0 && s.keysMax == 0 {
+		m.said.Key = s.key()
+		r.via = &via{key: m.said.Key}
+	}
+	if s.rng.IntN(4) == 0 {
+		m.said.Unkept = true
+		r.Message.More = &dialect.More{Unkept: true}
+	}
 	m.accepted = s.loops[loop].lanes.Offer(s.hs.Of(m.group), r)
 	s.loops[loop].woken = true
 	if p := s.loops[loop].parts[group]; p != nil && m.accepted && (p.members > 0 || p.asked > 0) {
 		p.own = append(p.own, m)
 	}
-}
-
-func (s *sim) publishByPort(p *Port[*simPart, *simAsk], group int) {
-	m, payload := s.newMessage(group)
-	m.byPort = true
-	v := &via{token: m}
-	if s.rng.IntN(2) == 0 { // who waits for the number is refused, others are held back
-		m.numbers = make(chan uint64, 1)
-		v.result = m.numbers
-	}
-	err := p.publish(m.group, payload, v)
-	m.accepted = err == nil
-	s.must(err == nil || err == ErrBusy, "port: %v", err)
 }

@@ -24,12 +24,14 @@ type simPresence struct {
 type simMember struct {
 	loop  int
 	hears bool
+	who   *dialect.Who
 }
 
 // simNews is that a client comes or goes, behind the message of an offset.
 type simNews struct {
 	sort   dialect.Sort
 	client uint64
+	who    *dialect.Who
 	offset uint64
 }
 
@@ -45,16 +47,16 @@ type simServing struct {
 }
 
 // simCompany is what was done of that in a simulation.
-type simCompany struct{ came, went, lists, crowds, here, busy, again int }
+type simCompany struct{ came, went, lists, crowds, here, busy, again, users int }
 
 func (c *simCompany) add(of simCompany) {
 	c.came, c.went, c.lists, c.crowds = c.came+of.came, c.went+of.went, c.lists+of.lists, c.crowds+of.crowds
-	c.here, c.busy, c.again = c.here+of.here, c.busy+of.busy, c.again+of.again
+	c.here, c.busy, c.again, c.users = c.here+of.here, c.busy+of.busy, c.again+of.again, c.users+of.users
 }
 
 func (c *simCompany) check(t *testing.T, shape simShape) {
 	crowds, loud := shape.presentMax < 1000, shape.flight < 1<<20
-	if c.came == 0 || c.went == 0 || c.lists == 0 || c.here == 0 || c.again == 0 || (c.crowds > 0) != crowds || (c.busy > 0) != loud {
+	if c.came == 0 || c.went == 0 || c.lists == 0 || c.here == 0 || c.again == 0 || c.users == 0 || (c.crowds > 0) != crowds || (c.busy > 0) != loud {
 		t.Errorf("who comes and goes: %+v", *c)
 	}
 }
@@ -96,7 +98,7 @@ func (s *sim) onPresence() {
 	}
 	s.heed()
 	for _, h := range s.hs.homes {
-		if h.serving == nil || h.serving.front().Op == OpPublish {
+		if h.serving == nil || h.serving.front().Op == OpPublish || h.serving.front().Local == nil { // or a port's, see answers
 			continue
 		}
 		r := h.serving.front()
@@ -105,7 +107,7 @@ func (s *sim) onPresence() {
 			v.offset, v.loud = hg.offset, hg.heldBack != 0
 			for _, l := range hg.locals {
 				v.known = v.known || l.loop == s.loopOf(r)
-				v.loud = v.loud || int(l.sent-l.part.flow.taken.Load())+messageBytes+len(r.Local.name) > s.least
+				v.loud = v.loud || int(l.sent-l.part.flow.taken.Load())+messageBytes+moreBytes+len(r.Local.name) > s.least
 			}
 		}
 		s.serving = v
@@ -143,19 +145,18 @@ func (s *sim) heed() {
 		told := !p.crowded
 		p.remove(r.Client.number, s.presentMax)
 		if told {
-			s.tell(name, simNews{dialect.Went, r.Client.number, v.offset}, p.hearers())
+			s.tell(name, simNews{dialect.Went, r.Client.number, m.who, v.offset}, p.hearers())
 		}
 		s.must(m.loop == r.Client.loop, "client %d is gone from loop %d, and was of loop %d", r.Client.number, r.Client.loop, m.loop)
 	case OpHere:
 		if p.on && v.known {
-			p.add(r.Client.number, simMember{r.Client.loop, r.Hears}, s.presentMax)
+			p.add(r.Client.number, simMember{r.Client.loop, r.Hears, r.Client.who}, s.presentMax)
 			s.company.here++
 		}
-	case OpPresence:
+	case OpPresence, OpCount:
 		d := s.answerTo(v)
-		s.must(d.Op == OpPresent && d.Past.None == !p.on && d.Past.Crowded == p.crowded, "group %s: who is there: got %+v, want %+v", name, d.Past, p)
-		got := slices.Sorted(slices.Values(d.Past.Present))
-		s.must(p.crowded && len(got) == 0 || !p.crowded && slices.Equal(got, slices.Sorted(maps.Keys(p.who))), "group %s: got that %v are there, want %v", name, got, p.who)
+		s.must(d.Op == map[RequestOp]DeliveryOp{OpPresence: OpPresent, OpCount: OpCounted}[r.Op], "group %s: asked %d, answered %d", name, r.Op, d.Op)
+		s.judgeList(name, p, d.Past, r.Op == OpPresence)
 		s.company.lists++
 	}
 	if p.crowded {
@@ -182,12 +183,41 @@ func (s *sim) joined(v *simServing, p *simPresence, d *Delivery[*simPart, *simAs
 	s.must(d.Op == OpJoined && d.Present == p.on, "group %s: a join is answered %+v, want present: %v", name, d, p.on)
 	if told {
 		s.must((d.Message != nil) == hearers[r.Client.loop], "group %s: its own loop is told of a coming: %v", name, d.Message != nil)
-		s.tell(name, simNews{dialect.Came, r.Client.number, v.offset}, hearers)
+		s.tell(name, simNews{dialect.Came, r.Client.number, r.Client.who, v.offset}, hearers)
 	} else {
 		s.must(d.Message == nil, "group %s: a coming is told: %+v", name, p)
 	}
 	if p.on {
-		p.add(r.Client.number, simMember{r.Client.loop, r.Hears}, s.presentMax)
+		p.add(r.Client.number, simMember{r.Client.loop, r.Hears, r.Client.who}, s.presentMax)
+	}
+}
+
+// judgeList holds what is told of who is there against the model. list: not the numbers alone.
+func (s *sim) judgeList(name string, p *simPresence, got *Past, list bool) {
+	s.must(got.None == !p.on && got.Crowded == p.crowded, "group %s: who is there: got %+v, want %+v", name, got, p)
+	if !p.on {
+		return
+	}
+	users := map[string]bool{}
+	for _, m := range p.who {
+		user := ""
+		if m.who != nil {
+			user = m.who.User
+		}
+		users[user] = true
+	}
+	s.must(got.Members == len(p.who) && got.Users == len(users), "group %s: got %d members and %d users, want %d and %v", name, got.Members, got.Users, len(p.who), users)
+	clients := slices.Sorted(slices.Values(clientsOf(got.Present)))
+	if p.crowded || !list {
+		s.must(len(clients) == 0, "group %s: %v are listed", name, clients)
+		return
+	}
+	s.must(slices.Equal(clients, slices.Sorted(maps.Keys(p.who))), "group %s: got that %v are there, want %v", name, clients, p.who)
+	for _, is := range got.Present {
+		s.must(is.Who == p.who[is.Client].who, "group %s: client %d is %v, want %v", name, is.Client, is.Who, p.who[is.Client].who)
+		if is.Who != nil {
+			s.company.users++
+		}
 	}
 }
 
@@ -220,12 +250,12 @@ func (s *sim) tell(name string, n simNews, loops map[int]bool) {
 func (s *sim) hearNews(loop int, p *simPart, d *Delivery[*simPart, *simAsk]) {
 	due := &s.loops[loop].due[s.group(p.name)]
 	client, named := d.Message.Sender()
-	n := simNews{d.Message.Sort, client, d.Offset}
-	s.must(len(*due) > 0 && named && d.Message.Group == p.name && d.Message.Frame == nil && d.Message.Offset == 0 && !d.Message.Kept,
+	n := simNews{d.Message.Sort, client, d.Message.Who(), d.Offset}
+	s.must(len(*due) > 0 && named && d.Message.Group == p.name && d.Message.Wire == "" && d.Message.Offset == 0 && !d.Message.Kept,
 		"loop %d, group %s: hears %+v, of which it is not to be told", loop, p.name, n)
 	want := (*due)[0]
 	*due = (*due)[1:]
-	s.must(n.sort == want.sort && n.client == want.client, "loop %d, group %s: hears %+v, want %+v", loop, p.name, n, want)
+	s.must(n.sort == want.sort && n.client == want.client && n.who == want.who, "loop %d, group %s: hears %+v, want %+v", loop, p.name, n, want)
 	s.must(p.last == 0 || p.headcount == nil || p.last == want.offset, "loop %d, group %s: hears %+v behind message %d", loop, p.name, want, p.last)
 	s.takeIn(loop, p, d.Message)
 }
@@ -237,10 +267,10 @@ func (s *sim) newcomer(loop, group int) *simAsk {
 		number := (*away)[n-1]
 		*away = (*away)[:n-1]
 		s.company.again++
-		return &simAsk{s: s, loop: loop, number: number}
+		return &simAsk{s: s, loop: loop, number: number, who: s.user()}
 	}
 	s.clients++
-	return &simAsk{s: s, loop: loop, number: s.clients*dialect.SenderLoopsMax + uint64(loop)}
+	return &simAsk{s: s, loop: loop, number: s.clients*dialect.SenderLoopsMax + uint64(loop), who: s.user()}
 }
 
 // comes is a client that becomes a member by its home's answer.
@@ -259,7 +289,9 @@ func (s *sim) comes(loop int, d *Delivery[*simPart, *simAsk]) {
 func (s *sim) here(p *simPart, c *simAsk) {
 	c.present = true
 	words := &s.loops[c.loop].words[s.hs.Of(p.name)]
-	*words = append(*words, Request[*simPart, *simAsk]{Op: OpHere, Local: p, Client: c, Hears: c.hears})
+	r := Request[*simPart, *simAsk]{Op: OpHere, Local: p, Client: c, Hears: c.hears}
+	r.Identify(c.who)
+	*words = append(*words, r)
 	s.loops[c.loop].woken = true
 }
 
@@ -306,7 +338,7 @@ func (s *sim) askWho(loop, group int) {
 	if p == nil || p.members == 0 || len(l.words[s.hs.Of(p.name)]) > 0 {
 		return
 	}
-	if l.lanes.Offer(s.hs.Of(p.name), Request[*simPart, *simAsk]{Op: OpPresence, Asks: true, Local: p, Client: &simAsk{s: s, loop: loop}, ID: "7"}) {
+	if l.lanes.Offer(s.hs.Of(p.name), Request[*simPart, *simAsk]{Op: []RequestOp{OpPresence, OpCount}[s.rng.IntN(2)], Asks: true, Local: p, Client: &simAsk{s: s, loop: loop}, ID: "7"}) {
 		p.asked++
 	}
 	l.woken = true

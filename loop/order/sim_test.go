@@ -1,11 +1,14 @@
 package order
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
 	"testing"
+
+	"ringcast/dialect"
 )
 
 // The simulation runs a table of homes in one goroutine, without clients and sockets: loops that do as package loop does with
@@ -25,12 +28,14 @@ func TestGroupsKeepOneOrderInSimulatedTables(t *testing.T) {
 		{name: "history", loops: 3, slots: 4, bytes: 1 << 20, groups: 4, ports: 1, feed: true, history: true, seeds: 400},
 		{name: "history-alone", loops: 1, slots: 2, bytes: 1 << 20, groups: 3, history: true, seeds: 300},
 		{name: "history-bounds", loops: 4, slots: 4, bytes: 2000, groups: 6, membersMax: 2, groupsMax: 3, history: true, historyMax: 2000, seeds: 400},
-		{name: "history-loud", loops: 3, slots: 16, bytes: 1 << 20, groups: 3, ports: 2, flight: 1500, least: 300, gather: 3000, history: true, historyMax: 5000, seeds: 200},
+		{name: "history-loud", loops: 3, slots: 16, bytes: 1 << 20, groups: 3, ports: 2, flight: 1500, least: 300, gather: 3000, history: true, historyMax: 2500, seeds: 200},
 		{name: "presence", loops: 3, slots: 4, bytes: 1 << 20, groups: 3, ports: 1, feed: true, presentMax: 1000, seeds: 400},
 		{name: "presence-crowds", loops: 2, slots: 16, bytes: 1 << 20, groups: 2, presentMax: 10, seeds: 300},
 		{name: "presence-few", loops: 4, slots: 2, bytes: 700, groups: 4, ports: 1, membersMax: 4, groupsMax: 3, presentMax: 2, seeds: 300},
 		{name: "presence-history", loops: 3, slots: 4, bytes: 1 << 20, groups: 4, ports: 1, history: true, historyMax: 4000, presentMax: 3, seeds: 300},
 		{name: "presence-loud", loops: 3, slots: 16, bytes: 1 << 20, groups: 3, ports: 2, flight: 1500, least: 300, gather: 3000, presentMax: 1000, seeds: 300},
+		{name: "keys", loops: 3, slots: 4, bytes: 1 << 20, groups: 3, ports: 2, feed: true, presentMax: 1000, history: true, seeds: 300},
+		{name: "keys-bounds", loops: 2, slots: 4, bytes: 1 << 20, groups: 2, ports: 2, keysMax: 600, seeds: 200},
 		{name: "most-loops", loops: 64, slots: 1, bytes: 1 << 20, groups: 100, ports: 2, feed: true, seeds: 3},
 	} {
 		if shape.flight == 0 {
@@ -38,7 +43,7 @@ func TestGroupsKeepOneOrderInSimulatedTables(t *testing.T) {
 		}
 		t.Run(shape.name, func(t *testing.T) {
 			refused, heldBack, served, kept, trimmed := 0, 0, 0, 0, 0
-			pasts, company := map[string]int{}, simCompany{}
+			pasts, company, said := map[string]int{}, simCompany{}, simPorts{}
 			for seed := uint64(1); seed <= uint64(shape.seeds); seed++ {
 				if *simSeed == 0 || *simSeed == seed {
 					s := newSim(t, shape, seed)
@@ -46,6 +51,7 @@ func TestGroupsKeepOneOrderInSimulatedTables(t *testing.T) {
 					refused, heldBack, served = refused+s.refused, heldBack+s.heldBack, served+s.served
 					kept, trimmed = kept+s.kept, trimmed+s.trimmed
 					company.add(s.company)
+					said.add(s.said)
 					for what, n := range s.pasts {
 						pasts[what] += n
 					}
@@ -59,6 +65,9 @@ func TestGroupsKeepOneOrderInSimulatedTables(t *testing.T) {
 			}
 			if *simSeed == 0 && shape.presentMax > 0 {
 				company.check(t, shape)
+			}
+			if *simSeed == 0 && shape.ports > 1 && shape.seeds > 100 {
+				said.check(t, shape)
 			}
 			if quiet := refused == 0 || heldBack == 0; quiet != (shape.flight == 1<<20) && *simSeed == 0 {
 				t.Errorf("refused as too much was in flight: %d; held back, by looks at it: %d", refused, heldBack)
@@ -76,6 +85,7 @@ type simShape struct {
 	history               bool
 	historyMax            int64
 	presentMax            int // 0: no kind has presence
+	keysMax               int // bytes; 0: enough for all
 	flight, least, gather int // bytes: FlightBytes, FlightMin, gathered on a loop before it drains no more
 	seeds                 int
 }
@@ -113,31 +123,45 @@ type sim struct {
 	serving     *simServing    // the last request about who is there that a home has begun to serve
 	company     simCompany
 	clients     uint64 // that there were
+	whos        []*dialect.Who
+
+	keys      map[keyName]simKeyed // what homes should remember
+	keying    *simKeying           // the last publish under a key that a home has begun to serve; nil: it was served
+	questions []*simQuestion       // of ports, not answered
+	paths     map[*Headcount][]*simPath
+	said      simPorts
 }
 
 type simMessage struct {
 	index    int
 	group    string
 	byPort   bool
-	accepted bool   // into a lane
-	refused  bool   // by its home
-	seq      uint64 // as the order says; 0: the group had no members
-	taken    int    // how often it came out of the feed
-	numbers  chan uint64
+	said     Said     // by a port; else its key, and whether it is kept
+	accepted bool     // into a lane
+	refused  bool     // by its home
+	repeats  bool     // another one, whose key it has: it is not sent
+	heard    int      // how often it came down
+	life     *simLife // that has kept it; nil: none has
+	told     *told    // the home's word, where that was waited for
+	seq      uint64   // as the order says; 0: the group had no members
+	taken    int      // how often it came out of the feed
+	pending  *Pending // of who waits for the home's word
 	ask      *simAsk
 }
 
 func newSim(t *testing.T, shape simShape, seed uint64) *sim {
 	s := &sim{simShape: shape, t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, uint64(shape.slots))),
 		held: make([]func() bool, shape.loops), orders: map[*Headcount][]*simMessage{},
-		now: 1<<32 - 30, lives: map[string]*simLife{}, epochs: map[Epoch]bool{}, pasts: map[string]int{}}
+		now: 1<<32 - 30, lives: map[string]*simLife{}, epochs: map[Epoch]bool{}, pasts: map[string]int{},
+		keys: map[keyName]simKeyed{}, paths: map[*Headcount][]*simPath{}, whos: simUsers()}
 	env := Env{
 		Wake:    func(loop int) { s.loops[loop].woken = s.hs.Lanes(loop).MustWake() || s.loops[loop].woken },
 		Bounds:  func(string) (int, int) { s.onServe(); s.onPresence(); return shape.membersMax, shape.groupsMax },
-		Admit:   func(int) error { return nil },
+		Admit:   func(int, bool) error { return nil },
 		Busy:    func(int) {},
 		TooLoud: func(home int, m *Message) { s.tooLoud(home, m) },
 		Accepts: func(string, []byte) error { return nil },
+		Now:     func() uint32 { s.onServe(); return s.now },
 	}
 	s.kinds = make([]simKind, shape.groups)
 	s.presences = make([]simPresence, shape.groups)
@@ -149,13 +173,12 @@ func newSim(t *testing.T, shape simShape, seed uint64) *sim {
 			s.presences[s.group(name)].adopt(k)
 			return Kind{Messages: k.messages, TTL: k.ttl, Presence: k.presence}
 		}
-		env.Now = func() uint32 { s.onServe(); return s.now }
 		for i := range s.kinds {
 			s.kinds[i] = s.kindOf()
 		}
 	}
 	s.hs = New[*simPart, *simAsk](Config{Loops: shape.loops, LaneSlots: shape.slots, LaneBytes: shape.bytes, FlightBytes: shape.flight, FlightMin: shape.least, FewMembers: 1 + int(seed)%3, PresentMax: shape.presentMax,
-		EpochBase: -uint64(3 * shape.loops)}, env)
+		KeyTicks: simKeyTicks, KeysBytesMax: cmp.Or(shape.keysMax, 1<<20), EpochBase: -uint64(3 * shape.loops)}, env)
 	s.hs.SetHistoryMax(shape.historyMax)
 	s.hs.Hash = func(group string) uint64 { n, _ := strconv.ParseUint(group, 10, 64); return n }
 	for i := range shape.loops {
@@ -192,6 +215,7 @@ func (s *sim) run() {
 	s.settle()
 	s.checkMessages()
 	s.checkWhoIsThere()
+	s.checkPaths()
 	for _, l := range s.loops {
 		for _, p := range l.parts {
 			for p != nil && p.members > 0 {
@@ -227,7 +251,8 @@ func (s *sim) event() {
 	case n < 61 && len(s.ports) > 0: // a port ends, and another takes its place or one beside it
 		at := s.rng.IntN(len(s.ports))
 		s.ports[at].Close()
-		s.must(s.ports[at].Publish("0", nil) == ErrClosed, "a closed port accepts")
+		_, err := s.ports[at].Offer("0", Said{})
+		s.must(err == ErrClosed, "a closed port accepts: %v", err)
 		next, err := s.hs.NewPort()
 		s.must(err == nil, "a port after others were closed: %v", err)
 		s.ports[at] = next
@@ -237,12 +262,14 @@ func (s *sim) event() {
 		} else {
 			s.letGo(home)
 		}
-	case n < 67 && (s.history || s.presentMax > 0):
+	case n < 67 && (s.history || s.presentMax > 0 || len(s.ports) > 0):
 		s.passTime(loop)
 	case n < 69 && s.history:
 		s.read(loop, group)
 	case n < 70 && s.presentMax > 0:
 		s.askWho(loop, group)
+	case n < 72 && len(s.ports) > 0:
+		s.question(s.ports[s.rng.IntN(len(s.ports))], group)
 	case n < 75 && s.feed != nil:
 		s.takeFromFeed(1 + s.rng.IntN(4))
 	default:
