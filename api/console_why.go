@@ -84,11 +84,11 @@ func verdict(w *loop.Why, client uint64, group string) (all []reason) {
 		say("bad", 0, "It has missed %d messages of its groups, and will be told the number when half of its outbox has gone.", w.Missed)
 	}
 	if t := troubles.slow; t != nil {
-		of := "a message of this group"
 		if t.Group == "" {
-			of = "more"
+			say("bad", t.At, "It was too slow, with %s in its outbox: %s.", sizeText(t.Number), t.Reason)
+		} else {
+			say("bad", t.At, "It was too slow: with %s in its outbox there was no room for a message of this group.", sizeText(t.Number))
 		}
-		say("bad", t.At, "It was too slow: with %s in its outbox there was no room for %s (%s).", sizeText(t.Number), of, t.Reason)
 	}
 	if troubles.gaps > 0 {
 		say("bad", troubles.gapAt, "It was told that it has missed %d messages of its groups, in their place.", troubles.gaps)
@@ -116,7 +116,7 @@ func sizeText(n uint64) string {
 	switch {
 	case n < 1<<10:
 		return fmt.Sprintf("%d bytes", n)
-	case n < 1<<20:
+	case n < 1000<<10:
 		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
 	default:
 		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))

@@ -138,7 +138,7 @@ func newHub(loops int, b bounds, more ...dialect.Entry) *Hub {
 	h.outboxesMax.Store(b.outboxesMax())
 	h.homes = order.New[*group, *client](order.Config{Loops: loops, LaneSlots: b.laneSlots, LaneBytes: b.laneBytes,
 		FlightBytes: b.flightBytes, FlightMin: b.flightMin, FewMembers: borrowedSendsMax, PresentMax: b.presentMax, KeyTicks: b.keyTicks, KeysBytesMax: b.keysBytes, EpochBase: rand.Uint64()}, order.Env{
-		Wake: h.wake, Bounds: h.groupBounds, Kind: h.kindOf, Now: h.clock.Load, Admit: h.admitPort, Busy: h.portBusy, TooLoud: h.tooLoud, Accepts: h.accepts, Ended: h.ended, Panicked: h.homePanicked,
+		Wake: h.wake, Bounds: h.groupBounds, Kind: h.kindOf, Now: h.clock.Load, Admit: h.admitPort, Busy: h.portBusy, TooLoud: h.tooLoud, Offered: h.tellPort, Accepts: h.accepts, Ended: h.ended, Panicked: h.homePanicked,
 	})
 	h.homes.SetHistoryMax(b.HistoryBytesMax)
 	for i := range h.shards {
@@ -198,9 +198,6 @@ func (h *Hub) accepts(group string, message []byte) error {
 		return ErrBadGroup
 	case len(message) > b.MessageBytesMax || !utf8.Valid(message):
 		return ErrBadMessage
-	}
-	if h.tails.list() != nil {
-		h.tellPort(group, len(message))
 	}
 	return nil
 }

@@ -36,12 +36,12 @@ type shard struct {
 	relief   relief
 
 	// Who holds it; a borrower reads what it needs of these, and changes none: clients and groups.
-	bounds      *bounds
-	dialects    dialects
-	clients     []*client
-	heartbeat   heartbeat // by slot, as clients
-	rates       rates     // likewise, while there is a bound
-	listings    listings
+	bounds    *bounds
+	dialects  dialects
+	clients   []*client
+	heartbeat heartbeat // by slot, as clients
+	rates     rates     // likewise, while there is a bound
+	watch
 	groups      shrink.Map[string, *group]
 	bearers     bearers
 	serial      uint32 // of the last client
@@ -57,7 +57,6 @@ type shard struct {
 	kicked   bool // a kick is under way; if it is for passes, its turn alone runs them
 	deferral deferral
 	stop     shardStop
-	traces   traces
 
 	// Loop only: clients that are slow, or whose input is partial.
 	slow     slowClients
@@ -73,6 +72,12 @@ type shard struct {
 
 	// Who holds it.
 	culprit *client // the client that a panic closes, nil: none
+}
+
+// watch is what operators see of a shard.
+type watch struct {
+	listings listings
+	traces   traces
 }
 
 // methods are the shard's own as func values, as a value that is made once allocates once.

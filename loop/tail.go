@@ -179,10 +179,10 @@ func (s *shard) tell(c *client, x Trace) {
 	}
 }
 
-// tellPort tells what a server publishes by a port.
-func (h *Hub) tellPort(group string, bytes int) {
+// tellPort tells what a server publishes by a port, to who listens.
+func (h *Hub) tellPort(m *message) {
 	for _, t := range h.tails.list() {
-		x := Trace{At: int64(time.Since(h.started)), Kind: TracePublish, Loop: -1, Group: group, Number: uint64(bytes)}
+		x := Trace{At: int64(time.Since(h.started)), Kind: TracePublish, Loop: -1, Group: m.Group, Number: uint64(len(m.Payload()))}
 		if !t.wants(&x) {
 			continue
 		}

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"ringcast/loop/order"
 )
 
 // listenTo begins a tail on a stage.
@@ -150,8 +152,9 @@ func TestABusyLoopTellsSomeAndCountsTheRest(t *testing.T) {
 	if n := len(all.told()); n != tailTracesMax {
 		t.Errorf("who does not take: got %d that wait, want %d", n, tailTracesMax)
 	}
+	said, _ := order.NewMessage([]byte("0g"), []byte("x"), nil, false)
 	for range 3 * publishPerTick {
-		st.hub.tellPort("0g", 1)
+		st.hub.tellPort(said)
 	}
 	if n := len(all.told()); n != publishPerTick {
 		t.Errorf("what servers publish: got %d told, want %d", n, publishPerTick)

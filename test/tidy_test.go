@@ -36,10 +36,11 @@ var imports = []struct {
 	why  string
 }{
 	{".", []string{"cli"}, "main only passes its arguments to cli: code of its own could not be tested"},
-	{"cli", []string{"api", "bus", "cli/settings", "loop", "loop/door"}, "cli composes the parts; bytes on the wire are the business " +
+	{"cli", []string{"api", "bus", "cli/settings", "loop", "loop/door", "web"}, "cli composes the parts; bytes on the wire are the business " +
 		"of loop and the packages under it; of door it has the sets of keys that it fetches"},
 	{"cli/settings", []string{"bus", "loop", "loop/door"}, "settings are made for the parts, in their own option types, and start none of them; what tokens are good is an option of door"},
-	{"api", []string{"dialect", "loop"}, "HTTP is one user of the hub among others: it knows neither the others nor the operator's settings; what backends say is JSON, which dialect reads without building it, and its messages are kept as those of clients"},
+	{"api", []string{"dialect", "loop", "web"}, "HTTP is one user of the hub among others: it knows neither the others nor the operator's settings; what backends say is JSON, which dialect reads without building it, and its messages are kept as those of clients"},
+	{"web", nil, "the pages are bytes: who serves them is for others to say"},
 	{"bus", []string{"loop"}, "the bus is one user of the hub among others: it knows neither the others nor the operator's settings"},
 	{"loop", []string{"dialect", "loop/assert", "loop/door", "loop/order", "loop/shrink", "wsproto"}, "the loops serve any caller; with an import of one of " +
 		"their users they could come to wait for it"},
@@ -94,7 +95,7 @@ var pureBut = map[string]struct{ what, why string }{
 }
 
 // folders are the directories allowed at the top.
-var folders = []string{"api", "bench", "bus", "cli", "dialect", "docs", "loop", "test", "wsproto", ".ci", ".git"}
+var folders = []string{"api", "bench", "bus", "cli", "dialect", "docs", "loop", "test", "web", "wsproto", ".ci", ".git"}
 
 // maySleep lists the test files that may call time.Sleep, each with its reason. Everywhere else a test waits for a
 // condition: a sleep is either too short on a busy machine or too long on all others.

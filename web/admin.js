@@ -77,12 +77,12 @@ function rate(n) {
 }
 function bytes(n) {
   for (const unit of ["B", "KiB", "MiB", "GiB"]) {
-    if (n < 1000 || unit === "GiB") return (n < 10 && unit !== "B" ? short1 : whole).format(n) + " " + unit;
+    if (n < 1000 || unit === "GiB") return (n < 10 && unit !== "B" ? short1 : whole).format(n) + "\u00a0" + unit;
     n /= 1024;
   }
 }
 function seconds(s) {
-  return s == null ? "–" : s < 1e-3 ? whole.format(s * 1e6) + " µs" : s < 1 ? short1.format(s * 1e3) + " ms" : short1.format(s) + " s";
+  return s == null ? "–" : s < 1e-3 ? whole.format(s * 1e6) + "\u00a0µs" : s < 1 ? short1.format(s * 1e3) + "\u00a0ms" : short1.format(s) + "\u00a0s";
 }
 function ago(ms) {
   const s = Math.max(0, Math.round(ms / 1000));

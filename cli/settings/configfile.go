@@ -41,7 +41,7 @@ func onOffText(key string, value []byte) string {
 }
 
 // lists are the settings that may be JSON arrays of strings; as flags their elements stand between commas.
-var lists = map[string]bool{"allowed-origins": true, "listen": true, "subprotocols": true, "token-public-key": true, "trusted-proxies": true}
+var lists = map[string]bool{"admin-hosts": true, "allowed-origins": true, "listen": true, "subprotocols": true, "token-public-key": true, "trusted-proxies": true}
 
 func readConfig(name string, open func(string) (io.ReadCloser, error)) (*configFile, error) {
 	f, err := open(name)

@@ -181,6 +181,9 @@ func TestListsMayBeArraysInTheFile(t *testing.T) {
 	if got := s.Loop.TrustedProxies; len(got) != 2 || got[1].String() != "10.0.0.0/8" {
 		t.Errorf("trusted-proxies: got %v, want two", got)
 	}
+	if s, err = parseConfig(`{"admin-hosts": ["a.example", "b.example"]}`); err != nil || !slices.Equal(s.AdminHosts, []string{"a.example", "b.example"}) {
+		t.Errorf("admin-hosts: got %v (%v), want two", s.AdminHosts, err)
+	}
 	s, err = parseConfig(`{"trusted-proxies": []}`, "--run-dir", "/r")
 	if err != nil || len(s.Loop.TrustedProxies) != 0 {
 		t.Errorf("an empty list: got %v, %v, want none", s.Loop.TrustedProxies, err)
@@ -428,5 +431,21 @@ func TestAByteRateThatRefusesWhatMayBeSentIsWarnedOf(t *testing.T) {
 		if got := strings.Contains(log, "--byte-rate"); got != want {
 			t.Errorf("byte rate %s: warned: got %v, want %v, in\n%s", rate, got, want, log)
 		}
+	}
+}
+
+func TestWrongAdminHostsAreNamedWithTheMend(t *testing.T) {
+	for value, want := range map[string]string{
+		"http://ringcast.internal": "has a scheme", "*.internal": "has a wildcard", "ringcast.internal:1235": "is no host name", "a/b": "is no host name",
+		strings.Repeat("a,", adminHostsMax+1): "name at most 64",
+	} {
+		_, err := parse(t, "--admin-hosts", value)
+		if err == nil || !strings.Contains(err.Error(), "--admin-hosts") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.40q: got %v, want %q and the flag", value, err, want)
+		}
+	}
+	s, err := parse(t, "--admin-hosts", " Ringcast.Internal. , b,")
+	if err != nil || !slices.Equal(s.AdminHosts, []string{"ringcast.internal", "b"}) {
+		t.Errorf("got %q (%v), want two names in lower case", s.AdminHosts, err)
 	}
 }

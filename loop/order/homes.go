@@ -56,6 +56,7 @@ type Env struct {
 	Admit   func(home int, publishes bool) error           // why no port may publish now, or ask something, such as ErrStopping. nil: it may
 	Busy    func(home int)                                 // a port was refused because its lane to a home is full
 	TooLoud func(home int, m *Message)                     // a publish was refused because too much of its group is in flight
+	Offered func(m *Message)                               // a port's publish is on its way to its home, which may still refuse it; nil: nobody wants to know
 	Accepts func(group string, message []byte) error       // why this may not be published, such as ErrBadMessage. nil: it may
 	Kind    func(group string) Kind                        // what holds for a group; nil: the zero Kind for each. Asked for each publish to a group that its home does not know
 	Now     func() uint32                                  // the time in ticks, which may wrap around; with Kind, and for keys

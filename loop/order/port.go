@@ -158,6 +158,9 @@ func (p *Port[G, C]) request(group string, message []byte) (r Request[G, C], err
 // offer sends r if there is room, and has the home serve it. waits: if there is none, room gets a token when there is.
 func (p *Port[G, C]) offer(home int, r *Request[G, C], waits bool) (sent bool, err error) {
 	if sent, err = p.put(home, r, waits); sent {
+		if r.Op == OpPublish && p.all.env.Offered != nil {
+			p.all.env.Offered(r.Message)
+		}
 		p.all.host(home)
 	}
 	return sent, err
