@@ -85,8 +85,7 @@ func (s *shard) replayLater(d *delivery) {
 	s.replays.weight += r.weight()
 }
 
-// weight is the memory of a replay in words: its own, a pointer for each message, which the history has in any case, and two words for each
-// member.
+// weight is the memory of a replay in words: its own, a pointer for each message, which the history has, and two words for each member.
 func (r *replay) weight() int { return 16 + len(r.Past.Messages) + 2*len(r.Past.Present) }
 
 // hasRoom says whether an answer of any size that there may be fits into a client's outbox: half of it for the answer, a quarter for

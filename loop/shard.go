@@ -42,10 +42,9 @@ type shard struct {
 	heartbeat heartbeat // by slot, as clients
 	rates     rates     // likewise, while there is a bound
 	watch
-	groups      shrink.Map[string, *group]
-	bearers     bearers
-	serial      uint32 // of the last client
-	handshaking int    // clients in the handshake
+	groups  shrink.Map[string, *group]
+	bearers bearers
+	newcomers
 
 	// Who holds it; of these a borrower touches passes alone, and looks whether the others are empty: work that has gathered.
 	passes   passes
@@ -72,6 +71,12 @@ type shard struct {
 
 	// Who holds it.
 	culprit *client // the client that a panic closes, nil: none
+}
+
+// newcomers are the clients that have come last.
+type newcomers struct {
+	serial      uint32 // of the last
+	handshaking int    // those that are in the handshake
 }
 
 // watch is what operators see of a shard.
