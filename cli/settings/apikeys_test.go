@@ -82,6 +82,9 @@ func TestAReloadTakesAPIKeysUpAndShowsTheirNumber(t *testing.T) {
 			t.Errorf("from %d to %d keys: got %q, %q and %d keys, want %q", len(c.from.APIKeys), len(c.to.APIKeys), got, restart, len(next.APIKeys), c.want)
 		}
 	}
+	if typed := strings.Join(two.typed.APIKeys, ""); typed != "" {
+		t.Errorf("what a reload compares: got keys of %d bytes, want nothing left of them", len(typed))
+	}
 	if got := two.Changeable()["api-key"]; got != "2 secrets" {
 		t.Errorf("in a status: got %q, want their number", got)
 	}
