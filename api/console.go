@@ -34,7 +34,7 @@ type Watched interface {
 type console struct {
 	hub     Watched
 	version string
-	api     bool          // the server API is served beside it
+	api     func() bool   // the server API is served beside it, and has a key
 	room    chan struct{} // a token for each question under way
 	rates   *rates
 	over    <-chan struct{} // closed when the address is given up: streams end
@@ -49,7 +49,8 @@ const (
 )
 
 func newConsole(cfg Config, over <-chan struct{}) *console {
-	return &console{hub: cfg.Console, version: cfg.Version, api: cfg.API != nil, room: make(chan struct{}, questionsMax),
+	any := func() bool { return cfg.API != nil && cfg.AnyKey() }
+	return &console{hub: cfg.Console, version: cfg.Version, api: any, room: make(chan struct{}, questionsMax),
 		rates: newRates(cfg.Console), over: over}
 }
 
@@ -184,7 +185,7 @@ type nowAnswer struct {
 
 func (c *console) now(context.Context, *http.Request) (any, error) {
 	snap := c.hub.Snapshot()
-	a := nowAnswer{At: time.Now().UnixMilli(), Version: c.version, API: c.api, Server: snap, Total: snap.Total(), Kinds: loop.TraceKinds()}
+	a := nowAnswer{At: time.Now().UnixMilli(), Version: c.version, API: c.api(), Server: snap, Total: snap.Total(), Kinds: loop.TraceKinds()}
 	waits := c.hub.Histograms().LaneWaits
 	a.Waited = waits.Count
 	for bound, n := range waits.Buckets {

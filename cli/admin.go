@@ -68,6 +68,7 @@ func (a *admin) serve(h hub, version string, pprof bool, again *reloader, public
 		cfg := api.Config{Hub: h, Version: version, Pprof: pprof, Log: log, More: slices.Concat(again.metrics(), again.file.metrics(), again.keys.metrics())}
 		cfg.More = append(cfg.More, public, again.server)
 		cfg.Console, cfg.Hosts = h, func() []string { return again.inForce().AdminHosts }
+		cfg.AnyKey = again.server.keys.Any
 		cfg.API = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			r.Body = http.MaxBytesReader(w, r.Body, int64(again.inForce().HTTP.BodyBytesMax))
 			again.server.ServeHTTP(w, r)

@@ -69,7 +69,7 @@ func TestTheAdminPageShowsWhatGoesOnAndWhyASlowClientHasMissedAMessage(t *testin
 	v.view(url, "now")
 	v.onTile("Connections", fmt.Sprint(clients+2))
 	v.says(".tile .more", "1 slow client")
-	v.says(".tile .more", "% of 1 GiB")
+	v.says(".tile .more", "% of 1")
 	v.until(number("#loops tbody tr") + " === 8")
 
 	v.click(`nav a[href="#groups"]`)
@@ -180,4 +180,46 @@ func TestTheAdminPageFitsItsWindowAndCanBeRead(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A key is typed in for the page alone: with it the operator publishes and disconnects, without it or with a wrong one nothing happens.
+func TestTheAdminPageActsWithAnAPIKey(t *testing.T) {
+	t.Parallel()
+	const key = "k-0123456789abcdef0123456789"
+	s, url := startAdmin(t, "--api-key", key)
+	c := member(t, s, "g")
+	v := openAdmin(t, url, "act")
+	v.until(`!document.querySelector("#acts").checkVisibility()`)
+	v.fill("#key", "a wrong one")
+	v.fill("#publish-group", "g")
+	v.fill("#publish-data", "hello")
+	v.click("#publish-form button")
+	v.until(`document.querySelector("#publish-done").className === "bad"`)
+	v.fill("#key", key)
+	v.click("#publish-form button")
+	c.expect(t, "hello")
+	v.says("#publish-done", `"members":1`)
+	v.fill("#publish-data", `{"a": 1`)
+	v.click("#publish-json")
+	v.click("#publish-form button")
+	v.says("#publish-done", "not JSON")
+	v.fill("#publish-data", `{"a": 1}`)
+	v.click("#publish-form button")
+	c.expect(t, `{"a":1}`)
+
+	// A client that was asked about is the one that is offered.
+	id := do(t, v.ctx, "find it", chromedp.Evaluate[string](`(async () => String((await (await fetch("/console/group?name=g")).json()).rows[0].id))()`, chromedp.EvalAwaitPromise))
+	v.js("ask why", `location.hash = "#why?client=`+id+`&group=g"`)
+	v.says("#why-facts", "Name in the API")
+	v.click(`nav a[href="#act"]`)
+	v.click("#disconnect-form button")
+	code, err := c.closeCode()
+	must(t, err)
+	equal(t, "close code of who was disconnected", code, 4403)
+	v.says("#disconnect-done", "Done")
+	for _, store := range []string{"localStorage", "sessionStorage"} {
+		equal(t, "what the page keeps in "+store, do(t, v.ctx, "count", chromedp.Evaluate[int](store+".length")), 0)
+	}
+	v.view(url, "act")
+	equal(t, "the key when the page is opened anew", do(t, v.ctx, "read", chromedp.Evaluate[string](`document.querySelector("#key").value`)), "")
 }

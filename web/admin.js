@@ -81,6 +81,9 @@ function bytes(n) {
     n /= 1024;
   }
 }
+function many(n, what) {
+  return count(n) + " " + what + (n === 1 ? "" : "s");
+}
 function seconds(s) {
   return s == null ? "–" : s < 1e-3 ? whole.format(s * 1e6) + "\u00a0µs" : s < 1 ? short1.format(s * 1e3) + "\u00a0ms" : short1.format(s) + "\u00a0s";
 }
@@ -200,9 +203,9 @@ const tiles = [
   {name: "Lane wait, 99 of 100", of: (n, p) => quantile(p, n, .99) || 0, show: (v) => v ? "≤ " + seconds(v) : "–", bad: (v) => v > .1,
     more: (n, p) => { const half = p && quantile(p, n, .5); return half ? "half of them ≤ " + seconds(half) : "nothing was measured"; }},
   {name: "Outboxes", of: (n) => n.total.outbox_bytes, show: bytes,
-    more: (n) => n.total.slow ? count(n.total.slow) + (n.total.slow === 1 ? " slow client" : " slow clients") : "nobody is slow"},
+    more: (n) => n.total.slow ? many(n.total.slow, "slow client") : "nobody is slow"},
   {name: "History", of: (n) => n.server.history_bytes, show: bytes,
-    more: (n) => count(n.server.history_messages) + " messages, " + count(n.server.histories) + " groups"},
+    more: (n) => many(n.server.history_messages, "message") + ", " + many(n.server.histories, "group")},
   {name: "Memory", of: (n) => n.server.memory_used, show: bytes, most: (n) => n.server.memory_limit,
     bad: (v, n) => n.server.memory_pressure !== "none",
     more: (n) => !n.server.memory_limit ? "there is no limit" : short1.format(100 * n.server.memory_used / n.server.memory_limit) + " % of " + bytes(n.server.memory_limit) +
@@ -284,9 +287,9 @@ function what(t) {
   switch (t.kind) {
     case "publish": dim(bytes(t.number || 0)); break;
     case "slow": say(t.reason); dim(bytes(t.number || 0) + " waited"); break;
-    case "gap": say("was told of " + count(t.number) + " missed messages"); break;
+    case "gap": say("was told of " + many(t.number, "missed message")); break;
     case "heal": say("was taken out, to come back for what it lost"); break;
-    case "back": say(t.reason); dim(count(t.number || 0) + " messages"); break;
+    case "back": say(t.reason); dim(many(t.number || 0, "message")); break;
     case "close": say((t.code ? t.code + " " : "") + t.reason); break;
     case "refuse": say(t.code); dim(t.reason); break;
     case "connect": say(t.reason); break;
@@ -314,7 +317,7 @@ async function loadGroups() {
     [el("b", {}, count(g.members)), rate(g.rate), count(g.offset), g.epoch ? count(g.kept) : "–", g.epoch ? bytes(g.bytes) : "–"].forEach((c, i) => tr.cells[i + 1].replaceChildren(c));
   });
   $("groups-none").hidden = rows.length > 0;
-  setText($("groups-sum"), count(a.groups) + (a.groups === 1 ? " group, " : " groups, ") + count(a.members) + " memberships" +
+  setText($("groups-sum"), many(a.groups, "group") + ", " + many(a.members, "membership") +
     (a.rated < a.groups && a.rated ? ", rates of " + count(a.rated) : ""));
   return 10 * a.took_ms;
 }
@@ -337,7 +340,7 @@ async function loadGroup() {
   facts($("group-facts"), {
     "Members": count(g.members), "Kind": g.kind, "Newest message": g.known ? "number " + count(g.offset) : "not known",
     "Epoch": g.epoch || "none", "History": g.history ? count(g.kept) + " of " + count(g.history) + ", " + bytes(g.bytes) : "none is kept",
-    "Waits for passes": count(g.waiting) + (g.waiting === 1 ? " message" : " messages"),
+    "Waits for passes": many(g.waiting, "message"),
   });
   const most = Math.max(1, ...g.on);
   $("group-on").replaceChildren(...g.on.map((n, i) => el("div", {title: "loop " + i + ": " + count(n)},
@@ -463,8 +466,8 @@ async function why() {
   facts($("why-facts"), Object.assign(c ? {
     "Address": c.remote, "Protocol": c.dialect || "handshake", "Loop": String(c.loop), "Groups": count(c.groups), "Outbox": bytes(c.send_q), "Sent": bytes(c.bytes_out), "Received": bytes(c.bytes_in),
   } : {"Client": "not connected"}, name ? {
-    "Group": g.known ? count(g.members) + (g.members === 1 ? " member" : " members") : "not known now", "Newest message": g.known ? "number " + count(g.offset) : "–",
-    "History": g.history ? count(g.kept) + " messages" : "none is kept",
+    "Group": g.known ? many(g.members, "member") : "not known now", "Newest message": g.known ? "number " + count(g.offset) : "–",
+    "History": g.history ? many(g.kept, "message") : "none is kept",
   } : {}, w.name ? {"Name in the API": w.name} : {}));
   fillTraces($("why-traces"), (w.traces || []).slice().reverse());
   $("why-quiet").hidden = (w.traces || []).length > 0;
