@@ -19,6 +19,9 @@ var noBounds = map[string]string{
 	"proxy-protocol":  "says how a proxy names the address of a client",
 	"presence":        "says what can be asked of a group",
 	"join-leave":      "says who is told of comings and goings",
+	"token-audience":  "says which tokens are good",
+	"token-issuer":    "says which tokens are good",
+	"anonymous":       "says who needs a token",
 	"slow-client":     "says what happens at a bound, that of --outbox-max",
 	"log-level":       "says what is logged",
 }

@@ -117,7 +117,7 @@ func TestDocumentsNameOptionsThatExist(t *testing.T) {
 			known[m[1]] = true
 		}
 	}
-	for _, name := range []string{"README.md", "docs/protocol.md", "docs/operating.md", "docs/workerman.md"} {
+	for _, name := range []string{"README.md", "docs/protocol.md", "docs/operating.md", "docs/workerman.md", "docs/auth.md"} {
 		for _, code := range codeSpan.FindAllString(withoutBlocks(document(t, name)), -1) {
 			for _, m := range regexp.MustCompile(`--([a-z-]+)`).FindAllStringSubmatch(code, -1) {
 				if !known[m[1]] {

@@ -70,7 +70,7 @@ func differences(a, b *texts) []Change {
 	old := textsOf(*a)
 	changes := []Change{}
 	eachFlag(reflect.ValueOf(*b), func(tag reflect.StructTag, value any) {
-		name, text := tag.Get("name"), fmt.Sprint(value)
+		name, text := tag.Get("name"), textOf(value)
 		if old[name] == text && a.contents[name] != b.contents[name] {
 			text += ", with other contents"
 		}
@@ -83,6 +83,14 @@ func differences(a, b *texts) []Change {
 
 func textsOf(flags any) map[string]string {
 	texts := map[string]string{}
-	eachFlag(reflect.ValueOf(flags), func(tag reflect.StructTag, value any) { texts[tag.Get("name")] = fmt.Sprint(value) })
+	eachFlag(reflect.ValueOf(flags), func(tag reflect.StructTag, value any) { texts[tag.Get("name")] = textOf(value) })
 	return texts
+}
+
+// textOf is a flag's value as it was written.
+func textOf(value any) string {
+	if list, is := value.([]string); is {
+		return strings.Join(list, ",")
+	}
+	return fmt.Sprint(value)
 }

@@ -234,7 +234,7 @@ func TestAReloadTakesUpTokensAndSaysWhatChanged(t *testing.T) {
 		{[]string{"--token-secret", "a"}, []string{"--token-secret", "a", "--token-secret", "b"}, "token-secret: 1 secret → 2 secrets"},
 		{[]string{"--token-secret", "a"}, []string{"--token-secret", "b"}, "token-secret: 1 secret → 1 secret, with other contents"},
 		{[]string{"--token-secret", "@s"}, []string{"--token-secret", "@s"}, "token-secret: 1 secret → 1 secret, with other contents"},
-		{[]string{"--token-public-key", "k"}, []string{"--token-public-key", "k"}, "token-public-key: [k] → [k], with other contents"},
+		{[]string{"--token-public-key", "k"}, []string{"--token-public-key", "k"}, "token-public-key: k → k, with other contents"},
 		{[]string{"--token-jwks", "j"}, []string{"--token-jwks", "j"}, "token-jwks: j → j, with other contents"},
 		{[]string{"--token-jwks", url}, []string{"--token-jwks", url, "--token-audience", "us"}, "token-audience: none → us"},
 		{[]string{"--token-jwks", url}, []string{"--token-jwks", url + "/new"}, "token-jwks: " + url + " → " + url + "/new"},

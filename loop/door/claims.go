@@ -132,12 +132,12 @@ func (c *claimReader) groups() map[string][]byte {
 		groups[name] = nil
 	}
 	if raw := c.said["subs"]; raw != nil && !isNull(raw) {
-		subs, ok := readObject(raw)
+		subs, ok := readMembers(raw)
 		if !ok {
 			c.isWrong("subs")
 		}
 		for name, raw := range subs {
-			sub, ok := readObject(raw)
+			sub, ok := readMembers(raw)
 			if !ok || !isGroup(name) {
 				c.isWrong("subs")
 				return nil
@@ -159,9 +159,12 @@ func (c *claimReader) info(object map[string]json.RawMessage, claim string) []by
 	if raw, is := object["b64info"]; is && !isNull(raw) {
 		text, ok := readString(raw)
 		b, err := base64.StdEncoding.DecodeString(text)
-		if info = b; !ok || err != nil || !utf8.Valid(b) || !json.Valid(b) {
+		if !ok || err != nil || !utf8.Valid(b) {
 			c.isWrong(claim)
 			return nil
+		}
+		if text != "" {
+			info = b
 		}
 	}
 	if info == nil || isNull(info) {
@@ -227,6 +230,14 @@ func readObject(text []byte) (members map[string]json.RawMessage, ok bool) {
 		members[name] = value
 	}
 	return members, true
+}
+
+// readMembers is readObject for a part of what is signed; an empty list is an empty object there, as PHP writes it so.
+func readMembers(raw json.RawMessage) (members map[string]json.RawMessage, ok bool) {
+	if inner, is := bytes.CutPrefix(bytes.TrimSpace(raw), []byte("[")); is && string(bytes.TrimSpace(inner)) == "]" {
+		return nil, true
+	}
+	return readObject(raw)
 }
 
 // readString reads a JSON string; false: it is none, or has half a character, for which package json has U+FFFD: two names would be one.

@@ -1,6 +1,7 @@
 package door
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
@@ -135,7 +136,8 @@ func TestASetIsReadForWhatCanBeUsedOfIt(t *testing.T) {
 		"half of an Ed25519 key":   `{"kty":"OKP","crv":"Ed25519","x":"AAAA"}`, "no Ed25519": `{"kty":"OKP","crv":"X25519","x":"` + base64.RawURLEncoding.EncodeToString(s.edPublic) + `"}`,
 		"no exponent": `{"kty":"RSA","n":"` + base64.RawURLEncoding.EncodeToString(s.rsa.N.Bytes()) + `"}`, "no RSA": `{"kty":"RSA"}`, "no base64": `{"kty":"RSA","n":"!","e":"AQAB"}`,
 		"an exponent that is long": jwkOf(t, &s.rsa.PublicKey, "x", "e", "AQAAAAAB"), "an even one": jwkOf(t, &s.rsa.PublicKey, "x", "e", "AQAA"), "one": jwkOf(t, &s.rsa.PublicKey, "x", "e", "AQ"),
-		"a long modulus": jwkOf(t, &s.rsa.PublicKey, "x", "n", strings.Repeat("AQ", 4000)),
+		"a long modulus": jwkOf(t, &s.rsa.PublicKey, "x", "n", strings.Repeat("_", 11000)), "one that is a bit too long": jwkOf(t, &s.rsa.PublicKey, "x", "n", base64.RawURLEncoding.EncodeToString(bytes.Repeat([]byte{1}, 1025))),
+		"an even modulus": jwkOf(t, &s.rsa.PublicKey, "x", "n", base64.RawURLEncoding.EncodeToString(append(s.rsa.N.Bytes()[:255], 2))),
 	} {
 		if set, err := ReadJWKS([]byte(`{"keys":[` + key + `]}`)); err == nil {
 			t.Errorf("%s: got %d keys, want an error, since nothing is left", what, set.Len())

@@ -74,7 +74,7 @@ func (t *Revoked) Revoke(user string, before, now int64) error {
 }
 
 // Refuses says whether a good token is refused because its user's were revoked. issuedAt 0: it does not say when it was issued, and
-// is older than any revocation.
+// is older than any revocation is.
 func (t *Revoked) Refuses(user string, issuedAt int64) bool {
 	if user == "" || t.entries.Load() == 0 {
 		return false
@@ -83,7 +83,7 @@ func (t *Revoked) Refuses(user string, issuedAt int64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before, is := s.users.All()[user]
-	return is && (issuedAt == 0 || issuedAt < before)
+	return is && issuedAt < before
 }
 
 // Saw notes how long a good token lives. now is in Unix seconds.

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -262,7 +263,7 @@ func TestWrongKeysAreNoRules(t *testing.T) {
 	for what, r := range map[string]TokenRules{
 		"no secret": {Secrets: [][]byte{[]byte("a"), nil}}, "a short RSA key": {PublicKeys: []any{&s.rsaShort.PublicKey}}, "a private key": {PublicKeys: []any{s.p256}},
 		"a curve that no algorithm has": {PublicKeys: []any{s.p224.Public()}}, "a secret as a public key": {PublicKeys: []any{[]byte("secret")}},
-		"too many secrets": {Secrets: make([][]byte, SecretsMax+1)}, "too many keys": {PublicKeys: []any{s.edPublic, s.edPublic, s.edPublic, s.edPublic, s.edPublic}},
+		"too many secrets": {Secrets: slices.Repeat([][]byte{{1}}, SecretsMax+1)}, "too many keys": {PublicKeys: []any{s.edPublic, s.edPublic, s.edPublic, s.edPublic, s.edPublic}},
 		"half a key": {PublicKeys: []any{s.edPublic[:16]}}, "nothing": {PublicKeys: []any{nil}},
 	} {
 		if _, err := NewVerifier(r); err == nil || strings.Contains(err.Error(), "secret ") && strings.Contains(err.Error(), "\"") {
