@@ -13,7 +13,7 @@
 //
 // The rule of the package: everything mutable has one owner. A shard and all that belongs to it (clients, groups, backlog)
 // belongs to whoever holds it: its loop in each callback, and for a moment between two of them another loop that borrows it (hold.go,
-// borrow.go). A home belongs to the loop that holds it (loop/order). What several goroutines touch is atomic or has a lock, and
+// borrow.go). A home belongs to who holds it (loop/order). What several goroutines touch is atomic or has a lock, and
 // the comment of its type says so: what all loops share (the hub in hub.go, with the sums of relief.go and partial.go and the
 // seats of loop/door), what of a shard is read or asked for from outside (counters, callback, callList), and what is the server's
 // (the loops while it starts in boot.go, the berths, failed accepts, the watchdog).

@@ -133,7 +133,7 @@ func newHub(loops int, b bounds, page []byte, more ...dialect.Entry) *Hub {
 	h.outboxesMax.Store(b.outboxesMax())
 	h.homes = order.New[*group, *client](order.Config{Loops: loops, LaneSlots: b.laneSlots, LaneBytes: b.laneBytes,
 		FlightBytes: b.flightBytes, FlightMin: b.flightMin, FewMembers: borrowedSendsMax, PresentMax: b.presentMax, KeyTicks: b.keyTicks, KeysBytesMax: b.keysBytes, EpochBase: rand.Uint64()}, order.Env{
-		Wake: h.wake, Bounds: h.groupBounds, Kind: h.kindOf, Now: h.clock.Load, Admit: h.admitPort, Busy: h.portBusy, TooLoud: h.tooLoud, Accepts: h.accepts, Ended: h.ended,
+		Wake: h.wake, Bounds: h.groupBounds, Kind: h.kindOf, Now: h.clock.Load, Admit: h.admitPort, Busy: h.portBusy, TooLoud: h.tooLoud, Accepts: h.accepts, Ended: h.ended, Panicked: h.homePanicked,
 	})
 	h.homes.SetHistoryMax(b.HistoryBytesMax)
 	for i := range h.shards {
@@ -149,7 +149,7 @@ func (h *Hub) wake(loop int) {
 	}
 }
 
-// The next six functions are for order.Env.
+// The next functions are for order.Env.
 
 // groupBounds is how many members a group may have, and how many groups there may be.
 func (h *Hub) groupBounds(group string) (membersMax, groupsMax int) {
@@ -195,6 +195,12 @@ func (h *Hub) accepts(group string, message []byte) error {
 		return ErrBadMessage
 	}
 	return nil
+}
+
+// homePanicked counts and logs a panic in a home that a port has hosted.
+func (h *Hub) homePanicked(home int, p any) {
+	h.shards[home].count.Panics.Add(1)
+	h.shards[home].env.panic(p)
 }
 
 // beat advances the clock by a tick and wakes the loops that have clients, or whose home has a history.

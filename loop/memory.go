@@ -115,7 +115,7 @@ func (h *Hub) weigh(read func() heap, collect func()) {
 // owned is the memory that the hub knows of. Loops mostly share the messages that they have gathered, so of all loops only the
 // largest sum of these counts.
 func (h *Hub) owned() int64 {
-	sum := idleBytes + h.homes.Bytes() + h.homes.HistoryBytes() + h.connections.Load()*clientBytes + h.outboxes.Load() + h.partials.bytes.Load()
+	sum := idleBytes + h.homes.Bytes() + h.homes.HistoryBytes() + h.homes.KeyBytes() + h.connections.Load()*clientBytes + h.outboxes.Load() + h.partials.bytes.Load()
 	var gathered int64
 	for _, s := range h.shards {
 		sum += s.count.backlogBytes.Load() + s.count.replayBytes.Load()

@@ -20,24 +20,17 @@ func (s *shard) presence(c *client, cmd *dialect.Command) dialect.ErrorCode {
 	return s.askHome(c, cmd, order.OpPresence, nil)
 }
 
-// answerPresence answers who has asked who is in a group.
+// answerPresence answers who has asked who is in a group, or how many members it has and how many users these are.
 func (s *shard) answerPresence(r *replay, late bool) {
 	code := s.asked(r, late)
 	o := dialect.Outcome{What: dialect.Listed, Verb: dialect.Presence, ID: borrowBytes(r.ID), Present: r.Past.Present}
-	if code == "" && (r.Past.Crowded || !s.fitsPresent(r.Client, o)) {
+	if r.Op == order.OpCounted {
+		o.What, o.Verb, o.Number, o.Users = dialect.Members, dialect.Stats, uint64(r.Past.Members), uint64(r.Past.Users)
+	} else if code == "" && (r.Past.Crowded || !s.fitsPresent(r.Client, o)) {
 		code = dialect.ErrTooManyMembers
 	}
 	if code != "" {
-		o = dialect.Outcome{What: dialect.Refused, Verb: dialect.Presence, Group: r.Local.name, ID: borrowBytes(r.ID), Code: code}
-	}
-	s.answer(r.Client, o)
-}
-
-// answerCount answers who has asked how many members a group has, and how many users these are.
-func (s *shard) answerCount(r *replay, late bool) {
-	o := dialect.Outcome{What: dialect.Members, Verb: dialect.Stats, ID: borrowBytes(r.ID), Number: uint64(r.Past.Members), Users: uint64(r.Past.Users)}
-	if code := s.asked(r, late); code != "" {
-		o = dialect.Outcome{What: dialect.Refused, Verb: dialect.Stats, Group: r.Local.name, ID: borrowBytes(r.ID), Code: code}
+		o = dialect.Outcome{What: dialect.Refused, Verb: o.Verb, Group: r.Local.name, ID: borrowBytes(r.ID), Code: code}
 	}
 	s.answer(r.Client, o)
 }

@@ -192,10 +192,8 @@ func (s *shard) replay(r *replay, late bool) {
 	switch r.Op {
 	case order.OpHistoryRead:
 		s.answerHistory(r, late)
-	case order.OpPresent:
+	case order.OpPresent, order.OpCounted:
 		s.answerPresence(r, late)
-	case order.OpCounted:
-		s.answerCount(r, late)
 	default:
 		log, lost := g.log.taken(r.from, g.waiting(c))
 		if g.log.waiting--; g.log.waiting == 0 {

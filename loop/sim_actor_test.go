@@ -49,17 +49,18 @@ type simHeard struct{ message *simMessage }
 
 // simMembership is what a peer knows of its own membership.
 type simMembership struct {
-	sentAt  int  // step of the add_group, 0: none
-	ackedAt int  // step of its answer, 0: none yet
-	leaving int  // leave_groups under way
-	left    bool // a leave was answered, and no add_group was sent since
-	unsure  bool // an add_group without an id, or a leave_group that was refused: member or not, nobody says
-	silent  bool // an add_group without an id
-	asks    int  // add_groups with an id under way
-	refused bool // an add_group was refused, so what was sent behind it need not come back
-	company simCompany
-	removed bool // it was taken out of the group
-	parted  int  // step of the answer to an add_group behind which it was taken out of the group, 0: it was not, or has joined again
+	sentAt   int  // step of the add_group, 0: none
+	ackedAt  int  // step of its answer, 0: none yet
+	healedAt int  // step at which it was last answered that it has missed nothing, though it was out of the group
+	leaving  int  // leave_groups under way
+	left     bool // a leave was answered, and no add_group was sent since
+	unsure   bool // an add_group without an id, or a leave_group that was refused: member or not, nobody says
+	silent   bool // an add_group without an id
+	asks     int  // add_groups with an id under way
+	refused  bool // an add_group was refused, so what was sent behind it need not come back
+	company  simCompany
+	removed  bool // it was taken out of the group by a backend
+	parted   int  // step of the answer to an add_group behind which it was taken out of the group, 0: it was not, or has joined again
 }
 
 // out says that the peer is not a member, as far as it has been told.
@@ -92,10 +93,11 @@ type simMessage struct {
 	from     *actor
 	life     int
 	issuedAt int
-	accepted bool   // the answer or the port said so
-	patient  bool   // published by who waits for room
-	tick     uint32 // when it was said
-	seq      uint64 // its number, by the answer; 0: not known
+	accepted bool     // the answer or the port said so
+	patient  bool     // published by who waits for room
+	said     *simSaid // published by who is told what became of it; nil: by others
+	tick     uint32   // when it was said
+	seq      uint64   // its number, by the answer; 0: not known
 }
 
 func (w *world) newMessage(from *actor, group string) *simMessage {

@@ -30,6 +30,9 @@ func (w *world) checkEnd() {
 			for _, m := range w.sent {
 				owed := in.ackedAt > 0 && m.issuedAt > in.ackedAt ||
 					in.ackedAt > 0 && !in.refused && m.from == a && m.life == a.life && m.issuedAt > in.sentAt
+				if m.unkept() && m.issuedAt <= in.healedAt {
+					continue // what is not kept is lost to who was out of the group meanwhile
+				}
 				if m.group == group && m.accepted && owed && !a.got[group][m.number] {
 					missing++
 					w.must(a.toldOf(m), "actor %d, member of %s since step %d: message %d of step %d is missing",

@@ -22,7 +22,7 @@ func (w *world) checkTooLoud(home int, m *message) {
 	part := strings.SplitN(string(m.Payload()), "|", 5)
 	if number, err := strconv.Atoi(part[1]); err == nil && !w.stranger {
 		w.tooLoud[number]++
-		w.must(w.tooLoud[number] == 1 && w.sent[number].from != nil, "message %d is refused a second time, or a port's", number)
+		w.must(w.tooLoud[number] == 1 && (w.sent[number].from != nil || w.sent[number].said != nil), "message %d is refused a second time, or a port's", number)
 	}
 }
 

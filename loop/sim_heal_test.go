@@ -30,7 +30,7 @@ func (a *actor) joinedAgain(c *simCommand, past *loudPast) {
 	was := m.parted
 	m.parted = 0
 	if past != nil && past.Recovered && c.past.exact && !c.past.from.stale && c.past.from.epoch != 0 && a.places[c.group] == c.past.from {
-		m.ackedAt = was
+		m.ackedAt, m.healedAt = was, a.w.step
 		a.w.past.healed++
 		return
 	}

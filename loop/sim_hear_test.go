@@ -218,6 +218,9 @@ func (a *actor) message(text string) *simMessage {
 	number, _ := strconv.Atoi(part[1])
 	group, sender := part[2], part[3]
 	a.w.must(number < len(a.w.sent) && a.w.sent[number].text == text, "actor %d: garbled %q", a.index, text)
+	if said := a.w.sent[number].said; said != nil {
+		said.heard = true
+	}
 	a.w.must(a.w.tooLoud[number] == 0, "actor %d: message %d was refused by its home", a.index, number)
 	m := a.joined[group]
 	a.w.must(m != nil, "actor %d: a message of %s, which it never joined", a.index, group)

@@ -120,6 +120,10 @@ func (a *actor) heardLoudly(text string) {
 		text = rest
 	}
 	m := a.message(text)
+	if m.unkept() {
+		a.w.must(!kept, "actor %d: message %d of %s has number %s, and is not kept", a.index, m.number, m.group, number)
+		return
+	}
 	t := a.track(m.group)
 	if t.at++; a.unheard[m.group] && !t.exact {
 		t.at = 0 // nobody has said when it joined: what it counted may be of an earlier membership, and of an earlier life of the group
@@ -318,7 +322,7 @@ const simHistoryTicks = 500
 
 // checkForgotten: when all have gone for long enough, nothing of the past is left.
 func (w *world) checkForgotten() {
-	w.hub.clock.Add(2 * simHistoryTicks) // whatever the kinds said when the homes looked at them
+	w.hub.clock.Add(2*simHistoryTicks + w.hub.bounds.Load().keyTicks) // whatever the kinds said when the homes looked at them
 	for range 20 {
 		w.hub.beat()
 		w.round()

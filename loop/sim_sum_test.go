@@ -11,6 +11,7 @@ type simSum struct {
 	past                                             simPasts
 	company                                          simCompanies
 	heals, skipped                                   uint64
+	repeats, unkept                                  uint64 // of ports; heard
 	borrows                                          uint64
 	borrowing                                        simBorrowing
 	refusedBy                                        map[string]uint64
@@ -36,6 +37,8 @@ func (s *simSum) add(w *world) {
 	s.exact += w.exactGaps
 	s.heals += t.SlowHealed
 	s.skipped += t.SlowSkipped
+	s.repeats += w.repeats
+	s.unkept += w.unkept
 	s.fragments += t.FragmentsClosed
 	s.late += t.MessageTimeouts
 	s.indexes += w.indexes
@@ -84,6 +87,10 @@ func (s *simSum) check(t *testing.T) {
 	t.Logf("tokens %d, ends of them %d, clients disconnected %d, removed from groups %d", s.bearers.tokens, s.bearers.ends, s.bearers.disconnected, s.bearers.removed)
 	if s.bearers.tokens == 0 || s.bearers.ends == 0 || s.bearers.disconnected == 0 || s.bearers.removed == 0 {
 		t.Error("too few tokens came and ended in the worlds")
+	}
+	t.Logf("publishes of ports that repeat another %d, that are not kept and are heard %d", s.repeats, s.unkept)
+	if s.repeats == 0 || s.unkept == 0 {
+		t.Error("ports have said too little in the worlds")
 	}
 	if s.listed == 0 {
 		t.Error("no world had a list made")

@@ -79,6 +79,8 @@ type world struct {
 	company   simCompanies
 	changing  bool // an operator changes bounds on groups, members and rates now and then
 
+	repeats    uint64      // publishes of ports that repeat another
+	unkept     uint64      // that are not kept, and were heard
 	tooLoud    map[int]int // how often a home has refused each message, by its number
 	heldBack   uint64      // looks at which a loop was awaited by a home that holds a request back
 	awayAtOnce uint64      // connections refused before they were clients
@@ -238,6 +240,7 @@ func (w *world) run() {
 	}
 	w.checkFlights()
 	w.checkBorrowing()
+	w.checkSaid()
 	w.checkEnd()
 	w.checkMembers()
 	w.checkNoReplays()
@@ -393,16 +396,4 @@ func (w *world) progress() (n uint64) {
 		n += uint64(a.readBytes)
 	}
 	return n + w.feed.taken()
-}
-
-func (w *world) publishByPort(group string) {
-	m := w.newMessage(nil, group)
-	switch err := insist(w.port, group, []byte(m.text)); err {
-	case nil:
-		m.accepted = true
-	case ErrBusy:
-		w.must(w.tight, "a port was refused though lanes are large")
-	default:
-		w.must(false, "port: %v", err)
-	}
 }

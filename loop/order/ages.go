@@ -9,7 +9,7 @@ import "unsafe"
 //
 // It lies in blocks, so no step copies it: with a million entries in one slice a put took 4 ms when that grew.
 //
-// Owner: the loop that holds the home.
+// Owner: who holds the home.
 type ages[G Part] struct {
 	ttl  uint32
 	turn uint32 // of the entry that was put or changed last

@@ -10,6 +10,6 @@
 //
 // The rule of the package: it knows no client, no socket, no gnet and no metrics. Two types are the loop's own: G, its part of
 // a group, and C, a client that waits for an answer. They are handed back to the loop that they came from, and are never looked
-// into. Everything mutable has one owner: a ring's slot the producer or the consumer, a home the loop that holds it, Lanes
+// into. Everything mutable has one owner: a ring's slot the producer or the consumer, a home who holds it, Lanes
 // who holds their loop's shard, a port's lanes the goroutine that has the lane's lock. The rest are atomics.
 package order

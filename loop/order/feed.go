@@ -147,7 +147,7 @@ func (t *Feed[G, C]) Collect(into []Publication, max int) []Publication {
 	return into
 }
 
-// The rest is called by the loop that holds a home.
+// The rest is called by who holds a home.
 
 // hearing is what the feed receives of r.
 func hearing[G Part, C Client](r *Request[G, C]) heard {

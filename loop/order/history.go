@@ -17,7 +17,7 @@ import (
 //
 // It keeps the messages that the loops send, and their plain form with them. Their other forms are cleared soon, see cool.
 //
-// Owner: the loop that holds the home.
+// Owner: who holds the home.
 type history[G Part] struct {
 	group   *homeGroup[G] // nil: this history has ended
 	name    string
@@ -198,7 +198,7 @@ const coolTicks = 2
 // warm is a queue of the histories with messages that may have forms, in the order of the oldest of those, but for a tick or two.
 // They are linked, so it takes no memory of its own, and nothing is copied however many there are.
 //
-// Owner: the loop that holds the home.
+// Owner: who holds the home.
 type warm[G Part] struct {
 	first, last *history[G] // nil: it is empty
 }

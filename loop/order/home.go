@@ -17,7 +17,7 @@ import (
 // each home ran on one loop, that loop had to be woken too, the most expensive step of a message between two clients. A loop
 // never waits for a home that another loop holds: the other one looks at the up lanes again after letting go.
 //
-// Owner: the loop that holds it.
+// Owner: who holds it: most often a loop, for a moment a port's goroutine (hosting.go).
 type Home[G Part, C Client] struct {
 	// Immutable after start.
 	index int
@@ -34,7 +34,7 @@ type Home[G Part, C Client] struct {
 	// Any goroutine (atomic).
 	held atomic.Bool
 
-	// The loop that has set held only.
+	// Who has set held only.
 	groups      shrink.Map[string, *homeGroup[G]]
 	serving     *lane[Request[G, C]] // whose front is being served, for dropServing
 	stalled     uint64               // bit per loop whose up lane's front waits for room in a down lane
@@ -49,7 +49,7 @@ type Home[G Part, C Client] struct {
 	published   atomic.Uint64
 	_           [CacheLine]byte
 
-	// Written by the loop that has set held, read by any goroutine.
+	// Written by who has set held, read by any goroutine.
 	keptGroups   atomic.Int64 // histories that have messages, or are alone
 	keptMessages atomic.Int64
 	keptBytes    atomic.Int64

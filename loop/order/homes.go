@@ -60,6 +60,8 @@ type Env struct {
 	Kind    func(group string) Kind                        // what holds for a group; nil: the zero Kind for each. Asked for each publish to a group that its home does not know
 	Now     func() uint32                                  // the time in ticks, which may wrap around; with Kind, and for keys
 	Ended   <-chan struct{}                                // closed when no loop runs any more
+
+	Panicked func(home int, p any) // a home has panicked that a port has hosted; called while the stack can still be printed. nil: the panic goes on
 }
 
 // Kind is what holds for a group.

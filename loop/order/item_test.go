@@ -1,6 +1,11 @@
 package order
 
-import "testing"
+import (
+	"testing"
+	"unsafe"
+
+	"ringcast/dialect"
+)
 
 func TestAStampOutlivesTheRoundOfItsClock(t *testing.T) {
 	for _, c := range []struct{ from, to, want int64 }{
@@ -29,8 +34,29 @@ func TestItemsCountWhatTheyHold(t *testing.T) {
 	if got := publish("xxxxx") - publish("x"); got != 4 {
 		t.Errorf("a publish: got %d bytes for 4 more of its text", got)
 	}
+	tagged := publishTo("g", "x")
+	tagged.Message.More = &dialect.More{Tags: make([]byte, 100)}
+	if got := tagged.Bytes() - publish("x"); got != 100+moreBytes {
+		t.Errorf("a publish: got %d bytes for 100 of its tags", got)
+	}
+	keyed := publishTo("g", "x")
+	keyed.via = &via{key: "a key"}
+	if got := keyed.Bytes() - publish("x"); got != len("a key")+viaBytes {
+		t.Errorf("a publish: got %d bytes for 5 of its key", got)
+	}
 	answer := Delivery[*part, *asker]{Op: OpMessage, ID: "1"}
 	if got := answer.Bytes(); got > 100 {
 		t.Errorf("an answer alone: got %d bytes, want its slot and its id", got)
+	}
+}
+
+// They lie side by side in lanes and in memory, and each is a cache line.
+func TestAMessageAndARequestAreACacheLine(t *testing.T) {
+	const line = 64
+	if got := unsafe.Sizeof(Message{}); got != line && unsafe.Sizeof(uintptr(0)) == 8 {
+		t.Errorf("got a message of %d bytes, want %d", got, line)
+	}
+	if got := requestBytes; got != line && unsafe.Sizeof(uintptr(0)) == 8 {
+		t.Errorf("got a request of %d bytes, want %d", got, line)
 	}
 }

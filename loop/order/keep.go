@@ -12,7 +12,7 @@ import (
 
 // histories is what a home has of them.
 //
-// Owner: the loop that holds the home.
+// Owner: who holds the home.
 type histories[G Part] struct {
 	ages   []*ages[G] // one for each time to live, with the histories that have messages or are alone
 	warm   warm[G]

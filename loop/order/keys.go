@@ -29,7 +29,7 @@ type keyed struct {
 
 // keys are those that a home remembers, oldest first.
 //
-// Owner: the loop that holds the home.
+// Owner: who holds the home.
 type keys struct {
 	known          shrink.Map[keyName, *keyed]
 	oldest, newest *keyed // nil: there is none

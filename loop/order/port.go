@@ -8,7 +8,8 @@ import (
 )
 
 // Port is by what a goroutine that is no loop publishes, such as an HTTP handler or a bus. It has up lanes of its own, so its
-// messages are put in order as those of clients are. What one goroutine publishes to a group stays in its order.
+// messages are put in order as those of clients are. What one goroutine publishes to a group stays in its order. It hosts the home itself
+// if nobody does at that moment, see hosting.go.
 //
 // Owner: any goroutine may call every method. Each lane has a lock, so publishes to groups of different homes do not contend.
 type Port[G Part, C Client] struct {
@@ -154,8 +155,16 @@ func (p *Port[G, C]) request(group string, message []byte) (r Request[G, C], err
 	return r, nil
 }
 
-// offer sends r if there is room. waits: if not, room gets a token when there is.
+// offer sends r if there is room, and has the home serve it. waits: if there is none, room gets a token when there is.
 func (p *Port[G, C]) offer(home int, r *Request[G, C], waits bool) (sent bool, err error) {
+	if sent, err = p.put(home, r, waits); sent {
+		p.all.host(home)
+	}
+	return sent, err
+}
+
+// put puts r into the lane if there is room.
+func (p *Port[G, C]) put(home int, r *Request[G, C], waits bool) (sent bool, err error) {
 	bytes, l := r.Bytes(), &p.up[home]
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -170,7 +179,6 @@ func (p *Port[G, C]) offer(home int, r *Request[G, C], waits bool) (sent bool, e
 	}
 	l.lane.send(*r, bytes)
 	note(&p.all.homes[home].freshPort, p.bit)
-	p.all.env.Wake(home)
 	return true, nil
 }
 

@@ -20,7 +20,7 @@ import (
 // presence is who is in a group. Most groups are small, and what a client costs here is eight bytes; a list that is sorted is then as
 // fast as a table.
 //
-// Owner: the loop that holds the home.
+// Owner: who holds the home.
 type presence struct {
 	few    []uint64                  // sorted: twice the numbers of the members, and one more for those that hear
 	many   shrink.Map[uint64, hears] // likewise: all, once they are more than may be listed, until they are much fewer again; else none

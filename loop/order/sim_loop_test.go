@@ -67,12 +67,7 @@ func (s *sim) turn(loop, deliveries int) {
 	l.woken = false
 	l.lanes.Woken()
 	moved, busy := l.lanes.Host()
-	s.record()
-	s.checkHistories()
-	s.heed()
-	s.checkPresences()
-	s.checkKeys()
-	s.answers()
+	s.look()
 	drained := deliveries > 0 && l.gathered < s.gather && l.lanes.Drain(nil, func(d Delivery[*simPart, *simAsk]) bool {
 		s.deliver(loop, &d)
 		deliveries--

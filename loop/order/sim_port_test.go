@@ -43,15 +43,15 @@ type simQuestion struct {
 type simPath struct{ messages []*simMessage }
 
 // simPorts is what was done of that in a simulation.
-type simPorts struct{ repeats, anew, forgotten, unkept, histories, presences, forgets, kept int }
+type simPorts struct{ repeats, anew, forgotten, unkept, histories, presences, forgets, kept, hosted int }
 
 func (c *simPorts) add(of simPorts) {
 	c.repeats, c.anew, c.forgotten, c.unkept = c.repeats+of.repeats, c.anew+of.anew, c.forgotten+of.forgotten, c.unkept+of.unkept
-	c.histories, c.presences, c.forgets, c.kept = c.histories+of.histories, c.presences+of.presences, c.forgets+of.forgets, c.kept+of.kept
+	c.histories, c.presences, c.forgets, c.kept, c.hosted = c.histories+of.histories, c.presences+of.presences, c.forgets+of.forgets, c.kept+of.kept, c.hosted+of.hosted
 }
 
 func (c *simPorts) check(t *testing.T, shape simShape) {
-	if c.repeats == 0 || c.anew == 0 || c.unkept == 0 || c.histories == 0 || c.presences == 0 || c.forgets == 0 || (c.forgotten > 0) != (shape.keysMax > 0) || (c.kept > 0) != shape.history {
+	if c.repeats == 0 || c.anew == 0 || c.unkept == 0 || c.histories == 0 || c.presences == 0 || c.forgets == 0 || c.hosted == 0 || (c.forgotten > 0) != (shape.keysMax > 0) || (c.kept > 0) != shape.history {
 		t.Errorf("what ports said and asked: %+v", *c)
 	}
 }
@@ -65,7 +65,37 @@ func (s *sim) user() *dialect.Who { return s.whos[s.rng.IntN(len(s.whos))] }
 
 func (s *sim) key() string { return fmt.Sprint("key", s.rng.IntN(3)) }
 
+// byPort has a port put something into a lane, and then serve the home if nobody holds it: in this order also where in truth both are one
+// step, as the model has to know of what is served.
+func (s *sim) byPort(group int, put func()) {
+	home := s.hs.Of(fmt.Sprint(group))
+	letGo, ok := s.hs.Home(home).Hold()
+	put()
+	if !ok {
+		return
+	}
+	if letGo() {
+		s.hs.host(home)
+		s.said.hosted++
+	}
+	s.look()
+}
+
+// look judges what homes have done.
+func (s *sim) look() {
+	s.record()
+	s.checkHistories()
+	s.heed()
+	s.checkPresences()
+	s.checkKeys()
+	s.answers()
+}
+
 func (s *sim) publishByPort(p *Port[*simPart, *simAsk], group int) {
+	s.byPort(group, func() { s.offerByPort(p, group) })
+}
+
+func (s *sim) offerByPort(p *Port[*simPart, *simAsk], group int) {
 	m, payload := s.newMessage(group)
 	m.byPort = true
 	var err error
@@ -206,12 +236,13 @@ func (s *sim) question(p *Port[*simPart, *simAsk], group int) {
 		q.ask = &simAsk{s: s, past: s.ask(), want: &simPast{past: Past{None: true}}}
 		r.Past = q.ask.past
 	}
-	s.questions = append(s.questions, q) // first: its home may serve it at once
-	var err error
-	if q.Pending, err = p.ask(r, via{group: q.group}); err != nil {
-		s.must(err == ErrBusy, "port: %v", err)
-		s.questions = s.questions[:len(s.questions)-1]
-	}
+	s.byPort(group, func() {
+		var err error
+		if q.Pending, err = p.ask(r, via{group: q.group}); err == nil {
+			s.questions = append(s.questions, q)
+		}
+		s.must(err == nil || err == ErrBusy, "port: %v", err)
+	})
 }
 
 // askerOf is who has asked for history.

@@ -8,7 +8,7 @@ import (
 // users is which users the members of a group are. Only members that have said who they are cost something here; a group none of whose
 // members has, has none.
 //
-// Owner: the loop that holds the home.
+// Owner: who holds the home.
 type users struct {
 	who     shrink.Map[uint64, *dialect.Who] // by client
 	members shrink.Map[string, int]          // by the user's name: how many members it is. Who has none is not in it
