@@ -21,7 +21,6 @@ var noBounds = map[string]string{
 	"join-leave":      "says who is told of comings and goings",
 	"token-audience":  "says which tokens are good",
 	"token-issuer":    "says which tokens are good",
-	"anonymous":       "says who needs a token",
 	"slow-client":     "says what happens at a bound, that of --outbox-max",
 	"log-level":       "says what is logged",
 }
