@@ -55,7 +55,7 @@ var sentences = map[ErrorCode]string{
 
 	ErrBadToken:     "the token is not valid here",
 	ErrTokenExpired: "the token has expired; fetch a new one",
-	ErrOtherToken:   "the token is for another user or another group, or is none of this sort",
+	ErrOtherToken:   "the token is not valid here",
 	ErrUnauthorized: "only who has a token may connect",
 }
 

@@ -60,7 +60,7 @@ type simMembership struct {
 	asks     int  // add_groups with an id under way
 	refused  bool // an add_group was refused, so what was sent behind it need not come back
 	company  simCompany
-	removed  bool // it was taken out of the group
+	removed  bool // it was taken out of the group by a backend
 	parted   int  // step of the answer to an add_group behind which it was taken out of the group, 0: it was not, or has joined again
 }
 

@@ -27,7 +27,7 @@ func (a *actor) user() string { return fmt.Sprint("user-", a.index) }
 
 // auth shows a token that is good for some seconds.
 func (a *actor) auth() {
-	ends := a.w.wall().Unix() + 1 + int64(a.w.rng.IntN(4))
+	ends := a.w.wall().Unix() + 1 + int64(a.w.rng.IntN(8))
 	if a.shows == 0 || ends < a.shows {
 		a.shows = ends
 	}
@@ -42,7 +42,7 @@ func (w *world) reach(a *actor) {
 	}
 	for _, group := range w.groups {
 		do := unsubscribing(group)
-		if w.chance(8) {
+		if w.chance(5) {
 			do = disconnecting(0, "")
 		}
 		if _, _, err := w.hub.dispatch(target, do); err != nil {

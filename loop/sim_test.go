@@ -136,7 +136,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 		w.chooseHealing(&b)
 	}
 	w.tight = b.laneSlots < 256 || b.laneBytes < 1<<20 || b.backlogBytes < 1<<20 || b.gatherBytes < 12<<20 || b.mayBeTooLoud()
-	if w.bearing = w.chance(30) && !w.calm; w.bearing {
+	if w.bearing = w.chance(25) && !w.calm; w.bearing {
 		withTokens(&b)
 	}
 	loops := pick(1, 2, 3, 8)
@@ -280,7 +280,7 @@ func (w *world) event() {
 		a.sock.writable()
 	case n < 93:
 		a.stalled = !a.stalled
-	case n < 94 && w.bearing && w.chance(70):
+	case n < 94 && w.bearing && w.chance(50):
 		w.reach(a)
 	case n < 94 && w.changing:
 		w.changeBounds()
