@@ -49,7 +49,7 @@ const (
 )
 
 func newConsole(cfg Config, over <-chan struct{}) *console {
-	any := func() bool { return cfg.API != nil && cfg.AnyKey() }
+	any := func() bool { return cfg.API != nil && (cfg.AnyKey == nil || cfg.AnyKey()) }
 	return &console{hub: cfg.Console, version: cfg.Version, api: any, room: make(chan struct{}, questionsMax),
 		rates: newRates(cfg.Console), over: over}
 }
