@@ -32,7 +32,7 @@ type Config struct {
 	Console Watched         // what the admin page shows; nil: there is no page
 	Hosts   func() []string // names beside localhost under which the page may be asked for, in lower case; nil: none
 	API     http.Handler    // the server API, for the page and whoever else has a key; nil: it does not exist
-	AnyKey  func() bool     // there is a key for it now, so that the page offers to use it; with API
+	AnyKey  func() bool     // there is a key for it now, so that the page offers to use it; nil: while API is there
 }
 
 // Admin answers on the admin address until Close.

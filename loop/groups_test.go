@@ -128,6 +128,9 @@ func TestAListOfGroupsThatIsCalledOffEnds(t *testing.T) {
 		depth++
 		last := depth == groupWalksMax
 		if last {
+			if n := len(h.groupWalks); n != groupWalksMax {
+				t.Errorf("got %d walks that count, want %d", n, groupWalksMax)
+			}
 			cancel()
 		}
 		err := h.EachGroup(ctx, "", nest)

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"ringcast/dialect"
 )
 
 // troubles are the traces of a loop's journal, the oldest first, without times and numbers that depend on how frames are made.
@@ -47,10 +49,10 @@ func TestWhatGoesWrongWithAClientIsInTheJournal(t *testing.T) {
 
 func TestWhatAHomeRefusesIsInTheJournal(t *testing.T) {
 	st := newStage(2, func(b *bounds) { b.MembersMax, b.flightBytes, b.flightMin = 1, 100, 10 })
-	in, out := st.enter(0), st.enter(0)
+	in, out := st.enter(0), st.enter(1) // whose loop has no members and has to ask
 	st.ask(in, `{"cmd":"add_group","group_id":"1g","id":1}`)
 	st.ask(out, `{"cmd":"add_group","group_id":"1g","id":1}`)
-	isTrouble(t, st.hub.shards[0], fmt.Sprint(out.client.Number(), " refuse 1g group_full"))
+	isTrouble(t, st.hub.shards[1], fmt.Sprint(out.client.Number(), " refuse 1g group_full"))
 }
 
 func TestASlowClientsStoryIsInTheJournal(t *testing.T) {
@@ -103,10 +105,9 @@ func TestASlowClientsStoryIsInTheJournal(t *testing.T) {
 // A stop closes everybody, and that is not what somebody will ask about.
 func TestAStopIsNotInTheJournal(t *testing.T) {
 	st := newStage(1, nil)
-	st.enter(0)
+	c := st.enter(0)
 	st.hub.stopping.Store(true)
-	st.hub.shards[0].stop.begun = true
-	st.hub.shards[0].woken()
+	st.hub.shards[0].close(c.client, dialect.CauseStopping)
 	isTrouble(t, st.hub.shards[0])
 }
 
