@@ -123,11 +123,10 @@ func TestWhoWaitsForAnAnswerBeforeTheNextCommandGetsIt(t *testing.T) {
 	}
 }
 
-// endless makes so many publishes as they are read, and knows how far ahead of the answers it is.
+// endless makes so many publishes as they are read.
 type endless struct {
-	left    int
-	rest    []byte
-	longest int // pad
+	left int
+	rest []byte
 }
 
 func (e *endless) Read(p []byte) (n int, err error) {
@@ -146,7 +145,6 @@ func (e *endless) Read(p []byte) (n int, err error) {
 // forgetful is a backend that keeps nothing of what is said, as the test is of memory.
 type forgetful struct {
 	*fakeBackend
-	begun, most atomic.Int64
 }
 
 func (b *forgetful) Offer(group string, _ Said) (Pending, error) {

@@ -103,7 +103,7 @@ func TestAClientIsSoughtInSlices(t *testing.T) {
 		t.Errorf("got %v in %d slices, %d walks left over, want it in 4", found == first, slices, len(s.listings))
 	}
 	for more := true; more; {
-		found, more = s.lookFor(l, 1)
+		_, more = s.lookFor(l, 1)
 		if l.left == 0 {
 			break
 		}

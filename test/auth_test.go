@@ -64,7 +64,6 @@ type credential struct {
 	first   string // a command before all others; empty: none
 	answer  string // to that
 	token   string // that the join shows; empty: none
-	closed  bool   // the client is not open then
 	refused int    // HTTP status of the handshake; 0: it is accepted
 }
 

@@ -66,12 +66,12 @@ func bySecret(t testing.TB, claims string) string {
 
 // signers is a private key of each kind.
 type signers struct {
-	rsa, rsaShort  *rsa.PrivateKey
-	p256, p384     *ecdsa.PrivateKey
-	p521, p256Too  *ecdsa.PrivateKey
-	ed             ed25519.PrivateKey
-	edPublic       ed25519.PublicKey
-	rsaOther, p224 crypto.Signer
+	rsa, rsaShort *rsa.PrivateKey
+	p256, p384    *ecdsa.PrivateKey
+	p521, p256Too *ecdsa.PrivateKey
+	ed            ed25519.PrivateKey
+	edPublic      ed25519.PublicKey
+	p224          crypto.Signer
 }
 
 // theSigners takes a moment, once.
