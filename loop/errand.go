@@ -213,9 +213,13 @@ func (h *Hub) Subscribe(ctx context.Context, t Target, group string, info []byte
 		return 0, err
 	}
 	return h.send(ctx, t, func(s *shard, c *client) bool {
-		g := s.groups.Get(group)
-		if g != nil && c.memberOf(g) >= 0 {
-			return c.joins(g)
+		g, at := s.groups.Get(group), -1
+		if g != nil {
+			at = c.memberOf(g)
+		}
+		if at >= 0 && c.membership(at).standing != standingRenounced {
+			c.membership(at).traits &^= traitOusted // if it was to be taken out, this is the later word
+			return true
 		}
 		if !s.mayJoinMore(c) {
 			return false
@@ -223,6 +227,12 @@ func (h *Hub) Subscribe(ctx context.Context, t Target, group string, info []byte
 		var in *grant
 		if info != nil {
 			in = &grant{who: whoOf(s.tokenOf(c), info)}
+		}
+		if at >= 0 { // its home is being asked, and it has left since
+			s.keep(c, g, in)
+			c.stand(at, standingAsked)
+			c.membership(at).traits |= traitServed
+			return true
 		}
 		return s.seek(c, g, &dialect.Command{Verb: dialect.AddGroup, Group: []byte(group)}, in, traitServed) == ""
 	})

@@ -214,3 +214,56 @@ func TestNamesOfClientsLeadBackToThem(t *testing.T) {
 		t.Errorf("got %d, %v, want %d", n, ok, c.client.Number())
 	}
 }
+
+// What a backend has wanted of a membership that a client then gave up is not done to the one that it has asked for since.
+func TestWhoLeavesAndJoinsAnewIsNotTakenOutForWhatWasBefore(t *testing.T) {
+	st := newBearerStage(2, nil)
+	c := st.auth(st.enter(0), `{"sub":"ann"}`)
+	c.out = nil
+	letGo := st.hold(1)
+	c.say(`{"cmd":"add_group","group_id":"1g","id":1}`)
+	if n, err := st.send(func(ctx context.Context) (int, error) { return st.hub.Unsubscribe(ctx, Target{User: "ann"}, "1g") }); n != 1 || err != nil {
+		t.Errorf("got %d clients, %v, want 1", n, err)
+	}
+	c.say(`{"cmd":"leave_group","group_id":"1g","id":2}`)
+	c.say(`{"cmd":"add_group","group_id":"1g","id":3}`)
+	letGo()
+	st.settle()
+	c.heard(t, `{"id":3,"ok":true}`)
+	c.heardNot(t, "removed")
+	st.ask(c, `{"cmd":"send_to_group","group_id":"1g","message":"to myself"}`)
+	c.heard(t, "to myself")
+	st.noBearers(t)
+}
+
+// The last word of backends holds, also on a client that is not a member yet.
+func TestOfTakenOutAndLetInTheLastHolds(t *testing.T) {
+	for name, first := range map[string]string{"asked": `{"id":2,"subscribe":{"channel":"1g"}}`, "left": `{"id":2,"subscribe":{"channel":"1g"}}` + "\n" + `{"id":3,"unsubscribe":{"channel":"1g"}}`} {
+		t.Run(name, func(t *testing.T) {
+			st := newBearerStage(2, nil)
+			c := st.page(0, `{"sub":"ann"}`)
+			letGo := st.hold(1)
+			c.say("%s", first)
+			reach := func(do func(context.Context) (int, error), want int) {
+				t.Helper()
+				if n, err := st.send(do); n != want || err != nil {
+					t.Errorf("got %d clients, %v, want %d", n, err, want)
+				}
+			}
+			if name == "asked" {
+				reach(func(ctx context.Context) (int, error) { return st.hub.Unsubscribe(ctx, Target{User: "ann"}, "1g") }, 1)
+			}
+			reach(func(ctx context.Context) (int, error) { return st.hub.Subscribe(ctx, Target{User: "ann"}, "1g", []byte(`{"a":1}`)) }, 1)
+			letGo()
+			st.settle()
+			c.heardNot(t, "server unsubscribe")
+			c.out = nil
+			st.ask(c, `{"id":4,"publish":{"channel":"1g","data":"to myself"}}`)
+			c.heard(t, `"data":"to myself"`)
+			if name == "left" {
+				c.heard(t, `"chan_info":{"a":1}`)
+			}
+			st.noBearers(t)
+		})
+	}
+}

@@ -139,7 +139,7 @@ func (c *client) stand(at int, to standing) {
 // renounce has a client that has asked to be a member not want to be one.
 func (s *shard) renounce(c *client, at int) {
 	m := c.membership(at)
-	m.silent = false
+	m.silent, m.traits = false, m.traits&^(traitServed|traitOusted) // what a backend has wanted was for the one that ends here
 	if c.is(markBearer) {
 		s.bearer(c).release(m.group)
 	}
