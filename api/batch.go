@@ -12,7 +12,7 @@ func (x *exchange) batch(w http.ResponseWriter, r *http.Request) {
 	t, status, why := x.newStream(w, r, answering{between: ",", named: true})
 	defer t.release()
 	if status == 0 && !t.findCommands() {
-		status, why = http.StatusBadRequest, `the body must be a JSON object with an array "commands"`
+		status, why = t.unread(nil, `the body must be a JSON object with an array "commands"`)
 	}
 	if status != 0 {
 		plain(w, status, why+"\n")

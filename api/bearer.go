@@ -158,10 +158,17 @@ func (c *call) closing(r *dialect.JSONReader) (code uint16, reason string, f *fa
 	return uint16(n), string(text), nil
 }
 
+// secondsMax is the last second of the year 9999: less than what a clock in milliseconds says, which would shut a user out, or let it
+// stay, for ever.
+const secondsMax = 253_402_300_799
+
+// userBytesMax is the longest name that a token can say: nobody has a longer one.
+const userBytesMax = 255
+
 // runRefresh says until when clients may stay.
 func runRefresh(ctx context.Context, x *exchange) *fault {
 	c := &x.call
-	ends, isInt := dialect.Integer(c.expireAt, 0, dialect.OffsetMax)
+	ends, isInt := dialect.Integer(c.expireAt, 0, secondsMax)
 	expired, isBool := dialect.Boolean(c.expired)
 	switch {
 	case !isInt:
@@ -179,10 +186,10 @@ func runRefresh(ctx context.Context, x *exchange) *fault {
 // runRevoke has a user's tokens that were issued before a time be refused, and closes the clients that have come with one.
 func runRevoke(ctx context.Context, x *exchange) *fault {
 	user, isText := x.reader.Text(x.call.user)
-	before, isInt := dialect.Integer(x.call.before, 0, dialect.OffsetMax)
+	before, isInt := dialect.Integer(x.call.before, 0, secondsMax)
 	switch {
-	case !isText || len(user) == 0:
-		return badRequest("user must be a string that is not empty")
+	case !isText || len(user) == 0 || len(user) > userBytesMax:
+		return badRequest("user must be a string of 1 to 255 bytes")
 	case !isInt:
 		return badRequest("before must be a time in seconds since 1970")
 	case dialect.IsMissing(x.call.before):

@@ -138,10 +138,10 @@ func (c *call) payload(r *dialect.JSONReader, s *Said) *fault {
 			return badRequest("b64data must stand for text or JSON in UTF-8")
 		}
 		if len(data) > 0 {
-			if s.Payload = data; data[0] != '"' {
-				s.JSON = dialect.IsJSON(data)
-			} else if dialect.IsJSON(data) {
-				s.Payload, _ = r.Text(trimSpace(data))
+			s.Payload, s.JSON = data, dialect.IsJSON(data)
+			if from := firstByte(data); s.JSON && data[from] == '"' {
+				s.Payload, _ = r.Text(trimSpace(data[from:]))
+				s.JSON = false
 			}
 			return nil
 		}

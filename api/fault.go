@@ -31,6 +31,7 @@ var (
 	faultLost        = &fault{112, "unrecoverable position", false, http.StatusRequestedRangeNotSatisfiable}
 	faultTooLarge    = badRequest("the command is too long")
 	faultNotJSON     = badRequest("a command must be one JSON object in UTF-8, nested at most 512 deep")
+	faultNoBody      = badRequest("the rest of the body has not come, or not in time")
 	faultBadGroup    = badRequest("a channel's name has 1 to 255 bytes, or as many as --group-name-max allows")
 	faultBadMessage  = badRequest("data is longer than --message-max allows, or is not UTF-8")
 	faultNobody      = badRequest("user or client must be named")

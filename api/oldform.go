@@ -33,7 +33,8 @@ func (x *exchange) oldForm(w http.ResponseWriter, r *http.Request) {
 		}
 		if err != nil {
 			if first {
-				plain(w, http.StatusBadRequest, "the body must be JSON objects in UTF-8, one behind the other\n")
+				status, why := t.unread(err, "the body must be JSON objects in UTF-8, one behind the other")
+				plain(w, status, why+"\n")
 				return
 			}
 			t.broken(err)

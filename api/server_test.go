@@ -126,6 +126,8 @@ func TestWhatIsSaidIsKeptByteForByte(t *testing.T) {
 		{`"data":null,"b64data":"eyJhIjoxfQ=="`, Said{Payload: []byte(`{"a":1}`), JSON: true}},
 		{`"b64data":"aGkgdGhlcmU="`, Said{Payload: []byte("hi there")}},
 		{`"b64data":"Imhp4oKsIg=="`, Said{Payload: []byte("hi€")}},
+		{`"b64data":"ICJoaSIK"`, Said{Payload: []byte("hi")}},
+		{`"b64data":"ICJo"`, Said{Payload: []byte(` "h`)}},
 		{`"b64data":"","data":1`, Said{Payload: []byte("1"), JSON: true}},
 		{`"data":1,"tags":{"a": "b",` + "\n" + `"c":""}`, Said{Payload: []byte("1"), JSON: true, Tags: []byte(`{"a": "b","c":""}`)}},
 		{`"data":1,"tags":{}`, Said{Payload: []byte("1"), JSON: true}},
@@ -224,6 +226,9 @@ func TestEveryRefusalSaysWhatItIs(t *testing.T) {
 		{"revoke", `{}`, 107, 400, "user"},
 		{"revoke", `{"user":"revoked"}`, 106, 400, "revoked"},
 		{"revoke", `{"user":"ann","before":"now"}`, 107, 400, "before"},
+		{"revoke", `{"user":"ann","before":1900000000000}`, 107, 400, "before"}, // milliseconds
+		{"revoke", `{"user":"` + long + long + `"}`, 107, 400, "user"},
+		{"refresh", `{"user":"ann","expire_at":1900000000000}`, 107, 400, "expire_at"},
 	} {
 		s, b := newTestServer()
 		var answer struct {

@@ -19,7 +19,7 @@ type stream struct {
 	answers *answers // nil: the answer is sent as a whole
 	form    answering
 
-	ctx  context.Context // of the commands since the last read
+	ctx  context.Context // of the commands since the last read; nil: none has come yet, and the client may take longer than they may
 	lost bool            // the client takes no more answers
 }
 
@@ -31,7 +31,7 @@ const flushBytes = 16 << 10
 
 // newStream begins to answer a request. If its body cannot be read, status says so, and why.
 func (x *exchange) newStream(w http.ResponseWriter, r *http.Request, form answering) (t *stream, status int, why string) {
-	t = &stream{x: x, form: form, ctx: x.server.patience()}
+	t = &stream{x: x, form: form}
 	t.source = source{before: func() {}, most: commandBytesMax}
 	if r.ContentLength >= 0 && r.ContentLength <= wholeBytesMax {
 		status, why = x.readBody(r)
@@ -44,20 +44,25 @@ func (x *exchange) newStream(w http.ResponseWriter, r *http.Request, form answer
 	t.source.body, t.source.before, t.source.buffer = r.Body, t.catchUp, x.in
 	t.answers = newAnswers(w)
 	if _, some := t.source.peek(); !some {
-		if t.source.err != io.EOF {
-			status, why = bodyStatus(t.source.err)
-			return t, status, why
-		}
-		return t, http.StatusBadRequest, "the body must be JSON in UTF-8"
+		status, why = t.unread(nil, "the body must be JSON in UTF-8")
+		return t, status, why
 	}
 	return t, 0, ""
 }
 
 // catchUp answers everything that was begun, before more is waited for: the client may send more only when it has its answers.
 func (t *stream) catchUp() {
-	t.x.settle(t.ctx, &t.form, 0)
+	t.x.settle(t.within(), &t.form, 0)
 	t.flush()
-	t.ctx = t.x.server.patience()
+	t.ctx = nil
+}
+
+// within is for how long the loops are waited for.
+func (t *stream) within() context.Context {
+	if t.ctx == nil {
+		t.ctx = t.x.server.patience()
+	}
+	return t.ctx
 }
 
 // begin sends the head of the answer.
@@ -84,10 +89,10 @@ func (t *stream) command(m *method, id int64, f *fault) {
 	case f == nil && m.offer != nil:
 		x.server.count.commands[m.index].Add(1)
 		c.bytes = len(x.call.data) + len(x.call.b64data)
-		x.begin(t.ctx, &t.form, c, func() (Pending, *fault) { return m.offer(x) })
+		x.begin(t.within(), &t.form, c, func() (Pending, *fault) { return m.offer(x) })
 	default:
-		x.settle(t.ctx, &t.form, 0) // so that it comes behind them
-		x.carryOut(t.ctx, &t.form, &c)
+		x.settle(t.within(), &t.form, 0) // so that it comes behind them
+		x.carryOut(t.within(), &t.form, &c)
 	}
 	t.x.reader.Reset()
 	if len(t.x.out) >= flushBytes {
@@ -116,15 +121,29 @@ func (x *exchange) carryOut(ctx context.Context, a *answering, c *command) {
 func (t *stream) broken(err error) {
 	f := faultNotJSON
 	var tooLong *http.MaxBytesError
-	if errors.Is(err, errTooLong) || errors.As(t.source.err, &tooLong) {
+	switch ended := t.source.err; {
+	case errors.Is(err, errTooLong), errors.As(ended, &tooLong):
 		f = faultTooLarge
+	case ended != nil && ended != io.EOF:
+		f = faultNoBody
 	}
 	t.command(nil, 0, f)
 }
 
+// unread is what is answered to a body in which no command was found; otherwise says why, if what has come is to blame.
+func (t *stream) unread(err error, otherwise string) (status int, why string) {
+	switch ended := t.source.err; {
+	case ended != nil && ended != io.EOF:
+		return bodyStatus(ended)
+	case errors.Is(err, errTooLong):
+		return http.StatusRequestEntityTooLarge, "a command is too long"
+	}
+	return http.StatusBadRequest, otherwise
+}
+
 // end sends what is left.
 func (t *stream) end(w http.ResponseWriter, closing string) {
-	t.x.settle(t.ctx, &t.form, 0)
+	t.x.settle(t.within(), &t.form, 0)
 	t.x.out = append(t.x.out, closing...)
 	if t.answers == nil {
 		t.x.send(w, http.StatusOK)

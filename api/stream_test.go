@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -119,6 +120,82 @@ func TestWhoWaitsForAnAnswerBeforeTheNextCommandGetsIt(t *testing.T) {
 	out.Close()
 	if lines.Scan() {
 		t.Errorf("one more answer: %q", lines.Text())
+	}
+}
+
+// late is a body that comes when what was begun before it is waited for no longer.
+type late struct {
+	io.ReadCloser
+	s *Server
+}
+
+func (l late) Read(p []byte) (int, error) {
+	n, err := l.ReadCloser.Read(p)
+	if old := l.s.waiting.Swap(nil); old != nil {
+		old.cancel()
+	}
+	return n, err
+}
+
+// The loops get their time for a command when it has come, however long the client has taken to send it.
+func TestWhoIsSlowToSendACommandGetsItsAnswerAllTheSame(t *testing.T) {
+	s, _ := newTestServer()
+	url := "http://" + testServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Body = late{r.Body, s}
+		s.ServeHTTP(w, r)
+	}))
+	for path, c := range map[string]struct{ body, want string }{
+		"/api":       {oldLine("g", 1), `{"result":{"members":3}}` + "\n"},
+		"/api/batch": {`{"commands":[{"publish":{"channel":"g","data":1}}]}`, `{"replies":[{"publish":{"members":3}}]}`},
+	} {
+		for how, body := range map[string]io.Reader{"whole": strings.NewReader(c.body), "in chunks": chunked{strings.NewReader(c.body)}} {
+			got, _ := io.ReadAll(post(t, url+path, body).Body)
+			if string(got) != c.want {
+				t.Errorf("%s, %s: got %s, want %s", path, how, got, c.want)
+			}
+		}
+	}
+}
+
+// A body of unknown length that ends before its commands do is told from one that is no JSON.
+func TestABodyThatBreaksOffIsNotCalledWrongJSON(t *testing.T) {
+	s, _ := newTestServer()
+	var broken func(r io.ReadCloser) io.ReadCloser
+	url := "http://" + testServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Body = broken(r.Body)
+		s.ServeHTTP(w, r)
+	}))
+	cut := oldLine("g", 1)[:20]
+	for _, c := range []struct {
+		path, body string
+		ends       error
+		status     int
+		want       string
+	}{
+		{"/api", cut, nil, 400, "one behind the other"},
+		{"/api", cut, os.ErrDeadlineExceeded, 400, "the body has not come"},
+		{"/api", cut, &http.MaxBytesError{}, 413, "too long"},
+		{"/api", oldLine("g", 1) + cut, os.ErrDeadlineExceeded, 200, "the rest of the body has not come"},
+		{"/api", oldLine("g", 1), os.ErrDeadlineExceeded, 200, "the rest of the body has not come"},
+		{"/api", oldLine("g", 1) + cut, &http.MaxBytesError{}, 200, "too long"},
+		{"/api/batch", `{"parallel":`, os.ErrDeadlineExceeded, 400, "the body has not come"},
+		{"/api/batch", `{"parallel":`, &http.MaxBytesError{}, 413, "too long"},
+		{"/api/batch", `{"commands":[{"info":{}},`, os.ErrDeadlineExceeded, 200, "the rest of the body has not come"},
+	} {
+		broken = func(r io.ReadCloser) io.ReadCloser {
+			if c.ends == nil {
+				return r
+			}
+			return struct {
+				io.Reader
+				io.Closer
+			}{io.MultiReader(r, iotest.ErrReader(c.ends)), r}
+		}
+		answer := post(t, url+c.path, chunked{strings.NewReader(c.body)})
+		got, _ := io.ReadAll(answer.Body)
+		if answer.StatusCode != c.status || !strings.Contains(string(got), c.want) {
+			t.Errorf("%s %s, then %v: got %d %s, want %d with %q", c.path, c.body, c.ends, answer.StatusCode, got, c.status, c.want)
+		}
 	}
 }
 

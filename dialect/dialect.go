@@ -2,7 +2,6 @@ package dialect
 
 import (
 	"iter"
-	"time"
 
 	"ringcast/wsproto"
 )
@@ -51,7 +50,7 @@ type Entry struct {
 	Hears bool
 	// Heals: a client that is told Parted joins again from its position, by itself.
 	Heals bool
-	// Renews: its clients are told when what their tokens allow ends, and have RenewGrace more to show newer ones.
+	// Renews: its clients are told when what their tokens allow ends, and have RenewGraceSeconds more to show newer ones.
 	Renews bool
 	// TokenCause is the cause to close a client for what is wrong with a token that it has shown with a command; closes is false where it
 	// is told by an answer instead. nil: it always is.
@@ -66,9 +65,9 @@ var Table = []Entry{
 	{Name: "plain", Serves: AnyPath, New: func() Dialect { return &Plain{} }},
 }
 
-// RenewGrace is for how long a client of a dialect that Renews is served beyond the end of its token: some 25 s pass at most until an SDK
+// RenewGraceSeconds is for how long a client of a dialect that Renews is served beyond the end of its token: some 25 s pass at most until an SDK
 // that was asleep has fetched a newer one.
-const RenewGrace = 25 * time.Second
+const RenewGraceSeconds = 25
 
 // AnyPath is an Entry's Serves for every path.
 func AnyPath(string) bool { return true }

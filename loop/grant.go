@@ -44,7 +44,7 @@ const grantSecondsMax = 100 * ttlMax
 // grace is for how long a client is served beyond the end of its token, in nanoseconds.
 func (s *shard) grace(c *client) int64 {
 	if s.entry(c).Renews {
-		return int64(dialect.RenewGrace)
+		return int64(dialect.RenewGraceSeconds * time.Second)
 	}
 	return 0
 }

@@ -40,6 +40,7 @@ func TestAWrongAPIKeyIsRefusedAndNotShown(t *testing.T) {
 		"a space, in the environment": {world: world{environ: []string{"RINGCAST_API_KEY=" + shownKey + " x"}}},
 		"nothing":                     {args: []string{"--api-key", ""}},
 		"an object":                   {world: world{config: `{"api-key": {"a": "` + shownKey + `"}}`}, args: []string{"--config", configName}},
+		"an object of an unknown key": {world: world{config: `{"start": {"api-key": "` + shownKey + `"}}`}, args: []string{"--config", configName}},
 		"an array of more than texts": {world: world{config: `{"api-key": ["` + shownKey + `", 1]}`}, args: []string{"--config", configName}},
 		"an unknown flag":             {args: []string{"--api-kye=" + shownKey}},
 		"one that looks like a flag":  {args: []string{"--api-key", "--" + shownKey}},

@@ -76,7 +76,12 @@ func readConfig(name string, open func(string) (io.ReadCloser, error)) (*configF
 	}
 	file := &configFile{name: name, values: make(map[string]string, len(raw)), groups: raw["groups"]}
 	delete(raw, "groups")
+	known := knownSettings()
 	for key, value := range raw {
+		if !slices.Contains(known, key) {
+			file.values[key] = "" // its value is not to be shown: a secret may have got there
+			continue
+		}
 		switch value[0] {
 		case '"':
 			var s string
@@ -104,7 +109,17 @@ func readConfig(name string, open func(string) (io.ReadCloser, error)) (*configF
 			file.values[key] = onOffText(key, value)
 		}
 	}
-	return file, file.unknownKey()
+	return file, file.unknownKey(known)
+}
+
+// knownSettings are the keys that a file may have.
+func knownSettings() (known []string) {
+	for _, tag := range tags() {
+		if name := tag.Get("name"); name != "config" {
+			known = append(known, name)
+		}
+	}
+	return known
 }
 
 // plainText is a file's text without the byte order mark that some editors put before it. What is not UTF-8 is an error: package
@@ -158,13 +173,8 @@ func lineOf(text []byte, err error) string {
 }
 
 // unknownKey is an error for a key that is not a setting.
-func (c *configFile) unknownKey() error {
-	var known, unknown []string
-	for _, tag := range tags() {
-		if name := tag.Get("name"); name != "config" {
-			known = append(known, name)
-		}
-	}
+func (c *configFile) unknownKey(known []string) error {
+	var unknown []string
 	for key := range c.values {
 		if !slices.Contains(known, key) {
 			unknown = append(unknown, key)
