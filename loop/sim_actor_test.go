@@ -41,6 +41,8 @@ type actor struct {
 
 	plainText []byte // it speaks plain HTTP: all that it sends, from its request on
 
+	removedFrom map[string]bool // groups out of which a backend has taken it
+
 	tokenEnds int64 // the latest end of the tokens that were accepted, in Unix seconds; 0: none was
 	shows     int64 // the earliest of those that it has sent, likewise
 }

@@ -58,6 +58,10 @@ func (a *actor) removed(text string) {
 	a.w.must(a.w.bearing && why == `,"reason":"server"}`, "actor %d was taken out of %s: %q", a.index, group, why)
 	a.w.must(m != nil && !m.out(), "actor %d was taken out of %s, where it is not a member", a.index, group)
 	a.w.bearers.removed++
+	if a.removedFrom == nil {
+		a.removedFrom = map[string]bool{}
+	}
+	a.removedFrom[group] = true
 	*a.track(group) = simTrack{}
 	m.company = simCompany{}          // of who comes and goes meanwhile it hears nothing
 	m.silent, m.removed = false, true // of what it has asked without an id nobody says whether it came before

@@ -200,7 +200,7 @@ func (a *actor) mayBeRefused(code string, c *simCommand) bool {
 	case "forbidden": // not who is a member, or has asked to be before it published, unless a backend has taken it out
 		in := c.membership
 		return c.verb == "send_to_group" && (a.w.changing || b.kindOf(c.group).Publish == Members) &&
-			(in == nil || in.refused || in.removed || in.sentAt == 0 || in.sentAt >= c.message.issuedAt)
+			(in == nil || in.refused || a.removedFrom[c.group] || in.sentAt == 0 || in.sentAt >= c.message.issuedAt)
 	case "bad_token":
 		return c.verb == "auth" && a.w.wall().Unix() >= c.ends
 	case "unrecoverable":
