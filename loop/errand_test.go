@@ -253,7 +253,9 @@ func TestOfTakenOutAndLetInTheLastHolds(t *testing.T) {
 			if name == "asked" {
 				reach(func(ctx context.Context) (int, error) { return st.hub.Unsubscribe(ctx, Target{User: "ann"}, "1g") }, 1)
 			}
-			reach(func(ctx context.Context) (int, error) { return st.hub.Subscribe(ctx, Target{User: "ann"}, "1g", []byte(`{"a":1}`)) }, 1)
+			reach(func(ctx context.Context) (int, error) {
+				return st.hub.Subscribe(ctx, Target{User: "ann"}, "1g", []byte(`{"a":1}`))
+			}, 1)
 			letGo()
 			st.settle()
 			c.heardNot(t, "server unsubscribe")

@@ -101,12 +101,7 @@ func (s *shard) showFor(c *client, group, text []byte) (in *grant, code dialect.
 		return nil, s.refuseToken(c, code)
 	}
 	count(&s.count.Tokens, tokenAccepted)
-	in = &grant{token: token, who: whoOf(token, token.Info)}
-	if in.who != nil {
-		if in.who.Info = nil; b != nil && b.grant.token != nil {
-			in.who.Info = b.grant.token.Info
-		}
-	}
+	in = &grant{token: token, who: whoOf(s.tokenOf(c), token.Info)} // without a connection's token there is no name either
 	return in, ""
 }
 

@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -77,6 +78,19 @@ func TestAListOfConnectionsNamesUsersAndNoTokens(t *testing.T) {
 	s.list(l)
 	if len(l.rows) != 2 || l.rows[1].User != "ann" && l.rows[0].User != "ann" {
 		t.Errorf("got %+v, want ann and nobody", l.rows)
+	}
+}
+
+// What a connection's token says of its bearer is told also where that has a token for the group, whether either of them names a user.
+func TestATokenForAGroupHidesNothingOfTheConnections(t *testing.T) {
+	for sub, want := range map[string]string{"": `"user":""`, "ann": `"user":"ann"`} {
+		st := newBearerStage(1, nil)
+		c := st.page(0, fmt.Sprintf(`{"sub":%q,"info":{"n":1}}`, sub))
+		st.ask(c, `{"id":2,"subscribe":{"channel":"0g","token":%q}}`, tokenOf(fmt.Sprintf(`{"sub":%q,"channel":"0g"}`, sub)))
+		st.ask(c, `{"id":3,"publish":{"channel":"0g","data":1}}`)
+		c.heard(t, want)
+		c.heard(t, `"conn_info":{"n":1}`)
+		st.noBearers(t)
 	}
 }
 
