@@ -11,10 +11,43 @@ import (
 // This file is how tokens come in: with a handshake or a connect, by an auth or a refresh, and for one group with an add_group. They
 // are checked on the loop: a check takes some 5 µs, or 60 to 100 where keys are public, which is less than it takes to hand the question
 // to another goroutine and the client's later commands with it; and a loop that is busy with them acts on what it has read as often as
-// with anything else (deferral.go). A token is kept nowhere but in what it says, and no log line, error and list has it.
+// with anything else (deferral.go). How much of a loop's time the tokens of one client may take is bounded. A token is kept nowhere but in what it says, and no log line, error and list has it.
 
 // badTokensMax is the number of bad tokens with which a client is closed: each costs a check.
 const badTokensMax = 3
+
+// What the checks of a client's tokens may take of a loop's time within a tick. Beyond it further ones are refused unseen: one message has
+// room for some thousand tokens, of which each may take 3 ms (ES512), and others would wait for all of them.
+const (
+	checkNanosPerTick = 10_000_000 // after which none is checked any more
+	checksPerTickMin  = 8          // that are checked in any case: the loop's time is also what others have taken of its processor
+)
+
+// checks is what a client's tokens have taken in a tick.
+//
+// Owner: the loop.
+type checks struct {
+	nanos int64
+	tick  uint32
+	n     uint32
+}
+
+// check is verify for a client that is connected, within what its tokens may take.
+func (s *shard) check(c *client, text []byte) (token *door.Token, code dialect.ErrorCode) {
+	checks := &s.known(c).checks
+	if checks.tick != s.tick {
+		checks.nanos, checks.tick, checks.n = 0, s.tick, 0
+	}
+	if checks.n >= checksPerTickMin && checks.nanos >= checkNanosPerTick {
+		count(&s.count.RefusedBy, refusedRate)
+		return nil, dialect.ErrRateLimited
+	}
+	began := s.env.now()
+	token, code = s.verify(text)
+	checks.n++
+	checks.nanos += s.env.now() - began
+	return token, code
+}
 
 // verify is a token that is good at this moment, or the error code that says what it is not.
 func (s *shard) verify(text []byte) (token *door.Token, code dialect.ErrorCode) {
@@ -41,9 +74,9 @@ func (s *shard) verify(text []byte) (token *door.Token, code dialect.ErrorCode) 
 }
 
 // refuseToken counts a bad token of a client, and closes it after too many. One that has expired was good once, and does not count:
-// who was away for long joins all its groups with such.
+// who was away for long joins all its groups with such. Nor does one that was not looked at.
 func (s *shard) refuseToken(c *client, code dialect.ErrorCode) dialect.ErrorCode {
-	if code == dialect.ErrTokenExpired {
+	if code == dialect.ErrTokenExpired || code == dialect.ErrRateLimited {
 		return code
 	}
 	b := s.known(c)
@@ -55,7 +88,7 @@ func (s *shard) refuseToken(c *client, code dialect.ErrorCode) dialect.ErrorCode
 
 // show takes the token of a client's connection. Who has shown one is its user for good, and so is nobody who has connected without one.
 func (s *shard) show(c *client, text []byte) dialect.ErrorCode {
-	token, code := s.verify(text)
+	token, code := s.check(c, text)
 	if code == "" && (token.Group != "" || s.isAnotherUser(c, token)) {
 		count(&s.count.Tokens, tokenOther)
 		code = dialect.ErrOtherToken
@@ -91,7 +124,7 @@ func (s *shard) showFor(c *client, group, text []byte) (in *grant, code dialect.
 	if text == nil {
 		return nil, ""
 	}
-	token, code := s.verify(text)
+	token, code := s.check(c, text)
 	b := s.bearer(c)
 	if code == "" && (token.Group != string(group) || token.User != b.user()) {
 		count(&s.count.Tokens, tokenOther)
@@ -101,12 +134,7 @@ func (s *shard) showFor(c *client, group, text []byte) (in *grant, code dialect.
 		return nil, s.refuseToken(c, code)
 	}
 	count(&s.count.Tokens, tokenAccepted)
-	in = &grant{token: token, who: whoOf(token, token.Info)}
-	if in.who != nil {
-		if in.who.Info = nil; b != nil && b.grant.token != nil {
-			in.who.Info = b.grant.token.Info
-		}
-	}
+	in = &grant{token: token, who: whoOf(s.tokenOf(c), token.Info)} // without a connection's token there is no name either
 	return in, ""
 }
 

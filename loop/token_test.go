@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -77,6 +78,54 @@ func TestAListOfConnectionsNamesUsersAndNoTokens(t *testing.T) {
 	s.list(l)
 	if len(l.rows) != 2 || l.rows[1].User != "ann" && l.rows[0].User != "ann" {
 		t.Errorf("got %+v, want ann and nobody", l.rows)
+	}
+}
+
+// What a connection's token says of its bearer is told also where that has a token for the group, whether either of them names a user.
+func TestATokenForAGroupHidesNothingOfTheConnections(t *testing.T) {
+	for sub, want := range map[string]string{"": `"user":""`, "ann": `"user":"ann"`} {
+		st := newBearerStage(1, nil)
+		c := st.page(0, fmt.Sprintf(`{"sub":%q,"info":{"n":1}}`, sub))
+		st.ask(c, `{"id":2,"subscribe":{"channel":"0g","token":%q}}`, tokenOf(fmt.Sprintf(`{"sub":%q,"channel":"0g"}`, sub)))
+		st.ask(c, `{"id":3,"publish":{"channel":"0g","data":1}}`)
+		c.heard(t, want)
+		c.heard(t, `"conn_info":{"n":1}`)
+		st.noBearers(t)
+	}
+}
+
+// Whoever sends many tokens at once, good ones or such as have expired, has others wait for a while and not for all of them.
+func TestTheTokensOfAClientTakeSoMuchOfALoopsTime(t *testing.T) {
+	for name, said := range map[string]string{
+		"refresh":   `{"id":%d,"refresh":{"token":"` + tokenOf(`{"sub":"ann"}`) + `"}}`,
+		"subscribe": `{"id":%d,"subscribe":{"channel":"0g","token":"` + tokenOf(`{"sub":"ann","channel":"0g","exp":1799999999}`) + `"}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			st := newBearerStage(1, nil)
+			c, s := st.page(0, `{"sub":"ann"}`), st.hub.shards[0]
+			now := s.env.now
+			s.env.now = func() int64 { st.nanos += 2_000_000; return now() } // a check takes as long as one of ES512
+			flood := func(n, want int) {
+				t.Helper()
+				st.pass(tickPeriod)
+				c.out = nil
+				var all []string
+				for i := range n {
+					all = append(all, fmt.Sprintf(said, i+2))
+				}
+				before := int(st.tokens()["accepted"] + st.tokens()["expired"])
+				c.say("%s", strings.Join(all, "\n"))
+				st.settle()
+				checked := int(st.tokens()["accepted"]+st.tokens()["expired"]) - before
+				if refused := strings.Count(string(c.out), `"code":111,`); checked != want || refused != n-want {
+					t.Errorf("of %d: got %d checked and %d refused, want %d and %d", n, checked, refused, want, n-want)
+				}
+				c.isOpen(t, true)
+			}
+			flood(1000, checksPerTickMin)
+			flood(checksPerTickMin, checksPerTickMin)
+			st.noBearers(t)
+		})
 	}
 }
 
