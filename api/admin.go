@@ -48,7 +48,7 @@ const (
 	connectionsMax      = 16 // the descriptors come from the server's reserve; further connections wait in the kernel's queue
 	requestHeadBytesMax = 8 << 10
 	headTimeout         = 5 * time.Second
-	requestTimeout      = 10 * time.Second // for the whole request; nothing here has a body
+	requestTimeout      = 10 * time.Second // for the whole request; bodies here are short ones of the server API
 	responseTimeout     = 30 * time.Second // profiles that run for longer set their own
 	idleTimeout         = 90 * time.Second // Prometheus keeps its connection from one scrape to the next, mostly 15 to 60 s later
 )

@@ -111,6 +111,7 @@ func (p *Public) newServer(b *PublicBounds) *publicServer {
 			}
 		},
 	}
+	s.http.DisableGeneralOptionsHandler = true // OPTIONS * comes to answer too, where connections are counted
 	go func() {
 		if err := s.http.Serve(s.come); !errors.Is(err, net.ErrClosed) {
 			p.cfg.Log.Error("the HTTP server has failed; plain HTTP is answered no more", "err", err)
