@@ -62,8 +62,9 @@ type simMembership struct {
 	asks     int  // add_groups with an id under way
 	refused  bool // an add_group was refused, so what was sent behind it need not come back
 	company  simCompany
-	removed  bool // it was taken out of the group by a backend
-	parted   int  // step of the answer to an add_group behind which it was taken out of the group, 0: it was not, or has joined again
+	removed  bool           // it was taken out of the group by a backend
+	before   *simMembership // the one that it has said to leave; nil: this is the first
+	parted   int            // step of the answer to an add_group behind which it was taken out of the group, 0: it was not, or has joined again
 }
 
 // out says that the peer is not a member, as far as it has been told.
@@ -279,11 +280,9 @@ func (a *actor) join(group string, withID bool) {
 
 func (a *actor) leave(group string, withID bool) {
 	// From now on nothing is owed of this group, until a further add_group; what comes before the answer may come.
-	m := a.membership(group)
-	next := &simMembership{}
+	next := &simMembership{before: a.membership(group)}
 	a.joined[group] = next
 	*a.track(group) = simTrack{} // what comes next is not told
-	_ = m
 	if withID {
 		next.leaving++
 	}

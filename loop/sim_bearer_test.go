@@ -63,8 +63,11 @@ func (a *actor) removed(text string) {
 	}
 	a.removedFrom[group] = true
 	*a.track(group) = simTrack{}
-	m.company = simCompany{}          // of who comes and goes meanwhile it hears nothing
-	m.silent, m.removed = false, true // of what it has asked without an id nobody says whether it came before
+	m.company = simCompany{}                     // of who comes and goes meanwhile it hears nothing
+	m.silent = false                             // of what it has asked without an id nobody says whether it came before
+	for was := m; was != nil; was = was.before { // it may have said to leave since
+		was.removed = true
+	}
 	if m.ackedAt == 0 && m.parted == 0 {
 		return // it has said that it leaves, or has asked without an id
 	}
