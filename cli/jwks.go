@@ -172,7 +172,11 @@ func (f *keyFetcher) run(ctx context.Context, address string, into *door.Verifie
 			f.failed.Add(1)
 			wait, retry = retry, min(2*retry, fetchRetryMax)
 			if why := err.Error(); why != told { // one line for an outage, however long it is
-				f.log.Warn("the keys for tokens cannot be fetched; tokens are checked with those that came last", "jwks", shownURL(address),
+				meanwhile := "tokens are checked with those that came last"
+				if last.set.Len() == 0 {
+					meanwhile = "none have come yet, so tokens that need them are refused"
+				}
+				f.log.Warn("the keys for tokens cannot be fetched; "+meanwhile, "jwks", shownURL(address),
 					"keys", last.set.Len(), "err", why)
 				told = why
 			}

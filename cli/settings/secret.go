@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"reflect"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Secrets is the value of a flag that is never shown: in the place of a secret its texts have how many there are. An element is a secret,
@@ -85,6 +87,12 @@ func (c *checker) secrets(flag string, values Secrets, most int) (all Secrets) {
 				continue
 			case strings.HasPrefix(line, "-----BEGIN"):
 				c.wrongSecret(flag, where, "is a key in PEM and no secret, which only you and your backend know; if it is a public key, name its file with --token-public-key")
+				return nil
+			case where != "" && line[0] == '#':
+				c.wrongSecret(flag, where, "has a line that begins with #, which would be a secret that others may know; leave comments out, and begin no secret so")
+				return nil
+			case !utf8.ValidString(line) || strings.ContainsFunc(line, unicode.IsControl):
+				c.wrongSecret(flag, where, "is not text; write a secret in a line, in hexadecimal for example")
 				return nil
 			case len(line) > secretBytesMax:
 				c.wrongSecret(flag, where, "has a secret of more than %d bytes; shorten it", secretBytesMax)

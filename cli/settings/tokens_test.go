@@ -126,7 +126,7 @@ func TestWrongKeysAreNamedWithTheMendAndNeverShown(t *testing.T) {
 	const hidden = "HIDDEN"
 	key, _ := publicKey(t)
 	files := map[string]string{"empty": "\n \n", "key": key, "text": hidden, "long": hidden + strings.Repeat("x", 1<<10), "big": strings.Repeat(hidden+"\n", 20_000), "five": strings.Repeat(key, 5),
-		"many": strings.Repeat(hidden+"\n", 17)}
+		"many": strings.Repeat(hidden+"\n", 17), "comment": "# " + hidden + "\nsecret\n", "binary": hidden + "\x00\xff"}
 	for _, test := range []struct {
 		environ, args []string
 		config        string
@@ -137,6 +137,8 @@ func TestWrongKeysAreNamedWithTheMendAndNeverShown(t *testing.T) {
 		{args: []string{"--token-secret", "@nowhere"}, wants: []string{`--token-secret "@nowhere" cannot be read: file does not exist; name a file`}},
 		{args: []string{"--token-secret", "@big"}, wants: []string{`"@big" is longer than 64KiB`}},
 		{args: []string{"--token-secret", "@long"}, wants: []string{"has a secret of more than 1024 bytes"}},
+		{args: []string{"--token-secret", "@comment"}, wants: []string{`"@comment" has a line that begins with #`, "leave comments out"}},
+		{args: []string{"--token-secret", "@binary"}, wants: []string{`"@binary" is not text; write a secret in a line`}},
 		{args: []string{"--token-secret", "@many"}, wants: []string{"has 17 secrets, more than the 16 allowed"}},
 		{args: []string{"--token-secret", "@key"}, wants: []string{`"@key" is a key in PEM and no secret`, "--token-public-key"}},
 		{args: []string{"--token-secret=-----BEGIN PRIVATE KEY-----\n" + hidden}, wants: []string{"is a key in PEM"}},
