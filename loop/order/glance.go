@@ -23,7 +23,7 @@ type Walk[G Part] struct {
 	over shrink.Walk[string, *homeGroup[G]]
 }
 
-// Walk gives so many further groups of the home of the loop's own index. more: there are more of them, or another loop holds the home
+// Walk looks at so many further groups of the home of the loop's own index, and gives those that are there. more: there are more of them, or another loop holds the home
 // at this moment; the caller calls again in a later turn, and owes a Host, as after Expire.
 func (l *Lanes[G, C]) Walk(w *Walk[G], most int, take func(Glance)) (more bool) {
 	more = true
@@ -31,7 +31,8 @@ func (l *Lanes[G, C]) Walk(w *Walk[G], most int, take func(Glance)) (more bool) 
 		for ; more && most > 0; most-- {
 			var name string
 			var hg *homeGroup[G]
-			if name, hg, more = w.over.Next(&h.groups); more && !h.isOver(hg) {
+			var there bool
+			if name, hg, there, more = w.over.Next(&h.groups); there && !h.isOver(hg) {
 				take(h.glance(name, hg))
 			}
 		}

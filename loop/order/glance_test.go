@@ -70,3 +70,24 @@ func TestAHomeThatIsHeldIsLookedAtLater(t *testing.T) {
 		t.Errorf("afterwards: got %d groups, known %v, held %v", seen, known, held)
 	}
 }
+
+// A walk over many groups of which most have ended meanwhile goes on in slices too.
+func TestAWalkOverGroupsThatHaveEndedTakesNoLongerTurns(t *testing.T) {
+	hs := newTable(1, 256)
+	h := hs.homes[0]
+	for i := range 10_000 {
+		h.groups.Put(fmt.Sprint(i), &homeGroup[*part]{})
+	}
+	w, seen, turns := &Walk[*part]{}, 0, 1
+	count := func(Glance) { seen++ }
+	hs.Lanes(0).Walk(w, 10, count)
+	for i := range 10_000 {
+		h.groups.Delete(fmt.Sprint(i))
+	}
+	for hs.Lanes(0).Walk(w, 10, count) {
+		turns++
+	}
+	if seen != 10 || turns < 100 {
+		t.Errorf("got %d groups in %d turns of 10 each, want 10 in more than 100", seen, turns)
+	}
+}

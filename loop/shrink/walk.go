@@ -16,22 +16,21 @@ type Walk[K comparable, V any] struct {
 	over bool
 }
 
-// Next is the next entry; false: there is none any more. Every call of a walk must be for the same map.
-func (w *Walk[K, V]) Next(m *Map[K, V]) (key K, v V, more bool) {
+// Next looks at one further entry. there is false if it is one that has gone; so a walk over a map of which most has gone takes steps too.
+// more is false when there was none to look at. Every call of a walk must be for the same map.
+func (w *Walk[K, V]) Next(m *Map[K, V]) (key K, v V, there, more bool) {
 	if w.over {
-		return key, v, false
+		return key, v, false, false
 	}
 	if w.of == nil {
 		w.of = m.All()
 		w.iter.Reset(reflect.ValueOf(w.of))
 	}
-	for w.iter.Next() {
-		key = w.iter.Key().Interface().(K)
-		if v, there := m.m[key]; there { // in a map whose place a smaller one has taken, some are gone
-			return key, v, true
-		}
+	if !w.iter.Next() {
+		w.over = true
+		return key, v, false, false
 	}
-	w.over = true
-	var none K
-	return none, v, false
+	key = w.iter.Key().Interface().(K)
+	v, there = m.m[key] // in a map whose place a smaller one has taken, some are gone
+	return key, v, there, true
 }
