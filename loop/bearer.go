@@ -82,7 +82,8 @@ func (b *bearer) user() string {
 // take gives a bearer the token of its connection, which is its first or of the same user as the one before.
 func (s *shard) take(c *client, token *door.Token) {
 	b := s.known(c)
-	if first := b.grant.token == nil; first && token.User != "" {
+	first := b.grant.token == nil
+	if first && token.User != "" {
 		s.hub.users.Come(token.User)
 		if b.next = s.bearers.users.Get(token.User); b.next != nil {
 			b.next.before = b
@@ -91,6 +92,9 @@ func (s *shard) take(c *client, token *door.Token) {
 	}
 	b.grant.token, b.grant.who = token, whoOf(token, nil)
 	s.endAt(&b.grant, token.Ends)
+	if first && s.bounds.anyPresence {
+		s.announceAgain(c)
+	}
 }
 
 // whoOf is the user of a connection's token as others are told of it, in a group with what is said of it there; nil: there is nothing to

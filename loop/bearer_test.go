@@ -245,3 +245,30 @@ func TestWhoIsRefusedAtItsConnectIsClosedWhenItDoesNotGo(t *testing.T) {
 	c.heardNot(t, `"client"`)
 	st.noBearers(t)
 }
+
+// Who says who it is when it has joined already is a user there from then on.
+func TestWhoJoinsBeforeItsTokenComesIsListedAsItsUser(t *testing.T) {
+	for _, early := range []bool{false, true} {
+		st := newBearerStage(2, func(b *bounds) { b.Presence = true })
+		page, plain := st.page(1, `{"sub":"bob"}`), st.enter(0)
+		st.ask(page, `{"id":2,"subscribe":{"channel":"1g"}}`)
+		letGo := func() {}
+		if early { // before it is a member
+			letGo = st.hold(1)
+		}
+		plain.say(`{"cmd":"add_group","group_id":"1g","id":1}`)
+		if !early {
+			st.settle()
+		}
+		plain.say(`{"cmd":"auth","token":%q,"id":2}`, tokenOf(`{"sub":"ann"}`))
+		letGo()
+		st.settle()
+		page.out = nil
+		st.ask(page, `{"id":3,"presence":{"channel":"1g"}}`)
+		page.heard(t, `"user":"ann"`)
+		st.ask(page, `{"id":4,"presence_stats":{"channel":"1g"}}`)
+		page.heard(t, `{"num_clients":2,"num_users":2}`)
+		st.noBearers(t)
+		st.nothingOf(t, "1g")
+	}
+}

@@ -7,7 +7,7 @@ import "ringcast/loop/order"
 // much one client leaves behind, no other client's request is refused for it.
 //
 // Each group is in it once, whatever has become of it meanwhile, so that needs no bound but the number of groups. Of words about clients
-// there are two for a membership at most, that it is here and that it is gone, as a membership begins with the home's answer; the burial
+// there are few for a membership, that it is here, again once it has said who it is, and that it is gone, as a membership begins with the home's answer; the burial
 // of many clients waits while there are enough.
 //
 // Words go first, also before the requests of the backlog: a client's own later join must not overtake the word that it was gone, and a

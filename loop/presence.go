@@ -120,3 +120,14 @@ func (s *shard) announceOne(c *client, m *membership) (compared int) {
 	}
 	return compared
 }
+
+// announceAgain tells homes of a member that has joined before it has said who it is.
+func (s *shard) announceAgain(c *client) {
+	for at := range c.groupCount() {
+		if m := c.membership(at); m.standing == standingMember {
+			s.announceOne(c, m)
+		} else {
+			m.setPresent(true) // when the home has answered
+		}
+	}
+}
