@@ -13,19 +13,28 @@ func (st *bearerStage) send(do func(context.Context) (int, error)) (int, error) 
 		err error
 	}
 	done := make(chan result, 1)
-	called := make(chan struct{})
-	go func() {
-		n, err := do(context.Background())
-		done <- result{n, err}
-		close(called)
-	}()
-	for {
+	wakes := make([]func(), len(st.hub.shards)) // another goroutine would write what settle reads: each loop runs all the time instead
+	for i, s := range st.hub.shards {
+		wakes[i], s.env.wake = s.env.wake, func() {}
+	}
+	run := func() {
 		for i := range st.hub.shards {
 			st.wakes[i] = true
 		}
 		st.settle()
+	}
+	go func() {
+		n, err := do(context.Background())
+		done <- result{n, err}
+	}()
+	for {
+		run()
 		select {
 		case r := <-done:
+			for i, s := range st.hub.shards {
+				s.env.wake = wakes[i]
+			}
+			run()
 			return r.n, r.err
 		default:
 		}
