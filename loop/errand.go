@@ -224,7 +224,7 @@ func (h *Hub) Subscribe(ctx context.Context, t Target, group string, info []byte
 		if info != nil {
 			in = &grant{who: whoOf(s.tokenOf(c), info)}
 		}
-		return s.seek(c, g, &dialect.Command{Verb: dialect.AddGroup, Group: []byte(group)}, in, traitServed) == ""
+		return s.bring(c, g, &dialect.Command{Verb: dialect.AddGroup, Group: []byte(group)}, in) == ""
 	})
 }
 
@@ -238,7 +238,9 @@ func (h *Hub) Refresh(ctx context.Context, t Target, ends int64) (clients int, e
 		}
 		b := s.known(c)
 		s.endAt(&b.grant, ends)
-		s.answer(c, dialect.Outcome{What: dialect.Renewed, TTL: s.ttl(&b.grant)})
+		if b.welcome == nil { // else its reply says so
+			s.answer(c, dialect.Outcome{What: dialect.Renewed, TTL: s.ttl(&b.grant)})
+		}
 		return true
 	})
 }
