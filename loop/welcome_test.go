@@ -63,6 +63,9 @@ func TestTheReplyToAConnectHasTheGroupsOfTheTokenAndIsTheFirstThingHeard(t *test
 					t.Errorf("heard %q, want %q in it", got, want)
 				}
 			}
+			if m := c.client.membership(0); m.recall != recallNone {
+				t.Error("it would heal, and be told that it is in a group no more, but no SDK comes back to what it has not asked for")
+			}
 			if n := st.hub.Snapshot().Total().Members; n != 4 {
 				t.Errorf("got %d members, want 4", n)
 			}
@@ -171,7 +174,11 @@ func TestAGroupInWhichTooMuchIsSaidMeanwhileIsLeftOutOfTheReply(t *testing.T) {
 	st := newBearerStage(3, func(b *bounds) { b.OutboxBytesMax = 4000 })
 	sender := st.enter(0)
 	letGo := st.hold(1)
-	c := st.arrives(2, `{"channels":["0loud","0low","1g"]}`, "", "")
+	c := st.arrives(2, `{"channels":["0a","0b","0loud","0low","1g"]}`, "", "")
+	for range 5 { // of two such groups one has room behind the reply
+		sender.say(`{"cmd":"send_to_group","group_id":"0a","message":%q}`, strings.Repeat("a", 100))
+		sender.say(`{"cmd":"send_to_group","group_id":"0b","message":%q}`, strings.Repeat("b", 100))
+	}
 	sender.say(`{"cmd":"send_to_group","group_id":"0low","message":"low"}`)
 	for range 30 {
 		sender.say(`{"cmd":"send_to_group","group_id":"0loud","message":%q}`, strings.Repeat("x", 100))
@@ -180,7 +187,7 @@ func TestAGroupInWhichTooMuchIsSaidMeanwhileIsLeftOutOfTheReply(t *testing.T) {
 	letGo()
 	st.settle()
 	got := c.lines(t)
-	if len(got) != 2 || !strings.Contains(got[0], `"subs":{"0low":{},"1g":{}}`) || !strings.Contains(got[1], `"low"`) {
+	if len(got) != 7 || !strings.Contains(got[0], `"subs":{"0a":{},"0low":{},"1g":{}}`) || !strings.Contains(got[6], `"low"`) || !strings.Contains(got[5], "aaa") {
 		t.Errorf("got %q, want the others, and what was said there", got)
 	}
 	st.noWelcomes(t)
@@ -215,25 +222,25 @@ func TestWhatAClientSaysBeforeItsConnectIsAnsweredIsBounded(t *testing.T) {
 
 func TestOfAClientThatGoesBeforeItsConnectIsAnsweredNothingIsLeft(t *testing.T) {
 	st := newBearerStage(3, func(b *bounds) { b.History, b.Presence = 10, true })
-	for name, ends := range map[string]func(*stageConn){
-		"it is gone":   func(c *stageConn) { c.shard.closed(c.client) },
-		"it is closed": func(c *stageConn) { c.say(`{"send":{}}`); c.shard.closed(c.client) },
-		"its user is disconnected": func(c *stageConn) {
+	for name, ends := range map[string]func(*stageConn, string){
+		"it is gone":   func(c *stageConn, _ string) { c.shard.closed(c.client) },
+		"it is closed": func(c *stageConn, user string) { c.say(`{"send":{}}`); c.shard.closed(c.client) },
+		"its user is disconnected": func(c *stageConn, user string) {
 			if n, err := st.send(func(ctx context.Context) (int, error) {
-				return st.hub.Disconnect(ctx, Target{User: "ann"}, 0, "")
+				return st.hub.Disconnect(ctx, Target{User: user}, 0, "")
 			}); n != 1 || err != nil {
 				t.Errorf("got %d, %v, want 1", n, err)
 			}
 		},
-		"its token is revoked": func(c *stageConn) {
-			if n, err := st.send(func(ctx context.Context) (int, error) { return st.hub.Revoke(ctx, "ann", 5) }); n != 1 || err != nil {
+		"its token is revoked": func(c *stageConn, user string) {
+			if n, err := st.send(func(ctx context.Context) (int, error) { return st.hub.Revoke(ctx, user, 5) }); n != 1 || err != nil {
 				t.Errorf("got %d, %v, want 1", n, err)
 			}
 		},
 	} {
 		letGo := st.hold(1)
-		c := st.arrives(2, `{"sub":"ann","channels":["0g","1g"]}`, "", "\n{}")
-		ends(c)
+		c := st.arrives(2, fmt.Sprintf(`{"sub":%q,"channels":["0g","1g"]}`, name), "", "\n{}") // a user of its own, as what is revoked stays so
+		ends(c, name)
 		letGo()
 		st.settle()
 		st.hub.beat()
