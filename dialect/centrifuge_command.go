@@ -103,6 +103,7 @@ type requested struct {
 	recover, offset, epoch []byte
 	limit, reverse, since  []byte
 	joinLeave, flag, token []byte
+	subs                   []byte
 }
 
 // requested reads what is known to be a valid object.
@@ -141,6 +142,8 @@ func (r *requested) find(key []byte) *[]byte {
 		return &r.flag
 	case "token":
 		return &r.token
+	case "subs":
+		return &r.subs
 	}
 	return nil
 }

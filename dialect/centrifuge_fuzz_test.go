@@ -103,6 +103,8 @@ func slowCentrifuge(line []byte) (cmd Command, code ErrorCode) {
 	switch {
 	case cmd.Verb == Auth && cmd.Token == nil:
 		return bad, ""
+	case cmd.Verb == Connect && !slowResume(&cmd, asked["subs"]):
+		return bad, ""
 	case cmd.Verb == Auth || cmd.Verb == Connect:
 		return cmd, ""
 	}
@@ -180,6 +182,57 @@ func slowPast(cmd *Command, asked map[string]json.RawMessage) (ok bool) {
 	return ok
 }
 
+// slowResume is the oracle of the positions that a client connects with.
+func slowResume(cmd *Command, value json.RawMessage) (ok bool) {
+	// One by one, as of names that are equal each is read, and the last counts.
+	type sub struct {
+		name  string
+		value json.RawMessage
+	}
+	var subs []sub
+	if value == nil || string(value) == "null" {
+		return true
+	}
+	if value[0] != '{' {
+		return false
+	}
+	members := json.NewDecoder(bytes.NewReader(value))
+	for members.Token(); members.More(); {
+		key, err := members.Token()
+		if err != nil {
+			panic(err)
+		}
+		var value json.RawMessage
+		if err := members.Decode(&value); err != nil {
+			panic(err)
+		}
+		subs = append(subs, sub{name: key.(string), value: value})
+	}
+	last := map[string]Command{}
+	for _, sub := range subs {
+		var asked map[string]json.RawMessage
+		if json.Unmarshal(sub.value, &asked) != nil {
+			return false
+		}
+		delete(asked, "flag")
+		delete(asked, "join_leave")
+		one := Command{Verb: AddGroup}
+		if !slowPast(&one, asked) {
+			return false
+		}
+		last[sub.name] = one
+	}
+	for name, one := range last {
+		if one.Recover && 1 <= len(name) && len(name) <= 255 {
+			if cmd.Resume == nil {
+				cmd.Resume = map[string]Position{}
+			}
+			cmd.Resume[name] = one.Since
+		}
+	}
+	return true
+}
+
 // slowEpoch is the oracle of epochs: math/big's numbers.
 func slowEpoch(text string) uint64 {
 	if text == "" {
@@ -216,6 +269,9 @@ func FuzzCentrifuge(f *testing.F) {
 		`{"subscribe":{"channel":"c","\u006aoin_leave":true,"join_leave":false},"id":2}`, `{"subscribe":{"channel":"","join_leave":"true"},"id":2}`,
 		`{"connect":{"token":"a\u002eb","name":"js","subs":{"c":{}}},"id":1}`, `{"connect":{"token":7},"id":1}`, `{"refresh":{"token":""},"id":2}`, `{"refresh":{"token":"x"},"id":2}`,
 		`{"sub_refresh":{"channel":"c","token":"x"},"id":2}`, `{"sub_refresh":{"token":null,"channel":"c"},"id":2}`, `{"subscribe":{"channel":"c","token":"x"},"id":3}`, `{"publish":{"channel":"c","data":1,"token":{}},"id":3}`,
+		`{"connect":{"subs":{"c":{"recover":true,"offset":7,"epoch":"1y2p0ij32e8e7"},"\u0063\ud800":{"recover":true},"":{"recover":true},"c":null}},"id":1}`,
+		`{"connect":{"subs":{"a":{"recover":true,"offset":9007199254740993}}},"id":1}`, `{"connect":{"subs":[],"subs":null},"id":1}`, `{"connect":{"subs":{"a":[]}},"id":1}`,
+		`{"connect":{"subs":{"` + strings.Repeat(`\u0061`, 256) + `":{"recover":true}}},"id":1}`,
 		`{"publish":{"channel":"c","data":1,"limit":"x","recover":[],"since":1},"id":4}`,
 		"{\"id\":1,\"subscribe\":{\"channel\":\"\xff\"}}", `{"` + strings.Repeat(`\u0069`, 15) + `":1,"id":2,"ping":{}}`,
 	} {
@@ -255,6 +311,14 @@ func FuzzCentrifuge(f *testing.F) {
 	})
 }
 
+// servedAs is that a client has become a member of all groups that it connects to with a position.
+func servedAs(cmd *Command, past *Past) (served []Served) {
+	for group := range cmd.Resume {
+		served = append(served, Served{Group: group, Past: past, Data: []byte("{}")})
+	}
+	return served
+}
+
 // checkReplies checks that all that can be said of a command is one line of JSON, and that a message is heard as it was said.
 func checkReplies(t *testing.T, c *centrifuge, line []byte) {
 	cmd, _, code := c.Next(line, false)
@@ -263,7 +327,7 @@ func checkReplies(t *testing.T, c *centrifuge, line []byte) {
 		said.Kept, said.Offset = true, 1<<53
 		past := &Past{Top: Position{Offset: 1 << 53, Epoch: 1 << 63}, Since: cmd.Since, Recovered: true, WasRecovering: cmd.Recover, Messages: slices.Values([]*Message{said, said})}
 		for _, what := range []What{OK, Refused, Members, Read, Listed} {
-			text := wsproto.TextPayload(c.Answer(nil, Outcome{What: what, TTL: uint32(len(line) % 3), Verb: cmd.Verb, ID: cmd.ID, Code: code, Number: 1 << 40, Past: past, Present: []Present{{Client: 64}, {Client: 65}}, Users: 1}))
+			text := wsproto.TextPayload(c.Answer(nil, Outcome{What: what, TTL: uint32(len(line) % 3), Verb: cmd.Verb, ID: cmd.ID, Code: code, Number: 1 << 40, Past: past, Present: []Present{{Client: 64}, {Client: 65}}, Users: 1, Served: servedAs(&cmd, past)}))
 			var reply struct{ ID uint32 }
 			if err := json.Unmarshal(text, &reply); err != nil || strconv.FormatUint(uint64(reply.ID), 10) != string(cmd.ID) || bytes.ContainsAny(text, "\r\n") {
 				t.Fatalf("%q: got the reply %q (%v)", line, text, err)

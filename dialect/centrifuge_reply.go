@@ -73,6 +73,7 @@ func (c *centrifuge) appendReply(text []byte, o *Outcome) []byte {
 			text = strconv.AppendUint(text, o.Number, 10)
 			text = append(text, `,"pong":true,`...)
 		}
+		text = c.appendServed(text, o.Served)
 		text = bytes.TrimSuffix(text, comma)
 	case o.Verb == Auth:
 		text = append(text, `,"refresh":{"client":"`...)

@@ -36,7 +36,15 @@ func showCentrifuge(cmd Command, code ErrorCode) string {
 		}
 		return fmt.Sprintf("%v %q%s%s%s id=%s", cmd.Verb, cmd.Group, hears, showPast(&cmd), token, id)
 	}
-	return fmt.Sprintf("%v%s id=%s", cmd.Verb, showToken(&cmd), id)
+	return fmt.Sprintf("%v%s%s id=%s", cmd.Verb, showToken(&cmd), showResume(&cmd), id)
+}
+
+// showResume is where a client that connects was, in words.
+func showResume(cmd *Command) (s string) {
+	for _, group := range slices.Sorted(maps.Keys(cmd.Resume)) {
+		s += fmt.Sprintf(" %q=%d/%d", group, cmd.Resume[group].Offset, cmd.Resume[group].Epoch)
+	}
+	return s
 }
 
 // showToken is the token of a command, in words.
@@ -88,7 +96,18 @@ func TestCentrifugeCommands(t *testing.T) {
 	for _, test := range []struct{ frame, want string }{
 		// As centrifuge-js says them.
 		{`{"connect":{"name":"js"},"id":1}`, `connect id=1`},
-		{`{"connect":{"token":"x","data":{"a":[1]},"name":"js","version":"5","headers":{"h":"v"},"subs":{"c":{"recover":true}}},"id":1}`, `connect token="x" id=1`},
+		{`{"connect":{"token":"x","data":{"a":[1]},"name":"js","version":"5","headers":{"h":"v"},"subs":{"c":{"recover":true}}},"id":1}`, `connect token="x" "c"=0/0 id=1`},
+		{`{"connect":{"subs":{"a":{"recover":true,"offset":7,"epoch":"e"},"b":{"offset":7},"":{"recover":true},"\u7d44":{"recover":true,"later":1}}},"id":1}`, `connect "a"=7/14 "組"=0/0 id=1`},
+		{`{"connect":{"subs":{"a":{"recover":true},"b":{"recover":true},"a":{"recover":false},"b":null,"c":{"recover":true},"\u0063":{"recover":true,"offset":2}}},"id":1}`, `connect "c"=2/0 id=1`},
+		{`{"connect":{"subs":{"` + strings.Repeat("a", 255) + `":{"recover":true},"` + strings.Repeat("b", 256) + `":{"recover":true}}},"id":1}`, `connect "` + strings.Repeat("a", 255) + `"=0/0 id=1`},
+		{`{"connect":{"subs":null},"id":1}`, `connect id=1`},
+		{`{"connect":{"subs":{}},"id":1}`, `connect id=1`},
+		{`{"connect":{"subs":[]},"id":1}`, bad},
+		{`{"connect":{"subs":{"a":[]}},"id":1}`, bad},
+		{`{"connect":{"subs":{"a":{"recover":1}}},"id":1}`, bad},
+		{`{"connect":{"subs":{"a":{"offset":-1}}},"id":1}`, bad},
+		{`{"connect":{"subs":{"` + strings.Repeat("a", 2000) + `":{"epoch":7}}},"id":1}`, bad},
+		{`{"refresh":{"token":"x","subs":7},"id":10}`, `auth token="x" id=10`},
 		{`{"subscribe":{"channel":"chat","flag":1},"id":2}`, `add_group "chat" id=2`},
 		{`{"publish":{"channel":"chat","data":{"n":1}},"id":3}`, `send_to_group "chat" "{\"n\":1}" json=true id=3`},
 		{`{"presence_stats":{"channel":"chat"},"id":5}`, `stats "chat" id=5`},
@@ -233,6 +252,11 @@ func TestCentrifugeAnswers(t *testing.T) {
 		{Outcome{What: OK, Verb: Connect, ID: id}, `{"id":7,"connect":{"client":"66e94bd4-ef8a-4c3b-884c-fa59ca342b2e","version":"ringcast"}}`},
 		{Outcome{What: OK, Verb: Connect, ID: id, Number: 25}, `{"id":7,"connect":{"client":"66e94bd4-ef8a-4c3b-884c-fa59ca342b2e","version":"ringcast","ping":25,"pong":true}}`},
 		{Outcome{What: OK, Verb: Connect, ID: []byte("4294967295"), Number: 1<<64 - 1}, `{"id":4294967295,"connect":{"client":"66e94bd4-ef8a-4c3b-884c-fa59ca342b2e","version":"ringcast","ping":18446744073709551615,"pong":true}}`},
+		{Outcome{What: OK, Verb: Connect, ID: id, TTL: 5, Served: []Served{
+			{Group: "a\n"}, {Group: "b", Data: []byte(`{"x":1}`)}, {Group: "c", Past: &Past{}, Data: []byte("1")},
+			{Group: "d", Past: &Past{Top: Position{Offset: 2, Epoch: 14}}, Data: []byte("2")}, {Group: "e", Past: &Past{Top: Position{Epoch: 14}, WasRecovering: true}},
+		}}, `{"id":7,"connect":{"client":"66e94bd4-ef8a-4c3b-884c-fa59ca342b2e","version":"ringcast","expires":true,"ttl":5,"subs":{"a\n":{},"b":{"data":{"x":1}},"c":{"data":1},` +
+			`"d":{"recoverable":true,"epoch":"e","offset":2,"positioned":true,"data":2},"e":{"recoverable":true,"epoch":"e","positioned":true,"was_recovering":true}}}}`},
 		{Outcome{What: OK, Verb: AddGroup, Group: "g", ID: id}, `{"id":7,"subscribe":{}}`},
 		{Outcome{What: OK, Verb: LeaveGroup, Group: "g", ID: id}, `{"id":7,"unsubscribe":{}}`},
 		{Outcome{What: Published, Verb: SendToGroup, ID: id, Number: 12}, `{"id":7,"publish":{}}`},

@@ -12,7 +12,7 @@ import (
 // shown completes a command that is about no group by the token that it has.
 func (c *centrifuge) shown(cmd Command, request []byte) (Command, ErrorCode) {
 	r := c.requested(request)
-	if !c.shows(&cmd, &r) || cmd.Verb == Auth && cmd.Token == nil {
+	if !c.shows(&cmd, &r) || cmd.Verb == Auth && cmd.Token == nil || cmd.Verb == Connect && !c.resumes(&cmd, r.subs) {
 		return badRequest, ""
 	}
 	return cmd, ""

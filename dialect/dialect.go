@@ -145,6 +145,8 @@ type Command struct {
 	Limit    int      // History: messages; 0: the position alone, below 0: all
 	Since    Position // Recover, HasSince
 
+	Resume map[string]Position // Connect: groups of which what was missed is wanted, if the client becomes a member, and since when; nil: none
+
 	Code   wsproto.StatusCode // Close
 	Reason string             // Close
 }
@@ -183,7 +185,15 @@ type Outcome struct {
 	Number uint64    // Published: the message's offset; Gap: messages; Members: members; OK of Connect: seconds between the dialect's pings, 0: none
 
 	Present []Present // Listed: the members, in no order; borrowed
+	Served  []Served  // OK of Connect: the groups that the client has become a member of; borrowed
 	Users   uint64    // Members: how many users they are, where that is known; else 0
+}
+
+// Served is a group of which a client has become a member because its token says so.
+type Served struct {
+	Group string
+	Past  *Past  // nil: nothing is known of it
+	Data  []byte // JSON on one line: what the token has for the client of it; nil: nothing
 }
 
 // Cause is why the server closes a client. Errors in its frames are not among them: RFC 6455 has their codes.

@@ -30,6 +30,7 @@ func (r *objectReader) reset() {
 type object struct {
 	reader *objectReader
 	text   []byte
+	keyMax int    // a key of more bytes is none that counts
 	at     int    // of the brace or the comma before the next member, or of the closing brace; bad: the text is no such object
 	key    []byte // that of the member, decoded; nil: it is longer than any that counts
 	value  []byte // its JSON text
@@ -37,8 +38,11 @@ type object struct {
 
 // object is the one object that b must be, with nothing but space around it. That its bytes are UTF-8 is for the caller to check.
 // A reader reads one object at a time.
-func (r *objectReader) object(b []byte) object {
-	o := object{reader: r, text: b, at: bad}
+func (r *objectReader) object(b []byte) object { return r.objectOf(b, keyBytesMax) }
+
+// objectOf is object for one whose keys count up to another length.
+func (r *objectReader) objectOf(b []byte, keyMax int) object {
+	o := object{reader: r, text: b, keyMax: keyMax, at: bad}
 	if i := skipSpace(b, 0); i < len(b) && b[i] == '{' {
 		r.scanner.depth = 0
 		r.scanner.open(true)
@@ -83,7 +87,7 @@ func (o *object) member(i int) int {
 	o.key, o.value = nil, b[start:i:i]
 	// A key that is too long to be one that counts even if all of it were \u escapes is not decoded, so that keys cannot fill the
 	// scratch.
-	if end-key <= 6*keyBytesMax+2 {
+	if end-key <= 6*o.keyMax+2 {
 		o.key = o.reader.inside(b[key:end], escaped)
 	}
 	if i = skipSpace(b, i); i >= len(b) || b[i] != ',' && b[i] != '}' {

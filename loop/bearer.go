@@ -21,7 +21,8 @@ type bearer struct {
 
 	next, before *bearer // others of its user, of this loop
 
-	checks checks
+	welcome *welcome // its connect is still to be answered; nil: it was
+	checks  checks
 
 	bad  uint8 // tokens that it has shown and that are not valid
 	deaf bool  // its connect was refused: nothing that it says is heard any more

@@ -69,7 +69,9 @@ func (s *shard) event(c *client, ev *wsproto.Event) {
 	switch ev.Kind {
 	case wsproto.EventText, wsproto.EventBinary:
 		s.count.MessagesIn.Add(1)
-		s.commands(c, ev.Payload, ev.Kind == wsproto.EventBinary)
+		if binary := ev.Kind == wsproto.EventBinary; s.welcomes.pending == 0 || !s.putOff(c, ev.Payload, binary) {
+			s.commands(c, ev.Payload, binary)
+		}
 	case wsproto.EventPing:
 		if s.rates.on && !s.mayCommand(c, false) {
 			s.closeRefused(c, dialect.ErrRateLimited)
@@ -101,7 +103,7 @@ func (s *shard) commands(c *client, payload []byte, binary bool) {
 		cmd, payload, code = d.Next(payload, binary)
 		s.command(c, &cmd, code)
 		switch {
-		case len(payload) == 0:
+		case len(payload) == 0, s.welcomes.pending > 0 && s.putOff(c, payload, binary):
 			return
 		case n >= commandsPerMessageMax+s.bounds.GroupsPerClient:
 			s.close(c, dialect.CauseCommandRate)
@@ -198,15 +200,22 @@ func (s *shard) connect(c *client, cmd *dialect.Command) {
 			return
 		}
 		c.marks |= markConnected
-		told := dialect.Outcome{What: dialect.OK, Verb: dialect.Connect, ID: cmd.ID}
-		if b = s.bearer(c); b != nil {
-			told.TTL = s.ttl(&b.grant)
+		if !s.invite(c, cmd) {
+			s.tellConnected(c, cmd.ID, nil)
 		}
-		if !c.is(markFramePings) { // else it would wait for pings of its dialect, which do not come
-			told.Number = s.bounds.heartbeatSeconds()
-		}
-		s.answer(c, told)
 	}
+}
+
+// tellConnected answers a connect.
+func (s *shard) tellConnected(c *client, id []byte, served []dialect.Served) {
+	told := dialect.Outcome{What: dialect.OK, Verb: dialect.Connect, ID: id, Served: served}
+	if b := s.bearer(c); b != nil {
+		told.TTL = s.ttl(&b.grant)
+	}
+	if !c.is(markFramePings) { // else it would wait for pings of its dialect, which do not come
+		told.Number = s.bounds.heartbeatSeconds()
+	}
+	s.answer(c, told)
 }
 
 // stats answers how many members a group has, which only they may ask. Who has asked to be one is answered when that is decided: SDKs

@@ -234,7 +234,7 @@ func (h *Hub) Subscribe(ctx context.Context, t Target, group string, info []byte
 			c.membership(at).traits |= traitServed
 			return true
 		}
-		return s.seek(c, g, &dialect.Command{Verb: dialect.AddGroup, Group: []byte(group)}, in, traitServed) == ""
+		return s.bring(c, g, &dialect.Command{Verb: dialect.AddGroup, Group: []byte(group)}, in) == ""
 	})
 }
 
@@ -248,7 +248,9 @@ func (h *Hub) Refresh(ctx context.Context, t Target, ends int64) (clients int, e
 		}
 		b := s.known(c)
 		s.endAt(&b.grant, ends)
-		s.answer(c, dialect.Outcome{What: dialect.Renewed, TTL: s.ttl(&b.grant)})
+		if b.welcome == nil { // else its reply says so
+			s.answer(c, dialect.Outcome{What: dialect.Renewed, TTL: s.ttl(&b.grant)})
+		}
 		return true
 	})
 }

@@ -45,7 +45,7 @@ func (s *shard) seek(c *client, g *group, cmd *dialect.Command, in *grant, more 
 	}
 	index, _ := s.kindOf(g)
 	place, kind := order.AskHome, s.bounds.kindAt(index)
-	if g.headcount != nil && kind.History == 0 && !kind.Presence && !cmd.Recover { // else the home alone knows the position, or who is there
+	if g.headcount != nil && kind.History == 0 && !kind.Presence && !cmd.Recover && more&traitWelcomed == 0 { // else the home alone knows the position, or who is there
 		place = g.headcount.Take(kind.MembersMax)
 	}
 	switch place {
@@ -76,7 +76,7 @@ func (s *shard) seek(c *client, g *group, cmd *dialect.Command, in *grant, more 
 		return dialect.ErrBusy
 	}
 	g.asked++
-	at := c.ask(g, id == nil && more&traitServed == 0, hears)
+	at := c.ask(g, id == nil && more == 0, hears)
 	c.membership(at).traits |= more
 	if in != nil {
 		s.keep(c, g, in)
@@ -153,14 +153,14 @@ func (s *shard) answerLater(c *client, g *group, r repeat) dialect.ErrorCode {
 
 // decided acts on the home's answer to an add_group.
 func (s *shard) decided(d *delivery) {
-	g, c := d.Local, d.Client
+	g := d.Local
 	if d.Message != nil {
 		defer s.gather(d) // the client's coming, behind the answer; should that panic, others are to hear it all the same
 	}
 	if d.Op == order.OpJoined && g.headcount == nil {
 		g.headcount = d.Headcount
 	}
-	if d.Op == order.OpHistoryRead || d.Op == order.OpPresent || d.Op == order.OpCounted || d.Past != nil && s.entry(c).Positions {
+	if s.waits(d) {
 		s.replayLater(d)
 		return
 	}

@@ -17,10 +17,11 @@ type membership struct {
 type traits uint8
 
 const (
-	traitHears   traits = 1 << iota // it is told, or will be, who comes and goes
-	traitServed                     // standingAsked: a server has asked for it, and so it is told that it is a member without an answer
-	traitOusted                     // standingAsked: when it is a member it is to be taken out again
-	traitPresent                    // standingMember: the home has it among those who are present, and is owed the word that it is gone; else: it is to be told that it is here, when it has answered
+	traitHears    traits = 1 << iota // it is told, or will be, who comes and goes
+	traitServed                      // standingAsked: a server has asked for it, and so it is told that it is a member without an answer
+	traitOusted                      // standingAsked: when it is a member it is to be taken out again
+	traitWelcomed                    // standingAsked: the reply to the client's connect waits for it, see welcome.go
+	traitPresent                     // standingMember: the home has it among those who are present, and is owed the word that it is gone; else: it is to be told that it is here, when it has answered
 )
 
 func traitIf(is bool, t traits) traits {

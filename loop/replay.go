@@ -33,6 +33,8 @@ type replay struct {
 	delivery        // the home's answer
 	since    uint32 // tick at which it came
 	from     int    // OpJoined: place in the group's log, counted from the log's beginning
+
+	welcome *welcome // the replay is of all groups that its client connects to; of the home's answer there is the client alone
 }
 
 type position = dialect.Position
@@ -81,12 +83,24 @@ func (s *shard) replayLater(d *delivery) {
 		s.replay(&r, true)
 		return
 	}
-	s.replays.queue, s.replays.unready = append(s.replays.queue, r), 0
-	s.replays.weight += r.weight()
+	if w := s.invited(d); w != nil {
+		w.replays = append(w.replays, r)
+	} else {
+		s.replays.queue = append(s.replays.queue, r)
+	}
+	s.replays.weight, s.replays.unready = s.replays.weight+r.weight(), 0
 }
 
 // weight is the memory of a replay in words: its own, a pointer for each message, which the history has, and two words for each member.
-func (r *replay) weight() int { return 16 + len(r.Past.Messages) + 2*len(r.Past.Present) }
+func (r *replay) weight() int {
+	if r.Past == nil {
+		return replayWords
+	}
+	return replayWords + len(r.Past.Messages) + 2*len(r.Past.Present)
+}
+
+// replayWords is that of one without a past.
+const replayWords = 17
 
 // hasRoom says whether an answer of any size that there may be fits into a client's outbox: half of it for the answer, a quarter for
 // what has been said since, and so no more than a quarter may wait there.
@@ -165,11 +179,17 @@ func (s *shard) mayReplay(r *replay) bool {
 	switch {
 	case !room:
 		return c.state != stateOpen
+	case r.welcome != nil:
+		return s.mayWelcome(r.welcome)
 	case r.Op != order.OpJoined:
 		return !c.hasAsked(r.Local) // what only members are told is told behind the answer that makes it one, or does not
 	}
-	return r.Local.waiting(c) <= r.Local.log.since(r.from)
+	return r.caughtUp()
 }
+
+// caughtUp says whether nothing waits for the audience that a client is about to be in but what has come since the home's answer. It stays
+// so.
+func (r *replay) caughtUp() bool { return r.Local.waiting(r.Client) <= r.Local.log.since(r.from) }
 
 // waiting is how many messages wait for the audience that a client is about to be in.
 func (g *group) waiting(c *client) int {
@@ -188,16 +208,15 @@ func (l *replayLog) since(from int) int { return l.dropped + len(l.messages) - f
 func (s *shard) replay(r *replay, late bool) {
 	c, g, was := r.Client, r.Local, s.culprit
 	s.culprit = c
-	switch r.Op {
-	case order.OpHistoryRead:
+	switch {
+	case r.welcome != nil:
+		s.endWelcome(r.welcome, late)
+	case r.Op == order.OpHistoryRead:
 		s.answerHistory(r, late)
-	case order.OpPresent, order.OpCounted:
+	case r.Op == order.OpPresent, r.Op == order.OpCounted:
 		s.answerPresence(r, late)
 	default:
-		log, lost := g.log.taken(r.from, g.waiting(c))
-		if g.log.waiting--; g.log.waiting == 0 {
-			g.log = nil
-		}
+		log, lost := s.leaveLog(r)
 		var past *dialect.Past
 		if lost = late || lost; !lost {
 			past = s.pastFor(c, r)
@@ -216,6 +235,16 @@ func (s *shard) replay(r *replay, late bool) {
 		}
 	}
 	s.culprit = was // not deferred: who is to be closed for a panic must be known behind it
+}
+
+// leaveLog is what passes have taken since a home's answer, for the replay that ends; lost: not all of it is there any more.
+func (s *shard) leaveLog(r *replay) (log []*message, lost bool) {
+	g := r.Local
+	log, lost = g.log.taken(r.from, g.waiting(r.Client))
+	if g.log.waiting--; g.log.waiting == 0 {
+		g.log = nil
+	}
+	return log, lost
 }
 
 // refuses says whether the client does not want to join with a past. What it has asked for last holds, whose answer has no messages.
@@ -259,15 +288,19 @@ func (s *shard) pastFor(c *client, r *replay) *dialect.Past {
 // fits says whether an answer takes no more than half of an outbox. One that may be larger is encoded for that, and again when it is
 // sent.
 func (s *shard) fits(c *client, o dialect.Outcome) bool {
-	most := 0
-	for m := range o.Past.Messages {
-		most += 6*len(m.Wire) + answeredBytes + m.More.TextBytesMax() // each byte may be escaped
-	}
-	if most <= s.bounds.OutboxBytesMax/2 || c.state != stateOpen {
+	if bytesMax(o.Past) <= s.bounds.OutboxBytesMax/2 || c.state != stateOpen {
 		return true
 	}
 	o.Client = c.Number()
 	return len(s.dialect(c).Answer(nil, o)) <= s.bounds.OutboxBytesMax/2
+}
+
+// bytesMax is more than an answer has for the messages of a past.
+func bytesMax(p *dialect.Past) (most int) {
+	for m := range p.Messages {
+		most += 6*len(m.Wire) + answeredBytes + m.More.TextBytesMax() // each byte may be escaped
+	}
+	return most
 }
 
 // answeredBytes is more than what an answer has for each message beside its text.
@@ -331,70 +364,4 @@ func each(messages []*message) iter.Seq[*dialect.Message] {
 			}
 		}
 	}
-}
-
-// history asks the home to read what is kept of a group.
-func (s *shard) history(c *client, cmd *dialect.Command) dialect.ErrorCode {
-	return s.askHome(c, cmd, order.OpHistory, &order.Ask{HasSince: cmd.HasSince, Reverse: cmd.Reverse, Limit: cmd.Limit, Since: order.Position{Offset: cmd.Since.Offset, Epoch: order.Epoch(cmd.Since.Epoch)},
-		MessagesMax: s.bounds.RecoveryMax, BytesMax: s.bounds.OutboxBytesMax / 2})
-}
-
-// askHome asks the home about a group, which only members may.
-func (s *shard) askHome(c *client, cmd *dialect.Command, op order.RequestOp, ask *order.Ask) dialect.ErrorCode {
-	g := s.groups.Get(string(cmd.Group))
-	if g == nil {
-		return dialect.ErrNotMember
-	}
-	if at := c.memberOf(g); at < 0 || c.membership(at).standing == standingRenounced { // who has asked to join may be a member by then, see asked
-		return dialect.ErrNotMember
-	}
-	if s.hub.stopping.Load() {
-		count(&s.count.RefusedBy, refusedStopping)
-		return dialect.ErrStopping
-	}
-	r := request{Op: op, Local: g, Asks: cmd.ID != nil, Client: c, ID: string(cmd.ID), Past: ask}
-	if !s.request(int(g.home), r) {
-		count(&s.count.RefusedBy, refusedBusy)
-		return dialect.ErrBusy
-	}
-	g.asked++ // it is not given up before the home has answered
-	return ""
-}
-
-// asked is what becomes of a question about a group, whatever it was: an error code, if it is not answered.
-func (s *shard) asked(r *replay, late bool) dialect.ErrorCode {
-	r.Local.asked--
-	s.giveUpIfEmpty(r.Local)
-	at := r.Client.memberOf(r.Local)
-	switch {
-	case at < 0 || r.Client.membership(at).standing == standingRenounced: // it had asked to join, and was refused; or it has left
-		return dialect.ErrNotMember
-	case late:
-		count(&s.count.RefusedBy, refusedBusy)
-		return dialect.ErrBusy
-	case r.Past.None && r.Op != order.OpCounted:
-		return dialect.ErrNotAvailable
-	}
-	return ""
-}
-
-// answerHistory answers who has asked to read a group's history.
-func (s *shard) answerHistory(r *replay, late bool) {
-	code := s.asked(r, late)
-	switch {
-	case code != "":
-	case r.Past.Lost:
-		code = dialect.ErrUnrecoverable
-	default:
-		o := dialect.Outcome{What: dialect.Read, Verb: dialect.History, ID: borrowBytes(r.ID)}
-		for n := len(r.Past.Messages); ; n /= 2 { // fewer are no error
-			o.Past = &dialect.Past{Top: position{Offset: r.Past.Top.Offset, Epoch: uint64(r.Past.Top.Epoch)}, Messages: each(r.Past.Messages[:n])}
-			if n == 0 || s.fits(r.Client, o) {
-				break
-			}
-		}
-		s.answer(r.Client, o)
-		return
-	}
-	s.answer(r.Client, dialect.Outcome{What: dialect.Refused, Verb: dialect.History, Group: r.Local.name, ID: borrowBytes(r.ID), Code: code})
 }

@@ -88,3 +88,51 @@ func TestACentrifugePageWithoutAGoodTokenStaysAway(t *testing.T) {
 		t.Errorf("got a token in the log: %s", log)
 	}
 }
+
+// What the token names the page is in without a subscription of its own: the client itself hears it, and recovers it.
+func TestACentrifugePageIsInTheGroupsThatItsTokenNames(t *testing.T) {
+	t.Parallel()
+	s := start(t, "--token-secret", tokenSecret, "--history", "100", "--heartbeat", "1s", "--history-ttl", "1m")
+	proxy := startCutter(t, s.addr)
+	p := openNodePage(t, proxy.Addr().String())
+	p.do(`client = newClient(url, {token: ` + quote(tokenText(`{"sub":"ann","channels":["news"],"subs":{"room":{"info":{"seat":7},"data":{"title":"Room"}}}}`)) + `});
+		for (const step of ["subscribed", "unsubscribed", "publication"]) client.on(step, about => say(step, about));
+		own = listen(client, "own"); client.connect()`)
+	p.step("connected")
+	first := p.inChannel("room")
+	equal(t, "data", string(first.Data), `{"title":"Room"}`)
+	if news := p.inChannel("news"); !first.Recoverable || !news.Recoverable || first.WasRecovering {
+		t.Fatalf("got %+v and %+v, want both recoverable", first, news)
+	}
+	p.inChannel("own")
+	p.hears(dial(t, s), "room", "before")
+	p.do(`await client.publish("room", "of the page")`)
+	equal(t, "heard", p.hear(), `"of the page"`)
+	equal(t, "who it is there", p.do(`return heard.filter(frame => frame.includes('"chan_info":{"seat":7}') && frame.includes('"pub"')).length`), "1")
+
+	all := 2
+	for life, missed := range []int{20, 0, 1} {
+		proxy.door.Lock()
+		proxy.each(cuts["by a reset"].cut)
+		texts := saidWhileAway(t, dial(t, s), "room", fmt.Sprintf("missed in life %d:", life), missed)
+		proxy.door.Unlock()
+		p.step("connected")
+		in := p.inChannel("room")
+		equal(t, "asked for what it missed", in.WasRecovering, true)
+		equal(t, "recovered", in.Recovered, true)
+		equal(t, "from where", in.StreamPosition, streamPosition{all, first.StreamPosition.Epoch})
+		equal(t, "the other", p.inChannel("news").Recovered, true)
+		equal(t, "its own", p.inChannel("own").Recovered, true)
+		live := saidWhileAway(t, dial(t, s), "room", fmt.Sprintf("live in life %d:", life), 5)
+		p.hearsAll(append(texts, live...)...)
+		all += missed + len(live)
+	}
+	equal(t, "ended subscriptions", p.untaken("unsubscribed"), 0)
+
+	// Another token does not name the group any more.
+	p.do(`client.setToken(` + quote(tokenText(`{"sub":"ann","channels":["news"]}`)) + `); client.disconnect(); client.connect()`)
+	p.take("the end of a subscription", func(step nodeStep) bool { return step.Step == "unsubscribed" && step.Channel == "room" })
+	equal(t, "recovered", p.inChannel("news").Recovered, true)
+	p.do("")
+	equal(t, "further messages", p.untaken("publication"), 0)
+}

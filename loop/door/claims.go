@@ -23,8 +23,8 @@ func (v *Verifier) claims(payload []byte, now int64) (*Token, error) {
 		Join:    c.patterns("join"),
 		Publish: c.patterns("publish"),
 	}
-	t.Info = c.info(said, "info")
-	t.Groups = c.groups()
+	t.Info = c.json(said, "info", "info")
+	t.Groups, t.Data = c.groups()
 	t.IssuedAt, _ = c.time("iat")
 	notBefore, _ := c.time("nbf")
 	expires, expiring := c.time("exp")
@@ -120,14 +120,14 @@ func (c *claimReader) patterns(name string) (all []string) {
 	return all
 }
 
-// groups is what channels and subs allow.
-func (c *claimReader) groups() map[string][]byte {
-	groups := map[string][]byte{}
+// groups is what channels and subs allow, and what subs has for the bearer.
+func (c *claimReader) groups() (groups, data map[string][]byte) {
+	groups = map[string][]byte{}
 	for _, raw := range c.list(c.said["channels"], "channels") {
 		name, ok := readString(raw)
 		if !ok || !isGroup(name) {
 			c.isWrong("channels")
-			return nil
+			return nil, nil
 		}
 		groups[name] = nil
 	}
@@ -140,23 +140,29 @@ func (c *claimReader) groups() map[string][]byte {
 			sub, ok := readMembers(raw)
 			if !ok || !isGroup(name) {
 				c.isWrong("subs")
-				return nil
+				return nil, nil
 			}
-			groups[name] = c.info(sub, "subs")
+			groups[name] = c.json(sub, "info", "subs")
+			if own := c.json(sub, "data", "subs"); own != nil {
+				if data == nil {
+					data = map[string][]byte{}
+				}
+				data[name] = own
+			}
 		}
 	}
 	if len(groups) == 0 {
-		return nil
+		return nil, nil
 	}
-	return groups
+	return groups, data
 }
 
 func isGroup(name string) bool { return name != "" && len(name) <= groupNameMax }
 
-// info is what an object says of the bearer, as JSON on one line; nil: nothing. b64info goes before info, as it does for Centrifugo.
-func (c *claimReader) info(object map[string]json.RawMessage, claim string) []byte {
-	info := object["info"]
-	if raw, is := object["b64info"]; is && !isNull(raw) {
+// json is the JSON that an object has under a name, on one line; nil: nothing. b64info goes before info, as it does for Centrifugo.
+func (c *claimReader) json(object map[string]json.RawMessage, name, claim string) []byte {
+	value := object[name]
+	if raw, is := object["b64"+name]; is && !isNull(raw) {
 		text, ok := readString(raw)
 		b, err := base64.StdEncoding.DecodeString(text)
 		if !ok || err != nil || !utf8.Valid(b) {
@@ -164,14 +170,14 @@ func (c *claimReader) info(object map[string]json.RawMessage, claim string) []by
 			return nil
 		}
 		if text != "" {
-			info = b
+			value = b
 		}
 	}
-	if info == nil || isNull(info) {
+	if value == nil || isNull(value) {
 		return nil
 	}
 	var line bytes.Buffer
-	if err := json.Compact(&line, info); err != nil || line.Len() > infoBytesMax {
+	if err := json.Compact(&line, value); err != nil || line.Len() > infoBytesMax {
 		c.isWrong(claim)
 		return nil
 	}

@@ -21,8 +21,8 @@ func TestClaimsAreReadAsTheyAreMeant(t *testing.T) {
 		`{"info":"text"}`:              {Info: []byte(`"text"`)},
 		`{"info":1,"b64info":"` + b64([]byte("{ \"a\": 1 }")) + `"}`: {Info: []byte(`{"a":1}`)},
 		`{"channel":"a*","info":[]}`:                                 {Group: "a*", Info: []byte(`[]`)},
-		`{"channels":["a","b"],"subs":{"b":{"info":{"x": 1},"data":{},"override":{}},"c":{"b64info":"` + b64([]byte("2")) + `"}}}`: {
-			Groups: map[string][]byte{"a": nil, "b": []byte(`{"x":1}`), "c": []byte("2")}},
+		`{"channels":["a","b"],"subs":{"b":{"info":{"x": 1},"data":{"y": 2},"override":{}},"c":{"b64info":"` + b64([]byte("2")) + `","b64data":"` + b64([]byte("[3 ]")) + `"}}}`: {
+			Groups: map[string][]byte{"a": nil, "b": []byte(`{"x":1}`), "c": []byte("2")}, Data: map[string][]byte{"b": []byte(`{"y":2}`), "c": []byte("[3]")}},
 		`{"subs":[ ]}`: {}, `{"subs":{"a":[],"b":{}}}`: {Groups: map[string][]byte{"a": nil, "b": nil}},
 		`{"channels":null,"subs":null,"join":null,"publish":null}`:                                {},
 		`{"channels":[],"subs":{},"join":[],"publish":[]}`:                                        {},
@@ -70,7 +70,7 @@ func TestWrongClaimsAreRefusedAndNotLeftOut(t *testing.T) {
 		`{"info":"` + strings.Repeat("a", infoBytesMax) + `"}`: ErrBadToken,
 		`{"channels":"a"}`: ErrBadToken, `{"channels":[""]}`: ErrBadToken, `{"channels":[1]}`: ErrBadToken, `{"channels":["a",null]}`: ErrBadToken, `{"channels":{"a":1}}`: ErrBadToken,
 		`{"channels":["` + strings.Repeat("a", 256) + `"]}`: ErrBadToken, `{"subs":[{}]}`: ErrBadToken, `{"subs":["a"]}`: ErrBadToken, `{"subs":"a"}`: ErrBadToken, `{"subs":{"a":[1]}}`: ErrBadToken, `{"subs":{"a":null}}`: ErrBadToken, `{"subs":{"":{}}}`: ErrBadToken, `{"subs":{"a":1}}`: ErrBadToken,
-		`{"subs":{"a":{},"a":{}}}`: ErrBadToken, `{"subs":{"a":{"info":1,"info":2}}}`: ErrBadToken, `{"subs":{"a":{"b64info":1}}}`: ErrBadToken, `{"subs":{"\ud800":{}}}`: ErrBadToken,
+		`{"subs":{"a":{},"a":{}}}`: ErrBadToken, `{"subs":{"a":{"info":1,"info":2}}}`: ErrBadToken, `{"subs":{"a":{"b64info":1}}}`: ErrBadToken, `{"subs":{"a":{"b64data":"{}"}}}`: ErrBadToken, `{"subs":{"a":{"data":"` + strings.Repeat("x", 4<<10) + `"}}}`: ErrBadToken, `{"subs":{"\ud800":{}}}`: ErrBadToken,
 		`{"join":"chat:*"}`: ErrBadToken, `{"join":[""]}`: ErrBadToken, `{"join":[7]}`: ErrBadToken, `{"publish":["` + strings.Repeat("a", PatternBytesMax+1) + `"]}`: ErrBadToken,
 		`{"join":` + of(patternsMax+1) + `}`: ErrBadToken, `{"publish":` + of(patternsMax+1) + `}`: ErrBadToken,
 

@@ -13,6 +13,7 @@ type Token struct {
 	Group string // channel: the one group that the token is for; empty: it is a connection's token
 
 	Groups  map[string][]byte // channels and subs of a connection's token: groups that its bearer may join, with what subs says of the bearer there, JSON on one line, or nil
+	Data    map[string][]byte // what subs has for the bearer itself of some of these, JSON on one line
 	Join    []string          // patterns of groups that its bearer may join, see Matches
 	Publish []string          // patterns of groups to which its bearer may publish
 
