@@ -38,7 +38,8 @@ type bearers struct {
 	ending grants
 	late   bool // grants have ended that the last turn has left to the next
 
-	errands []*errand
+	errands  []*errand
+	welcomes welcomes
 }
 
 // bearer is what is known of a client; nil: nothing, as of most.

@@ -69,7 +69,7 @@ func (s *shard) event(c *client, ev *wsproto.Event) {
 	switch ev.Kind {
 	case wsproto.EventText, wsproto.EventBinary:
 		s.count.MessagesIn.Add(1)
-		if binary := ev.Kind == wsproto.EventBinary; s.welcomes.pending == 0 || !s.putOff(c, ev.Payload, binary) {
+		if binary := ev.Kind == wsproto.EventBinary; s.bearers.welcomes.pending == 0 || !s.putOff(c, ev.Payload, binary) {
 			s.commands(c, ev.Payload, binary)
 		}
 	case wsproto.EventPing:
@@ -103,7 +103,7 @@ func (s *shard) commands(c *client, payload []byte, binary bool) {
 		cmd, payload, code = d.Next(payload, binary)
 		s.command(c, &cmd, code)
 		switch {
-		case len(payload) == 0, s.welcomes.pending > 0 && s.putOff(c, payload, binary):
+		case len(payload) == 0, s.bearers.welcomes.pending > 0 && s.putOff(c, payload, binary):
 			return
 		case n >= commandsPerMessageMax+s.bounds.GroupsPerClient:
 			s.close(c, dialect.CauseCommandRate)

@@ -53,7 +53,6 @@ type shard struct {
 	ends     ends
 	replies  replies
 	replays  replays
-	welcomes welcomes
 	kicked   bool // a kick is under way; if it is for passes, its turn alone runs them
 	deferral deferral
 	stop     shardStop

@@ -138,7 +138,7 @@ func (a *actor) connect() {
 	a.got, a.lastOf, a.saw = map[string]map[int]bool{}, map[string]map[string]int{}, map[string][]int{}
 	a.sock = a.w.openSocket()
 	a.toServer = a.w.request(a.sock.client)
-	if !a.w.calm && a.w.chance(5) {
+	if !a.w.calm && a.w.chance(2) {
 		a.plainHTTP()
 		return
 	}
@@ -189,7 +189,7 @@ func (a *actor) act() {
 	switch n := a.w.rng.IntN(100); {
 	case n < 25:
 		a.join(group, a.w.chance(80))
-	case a.w.bearing && a.w.chance(15):
+	case a.w.bearing && a.w.chance(8):
 		a.auth()
 	case n < 28 && a.loud:
 		a.readHistory(group)

@@ -60,7 +60,7 @@ func (s *shard) invite(c *client, cmd *dialect.Command) (waits bool) {
 	}
 	w := &welcome{client: c, id: bytes.Clone(cmd.ID)}
 	b.welcome = w
-	s.welcomes.pending++
+	s.bearers.welcomes.pending++
 	for _, group := range slices.Sorted(maps.Keys(b.grant.token.Groups)) {
 		ask, code := dialect.Command{Verb: dialect.AddGroup, Group: []byte(group)}, dialect.ErrorCode("")
 		ask.Since, ask.Recover = cmd.Resume[group]
@@ -80,7 +80,7 @@ func (s *shard) invite(c *client, cmd *dialect.Command) (waits bool) {
 		}
 	}
 	if w.undecided == 0 {
-		s.welcomes.pending, b.welcome = s.welcomes.pending-1, nil
+		s.bearers.welcomes.pending, b.welcome = s.bearers.welcomes.pending-1, nil
 		return false
 	}
 	s.replays.queue, s.replays.unready = append(s.replays.queue, replay{delivery: delivery{Client: c}, since: s.tick, welcome: w}), 0
@@ -103,7 +103,7 @@ func (s *shard) bring(c *client, g *group, cmd *dialect.Command, in *grant) dial
 
 // welcomeOf is c's welcome; nil: its connect does not wait.
 func (s *shard) welcomeOf(c *client) *welcome {
-	if s.welcomes.pending > 0 {
+	if s.bearers.welcomes.pending > 0 {
 		if b := s.bearer(c); b != nil {
 			return b.welcome
 		}
@@ -148,13 +148,13 @@ func (s *shard) putOff(c *client, payload []byte, binary bool) bool {
 	case c.state != stateOpen:
 	case w.bytes+n > s.bounds.MessageBytesMax+putOffBytes: // one message has room, whatever it is
 		s.close(c, dialect.CauseCommandRate)
-	case s.welcomes.bytes+n > putOffBytesMax:
+	case s.bearers.welcomes.bytes+n > putOffBytesMax:
 		count(&s.count.RefusedBy, refusedBusy)
 		s.close(c, dialect.CauseBusy)
 	default:
 		w.later = append(w.later, putOff{payload: bytes.Clone(payload), binary: binary})
 		w.bytes += n
-		s.welcomes.bytes += n
+		s.bearers.welcomes.bytes += n
 	}
 	return true
 }
@@ -170,8 +170,8 @@ func (s *shard) mayWelcome(w *welcome) bool {
 // endWelcome answers a connect, and does what was put off. late: what is not decided is given up.
 func (s *shard) endWelcome(w *welcome, late bool) {
 	c := w.client
-	s.welcomes.pending--
-	s.welcomes.bytes -= w.bytes
+	s.bearers.welcomes.pending--
+	s.bearers.welcomes.bytes -= w.bytes
 	var data map[string][]byte
 	if b := s.bearer(c); b != nil { // else it is buried
 		b.welcome, data = nil, b.grant.token.Data

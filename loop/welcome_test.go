@@ -21,8 +21,8 @@ func (st *bearerStage) arrives(loop int, claims, more, behind string) *stageConn
 func (st *bearerStage) noWelcomes(t *testing.T) {
 	t.Helper()
 	for i, s := range st.hub.shards {
-		if s.welcomes != (welcomes{}) || len(s.replays.queue) != 0 || s.replays.weight != 0 {
-			t.Errorf("loop %d: %+v, and %d replays of weight %d are left", i, s.welcomes, len(s.replays.queue), s.replays.weight)
+		if s.bearers.welcomes != (welcomes{}) || len(s.replays.queue) != 0 || s.replays.weight != 0 {
+			t.Errorf("loop %d: %+v, and %d replays of weight %d are left", i, s.bearers.welcomes, len(s.replays.queue), s.replays.weight)
 		}
 		for name, g := range s.groups.All() {
 			if g.log != nil || g.asked != 0 {
@@ -46,8 +46,8 @@ func TestTheReplyToAConnectHasTheGroupsOfTheTokenAndIsTheFirstThingHeard(t *test
 			c.say(`{"id":4,"subscribe":{"channel":"0x"}}`)
 			st.settle()
 			c.heardExactly(t)
-			if s := c.shard; s.welcomes.pending != 1 || s.welcomes.bytes == 0 {
-				t.Fatalf("got %+v, want a connect that waits, with what was said behind it", s.welcomes)
+			if s := c.shard; s.bearers.welcomes.pending != 1 || s.bearers.welcomes.bytes == 0 {
+				t.Fatalf("got %+v, want a connect that waits, with what was said behind it", s.bearers.welcomes)
 			}
 			letGo()
 			st.settle()
@@ -204,10 +204,10 @@ func TestWhatAClientSaysBeforeItsConnectIsAnsweredIsBounded(t *testing.T) {
 	for range 100 {
 		many.say(`{}`)
 	}
-	was := full.shard.welcomes.bytes
-	full.shard.welcomes.bytes = putOffBytesMax - putOffBytes
+	was := full.shard.bearers.welcomes.bytes
+	full.shard.bearers.welcomes.bytes = putOffBytesMax - putOffBytes
 	full.say(`{}`)
-	full.shard.welcomes.bytes = was
+	full.shard.bearers.welcomes.bytes = was
 	whole.isOpen(t, true)
 	for _, c := range []*stageConn{much, many, full} {
 		c.heard(t, "\x0b\xc5too many requests") // 3013
