@@ -56,7 +56,9 @@ func TestPlainHTTPLeavesItsLoopWithAllThatWasRead(t *testing.T) {
 		c := st.come(0, way.from)
 		for _, part := range []string{way.at, way.then} {
 			if part != "" {
-				c.shard.traffic(c.client, []byte(part))
+				borrowed := []byte(part)
+				c.shard.traffic(c.client, borrowed)
+				clear(borrowed)
 			}
 		}
 		all := way.at + way.then
