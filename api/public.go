@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,6 +41,8 @@ type PublicConfig struct {
 	AnyKey       func() bool              // says whether there are keys now, without which no places are kept either; nil: there are
 	AllowsOrigin func(origin string) bool // says whether a page may use this server; nil: all may
 	Log          *slog.Logger             // for panics of handlers; peers' mistakes are at level debug
+
+	idle time.Duration // tests have a shorter publicIdleTimeout
 }
 
 // PublicBounds are the bounds of a Public, which can be changed while it serves. None has a default here.
@@ -99,7 +102,7 @@ func (p *Public) newServer(b *PublicBounds) *publicServer {
 		ReadHeaderTimeout: b.HeaderTimeout,
 		ReadTimeout:       b.HeaderTimeout + b.BodyTimeout,
 		WriteTimeout:      b.HeaderTimeout + 2*b.BodyTimeout,
-		IdleTimeout:       publicIdleTimeout,
+		IdleTimeout:       cmp.Or(p.cfg.idle, publicIdleTimeout),
 		ErrorLog:          slog.NewLogLogger(p.cfg.Log.Handler(), slog.LevelDebug), // peers can cause these as fast as they like
 		ConnContext:       func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, guestKey{}, c) },
 		ConnState: func(c net.Conn, state http.ConnState) {
@@ -119,6 +122,13 @@ func (p *Public) newServer(b *PublicBounds) *publicServer {
 // Serve answers a connection's requests until it ends, and takes it over: it is closed then. A whole request head can be read from it
 // at once, so the call does not wait for the peer.
 func (p *Public) Serve(c net.Conn) {
+	defer func() { // a fault in Keyed, as nothing else runs here that could panic
+		if what := recover(); what != nil {
+			p.count.panics.Add(1)
+			p.cfg.Log.Error("taking in a connection panicked; it is closed", "panic", what, "stack", string(debug.Stack()))
+			c.Close()
+		}
+	}()
 	g := p.guests.welcome(c, p.cfg.Keyed)
 	if g == nil {
 		p.count.full.Add(1)

@@ -388,6 +388,15 @@ func TestSlowBodiesAndSlowReadersLoseTheirPlaces(t *testing.T) {
 	p.eventually("no place is taken", func() bool { return p.Stats().Connections == 0 })
 }
 
+func TestAnIdleConnectionIsClosedAfterAWhile(t *testing.T) {
+	p := servePublic(t, PublicConfig{PublicBounds: PublicBounds{HeaderTimeout: time.Hour, BodyTimeout: time.Hour}, idle: 50 * time.Millisecond})
+	c := p.dial()
+	if got := c.answered(request("/")); got != 200 {
+		t.Errorf("got %d, want 200", got)
+	}
+	c.over("it is idle")
+}
+
 func TestAPanicEndsItsConnectionAloneAndIsLogged(t *testing.T) {
 	p := servePublic(t, PublicConfig{API: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("a fault of ours") })})
 	other, c := p.dial(), p.dial()

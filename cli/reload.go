@@ -15,7 +15,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"ringcast/api"
 	"ringcast/cli/settings"
 	"ringcast/loop"
 )
@@ -79,7 +78,7 @@ func (d *reloaded) text() string {
 type reloader struct {
 	read   func() (settings.Settings, error) // reads what the server was started with again
 	apply  func(context.Context, loop.Limits) error
-	public func(api.PublicBounds)
+	public func(*settings.Settings)
 	notify *notifier
 	status func() string // for the service manager, after a reload that did not fail
 	file   *logFile
@@ -152,7 +151,7 @@ func (l *reloader) reload(ctx context.Context) (done reloaded, err error) {
 			return reloaded{}, fmt.Errorf("the event loops have not adopted the limits: %w; try again", err)
 		}
 		l.server.apply(&next)
-		l.public(publicBounds(&next))
+		l.public(&next)
 		l.mu.Lock()
 		l.now = next
 		l.mu.Unlock()

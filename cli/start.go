@@ -158,7 +158,7 @@ func (r *env) serveUntilAsked(dir runDir, s settings.Settings, m manager, ready 
 	defer closeChannel(channel, 0, log) // a second time, mostly
 	end.has(func() { withdrawChannel(channel) })
 	me := identity{version: versionText(), kernel: kernelText(), listen: listenText(srv.Addrs()), admin: end.adm.addr()}
-	again = &reloader{read: r.again, apply: srv.Apply, public: end.public.Apply, server: server, notify: m.notifier, file: file, level: level, log: log, now: s, keys: keys}
+	again = &reloader{read: r.again, apply: srv.Apply, public: func(s *settings.Settings) { end.public.Apply(publicBounds(s, h)) }, server: server, notify: m.notifier, file: file, level: level, log: log, now: s, keys: keys}
 	again.status = func() string { return servingText(me.listen, h.Snapshot().ClientsMax) }
 	end.adm.serve(h, me.version, s.AdminPprof, again, end.public, channel, log)
 	state := func() Status {

@@ -287,5 +287,5 @@ func descriptorsFree(more int) (int, error) {
 }
 
 // descriptorReserve is left for what is no client: 16 connections to the admin address, the control socket, log files, name
-// look-ups, and connections that are accepted only to be refused.
+// look-ups, connections that are accepted only to be refused, and the second descriptor that one has while it leaves its loop.
 const descriptorReserve = 32

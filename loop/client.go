@@ -71,21 +71,20 @@ func (s state) String() string {
 	}
 }
 
-// end is how far the end of a closing client has come, see end.go, or the departure of one that leaves the loop. It only grows.
+// end is how far the end of a closing client has come, see end.go, or that it has left the loop. It only grows.
 type end uint8
 
 const (
 	endNone   end = iota // both directions of the stream are open
 	endOurs              // our direction is shut down
 	endTheirs            // the peer has answered our Close frame
-	endAway              // its request is plain HTTP: the sweep hands the connection over, see departure.go
-	endLeft              // it was handed over, with its seat and its place among the connections
+	endLeft              // it has left the loop, with its seat and its place among the connections, see departure.go
 )
 
 // extra is what only few clients have: partial input, more than one membership, repeated add_groups, a source, and a place in the
 // shard's lists of slow clients and of partial input. 80 bytes are a size class, and the next is 96: many clients are in two groups.
 type extra struct {
-	head    *partialHead    // handshake: what has come of the request head; departing: all that has come
+	head    *partialHead    // handshake: what has come of the request head
 	reader  *wsproto.Reader // open: the reader that has the partial message
 	further []membership    // from the second on
 	source  *door.Source    // nil: only its socket's address is known

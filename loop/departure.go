@@ -18,11 +18,13 @@ import (
 // bytes that were read, and with it the connection's seat and its place among the connections, which are given back when the
 // HTTP server closes it. The peer notices nothing.
 //
-//	depart      in the handshake: the client is doomed, and its bytes are kept. What comes until the sweep is added to them
-//	handOver    in the sweep, which cuts sockets: the descriptor is duplicated, and the loop's closed. gnet takes that one out of epoll
-//	            first, as the duplicate would keep it there. Without a descriptor for the duplicate the loop answers 503
-//	bury        the client is taken out of the tables; what it has taken along is not given back
+//	depart      the descriptor is duplicated, and the loop's closed. gnet takes that one out of epoll first, as the duplicate would
+//	            keep it there. All of this is done at once, and not by the sweep: what came meanwhile would be the loop's to read, and
+//	            a peer that has shut its side would be gone. It harms no pass, since who is in the handshake is in no group
+//	bury        by the sweep: the client is taken out of the tables; what it has taken along is not given back
 //	departures  on a goroutine: the duplicate becomes a net.Conn, and is the HTTP server's
+//
+// Without a descriptor for the duplicate the loop answers 503.
 
 // departure is what a connection takes along when it leaves its loop.
 //
@@ -32,8 +34,8 @@ type departure struct {
 	source *door.Source // nil: only its socket's address is known, and no seat was taken
 }
 
-// depart has a client, whose request is plain HTTP, leave with the next sweep. p is what was read, from the request head on; it is
-// kept. Without an HTTP server there is nothing to be found.
+// depart has a client, whose request is plain HTTP, leave its loop. p is what was read, from the request head on; it is kept. Without an
+// HTTP server there is nothing to be found.
 func (s *shard) depart(c *client, req *wsproto.Request, p []byte) {
 	switch {
 	case s.env.hand == nil:
@@ -44,37 +46,31 @@ func (s *shard) depart(c *client, req *wsproto.Request, p []byte) {
 	case !s.hub.addresses.Forwarded(c.source(), req.ForwardedFor, &s.bounds.addresses):
 		s.turnAway(c, awayAddress, wsproto.RejectProxied)
 	default:
-		c.more().head = &partialHead{bytes: p}
-		c.end = endAway
-		s.doom(c)
+		s.handOver(c, p)
 	}
 }
 
-// departing says whether a client leaves with the next sweep.
-func (c *client) departing() bool {
-	return c.state == stateDoomed && c.end == endAway && c.extra != nil && c.extra.head != nil
-}
-
-// handOver ends a doomed client that departs. If it cannot, the client is told so and cut.
-func (s *shard) handOver(c *client) {
+// handOver has the HTTP server go on with a client. If that cannot be, the client is told so, and cut by the next sweep: what it has sent
+// was read, so the answer is not lost.
+func (s *shard) handOver(c *client, p []byte) {
 	assert.That(c.conn.OutboundBuffered() == 0, "shard: a client departs to which something was sent")
-	read := c.extra.head.bytes
-	c.extra.head = nil
-	if s.env.hand(c.conn, departure{read: read, source: c.extra.source}) {
+	s.become(c, stateDoomed)
+	if s.env.hand(c.conn, departure{read: p, source: c.source()}) {
 		count(&s.count.Handshakes, handshakeHTTP)
-		c.end, c.extra.source = endLeft, nil
+		c.end = endLeft
+		if c.extra != nil {
+			c.extra.source = nil
+		}
 		return
 	}
+	s.ends.doomed = append(s.ends.doomed, c)
 	count(&s.count.Handshakes, handshakeAway)
 	count(&s.count.RefusedClientsBy, awayDescriptors)
 	s.explain(c, wsproto.StatusCode(wsproto.RejectBusy.Status), "no descriptor is free to hand the connection to the HTTP server")
 	answer := busyAnswers.any()
 	c.bytesOut += uint64(len(answer))
 	s.count.BytesOut.Add(uint64(len(answer)))
-	_, _ = c.conn.Write(answer) // what was sent was read, so that the cut does not take it back
-	if c.state != stateDead {
-		s.env.cut(c.conn)
-	}
+	_, _ = c.conn.Write(answer)
 }
 
 // departures makes net.Conns of the descriptors that loops hand over.
@@ -106,7 +102,8 @@ func (d *departures) take(fd int, what departure) {
 	conn, err := net.FileConn(file)
 	file.Close()
 	<-d.turn
-	if err != nil {
+	if err != nil { // mostly for want of a descriptor
+		count(&d.hub.shards[0].count.RefusedClientsBy, awayDescriptors)
 		d.log.Error("a connection was lost on its way to the HTTP server", "err", err)
 		c.leave()
 		return

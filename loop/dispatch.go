@@ -16,11 +16,8 @@ func (s *shard) input(c *client, p []byte) {
 	c.bytesIn += uint64(len(p))
 	s.count.BytesIn.Add(uint64(len(p)))
 	s.heartbeat.heard(c.slot, s.tick)
-	switch {
-	case c.state == stateHandshake:
+	if c.state == stateHandshake {
 		p = s.handshake(c, p)
-	case c.departing():
-		c.extra.head.bytes = append(c.extra.head.bytes, p...)
 	}
 	if len(p) > 0 && (c.state == stateOpen || c.state == stateClosing && c.is(markUpgraded)) {
 		s.frames(c, p)

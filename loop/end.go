@@ -21,10 +21,11 @@ import (
 //	               closing ◄────────────────────────────┘
 //	                  │
 //	  settle, endLate │  ◄─── from every state above: doom, for a send that failed, a client that is cut off
-//	                  ▼       to free memory, a handshake that is evicted, ends with the server or departs
+//	                  ▼       to free memory, a handshake that is evicted or ends with the server
 //	               doomed
 //	                  │
-//	            sweep │  ◄─── from every state above: closed, the peer or the network has ended it
+//	            sweep │  ◄─── from every state above: closed, the peer or the network has ended it;
+//	                  │       from handshake: depart, the HTTP server has it (departure.go)
 //	                  ▼
 //	                dead
 //	                  │ sweep
@@ -50,7 +51,7 @@ import (
 //
 // Owner: the loop.
 type ends struct {
-	doomed []*client // to be cut by the next sweep, or handed over
+	doomed []*client // to be cut by the next sweep
 	dead   []*client // to be buried by it, or soon, see buryDead
 	buried int       // so many at the beginning of dead have been
 	budget int       // burials, and groups left by them, that this turn may still do
@@ -201,7 +202,7 @@ func (s *shard) gone(c *client) bool {
 	if c.state == stateDead {
 		return false
 	}
-	if c.state == stateHandshake || c.departing() {
+	if c.state == stateHandshake {
 		count(&s.count.Handshakes, handshakeGone)
 	}
 	s.die(c)
@@ -215,15 +216,11 @@ func (s *shard) die(c *client) {
 	s.slow.forget(c) // its outbox is gone; until it is buried others would be cut off for what that has had
 }
 
-// sweep cuts the doomed, or hands them over, and buries dead ones. Both call closed, which appends to the dead.
+// sweep cuts the doomed and buries dead ones. Cutting calls closed, which appends to the dead.
 func (s *shard) sweep() {
 	for i := 0; i < len(s.ends.doomed); i++ {
 		if c := s.ends.doomed[i]; c.state == stateDoomed {
-			if c.departing() {
-				s.handOver(c)
-			} else {
-				s.env.cut(c.conn)
-			}
+			s.env.cut(c.conn)
 			if c.state != stateDead { // the connection was gone, and gnet did not call closed
 				s.die(c)
 			}

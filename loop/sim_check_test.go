@@ -158,7 +158,7 @@ func (w *world) checkPartials() {
 	for i, s := range w.hub.shards {
 		held := int64(0)
 		for _, c := range s.clients {
-			if x := c.extra; x != nil && !c.departing() && (x.reader != nil || x.head != nil) {
+			if x := c.extra; x != nil && (x.reader != nil || x.head != nil) {
 				n := 0
 				if x.reader != nil {
 					n = readerBytes + x.reader.Held()

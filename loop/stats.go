@@ -69,8 +69,8 @@ type figures[G, C, T, g, c any] struct {
 	EndsCut          C `json:"ends_cut" prom:"ringcast_ends_cut_total" help:"Closed clients that were cut because they did not end their side in time."`
 	RefusedPublishes C `json:"refused_publishes" prom:"ringcast_refused_publishes_total" help:"Publishes refused: those of ringcast_refused_total that were publishes."` // ports and homes write too
 
-	RefusedBy        T `json:"refused_by" prom:"ringcast_refused_total" label:"reason" kinds:"refusal" help:"Commands refused by reason; who sent one was told by an error or a close code."` // ports and homes write too
-	RefusedClientsBy T `json:"refused_clients_by" prom:"ringcast_refused_connections_total" label:"reason" kinds:"turnedAway" help:"Connections refused before their handshake was done, by reason."`
+	RefusedBy        T `json:"refused_by" prom:"ringcast_refused_total" label:"reason" kinds:"refusal" help:"Commands refused by reason; who sent one was told by an error or a close code."`         // ports and homes write too
+	RefusedClientsBy T `json:"refused_clients_by" prom:"ringcast_refused_connections_total" label:"reason" kinds:"turnedAway" help:"Connections refused before their handshake was done, by reason."` // departures write too
 	Handshakes       T `json:"handshakes" prom:"ringcast_handshakes_total" label:"outcome" kinds:"outcome" help:"Handshakes by how they ended."`
 	Tokens           T `json:"tokens" prom:"ringcast_tokens_total" label:"outcome" kinds:"tokenOutcome" help:"Tokens that clients have shown, by what became of them."`
 	ProtocolErrorsBy T `json:"protocol_errors_by" prom:"ringcast_protocol_errors_total" label:"code" kinds:"closeKind" help:"Clients closed because they broke the WebSocket protocol, by close code."`

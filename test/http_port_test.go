@@ -393,7 +393,11 @@ func TestFaultHTTPConnectionsUpToTheDescriptorLimitAreAllAnswered(t *testing.T) 
 	t.Parallel()
 	s := startWith(t, starting{descriptors: 256, args: []string{"--http-connections-max", "10000"}})
 	besides(t, s, func(t *testing.T) {
-		room := s.status().ClientsMax - int(s.status().Total.Clients)
+		st := s.status()
+		room := st.ClientsMax / 2 // as many as may be HTTP
+		for range st.ClientsMax - room - int(st.Total.Clients) {
+			bare(t, s)
+		}
 		for round := range 3 {
 			all := make([]*client, room)
 			for i := range all {
@@ -449,6 +453,25 @@ func TestMetricsSayWhatTheHTTPServerDoes(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// Pages that were looked at keep their connections for a while, and keep no WebSocket out.
+func TestHTTPHasHalfOfTheConnectionsAtMost(t *testing.T) {
+	t.Parallel()
+	s := start(t, "--clients-max", "8")
+	var all []*client
+	for range 20 {
+		all = append(all, caller(t, s))
+	}
+	must(t, all[0].end())
+	all[19].asks(t, page, 200)
+	for range 4 {
+		dial(t, s)
+	}
+	refused(t, s, dialing{}, 503)
+	if st := s.http(); st.HTTP.Connections != 4 || st.Departed != 4 {
+		t.Errorf("got %+v, want 4 of 8", st)
+	}
 }
 
 // The successor answers while the old process lets its last answers be taken.
