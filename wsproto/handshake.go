@@ -52,7 +52,8 @@ type HeadRules struct {
 // n == 0 without an error: the head is incomplete; call again with the whole buffer when it
 // has grown, and with the same scan. n > 0: the head is n bytes, its empty line included, and
 // p[n:] are the first frames. If req.Upgrade is true, answer with AppendUpgrade; if not, it is
-// plain HTTP without anything of WebSocket, and p[n:] are its body and further requests. An error is a *Rejection: answer with AppendTo, then close.
+// plain HTTP without anything of WebSocket, and p[n:] are its body and further requests. An
+// error is a *Rejection: answer with AppendTo, then close.
 //
 // Bytes are checked from left to right, each as soon as it arrives and once, and the result
 // does not depend on how they were split. What the request line says is judged when it is whole,
