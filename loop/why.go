@@ -35,17 +35,19 @@ const tracesOfWhy = 200
 
 // Why says what is known of a client, by its number, and a group. It goes through the clients of the client's loop, in slices, so it
 // costs as much as a list of them. Errors are ctx's, ErrStopping and ErrTooManyListings. Any goroutine that is no loop.
-func (h *Hub) Why(ctx context.Context, number uint64, group string) (w Why, err error) {
-	if w.Group, err = h.Group(ctx, group); err != nil {
-		return w, err
+func (h *Hub) Why(ctx context.Context, number uint64, group string) (Why, error) {
+	of, err := h.Group(ctx, group)
+	if err != nil {
+		return Why{}, err
 	}
+	w := &Why{Group: of} // a loop may fill it in when nobody waits for that any more
 	if number%LoopsMax >= uint64(len(h.shards)) {
-		return w, nil // there is no such loop, and never was
+		return *w, nil // there is no such loop, and never was
 	}
 	s := h.shards[number%LoopsMax]
 	if h.listings.Add(1) > listingsMax {
 		h.listings.Add(-1)
-		return w, ErrTooManyListings
+		return *w, ErrTooManyListings
 	}
 	defer h.listings.Add(-1)
 	l := &listing{left: notBegun}
@@ -53,22 +55,24 @@ func (h *Hub) Why(ctx context.Context, number uint64, group string) (w Why, err 
 		var c *client
 		if err = h.on(ctx, s, func(s *shard) {
 			if c, more = s.lookFor(l, number); c != nil {
-				s.explainTo(&w, c, group)
+				s.explainTo(w, c, group)
 			}
 		}); err != nil {
 			h.call(s, func(s *shard) { s.listings.drop(l) })
-			return w, err
+			return Why{}, err
 		}
 	}
-	err = h.on(ctx, s, func(s *shard) {
+	if err = h.on(ctx, s, func(s *shard) {
 		w.Since = h.millis(s.traces.journal.oldest())
 		w.Traces, w.More = h.newest(&s.traces.journal, tracesOfWhy, func(t *Trace) bool {
 			return t.Client == number && (t.Group == "" || t.Group == group)
 		})
-	})
+	}); err != nil {
+		return Why{}, err
+	}
 	slices.Reverse(w.Traces)
 	w.At = time.Now().UnixMilli()
-	return w, err
+	return *w, nil
 }
 
 // lookFor looks for a client among the next clients of a walk; more: there are others to be looked at.
