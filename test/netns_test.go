@@ -152,7 +152,7 @@ func (r *remote) far(t *testing.T) *bystanders {
 
 func TestFaultPeersBehindACutAreGoneAndNobodyElse(t *testing.T) {
 	fault(t)
-	r := apart(t, "--heartbeat", "1s")
+	r := apart(t, "--heartbeat", "3s")
 	peers := size(50, 1000)
 	besidesOf(t, r.s, r.near(many), func(b *bystanders) {
 		// Half of them are sent to, so that their connections have unacknowledged bytes; half receive nothing.
