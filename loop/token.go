@@ -11,7 +11,8 @@ import (
 // This file is how tokens come in: with a handshake or a connect, by an auth or a refresh, and for one group with an add_group. They
 // are checked on the loop: a check takes some 5 µs, or 60 to 100 where keys are public, which is less than it takes to hand the question
 // to another goroutine and the client's later commands with it; and a loop that is busy with them acts on what it has read as often as
-// with anything else (deferral.go). How much of a loop's time the tokens of one client may take is bounded. A token is kept nowhere but in what it says, and no log line, error and list has it.
+// with anything else (deferral.go). How much of a loop's time the tokens of one client may take is bounded. A token is kept nowhere but in
+// what it says, and no log line, error and list has it.
 
 // badTokensMax is the number of bad tokens with which a client is closed: each costs a check.
 const badTokensMax = 3

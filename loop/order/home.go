@@ -12,8 +12,8 @@ import (
 // exactly one home, chosen by a hash of its name, so all members everywhere see one order, as they did in the original,
 // where one Channel server process carried all messages.
 //
-// A home has no goroutine. A loop that has a request for it hosts it (Lanes.Host): holds it, serves what lies in its up lanes,
-// lets go. So a message goes from its sender's loop to the members' loops with one wake-up each, and the home costs none. When
+// A home has no goroutine. A loop that has a request for it hosts it (Lanes.Host), as a port's goroutine does: holds it, serves what lies in
+// its up lanes, lets go. So a message goes from its sender's loop to the members' loops with one wake-up each, and the home costs none. When
 // each home ran on one loop, that loop had to be woken too, the most expensive step of a message between two clients. A loop
 // never waits for a home that another loop holds: the other one looks at the up lanes again after letting go.
 //
