@@ -4,10 +4,10 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME   ?= 20s
 SOAK       ?= 20m
 
-# Systems that lint compiles for, tests too, beside the one it runs on.
+# Systems that lint compiles for, tests too, beside the one it runs on: all but the cluster, whose engine takes a minute to compile for each.
 OTHERS = linux/386 linux/arm64 darwin/arm64 freebsd/amd64
 
-.PHONY: help start test race narrow conformance faults soak fuzz lint bench browser centrifuge-js ci
+.PHONY: help start test simulate race narrow conformance faults soak fuzz lint bench browser pebble centrifuge-js pusher-js ci
 
 help: ## list the commands (the default)
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -18,8 +18,11 @@ start: ## run the server in the foreground
 test: ## all tests
 	go test ./...
 
+simulate: ## the simulations with assertions; the race detector, which finds nothing in them, sees a few alone
+	go test -tags invariants -run Simulated ./loop ./loop/order
+
 race: ## all tests under the race detector, with assertions
-	go test -race -tags invariants ./...
+	go test -race -tags invariants -timeout 20m ./...
 
 narrow: ## tests as a 32-bit program; says so where the kernel runs none
 	@set -e; try=$$(mktemp); trap 'rm -f $$try' EXIT; GOARCH=386 go test -c -o $$try ./wsproto; \
@@ -40,8 +43,8 @@ soak: ## a server under every kind of client for SOAK (20m); fails on drift
 # (golang/go#75804, "context deadline exceeded"), and is run once more.
 fuzz: ## every fuzz target for FUZZTIME (20s)
 	@set -e; began=$$(mktemp); trap 'rm -f $$began' EXIT; \
-	for target in wsproto:FuzzHandshake wsproto:FuzzProxy wsproto:FuzzReader dialect:FuzzCommand dialect:FuzzCentrifuge \
-		loop:FuzzShard loop/door:FuzzToken bus:FuzzFrame bus:FuzzValue api:FuzzOldForm cli/settings:FuzzConfigFile bench/client:FuzzShapes; do \
+	for target in wsproto:FuzzHandshake wsproto:FuzzOffers wsproto:FuzzProxy wsproto:FuzzReader wsproto:FuzzInflate dialect:FuzzCommand dialect:FuzzCentrifuge dialect:FuzzPusher \
+		loop:FuzzShard loop/secure:FuzzKindOf loop/door:FuzzToken loop/door:FuzzAppRequest bus:FuzzFrame bus:FuzzValue api:FuzzOldForm api:FuzzPusherHTTP cluster:FuzzNews cli/settings:FuzzConfigFile bench/client:FuzzShapes bench/client:FuzzPusherShapes; do \
 		folder=$${target%%:*}; name=$${target##*:}; \
 		run() { go test ./$$folder -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME); }; \
 		found() { test -n "$$(find $$folder -path "*/testdata/fuzz/$$name/*" -newer $$began)"; }; \
@@ -55,15 +58,21 @@ lint: ## formatting, vet, staticcheck
 	go vet -tags invariants ./...
 	@set -e; for system in $(OTHERS); do \
 		echo "go vet for $$system"; \
-		GOOS=$${system%/*} GOARCH=$${system#*/} go vet . ./cli/... ./loop/... ./bus ./api ./dialect ./wsproto; \
+		GOOS=$${system%/*} GOARCH=$${system#*/} go vet -tags nocluster . ./cli/... ./loop/... ./bus ./api ./certs ./dialect ./wsproto; \
 	done
 	go run $(STATICCHECK) ./...
 
 browser: ## the tests in a real browser; fails without one
 	RINGCAST_BROWSER=require go test -count=1 -run Browser ./test
 
+pebble: ## the tests with Let's Encrypt's ACME server for tests, which is fetched and built; fails without it
+	RINGCAST_PEBBLE=require go test -count=1 -run ACME ./test
+
 centrifuge-js: ## install what the tests with the library centrifuge-js need, from npm
 	cd test/centrifuge && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+
+pusher-js: ## install what the tests with pusher-js, laravel-echo and pusher need, from npm
+	cd test/pusher && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 
 bench: ## Go benchmarks of packages; the whole server is measured by `go run ./bench`
 	go test -run '^$$' -bench . ./loop/... ./dialect ./wsproto

@@ -29,10 +29,15 @@ type Config struct {
 
 	More []prometheus.Collector // metrics beside the hub's
 
+	Cluster func() *ClusterStatus // nil: the server is a node of none
+	Trouble func() string         // why new clients should not be sent here, beside what the hub knows; empty: they should. nil: there is no such reason
+	Notes   func() []string       // sentences that /readyz has beside its 200, and the page, such as of a certificate that ends soon; nil: none
+
 	Console Watched         // what the admin page shows; nil: there is no page
 	Hosts   func() []string // names beside localhost under which the page may be asked for, in lower case; nil: none
 	API     http.Handler    // the server API, for the page and whoever else has a key; nil: it does not exist
 	AnyKey  func() bool     // there is a key for it now, so that the page offers to use it; nil: while API is there
+	Wait    time.Duration   // the API's
 }
 
 // Admin answers on the admin address until Close.
@@ -55,13 +60,13 @@ const (
 
 // Serve answers on a listener, which it takes over, and returns at once.
 func Serve(listener net.Listener, cfg Config) *Admin {
-	a := &Admin{ready: &readiness{hub: cfg.Hub, now: time.Now}, closed: make(chan struct{}), over: make(chan struct{})}
+	a := &Admin{ready: &readiness{hub: cfg.Hub, more: cfg.Trouble, note: cfg.Notes, now: time.Now}, closed: make(chan struct{}), over: make(chan struct{})}
 	a.http = &http.Server{
 		Handler:           handler(listener.Addr(), a, cfg),
 		MaxHeaderBytes:    requestHeadBytesMax,
 		ReadHeaderTimeout: headTimeout,
 		ReadTimeout:       requestTimeout,
-		WriteTimeout:      responseTimeout,
+		WriteTimeout:      cfg.Wait + responseTimeout,
 		IdleTimeout:       idleTimeout,
 		ErrorLog:          slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug), // peers can cause these as fast as they like
 	}

@@ -36,7 +36,7 @@ func someHub() *fakeHub {
 	row := func(clients int64) loop.LoopStats {
 		return loop.LoopStats{
 			Clients: clients, Pending: 1, Members: 5, Homes: 2, Deliveries: 100, SlowClosed: 1,
-			Handshakes: map[string]uint64{"ok": 7, "bad": 1}, Tokens: map[string]uint64{"accepted": 1}, RefusedBy: map[string]uint64{"busy": 4},
+			Handshakes: map[string]uint64{"ok": 7, "bad": 1}, Tokens: map[string]uint64{"accepted": 1}, TLSHandshakes: map[string]uint64{"ok": 2}, Signatures: map[string]uint64{"bad": 1}, RefusedBy: map[string]uint64{"busy": 4},
 			RefusedClientsBy: map[string]uint64{"clients": 1}, ProtocolErrorsBy: map[string]uint64{"1002": 1},
 			Closes: map[string]uint64{"1001": 2},
 		}
@@ -175,7 +175,7 @@ func TestMetricsAreLabelledByWhatCanBeCounted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	may := []string{"loop", "state", "outcome", "reason", "code", "policy"}
+	may := []string{"loop", "state", "outcome", "reason", "code", "policy", "result"}
 	for _, f := range families {
 		if !strings.HasPrefix(f.GetName(), "ringcast_") || f.GetName() == "ringcast_build_info" {
 			continue
@@ -210,7 +210,8 @@ func TestEveryMetricOfTheDashboardExistsAndEveryMetricHasItsPanel(t *testing.T) 
 		t.Errorf("first variable: got %+v, want the data source, by which the dashboard fits any Grafana", v)
 	}
 	cfg := config(someHub())
-	cfg.More = append(cfg.More, NewPublic(PublicConfig{Log: cfg.Log}), NewServer(ServerConfig{Keys: &Keys{}}))
+	cfg.More = append(cfg.More, NewPublic(PublicConfig{Log: cfg.Log}), NewServer(ServerConfig{Keys: &Keys{}}), NewPusher(PusherConfig{}))
+	cfg.Cluster = someCluster
 	families, err := registry(cfg).Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -237,8 +238,8 @@ func TestEveryMetricOfTheDashboardExistsAndEveryMetricHasItsPanel(t *testing.T) 
 				t.Errorf("expression %q: got no metric in it", target.Expr)
 			}
 			for _, name := range names {
-				if !exists[name] && !strings.HasPrefix(name, "ringcast_channel_") &&
-					name != "ringcast_reloads_total" && name != "ringcast_jwks_fetches_total" && name != "ringcast_log_dropped_lines_total" { // made elsewhere
+				if !exists[name] && !strings.HasPrefix(name, "ringcast_channel_") && !strings.HasPrefix(name, "ringcast_webhook_") &&
+					!strings.HasPrefix(name, "ringcast_tls_certificate_") && name != "ringcast_redirect_requests_total" && name != "ringcast_reloads_total" && name != "ringcast_jwks_fetches_total" && name != "ringcast_log_dropped_lines_total" { // made elsewhere
 					t.Errorf("expression %q: got %s, which /metrics does not have", target.Expr, name)
 				}
 				delete(ours, name)
@@ -282,6 +283,11 @@ func TestReadinessSaysWhyNot(t *testing.T) {
 		if w.Code != want || !strings.Contains(w.Body.String(), c.want) {
 			t.Errorf("%s: got %d %q, want %d with %q", c.name, w.Code, w.Body, want, c.want)
 		}
+	}
+	w := httptest.NewRecorder()
+	(&readiness{hub: someHub(), now: time.Now, note: func() []string { return []string{"a certificate ends soon"} }}).ServeHTTP(w, nil)
+	if w.Code != http.StatusOK || w.Body.String() != "ready\nWARNING: a certificate ends soon\n" {
+		t.Errorf("with something to tell: got %d %q, want 200 with it", w.Code, w.Body)
 	}
 	a := serve(t, config(someHub()))
 	a.Unready("the server stops in an orderly way")

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"sync"
+	"time"
 
 	"ringcast/loop"
 )
@@ -18,12 +19,15 @@ type (
 	GroupInfo = loop.GroupInfo
 )
 
-// Backend is what the server API asks. What its methods mean is said in package loop. Any goroutine calls it.
+// Backend is what the server API asks. What its methods mean is said in package loop. Any goroutine calls it. Where it is several nodes of
+// a cluster, an error may be a *loop.Partly beside a result: that is good for the nodes that have answered.
 type Backend interface {
 	Offer(group string, s Said) (Pending, error)
 	History(ctx context.Context, group string, a Ask) (*Past, error)
 	Presence(ctx context.Context, group string) (*Past, error)
 	Forget(ctx context.Context, group string) error
+	Cached(ctx context.Context, group string) (m *loop.Message, left time.Duration, err error)
+	Nodes(ctx context.Context) ([]loop.NodeInfo, error) // of a cluster, as each says of itself, this one first; none: it is none
 	Doing
 }
 
@@ -36,9 +40,14 @@ type Doing interface {
 	Refresh(ctx context.Context, t Target, ends int64) (clients int, err error)
 	Revoke(ctx context.Context, user string, before int64) (clients int, err error)
 	ClientName(client uint64) string
-	ClientNumber(name string) (client uint64, ok bool)
 	Users() int
 	Snapshot() loop.Snapshot
+}
+
+// elsewhere is what a Doing has beside that is several nodes.
+type elsewhere interface {
+	MembersElsewhere(ctx context.Context, group string) (members int, err error)
+	Nodes(ctx context.Context) ([]loop.NodeInfo, error)
 }
 
 // Pending is a publish of which its home's word has not come.
@@ -61,6 +70,10 @@ func NewHubBackend(hub interface {
 }) *HubBackend {
 	return &HubBackend{Doing: hub, open: sync.OnceValues(hub.NewPort)}
 }
+
+// AskEverywhere has clients be looked for on all nodes of a cluster, in place of those of this hub. It is called before the first request, if
+// at all.
+func (b *HubBackend) AskEverywhere(all Doing) { b.Doing = all }
 
 // Close has everything that comes be refused, and gives the port back.
 func (b *HubBackend) Close() {
@@ -91,13 +104,27 @@ func (b *HubBackend) History(ctx context.Context, group string, a Ask) (*Past, e
 	return port.History(ctx, group, a)
 }
 
-// Presence is part of Backend.
+// Presence is part of Backend. Homes know who is there on all nodes; where there is no presence, the others are asked how many are.
 func (b *HubBackend) Presence(ctx context.Context, group string) (*Past, error) {
 	port, err := b.open()
 	if err != nil {
 		return nil, err
 	}
-	return port.Presence(ctx, group)
+	past, err := port.Presence(ctx, group)
+	if others, is := b.Doing.(elsewhere); is && err == nil && past.None {
+		var members int
+		members, err = others.MembersElsewhere(ctx, group)
+		past = &Past{None: true, Members: past.Members + members}
+	}
+	return past, err
+}
+
+// Nodes is part of Backend.
+func (b *HubBackend) Nodes(ctx context.Context) ([]loop.NodeInfo, error) {
+	if all, is := b.Doing.(elsewhere); is {
+		return all.Nodes(ctx)
+	}
+	return nil, nil
 }
 
 // Forget is part of Backend.
@@ -107,4 +134,13 @@ func (b *HubBackend) Forget(ctx context.Context, group string) error {
 		return err
 	}
 	return port.Forget(ctx, group)
+}
+
+// Cached is part of Backend.
+func (b *HubBackend) Cached(ctx context.Context, group string) (m *loop.Message, left time.Duration, err error) {
+	port, err := b.open()
+	if err != nil {
+		return nil, 0, err
+	}
+	return port.Cached(ctx, group)
 }

@@ -23,8 +23,13 @@ type fakeBackend struct {
 	calls  []string // what else was asked
 	most   int      // publishes of which the word had not come, at one time
 	begun  int
-	full   int    // offers that are refused yet, when some are under way
-	during func() // called by every Wait
+	full   int          // offers that are refused yet, when some are under way
+	during func()       // called by every Wait
+	until  time.Time    // for as long the last one would have waited
+	some   *loop.Partly // what is beside every result that is of several nodes
+	nodes  []loop.NodeInfo
+	here   map[string][]loop.Present // by group, in presence channels
+	cached map[string]*loop.Message  // by group
 }
 
 const fakeEpoch = 0xabc
@@ -36,7 +41,7 @@ func newFakeBackend() *fakeBackend {
 // fakeErrors are what is answered to groups of these names.
 var fakeErrors = map[string]error{
 	"busy": loop.ErrBusy, "stopping": loop.ErrStopping, "bad": loop.ErrBadGroup, "long": loop.ErrBadMessage, "closed": loop.ErrClosed,
-	"broken": errors.New("something of ours"), "panic": loop.ErrUnknown, "plain": loop.ErrNoHistory, "revoked": loop.ErrRevokedFull,
+	"apart": loop.ErrUnavailable, "broken": errors.New("something of ours"), "panic": loop.ErrUnknown, "plain": loop.ErrNoHistory, "revoked": loop.ErrRevokedFull,
 }
 
 func (b *fakeBackend) note(format string, args ...any) {
@@ -77,11 +82,12 @@ type fakePending struct {
 	r     Receipt
 }
 
-// Wait refuses what is said to "loud", and is never told of what is said to "slow", or in time of what is said to "stopped".
+// Wait refuses what is said to "loud" and "minority", does not know what has become of what is said to "no word", and is never told of what is said to "slow", or in time of what is said to "stopped".
 func (p fakePending) Wait(ctx context.Context) (Receipt, error) {
 	p.b.mu.Lock()
 	p.b.begun--
 	during := p.b.during
+	p.b.until, _ = ctx.Deadline()
 	p.b.mu.Unlock()
 	if during != nil {
 		during()
@@ -89,6 +95,10 @@ func (p fakePending) Wait(ctx context.Context) (Receipt, error) {
 	switch p.group {
 	case "loud":
 		return Receipt{}, loop.ErrBusy
+	case "minority":
+		return Receipt{}, loop.ErrUnavailable
+	case "no word":
+		return Receipt{}, loop.ErrUnconfirmed
 	case "slow":
 		return Receipt{}, context.DeadlineExceeded
 	case "stopped":
@@ -126,36 +136,80 @@ func (b *fakeBackend) Presence(_ context.Context, group string) (*Past, error) {
 		return nil, err
 	}
 	switch {
-	case group == "crowd":
+	case b.here[group] != nil:
+		return presentPast(b.here[group]), b.partly(nil)
+	case group == "crowd", group == "presence-crowd":
 		return &Past{Crowded: true, Members: 5000, Users: 400}, nil
 	case strings.HasPrefix(group, "here"):
 		return &Past{Members: 2, Users: 2, Present: []loop.Present{
-			{Client: 65, Who: &dialect.Who{User: "ann", Info: []byte(`{"name":"Ann"}`), GroupInfo: []byte(`1`)}}, {Client: 66},
+			{Client: 65, Who: dialect.WhoIs{User: "ann", Info: []byte(`{"name":"Ann"}`), GroupInfo: []byte(`1`)}.Who()}, {Client: 66},
 		}}, nil
 	}
-	return &Past{None: true, Members: 7}, nil
+	return &Past{None: true, Members: 7}, b.partly(nil)
+}
+
+// presentPast is what a home says of those who are there, as order.Home does: who has no name counts as one user with the others who have none.
+func presentPast(all []loop.Present) *Past {
+	users := map[string]bool{}
+	for _, one := range all {
+		user := ""
+		if one.Who != nil {
+			user = one.Who.User()
+		}
+		users[user] = true
+	}
+	return &Past{Members: len(all), Users: len(users), Present: all}
+}
+
+// Cached has almost a minute left of everything.
+func (b *fakeBackend) Cached(_ context.Context, group string) (*loop.Message, time.Duration, error) {
+	return b.cached[group], 59*time.Second + time.Millisecond, fakeErrors[group]
 }
 
 func (b *fakeBackend) Forget(_ context.Context, group string) error {
 	b.note("forget %s", group)
+	if group == "no word" {
+		return loop.ErrUnconfirmed
+	}
 	return fakeErrors[group]
 }
 
 func (b *fakeBackend) Groups(_ context.Context, match string, most int) (groups []GroupInfo, more bool, err error) {
-	if err := fakeErrors[match]; err != nil {
+	if err := fakeErrors[strings.TrimSuffix(match, "*")]; err != nil {
 		return nil, false, err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, name := range slices.Sorted(maps.Keys(b.said)) {
+		if strings.HasSuffix(match, "*") && !loop.Matches(match, name) {
+			continue
+		}
 		groups = append(groups, GroupInfo{Name: name, Members: 3})
 	}
-	return groups, match == "more", nil
+	return groups, match == "more", b.partly(nil)
+}
+
+// partly is that only some nodes have answered, if nothing else is wrong.
+func (b *fakeBackend) partly(err error) error {
+	if err == nil && b.some != nil {
+		return b.some
+	}
+	return err
+}
+
+func (b *fakeBackend) Nodes(context.Context) ([]loop.NodeInfo, error) {
+	return b.nodes, b.partly(nil)
 }
 
 func (b *fakeBackend) act(what string, t Target, rest ...any) (int, error) {
+	if t.Name != "" {
+		var known bool
+		if t.Client, known = b.ClientNumber(t.Name); !known {
+			return 0, nil
+		}
+	}
 	b.note("%s %q %d %s", what, t.User, t.Client, strings.TrimSpace(fmt.Sprintln(rest...)))
-	return 2, fakeErrors[t.User]
+	return 2, b.partly(fakeErrors[t.User])
 }
 
 func (b *fakeBackend) Disconnect(_ context.Context, t Target, code uint16, reason string) (int, error) {

@@ -3,12 +3,14 @@ package api
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"math"
 	"strconv"
 	"time"
 	"unicode/utf8"
 
 	"ringcast/dialect"
+	"ringcast/loop"
 )
 
 // This file has what a backend does to clients. Each result says how many it was done to: it is no fault that there were none.
@@ -29,26 +31,39 @@ func (x *exchange) on(act func(Target) (clients int, err error)) *fault {
 	case len(user) == 0 && len(client) == 0:
 		return faultNobody
 	}
-	t := Target{User: string(user)}
-	if len(client) > 0 {
-		var known bool
-		if t.Client, known = x.server.cfg.Backend.ClientNumber(string(client)); !known {
-			x.appendClients(0)
-			return nil
-		}
-	}
-	clients, err := act(t)
+	return x.appendClients(act(Target{User: string(user), Name: string(client)}))
+}
+
+// appendClients appends to how many clients something was done, if nothing is wrong.
+func (x *exchange) appendClients(clients int, err error) *fault {
+	some, err := partly(err)
 	if err != nil {
 		return unsettled(err)
 	}
-	x.appendClients(clients)
+	x.out = append(x.out, `{"clients":`...)
+	x.out = strconv.AppendInt(x.out, int64(clients), 10)
+	x.out = appendPartly(x.out, some)
+	x.out = append(x.out, '}')
 	return nil
 }
 
-func (x *exchange) appendClients(clients int) {
-	x.out = append(x.out, `{"clients":`...)
-	x.out = strconv.AppendInt(x.out, int64(clients), 10)
-	x.out = append(x.out, '}')
+// partly takes out of an error that only some nodes have answered; nil: all have.
+func partly(err error) (some *loop.Partly, other error) {
+	if errors.As(err, &some) {
+		return some, nil
+	}
+	return nil, err
+}
+
+// appendPartly appends ,"nodes":3,"answered":2 if not all have.
+func appendPartly(dst []byte, some *loop.Partly) []byte {
+	if some == nil {
+		return dst
+	}
+	dst = append(dst, `,"nodes":`...)
+	dst = strconv.AppendInt(dst, int64(some.Nodes), 10)
+	dst = append(dst, `,"answered":`...)
+	return strconv.AppendInt(dst, int64(some.Answered), 10)
 }
 
 // runSubscribe makes clients members of a group.
@@ -195,10 +210,5 @@ func runRevoke(ctx context.Context, x *exchange) *fault {
 	case dialect.IsMissing(x.call.before):
 		before = time.Now().Unix()
 	}
-	clients, err := x.server.cfg.Backend.Revoke(ctx, string(user), before)
-	if err != nil {
-		return unsettled(err)
-	}
-	x.appendClients(clients)
-	return nil
+	return x.appendClients(x.server.cfg.Backend.Revoke(ctx, string(user), before))
 }

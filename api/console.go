@@ -37,7 +37,9 @@ type console struct {
 	api     func() bool   // the server API is served beside it, and has a key
 	room    chan struct{} // a token for each question under way
 	rates   *rates
-	over    <-chan struct{} // closed when the address is given up: streams end
+	cluster func() *ClusterStatus // nil: the server is in none
+	notes   func() []string       // as Config.Notes
+	over    <-chan struct{}       // closed when the address is given up: streams end
 }
 
 // Bounds of the console.
@@ -51,7 +53,7 @@ const (
 func newConsole(cfg Config, over <-chan struct{}) *console {
 	any := func() bool { return cfg.API != nil && (cfg.AnyKey == nil || cfg.AnyKey()) }
 	return &console{hub: cfg.Console, version: cfg.Version, api: any, room: make(chan struct{}, questionsMax),
-		rates: newRates(cfg.Console), over: over}
+		rates: newRates(cfg.Console), cluster: cfg.Cluster, notes: cfg.Notes, over: over}
 }
 
 // register adds the page and its questions to a mux. The guard is before all of them.
@@ -76,6 +78,7 @@ func (c *console) register(mux *http.ServeMux, guard func(http.Handler) http.Han
 	ask("clients", c.clients)
 	ask("journal", c.journal)
 	ask("why", c.why)
+	ask("cluster", c.clusterStatus)
 	mux.Handle("GET /console/tail", guard(http.HandlerFunc(c.tail)))
 }
 
@@ -175,7 +178,9 @@ func filter(r *http.Request) (f loop.TailFilter, err error) {
 type nowAnswer struct {
 	At      int64          `json:"at"` // Unix milliseconds
 	Version string         `json:"version"`
-	API     bool           `json:"api"` // the server API is here
+	API     bool           `json:"api"`             // the server API is here
+	Cluster bool           `json:"cluster"`         // the server is a node of one
+	Notes   []string       `json:"notes,omitempty"` // what an operator should see soon
 	Server  loop.Snapshot  `json:"server"`
 	Total   loop.LoopStats `json:"total"`
 	Waits   [][2]float64   `json:"lane_waits"` // upper bounds in seconds, and how many waited for no longer, since the start
@@ -185,7 +190,10 @@ type nowAnswer struct {
 
 func (c *console) now(context.Context, *http.Request) (any, error) {
 	snap := c.hub.Snapshot()
-	a := nowAnswer{At: time.Now().UnixMilli(), Version: c.version, API: c.api(), Server: snap, Total: snap.Total(), Kinds: loop.TraceKinds()}
+	a := nowAnswer{At: time.Now().UnixMilli(), Version: c.version, API: c.api(), Cluster: c.cluster != nil, Server: snap, Total: snap.Total(), Kinds: loop.TraceKinds()}
+	if c.notes != nil {
+		a.Notes = c.notes()
+	}
 	waits := c.hub.Histograms().LaneWaits
 	a.Waited = waits.Count
 	for bound, n := range waits.Buckets {

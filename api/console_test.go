@@ -563,3 +563,15 @@ func TestWhatAHubRefusesIsAskedAgainLater(t *testing.T) {
 		t.Errorf("got %d, want 503 with Retry-After", w.Code)
 	}
 }
+
+func TestTheVerdictHasWhatIsWrongWithAToken(t *testing.T) {
+	w := loop.Why{Traces: []loop.Trace{
+		{At: 1, Kind: loop.TraceToken, Code: "signature", Reason: "its signature is by none of the secrets"},
+		{At: 2, Kind: loop.TraceClose, Code: "3500", Reason: "invalid token"},
+		{At: 3, Kind: loop.TraceToken, Code: "expired", Reason: "it has expired"},
+	}}
+	got := verdict(&w, 65, "g")
+	if len(got) != 2 || got[0].Text != "The server closed it: 3500 invalid token." || got[1].Text != "A token that it has shown is not good: it has expired (expired)." || got[1].At != 3 {
+		t.Errorf("got %+v, want the close, then the last token", got)
+	}
+}

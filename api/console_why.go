@@ -100,6 +100,9 @@ func verdict(w *loop.Why, client uint64, group string) (all []reason) {
 		}
 		say(tone, troubles.backAt, "It came back after that: %s, %d messages.", troubles.backReason, troubles.back)
 	}
+	if t := troubles.token; t != nil {
+		say("bad", t.At, "A token that it has shown is not good: %s (%s).", t.Reason, t.Code)
+	}
 	for _, r := range troubles.refused {
 		say("bad", r.at, "%s was refused or wrong, the last as %s.", times(r.times, r.verb), r.code)
 	}
@@ -137,6 +140,7 @@ func times(n int, verb string) string {
 // troubles is what traces come to.
 type troubles struct {
 	closed, slow     *loop.Trace // the last
+	token            *loop.Trace // likewise
 	gaps             uint64
 	gapAt            int64
 	healed           int
@@ -172,6 +176,8 @@ func sum(traces []loop.Trace, group string) (s troubles) {
 			s.back, s.backAt, s.backReason, s.lost = s.back+t.Number, t.At, t.Reason, t.Number == 0
 		case loop.TraceRefuse:
 			s.refuse(t)
+		case loop.TraceToken:
+			s.token = t
 		}
 	}
 	return s

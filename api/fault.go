@@ -22,18 +22,20 @@ type fault struct {
 var (
 	faultInternal    = &fault{100, "internal server error", false, http.StatusInternalServerError}
 	faultUnknown     = &fault{100, "internal server error: it is not known whether the command was carried out; repeat a publish with the same idempotency_key", false, http.StatusGatewayTimeout}
+	faultUnconfirmed = &fault{100, "unknown", false, http.StatusGatewayTimeout} // a cluster has been sent the publish, and no word came: programs compare the message
 	faultMethod      = &fault{104, "method not found", false, http.StatusNotFound}
 	faultCrowded     = &fault{106, "limit exceeded: the channel has more members than are listed", false, http.StatusBadRequest}
 	faultNoHistory   = &fault{108, "not available: channels of this kind have no history", false, http.StatusBadRequest}
 	faultNoPresence  = &fault{108, "not available: channels of this kind have no presence", false, http.StatusBadRequest}
 	faultBusy        = &fault{111, "too many requests: the server is too busy to accept this now", true, http.StatusServiceUnavailable}
+	faultUnavailable = &fault{111, "too many requests: too few machines of the cluster can be reached, and nothing was sent", true, http.StatusServiceUnavailable}
 	faultStopping    = &fault{111, "too many requests: the server is stopping", true, http.StatusServiceUnavailable}
 	faultLost        = &fault{112, "unrecoverable position", false, http.StatusRequestedRangeNotSatisfiable}
 	faultTooLarge    = badRequest("the command is too long")
 	faultNotJSON     = badRequest("a command must be one JSON object in UTF-8, nested at most 512 deep")
 	faultNoBody      = badRequest("the rest of the body has not come, or not in time")
 	faultBadGroup    = badRequest("a channel's name has 1 to 255 bytes, or as many as --group-name-max allows")
-	faultBadMessage  = badRequest("data is longer than --message-max allows, or is not UTF-8")
+	faultBadMessage  = badRequest("data is longer than --message-max or the cluster's log allows, or is not UTF-8")
 	faultNobody      = badRequest("user or client must be named")
 	faultRevoked     = &fault{106, "limit exceeded: as many users have revoked tokens as may have", false, http.StatusBadRequest}
 	faultNoChannels  = badRequest("channels must name one at least")
@@ -50,16 +52,20 @@ func notHere(what string) *fault {
 	return &fault{108, "not available: " + what, false, http.StatusBadRequest}
 }
 
-// refusal is the fault of an error that says that nothing was done.
+// refusal is the fault of an error that says what was done: nothing, or that this is not known.
 func refusal(err error) *fault {
 	switch {
 	case errors.Is(err, loop.ErrBusy):
 		return faultBusy
+	case errors.Is(err, loop.ErrUnavailable):
+		return faultUnavailable
+	case errors.Is(err, loop.ErrUnconfirmed):
+		return faultUnconfirmed
 	case errors.Is(err, loop.ErrStopping), errors.Is(err, loop.ErrClosed):
 		return faultStopping
 	case errors.Is(err, loop.ErrBadGroup):
 		return faultBadGroup
-	case errors.Is(err, loop.ErrBadMessage):
+	case errors.Is(err, loop.ErrBadMessage), errors.Is(err, loop.ErrTooLarge):
 		return faultBadMessage
 	case errors.Is(err, loop.ErrNoHistory):
 		return faultNoHistory

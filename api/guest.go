@@ -264,6 +264,12 @@ func (g *guest) CloseWrite() error {
 	return nil
 }
 
+// secure says whether the guest has come by TLS.
+func (g *guest) secure() bool {
+	by, is := g.Conn.(interface{ Secure() bool })
+	return is && by.Secure()
+}
+
 // Close gives the guest's place back, and closes its connection.
 func (g *guest) Close() error {
 	g.of.mu.Lock()

@@ -40,6 +40,9 @@ func registry(cfg Config) *prometheus.Registry {
 	r.MustRegister(build, hubCollector{cfg.Hub}, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	r.MustRegister(cfg.More...)
+	if cfg.Cluster != nil {
+		r.MustRegister(clusterCollector{cfg.Cluster})
+	}
 	return r
 }
 

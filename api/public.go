@@ -37,9 +37,11 @@ type PublicConfig struct {
 	PublicBounds
 	Page         []byte                   // HTML answered to GET /; nil: such a request gets 404
 	API          http.Handler             // answers /api and what is below it; nil: these paths do not exist
+	Pusher       http.Handler             // answers /up and what is below /apps/; nil: these paths do not exist
 	Keyed        func(*http.Request) bool // says whether a request carries a valid key; nil: none does, and no places are kept for those that do
 	AnyKey       func() bool              // says whether there are keys now, without which no places are kept either; nil: there are
 	AllowsOrigin func(origin string) bool // says whether a page may use this server; nil: all may
+	Wait         time.Duration            // the API's: an answer may take so much longer
 	Log          *slog.Logger             // for panics of handlers; peers' mistakes are at level debug
 
 	idle time.Duration // tests have a shorter publicIdleTimeout
@@ -51,6 +53,7 @@ type PublicBounds struct {
 	BodyBytesMax   int           // a request's body, bytes; over it: 413
 	HeaderTimeout  time.Duration // from a request's first byte to the end of its head
 	BodyTimeout    time.Duration // from there to the end of its body; an answer may take as long again
+	HSTS           time.Duration // for which browsers are told to come by TLS alone, with answers over TLS (RFC 6797); 0: they are told nothing. It bounds them, and nothing here
 }
 
 const healthPath = "/healthz"
@@ -101,7 +104,7 @@ func (p *Public) newServer(b *PublicBounds) *publicServer {
 		MaxHeaderBytes:    publicHeadBytesMax,
 		ReadHeaderTimeout: b.HeaderTimeout,
 		ReadTimeout:       b.HeaderTimeout + b.BodyTimeout,
-		WriteTimeout:      b.HeaderTimeout + 2*b.BodyTimeout,
+		WriteTimeout:      b.HeaderTimeout + 2*b.BodyTimeout + p.cfg.Wait,
 		IdleTimeout:       cmp.Or(p.cfg.idle, publicIdleTimeout),
 		ErrorLog:          slog.NewLogLogger(p.cfg.Log.Handler(), slog.LevelDebug), // peers can cause these as fast as they like
 		ConnContext:       func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, guestKey{}, c) },
@@ -182,6 +185,9 @@ func (p *Public) answer(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Cache-Control", "no-store")
+	if hsts := p.bounds.Load().HSTS; hsts > 0 && g.secure() { // over plain HTTP browsers have to ignore it (§8.1)
+		header.Set("Strict-Transport-Security", "max-age="+strconv.FormatInt(int64(hsts/time.Second), 10))
+	}
 	if g.beyond || p.guests.draining() || g.requests > 1 && len(r.TransferEncoding) > 0 {
 		header.Set("Connection", "close") // of chunks net/http does not say whether there was another length beside theirs, by which a proxy may go (RFC 9112 §6.3); the first request was checked by the loop
 	}
@@ -245,6 +251,8 @@ func (p *Public) route(w http.ResponseWriter, r *http.Request) {
 		p.document(w, r, "text/html; charset=utf-8", p.cfg.Page)
 	case p.cfg.API != nil && (path == "/api" || strings.HasPrefix(path, "/api/")):
 		p.cfg.API.ServeHTTP(w, r)
+	case p.cfg.Pusher != nil && (path == pusherUpPath || strings.HasPrefix(path, pusherPath)):
+		p.cfg.Pusher.ServeHTTP(w, r)
 	default:
 		refuse(w, r, http.StatusNotFound, "there is nothing at "+quote(path)+"; WebSockets connect to any path, the demo page is at /, health is at /healthz")
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"ringcast/dialect"
+	"ringcast/loop"
 )
 
 // Bounds of answers.
@@ -21,6 +22,7 @@ func runPresence(ctx context.Context, x *exchange) *fault {
 		return f
 	}
 	p, err := x.server.cfg.Backend.Presence(ctx, group)
+	_, err = partly(err) // it is so only where there is no presence
 	switch {
 	case err != nil:
 		return unanswered(err)
@@ -34,7 +36,10 @@ func runPresence(ctx context.Context, x *exchange) *fault {
 		if i > 0 {
 			x.out = append(x.out, ',')
 		}
-		name := x.server.cfg.Backend.ClientName(one.Client)
+		name := one.Name
+		if name == "" {
+			name = x.server.cfg.Backend.ClientName(one.Client)
+		}
 		x.out = dialect.AppendString(x.out, []byte(name))
 		x.out = append(x.out, ':')
 		x.out = appendInfo(x.out, name, one.Who)
@@ -50,6 +55,7 @@ func runPresenceStats(ctx context.Context, x *exchange) *fault {
 		return f
 	}
 	p, err := x.server.cfg.Backend.Presence(ctx, group)
+	some, err := partly(err)
 	if err != nil {
 		return unanswered(err)
 	}
@@ -59,6 +65,7 @@ func runPresenceStats(ctx context.Context, x *exchange) *fault {
 		x.out = append(x.out, `,"num_users":`...)
 		x.out = strconv.AppendInt(x.out, int64(p.Users), 10)
 	}
+	x.out = appendPartly(x.out, some)
 	x.out = append(x.out, '}')
 	return nil
 }
@@ -107,11 +114,14 @@ func (x *exchange) appendPublication(dst []byte, m *dialect.Message) []byte {
 		dst = dialect.AppendString(dst, m.Payload())
 	}
 	client, named := m.Sender()
+	name := ""
+	switch {
+	case m.More != nil && m.More.Client != "":
+		name, named = m.More.Client, true // of another node, which has named it
+	case named:
+		name = x.server.cfg.Backend.ClientName(client)
+	}
 	if who := m.Who(); named || who != nil {
-		name := ""
-		if named {
-			name = x.server.cfg.Backend.ClientName(client)
-		}
 		dst = append(dst, `,"info":`...)
 		dst = appendInfo(dst, name, who)
 	}
@@ -128,19 +138,19 @@ func (x *exchange) appendPublication(dst []byte, m *dialect.Message) []byte {
 // for a user whose words the server has passed on.
 func appendInfo(dst []byte, name string, who *dialect.Who) []byte {
 	if who == nil {
-		who = &dialect.Who{}
+		who = dialect.WhoIs{}.Who()
 	}
 	dst = append(dst, `{"user":`...)
-	dst = dialect.AppendString(dst, []byte(who.User))
+	dst = dialect.AppendString(dst, []byte(who.User()))
 	dst = append(dst, `,"client":`...)
 	dst = dialect.AppendString(dst, []byte(name))
-	if who.Info != nil {
+	if who.Info() != nil {
 		dst = append(dst, `,"conn_info":`...)
-		dst = append(dst, who.Info...)
+		dst = append(dst, who.Info()...)
 	}
-	if who.GroupInfo != nil {
+	if who.GroupInfo() != nil {
 		dst = append(dst, `,"chan_info":`...)
-		dst = append(dst, who.GroupInfo...)
+		dst = append(dst, who.GroupInfo()...)
 	}
 	return append(dst, '}')
 }
@@ -165,6 +175,7 @@ func runChannels(ctx context.Context, x *exchange) *fault {
 		return badRequest("pattern must be a string of at most 1024 bytes")
 	}
 	groups, more, err := x.server.cfg.Backend.Groups(ctx, string(pattern), channelsMax)
+	some, err := partly(err)
 	if err != nil {
 		return unanswered(err)
 	}
@@ -182,6 +193,7 @@ func runChannels(ctx context.Context, x *exchange) *fault {
 	if more {
 		x.out = append(x.out, `,"more":true`...)
 	}
+	x.out = appendPartly(x.out, some)
 	x.out = append(x.out, '}')
 	return nil
 }
@@ -189,29 +201,54 @@ func runChannels(ctx context.Context, x *exchange) *fault {
 // patternBytesMax is the longest pattern, as for those of kinds: each group's name is compared with it.
 const patternBytesMax = 1_024
 
-// runInfo tells how many clients and groups there are.
-func runInfo(_ context.Context, x *exchange) *fault {
+// runInfo tells how many clients and groups there are, on each node.
+func runInfo(ctx context.Context, x *exchange) *fault {
 	cfg := &x.server.cfg
-	snap := cfg.Backend.Snapshot()
-	total := snap.Total()
-	x.out = append(x.out, `{"nodes":[{"uid":`...)
-	x.out = dialect.AppendString(x.out, []byte(cfg.UID))
-	x.out = append(x.out, `,"name":`...)
-	x.out = dialect.AppendString(x.out, []byte(cfg.Name))
-	x.out = append(x.out, `,"version":`...)
-	x.out = dialect.AppendString(x.out, []byte(cfg.Version))
-	for _, n := range []struct {
+	nodes, err := cfg.Backend.Nodes(ctx)
+	some, err := partly(err)
+	if err != nil {
+		return unanswered(err)
+	}
+	if len(nodes) == 0 {
+		snap := cfg.Backend.Snapshot()
+		total := snap.Total()
+		nodes = []loop.NodeInfo{{UID: cfg.UID, Name: cfg.Name, Version: cfg.Version, Clients: total.Clients, Users: int64(cfg.Backend.Users()),
+			Members: total.Members, Groups: total.Groups, Uptime: int64(time.Since(snap.Started) / time.Second)}}
+	}
+	x.out = append(x.out, `{"nodes":[`...)
+	for i := range nodes {
+		if i > 0 {
+			x.out = append(x.out, ',')
+		}
+		x.out = appendNode(x.out, &nodes[i])
+	}
+	x.out = append(x.out, ']')
+	if some != nil { // the name nodes is taken
+		x.out = append(x.out, `,"num_nodes":`...)
+		x.out = strconv.AppendInt(x.out, int64(some.Nodes), 10)
+	}
+	x.out = append(x.out, '}')
+	return nil
+}
+
+// appendNode appends what a node says of itself.
+func appendNode(dst []byte, n *loop.NodeInfo) []byte {
+	dst = append(dst, `{"uid":`...)
+	dst = dialect.AppendString(dst, []byte(n.UID))
+	dst = append(dst, `,"name":`...)
+	dst = dialect.AppendString(dst, []byte(n.Name))
+	dst = append(dst, `,"version":`...)
+	dst = dialect.AppendString(dst, []byte(n.Version))
+	for _, m := range []struct {
 		name   string
 		number int64
 	}{
-		{"num_clients", total.Clients}, {"num_users", int64(cfg.Backend.Users())}, {"num_subs", total.Members}, {"num_channels", total.Groups},
-		{"uptime", int64(time.Since(snap.Started) / time.Second)},
+		{"num_clients", n.Clients}, {"num_users", n.Users}, {"num_subs", n.Members}, {"num_channels", n.Groups}, {"uptime", n.Uptime},
 	} {
-		x.out = append(x.out, `,"`...)
-		x.out = append(x.out, n.name...)
-		x.out = append(x.out, `":`...)
-		x.out = strconv.AppendInt(x.out, n.number, 10)
+		dst = append(dst, `,"`...)
+		dst = append(dst, m.name...)
+		dst = append(dst, `":`...)
+		dst = strconv.AppendInt(dst, m.number, 10)
 	}
-	x.out = append(x.out, `}]}`...)
-	return nil
+	return append(dst, '}')
 }

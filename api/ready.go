@@ -11,22 +11,30 @@ import (
 
 // readiness answers whether new clients should be sent to this server. Any goroutine.
 type readiness struct {
-	hub Hub
-	now func() time.Time
-	off atomic.Pointer[string] // why it was set unready
+	hub  Hub
+	more func() string   // another reason, as in Config.Trouble; nil: there is none
+	note func() []string // what an operator should see where it is ready, as in Config.Notes; nil: nothing
+	now  func() time.Time
+	off  atomic.Pointer[string] // why it was set unready
 }
 
 // acceptTrouble is how long a server is not ready after a failed accept. Accept is tried several times in that time, so the
 // state ends once one succeeds; and a load balancer that asks every few seconds notices it.
 const acceptTrouble = 10 * time.Second
 
-// ServeHTTP answers 200, or 503 with the reason.
+// ServeHTTP answers 200, with what an operator should see soon, or 503 with the reason.
 func (d *readiness) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	if why := d.trouble(); why != "" {
 		plain(w, http.StatusServiceUnavailable, "not ready: "+why+"\n")
 		return
 	}
-	plain(w, http.StatusOK, "ready\n")
+	text := "ready\n"
+	if d.note != nil {
+		for _, note := range d.note() {
+			text += "WARNING: " + note + "\n"
+		}
+	}
+	plain(w, http.StatusOK, text)
 }
 
 // trouble is why the server should get no new clients, empty when it should.
@@ -39,6 +47,9 @@ func (d *readiness) trouble() string {
 		if why := reason(snap, d.now()); why != "" {
 			return why
 		}
+	}
+	if d.more != nil {
+		return d.more()
 	}
 	return ""
 }

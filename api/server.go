@@ -30,7 +30,7 @@ import (
 type Server struct {
 	cfg       ServerConfig // immutable
 	exchanges sync.Pool    // of *exchange
-	waiting   atomic.Pointer[patience]
+	waiting   waiting
 	count     serverCounters
 }
 
@@ -43,11 +43,13 @@ type ServerConfig struct {
 	Version string // in info
 
 	RecoveryMax func() int // messages in the answer to one history, as --recovery-max says now
+
+	Wait time.Duration // for which a publish may wait for its place in the order of a cluster; 0: there is none
 }
 
 // Bounds of the API beside those of the port that it is reached by, which bounds bodies, connections and their times.
 const (
-	callTimeout     = 10 * time.Second // for the loops' answer to a command; it takes microseconds where nothing is wrong
+	callTimeout     = 10 * time.Second // for the loops' answer to a command, beside a cluster's Wait; it takes microseconds where nothing is wrong
 	scratchBytesMax = 64 << 10         // of an exchange's memory that the next one uses again
 	retrySeconds    = 1                // after which a command that was refused for a while may be accepted
 )
@@ -174,25 +176,33 @@ func (x *exchange) do(ctx context.Context, m *method) *fault {
 
 // readBody reads the body into x.in. If it cannot be taken, status says so, and why.
 func (x *exchange) readBody(r *http.Request) (status int, why string) {
-	for {
-		if len(x.in) == cap(x.in) {
-			grown := make([]byte, len(x.in), max(2*cap(x.in), 4<<10))
-			copy(grown, x.in)
-			x.in = grown
-		}
-		n, err := r.Body.Read(x.in[len(x.in):cap(x.in)])
-		x.in = x.in[:len(x.in)+n]
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return bodyStatus(err)
-		}
+	if x.in, status, why = readAll(x.in, r); status != 0 {
+		return status, why
 	}
 	if firstByte(x.in) == len(x.in) || !utf8.Valid(x.in) {
 		return http.StatusBadRequest, "the body must be JSON in UTF-8"
 	}
 	return 0, ""
+}
+
+// readAll appends a request's body to in. If it cannot be taken, status says so, and why.
+func readAll(in []byte, r *http.Request) (body []byte, status int, why string) {
+	for {
+		if len(in) == cap(in) {
+			grown := make([]byte, len(in), max(2*cap(in), 4<<10))
+			copy(grown, in)
+			in = grown
+		}
+		n, err := r.Body.Read(in[len(in):cap(in)])
+		in = in[:len(in)+n]
+		if err == io.EOF {
+			return in, 0, ""
+		}
+		if err != nil {
+			status, why = bodyStatus(err)
+			return in, status, why
+		}
+	}
 }
 
 // bodyStatus is what is answered to a body that cannot be read.
@@ -228,13 +238,19 @@ type patience struct {
 }
 
 // patience is that of a command that begins now.
-func (s *Server) patience() context.Context {
+func (s *Server) patience() context.Context { return s.waiting.patience(s.cfg.Wait) }
+
+// waiting is the patience of the commands that begin now.
+type waiting struct{ now atomic.Pointer[patience] }
+
+// patience is that of one, which may wait so much longer than callTimeout.
+func (w *waiting) patience(wait time.Duration) context.Context {
 	now := time.Now()
-	p := s.waiting.Load()
+	p := w.now.Load()
 	if p == nil || now.After(p.until) {
 		p = &patience{until: now.Add(time.Second)}
-		p.Context, p.cancel = context.WithDeadline(context.Background(), p.until.Add(callTimeout))
-		s.waiting.Store(p)
+		p.Context, p.cancel = context.WithDeadline(context.Background(), p.until.Add(wait+callTimeout))
+		w.now.Store(p)
 	}
 	return p
 }

@@ -4,12 +4,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -23,8 +26,10 @@ func fakeMessage(s Said, offset uint64) *loop.Message {
 	switch offset {
 	case 1:
 		m.SenderLoop, m.SenderSerial = 1, 1
+	case 3:
+		m.SenderLoop, m.SenderSerial, m.More = 1, 1, &dialect.More{Client: "another node's"}
 	case 2:
-		m.More = &dialect.More{Who: &dialect.Who{User: "ann"}, Tags: []byte(`{"a":"b"}`)}
+		m.More = &dialect.More{Who: dialect.WhoIs{User: "ann"}.Who(), Tags: []byte(`{"a":"b"}`)}
 	}
 	return m
 }
@@ -55,6 +60,9 @@ func askFor(s http.Handler, path, body string, headers ...string) (int, string, 
 	return w.Code, w.Body.String(), w.Header()
 }
 
+// unavailable is the answer to what a cluster without a majority has not taken.
+const unavailable = `{"error":{"code":111,"message":"too many requests: too few machines of the cluster can be reached, and nothing was sent","temporary":true}}`
+
 func TestEveryMethodAnswersAsTheLibrariesNeedIt(t *testing.T) {
 	s, b := newTestServer()
 	for _, c := range []struct{ method, params, want string }{
@@ -74,6 +82,8 @@ func TestEveryMethodAnswersAsTheLibrariesNeedIt(t *testing.T) {
 		{"history", `{"channel":"kept"}`, `{"result":{"publications":[],"epoch":"24c","offset":4}}`},
 		{"history", `{"channel":"kept","limit":2}`, `{"result":{"publications":[{"data":{"n": 1},"info":{"user":"","client":"client-65"},"offset":1},` +
 			`{"data":"hi","info":{"user":"ann","client":""},"offset":2,"tags":{"a":"b"}}],"epoch":"24c","offset":4}}`},
+		{"history", `{"channel":"kept","limit":3}`, `{"result":{"publications":[{"data":{"n": 1},"info":{"user":"","client":"client-65"},"offset":1},` +
+			`{"data":"hi","info":{"user":"ann","client":""},"offset":2,"tags":{"a":"b"}},{"data":3,"info":{"user":"","client":"another node's"},"offset":3}],"epoch":"24c","offset":4}}`},
 		{"history_remove", `{"channel":"kept"}`, `{"result":{}}`},
 		{"channels", `{"pattern":"*"}`, `{"result":{"channels":{"123":{"num_clients":3},"kept":{"num_clients":3},"loud":{"num_clients":3}}}}`},
 		{"channels", `{"pattern":"more"}`, `{"result":{"channels":{"123":{"num_clients":3},"kept":{"num_clients":3},"loud":{"num_clients":3}},"more":true}}`},
@@ -88,6 +98,11 @@ func TestEveryMethodAnswersAsTheLibrariesNeedIt(t *testing.T) {
 			`{"replies":[{"publish":{"members":3}},{"info":{"nodes":[{"uid":"this-one","name":"here","version":"1.2","num_clients":5,"num_users":4,"num_subs":9,"num_channels":3,"uptime":3600}]}},` +
 				`{"error":{"code":104,"message":"method not found"}},{"error":{"code":111,"message":"too many requests: the server is too busy to accept this now","temporary":true}},{"history_remove":{}}]}`},
 		{"batch", ` {"parallel":false, "commands" : [ ] } `, `{"replies":[]}`},
+		{"broadcast", `{"channels":["123","minority","no word"],"data":null}`, `{"result":{"responses":[{"result":{"members":3}},` + unavailable + `,{"error":{"code":100,"message":"unknown"}}]}}`},
+		{"batch", `{"commands":[{"publish":{"channel":"no word","data":1}},{"publish":{"channel":"minority","data":1}},{"publish":{"channel":"123","data":1}}]}`,
+			`{"replies":[{"error":{"code":100,"message":"unknown"}},` + unavailable + `,{"publish":{"members":3}}]}`},
+		{"", `{"id":1,"method":"publish","params":{"channel":"no word","data":"x"}}{"method":"publish","params":{"channel":"apart","data":"x"}}`,
+			`{"id":1,"error":{"code":100,"message":"unknown"}}` + "\n" + unavailable + "\n"},
 		{"", `{"method":"publish","params":{"channel":"kept","data":"x"}}` + "\n" + `{"id":7,"method":"info"}{"method":"history_remove","params":{"channel":"x"}}` + "\n\n" + `{"method":"rpc","id":8}`,
 			`{"result":{"offset":5,"epoch":"24c","members":3}}` + "\n" +
 				`{"id":7,"result":{"nodes":[{"uid":"this-one","name":"here","version":"1.2","num_clients":5,"num_users":4,"num_subs":9,"num_channels":3,"uptime":3600}]}}` + "\n" +
@@ -111,6 +126,30 @@ func TestEveryMethodAnswersAsTheLibrariesNeedIt(t *testing.T) {
 		{Payload: []byte("null"), JSON: true}, {Payload: []byte("x")}}
 	if !reflect.DeepEqual(b.said["kept"], want) {
 		t.Errorf("said:\ngot  %+v\nwant %+v", b.said["kept"], want)
+	}
+}
+
+// Where the server is several nodes, and not all have answered, the result is that of the others and says so.
+func TestResultsSayWhetherAllNodesHaveAnswered(t *testing.T) {
+	s, b := newTestServer()
+	b.some = &loop.Partly{Nodes: 3, Answered: 2}
+	b.nodes = []loop.NodeInfo{{UID: "one", Name: "here", Version: "1.2", Clients: 6}, {UID: "other", Name: "there", Version: "1.1", Clients: 1, Users: 2, Members: 3, Groups: 4, Uptime: 5}}
+	for _, c := range []struct{ method, params, want string }{
+		{"disconnect", `{"user":"ann"}`, `{"result":{"clients":2,"nodes":3,"answered":2}}`},
+		{"subscribe", `{"channel":"123","user":"ann"}`, `{"result":{"clients":2,"nodes":3,"answered":2}}`},
+		{"unsubscribe", `{"channel":"123","user":"ann"}`, `{"result":{"clients":2,"nodes":3,"answered":2}}`},
+		{"refresh", `{"user":"ann"}`, `{"result":{"clients":2,"nodes":3,"answered":2}}`},
+		{"revoke", `{"user":"ann"}`, `{"result":{"clients":2,"nodes":3,"answered":2}}`},
+		{"revoke", `{"user":"busy"}`, `{"error":{"code":111,"message":"too many requests: the server is too busy to accept this now","temporary":true}}`},
+		{"channels", `{}`, `{"result":{"channels":{},"nodes":3,"answered":2}}`},
+		{"presence", `{"channel":"123"}`, `{"error":{"code":108,"message":"not available: channels of this kind have no presence"}}`},
+		{"presence_stats", `{"channel":"123"}`, `{"result":{"num_clients":7,"nodes":3,"answered":2}}`},
+		{"info", `{}`, `{"result":{"nodes":[{"uid":"one","name":"here","version":"1.2","num_clients":6,"num_users":0,"num_subs":0,"num_channels":0,"uptime":0},` +
+			`{"uid":"other","name":"there","version":"1.1","num_clients":1,"num_users":2,"num_subs":3,"num_channels":4,"uptime":5}],"num_nodes":3}}`},
+	} {
+		if status, got := ask(s, "/api/"+c.method, c.params); status != http.StatusOK || got != c.want {
+			t.Errorf("%s %s:\ngot  %d %s\nwant     %s", c.method, c.params, status, got, c.want)
+		}
 	}
 }
 
@@ -168,6 +207,11 @@ func TestEveryRefusalSaysWhatItIs(t *testing.T) {
 		{"publish", `{"channel":"slow","data":1}`, 100, 504, "not known"},
 		{"publish", `{"channel":"stopped","data":1}`, 100, 504, "not known"},
 		{"publish", `{"channel":"broken","data":1}`, 100, 500, "internal"},
+		{"publish", `{"channel":"apart","data":1}`, 111, 503, "nothing was sent"},
+		{"publish", `{"channel":"minority","data":1}`, 111, 503, "nothing was sent"},
+		{"publish", `{"channel":"no word","data":1}`, 100, 504, "unknown"},
+		{"history_remove", `{"channel":"apart"}`, 111, 503, "nothing was sent"},
+		{"history_remove", `{"channel":"no word"}`, 100, 504, "unknown"},
 		{"publish", `{"channel":"bad","data":1}`, 107, 400, "name"},
 		{"publish", `{"channel":"long","data":1}`, 107, 400, "--message-max"},
 		{"publish", `{"channel":"g"}`, 107, 400, "data"},
@@ -252,6 +296,39 @@ func TestEveryRefusalSaysWhatItIs(t *testing.T) {
 		if c.code == 107 && c.method != "history_remove" && (len(b.said) > 0 || slices.ContainsFunc(b.calls, func(call string) bool { return !strings.HasPrefix(call, "history ") })) {
 			t.Errorf("%s, but something was done: %v %v", what, b.said, b.calls)
 		}
+	}
+}
+
+// The answer of a home whose cluster has no majority comes when its Wait is over; a request must live for longer.
+func TestAClusterIsWaitedFor(t *testing.T) {
+	for _, wait := range []time.Duration{0, 5 * time.Minute} {
+		s, b := newTestServer()
+		s.cfg.Wait = wait
+		began := time.Now()
+		for _, path := range []string{"/api/publish", "/api/batch"} {
+			body := `{"channel":"g","data":1}`
+			if path == "/api/batch" {
+				body = `{"commands":[{"publish":` + body + `}]}`
+			}
+			ask(s, path, body)
+			if got, most := b.until.Sub(began), wait+callTimeout+time.Minute; got < wait+callTimeout || got > most {
+				t.Errorf("%s with a cluster's wait of %v: got %v, want %v to %v", path, wait, got, wait+callTimeout, most)
+			}
+		}
+		log := slog.New(slog.DiscardHandler)
+		public := NewPublic(PublicConfig{Log: log, Wait: wait, PublicBounds: PublicBounds{HeaderTimeout: 10 * time.Second, BodyTimeout: time.Minute}})
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		admin := Serve(listener, Config{Log: log, Wait: wait})
+		for name, got := range map[string]time.Duration{"the public port": public.server.http.WriteTimeout, "the admin address": admin.http.WriteTimeout} {
+			if got < wait+callTimeout+time.Second {
+				t.Errorf("%s: got answers cut after %v, want them waited for", name, got)
+			}
+		}
+		public.Close()
+		admin.Close(t.Context())
 	}
 }
 

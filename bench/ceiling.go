@@ -11,11 +11,12 @@ import (
 
 // ceilingVerb measures the machine itself: a load on a server that does only the necessary work.
 type ceilingVerb struct {
-	Threads int            `default:"1" help:"Generator threads. A group lives on one of them."`
-	Dialect client.Dialect `enum:"plain,centrifuge" default:"plain" help:"Protocol that the clients speak, as for fanout. The server knows it by the path."`
-	JSON    string         `name:"json" placeholder:"FILE" help:"Write the result with machine, flags and histograms to FILE."`
-	Serve   string         `enum:",message,turn,http" default:"" help:"Only serve, in this form: message (one send per message and member), turn (one per member and turn of the loop), or http (the ceiling of post)."`
-	Listen  string         `default:"127.0.0.1:1235" help:"Where to listen with --serve."`
+	Threads     int            `default:"1" help:"Generator threads. A group lives on one of them."`
+	Dialect     client.Dialect `enum:"plain,centrifuge,pusher" default:"plain" help:"Protocol that the clients speak, as for fanout. The server knows it by the path."`
+	JSON        string         `name:"json" placeholder:"FILE" help:"Write the result with machine, flags and histograms to FILE."`
+	Serve       string         `enum:",message,turn,http,goroutines" default:"" help:"Only serve, in this form: message (one send per message and member), turn (one per member and turn of the loop), http (the ceiling of post), or goroutines (no ceiling: TLS as it is usual in Go)."`
+	Compression bool           `help:"Each message is compressed once for all members, by permessage-deflate."`
+	Listen      string         `default:"127.0.0.1:1235" help:"Where to listen with --serve."`
 	load
 }
 
@@ -32,16 +33,20 @@ func (v *ceilingVerb) Run(e *env) error {
 			<-e.ctx.Done()
 			e.exit(exitFine) // the server itself sleeps in the kernel and cannot be told to stop
 		}()
-		if v.Serve == "http" {
-			return serveBare(v.Listen, func() { fmt.Fprintln(e.stdout, "listening", addr) })
+		ready := func(at netip.AddrPort) { fmt.Fprintln(e.stdout, "listening", at) }
+		switch v.Serve {
+		case "http":
+			return serveBare(v.Listen, func() { ready(addr) })
+		case report.Goroutines:
+			return ceiling.ServeTLS(addr, ready)
 		}
-		return ceiling.Serve(addr, ceilingForms[v.Serve], func(at netip.AddrPort) { fmt.Fprintln(e.stdout, "listening", at) })
+		return ceiling.Serve(addr, ceilingForms[v.Serve], v.Compression, ready)
 	}
-	c := &common{Dialect: v.Dialect, JoinProof: proofReply, Threads: v.Threads}
+	c := &common{URL: "ws://127.0.0.1/", Dialect: v.Dialect, appFlags: benchApp, wireFlags: wireFlags{Compression: v.Compression}, JoinProof: proofReply, Threads: v.Threads}
 	if err := c.check(); err != nil {
 		return err
 	}
-	if err := v.load.check(v.Threads); err != nil {
+	if err := c.checkLoad(&v.load); err != nil {
 		return err
 	}
 	var runs []*report.Run
@@ -65,13 +70,19 @@ func (e *env) underCeiling(form string, c *common, measure func(*common) (*repor
 	if err != nil {
 		return nil, err
 	}
-	server, err := startChild(e.ctx, addr, "", program, "ceiling", "--serve", form, "--listen", addr)
-	if err != nil {
+	under := *c
+	under.name, under.URL, under.Status, under.PID = report.CeilingPrefix+" "+form, "ws://"+addr+"/", "", nil
+	command := []string{program, "ceiling", "--serve", form, "--listen", addr}
+	if form == report.Goroutines {
+		under.name, under.TLS = form, true
+	} else if c.Compression {
+		command = append(command, "--compression")
+	}
+	if under.child, err = startChild(e.ctx, addr, "", command...); err != nil {
 		return nil, err
 	}
-	defer server.stop()
-	under := &common{name: report.CeilingPrefix + " " + form, URL: "ws://" + addr + "/", child: server, Threads: c.Threads, Dialect: c.Dialect, JoinProof: c.JoinProof, processes: c.processes}
-	return measure(under)
+	defer under.child.stop()
+	return measure(&under)
 }
 
 // ceilingFlag is for the verbs that measure the ceiling beside the server.
@@ -79,27 +90,44 @@ type ceilingFlag struct {
 	NoCeiling bool `help:"Do not measure the ceiling, the least that a server can do on this machine, beside it."`
 }
 
-// withCeiling measures a server and then the ceiling, in this form and with the same load, and ends the verb. No ceiling is
-// measured if the server is on another machine or failed, if there are more clients than one process may hold, or with
-// --no-ceiling.
-func (f ceilingFlag) withCeiling(e *env, c *common, clients int, form, file string, measure func(*common) (*report.Run, error)) error {
-	r, err := measure(c)
-	if err != nil {
-		return err
+// withCeiling measures a server, in one or several ways, and then the ceiling, in this form and with the same load, and ends the verb. No
+// ceiling is measured if the server is on another machine or failed, if there are more clients than one process may hold, or with
+// --no-ceiling. TLS has none; beside it is a server with goroutines.
+func (f ceilingFlag) withCeiling(e *env, c *common, clients int, form, file string, measures ...func(*common) (*report.Run, error)) error {
+	var runs []*report.Run
+	fine := true
+	for _, measure := range measures {
+		r, err := measure(c)
+		if err != nil {
+			return err
+		}
+		runs, fine = append(runs, r), fine && r.Fine
 	}
-	runs := []*report.Run{r}
-	if t, err := parseTarget(c.URL, c.Dialect, c.AllowRemote); err != nil || !t.Loopback() || !r.Fine || f.NoCeiling {
+	t, err := c.target(c.Dialect, client.App{})
+	if err != nil || !t.Loopback() || !fine || f.NoCeiling {
 		return e.end(file, runs...)
 	}
+	why := ""
 	if err := client.NeedDescriptors(clients); err != nil {
-		r.Notes = append(r.Notes, fmt.Sprintf("no ceiling beside it: that is one process, and %v", err))
+		why = fmt.Sprintf("that is one process, and %v", err)
+	}
+	if t.TLS.On {
+		if form = report.Goroutines; c.Dialect != client.Plain || c.Compression {
+			why = "with TLS that speaks the seed protocol alone, and does not compress"
+		}
+	}
+	if why != "" {
+		runs[0].Notes = append(runs[0].Notes, "no ceiling beside it: "+why)
 		return e.end(file, runs...)
 	}
-	beside, err := e.underCeiling(form, c, measure)
-	if err != nil {
-		return err
+	for _, measure := range measures {
+		beside, err := e.underCeiling(form, c, measure)
+		if err != nil {
+			return err
+		}
+		runs = append(runs, beside)
 	}
-	return e.end(file, append(runs, beside)...)
+	return e.end(file, runs...)
 }
 
 // form is the form of the ceiling that costs the least under this load: with one message in flight there is nothing to

@@ -11,7 +11,7 @@ import (
 	"ringcast/bench/client"
 )
 
-// What only the Centrifuge protocol has. The tests of what both dialects have run in both.
+// What only the Centrifuge protocol has. The tests of what all dialects have run in each.
 
 func centrifugeFanout(t *testing.T, s *groupServer, more ...string) []string {
 	return append([]string{"fanout", "--dialect", "centrifuge", "--url", s.serve(t), "--members", "7", "--time", "200ms"}, more...)
@@ -49,7 +49,7 @@ func TestPushesThatShareAFrameAreAllChecked(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			s := &groupServer{spoil: c.spoil, pings: true}
-			status, out, errs, r := bench(t, centrifugeFanout(t, s, "--window", "8", "--messages", "24")...)
+			status, out, errs, r := bench(t, centrifugeFanout(t, s, "--window", "8", "--messages", "24", "--time", "20s")...)
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			if s.batches == 0 {
@@ -150,7 +150,7 @@ func TestTheCeilingSpeaksTheCentrifugeProtocol(t *testing.T) {
 		t.Fatalf("got status %d and %d runs\n%s%s", status, len(runs), out, errs)
 	}
 	status, out, errs, runs = benchAll(t, "churn", "--dialect", "centrifuge", "--url", (&groupServer{}).serve(t), "--members", "7", "--lives", "500", "--stay", "50ms",
-		"--time", "500ms", "--rate", "2000", "--publishers", "4", "--bystanders", "2")
+		"--time", "500ms", "--rate", full(2000), "--publishers", "4", "--bystanders", "2")
 	if status != exitFine || len(runs) != 2 || !runs[1].Fine || !strings.Contains(out, "dialect centrifuge") {
 		t.Fatalf("got status %d and %d runs, want %d and a ceiling without a fault\n%s%s", status, len(runs), exitFine, out, errs)
 	}
@@ -167,7 +167,7 @@ func TestTheDialectHasAPath(t *testing.T) {
 		"ws://127.0.0.1:1/connection/websocket": {"/connection/websocket", "/connection/websocket"},
 	} {
 		for i, dialect := range []client.Dialect{client.Plain, client.Centrifuge} {
-			if got, err := parseTarget(url, dialect, false); err != nil || got.Path != want[i] || got.Dialect != dialect {
+			if got, err := parseTarget(url, dialect, client.App{}, false); err != nil || got.Path != want[i] || got.Dialect != dialect {
 				t.Errorf("%s of %s: got %+v, %v, want %s", url, dialect, got, err, want[i])
 			}
 		}
@@ -178,7 +178,7 @@ func TestWhatADialectDoesNotHaveIsRefused(t *testing.T) {
 	t.Parallel()
 	for want, args := range map[string][]string{
 		"--join-proof probe is for servers":                                      {"fanout", "--dialect", "centrifuge", "--join-proof", "probe"},
-		"--dialect must be one of":                                               {"fanout", "--dialect", "pusher"},
+		"--dialect must be one of":                                               {"fanout", "--dialect", "mqtt"},
 		"--with: gws speaks the dialect plain alone: leave it out":               {"compare", "--dialect", "centrifuge", "--with", "ceiling,gws"},
 		"--with: centrifuge speaks the dialect centrifuge alone: leave it out, ": {"compare", "--with", "centrifuge"},
 	} {
@@ -191,8 +191,8 @@ func TestWhatADialectDoesNotHaveIsRefused(t *testing.T) {
 
 func TestEveryPeerOfTheDefaultsSpeaksTheirDialect(t *testing.T) {
 	t.Parallel()
-	for _, dialect := range []client.Dialect{client.Plain, client.Centrifuge} {
-		if err := checkWith(defaultWith[dialect], dialect); err != nil || len(defaultWith[dialect]) == 0 {
+	for _, dialect := range []client.Dialect{client.Plain, client.Centrifuge, client.Pusher} {
+		if err := (&compareVerb{Dialect: dialect, With: defaultWith[dialect]}).checkWith(); err != nil || len(defaultWith[dialect]) == 0 {
 			t.Errorf("%s: got %v of %v", dialect, err, defaultWith[dialect])
 		}
 	}

@@ -26,7 +26,7 @@ func (e *env) newChat(c *common, s *session, v *comeback) (*chat, error) {
 	if v.Bystanders == 0 {
 		return nil, nil
 	}
-	t, err := parseTarget(c.URL, c.Dialect, c.AllowRemote)
+	t, err := c.target(c.Dialect, client.App{})
 	if err != nil {
 		return nil, err
 	}

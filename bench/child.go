@@ -34,17 +34,10 @@ const (
 // listens before its workers run. Call it on the main goroutine: it is locked to its thread, and a child is killed when the
 // thread that started it ends.
 func startChild(ctx context.Context, addr, dir string, command ...string) (*child, error) {
-	c := &child{cmd: exec.Command(command[0], command[1:]...), said: &tail{}, gone: make(chan struct{})}
-	c.cmd.Dir, c.cmd.Stdout, c.cmd.Stderr = dir, c.said, c.said
-	// A group of its own, so that its own children end with it.
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if err := c.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("cannot start %s: %w", command[0], err)
+	c, err := launch(dir, command...)
+	if err != nil {
+		return nil, err
 	}
-	go func() {
-		_ = c.cmd.Wait() // its status is of no use: whether it serves is what counts
-		close(c.gone)
-	}()
 	deadline := time.NewTimer(childStartTime)
 	defer deadline.Stop()
 	look := time.NewTicker(childLookEvery)
@@ -70,6 +63,22 @@ func startChild(ctx context.Context, addr, dir string, command ...string) (*chil
 		}
 		return nil, fmt.Errorf("%s does not listen on %s after %v: %s", strings.Join(command, " "), addr, childStartTime, c.said)
 	}
+}
+
+// launch runs a command. As with startChild, call it on the main goroutine.
+func launch(dir string, command ...string) (*child, error) {
+	c := &child{cmd: exec.Command(command[0], command[1:]...), said: &tail{}, gone: make(chan struct{})}
+	c.cmd.Dir, c.cmd.Stdout, c.cmd.Stderr = dir, c.said, c.said
+	// A group of its own, so that its own children end with it.
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if err := c.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("cannot start %s: %w", command[0], err)
+	}
+	go func() {
+		_ = c.cmd.Wait() // its status is of no use: whether it serves is what counts
+		close(c.gone)
+	}()
+	return c, nil
 }
 
 // stop ends the process and all that it started.

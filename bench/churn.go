@@ -48,7 +48,7 @@ func (v *churnVerb) Run(e *env) error {
 	if err := v.common.check(); err != nil {
 		return err
 	}
-	if err := v.load.check(v.Threads); err != nil {
+	if err := v.common.checkLoad(&v.load); err != nil {
 		return err
 	}
 	if err := v.turnover.check(&v.load); err != nil {

@@ -51,7 +51,7 @@ func abandoned(t *testing.T, s *groupServer) {
 
 func TestChurnFindsNothingWrongWithACorrectServer(t *testing.T) {
 	t.Parallel()
-	inBoth(t, func(t *testing.T, dialect string) {
+	inEach(t, func(t *testing.T, dialect string) {
 		for name, args := range map[string][]string{
 			"open loop":                     {"--rate", "200"},
 			"closed loop":                   {"--window", "2"},
@@ -151,7 +151,7 @@ func TestChurnCountsWhatIsWrongWithShortLives(t *testing.T) {
 			return []string{text}
 		}, check.Foreign, "got publisher 1's #0, which is not for it"},
 	} {
-		inBoth(t, func(t *testing.T, dialect string) {
+		inEach(t, func(t *testing.T, dialect string) {
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()
 				var tried, certain uint64
@@ -174,6 +174,9 @@ func TestChurnCountsWhatIsWrongWithShortLives(t *testing.T) {
 				s.mu.Lock()
 				defer s.mu.Unlock()
 				r := runs[0]
+				if dialect == "pusher" { // its leaves are not answered, so some that leave do not see it
+					certain = min(certain, 1)
+				}
 				if n := r.Counts[c.kind.String()]; len(r.Counts) != 1 || certain == 0 || n < certain || n > tried {
 					t.Fatalf("got faults %v, want only %v, from %d to %d\n%s", r.Counts, c.kind, certain, tried, out)
 				}
@@ -187,7 +190,10 @@ func TestChurnCountsWhatIsWrongWithShortLives(t *testing.T) {
 
 func TestChurnSeesAServerThatIgnoresALeave(t *testing.T) {
 	t.Parallel()
-	inBoth(t, func(t *testing.T, dialect string) {
+	inEach(t, func(t *testing.T, dialect string) {
+		if dialect == "pusher" {
+			t.Skip("its leaves are not answered, so it is not known from when on nothing may come")
+		}
 		s := &groupServer{shirk: func(cmd string, _ int) bool { return cmd == "leave_group" }}
 		status, out, _, runs := benchAll(t, churnArgs(t, s, "--rate", "200", "--dialect", dialect)...)
 		if status != exitFaulty || len(runs[0].Counts) != 1 || !strings.Contains(runs[0].Examples["foreign"][0], "after its leave was answered") {
@@ -286,9 +292,12 @@ func TestChurnCountsLivesThatFail(t *testing.T) {
 			}
 		}, check.Cut, "was cut off: the server ended the connection without a close frame"},
 	} {
-		inBoth(t, func(t *testing.T, dialect string) {
+		inEach(t, func(t *testing.T, dialect string) {
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()
+				if dialect == "pusher" && c.name == "a leave is refused" {
+					t.Skip("its leaves are not answered")
+				}
 				s, tried := &groupServer{}, 0
 				c.make(s, &tried)
 				status, out, errs, runs := benchAll(t, churnArgs(t, s, "--rate", "200", "--dialect", dialect)...)
@@ -334,13 +343,13 @@ func TestALifeThatFindsNoPlaceIsCountedAndNotBegun(t *testing.T) {
 		return false
 	}
 	begun := time.Now()
-	status, out, errs, runs := benchAll(t, churnArgs(t, s, "--rate", "200", "--places", "3")...)
+	status, out, errs, runs := benchAll(t, churnArgs(t, s, "--rate", "200", "--places", "3", "--time", "2s")...)
 	took := time.Since(begun)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := runs[0].Churn
-	if due := c.Connects + c.Behind; status != exitFine || c.Behind == 0 || due < 95 || due > 1+uint64(200*took.Seconds()) {
-		t.Fatalf("got status %d, %+v, want 200 lives due in each second of %v, some without a place\n%s%s", status, c, took, out, errs)
+	if due := c.Connects + c.Behind; status != exitFine || c.Behind == 0 || due < 350 || due > 1+uint64(200*took.Seconds()) {
+		t.Fatalf("got status %d, %+v, want 200 lives due in each second, but for the last quarter of one, of 2 of %v, some without a place\n%s%s", status, c, took, out, errs)
 	}
 	// The server may notice late that clients have disconnected.
 	if most > 8+2*3 {

@@ -15,13 +15,18 @@ import (
 // compareVerb measures servers side by side: every load on every server, in rounds, so that other work of the machine
 // affects all of them alike.
 type compareVerb struct {
-	Dialect client.Dialect `enum:"plain,centrifuge" default:"plain" help:"Protocol that the clients speak, as for fanout: all servers are measured in it."`
+	Dialect client.Dialect `enum:"plain,centrifuge,pusher" default:"plain" help:"Protocol that the clients speak, as for fanout: all servers are measured in it."`
 	With    []string       `help:"Servers to compare with ringcast: ${peers}. Default: ${with}."`
 	Loads   []string       `default:"all" help:"all, or some of: ${suite}."`
 	Rounds  int            `default:"3" help:"How often each is measured."`
 	Time    time.Duration  `default:"3s" help:"How long to publish."`
 	History int            `placeholder:"N" help:"Also measure ringcast, and in the dialect centrifuge its peer, with a history of N messages of each group, as servers of their own. The load resume is for these alone, and has them with ${history} by default."`
-	JSON    string         `name:"json" placeholder:"FILE" help:"Write all runs to FILE, for the verb report. Default: a file in the system's temporary directory."`
+	Size    int            `placeholder:"BYTES" help:"Bytes of a message text. Default: 64; 1024 with --compression."`
+
+	TLS         bool `name:"tls" help:"Measure TLS: ringcast with and without it, beside goroutines, the way that is usual in Go, and, if asked for by --with, nginx in front of ringcast."`
+	Compression bool `help:"Measure permessage-deflate: ringcast with and without it, and peers that have it. Texts are JSON then."`
+
+	JSON string `name:"json" placeholder:"FILE" help:"Write all runs to FILE, for the verb report. Default: a file in the system's temporary directory."`
 }
 
 const (
@@ -38,17 +43,42 @@ func (v *compareVerb) Run(e *env) error {
 	if v.History < 0 || v.History > missedMax {
 		return fmt.Errorf("--history must be up to %d", missedMax)
 	}
-	loads, err := choose(v.Loads, v.Time, v.Dialect)
+	if v.TLS && v.Compression {
+		return errors.New("--tls and --compression are compared one after the other: what TLS costs is hidden by what compression saves")
+	}
+	if v.Size == 0 {
+		if v.Size = suiteSize; v.Compression {
+			v.Size = 1024
+		}
+	}
+	loads, err := choose(v.Loads, v.Time, v.Dialect, v.Size, v.Compression)
 	if err != nil {
 		return err
 	}
-	if v.Dialect == client.Centrifuge { // results of two dialects are not rounds of one load
+	if v.Dialect != client.Plain { // results of two dialects are not rounds of one load
 		for i := range loads {
 			loads[i].title += ", " + string(v.Dialect)
 		}
 	}
+	for i := range loads { // neither are those with and without
+		switch {
+		case v.TLS:
+			loads[i].title += ", TLS"
+		case v.Compression:
+			loads[i].title += fmt.Sprintf(", %s bytes of JSON, compressed", count(v.Size))
+		}
+	}
 	if len(v.With) == 0 {
-		v.With = defaultWith[v.Dialect]
+		switch {
+		case v.TLS:
+			v.With = []string{report.Goroutines}
+		case v.Compression && v.Dialect == client.Plain:
+			v.With = []string{"gws", "ws", "bun", report.CeilingPrefix}
+		case v.Compression:
+			v.With = []string{report.CeilingPrefix}
+		default:
+			v.With = defaultWith[v.Dialect]
+		}
 	}
 	scratch, err := os.MkdirTemp("", "ringcast-bench-")
 	if err != nil {
@@ -56,11 +86,11 @@ func (v *compareVerb) Run(e *env) error {
 	}
 	defer os.RemoveAll(scratch)
 	fmt.Fprintln(e.stderr, "making the servers")
-	servers, err := contenders(e.ctx, v.With, v.Dialect, v.kept(loads), scratch)
+	servers, err := v.contenders(e.ctx, v.kept(loads), scratch)
 	if err != nil {
 		return err
 	}
-	if err := e.examine(servers); err != nil {
+	if err := e.examine(servers, v.Size); err != nil {
 		return err
 	}
 	total := 0
@@ -111,6 +141,9 @@ func (v *compareVerb) Run(e *env) error {
 	return nil
 }
 
+// wire is what lies between TCP and messages.
+func (v *compareVerb) wire() wireFlags { return wireFlags{TLS: v.TLS, Compression: v.Compression} }
+
 // kept is how many messages the servers with a history keep of each group; 0: there are none.
 func (v *compareVerb) kept(loads []named) int {
 	if v.History == 0 && slices.ContainsFunc(loads, func(n named) bool { return n.back != nil }) {
@@ -126,8 +159,8 @@ func (v *compareVerb) takes(server contender, load named) bool {
 }
 
 // examine checks every server once, before any is measured: a faulty server is not worth measuring.
-func (e *env) examine(servers []contender) error {
-	l := &load{Members: 60, Groups: 6, Joins: 2, Publishers: 6, Size: suiteSize, Window: 4, Time: 300 * time.Millisecond}
+func (e *env) examine(servers []contender, size int) error {
+	l := &load{Members: 60, Groups: 6, Joins: 2, Publishers: 6, Size: size, Payload: payloadJSON, Window: 4, Time: 300 * time.Millisecond}
 	if err := l.check(1); err != nil {
 		return err
 	}
@@ -158,7 +191,7 @@ func (e *env) against(server contender, load named) (*report.Run, error) {
 		return nil, err
 	}
 	defer running.stop()
-	c := &common{name: server.name, URL: "ws://" + addr + "/", Threads: 1, Dialect: server.speaks, JoinProof: proofReply, child: running, processes: 1}
+	c := &common{name: server.name, URL: "ws://" + addr + "/", Threads: 1, Dialect: server.speaks, appFlags: benchApp, JoinProof: proofReply, child: running, processes: 1, wireFlags: server.wire}
 	if server.status != nil {
 		c.Status = server.status(port)
 	}

@@ -59,7 +59,15 @@ func (v *connectVerb) Run(e *env) error {
 		return err
 	}
 	v.common.processes = v.Processes
-	return v.withCeiling(e, &v.common, v.Clients, "message", v.JSON, func(c *common) (*report.Run, error) { return e.connect(c, &v.crowd) })
+	measures := []func(*common) (*report.Run, error){func(c *common) (*report.Run, error) { return e.connect(c, &v.crowd) }}
+	if v.secure() && !v.TLSResume {
+		measures = append(measures, func(c *common) (*report.Run, error) {
+			again := *c
+			again.TLSResume = true
+			return e.connect(&again, &v.crowd)
+		})
+	}
+	return v.withCeiling(e, &v.common, v.Clients, "message", v.JSON, measures...)
 }
 
 // connect connects a crowd to a server once.
@@ -85,7 +93,7 @@ func (e *env) connect(c *common, v *crowd) (*report.Run, error) {
 
 	r := e.newRun("connect", s, map[string]any{"clients": v.Clients, "groups": v.Groups, "from": v.From, "hold": v.Hold.String(), "processes": share.processes,
 		"threads": c.Threads, "join-proof": c.JoinProof})
-	c.noteDialect(r)
+	c.noteDialect(r, s.target)
 	if _, err := f.open(); err != nil { // without clients it returns at once
 		return nil, err
 	}
@@ -116,6 +124,7 @@ func (e *env) connect(c *common, v *crowd) (*report.Run, error) {
 		r.Connect.ServerMicros = float64(cpu.total().Nanoseconds()) / 1e3 / float64(opened-first)
 		r.Connect.PerCPUSecond = float64(opened-first) / cpu.total().Seconds()
 	}
+	noteHandshakes(r, f, s.target)
 	r.Memory, r.Causes = s.grown(memory, f.joined()-first), f.causes()
 	noteLimit(r, s, uses, cpu, machine)
 	r.Fine = f.failed() == 0

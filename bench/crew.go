@@ -21,7 +21,8 @@ type crew struct {
 	threads    int
 	most       uint64 // messages that this crew may publish
 	nextShow   int64
-	fill       []byte
+	fill       check.Fillings
+	text       []byte                 // of a message that is to be compressed
 	publishers []*publisher           // of the run; only the own ones are touched
 	byConn     map[int32][]*publisher // own ones, by connection number
 	ledgers    []*check.Ledger        // by group; nil for groups of other generators
@@ -40,6 +41,7 @@ type crew struct {
 	overrun bool         // deliveries were still coming at drainMax
 
 	published, expected, delivered uint64
+	receivedBefore                 uint64 // of the generator's bytes: before publishing began
 	answered                       uint64 // publishes; where each is answered
 	started, ended, active         int64  // ended: last delivery; active: last delivery or publish
 	latency, lateness              *hdrhistogram.Histogram
@@ -83,10 +85,12 @@ func (c *crew) publish(start int64) client.Step {
 			c.mark(p)
 		}
 	}
+	turns := 0
 	return func(now int64) (int64, bool) {
 		if now < start {
 			return start, false
 		}
+		turns++
 		c.takeAcks(now)
 		if c.spurt != nil {
 			c.schedule.spurt(c.spurt())
@@ -95,7 +99,7 @@ func (c *crew) publish(start int64) client.Step {
 		if !c.closing && c.plan.Rate > 0 {
 			wake, c.closing = c.schedule.advance(now, c.mark)
 		}
-		if now >= end || c.published >= c.most || c.shut != nil && c.shut() {
+		if now >= end && turns > 1 || c.published >= c.most || c.shut != nil && c.shut() {
 			c.closing = true
 		}
 		if c.closing {
@@ -218,14 +222,7 @@ func (c *crew) send(p *publisher) {
 		if p.command.Numbered() {
 			id = p.conn.NextID()
 		}
-		key := c.g.MaskKey()
-		buf = client.AppendTextHeader(buf, p.command.Len(id, c.plan.Size), key)
-		at := len(buf)
-		buf = p.command.AppendStart(buf, id)
-		buf = check.AppendStamp(buf, check.Stamp{Publisher: uint32(p.number), Sequence: p.sequence, Due: due})
-		buf = append(buf, c.fill...)
-		buf = p.command.AppendEnd(buf)
-		client.Mask(buf[at:], key)
+		buf = c.appendMessage(buf, p, id, due)
 		p.sequence++
 		c.published++
 		c.expected += uint64(c.ledgers[p.group].Present())
@@ -251,8 +248,11 @@ func (c *crew) Heard(m *client.Conn, text []byte, from client.Origin, now int64)
 	if s.IsProbe() {
 		return // the last probes of the opening may still be on their way
 	}
-	if !bytes.Equal(text[check.StampBytes:], c.fill) {
+	if !bytes.Equal(text[check.StampBytes:], c.fill.Of(s.Sequence)) {
 		c.faults.Add(check.Altered, 1, "%s got publisher %d's #%d with another text: %.60q", c.name(m), s.Publisher, s.Sequence, text)
+		return
+	}
+	if int(s.Publisher) < len(c.publishers) && c.overhears(m, c.publishers[s.Publisher]) {
 		return
 	}
 	if int(s.Publisher) >= len(c.publishers) || !c.isMember(m, s.Publisher) {
@@ -287,7 +287,7 @@ func (c *crew) Heard(m *client.Conn, text []byte, from client.Origin, now int64)
 func (c *crew) Replied(m *client.Conn, text []byte, now int64) {
 	c.answered++
 	c.active = now
-	if err := c.g.Dialect().CheckReply(client.OfSend, text, client.AnyID); err != nil {
+	if err := c.g.Dialect().CheckReply(client.OfSend, "", text, client.AnyID); err != nil {
 		c.faults.Add(check.Failed, 1, "%s: %v", c.name(m), err)
 	}
 }
@@ -316,6 +316,19 @@ func (c *crew) Cut(m *client.Conn, cause string, stillOpened bool) {
 	if c.plan.Window > 0 {
 		c.closing = true // a message can no longer reach all members, so no window would ever move again
 	}
+}
+
+// overhears says that m is no member, and hears the message of another publisher only because it publishes to the same group itself.
+func (c *crew) overhears(m *client.Conn, p *publisher) bool {
+	if m.Member != client.NotMember || !c.g.Dialect().SendersJoin() || p.conn == m {
+		return false
+	}
+	for _, own := range c.byConn[m.Number] {
+		if own.group == p.group {
+			return true
+		}
+	}
+	return false
 }
 
 // isMember says whether a publisher's messages are for m at all.

@@ -1,4 +1,4 @@
-// Command bench tests and measures a server that speaks the seed protocol, or the Centrifuge protocol: it opens clients, counts
+// Command bench tests and measures a server that speaks the seed protocol, the Centrifuge protocol or the Pusher protocol: it opens clients, counts
 // what they receive, and relies only on what it has seen on a socket. Run it as `go run ./bench VERB`.
 //
 // The rule of this package: it shares no code with the server. It has its own frame parser, its own epoll loop and its
@@ -26,9 +26,11 @@
 // and neither imports the other: the plays use both. Package report has the results and their presentation, package ceiling
 // is the yardstick, and servers with other libraries are modules of their own in peers. The files here, by subject:
 //
-//	verbs       main, connect, fanout, churn, slow, resume, ceiling, compare (suite, peer), report
-//	what to do  load, share: where clients are and what they publish; common flags and the server: target, session, status
+//	verbs       main, connect, fanout, churn, slow, resume, sizes, cluster, ceiling, compare (suite, peer, front), report
+//	what to do  load, share: where clients are and what they publish; common flags and the server: target, app, session, status
 //	clients     fleet; further processes: team as the first one sees them, helper from inside, talk, acks
 //	plays       crew (publisher), bystander, lives, sleepers, returners (returner); chat: the bystanders of resume
+//	cluster     cluster_load, cluster_nodes (cluster_status), cluster_mishaps: what is done to nodes, cluster_voices: who publishes,
+//	            cluster_roamers: who listens and roams between nodes, cluster_figures, cluster_engine: the ceiling, in ceiling/nats
 //	figures     figures, result, victim, usage, progress; child: servers that the bench starts itself
 package main

@@ -23,7 +23,7 @@ func (v *fanoutVerb) Run(e *env) error {
 	if err := v.common.check(); err != nil {
 		return err
 	}
-	if err := v.load.check(v.Threads); err != nil {
+	if err := v.common.checkLoad(&v.load); err != nil {
 		return err
 	}
 	v.common.processes = v.Processes
@@ -51,6 +51,9 @@ type guests interface {
 
 // fanoutWith runs a load beside guests, if there are any.
 func (e *env) fanoutWith(verb string, c *common, l *load, with guests) (*report.Run, error) {
+	if err := c.checkSenders(l); err != nil {
+		return nil, err
+	}
 	share, err := c.share(l.crowding())
 	if err != nil {
 		return nil, err
@@ -85,12 +88,13 @@ func (e *env) fanoutWith(verb string, c *common, l *load, with guests) (*report.
 	}
 	r := e.newRun(verb, s, l.flags())
 	r.Flags["processes"], r.Flags["threads"], r.Flags["join-proof"] = share.processes, c.Threads, c.JoinProof
-	c.noteDialect(r)
+	c.noteDialect(r, s.target)
 	before := s.memory()
 	if err := e.openFleet(f); err != nil {
 		return nil, err
 	}
 	r.Memory = s.grown(before, f.joined())
+	noteHandshakes(r, f, s.target)
 	if f.failed() > 0 {
 		r.Causes = f.causes()
 		r.Verdict = fmt.Sprintf("FAULTY: %s of %s clients could not be opened and joined; nothing was published", count(f.failed()), count(f.here.Size()))
@@ -173,6 +177,7 @@ func (m *measurement) run() error {
 	start := client.Clock() + int64(startDelay)
 	steps := map[*client.Generator]client.Step{}
 	for _, c := range m.crews {
+		c.receivedBefore = c.g.Received()
 		steps[c.g] = m.untilDrained(c.publish(start))
 	}
 	m.publishing.Store(int32(len(m.crews)))

@@ -39,6 +39,7 @@ func (m *measurement) report(r *report.Run) error {
 		f.MissedByCut += c.finish()
 		f.Published += c.published
 		f.Delivered += c.delivered
+		f.Received += c.g.Received() - c.receivedBefore
 		for _, p := range c.schedule.own {
 			if m.load.Rate > 0 && c.published < c.most && !p.gone {
 				f.Unsent += uint64(p.allowed - p.sequence)
@@ -58,6 +59,7 @@ func (m *measurement) report(r *report.Run) error {
 	for _, b := range m.books {
 		f.MissedByCut += b.MissedByCut
 		f.Delivered += b.Delivered
+		f.Received += b.Received
 		last = max(last, b.Ended-m.crews[0].started)
 		digests = append(digests, b.Digests)
 		if err := b.read(latency, &wrong); err != nil {
@@ -72,6 +74,7 @@ func (m *measurement) report(r *report.Run) error {
 	f.Allocations = -1
 	if f.Delivered > 0 {
 		f.Histogram = encodeHistogram(latency)
+		f.WireBytes = float64(f.Received) / float64(f.Delivered)
 		if m.cpu.total() >= cpuCoarse {
 			f.ServerMicros = float64(m.cpu.total().Nanoseconds()) / 1e3 / float64(f.Delivered)
 		}

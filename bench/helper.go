@@ -102,10 +102,11 @@ func (h *helper) run() error {
 		}
 	}
 	if l := h.errand.Load; l != nil {
-		s := session{run: h.errand.Run}
+		s := session{run: h.errand.Run, target: h.errand.Target}
 		h.crews = l.crews(h.fleet, s.groupName, h.errand.Threads)
 		for _, c := range h.crews {
 			c.help()
+			c.receivedBefore = c.g.Received()
 		}
 	}
 	h.opened(uses)
@@ -163,7 +164,8 @@ func (h *helper) open() ([]report.Thread, error) {
 func (h *helper) opened(uses []report.Thread) {
 	h.speaker.say(func() any {
 		first, last := h.fleet.here.OpeningSpan()
-		return said{Do: doOpened, Tally: h.tally(), Opening: &helperOpening{first, last, h.fleet.causes()}, Threads: uses}
+		secured, resumed, _ := h.fleet.here.Handshakes()
+		return said{Do: doOpened, Tally: h.tally(), Opening: &helperOpening{first, last, h.fleet.causes(), secured, resumed}, Threads: uses}
 	})
 }
 
@@ -330,6 +332,7 @@ func (h *helper) close(sent []uint32) *books {
 		}
 		b.MissedByCut += c.finish()
 		b.Delivered += c.delivered
+		b.Received += c.g.Received() - c.receivedBefore
 		b.Ended = max(b.Ended, c.ended)
 		b.Digests = append(b.Digests, c.digests()...)
 		latency.Merge(c.latency)

@@ -37,6 +37,7 @@ func TestHelpersMakeNoDifferenceToACorrectServer(t *testing.T) {
 		"two publishers of one group":    {"--rate", "400", "--publishers", "2"},
 		"more groups than members apart": {"--window", "1", "--groups", "12"},
 		"Centrifuge clients":             {"--window", "4", "--dialect", "centrifuge"},
+		"Pusher clients":                 {"--window", "4", "--dialect", "pusher", "--groups", "2", "--publishers", "4"},
 		"they publish themselves":        {"--rate", "200", "--dialect", "centrifuge", "--groups", "2", "--publishers", "4", "--member-publishers"},
 	} {
 		t.Run(name, func(t *testing.T) {

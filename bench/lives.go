@@ -28,7 +28,7 @@ type lives struct {
 	load    *load
 	plan    *turnover
 	proof   string
-	fill    []byte
+	fill    check.Fillings
 	random  *rand.Rand
 
 	all    []life // by place in the generator
@@ -101,7 +101,7 @@ const (
 )
 
 func newLives(l *load, t *turnover, proof string) *lives {
-	v := &lives{load: l, plan: t, proof: proof, fill: check.Filling(l.Size), random: rand.New(rand.NewPCG(t.Seed, 0)),
+	v := &lives{load: l, plan: t, proof: proof, fill: l.fillings(), random: rand.New(rand.NewPCG(t.Seed, 0)),
 		all: make([]life, t.Places), news: check.NewNews(l.streams())}
 	// For a short-lived client only the row of each publisher can be checked.
 	v.ledger = check.NewRows(t.Places, l.places(), func(place int) string { return v.name(&v.all[place]) }, &v.faults)
@@ -189,7 +189,7 @@ func (l *lives) Opened(c *client.Conn, now int64) {
 		v.stage, v.until = stageStaying, now+int64(v.stay)
 	}
 	v.asked = c.NextID()
-	l.g.SendText(c, l.g.Dialect().Join(l.session.groupName(v.group), v.asked, l.proof == proofReply))
+	l.g.AskJoin(c, l.session.groupName(v.group), v.asked, l.proof == proofReply)
 }
 
 // look moves a life to its next stage when a stage is over.
@@ -228,7 +228,7 @@ func (l *lives) look(place int, now int64) {
 		v.stage, v.until = stageLeaving, now+int64(client.Timeout)
 		v.asked = c.NextID()
 		l.g.SendText(c, l.g.Dialect().Leave(l.session.groupName(v.group), v.asked, l.proof == proofReply))
-		if l.proof == proofProbe && v.stage == stageLeaving {
+		if (l.proof == proofProbe || !l.g.Dialect().AnswersLeaves()) && v.stage == stageLeaving {
 			l.counts.Leaves++
 			l.part(place, now)
 		}
@@ -320,7 +320,7 @@ func (l *lives) Heard(c *client.Conn, text []byte, from client.Origin, now int64
 		return
 	case ok && s.IsProbe():
 		return
-	case !ok || len(text) != l.load.Size || !bytes.Equal(text[check.StampBytes:], l.fill):
+	case !ok || len(text) != l.load.Size || !bytes.Equal(text[check.StampBytes:], l.fill.Of(s.Sequence)):
 		l.faults.Add(check.Altered, 1, "%s got a text of %d bytes that was not published: %.60q", l.name(v), len(text), text)
 		return
 	case int(s.Publisher) >= len(l.news) || int(s.Publisher)%l.load.Groups != v.group || from.Group != v.group && from.Group != client.AnyGroup || s.Due > now:
@@ -374,7 +374,7 @@ func (l *lives) Replied(c *client.Conn, text []byte, now int64) {
 		l.faults.Add(check.Failed, 1, "%s got a reply to nothing: %.60q", l.name(v), text)
 		return
 	}
-	if err := l.g.Dialect().CheckReply(what, text, v.asked); err != nil {
+	if err := l.g.Dialect().CheckReply(what, l.session.groupName(v.group), text, v.asked); err != nil {
 		l.giveUp(c, err.Error())
 		return
 	}

@@ -20,6 +20,7 @@ type load struct {
 	MemberPublishers bool          `help:"The publishers are members themselves, on the same connections."`
 	Bystanders       int           `help:"Clients in no group, on a thread of their own, that ping all the time: they show how long a broadcast delays others."`
 	Size             int           `default:"${size}" help:"Bytes of a message text."`
+	Payload          string        `enum:",signs,json" default:"" help:"What a text is filled with: signs, which any compression makes almost nothing of; json, an object like those of applications, with ' for \", which would need escapes. Default: signs, json with --compression."`
 	Rate             float64       `xor:"pace" help:"Open loop: messages per second of all publishers together, on time whatever the server does."`
 	Window           int           `xor:"pace" help:"Closed loop: messages of each group and publisher in flight; a message is in flight until all members have it. Default: ${window}."`
 	Messages         int           `help:"Stop after this number of messages. Default: when the time is over."`
@@ -31,7 +32,7 @@ type load struct {
 var loadDefaults = kong.Vars{"size": "64", "window": "1", "time": "3s"}
 
 const (
-	sizeMax       = 60_000 // a frame with its command has to fit client.OutBytesMax
+	sizeMax       = 64 << 10 // a frame with its command has to fit client.OutBytesMax
 	windowMax     = 1 << 16
 	joinsMax      = 1000
 	bystandersMax = 1000
@@ -84,6 +85,25 @@ func (l *load) check(threads int) error {
 	return nil
 }
 
+// fillings are what the texts are filled with.
+func (l *load) fillings() check.Fillings {
+	if l.Payload == payloadJSON {
+		return check.ObjectFillings(l.Size)
+	}
+	return check.Fillings{check.Filling(l.Size)}
+}
+
+// checkLoad is a load's check, with what follows from flags that are not its own.
+func (c *common) checkLoad(l *load) error {
+	if c.Compression && l.Payload == "" {
+		l.Payload = payloadJSON
+	}
+	return l.check(c.Threads)
+}
+
+// payloadJSON is a value of --payload.
+const payloadJSON = "json"
+
 // A stream is what one publishing connection sends to one group: numbered from 0, by one publisher. There are as many
 // streams as connections, unless there are more groups than that: then a connection has several streams.
 func (l *load) streams() int { return max(l.Publishers, l.Groups) }
@@ -105,6 +125,14 @@ func (l *load) publisherAt(stream int) int {
 	return l.Members + stream%l.Publishers
 }
 
+// publishesTo are the groups to which a client publishes that is no member.
+func (l *load) publishesTo(client int) (groups []int) {
+	for stream := client - l.Members; stream < l.streams(); stream += l.Publishers {
+		groups = append(groups, stream%l.Groups)
+	}
+	return groups
+}
+
 // seats: client n < Members is member n/Groups of group n%Groups, and of the Joins-1 groups after it. A whole group,
 // its publishers included, is on one thread: acknowledging and comparing members then needs no lock and no atomic, and
 // a rate that one thread cannot take is reported as such. Bystanders have the thread after the others.
@@ -115,7 +143,7 @@ func (l *load) seats(threads int) []client.Seat {
 	}
 	for p := 0; len(seats) < l.clients()-l.Bystanders; p++ {
 		group := p % l.Groups
-		seats = append(seats, client.Seat{Group: group, Member: client.NotMember, Thread: group % threads})
+		seats = append(seats, client.Seat{Group: group, Member: client.NotMember, Thread: group % threads, Sends: true})
 	}
 	for range l.Bystanders {
 		seats = append(seats, client.Seat{Member: client.NotMember, Thread: threads})
@@ -157,14 +185,14 @@ func (l *load) membersOf(group, threads int) (n int) {
 // roster is what the generators must know to join the groups of a load.
 func (l *load) roster(s *session, proof string, threads int) client.Roster {
 	return client.Roster{Name: s.groupName, Number: s.groupNumber, Joins: l.Joins, Group: func(first, j int) int { return l.groupOf(first, j, threads) },
-		Probe: probeOf(proof), Patience: l.Patience}
+		Sends: l.publishesTo, Probe: probeOf(proof), Patience: l.Patience}
 }
 
 // crews builds the checkers and publishers of the first generators, one each.
 func (l *load) crews(f *fleet, groupName func(int) string, threads int) []*crew {
 	crews, generators := make([]*crew, threads), f.here.Generators()
 	for i := range crews {
-		crews[i] = &crew{g: generators[i], shown: &f.shown[i], plan: l, threads: threads, most: uint64(evenShare(l.Messages, threads, i)), fill: check.Filling(l.Size),
+		crews[i] = &crew{g: generators[i], shown: &f.shown[i], plan: l, threads: threads, most: uint64(evenShare(l.Messages, threads, i)), fill: l.fillings(),
 			byConn: map[int32][]*publisher{}, ledgers: make([]*check.Ledger, l.Groups), cutMembers: make([][]bool, l.Groups),
 			latency: newHistogram(), lateness: newHistogram(), acksLate: newHistogram(), schedule: schedule{rate: l.Rate, publishers: l.streams()}}
 		if f.acks != nil {
@@ -269,6 +297,9 @@ func (l *load) flags() map[string]any {
 		all["rate"] = l.Rate
 	} else {
 		all["window"] = l.Window
+	}
+	if l.Payload != "" {
+		all["payload"] = l.Payload
 	}
 	if l.Messages < messagesMax {
 		all["messages"] = l.Messages

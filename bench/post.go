@@ -22,7 +22,9 @@ import (
 
 // postVerb publishes over HTTP, as a backend does, each connection one message after the other.
 type postVerb struct {
-	URL         string        `default:"http://127.0.0.1:1234/api/publish" help:"Where to publish (http:// only)."`
+	URL         string        `default:"http://127.0.0.1:1234/" help:"Where to publish (http:// only). Without a path it is the API's, /api/publish or /apps/ID/events."`
+	API         string        `name:"api" enum:"server,pusher" default:"server" help:"What to publish by: server = the server API; pusher = signed events of the Pusher protocol's HTTP API."`
+	App         string        `default:"${app}" placeholder:"ID:KEY:SECRET" help:"With --api pusher: the app that publishes. Default: ${app}."`
 	AllowRemote bool          `help:"Allow a target outside loopback. Only load machines that you may load."`
 	PID         []int         `name:"pid" help:"Processes of the server, for CPU. Default: those that hold the listening socket."`
 	Key         string        `env:"RINGCAST_API_KEY" help:"The server's API key."`
@@ -36,6 +38,8 @@ type postVerb struct {
 }
 
 const (
+	apiPusher  = "pusher"
+	signedMax  = 9 * time.Minute // servers take a signature for ten
 	postersMax = 10_000
 	postSize   = 1 << 20
 )
@@ -50,6 +54,8 @@ func (v *postVerb) check() error {
 		return fmt.Errorf("--size must be 0 to %d", postSize)
 	case v.Time <= 0 || v.Time > timeMax:
 		return fmt.Errorf("--time must be over 0 and up to %v", timeMax)
+	case v.API == apiPusher && v.Time > signedMax:
+		return fmt.Errorf("--time must be up to %v with --api pusher, as each round's requests are signed when it begins", signedMax)
 	case v.Rounds < 1 || v.Rounds > 1000:
 		return errors.New("--rounds must be 1 to 1000")
 	}
@@ -65,7 +71,16 @@ func (v *postVerb) Run(e *env) error {
 	if !found {
 		return fmt.Errorf("--url %q: want http://host:port/path (TLS is not supported)", v.URL)
 	}
-	c := &common{URL: "ws://" + address, AllowRemote: v.AllowRemote, PID: v.PID, name: v.URL}
+	app, err := (&appFlags{App: v.App, Channels: "public"}).app(client.Pusher)
+	if err != nil {
+		return err
+	}
+	if host, path, _ := strings.Cut(address, "/"); path == "" {
+		if address = host + "/api/publish"; v.API == apiPusher {
+			address = host + "/apps/" + app.ID + "/events"
+		}
+	}
+	c := &common{URL: "ws://" + address, AllowRemote: v.AllowRemote, PID: v.PID, name: "http://" + address}
 	s, err := c.start(v.Connections)
 	if err != nil {
 		return err
@@ -93,7 +108,7 @@ func (v *postVerb) Run(e *env) error {
 			if of == nil {
 				continue
 			}
-			r, err := e.post(v, of)
+			r, err := e.post(v, of, app)
 			if err != nil {
 				return err
 			}
@@ -159,8 +174,11 @@ func serveBare(addr string, ready func()) error {
 }
 
 // post publishes for one round.
-func (e *env) post(v *postVerb, s *session) (*report.Run, error) {
+func (e *env) post(v *postVerb, s *session, app client.App) (*report.Run, error) {
 	r := e.newRun("post", s, map[string]any{"connections": v.Connections, "groups": v.Groups, "size": v.Size, "time": v.Time.String()})
+	if v.API == apiPusher {
+		r.Flags["dialect"] = v.API
+	}
 	all := make([]*poster, v.Connections)
 	for i := range all {
 		c, err := net.DialTimeout("tcp", s.target.Addr.String(), dialTimeout)
@@ -170,7 +188,7 @@ func (e *env) post(v *postVerb, s *session) (*report.Run, error) {
 		defer c.Close()
 		all[i] = &poster{conn: c, in: bufio.NewReader(c), took: newHistogram()}
 		for group := range v.Groups {
-			all[i].requests = append(all[i].requests, v.request(s, (i+group)%v.Groups))
+			all[i].requests = append(all[i].requests, v.request(s, app, (i+group)%v.Groups))
 		}
 	}
 	var over atomic.Bool
@@ -234,7 +252,13 @@ func (v *postVerb) report(r *report.Run, s *session, all []*poster, took time.Du
 }
 
 // request is a whole request that publishes to a group.
-func (v *postVerb) request(s *session, group int) []byte {
+func (v *postVerb) request(s *session, app client.App, group int) []byte {
+	if v.API == apiPusher {
+		body := fmt.Appendf(nil, `{"name":"bench","channels":[%q],"data":%q}`, s.groupName(group), strings.Repeat("x", v.Size))
+		signed := s.target.Path[max(0, strings.Index(s.target.Path, "/apps/")):] // what is before that is for proxies
+		return fmt.Appendf(nil, "POST %s?%s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+			s.target.Path, app.SignPost(signed, body, time.Now()), s.target.Host, len(body), body)
+	}
 	body := fmt.Sprintf(`{"channel":%q,"data":{"text":%q}}`, s.groupName(group), strings.Repeat("x", v.Size))
 	return fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\nX-API-Key: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
 		s.target.Path, s.target.Host, v.Key, len(body), body)

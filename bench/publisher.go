@@ -3,6 +3,7 @@ package main
 import (
 	"math/bits"
 
+	"ringcast/bench/check"
 	"ringcast/bench/client"
 )
 
@@ -30,6 +31,28 @@ type publisher struct {
 	floors []uint32 // the same by process, noFloor without members; nil in a run of one process
 	needed uint32   // members of the group in this process
 	got    []uint32 // deliveries of message n, at n modulo the length (a power of two)
+}
+
+// appendMessage appends the frame of a publisher's next message.
+func (c *crew) appendMessage(buf []byte, p *publisher, id int, due int64) []byte {
+	if p.conn.Packs() {
+		c.text = p.appendCommand(c.text[:0], id, due, c.fill)
+		return c.g.AppendText(buf, p.conn, c.text)
+	}
+	key := c.g.MaskKey()
+	buf = client.AppendTextHeader(buf, p.command.Len(id, c.plan.Size), key)
+	at := len(buf)
+	buf = p.appendCommand(buf, id, due, c.fill)
+	client.Mask(buf[at:], key)
+	return buf
+}
+
+// appendCommand appends what sends the next message.
+func (p *publisher) appendCommand(dst []byte, id int, due int64, fill check.Fillings) []byte {
+	dst = p.command.AppendStart(dst, id)
+	dst = check.AppendStamp(dst, check.Stamp{Publisher: uint32(p.number), Sequence: p.sequence, Due: due})
+	dst = append(dst, fill.Of(p.sequence)...)
+	return p.command.AppendEnd(dst)
 }
 
 // openWindow allows the first messages of a closed loop.

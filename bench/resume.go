@@ -111,6 +111,8 @@ func (v *resumeVerb) Run(e *env) error {
 	switch {
 	case v.JoinProof == proofProbe:
 		return errors.New("--join-proof probe is for servers that do not answer ids: those with a history do")
+	case v.Dialect.SendersJoin():
+		return fmt.Errorf("--dialect %s: the bystanders hear what they have sent themselves, as clients of the others do", v.Dialect)
 	case v.Threads > 1:
 		return errors.New("--threads: those who are cut off are all on one thread, and so are publishers and bystanders each")
 	}

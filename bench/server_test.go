@@ -16,12 +16,13 @@ import (
 	"testing"
 
 	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsflate"
 	"github.com/gobwas/ws/wsutil"
 
 	"ringcast/bench/check"
 )
 
-// groupServer is a small correct server of both dialects, in which a test can insert a fault. It is slow and simple on purpose:
+// groupServer is a small correct server of all dialects, in which a test can insert a fault. It is slow and simple on purpose:
 // one lock orders everything.
 type groupServer struct {
 	mu      sync.Mutex
@@ -30,8 +31,13 @@ type groupServer struct {
 	silent  bool                                       // does not answer ids, like the original
 	mute    bool                                       // does not answer pings
 	hangsUp bool                                       // ends a connection that pings
-	pings   bool                                       // pings each client after its join and wants the pong
-	pongs   int
+	packs   bool                                       // accepts permessage-deflate, and compresses all texts to who has asked for it
+	packing map[net.Conn]bool                          // who has
+
+	packedText string // the last text that was compressed
+	packed     ws.Frame
+	pings      bool // pings each client after its join and wants the pong
+	pongs      int
 
 	refuse func() bool                   // whether a request is answered 503
 	shirk  func(cmd string, id int) bool // a command that is answered but not done
@@ -41,11 +47,17 @@ type groupServer struct {
 	drops  bool                          // what is beyond outbox is dropped instead
 	open   int                           // connections
 
-	// Centrifuge clients only.
+	// Pusher clients only.
+	echoes bool // who sends hears it, too
+
+	// Clients of Centrifuge and Pusher only.
 	numbers map[net.Conn]int
 	line    func(m *groupMember, text string) string // how a member is told a text; nil: by a push
 	answer  func(method string, id int) string       // in place of a reply; nil, "-": the reply
 	batches int                                      // frames with several lines
+
+	orders func(key, text string) (answer string, says int) // what is answered to a publish with an id, see publish; nil: ok, and said once
+	keyed  map[string]int                                   // offsets by group and key
 
 	keeps  int                                            // messages of each channel that one who comes back can have; 0: no history
 	said   map[string][]string                            // publications by channel, in JSON
@@ -106,10 +118,15 @@ func (s *groupServer) end(m *groupMember) {
 // serve starts the server and returns its ws:// address.
 func (s *groupServer) serve(t *testing.T) string {
 	t.Helper()
-	s.groups, s.numbers, s.said = map[string][]*groupMember{}, map[net.Conn]int{}, map[string][]string{}
+	s.init()
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
 	return strings.Replace(server.URL, "http", "ws", 1) + "/"
+}
+
+func (s *groupServer) init() {
+	s.packing = map[net.Conn]bool{}
+	s.groups, s.numbers, s.said = map[string][]*groupMember{}, map[net.Conn]int{}, map[string][]string{}
 }
 
 func (s *groupServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -120,7 +137,12 @@ func (s *groupServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "full", http.StatusServiceUnavailable)
 		return
 	}
-	conn, _, _, err := ws.UpgradeHTTP(r, w)
+	isPusher := strings.HasPrefix(r.URL.Path, "/app/")
+	if isPusher && (!strings.HasPrefix(r.URL.Path, "/app/key") || r.URL.Query().Get("protocol") != "7") {
+		http.NotFound(w, r)
+		return
+	}
+	conn, packs, err := s.upgrade(w, r)
 	if err != nil {
 		return
 	}
@@ -129,6 +151,10 @@ func (s *groupServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Lock()
 	s.open++
+	s.packing[conn] = packs
+	if isPusher {
+		s.established(conn)
+	}
 	s.mu.Unlock()
 	defer conn.Close()
 	in := bufio.NewReader(conn)
@@ -142,6 +168,11 @@ func (s *groupServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			break
 		}
 		frame = ws.UnmaskFrameInPlace(frame)
+		if frame.Header.Rsv1() {
+			if frame, err = wsflate.DecompressFrame(frame); err != nil || !packs {
+				break
+			}
+		}
 		if frame.Header.OpCode == ws.OpClose || frame.Header.OpCode == ws.OpPing && s.hangsUp {
 			if !s.silent { // a server may also end the connection without an answer
 				s.mu.Lock()
@@ -164,6 +195,8 @@ func (s *groupServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			if in.Buffered() == 0 { // else more commands have come already, and what they bring goes into the same frames
 				s.push()
 			}
+		case isPusher:
+			s.pusher(conn, frame.Payload)
 		default:
 			s.command(conn, frame.Payload)
 		}
@@ -172,6 +205,7 @@ func (s *groupServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.open--
+	delete(s.packing, conn)
 	for name := range s.groups {
 		s.leave(name, conn, func(m *groupMember) { s.end(m) })
 	}
@@ -192,6 +226,7 @@ func (s *groupServer) command(conn net.Conn, text []byte) {
 		Group   string          `json:"group_id"`
 		Message string          `json:"message"`
 		ID      json.RawMessage `json:"id"`
+		Key     string          `json:"key"`
 	}
 	if json.Unmarshal(text, &c) != nil {
 		return
@@ -224,16 +259,69 @@ func (s *groupServer) command(conn net.Conn, text []byte) {
 			ws.WriteFrame(conn, ws.NewPingFrame([]byte("are you there")))
 		}
 	case "send_to_group":
+		if c.ID != nil && s.keeps > 0 {
+			s.publish(conn, c.Group, c.Key, c.Message, string(c.ID))
+			return
+		}
 		for _, m := range s.groups[c.Group] {
 			var frames bytes.Buffer
 			for _, text := range s.texts(m, c.Message) {
-				ws.WriteFrame(&frames, ws.NewTextFrame([]byte(text)))
+				ws.WriteFrame(&frames, s.frame(m, text))
 			}
 			if frames.Len() > 0 {
 				s.give(m, frames.Bytes())
 			}
 		}
 	}
+}
+
+// publish says a message of a plain client to Centrifuge clients, and answers with its number. orders may have it answered by another
+// code, by the number 1 too high ("wrong"), not at all ("-"), or by the end of the connection ("cut"), and said as often as it wants.
+func (s *groupServer) publish(conn net.Conn, group, key, text, id string) {
+	first, known := s.keyed[group+" "+key]
+	answer, says := "ok", 1
+	if s.orders != nil {
+		answer, says = s.orders(key, text)
+	}
+	if known && key != "" {
+		says = 0
+	}
+	for range says {
+		s.said[group] = append(s.said[group], fmt.Sprintf(`{"data":"%s","offset":%d}`, text, len(s.said[group])+1))
+		first = len(s.said[group])
+		if key != "" {
+			if s.keyed == nil {
+				s.keyed = map[string]int{}
+			}
+			s.keyed[group+" "+key] = first
+		}
+		for _, m := range s.groups[group] {
+			for _, text := range s.texts(m, text) {
+				told := fmt.Sprintf(`{"push":{"channel":"%s","pub":{"data":"%s","offset":%d}}}`, group, text, first)
+				if s.line != nil {
+					if other := s.line(m, text); other != "" {
+						told = other
+					}
+				}
+				m.lines = append(m.lines, told)
+			}
+		}
+	}
+	s.push()
+	switch answer {
+	case "ok":
+		answer = fmt.Sprintf(`{"id":%s,"ok":true,"seq":%d}`, id, first)
+	case "wrong":
+		answer = fmt.Sprintf(`{"id":%s,"ok":true,"seq":%d}`, id, first+1)
+	case "-":
+		return
+	case "cut":
+		conn.Close()
+		return
+	default:
+		answer = fmt.Sprintf(`{"id":%s,"error":{"code":"%s","message":"x"}}`, id, answer)
+	}
+	wsutil.WriteServerText(conn, []byte(answer))
 }
 
 // texts are what a member gets in place of a text.
@@ -382,7 +470,7 @@ func (s *groupServer) push() {
 				s.batches++
 			}
 			var frame bytes.Buffer
-			ws.WriteFrame(&frame, ws.NewTextFrame([]byte(strings.Join(m.lines, "\n"))))
+			ws.WriteFrame(&frame, s.frame(m, strings.Join(m.lines, "\n")))
 			m.lines = nil
 			s.give(m, frame.Bytes())
 		}

@@ -24,7 +24,11 @@ type session struct {
 // start checks everything that can be checked before the first client is opened: flags, limits, whether a server listens.
 // The caller ends the session.
 func (c *common) start(clients int) (*session, error) {
-	t, err := parseTarget(c.URL, c.Dialect, c.AllowRemote)
+	app, err := c.app(c.Dialect)
+	if err != nil {
+		return nil, err
+	}
+	t, err := c.target(c.Dialect, app)
 	if err != nil {
 		return nil, err
 	}
@@ -52,10 +56,14 @@ func (c *common) start(clients int) (*session, error) {
 	return s, err
 }
 
-// noteDialect puts the dialect among the flags of a run, unless it is the one that all had once.
-func (c *common) noteDialect(r *report.Run) {
-	if c.Dialect == client.Centrifuge {
+// noteDialect puts the dialect and what else lies between TCP and messages among the flags of a run, unless it is as all had it once.
+func (c *common) noteDialect(r *report.Run, t client.Target) {
+	noteWire(r, t)
+	if c.Dialect != client.Plain && c.Dialect != "" {
 		r.Flags["dialect"] = string(c.Dialect)
+	}
+	if c.Dialect == client.Pusher {
+		r.Flags["channels"] = c.Channels
 	}
 }
 
@@ -63,7 +71,7 @@ func (s *session) end() { s.status.close() }
 
 func (s *session) groupName(group int) string { return s.groupsPrefix() + strconv.Itoa(group) }
 
-func (s *session) groupsPrefix() string { return "bench-" + s.run + "-" }
+func (s *session) groupsPrefix() string { return s.target.App.Channels + "bench-" + s.run + "-" }
 
 // groupNumber is the group with a name; client.NoGroup if this run has none of it.
 func (s *session) groupNumber(name string) int {

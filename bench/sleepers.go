@@ -23,7 +23,7 @@ type sleepers struct {
 	load    *load
 	threads int // of the members
 	count   int
-	fill    []byte
+	fill    check.Fillings
 
 	asleep  *client.Sleepers
 	endedAt []int64 // by place: when the end of a connection was seen; 0: not
@@ -50,7 +50,7 @@ const (
 )
 
 func newSleepers(count int, l *load, threads int) *sleepers {
-	s := &sleepers{count: count, load: l, threads: threads, fill: check.Filling(l.Size), endedAt: make([]int64, count), lastDue: make([]int64, count)}
+	s := &sleepers{count: count, load: l, threads: threads, fill: l.fillings(), endedAt: make([]int64, count), lastDue: make([]int64, count)}
 	s.found = report.Slow{Members: count, Ends: map[string]int{}}
 	// Rows only: the order between publishers is not checked.
 	s.ledger = check.NewRows(count, l.streams(), func(place int) string { return fmt.Sprintf("slow member %d", place) }, &s.faults)
@@ -137,7 +137,7 @@ func (s *sleepers) Heard(c *client.Conn, text []byte, from client.Origin, now in
 	s.active = now
 	switch name := s.ledger.Name(int(c.At)); {
 	case ok && given.IsProbe():
-	case !ok || len(text) != s.load.Size || !bytes.Equal(text[check.StampBytes:], s.fill):
+	case !ok || len(text) != s.load.Size || !bytes.Equal(text[check.StampBytes:], s.fill.Of(given.Sequence)):
 		s.faults.Add(check.Altered, 1, "%s got a text of %d bytes that was not published: %.60q", name, len(text), text)
 	case int(given.Publisher) >= s.ledger.Publishers() || !s.joined(c, int(given.Publisher)) ||
 		from.Group != int(given.Publisher)%s.load.Groups && from.Group != client.AnyGroup:

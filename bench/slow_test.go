@@ -12,7 +12,7 @@ func slowArgs(t *testing.T, s *groupServer, more ...string) []string {
 
 func TestSlowMembersThatAreCutOffAreNoFaultAndTheirCloseCodeIsFound(t *testing.T) {
 	t.Parallel()
-	inBoth(t, func(t *testing.T, dialect string) {
+	inEach(t, func(t *testing.T, dialect string) {
 		s := &groupServer{outbox: 20}
 		status, out, errs, runs := benchAll(t, slowArgs(t, s, "--dialect", dialect)...)
 		if status != exitFine || len(runs) != 1 || !runs[0].Fine {

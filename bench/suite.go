@@ -41,11 +41,11 @@ const (
 	suiteHistory = 1000 // messages that are kept of each group, for resume
 )
 
-// choose returns the loads with these names, in the suite's order, each publishing for the given time; all stands for all that
-// there are in a dialect.
-func choose(names []string, publish time.Duration, dialect client.Dialect) ([]named, error) {
+// choose returns the loads with these names, in the suite's order, each publishing for the given time texts of a size; all stands for all
+// that there are in a dialect.
+func choose(names []string, publish time.Duration, dialect client.Dialect, size int, objects bool) ([]named, error) {
 	if slices.Contains(names, "all") {
-		names = slices.DeleteFunc(slices.Clone(suiteOrder), func(name string) bool { return suite[name].back != nil && dialect != client.Centrifuge })
+		names = slices.DeleteFunc(slices.Clone(suiteOrder), func(name string) bool { return suite[name].misfits(dialect) != "" })
 	}
 	for _, name := range names {
 		if _, known := suite[name]; !known {
@@ -58,20 +58,23 @@ func choose(names []string, publish time.Duration, dialect client.Dialect) ([]na
 			continue
 		}
 		n := suite[name]
+		if why := n.misfits(dialect); why != "" {
+			return nil, fmt.Errorf("--loads: %s is %s", name, why)
+		}
 		if n.load != nil {
 			l := *n.load
-			l.Time, l.Joins, l.Size, l.Groups = publish, 1, suiteSize, max(l.Groups, 1)
+			l.Time, l.Joins, l.Size, l.Groups = publish, 1, size, max(l.Groups, 1)
+			if objects {
+				l.Payload = payloadJSON
+			}
 			n.load = &l
 			if err := l.check(1); err != nil {
 				return nil, fmt.Errorf("%s: %w", name, err)
 			}
 		}
 		if n.back != nil {
-			if dialect != client.Centrifuge {
-				return nil, fmt.Errorf("--loads: %s is for --dialect centrifuge, as the other has no positions to come back to", name)
-			}
 			back := *n.back
-			back.Time, back.Size = publish, suiteSize
+			back.Time, back.Size = publish, size
 			n.back = &back
 			if err := back.check(); err != nil {
 				return nil, fmt.Errorf("%s: %w", name, err)
@@ -80,6 +83,17 @@ func choose(names []string, publish time.Duration, dialect client.Dialect) ([]na
 		chosen = append(chosen, n)
 	}
 	return chosen, nil
+}
+
+// misfits says why the load cannot be measured in a dialect; empty: it can.
+func (n named) misfits(dialect client.Dialect) string {
+	switch {
+	case n.back != nil && dialect != client.Centrifuge:
+		return "for --dialect centrifuge, as others have no positions to come back to"
+	case n.load != nil && n.load.MemberPublishers && dialect.SendersJoin():
+		return fmt.Sprintf("not for --dialect %s, in which a member does not hear what it has sent", dialect)
+	}
+	return ""
 }
 
 // suiteHelp lists the loads for compare's help.

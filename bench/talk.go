@@ -95,8 +95,9 @@ type helperTally struct {
 }
 
 type helperOpening struct {
-	FirstAt, LastAt int64
-	Causes          map[string]int
+	FirstAt, LastAt  int64
+	Causes           map[string]int
+	Secured, Resumed uint64 // TLS handshakes
 }
 
 // ack says that all members here have all messages of the stream below floor.
@@ -109,7 +110,8 @@ type ack struct {
 type books struct {
 	Delivered   uint64
 	MissedByCut uint64
-	Ended       int64 // last delivery, by the common clock
+	Received    uint64 // bytes on the wire, since publishing began
+	Ended       int64  // last delivery, by the common clock
 	Latency     string
 	Counts      []uint64
 	Examples    [][]string

@@ -44,8 +44,10 @@ func findVictim(t client.Target, pids []int) (*victim, error) {
 		return nil, errors.New("the server is not on this machine")
 	}
 	sockets := map[string]bool{}
-	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
-		listening(table, t.Addr, sockets)
+	for tries := 3; len(sockets) == 0 && tries > 0; tries-- { // a table whose lines come and go while it is read may be read without one that stays
+		for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+			listening(table, t.Addr, sockets)
+		}
 	}
 	if len(sockets) == 0 {
 		return nil, errors.New("no listening socket in /proc/net/tcp* (the server may be in another network namespace)")

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"ringcast/api"
-	"ringcast/bus"
 	"ringcast/loop"
 )
 
@@ -63,19 +62,34 @@ func adminError(addr string, err error) error {
 	}
 }
 
-func (a *admin) serve(h hub, version string, pprof bool, again *reloader, public *api.Public, channel *bus.Bus, log *slog.Logger) {
+func (a *admin) serve(h hub, version string, pprof bool, again *reloader, end *ending, log *slog.Logger) {
 	if a != nil {
 		cfg := api.Config{Hub: h, Version: version, Pprof: pprof, Log: log, More: slices.Concat(again.metrics(), again.file.metrics(), again.keys.metrics())}
-		cfg.More = append(cfg.More, public, again.server)
+		cfg.More = append(cfg.More, end.public, again.server, again.server.pusher, again.server.hooks, laterChannel{&end.channel})
 		cfg.Console, cfg.Hosts = h, func() []string { return again.inForce().AdminHosts }
 		cfg.AnyKey = again.server.keys.Any
+		cfg.More, cfg.Notes = slices.Concat(cfg.More, end.certificates.metrics(), end.redirect.metrics()), end.certificates.warnings
+		if end.node != nil {
+			cfg.Cluster, cfg.Trouble, cfg.Wait = end.node.status, end.node.trouble, end.node.settings.Wait
+		}
+		node := cfg.Trouble
+		cfg.Trouble = func() string {
+			if node != nil {
+				if why := node(); why != "" {
+					return why
+				}
+			}
+			return end.certificates.trouble(end.srv.Addrs())
+		}
 		cfg.API = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if !end.node.serves() { // groups have no order yet
+				w.Header().Set("Retry-After", "1")
+				http.Error(w, end.node.trouble(), http.StatusServiceUnavailable)
+				return
+			}
 			r.Body = http.MaxBytesReader(w, r.Body, int64(again.inForce().HTTP.BodyBytesMax))
 			again.server.ServeHTTP(w, r)
 		})
-		if channel != nil {
-			cfg.More = append(cfg.More, channel)
-		}
 		a.api = api.Serve(a.listener, cfg)
 	}
 }

@@ -14,6 +14,7 @@ func TestBannerIsAsInTheGoldenFiles(t *testing.T) {
 	golden(t, "banner-few.txt", b.text())
 	b.admin = "127.0.0.1:1235"
 	b.clientsMax, b.listen = 1_000_000, []net.Addr{tcp("2001:db8::1"), &net.UnixAddr{Net: "unix", Name: "/run/ringcast/http.sock"}}
+	b.apps = "3, shop"
 	golden(t, "banner-many.txt", b.text())
 }
 

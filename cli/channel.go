@@ -7,8 +7,11 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"ringcast/bus"
 	"ringcast/cli/settings"
@@ -65,6 +68,19 @@ func closeChannel(channel *bus.Bus, patience time.Duration, log *slog.Logger) {
 	defer cancel()
 	if err := channel.Close(ctx); err != nil && patience > 0 {
 		log.Warn("the Channel link was closed before everything was written", "err", err)
+	}
+}
+
+// laterChannel has the metrics of a bus that is opened after the admin address. It describes none, as there may never be one.
+type laterChannel struct{ is *atomic.Pointer[bus.Bus] }
+
+// Describe is part of prometheus.Collector.
+func (l laterChannel) Describe(chan<- *prometheus.Desc) {}
+
+// Collect is part of prometheus.Collector.
+func (l laterChannel) Collect(out chan<- prometheus.Metric) {
+	if channel := l.is.Load(); channel != nil {
+		channel.Collect(out)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -45,6 +46,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 			}
 			return srv, srv.Hub(), nil
 		},
+		join: joinCluster,
 	})
 }
 
@@ -72,6 +74,8 @@ type env struct {
 	signals func(background bool) (asked, reload <-chan os.Signal, stop func())
 	// serve boots a server; loop.Boot, except in tests.
 	serve func(loop.Config) (server, hub, error)
+	// join makes a server a node of a cluster; joinCluster, except in tests.
+	join func(context.Context, settings.Cluster, hub, *slog.Logger) (clusterNode, error)
 }
 
 // run is Main with its environment passed in.
@@ -110,7 +114,10 @@ func customary(args []string) []string {
 // parse reads the arguments, the environment and the config file into g.
 func (r *env) parse(g *grammar, more ...kong.Option) (*kong.Context, error) {
 	memory, from := memoryAuto()
+	host, _ := os.Hostname() // without one, what is made of it has to be named
 	source := settings.Source{
+		Hostname:   host,
+		NoCluster:  !hasCluster,
 		Environ:    os.Environ(),
 		Open:       r.open,
 		Dir:        r.dir,

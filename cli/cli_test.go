@@ -98,6 +98,14 @@ func (f *fakeServer) Addrs() (all []net.Addr) {
 	return all
 }
 
+// TLSAddrs are likewise those for TLS.
+func (f *fakeServer) TLSAddrs() (all []net.Addr) {
+	for range f.cfg.TLSListen {
+		all = append(all, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 4433})
+	}
+	return all
+}
+
 func (f *fakeServer) LetIn() error {
 	if f.letIn != nil {
 		f.letIn()
@@ -154,6 +162,10 @@ func (f *fakeServer) NewFeed() (*loop.Feed, error) { return nil, errors.New("no 
 func (f *fakeServer) Busy() time.Duration { return time.Duration(f.busy.Load()) }
 
 func (f *fakeServer) AllowsOrigin(string) bool { return true }
+
+func (f *fakeServer) SetObserver(loop.Observer) {}
+
+func (f *fakeServer) SocketID(client uint64) string { return fmt.Sprint(client) }
 
 func (f *fakeServer) Kinds() []loop.Kind {
 	f.mu.Lock()

@@ -117,15 +117,15 @@ type connectionsTable struct {
 
 func newConnectionsTable() *connectionsTable {
 	return &connectionsTable{
-		table{columns: []column{{"loop", true}, {"id", true}, {"state", false}, {"dialect", false}, {"groups", true}, {"Send-Q", true},
+		table{columns: []column{{"loop", true}, {"id", true}, {"state", false}, {"dialect", false}, {"tls", false}, {"deflate", false}, {"groups", true}, {"Send-Q", true},
 			{"Bytes-R", true}, {"Bytes-W", true}, {"local", false}, {"foreign", false}, {"kinds", false}}},
-		[]int{4, 8, 9, 10, 7, 9, 9, 9, 15, 21, 5}, // 1023.9KiB is 9 wide; 255.255.255.255:65535 is 21
+		[]int{4, 8, 9, 10, 3, 7, 7, 9, 9, 9, 15, 21, 5}, // 1023.9KiB is 9 wide; 255.255.255.255:65535 is 21
 	}
 }
 
 // begin prints what stands above the rows. Most often all local addresses are as long as the first.
 func (t *connectionsTable) begin(out *bufio.Writer, local string) {
-	t.widths[8] = max(t.widths[8], len(local))
+	t.widths[10] = max(t.widths[10], len(local))
 	head := t.head(t.widths)
 	_, rule, _ := strings.Cut(head, "\n")
 	out.WriteString(titled("CONNECTIONS", len(rule)-1) + head)
@@ -136,7 +136,11 @@ func (t *connectionsTable) row(out *bufio.Writer, c *loop.ClientInfo) {
 	for i, pattern := range c.Kinds {
 		kinds[i] = shortened(pattern, patternRunesMax)
 	}
-	out.WriteString(t.line([]string{fmt.Sprint(c.Loop), fmt.Sprint(c.ID), c.State, c.Dialect, countText(c.Groups),
+	deflate := ""
+	if c.Deflate {
+		deflate = "on"
+	}
+	out.WriteString(t.line([]string{fmt.Sprint(c.Loop), fmt.Sprint(c.ID), c.State, c.Dialect, c.TLS, deflate, countText(c.Groups),
 		settings.SizeText(int64(c.SendQ)), settings.SizeText(int64(c.BytesIn)), settings.SizeText(int64(c.BytesOut)), c.Local, c.Remote,
 		strings.Join(kinds, " ")}, t.widths))
 }

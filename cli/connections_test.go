@@ -36,8 +36,8 @@ func connectionsText(t *testing.T, clients []loop.ClientInfo) string {
 func TestConnectionsAreAsInTheGoldenFile(t *testing.T) {
 	golden(t, "connections.txt", connectionsText(t, []loop.ClientInfo{
 		{Loop: 0, ID: 8, State: "handshake", Local: "127.0.0.1:1234", Remote: "[2001:db8::1]:65535"},
-		{Loop: 0, ID: 9, State: "open", Groups: 100_000, SendQ: 1<<20 - 1, BytesIn: 1_500, BytesOut: 2 << 30, Local: "127.0.0.1:1234", Remote: "192.0.2.1:50001", Dialect: "centrifuge", Kinds: []string{"chat:*", strings.Repeat("x", 41), "*"}},
-		{Loop: 1, ID: 7, State: "closing", Local: "127.0.0.1:1234", Remote: "127.0.0.1:50002", Dialect: "plain"},
+		{Loop: 0, ID: 9, State: "open", Groups: 100_000, SendQ: 1<<20 - 1, BytesIn: 1_500, BytesOut: 2 << 30, Local: "127.0.0.1:1234", Remote: "192.0.2.1:50001", Dialect: "centrifuge", Deflate: true, Kinds: []string{"chat:*", strings.Repeat("x", 41), "*"}},
+		{Loop: 1, ID: 7, State: "closing", Local: "127.0.0.1:1234", Remote: "127.0.0.1:50002", Dialect: "plain", TLS: "1.3"},
 		{Loop: 63, ID: 4_000_000_063, State: "open", Local: "[2001:db8::1234:5678]:1234", Remote: "127.0.0.1:50003"},
 	}))
 	has(t, "one", connectionsText(t, make([]loop.ClientInfo, 1)), "\n1 connection\n")

@@ -21,7 +21,8 @@ import (
 //	prints what it is told ◄──────── reports ─────── child stops the server that it replaces, if it is to; then listens
 //	prints the banner, exits ◄────── report ──────── serves on
 //
-// So a restart stops the old server only when the new process is there, and its port is without a server for a moment only.
+// So a restart stops the old server only when the new process is there, and its port is without a server for a moment only. A node of a
+// cluster that waits for others reports after a while too, or three of them could not be started one after the other.
 
 // readyEnv tells the child the number of its end of the pipe.
 const readyEnv = "RINGCAST_READY_FD"
@@ -110,16 +111,23 @@ func (r *env) serveInBackground(dir runDir, s settings.Settings, pipe io.WriteCl
 	if replace != nil {
 		err = replace(texts{pipe})
 	}
-	listening := false
+	told := false
 	if err == nil {
-		err = r.serveUntilAsked(dir, s, manager{notifier: &notifier{}}, func(b banner) {
-			listening = true
-			b.note = fmt.Sprintf("Running in the background, log: %s\nStop it with: ringcast stop%s. Start success.", s.LogFile, dir.flag())
+		show := func(b banner, outcome string) {
+			if told { // that it waits for others
+				return
+			}
+			told = true
+			b.note = fmt.Sprintf("Running in the background, log: %s\nStop it with: ringcast stop%s. %s", s.LogFile, dir.flag(), outcome)
 			tell(pipe, report{Banner: b.text()})
 			pipe.Close()
+		}
+		err = r.serveUntilAsked(dir, s, manager{notifier: &notifier{}}, tells{
+			ready:   func(b banner) { show(b, "Start success.") },
+			waiting: func(b banner) { show(b, "It goes on waiting.") },
 		})
 	}
-	if err == nil || listening {
+	if err == nil || told {
 		return err
 	}
 	var wrong *settings.UsageError

@@ -6,19 +6,22 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ringcast/api"
 	"ringcast/bus"
 	"ringcast/cli/settings"
+	"ringcast/webhook"
 )
 
 // ending is the end of a server:
 //
-//	asked      a signal. /readyz says 503, then the loops accept nothing any more and settle what they have accepted
-//	told       every client has been told. The server gives up all that a successor needs, the lock on the run dir last; who
-//	           waits for it, as restart does, goes on
-//	draining   clients take their last bytes, for at most --stop-timeout, and so do Channel clients, for a second
+//	asked      a signal. /readyz says 503. A node of a cluster hands over what it leads; then the loops accept nothing any more and settle
+//	           what they have accepted
+//	told       every client has been told. The server gives up all that a successor needs, then its part of the cluster with the store,
+//	           and the lock on the run dir last; who waits for it, as restart does, goes on
+//	draining   clients take their last bytes, for at most --stop-timeout, and so do Channel clients, for a second; webhooks tell who goes
 //	ended      the process ends; who waits for that, as stop does, goes on
 //
 // A second signal, and loops that end without being asked to, lead to the last step at once.
@@ -27,13 +30,17 @@ import (
 type ending struct {
 	handover
 
-	srv     server
-	hub     hub
-	adm     *admin
-	public  *api.Public
-	channel *bus.Bus
-	notify  *notifier
-	log     *slog.Logger
+	srv          server
+	hub          hub
+	adm          *admin
+	public       *api.Public
+	certificates *certificates // nil: there is no TLS
+	redirect     *redirect     // nil: off
+	hooks        *webhook.Hooks
+	channel      atomic.Pointer[bus.Bus]
+	node         *node // nil: the server is in no cluster
+	notify       *notifier
+	log          *slog.Logger
 
 	until time.Time // clients have time until then
 }
@@ -58,7 +65,7 @@ func (e *ending) untilAsked(asked <-chan os.Signal, stopTimeout func() time.Dura
 func (e *ending) stop(sig os.Signal, timeout time.Duration, asked <-chan os.Signal) error {
 	first := time.Now()
 	e.until = first.Add(timeout)
-	e.notify.stopping("stopping; clients have up to "+settings.DurationText(timeout)+" to take their last bytes", timeout+stopMargin)
+	e.notify.stopping("stopping; clients have up to "+settings.DurationText(timeout)+" to take their last bytes", timeout+e.node.longer()+stopMargin)
 	e.adm.unready("the server is stopping") // before it refuses any client
 	e.log.Info("stopping", "signal", sig.String(), "clients", e.hub.Snapshot().Total().Clients, "timeout", timeout.String())
 
@@ -67,15 +74,23 @@ func (e *ending) stop(sig os.Signal, timeout time.Duration, asked <-chan os.Sign
 	ctx, cancel := context.WithDeadline(context.Background(), e.until)
 	defer cancel()
 	channelClosed, stopped := make(chan struct{}), make(chan error, 1)
+	hooksClosed, gone := make(chan struct{}), make(chan struct{})
 	told := sync.OnceFunc(func() {
 		e.giveUp()
 		e.log.Info("every client has been told; addresses and run dir are given up", "after", time.Since(first).String())
 		go func() {
 			defer close(channelClosed)
-			closeChannel(e.channel, channelPatience, e.log)
+			closeChannel(e.channel.Load(), channelPatience, e.log)
+		}()
+		go func() {
+			defer close(hooksClosed)
+			endWebhooks(e.hooks, gone)
 		}()
 	})
-	go func() { stopped <- e.srv.Stop(ctx, told) }()
+	go func() {
+		e.node.drain() // clients may publish until it is over
+		stopped <- e.srv.Stop(ctx, told)
+	}()
 	for {
 		select {
 		case err := <-stopped:
@@ -84,7 +99,9 @@ func (e *ending) stop(sig os.Signal, timeout time.Duration, asked <-chan os.Sign
 				return toldError{err}
 			}
 			told() // it was, unless the loops have ended in the midst of it
+			close(gone)
 			<-channelClosed
+			<-hooksClosed
 			if err != nil {
 				e.log.Warn("stopped; some clients had not received everything that was queued for them", "timeout", timeout.String())
 			} else {
@@ -96,6 +113,7 @@ func (e *ending) stop(sig os.Signal, timeout time.Duration, asked <-chan os.Sign
 				continue
 			}
 			e.log.Warn("second stop signal; ending at once, queued messages may be lost", "signal", sig.String())
+			e.node.endNow()
 			return toldError{errors.New("second stop signal")}
 		}
 	}

@@ -15,14 +15,17 @@ import (
 // handedIn are listening sockets that a service manager has opened and hands to this process (sd_listen_fds(3)). They stay
 // the manager's: it keeps them while no server runs, so that nobody who connects during a restart is refused.
 type handedIn struct {
-	sockets        []*os.File // for WebSockets, in the manager's order
-	admin, channel net.Listener
+	sockets                  []*os.File // for WebSockets, in the manager's order
+	secure                   []*os.File // for TLS, likewise
+	admin, channel, redirect net.Listener
 }
 
 // Names by which a manager says what a socket is for. Every other name, and none, is for WebSockets.
 const (
-	adminSocket   = "admin"
-	channelSocket = "channel"
+	adminSocket    = "admin"
+	channelSocket  = "channel"
+	redirectSocket = "redirect"
+	tlsSocket      = "tls"
 )
 
 // firstHandedIn is the number of the first such descriptor; the others follow it.
@@ -101,7 +104,12 @@ func (h *handedIn) take(s handedSocket) error {
 	switch s.name {
 	case channelSocket:
 		into = &h.channel
+	case redirectSocket:
+		into = &h.redirect
 	case adminSocket:
+	case tlsSocket:
+		h.secure = append(h.secure, file)
+		return nil
 	default:
 		h.sockets = append(h.sockets, file)
 		return nil
@@ -119,7 +127,9 @@ func (h *handedIn) take(s handedSocket) error {
 }
 
 // none says whether nothing was handed in.
-func (h *handedIn) none() bool { return len(h.sockets) == 0 && h.admin == nil && h.channel == nil }
+func (h *handedIn) none() bool {
+	return len(h.sockets)+len(h.secure) == 0 && h.admin == nil && h.channel == nil && h.redirect == nil
+}
 
 // fits refuses sockets for what the settings switch off.
 func (h *handedIn) fits(s *settings.Settings) error {
@@ -127,8 +137,14 @@ func (h *handedIn) fits(s *settings.Settings) error {
 	case s.Daemon && !h.none():
 		return settings.Usagef("--daemon does not go together with sockets that a service manager hands in (LISTEN_FDS): " +
 			"a process in the background would not have them; leave --daemon off")
-	case len(h.sockets) > loop.ListenMax:
-		return settings.Usagef("LISTEN_FDS hands in %d sockets for WebSockets; hand in at most %d", len(h.sockets), loop.ListenMax)
+	case len(h.sockets)+len(h.secure) > loop.ListenMax:
+		return settings.Usagef("LISTEN_FDS hands in %d sockets for WebSockets; hand in at most %d", len(h.sockets)+len(h.secure), loop.ListenMax)
+	case len(h.secure) > 0 && !s.TLS.On():
+		return settings.Usagef("LISTEN_FDNAMES has a socket %q, but --tls-listen is off; set --tls-listen to the address of that socket, and name a certificate, or leave it out", tlsSocket)
+	case len(h.sockets) > 0 && len(s.Loop.Listen) == 0:
+		return settings.Usagef("LISTEN_FDS hands in a socket for WebSockets without TLS, but --listen is off; call it %q, by FileDescriptorName= in the socket unit, or set --listen to its address", tlsSocket)
+	case h.redirect != nil && s.TLS.Redirect == "":
+		return settings.Usagef("LISTEN_FDNAMES has a socket %q, but --http-redirect is off; set it to the address of that socket, or leave it out", redirectSocket)
 	case h.admin != nil && s.Admin == "":
 		return settings.Usagef("LISTEN_FDNAMES has a socket %q, but --admin is off; leave out one of them", adminSocket)
 	case h.channel != nil && s.Channel.Listen == "":
@@ -142,7 +158,7 @@ func (h *handedIn) instead() (flags []string) {
 	for _, of := range []struct {
 		flag   string
 		unused bool
-	}{{"--listen", len(h.sockets) > 0}, {"--admin", h.admin != nil}, {"--channel", h.channel != nil}} {
+	}{{"--listen", len(h.sockets) > 0}, {"--tls-listen", len(h.secure) > 0}, {"--http-redirect", h.redirect != nil}, {"--admin", h.admin != nil}, {"--channel", h.channel != nil}} {
 		if of.unused {
 			flags = append(flags, of.flag)
 		}

@@ -33,10 +33,12 @@ type keyFetcher struct {
 	now   func() time.Time
 	after func(time.Duration) <-chan time.Time // as time.After, except in tests
 
-	mu     sync.Mutex // of the next three
-	url    string     // what is followed; empty: nothing
-	cancel context.CancelFunc
-	first  <-chan struct{} // closed when the first fetch from url is over
+	mu      sync.Mutex // of the next five
+	url     string     // what is followed; empty: nothing
+	cancel  context.CancelFunc
+	first   <-chan struct{} // closed when the first fetch from url is over
+	came    time.Time       // when a fetch from url has brought keys last; zero: never
+	failure string          // why the last fetch from url has brought none; empty: it has
 
 	done, failed atomic.Uint64
 }
@@ -92,6 +94,7 @@ func (f *keyFetcher) follow(address string, into *door.Verifier) {
 	if f.url = address; address == "" {
 		return
 	}
+	f.came, f.failure = time.Time{}, "which has not come yet"
 	ctx, cancel := context.WithCancel(context.Background())
 	first := make(chan struct{})
 	f.cancel, f.first = cancel, first
@@ -113,6 +116,40 @@ func (f *keyFetcher) await(ctx context.Context) {
 		f.log.Warn("the keys for tokens have not come yet; tokens that need them are refused until they have", "jwks", shownURL(address))
 	case <-ctx.Done():
 	}
+}
+
+// outcome is when a fetch has brought keys last, zero for never, and why the last one has brought none; empty: it has.
+func (f *keyFetcher) outcome() (came time.Time, failure string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.came, f.failure
+}
+
+// is notes how a fetch has ended, unless another address is followed by now.
+func (f *keyFetcher) is(ctx context.Context, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		f.failure = "which cannot be fetched: " + err.Error()
+	default:
+		f.came, f.failure = f.now(), ""
+	}
+}
+
+// warning is a sentence for an operator whose keys cannot be fetched; empty: they can, or none are to be.
+func (f *keyFetcher) warning() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.url == "" || f.failure == "" {
+		return ""
+	}
+	meanwhile := "none have come yet, so tokens that need them are refused"
+	if !f.came.IsZero() {
+		meanwhile = "tokens are checked with those that came last"
+	}
+	return fmt.Sprintf("The keys for tokens are at %s, %s; %s.", shownURL(f.url), f.failure, meanwhile)
 }
 
 // stop ends the following. A fetch that is under way is given up; what it would bring is not taken.
@@ -156,6 +193,7 @@ func (f *keyFetcher) run(ctx context.Context, address string, into *door.Verifie
 			over()
 			return
 		}
+		f.is(ctx, err)
 		wait := got.fresh
 		if err == nil {
 			f.done.Add(1)

@@ -35,7 +35,7 @@ func TestStatusShowsTheKindsInForce(t *testing.T) {
 	}
 	has(t, "log", v.err.String(), `publish="\"locked\""`)
 	_, stdout, _ := do(t, "status", "--run-dir", dir.path)
-	has(t, "status", stdout, "KINDS OF GROUPS", "\nmatch ", "\nchat:* ", "  member\n")
+	has(t, "status", stdout, "KINDS OF GROUPS", "\nmatch ", "\nchat:* ", "  member  durable\n")
 	v.asked <- os.Interrupt
 	v.exit(t)
 
@@ -43,7 +43,7 @@ func TestStatusShowsTheKindsInForce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	has(t, "banner", strings.Join(warnings(&s, nil, s.Admin, nil), "\n"), `No client can publish to groups of the kinds "*": they are for clients with a token, and no tokens are configured.`)
+	has(t, "banner", strings.Join(warnings(&s, nil, s.Admin, nil, &keyFetcher{}), "\n"), `No client can publish to groups of the kinds "*": they are for clients with a token, and no tokens are configured.`)
 }
 
 func TestATableOfManyKindsIsShort(t *testing.T) {

@@ -43,7 +43,8 @@ type notice struct {
 type noticeKind int
 
 const (
-	noticeReady noticeKind = iota
+	noticeWaiting noticeKind = iota
+	noticeReady
 	noticeReloading
 	noticeStopping // takes the place of all others
 )
@@ -139,6 +140,15 @@ func (n *notifier) send(text string) error {
 	_ = conn.SetWriteDeadline(time.Now().Add(notifyPatience))
 	_, err = conn.Write([]byte(text))
 	return err
+}
+
+// waiting says that the start goes on, and that it may take so long from now: the manager would else end it after its own time.
+func (n *notifier) waiting(status string, within time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.up && !n.over {
+		n.is(noticeWaiting, "EXTEND_TIMEOUT_USEC="+strconv.FormatInt(within.Microseconds(), 10), "STATUS="+oneLine(status))
+	}
 }
 
 // ready says that clients can connect.

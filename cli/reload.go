@@ -25,7 +25,7 @@ type reloadVerb struct{}
 // Help is the longer text of reload --help.
 func (*reloadVerb) Help() string {
 	return "The server reads again what it was started with: its own flags and environment, and the config file as it is " +
-		"now. Limits, --log-level and --stop-timeout change at once, for all clients. A setting that needs a restart is " +
+		"now. Certificates are read again. Limits, --log-level and --stop-timeout change at once, for all clients. A setting that needs a restart is " +
 		"reported; if any setting is wrong, nothing changes. The log file is reopened. SIGHUP and SIGUSR1 do the same; the " +
 		"outcome is then in the log."
 }
@@ -58,6 +58,7 @@ func (*reloadVerb) Run(r *env, g *settings.Globals) error {
 type reloaded struct {
 	Changed      []settings.Change `json:"changed"`
 	NeedsRestart []string          `json:"needs_restart"` // other settings that differ, which a running server cannot change
+	Warnings     []string          `json:"warnings"`      // that the settings in force deserve, as a start prints them
 }
 
 func (d *reloaded) text() string {
@@ -69,23 +70,29 @@ func (d *reloaded) text() string {
 		fmt.Fprintln(&b, "needs a restart:", strings.Join(d.NeedsRestart, ", "))
 	}
 	if b.Len() == 0 {
-		return "nothing changed\n"
+		b.WriteString("nothing changed\n")
+	}
+	for _, warning := range d.Warnings {
+		fmt.Fprintln(&b, "WARNING:", warning)
 	}
 	return b.String()
 }
 
 // reloader changes the settings of a running server that can change. Any goroutine.
 type reloader struct {
-	read   func() (settings.Settings, error) // reads what the server was started with again
-	apply  func(context.Context, loop.Limits) error
-	public func(*settings.Settings)
-	notify *notifier
-	status func() string // for the service manager, after a reload that did not fail
-	file   *logFile
-	level  *slog.LevelVar
-	log    *slog.Logger
-	keys   *keyFetcher
-	server *serverAPI
+	read         func() (settings.Settings, error) // reads what the server was started with again
+	apply        func(context.Context, loop.Limits) error
+	public       func(*settings.Settings)
+	notify       *notifier
+	status       func() string // for the service manager, after a reload that did not fail
+	file         *logFile
+	level        *slog.LevelVar
+	log          *slog.Logger
+	keys         *keyFetcher
+	server       *serverAPI
+	certificates *certificates // nil: there is no TLS
+
+	warnings func(*settings.Settings) []string // for an operator who starts a server with them
 
 	turn sync.Mutex // one reload at a time
 
@@ -142,12 +149,17 @@ func (l *reloader) reload(ctx context.Context) (done reloaded, err error) {
 	now := l.inForce()
 	var next settings.Settings
 	next, done.Changed, done.NeedsRestart = now.Adopt(&read)
+	renewed, err := l.certificates.reload(&next)
+	if err != nil {
+		return reloaded{}, err
+	}
 	if len(done.Changed) > 0 {
 		within, cancel := context.WithTimeout(ctx, reloadTimeout)
 		defer cancel()
 		l.keys.follow(next.JWKSURL, next.Loop.Tokens)
 		l.keys.await(within)
 		if err := l.apply(within, next.Loop.Limits); err != nil {
+			_, _ = l.certificates.reload(&now) // those of before, as nothing else has changed; where they cannot be read the new ones stay
 			return reloaded{}, fmt.Errorf("the event loops have not adopted the limits: %w; try again", err)
 		}
 		l.server.apply(&next)
@@ -156,6 +168,10 @@ func (l *reloader) reload(ctx context.Context) (done reloaded, err error) {
 		l.now = next
 		l.mu.Unlock()
 	}
+	for _, file := range renewed {
+		done.Changed = append(done.Changed, settings.Change{Setting: "tls-cert", Old: file, New: file + ", with another certificate"})
+	}
+	done.Warnings = l.warnings(&next)
 	l.tell(now.LogLevel, &next, done)
 	return done, nil
 }

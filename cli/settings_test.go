@@ -70,7 +70,7 @@ func TestTheLogSaysWhatTheMemoryLimitWasTakenFrom(t *testing.T) {
 func TestWrongValuesAreNamedWithFlagAndMend(t *testing.T) {
 	long := "/" + strings.Repeat("x", 120)
 	for _, c := range []struct{ flag, value, mend string }{
-		{"listen", "1234", "write HOST:PORT"},
+		{"listen", "1234", "write :1234 for all addresses"},
 		{"heartbeat", "60", "write 60s for seconds"},
 		{"run-dir", long, "name a shorter one"},
 		{"run-dir", "/dev/null", "is not a directory"},
@@ -86,7 +86,7 @@ func TestWrongValuesAreNamedWithFlagAndMend(t *testing.T) {
 
 func TestWrongConfigFileIsNamedWithTheMend(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
-		{`{"lisen": ":1"}`, `there is no setting "lisen"; the settings are address-clients-max, admin, admin-hosts, admin-pprof,`},
+		{`{"xyzzy": ":1"}`, `there is no setting "xyzzy"; the settings are acme-ca, acme-dir, acme-directory, acme-domain, acme-email, address-clients-max, admin, admin-hosts, admin-pprof,`},
 		{`[]`, "holds a JSON array; write an object"},
 	} {
 		path := configWith(t, c.text)

@@ -120,8 +120,8 @@ func TestAnAdminAddressForOthersIsWarnedOf(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := strings.Contains(fmt.Sprint(warnings(&s, nil, s.Admin, nil)), "--admin"); got != want {
-			t.Errorf("admin %s: warned: got %v, want %v, in\n%s", admin, got, want, warnings(&s, nil, s.Admin, nil))
+		if got := strings.Contains(fmt.Sprint(warnings(&s, nil, s.Admin, nil, &keyFetcher{})), "--admin"); got != want {
+			t.Errorf("admin %s: warned: got %v, want %v, in\n%s", admin, got, want, warnings(&s, nil, s.Admin, nil, &keyFetcher{}))
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"ringcast/api"
 	"ringcast/bus"
+	"ringcast/certs"
 	"ringcast/cli/settings"
 	"ringcast/loop"
 )
@@ -67,8 +68,10 @@ type Status struct {
 	Go                 string  `json:"go"`
 	Kernel             string  `json:"kernel"`
 	PID                int     `json:"pid"`
-	Listen             string  `json:"listen"`          // host:port, the port as taken, or unix:/path; with commas between several
-	Admin              string  `json:"admin,omitempty"` // likewise; absent: off
+	Listen             string  `json:"listen"`               // host:port, the port as taken, or unix:/path; with commas between several
+	TLSListen          string  `json:"tls_listen,omitempty"` // likewise, where TLS is spoken; absent: nowhere
+	Redirect           string  `json:"redirect,omitempty"`   // likewise, where plain HTTP is sent to https; absent: off
+	Admin              string  `json:"admin,omitempty"`      // likewise; absent: off
 	UptimeSeconds      float64 `json:"uptime_seconds"`
 	StopTimeoutSeconds float64 `json:"stop_timeout_seconds"` // how long a stop waits for slow clients
 	machine
@@ -80,16 +83,21 @@ type Status struct {
 	Reloads    Reloads           `json:"reloads"`
 	LogDropped map[string]uint64 `json:"log_dropped"`       // log lines that were dropped, by reason
 	Channel    *bus.Stats        `json:"channel,omitempty"` // the link to Workerman processes; absent where there is none
+	Keys       KeyStatus         `json:"keys"`              // of backends, and for tokens
+
+	Certificates []certs.Certificate `json:"certificates,omitempty"` // absent: there is no TLS
+
+	Cluster *api.ClusterStatus `json:"cluster,omitempty"` // that the server is a node of; absent where it is none
 }
 
 // identity is the part of a status that does not change while a server runs.
 type identity struct {
-	version, kernel, listen, admin string
+	version, kernel, listen, tlsListen, admin, redirect string
 }
 
 func (me *identity) status(state loop.Snapshot, now settings.Settings) Status {
 	return Status{
-		Version: me.version, Go: runtime.Version(), Kernel: me.kernel, PID: os.Getpid(), Listen: me.listen, Admin: me.admin,
+		Version: me.version, Go: runtime.Version(), Kernel: me.kernel, PID: os.Getpid(), Listen: me.listen, TLSListen: me.tlsListen, Redirect: me.redirect, Admin: me.admin,
 		UptimeSeconds:      time.Since(state.Started).Seconds(),
 		StopTimeoutSeconds: now.StopTimeout.Seconds(),
 		machine:            readMachine(),
@@ -130,7 +138,12 @@ func (r *env) copyStatus(dir runDir) error {
 // statusText is the whole text: the part about the process, a row per loop, the sum.
 func statusText(s *Status) string {
 	t := loopsTable(s)
-	return globalText(s) + tablePart("LOOPS", t) + s.Kinds.text() + channelText(s.Channel)
+	return globalText(s) + tablePart("LOOPS", t) + s.Kinds.text() + channelText(s.Channel) + clusterText(s.Cluster, s.at())
+}
+
+// at is when it was made, by the server's clock.
+func (s *Status) at() time.Time {
+	return s.Started.Add(time.Duration(s.UptimeSeconds * float64(time.Second)))
 }
 
 // globalText is the part about the process.
@@ -149,7 +162,11 @@ func globalText(s *Status) string {
 	if s.Admin != "" {
 		admin = httpURL(s.Admin)
 	}
-	fmt.Fprintf(&b, "listen   %s    admin %s    loops %d\n", listenURLs(s.Listen), admin, len(s.Loops))
+	redirect := ""
+	if s.Redirect != "" {
+		redirect = "    redirect " + httpURL(s.Redirect)
+	}
+	fmt.Fprintf(&b, "listen   %s%s    admin %s    loops %d\n", listenURLs(s), redirect, admin, len(s.Loops))
 	fmt.Fprintf(&b, "load     %.2f %.2f %.2f    CPUs %d    goroutines %s\n", s.LoadAverage[0], s.LoadAverage[1], s.LoadAverage[2],
 		s.CPUs, countText(s.Goroutines))
 	fmt.Fprintf(&b, "memory   %s resident    %s heap    GC cycles %s\n", settings.SizeText(int64(s.RSSBytes)), settings.SizeText(int64(s.HeapBytes)),
@@ -171,6 +188,8 @@ func globalText(s *Status) string {
 			countText(n.Slow), settings.SizeText(n.OutboxBytes), countText(n.SlowHealed), countText(n.SlowDropped), settings.SizeText(n.FragmentBytes),
 			countText(n.FragmentsClosed), countText(n.MessageTimeouts))
 	}
+	b.WriteString(certificatesText(s.Certificates))
+	b.WriteString(s.Keys.text())
 	b.WriteString(kindsText("refused", n.RefusedBy))
 	b.WriteString(kindsText("away", n.RefusedClientsBy))
 	b.WriteString(kindsText("closes", n.Closes))
@@ -178,12 +197,18 @@ func globalText(s *Status) string {
 	return b.String()
 }
 
-// listenURLs is the addresses of Status.Listen as clients write them.
-func listenURLs(listen string) string {
-	all := strings.Split(listen, ",")
-	for i, address := range all {
-		if !strings.HasPrefix(address, "unix:") {
-			all[i] = "ws://" + address
+// listenURLs is the addresses of a Status as clients write them.
+func listenURLs(s *Status) string {
+	var all []string
+	for _, of := range []struct{ addresses, scheme string }{{s.Listen, "ws://"}, {s.TLSListen, "wss://"}} {
+		for address := range strings.SplitSeq(of.addresses, ",") {
+			switch {
+			case address == "":
+			case strings.HasPrefix(address, "unix:"):
+				all = append(all, address)
+			default:
+				all = append(all, of.scheme+address)
+			}
 		}
 	}
 	return strings.Join(all, "  ")

@@ -38,6 +38,8 @@ func exampleStatus() *Status {
 		{Match: "chat:*", MembersMax: 100, History: 100_000, HistoryTTL: 24 * time.Hour, Presence: true, JoinLeave: loop.HearAll, Join: loop.Users, Publish: loop.Members},
 		{Match: "locked:" + strings.Repeat("ä", 50), JoinLeave: loop.HearNone, Join: loop.Tokens, Publish: loop.Servers},
 	}}).AllKinds())
+	s.Keys = KeyStatus{APIKeys: 2, TokenSecrets: 1, PusherApps: 2, JWKS: &JWKSStatus{From: "https://id.example.org/jwks.json", Keys: 3, Failure: "which cannot be fetched: the server answers 500"}}
+	s.Cluster = exampleCluster(s.at())
 	s.Total = s.Snapshot.Total()
 	return s
 }
@@ -48,7 +50,7 @@ func TestStatusIsAsInTheGoldenFile(t *testing.T) {
 	s.Stopping = true
 	has(t, "status of a server that stops", statusText(s), "[stopping]")
 
-	s.Total.RefusedBy, s.Total.RefusedClientsBy, s.Total.Closes = map[string]uint64{"busy": 0}, nil, nil
+	s.Total.RefusedBy, s.Total.RefusedClientsBy, s.Total.Closes, s.Cluster.Refused = map[string]uint64{"busy": 0}, nil, nil, nil
 	for _, label := range []string{"\nrefused ", "\naway ", "\ncloses "} {
 		if strings.Contains(statusText(s), label) {
 			t.Errorf("status where nothing of the kind happened: got %q in %s, want no such line", label, statusText(s))

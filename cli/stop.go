@@ -67,7 +67,8 @@ func (v *restartVerb) Run(r *env, g *settings.Globals) error {
 		if err := canServe(dir, &s, m); err != nil {
 			return err
 		}
-		patience += stopTimeoutOf(dir) + stopMargin + holderPatience
+		timeout, margin := stopTimeoutOf(dir)
+		patience += timeout + margin + holderPatience
 	}
 	if s.Daemon {
 		return r.detach(dir, s, m, patience)
@@ -152,9 +153,9 @@ func (r *env) tellToStop(dir runDir, out io.Writer) (*told, error) {
 		fmt.Fprintln(out, "The server has just been stopped by others, or has ended on its own.")
 		return nil, nil
 	}
-	timeout := stopTimeoutOf(dir)
+	timeout, margin := stopTimeoutOf(dir)
 	fmt.Fprintf(out, "Stopping ringcast (pid %d); its clients have up to %s to receive what is queued.\n", pid, settings.DurationText(timeout))
-	t := &told{openProcess(pid), timeout + stopMargin}
+	t := &told{openProcess(pid), timeout + margin}
 	switch err := t.process.signal(syscall.SIGTERM); {
 	case errors.Is(err, syscall.EPERM):
 		t.process.close()
@@ -229,13 +230,16 @@ func holder(dir runDir) (int, error) {
 	}
 }
 
-// stopTimeoutOf asks the server how long its stop may take.
-func stopTimeoutOf(dir runDir) time.Duration {
+// stopTimeoutOf asks the server how long its stop waits for clients; margin is how much longer it may take.
+func stopTimeoutOf(dir runDir) (timeout, margin time.Duration) {
 	s, err := statusOf(dir)
-	if err != nil {
-		return stopTimeoutGuess
+	switch {
+	case err != nil:
+		return stopTimeoutGuess, stopMargin
+	case s.Cluster != nil:
+		margin = leaveMargin
 	}
-	return time.Duration(s.StopTimeoutSeconds * float64(time.Second))
+	return time.Duration(s.StopTimeoutSeconds * float64(time.Second)), margin + stopMargin
 }
 
 // statusOf asks the running server for its status.

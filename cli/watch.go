@@ -54,7 +54,7 @@ func (r *env) watch(dir runDir, asJSON bool) error {
 func watchText(now, before *Status, terminal bool) string {
 	t := loopsTable(now)
 	withRates(t, now, before)
-	text := globalText(now) + tablePart("LOOPS", t) + channelText(now.Channel)
+	text := globalText(now) + tablePart("LOOPS", t) + channelText(now.Channel) + clusterText(now.Cluster, now.at())
 	if !terminal {
 		return text + "\n"
 	}

@@ -96,3 +96,40 @@ func BenchmarkCentrifuge(b *testing.B) {
 		})
 	}
 }
+
+func BenchmarkPusher(b *testing.B) {
+	p := newPusher()
+	text := strings.Repeat("a", 64)
+	for _, test := range []struct{ name, payload string }{
+		{"ping", `{"event":"pusher:ping","data":{}}`},
+		{"subscribe", `{"event":"pusher:subscribe","data":{"auth":"","channel":"123"}}`},
+		{"client-event-64B", `{"event":"client-x","data":{"text":"` + text + `"},"channel":"private-123"}`},
+	} {
+		b.Run(test.name, func(b *testing.B) {
+			payload := []byte(test.payload)
+			b.SetBytes(int64(len(payload)))
+			b.ReportAllocs()
+			for b.Loop() {
+				cmd, _, code := p.Next(payload, false)
+				if code != "" {
+					b.Fatal(code)
+				}
+				sink = cmd.Group
+			}
+		})
+	}
+	for _, test := range []struct {
+		name string
+		m    *Message
+	}{
+		{"event-64B-text", message("123", text, false)},
+		{"event-64B-json", with(message("123", `{"text":"`+text+`"}`, true), More{Tags: []byte(`{"event":"said"}`)})},
+	} {
+		b.Run(test.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				sink = p.Encode(test.m)
+			}
+		})
+	}
+}

@@ -32,6 +32,7 @@ func Centrifuge(key [16]byte) Entry {
 		JoinsOnce:    true,
 		Positions:    true,
 		Named:        true,
+		Soon:         true,
 		Hears:        true,
 		Heals:        true,
 		Renews:       true,
@@ -76,6 +77,9 @@ const (
 // Encode is one text frame with {"push":{"channel":"g","pub":{…}}} on one line.
 func (c *centrifuge) Encode(m *Message) []byte {
 	if m.Sort != Said {
+		if m.More != nil && m.More.Still { // no client comes or goes
+			return nil
+		}
 		return c.encodeMove(m)
 	}
 	c.group = append(c.group[:0], m.Group...)
@@ -101,12 +105,8 @@ func (c *centrifuge) publicationBytes(m *Message) int {
 	} else {
 		n += quotedBytes(m.Payload())
 	}
-	_, named := m.Sender()
-	if named || m.Who() != nil {
-		n += len(pubInfo) + c.infoBytes(m.Who())
-	}
-	if !named && m.Who() != nil {
-		n -= clientNameBytes
+	if name := c.senderBytes(m); name > 0 || m.Who() != nil {
+		n += len(pubInfo) + c.infoBytes(m.Who()) + name
 	}
 	if m.Kept {
 		n += len(pubOffset) + decimalBytes(m.Offset)
@@ -126,11 +126,8 @@ func (c *centrifuge) appendPublication(dst []byte, m *Message) []byte {
 	} else {
 		dst = appendQuoted(dst, m.Payload())
 	}
-	if client, named := m.Sender(); named || m.Who() != nil {
+	if c.named = c.appendSender(c.named[:0], m); len(c.named) > 0 || m.Who() != nil {
 		dst = append(dst, pubInfo...)
-		if c.named = c.named[:0]; named {
-			c.named = c.clientName(c.named, client)
-		}
 		dst = c.appendInfo(dst, c.named, m.Who())
 	}
 	if m.Kept {
@@ -188,6 +185,8 @@ var centrifugeCloses = closes{
 	CauseGroupFull:     {centrifugeChannelLimit, "channel limit: the channel is full"},
 	CauseForbidden:     {centrifugePermission, "permission denied"},
 	CauseGroupsFull:    {centrifugeTooMany, "too many requests: the server has as many channels as it may"},
+	CauseUnavailable:   {centrifugeTooMany, "too many requests: the cluster cannot be reached"}, // this and the next never come: each publish has an id
+	CauseUnconfirmed:   {centrifugeTooMany, "too many requests: unknown"},
 	CauseNotConnected:  {centrifugeBadRequest, "bad request"},
 	CauseNoConnect:     {centrifugeStale, "stale"},
 	CauseTooBig:        {centrifugeTooMany, "too many requests: the message is over the limit"}, // with 1009 it would never come back
@@ -195,4 +194,11 @@ var centrifugeCloses = closes{
 	CauseTokenEnded:    {centrifugeExpired, "connection expired"},
 	CauseRevoked:       {centrifugeInvalidToken, "invalid token: revoked"},
 	CauseDisconnected:  {centrifugeForced, "force disconnect"},
+	CauseFull:          {centrifugeTooMany, "too many requests: the server is full"}, // it is refused with 503: this and the rest never come
+	CauseUnknownApp:    {centrifugeBadRequest, "bad request: app"},
+	CauseAppOff:        {centrifugeNotAvailable, "not available: app"},
+	CauseBadPath:       {centrifugeBadRequest, "bad request: path"},
+	CauseNoVersion:     {centrifugeBadRequest, "bad request: version"},
+	CauseVersionFormat: {centrifugeBadRequest, "bad request: version"},
+	CauseBadVersion:    {centrifugeBadRequest, "bad request: version"},
 }

@@ -15,18 +15,45 @@ const (
 	infoUnnamed = infoFixed + len(infoNobody)
 )
 
-// infoBytes is the length of what appendInfo appends for who is a client; one that is none takes clientNameBytes less.
+// senderBytes is the length of what appendSender appends.
+func (c *centrifuge) senderBytes(m *Message) int {
+	if m.More != nil && m.More.Client != "" {
+		c.named = append(c.named[:0], m.More.Client...)
+		return quotedBytes(c.named) - len(`""`)
+	}
+	if _, named := m.Sender(); named {
+		return clientNameBytes
+	}
+	return 0
+}
+
+// appendSender appends the name of the client that has said a message, or that comes or goes, as it stands between JSON quotes; nothing
+// if none is to be named. A client of another node has the name that this one has given it.
+func (c *centrifuge) appendSender(dst []byte, m *Message) []byte {
+	if m.More != nil && m.More.Client != "" {
+		at := len(dst)
+		dst = appendQuoted(dst, []byte(m.More.Client))
+		copy(dst[at:], dst[at+1:])
+		return dst[:len(dst)-len(`""`)]
+	}
+	if client, named := m.Sender(); named {
+		dst = c.clientName(dst, client)
+	}
+	return dst
+}
+
+// infoBytes is the length of what appendInfo appends, without the client's name.
 func (c *centrifuge) infoBytes(who *Who) int {
 	if who == nil {
-		return infoUnnamed + clientNameBytes
+		return infoUnnamed
 	}
-	c.user = append(c.user[:0], who.User...)
-	n := infoFixed + quotedBytes(c.user) + clientNameBytes
-	if who.Info != nil {
-		n += len(infoConn) + len(who.Info)
+	c.user = append(c.user[:0], who.User()...)
+	n := infoFixed + quotedBytes(c.user)
+	if who.Info() != nil {
+		n += len(infoConn) + len(who.Info())
 	}
-	if who.GroupInfo != nil {
-		n += len(infoGroup) + len(who.GroupInfo)
+	if who.GroupInfo() != nil {
+		n += len(infoGroup) + len(who.GroupInfo())
 	}
 	return n
 }
@@ -36,7 +63,7 @@ func (c *centrifuge) infoBytes(who *Who) int {
 func (c *centrifuge) appendInfo(dst, name []byte, who *Who) []byte {
 	dst = append(dst, infoUser...)
 	if who != nil {
-		c.user = append(c.user[:0], who.User...)
+		c.user = append(c.user[:0], who.User()...)
 		dst = appendQuoted(dst, c.user)
 	} else {
 		dst = append(dst, infoNobody...)
@@ -44,13 +71,13 @@ func (c *centrifuge) appendInfo(dst, name []byte, who *Who) []byte {
 	dst = append(dst, infoClient...)
 	dst = append(dst, name...)
 	dst = append(dst, '"')
-	if who != nil && who.Info != nil {
+	if who != nil && who.Info() != nil {
 		dst = append(dst, infoConn...)
-		dst = append(dst, who.Info...)
+		dst = append(dst, who.Info()...)
 	}
-	if who != nil && who.GroupInfo != nil {
+	if who != nil && who.GroupInfo() != nil {
 		dst = append(dst, infoGroup...)
-		dst = append(dst, who.GroupInfo...)
+		dst = append(dst, who.GroupInfo()...)
 	}
 	return append(dst, infoEnd...)
 }

@@ -29,12 +29,11 @@ func (c *centrifuge) encodeMove(m *Message) []byte {
 	if m.Sort == Went {
 		move = pushLeave
 	}
-	client, _ := m.Sender()
 	c.group = append(c.group[:0], m.Group...)
-	n := len(pushChannel) + quotedBytes(c.group) + len(move) + c.infoBytes(m.Who()) + len(moveEnd) + len(pushEnd)
+	n := len(pushChannel) + quotedBytes(c.group) + len(move) + c.infoBytes(m.Who()) + c.senderBytes(m) + len(moveEnd) + len(pushEnd)
 	frame := c.appendPush(make([]byte, 0, wsproto.TextFrameBytes(n)), n)
 	frame = append(frame, move...)
-	c.named = c.clientName(c.named[:0], client)
+	c.named = c.appendSender(c.named[:0], m)
 	frame = c.appendInfo(frame, c.named, m.Who())
 	frame = append(frame, moveEnd...)
 	return append(frame, pushEnd...)
@@ -50,7 +49,11 @@ func (c *centrifuge) appendPresent(text []byte, present []Present) []byte {
 		}
 		text = append(text, '"')
 		at := len(text)
-		text = c.clientName(text, p.Client)
+		if p.Name != "" {
+			text = append(text, p.Name...)
+		} else {
+			text = c.clientName(text, p.Client)
+		}
 		text = append(text, `":`...)
 		text = c.appendInfo(text, text[at:at+clientNameBytes], p.Who)
 	}

@@ -58,8 +58,10 @@ func TestCentrifugeTellsWhoIsThere(t *testing.T) {
 	}{
 		{listed(), `{"id":7,"presence":{"presence":{}}}`},
 		{listed(Present{Client: 64}), `{"id":7,"presence":{"presence":{` + member(64) + `}}}`},
+		{listed(Present{Client: 64, Name: name(1)}, Present{Client: 1, Name: name(1 << 30), Who: WhoIs{User: "ann"}.Who()}), `{"id":7,"presence":{"presence":{` + member(1) +
+			`,"` + name(1<<30) + `":{"user":"ann","client":"` + name(1<<30) + `"}}}}`}, // of another node, whatever their numbers are
 		{listed(Present{Client: 65}, Present{Client: 1<<38 - 1}, Present{Client: 64}), `{"id":7,"presence":{"presence":{` + member(65) + `,` + member(1<<38-1) + `,` + member(64) + `}}}`},
-		{listed(Present{64, &Who{User: `a"b`, Info: []byte(`{"n":1}`), GroupInfo: []byte(`[2]`)}}, Present{65, &Who{}}, Present{66, &Who{User: "ann", GroupInfo: []byte(`3`)}}),
+		{listed(Present{Client: 64, Who: WhoIs{User: `a"b`, Info: []byte(`{"n":1}`), GroupInfo: []byte(`[2]`)}.Who()}, Present{Client: 65, Who: WhoIs{}.Who()}, Present{Client: 66, Who: WhoIs{User: "ann", GroupInfo: []byte(`3`)}.Who()}),
 			`{"id":7,"presence":{"presence":{"` + name(64) + `":{"user":"a\"b","client":"` + name(64) + `","conn_info":{"n":1},"chan_info":[2]},` + member(65) +
 				`,"` + name(66) + `":{"user":"ann","client":"` + name(66) + `","chan_info":3}}}}`},
 		{Outcome{What: Members, Verb: Stats, ID: id, Number: 3, Users: 1}, `{"id":7,"presence_stats":{"num_clients":3,"num_users":1}}`},
@@ -87,9 +89,9 @@ func TestCentrifugePushesWhoComesAndGoes(t *testing.T) {
 	}{
 		{Message{Group: "chat", Sort: Came}, `{"push":{"channel":"chat","join":{"info":{"user":"","client":"` + name + `"}}}}`},
 		{Message{Group: "chat", Sort: Went}, `{"push":{"channel":"chat","leave":{"info":{"user":"","client":"` + name + `"}}}}`},
-		{Message{Group: "chat", Sort: Came, More: &More{Who: &Who{User: "ann\n", Info: []byte(`{"name":"Ann"}`), GroupInfo: []byte(`1`)}}},
+		{Message{Group: "chat", Sort: Came, More: &More{Who: WhoIs{User: "ann\n", Info: []byte(`{"name":"Ann"}`), GroupInfo: []byte(`1`)}.Who()}},
 			`{"push":{"channel":"chat","join":{"info":{"user":"ann\n","client":"` + name + `","conn_info":{"name":"Ann"},"chan_info":1}}}}`},
-		{Message{Group: "chat", Sort: Went, More: &More{Who: &Who{User: "ann"}}}, `{"push":{"channel":"chat","leave":{"info":{"user":"ann","client":"` + name + `"}}}}`},
+		{Message{Group: "chat", Sort: Went, More: &More{Who: WhoIs{User: "ann"}.Who()}}, `{"push":{"channel":"chat","leave":{"info":{"user":"ann","client":"` + name + `"}}}}`},
 		{Message{Group: "組\n\x01", Sort: Went, JSON: true, Kept: true, Offset: 7}, `{"push":{"channel":"組\n\u0001","leave":{"info":{"user":"","client":"` + name + `"}}}}`},
 	} {
 		test.m.SenderLoop, test.m.SenderSerial = 1, 2
@@ -174,7 +176,7 @@ func TestAListOfAThousandCostsNoMemoryForEach(t *testing.T) {
 	c := newCentrifuge()
 	present := make([]Present, 1000)
 	for i := range present {
-		present[i] = Present{uint64(64 + i), &Who{User: "ann", Info: []byte(`{"name":"Ann"}`)}}
+		present[i] = Present{Client: uint64(64 + i), Who: WhoIs{User: "ann", Info: []byte(`{"name":"Ann"}`)}.Who()}
 	}
 	dst := make([]byte, 0, 200<<10)
 	o := Outcome{What: Listed, Verb: Presence, ID: []byte("1"), Present: present}

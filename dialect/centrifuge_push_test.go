@@ -17,7 +17,7 @@ func pushText(t *testing.T, m *Message) []byte {
 	reader := wsproto.NewReader(1 << 24)
 	_, event := reader.Next(wsproto.AppendMaskedFrame(nil, wsproto.OpText, [4]byte{}, wsproto.TextPayload(frame)))
 	text := wsproto.TextPayload(frame)
-	if event.Kind != wsproto.EventText || len(frame) != wsproto.TextFrameBytes(len(text)) || bytes.ContainsAny(text, "\r\n") {
+	if event.Kind != wsproto.EventText || !bytes.HasPrefix(frame, wsproto.AppendTextHeader(nil, len(text))) || len(frame) != wsproto.TextFrameBytes(len(text)) || bytes.ContainsAny(text, "\r\n") {
 		t.Fatalf("got %.200q, want one text frame with one line", frame)
 	}
 	return text
@@ -38,9 +38,12 @@ func TestCentrifugePushes(t *testing.T) {
 	passing.Offset = 9
 	name := string(newCentrifuge().clientName(nil, 129))
 	user, tagged, passedOn, unkept := kept, *message("chat", "hi", false), *message("chat", "hi", false), kept
-	user.More = &More{Who: &Who{User: "an\"n", Info: []byte(`{"name":"Ann"}`), GroupInfo: []byte(`[1]`)}}
+	elsewhere, odd, comes := *message("chat", "hi", false), *named, Message{Group: "chat", Sort: Came}
+	elsewhere.More = &More{Client: "5d1", Who: WhoIs{User: "ann"}.Who()}
+	odd.More, comes.More = &More{Client: "a\"\n"}, &More{Client: "5d2"} // of two names that of the other node counts
+	user.More = &More{Who: WhoIs{User: "an\"n", Info: []byte(`{"name":"Ann"}`), GroupInfo: []byte(`[1]`)}.Who()}
 	tagged.More, tagged.Kept, tagged.Offset = &More{Tags: []byte(`{"event":"a"}`)}, true, 2
-	passedOn.More = &More{Who: &Who{User: "ann", Info: []byte(`1`)}, Tags: []byte(`{}`)}
+	passedOn.More = &More{Who: WhoIs{User: "ann", Info: []byte(`1`)}.Who(), Tags: []byte(`{}`)}
 	unkept.Kept, unkept.Offset, unkept.More = false, 0, &More{Unkept: true}
 	for _, test := range []struct {
 		m    *Message
@@ -58,6 +61,9 @@ func TestCentrifugePushes(t *testing.T) {
 		{&user, `{"push":{"channel":"chat","pub":{"data":{"n":1},"info":{"user":"an\"n","client":"` + name + `","conn_info":{"name":"Ann"},"chan_info":[1]},"offset":18446744073709551615}}}`},
 		{&tagged, `{"push":{"channel":"chat","pub":{"data":"hi","offset":2,"tags":{"event":"a"}}}}`},
 		{&passedOn, `{"push":{"channel":"chat","pub":{"data":"hi","info":{"user":"ann","client":"","conn_info":1},"tags":{}}}}`},
+		{&elsewhere, `{"push":{"channel":"chat","pub":{"data":"hi","info":{"user":"ann","client":"5d1"}}}}`},
+		{&odd, `{"push":{"channel":"chat","pub":{"data":{"n":1},"info":{"user":"","client":"a\"\n"}}}}`},
+		{&comes, `{"push":{"channel":"chat","join":{"info":{"user":"","client":"5d2"}}}}`},
 		{&unkept, `{"push":{"channel":"chat","pub":{"data":{"n":1},"info":{"user":"","client":"` + name + `"}}}}`},
 		{first, `{"push":{"channel":"chat","pub":{"data":"","offset":1}}}`},
 		{passing, `{"push":{"channel":"chat","pub":{"data":""}}}`},
@@ -118,6 +124,15 @@ func TestCentrifugePushesWhatWasSaid(t *testing.T) {
 		if 0 < len(text) && len(text) <= GroupBytesMax {
 			samePush(t, message(text, "hi", false))
 		}
+	}
+}
+
+// What an answer may have is bounded before it is made.
+func TestTheBoundOfATextHoldsForANameOfAnotherNode(t *testing.T) {
+	bare, named := message("g", "hi", false), message("g", "hi", false)
+	named.More = &More{Client: strings.Repeat("\x01", 100), Tags: []byte(`{"a":"b"}`), Who: WhoIs{User: "ann"}.Who()}
+	if got, most := len(pushText(t, named))-len(pushText(t, bare)), named.More.TextBytesMax(); got <= 600 || got > most {
+		t.Errorf("got %d bytes more, bound %d", got, most)
 	}
 }
 

@@ -114,6 +114,8 @@ type centrifugeError struct {
 
 var (
 	errorInternal     = centrifugeError{100, "internal server error", true}
+	errorUnavailable  = centrifugeError{100, "unavailable", true}
+	errorUnconfirmed  = centrifugeError{100, "unknown", false} // who repeats it may be heard twice
 	errorUnauthorized = centrifugeError{101, "unauthorized", false}
 	errorPermission   = centrifugeError{103, "permission denied", false}
 	errorMethod       = centrifugeError{104, "method not found", false}
@@ -132,6 +134,7 @@ var centrifugeErrors = map[ErrorCode]*centrifugeError{
 	ErrUnknownCmd:    &errorMethod,
 	ErrBadGroupID:    &errorBadRequest,
 	ErrBadMessage:    &errorBadRequest,
+	ErrBadKey:        &errorBadRequest,
 	ErrBadID:         &errorBadRequest,
 	ErrTooManyGroups: &errorLimit,
 	ErrGroupFull:     &errorLimit,
@@ -146,6 +149,14 @@ var centrifugeErrors = map[ErrorCode]*centrifugeError{
 	ErrUnrecoverable: &errorLostPosition,
 
 	ErrTooManyMembers: &errorLimit,
+
+	ErrBadChannel: &errorBadRequest, // of this and the next three its clients hear nothing
+	ErrBadEvent:   &errorBadRequest,
+	ErrBadUser:    &errorBadRequest,
+	ErrTooBig:     &errorLimit,
+
+	ErrUnavailable: &errorUnavailable,
+	ErrUnconfirmed: &errorUnconfirmed,
 
 	ErrBadToken:     &errorPermission,
 	ErrTokenExpired: &errorTokenExpired,

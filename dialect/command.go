@@ -19,11 +19,12 @@ const (
 type CommandParser struct{ objectReader }
 
 // Parse reads one command: a JSON object (RFC 8259) in UTF-8 with cmd, group_id and, for send_to_group, message; add_group may have a
-// token, and auth has that alone. Unknown keys are ignored, and the last of equal keys counts. cmd points into payload and into memory that the next Parse uses again. An empty
-// code means that cmd is complete; else only cmd.ID is set, and not nil if the error is to be answered.
+// token, send_to_group a key, and auth has a token alone. Unknown keys of the object are ignored, and the last of equal ones counts. cmd
+// points into payload and into memory that the next Parse uses again. An empty code means that cmd is complete; else only cmd.ID is set,
+// and not nil if the error is to be answered.
 //
-// The whole payload must be valid JSON before any of it counts. Then id, cmd, group_id and message are checked, in this
-// order, and the first that is wrong gives the code. Parse allocates nothing but scratch memory.
+// The whole payload must be valid JSON before any of it counts. Then id, cmd, group_id, message and key are checked, in
+// this order, and the first that is wrong gives the code. Parse allocates nothing but scratch memory.
 func (p *CommandParser) Parse(payload []byte) (cmd Command, code ErrorCode) {
 	p.reset()
 	m, ok := p.members(payload)
@@ -52,6 +53,9 @@ func (p *CommandParser) Parse(payload []byte) (cmd Command, code ErrorCode) {
 			return Command{ID: id}, ErrBadMessage
 		}
 		cmd.Message, cmd.JSON = p.message(m.message)
+		if cmd.Key, ok = p.key(m.key); !ok {
+			return Command{ID: id}, ErrBadKey
+		}
 	case AddGroup:
 		cmd.Token = p.token(m.token, false)
 	}
@@ -60,7 +64,7 @@ func (p *CommandParser) Parse(payload []byte) (cmd Command, code ErrorCode) {
 
 // members are the JSON texts of the values that a command has; nil: the key is missing.
 type members struct {
-	cmd, group, message, id, token []byte
+	cmd, group, message, id, token, key []byte
 }
 
 // members checks that b is one JSON object in UTF-8 and nothing else, and finds its members.
@@ -90,6 +94,8 @@ func (m *members) find(key []byte) *[]byte {
 		return &m.id
 	case "token":
 		return &m.token
+	case "key":
+		return &m.key
 	}
 	return nil
 }
@@ -106,6 +112,14 @@ func (p *CommandParser) token(value []byte, needed bool) []byte {
 		return noToken
 	}
 	return nil
+}
+
+// key is the key that a value stands for; nil: there is none.
+func (p *CommandParser) key(value []byte) (key []byte, ok bool) {
+	if isMissing(value) {
+		return nil, true
+	}
+	return p.short(value, KeyBytesMax)
 }
 
 // idText is the id to repeat in a reply: nil for a missing or null one.

@@ -76,6 +76,13 @@ func slowParse(payload []byte) (cmd Command, code ErrorCode) {
 		if s, ok := text("message"); ok {
 			cmd.Message = []byte(s)
 		}
+		if key, has := object["key"]; has && string(key) != "null" {
+			s, ok := text("key")
+			if !ok || s == "" || len(s) > 255 {
+				return Command{ID: cmd.ID}, ErrBadKey
+			}
+			cmd.Key = []byte(s)
+		}
 	}
 	return cmd, ""
 }
@@ -113,6 +120,7 @@ func FuzzCommand(f *testing.F) {
 		`{"a":` + strings.Repeat("[", 511) + strings.Repeat("]", 511) + `}`,
 		`{"a":` + strings.Repeat("[", 512) + strings.Repeat("]", 512) + `}`,
 		`{"cmd":"auth","token":"a.b.c","id":1}`, `{"cmd":"auth","token":7}`, `{"cmd":"auth","group_id":[]}`, `{"cmd":"auth","token":"a\u002eb"}`, `{"token":"x","cmd":"add_group","group_id":1}`,
+		`{"key":"k","cmd":"send_to_group","group_id":1,"message":"x","id":1}`, `{"key":"\u0000\ud800","cmd":"send_to_group","group_id":1,"message":"\n"}`, `{"key":"","cmd":"send_to_group","group_id":1,"message":1,"id":2}`, `{"key":[],"cmd":"add_group","group_id":1}`,
 		`{"token":null,"cmd":"add_group","group_id":1}`, `{"token":[],"cmd":"add_group","group_id":1,"id":"x"}`, `{"token":"x","cmd":"send_to_group","group_id":1,"message":""}`,
 	} {
 		f.Add([]byte(seed))
@@ -126,7 +134,7 @@ func FuzzCommand(f *testing.F) {
 		}
 		want, wantCode := slowParse(payload)
 		if gotCode != wantCode || got.Verb != want.Verb || !bytes.Equal(got.Group, want.Group) ||
-			!bytes.Equal(got.Message, want.Message) || !bytes.Equal(got.Token, want.Token) || (got.Token == nil) != (want.Token == nil) || !bytes.Equal(got.ID, want.ID) || (got.ID == nil) != (want.ID == nil) {
+			!bytes.Equal(got.Message, want.Message) || !bytes.Equal(got.Key, want.Key) || (got.Key == nil) != (want.Key == nil) || !bytes.Equal(got.Token, want.Token) || (got.Token == nil) != (want.Token == nil) || !bytes.Equal(got.ID, want.ID) || (got.ID == nil) != (want.ID == nil) {
 			t.Fatalf("%q:\n got %s\nwant %s", payload, showCommand(got, gotCode), showCommand(want, wantCode))
 		}
 		if got.ID != nil && !json.Valid(AppendOK(nil, got.ID)[replyHeaderBytes(got.ID):]) {

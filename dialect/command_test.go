@@ -21,7 +21,11 @@ func showCommand(cmd Command, code ErrorCode) string {
 	case cmd.Verb != SendToGroup:
 		return fmt.Sprintf("%v %q%s id=%s", cmd.Verb, cmd.Group, showToken(&cmd), id)
 	}
-	return fmt.Sprintf("%v %q %q id=%s", cmd.Verb, cmd.Group, cmd.Message, id)
+	key := ""
+	if cmd.Key != nil {
+		key = fmt.Sprintf(" key=%q", cmd.Key)
+	}
+	return fmt.Sprintf("%v %q %q%s id=%s", cmd.Verb, cmd.Group, cmd.Message, key, id)
 }
 
 func TestCommandsMeanWhatTheyMeantInTheOriginal(t *testing.T) {
@@ -73,6 +77,21 @@ func TestCommandsMeanWhatTheyMeantInTheOriginal(t *testing.T) {
 		{`{"cmd":"send_to_group","group_id":1,"message":"\ud800\ud83d\ude00"}`, `send_to_group "1" "�😀" id=-`},
 		{`{"cmd":"send_to_group","group_id":1,"message":"\ufffd\u0041"}`, `send_to_group "1" "�A" id=-`},
 		{`{"cmd":"add_group","group_id":1,"message":[]}`, `add_group "1" id=-`},
+
+		// key: of send_to_group alone.
+		{`{"cmd":"send_to_group","group_id":1,"message":"x","key":"k\u0041","id":1}`, `send_to_group "1" "x" key="kA" id=1`},
+		{`{"cmd":"send_to_group","group_id":1,"message":"\u0078","key":"\u0000"}`, `send_to_group "1" "x" key="\x00" id=-`},
+		{`{"key":"a","cmd":"send_to_group","group_id":1,"message":"x","k\u0065y":"b"}`, `send_to_group "1" "x" key="b" id=-`},
+		{`{"cmd":"send_to_group","group_id":1,"message":"x","key":null,"id":1}`, `send_to_group "1" "x" id=1`},
+		{`{"cmd":"send_to_group","group_id":1,"message":"x","key":"` + strings.Repeat(`\u0061`, 255) + `"}`, `send_to_group "1" "x" key="` + strings.Repeat("a", 255) + `" id=-`},
+		{`{"cmd":"send_to_group","group_id":1,"message":"x","id":1,"key":"` + strings.Repeat("a", 256) + `"}`, `bad_key id=1`},
+		{`{"cmd":"send_to_group","group_id":1,"message":"x","id":1,"key":"` + strings.Repeat("組", 86) + `"}`, `bad_key id=1`},
+		{`{"cmd":"send_to_group","group_id":1,"message":"x","id":1,"key":""}`, `bad_key id=1`},
+		{`{"cmd":"send_to_group","group_id":1,"message":"x","id":1,"key":7}`, `bad_key id=1`},
+		{`{"cmd":"send_to_group","group_id":1,"message":"x","key":["k"]}`, `bad_key id=-`},
+		{`{"cmd":"send_to_group","group_id":1,"key":7,"id":1}`, `bad_message id=1`},
+		{`{"cmd":"add_group","group_id":1,"key":7,"id":1}`, `add_group "1" id=1`},
+		{`{"cmd":"leave_group","group_id":1,"key":"","id":1}`, `leave_group "1" id=1`},
 
 		// cmd.
 		{`{"group_id":1,"id":2}`, `unknown_cmd id=2`},
@@ -234,6 +253,7 @@ func TestParsingAllocatesNothing(t *testing.T) {
 		`{"cmd":"send_to_group","group_id":"123","message":"這個是消息","id":7}`,
 		`{"cmd":"send_to_group","group_id":"\u7d44","message":"line\nline","id":"a"}`,
 		`{"cmd":"send_to_group","group_id":123,"message":{"a":[1,2,3]}}`,
+		`{"cmd":"send_to_group","group_id":123,"message":"x","key":"\u006b1"}`,
 		`not JSON`,
 	} {
 		b := []byte(payload)

@@ -46,6 +46,8 @@ type Entry struct {
 	Positions bool
 	// Named: who has said a message is kept with it, see Message.Sender.
 	Named bool
+	// Soon: its clients wait for an answer for less than 5 s, so each gets one within 4.
+	Soon bool
 	// Hears: its clients can be told who comes and goes.
 	Hears bool
 	// Heals: a client that is told Parted joins again from its position, by itself.
@@ -58,6 +60,21 @@ type Entry struct {
 	// Pings says whether a client that requests its path with this query wants to be pinged by WebSocket's own pings (RFC 6455 §5.5.2)
 	// and not by the dialect's; nil: none does. Called by any goroutine.
 	Pings func(query string) bool
+
+	// NeedsApp: it is spoken only where apps are configured, and each of its clients belongs to one.
+	NeedsApp bool
+	// DeflatesAnswers: answers to clients that have negotiated compression are compressed, and not messages alone.
+	DeflatesAnswers bool
+	// Channels: its groups are channels, of the kinds that their names say (see ChannelOf). Who joins one that needs a signature shows it.
+	Channels bool
+	// Lists: who joins a group with presence is told who is there, in the answer.
+	Lists bool
+	// HeartbeatSeconds is after how many seconds of silence a client is pinged, and how many later it is closed, where the operator has
+	// configured so many between two pings; 0: none is, whatever was configured. nil: it is done as configured. Called by any goroutine.
+	HeartbeatSeconds func(configured uint64) (silence, wait uint64)
+	// RefusalCause is the cause to close a client for whose command was refused with a code; closes is false where it is told by an answer
+	// instead. nil: it always is.
+	RefusalCause func(verb Verb, code ErrorCode) (why Cause, closes bool)
 }
 
 // Table is the dialects that every server speaks. A client speaks the last entry that serves its path, or else the first.
@@ -71,6 +88,9 @@ const RenewGraceSeconds = 25
 
 // AnyPath is an Entry's Serves for every path.
 func AnyPath(string) bool { return true }
+
+// KeyBytesMax bounds a key under which a publish may be repeated, in bytes, decoded. A longer one is ErrBadKey.
+const KeyBytesMax = 255
 
 // FormsMax bounds the entries of a table: a client keeps its entry's index in three bits.
 const FormsMax = 8
@@ -97,6 +117,11 @@ type Past struct {
 	WasRecovering bool     // the client has asked for what it missed
 	Recovered     bool     // that is Messages, all of it
 	Since         Position // Recovered: the position that it has asked from
+
+	// AddGroup of a dialect that Lists alone.
+	Present   []Present // who is there, the client itself too, in no order; nil: nothing is known of it
+	HasCached bool      // the group keeps its last message for who joins
+	Cached    *Message  // HasCached: that message; nil: there is none
 }
 
 // Verb is what a command asks for.
@@ -116,6 +141,7 @@ const (
 	Presence                // "presence": who the members of a group are
 	Auth                    // "auth": the client shows the token of its connection, for the first time or a newer one
 	AuthGroup               // "auth_group": it shows a newer token for a group that it is a member of
+	SignIn                  // "sign_in": the client says who it is, which its app has signed
 )
 
 // String is the verb's name in the plain dialect, where it has one.
@@ -126,7 +152,7 @@ func (v Verb) String() string {
 	return "unknown"
 }
 
-var verbNames = [...]string{"none", "add_group", "leave_group", "send_to_group", "respond", "close", "connect", "stats", "history", "presence", "auth", "auth_group"}
+var verbNames = [...]string{"none", "add_group", "leave_group", "send_to_group", "respond", "close", "connect", "stats", "history", "presence", "auth", "auth_group", "sign_in"}
 
 // Command is what a client asks for. Its slices are borrowed, see Dialect.Next; they may be read and not written.
 type Command struct {
@@ -136,6 +162,10 @@ type Command struct {
 	Message []byte // SendToGroup: what members receive, UTF-8; may be empty
 	ID      []byte // the client's id of the command, in the form that Answer takes; nil: the command is not answered
 	Token   []byte // Connect, Auth, AddGroup, AuthGroup: the token that the client shows, which nobody else is told; nil: none
+	Auth    []byte // AddGroup, SignIn: the signature that the client shows, KEY:HEX; empty: none
+	Data    []byte // AddGroup: what it signs of the member; SignIn: of the user; a JSON text, exactly as it was signed; nil: none
+	Event   []byte // SendToGroup: the name of a client event, which other members alone are sent; nil: it is none
+	Key     []byte // SendToGroup: the client may say the same again under this key, and it is heard once; nil: it is said anew each time
 
 	Hears    bool     // AddGroup: who comes and goes is wanted as well
 	Recover  bool     // AddGroup: what was missed since Since is wanted as well
@@ -170,22 +200,25 @@ const (
 	Lapsed                // not an answer: the client was taken out of Group, as its token for it has ended
 	Joined                // not an answer: a server has made the client a member of Group
 	Renewed               // not an answer: a server has changed when what the client's token allows ends, see TTL
+	Counted               // not an answer: Group has Number members now. Only clients of a dialect that has Channels are told
 )
 
 // Outcome is what a client is told beside messages. What is borrowed is good until Answer returns.
 type Outcome struct {
-	What   What
-	Verb   Verb      // OK, Published, Refused, Members, Read, Listed: that of the command
-	TTL    uint32    // OK of Connect, Auth, AddGroup and AuthGroup, Renewed: seconds until what the client's token allows ends; 0: it does not
-	Client uint64    // the client's number, unique in this process
-	Group  string    // of AddGroup and LeaveGroup: OK, Refused; Parted, Removed, Lapsed, Joined; borrowed
-	ID     []byte    // OK, Published, Refused, Members, Read, Listed: that of the command, borrowed
-	Code   ErrorCode // Refused
-	Past   *Past     // Read, Joined, and OK of AddGroup; nil: nothing is known of it; borrowed
-	Number uint64    // Published: the message's offset; Gap: messages; Members: members; OK of Connect: seconds between the dialect's pings, 0: none
+	What     What
+	Verb     Verb      // OK, Published, Refused, Members, Read, Listed: that of the command
+	Repeated bool      // Published: it was said before under the same key, as Number, and was not heard again
+	TTL      uint32    // OK of Connect, Auth, AddGroup and AuthGroup, Renewed: seconds until what the client's token allows ends; 0: it does not
+	Client   uint64    // the client's number, unique in this process
+	Group    string    // of AddGroup and LeaveGroup: OK, Refused; Parted, Removed, Lapsed, Joined, Counted; borrowed
+	ID       []byte    // OK, Published, Refused, Members, Read, Listed: that of the command, borrowed
+	Code     ErrorCode // Refused
+	Past     *Past     // Read, Joined, and OK of AddGroup; nil: nothing is known of it; borrowed
+	Number   uint64    // Published: the message's offset; Gap: messages; Members, Counted: members; OK of Connect: seconds between the dialect's pings, 0: none
 
 	Present []Present // Listed: the members, in no order; borrowed
 	Served  []Served  // OK of Connect: the groups that the client has become a member of; borrowed
+	Data    []byte    // OK of SignIn: what was signed, as Command.Data; borrowed
 	Users   uint64    // Members: how many users they are, where that is known; else 0
 }
 
@@ -209,12 +242,14 @@ const (
 	CausePartialMemory              // no memory for the rest of its message
 	CausePartialTime                // its message took too long
 	CauseByteRate                   // more bytes than it may send
-	CauseCommandRate                // more commands than it may send; from this to CauseGroupsFull: the refused command had no id
+	CauseCommandRate                // more commands than it may send; from this to CauseUnconfirmed: the refused command had no id
 	CauseBusy                       // queues were full or memory short
 	CauseTooManyGroups              // it is in as many groups as it may be
 	CauseGroupFull                  // the group has as many members as it may have
 	CauseForbidden                  // its kind of group is not for the client
 	CauseGroupsFull                 // the server has as many groups as it may have
+	CauseUnavailable                // too few machines of the cluster can be reached: its message was not sent
+	CauseUnconfirmed                // its message was sent, and no word of it came in time
 	CauseNotConnected               // it has said something else before Connect, see Entry.Connects
 	CauseNoConnect                  // it has not said Connect in time
 	CauseTooBig                     // its message is over the limit
@@ -222,10 +257,17 @@ const (
 	CauseTokenEnded                 // what its token allows has ended
 	CauseRevoked                    // its token was revoked
 	CauseDisconnected               // a server wants it so
+	CauseFull                       // there are as many clients as there may be, or too many come at once
+	CauseUnknownApp                 // no app has the key that its path names; this and the next five: see PusherRequest
+	CauseAppOff                     // the app was taken away
+	CauseBadPath                    // its path names no key
+	CauseNoVersion                  // its request does not say which version of the protocol it speaks
+	CauseVersionFormat              // that version is not an integer
+	CauseBadVersion                 // that version is not spoken here
 )
 
 // Causes is the number of causes.
-const Causes = int(CauseDisconnected) + 1
+const Causes = int(CauseBadVersion) + 1
 
 // closes has what a dialect's Close returns for each cause.
 type closes [Causes]struct {

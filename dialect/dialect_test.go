@@ -10,7 +10,7 @@ import (
 )
 
 // all is every dialect that a server may speak, and the one for tools.
-var all = append([]Entry{Echo, Centrifuge([16]byte{})}, Table...)
+var all = append([]Entry{Echo, Centrifuge([16]byte{}), Pusher([16]byte{})}, Table...)
 
 // Whatever may become of a client, it can be told.
 func TestEveryDialectHasACodeForEveryCause(t *testing.T) {

@@ -3,8 +3,8 @@ package dialect
 import "ringcast/wsproto"
 
 // Echo sends every message back as it came, for conformance tools, which so test the server's own loops. No server of an operator
-// speaks it.
-var Echo = Entry{Name: "echo", Serves: AnyPath, New: func() Dialect { return &echo{} }}
+// speaks it. What it sends back to who has negotiated compression comes compressed.
+var Echo = Entry{Name: "echo", Serves: AnyPath, New: func() Dialect { return &echo{} }, DeflatesAnswers: true}
 
 type echo struct {
 	Plain                // for all that is not an echo

@@ -68,12 +68,13 @@ type conversation struct {
 	reader   *wsproto.Reader
 	plain    Plain
 	seq      uint64
+	keys     map[string]uint64 // the numbers of what was said under keys
 	out      *strings.Builder
 }
 
 func play(t *testing.T, transcript string) string {
 	var out strings.Builder
-	c := conversation{reader: wsproto.NewReader(1 << 20), out: &out, upgraded: strings.HasPrefix(transcript, "# frames")}
+	c := conversation{reader: wsproto.NewReader(1 << 20), out: &out, upgraded: strings.HasPrefix(transcript, "# frames"), keys: map[string]uint64{}}
 	for line := range strings.Lines(transcript) {
 		if strings.HasPrefix(line, "<") {
 			continue
@@ -151,8 +152,14 @@ func (c *conversation) command(payload []byte) {
 	case code != "":
 		o.What, o.Code = Refused, code
 	case cmd.Verb == SendToGroup:
-		c.seq++
-		o.What, o.Number = Published, c.seq
+		o.What = Published
+		if o.Number, o.Repeated = c.keys[string(cmd.Key)]; !o.Repeated {
+			c.seq++
+			o.Number = c.seq
+		}
+		if cmd.Key != nil {
+			c.keys[string(cmd.Key)] = o.Number
+		}
 	}
 	c.answer(c.plain.Answer(nil, o))
 }

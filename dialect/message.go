@@ -29,7 +29,18 @@ type Message struct {
 type More struct {
 	Who    *Who   // the user that has said it, or comes or goes; nil: none is named
 	Tags   []byte // a JSON object on one line, which goes with the message; nil: none
+	Client string // UTF-8: the name of who has said it, or comes or goes, where that is a client of another node; empty: Sender says who
 	Unkept bool   // it does not enter the history, and has no offset
+
+	// ClientEvent: it is a Pusher client event: a client has said it to the other members alone, and it is not what the group said last.
+	ClientEvent bool
+
+	// Still: the client was a member before, or is one still: its user alone comes or goes, as it has said who it is. It has Edge.
+	Still bool
+
+	Edge       bool   // Came: nobody of the user was there before; Went: nobody of the user is left
+	Except     uint64 // the number of the one client of this process that is not sent it, as in Outcome.Client; 0: all are sent it
+	ExceptName string // that client's name, see Names, for other nodes; empty: all are sent it
 }
 
 // TextBytesMax is more than what a text of the message has for it, in bytes; of nil it is 0.
@@ -37,7 +48,7 @@ func (m *More) TextBytesMax() int {
 	if m == nil {
 		return 0
 	}
-	return m.Who.TextBytesMax() + len(m.Tags) + whoMembersBytes
+	return m.Who.TextBytesMax() + len(m.Tags) + 6*len(m.Client) + whoMembersBytes
 }
 
 // Sort is what a message is.
@@ -61,7 +72,15 @@ func (m *Message) Sender() (client uint64, named bool) {
 }
 
 // Frame is Wire as bytes. It shares its memory, so the caller must not write it.
-func (m *Message) Frame() []byte { return unsafe.Slice(unsafe.StringData(m.Wire), len(m.Wire)) }
+func (m *Message) Frame() []byte { return borrowed(m.Wire) }
+
+// borrowed is a text as bytes that nobody may write; nil if it is empty.
+func borrowed(text string) []byte {
+	if text == "" {
+		return nil
+	}
+	return unsafe.Slice(unsafe.StringData(text), len(text))
+}
 
 // Payload is the message without a frame around it. It shares the frame's memory, so the caller must not write it.
 func (m *Message) Payload() []byte { return wsproto.TextPayload(m.Frame()) }

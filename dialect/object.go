@@ -98,13 +98,18 @@ func (o *object) member(i int) int {
 
 // name is the group's name that a JSON string stands for.
 func (r *objectReader) name(value []byte) (group []byte, ok bool) {
-	// Every byte of a name takes at most six bytes of JSON text (a \u escape), and the
+	return r.short(value, GroupBytesMax)
+}
+
+// short is the text of 1 to most bytes that a JSON string stands for.
+func (r *objectReader) short(value []byte, most int) (text []byte, ok bool) {
+	// Every byte of a text takes at most six bytes of JSON text (a \u escape), and the
 	// quotes two: more cannot fit, and need not be decoded to know.
-	if !isString(value) || len(value) > 6*GroupBytesMax+2 {
+	if !isString(value) || len(value) > 6*most+2 {
 		return nil, false
 	}
-	group = r.text(value)
-	return group, len(group) >= 1 && len(group) <= GroupBytesMax
+	text = r.text(value)
+	return text, len(text) >= 1 && len(text) <= most
 }
 
 // message is what members receive: the text of a string, the JSON text of anything else.

@@ -20,6 +20,9 @@ func (p *Plain) Answer(dst []byte, o Outcome) []byte {
 	case OK:
 		return AppendOK(dst, o.ID)
 	case Published:
+		if o.Repeated {
+			return AppendRepeated(dst, o.ID, o.Number)
+		}
 		return AppendSeq(dst, o.ID, o.Number)
 	case Refused:
 		return AppendError(dst, o.ID, o.Code)
@@ -57,6 +60,8 @@ var plainCloses = closes{
 	CauseGroupFull:     {wsproto.ClosePolicyViolation, "the group has as many members as it may"},
 	CauseForbidden:     {wsproto.ClosePolicyViolation, "not allowed to join the group, or to publish to it"},
 	CauseGroupsFull:    {wsproto.CloseTryAgainLater, "the server has as many groups as it may"},
+	CauseUnavailable:   {wsproto.CloseTryAgainLater, "unavailable: too few machines of the cluster can be reached, and the message was not sent"},
+	CauseUnconfirmed:   {wsproto.CloseTryAgainLater, "unknown: the message was sent, and no word of it came; it may still be heard"},
 	CauseNotConnected:  {wsproto.ClosePolicyViolation, "not connected"}, // its clients need not connect: this and the next never come
 	CauseNoConnect:     {wsproto.ClosePolicyViolation, "not connected in time"},
 	CauseTooBig:        {wsproto.CloseMessageTooBig, "the message is over the limit"},
@@ -64,4 +69,11 @@ var plainCloses = closes{
 	CauseTokenEnded:    {wsproto.CloseTokenEnded, "the token has ended"},
 	CauseRevoked:       {wsproto.CloseDisconnected, "the token was revoked"},
 	CauseDisconnected:  {wsproto.CloseDisconnected, "disconnected by the server"},
+	CauseFull:          {wsproto.CloseTryAgainLater, "the server is full"}, // it is refused with 503: this and the rest never come, as its clients are of no app
+	CauseUnknownApp:    {wsproto.ClosePolicyViolation, "no app has this key"},
+	CauseAppOff:        {wsproto.ClosePolicyViolation, "the app is switched off"},
+	CauseBadPath:       {wsproto.ClosePolicyViolation, "the path names no key"},
+	CauseNoVersion:     {wsproto.ClosePolicyViolation, "no version of the protocol"},
+	CauseVersionFormat: {wsproto.ClosePolicyViolation, "the version of the protocol is no integer"},
+	CauseBadVersion:    {wsproto.ClosePolicyViolation, "this version of the protocol is not spoken"},
 }

@@ -15,6 +15,7 @@ const (
 	replyID      = `{"id":`
 	replyOK      = `,"ok":true}`
 	replySeq     = `,"ok":true,"seq":`
+	replyAgain   = `,"repeated":true}`
 	replyCode    = `,"error":{"code":"`
 	replyMessage = `","message":"`
 	replyEnd     = `"}}`
@@ -34,14 +35,21 @@ func AppendOK(dst []byte, id []byte) []byte {
 }
 
 // AppendSeq appends {"id":7,"ok":true,"seq":12}, where seq is the message's number in its group.
-func AppendSeq(dst []byte, id []byte, seq uint64) []byte {
+func AppendSeq(dst []byte, id []byte, seq uint64) []byte { return appendSeq(dst, id, seq, "}") }
+
+// AppendRepeated appends {"id":7,"ok":true,"seq":12,"repeated":true}: the message was said before under the same key, as number seq.
+func AppendRepeated(dst []byte, id []byte, seq uint64) []byte {
+	return appendSeq(dst, id, seq, replyAgain)
+}
+
+func appendSeq(dst []byte, id []byte, seq uint64, end string) []byte {
 	id = orNull(id)
-	dst = wsproto.AppendTextHeader(dst, len(replyID)+len(id)+len(replySeq)+decimalBytes(seq)+1)
+	dst = wsproto.AppendTextHeader(dst, len(replyID)+len(id)+len(replySeq)+decimalBytes(seq)+len(end))
 	dst = append(dst, replyID...)
 	dst = append(dst, id...)
 	dst = append(dst, replySeq...)
 	dst = strconv.AppendUint(dst, seq, 10)
-	return append(dst, '}')
+	return append(dst, end...)
 }
 
 // AppendError appends {"id":7,"error":{"code":"bad_group_id","message":"group_id must be …"}}.

@@ -33,8 +33,10 @@ func TestRepliesEchoTheID(t *testing.T) {
 		{AppendOK(nil, []byte(`"a\"b"`)), `{"id":"a\"b","ok":true}`},
 		{AppendOK(nil, nil), `{"id":null,"ok":true}`},
 		{AppendSeq(nil, []byte("7"), 12), `{"id":7,"ok":true,"seq":12}`},
+		{AppendRepeated(nil, []byte("7"), 12), `{"id":7,"ok":true,"seq":12,"repeated":true}`},
+		{AppendRepeated(nil, nil, 0), `{"id":null,"ok":true,"seq":0,"repeated":true}`},
 		{AppendSeq(nil, []byte(`"`+strings.Repeat("a", 126)+`"`), 1), `{"id":"` + strings.Repeat("a", 126) + `","ok":true,"seq":1}`},
-		{AppendError(nil, []byte("7"), ErrBadMessage), `{"id":7,"error":{"code":"bad_message","message":"send_to_group needs a message"}}`},
+		{AppendError(nil, []byte("7"), ErrBadMessage), `{"id":7,"error":{"code":"bad_message","message":"send_to_group needs a message, not larger than the server takes"}}`},
 		{AppendError(nil, nil, ErrBadID), `{"id":null,"error":{"code":"bad_id","message":"id must be a string or an integer of at most 128 bytes of JSON"}}`},
 	} {
 		if got := replyText(t, test.frame); got != test.want {
@@ -75,7 +77,7 @@ func TestRepliesAppendBehindWhatIsThere(t *testing.T) {
 }
 
 func TestEveryErrorCodeHasASentenceThatFitsIntoJSON(t *testing.T) {
-	for _, code := range []ErrorCode{ErrBadJSON, ErrUnknownCmd, ErrBadGroupID, ErrBadMessage, ErrBadID, ErrTooManyGroups, ErrGroupFull, ErrGroupsFull, ErrForbidden, ErrRateLimited, ErrBusy, ErrStopping, ErrAlreadyJoined, ErrNotMember, ErrNotAvailable, ErrUnrecoverable, "new"} {
+	for _, code := range []ErrorCode{ErrBadJSON, ErrUnknownCmd, ErrBadGroupID, ErrBadMessage, ErrBadID, ErrTooManyGroups, ErrGroupFull, ErrGroupsFull, ErrForbidden, ErrRateLimited, ErrBusy, ErrStopping, ErrAlreadyJoined, ErrNotMember, ErrNotAvailable, ErrUnrecoverable, ErrBadKey, ErrUnavailable, ErrUnconfirmed, "new"} {
 		sentence := code.Sentence()
 		if code != "new" && sentence == ErrorCode("new").Sentence() {
 			t.Errorf("%s has no sentence of its own", code)
@@ -97,6 +99,7 @@ func TestEncodingAllocatesNothingWithRoom(t *testing.T) {
 		"frame": func() { wsproto.AppendFrame(dst, wsproto.OpText, payload) },
 		"ok":    func() { AppendOK(dst, id) },
 		"seq":   func() { AppendSeq(dst, id, 12345) },
+		"again": func() { AppendRepeated(dst, id, 12345) },
 		"error": func() { AppendError(dst, id, ErrBusy) },
 		"close": func() { wsproto.AppendClose(dst, wsproto.CloseGoingAway, "bye") },
 		"pong":  func() { wsproto.AppendPong(dst, id) },

@@ -87,11 +87,22 @@ func TestANameLeadsBackToItsClientAndToNoOther(t *testing.T) {
 		if got, ok := others.Number(name); ok {
 			t.Fatalf("%s: got client %d with another key", name, got)
 		}
+		if packed, ok := PackName(name); !ok || packed.String() != name {
+			t.Fatalf("%s packed: got %s, %v", name, packed, ok)
+		}
 	}
 	name := names.Of(7)
 	for _, wrong := range []string{"", "7", name[:35], name + "0", strings.ToUpper(name), name[:8] + name[9:18] + "-" + name[18:], "g" + name[1:], name[:14] + "5" + name[15:]} {
 		if got, ok := names.Number(wrong); ok {
 			t.Errorf("%q: got client %d, want none", wrong, got)
+		}
+		if packed, ok := PackName(wrong); ok && packed.String() != wrong {
+			t.Errorf("%q packed: got %s", wrong, packed)
+		}
+	}
+	for _, wrong := range []string{"", name[:35], name + "0", strings.ToUpper(name), strings.ReplaceAll(name, "-", ""), strings.Repeat("-", 36), strings.Repeat("0", 36)} {
+		if packed, ok := PackName(wrong); ok {
+			t.Errorf("%q packed: got %s, want none", wrong, packed)
 		}
 	}
 	if _, ok := (Names{}).Number(name); ok || (Names{}).Of(7) != "" {

@@ -23,6 +23,9 @@ func (s *shard) mayJoin(c *client, name []byte, token bool) dialect.ErrorCode {
 
 // passesToJoin asks the gate.
 func (s *shard) passesToJoin(c *client, name []byte, token bool) bool {
+	if s.shuts(c, name) {
+		return false
+	}
 	access := s.kindNamed(name).Join
 	if access == Anyone {
 		return true
@@ -35,9 +38,11 @@ func (s *shard) passesToJoin(c *client, name []byte, token bool) bool {
 // mayPublish says whether c may publish to a group, and counts if not. It is called where not everyone may publish everywhere: it looks
 // the group up, and one that this loop does not know costs a comparison with each pattern.
 func (s *shard) mayPublish(c *client, name []byte) bool {
-	access := s.kindNamed(name).Publish
-	if access == Anyone || s.shown(c, s.groups.Get(string(name))).MayPublish(access, borrowString(name)) {
-		return true
+	if !s.shuts(c, name) {
+		access := s.kindNamed(name).Publish
+		if access == Anyone || s.shown(c, s.groups.Get(string(name))).MayPublish(access, borrowString(name)) {
+			return true
+		}
 	}
 	count(&s.count.RefusedBy, refusedForbidden)
 	return false
@@ -47,9 +52,13 @@ func (s *shard) mayPublish(c *client, name []byte) bool {
 func (s *shard) shown(c *client, g *group) (shown door.Shown) {
 	shown.Member = g != nil && c.joins(g)
 	if b := s.bearer(c); b != nil {
-		shown.Token = b.grant.token
-		in := b.groups[g]
+		shown.Token = b.token()
+		in := b.in(g)
 		shown.Group = in != nil && in.token != nil
+	}
+	if shown.Member && s.entry(c).Channels { // who is a member of a channel that needs a signature has shown it
+		channel, _ := s.bounds.channelOf(g.name)
+		shown.Group = shown.Group || channel.Private
 	}
 	return shown
 }
@@ -57,8 +66,7 @@ func (s *shard) shown(c *client, g *group) (shown door.Shown) {
 // kindNamed is the kind of a group that this loop may know.
 func (s *shard) kindNamed(name []byte) Kind {
 	if g := s.groups.Get(string(name)); g != nil {
-		index, _ := s.kindOf(g)
-		return s.bounds.kindAt(index)
+		return s.kind(g)
 	}
 	return s.bounds.kindOf(borrowString(name))
 }

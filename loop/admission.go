@@ -32,7 +32,7 @@ func (s *shard) judge(peer netip.Addr) (from *door.Source, why turnedAway, ok bo
 
 // admit counts a new connection, or refuses it at the bound; see limitConnections.
 func (h *Hub) admit() bool {
-	if h.connections.Add(1) > h.clientsMax.Load() {
+	if h.connections.Add(1)-h.guests.Load() > h.clientsMax.Load() {
 		h.gone()
 		return false
 	}
@@ -81,7 +81,7 @@ func (c *client) remote() string {
 		}
 		return named.String()
 	}
-	_, remote := c.shard.env.names(c.conn)
+	_, remote := c.shard.env.names(c.socket())
 	return remote
 }
 

@@ -11,13 +11,24 @@ import (
 // This file is who clients are: what is known of those that have shown a token. How tokens come in is in token.go, what they allow is
 // decided in access.go, and what becomes of their bearers when they end is in grant.go.
 
-// bearer is what is known of a client that has shown a token, good or bad.
+// bearer is what is known of a client that has shown a token, good or bad, or a signature that says who it is. Most members of presence
+// channels have shown no more than that, for one group: so what only others have is in more. It takes 32 bytes, and that 112, which are
+// size classes (TestABearerFitsItsSizeClass).
 //
 // Owner: the loop.
 type bearer struct {
-	client *client
+	client      *client
+	group       *group       // a group for which it has nothing but who it is there; nil: there is none
+	as          *dialect.Who // who it is there
+	*bearerMore              // nil: nothing of that
+}
+
+// bearerMore is what bearers have that have shown a token, or belong to an app that is not the first.
+type bearerMore struct {
+	app    *door.App         // the app of the Pusher protocol to which the client belongs, as it was when it came; nil: it is the first, or none
 	grant  grant             // that of its connection; without a token: it has shown none that is good
-	groups map[*group]*grant // what it has for some of the groups that it is a member of, or has asked to be
+	only   *grant            // what it has for one of the groups that it is a member of, or has asked to be: most have no more, and a map takes 250 bytes
+	groups map[*group]*grant // what it has for others of them
 
 	next, before *bearer // others of its user, of this loop
 
@@ -33,7 +44,7 @@ type bearer struct {
 //
 // Owner: the loop.
 type bearers struct {
-	of     shrink.Map[*client, *bearer]
+	of     bearersOf
 	users  shrink.Map[string, *bearer] // the one of each user that came last; the others hang at it
 	ending grants
 	late   bool // grants have ended that the last turn has left to the next
@@ -42,48 +53,57 @@ type bearers struct {
 	welcomes welcomes
 }
 
-// bearer is what is known of a client; nil: nothing, as of most.
-func (s *shard) bearer(c *client) *bearer {
-	if !c.is(markBearer) {
-		return nil
+// extend makes b have more, if it has not.
+func (b *bearer) extend() *bearer {
+	if b.bearerMore == nil {
+		b.bearerMore = &bearerMore{}
+		b.grant.bearer = b
 	}
-	return s.bearers.of.Get(c)
+	return b
 }
 
-// known is that of a client that is to be known from now on.
-func (s *shard) known(c *client) *bearer {
-	if b := s.bearer(c); b != nil {
-		return b
+// connection is the grant of its connection; nil: it has shown no token.
+func (b *bearer) connection() *grant {
+	if b == nil || b.bearerMore == nil {
+		return nil
 	}
-	b := &bearer{client: c}
-	b.grant.bearer = b
-	s.bearers.of.Put(c, b)
-	c.marks |= markBearer
-	return b
+	return &b.grant
+}
+
+// token is the good token of its connection; nil: there is none.
+func (b *bearer) token() *door.Token {
+	if in := b.connection(); in != nil {
+		return in.token
+	}
+	return nil
 }
 
 // hasToken says whether a client has shown a good token of its connection.
 func (s *shard) hasToken(c *client) bool { return s.tokenOf(c) != nil }
 
 // tokenOf is the good token of a client's connection; nil: there is none.
-func (s *shard) tokenOf(c *client) *door.Token {
-	if b := s.bearer(c); b != nil {
-		return b.grant.token
-	}
-	return nil
-}
+func (s *shard) tokenOf(c *client) *door.Token { return s.bearer(c).token() }
 
 // user is the name of b's user; empty: it has none.
 func (b *bearer) user() string {
-	if b == nil || b.grant.token == nil {
-		return ""
+	if token := b.token(); token != nil {
+		return token.User
 	}
-	return b.grant.token.User
+	return ""
 }
 
 // take gives a bearer the token of its connection, which is its first or of the same user as the one before.
 func (s *shard) take(c *client, token *door.Token) {
-	b := s.known(c)
+	who := whoOf(token, nil)
+	if who != nil { // what is said is kept once
+		token.User, token.Info = who.User(), who.Info()
+	}
+	s.takeAs(c, token, who)
+}
+
+// takeAs is take for a user who is somebody else to others than to backends.
+func (s *shard) takeAs(c *client, token *door.Token, who *dialect.Who) {
+	b := s.known(c).extend()
 	first := b.grant.token == nil
 	if first && token.User != "" {
 		s.hub.users.Come(token.User)
@@ -92,7 +112,7 @@ func (s *shard) take(c *client, token *door.Token) {
 		}
 		s.bearers.users.Put(token.User, b)
 	}
-	b.grant.token, b.grant.who = token, whoOf(token, nil)
+	b.grant.token, b.grant.who = token, who
 	s.endAt(&b.grant, token.Ends)
 	if first && s.bounds.anyPresence {
 		s.announceAgain(c)
@@ -102,14 +122,14 @@ func (s *shard) take(c *client, token *door.Token) {
 // whoOf is the user of a connection's token as others are told of it, in a group with what is said of it there; nil: there is nothing to
 // tell. The token may be nil.
 func whoOf(token *door.Token, groupInfo []byte) *dialect.Who {
-	who := dialect.Who{GroupInfo: groupInfo}
+	who := dialect.WhoIs{GroupInfo: groupInfo}
 	if token != nil {
 		who.User, who.Info = token.User, token.Info
 	}
 	if who.User == "" && who.Info == nil && groupInfo == nil {
 		return nil
 	}
-	return &who
+	return who.Who()
 }
 
 // who is c as others in a group are told of it; nil: it is nobody.
@@ -120,7 +140,10 @@ func (b *bearer) who(g *group, name string) *dialect.Who {
 	if b == nil {
 		return nil
 	}
-	if in := b.groups[g]; in != nil {
+	if g != nil && b.group == g {
+		return b.as
+	}
+	if in := b.in(g); in != nil {
 		return in.who
 	}
 	return b.whoElse(name)
@@ -128,12 +151,20 @@ func (b *bearer) who(g *group, name string) *dialect.Who {
 
 // whoElse is likewise b in a group for which it has nothing but what its connection's token says.
 func (b *bearer) whoElse(group string) *dialect.Who {
-	if token := b.grant.token; token != nil {
+	if token := b.token(); token != nil {
 		if info := token.Groups[group]; info != nil {
 			return whoOf(token, info)
 		}
 	}
-	return b.grant.who
+	return b.whoUsually()
+}
+
+// whoUsually is b in groups where it is nobody else.
+func (b *bearer) whoUsually() *dialect.Who {
+	if in := b.connection(); in != nil {
+		return in.who
+	}
+	return nil
 }
 
 // identify has a request to join say who a client is in a group, where its home wants to know. It returns what the client has for the group
@@ -144,7 +175,7 @@ func (s *shard) identify(c *client, in *grant, g *group, wanted bool, r *request
 	switch {
 	case in != nil:
 		who = in.who
-	case b != nil && who != b.grant.who:
+	case b != nil && who != b.whoUsually():
 		in = &grant{who: who}
 	}
 	if wanted {
@@ -160,7 +191,7 @@ func (s *shard) sign(c *client, m *message) (named bool) {
 		return false
 	}
 	m.More = &dialect.More{Who: who}
-	return who.User != ""
+	return who.User() != ""
 }
 
 // forgetBearer takes a client that is buried out of the tables. It is a member of no group any more.
@@ -186,25 +217,60 @@ func (s *shard) forgetBearer(c *client) {
 			b.next.before = b.before
 		}
 	}
-	s.bearers.ending.drop(&b.grant)
-	s.bearers.of.Delete(c)
+	if in := b.connection(); in != nil {
+		s.bearers.ending.drop(in)
+	}
+	s.bearers.of.set(c.slot, nil)
+	c.marks &^= markBearer // its slot is another's soon
 }
 
 // hold has a client that has just asked to be a member of a group, or is one, have a grant there from now on, in place of the one before.
 func (b *bearer) hold(g *group, in *grant) {
 	b.release(g)
+	if in.token == nil && b.group == nil {
+		b.group, b.as = g, in.who
+		return
+	}
+	b.extend()
+	in.bearer, in.group = b, g
+	if b.only == nil {
+		b.only = in
+		return
+	}
 	if b.groups == nil {
 		b.groups = map[*group]*grant{}
 	}
-	in.bearer, in.group = b, g
 	b.groups[g] = in
+}
+
+// in is what b has for a group beside who it is there; nil: nothing.
+func (b *bearer) in(g *group) *grant {
+	if b.bearerMore == nil {
+		return nil
+	}
+	if b.only != nil && b.only.group == g {
+		return b.only
+	}
+	return b.groups[g]
 }
 
 // release ends what a client has for a group. It is called whenever a membership ends.
 func (b *bearer) release(g *group) {
-	if in := b.groups[g]; in != nil {
-		b.client.shard.bearers.ending.drop(in)
-		delete(b.groups, g)
+	if b.group == g {
+		b.group, b.as = nil, nil
+		return
+	}
+	in := b.in(g)
+	if in == nil {
+		return
+	}
+	b.client.shard.bearers.ending.drop(in)
+	if in == b.only {
+		b.only = nil
+		return
+	}
+	if delete(b.groups, g); len(b.groups) == 0 {
+		b.groups = nil
 	}
 }
 

@@ -86,7 +86,7 @@ func (st *bearerStage) noBearers(t *testing.T) {
 	}
 	st.settle()
 	for i, s := range st.hub.shards {
-		if of, users, ending := s.bearers.of.Len(), s.bearers.users.Len(), len(s.bearers.ending); of+users+ending+len(s.bearers.errands) != 0 {
+		if of, users, ending := s.bearers.of.len, s.bearers.users.Len(), len(s.bearers.ending); of+users+ending+len(s.bearers.errands) != 0 {
 			t.Errorf("loop %d: %d bearers, %d users, %d grants and %d errands are left", i, of, users, ending, len(s.bearers.errands))
 		}
 	}

@@ -37,8 +37,9 @@ import (
 //
 // Owner: listeners, poller and shut have a lock; the rest is immutable once gnet has booted.
 type berths struct {
-	gong string // the address of the socket that is always a placeholder: striking it gives a loop a callback
-	dir  string // of the placeholders' files, where they need files; empty: none
+	gong   string          // the address of the socket that is always a placeholder: striking it gives a loop a callback
+	secure map[string]bool // the addresses of the placeholders of listeners for TLS
+	dir    string          // of the placeholders' files, where they need files; empty: none
 
 	mu        sync.Mutex
 	listeners listeners
@@ -57,13 +58,19 @@ func newBerths(all listeners) (*berths, error) {
 	base := "ringcast-" + strconv.Itoa(os.Getpid()) + "-" + fmt.Sprintf("%x", secret)
 	if abstractSockets {
 		b.gong = "@" + base
-		return b, nil
+	} else {
+		var err error
+		if b.dir, err = os.MkdirTemp("", base); err != nil {
+			return nil, err
+		}
+		b.gong = filepath.Join(b.dir, "s")
 	}
-	var err error
-	if b.dir, err = os.MkdirTemp("", base); err != nil {
-		return nil, err
+	b.secure = map[string]bool{}
+	for i, l := range all {
+		if l.secure {
+			b.secure[b.name(i)] = true
+		}
 	}
-	b.gong = filepath.Join(b.dir, "s")
 	return b, nil
 }
 
@@ -216,6 +223,12 @@ func (b *berths) strike(ctx context.Context) (net.Conn, error) {
 func (b *berths) isGong(local net.Addr) bool {
 	a, ok := local.(*net.UnixAddr)
 	return ok && a.Name == b.gong
+}
+
+// isSecure says whether a connection was accepted by a listener for TLS, likewise.
+func (b *berths) isSecure(local net.Addr) bool {
+	a, ok := local.(*net.UnixAddr)
+	return ok && b.secure[a.Name]
 }
 
 // descriptors are the numbers of the process's open descriptors, and perhaps one that was open only to find them.

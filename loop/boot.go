@@ -32,7 +32,7 @@ func (s *Server) boot() error {
 	if err := loops.bindKicks(); err != nil {
 		return err
 	}
-	free, err := descriptorsFree(0)
+	free, err := descriptorsFree(s.reserve)
 	if err != nil {
 		return err
 	}

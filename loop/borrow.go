@@ -47,7 +47,7 @@ const (
 	borrowedItemsMax = 16
 	// borrowedBytesMax bounds the bytes that a borrower sends to one loop's clients. To copy them into the kernel takes it some 20 µs.
 	borrowedBytesMax = 64 << 10
-	// borrowedFormMax bounds the bytes of a message that a borrower may have to encode in another form.
+	// borrowedFormMax bounds the bytes of a message that a borrower may have to encode in another form. It compresses none.
 	borrowedFormMax = 4 << 10
 	// borrowedTurnMax bounds a loop's sends to clients of all other loops in one turn, as its own wait meanwhile.
 	borrowedTurnMax = 64
@@ -127,7 +127,7 @@ func (s *shard) mayBeBorrowed() bool {
 
 // leftByBorrower says whether a borrower has left something that the loop has not seen to.
 func (s *shard) leftByBorrower() bool {
-	return len(s.passes.queue) > 0 || s.hold.borrowed.unsent.to != nil || s.hold.borrowed.panickedFor != nil
+	return len(s.passes.queue)+len(s.passes.awaiting) > 0 || s.hold.borrowed.unsent.to != nil || s.hold.borrowed.panickedFor != nil
 }
 
 // mayBorrow says whether a borrower may act on an item.
@@ -140,7 +140,7 @@ func (s *shard) mayBorrow(d *delivery) bool {
 	if g.queued() { // in this borrow: each of its members is sent one batch
 		members = 0
 	}
-	if members > b.sends || bytes > b.bytes || d.Message.Bytes() > borrowedFormMax && !g.plain() {
+	if members > b.sends || bytes > b.bytes || !g.plain() && (d.Message.Bytes() > borrowedFormMax || !s.isMade(g, d.Message)) {
 		return false
 	}
 	b.sends, b.bytes = b.sends-members, b.bytes-bytes
@@ -174,19 +174,28 @@ func (s *shard) borrowedPass(g *group, a *audience) (done bool) {
 			continue
 		}
 		s.culprit = c
-		n := 0
-		if !c.slow {
-			n = s.env.send(int(c.fd), p.batch).n
+		batch, messages, but := p.batch, p.messages, p.excepted(c)
+		if len(but) > 0 {
+			if batch, messages, _ = s.passes.without(p, but); messages == 0 {
+				continue
+			}
 		}
-		switch done = n == len(p.batch); {
+		n := 0
+		if c.detour&detourAny == 0 {
+			n = s.env.send(int(c.fd), batch).n
+		}
+		switch done = n == len(batch); {
 		case n == 0:
 			p.cur-- // not sent, for whatever reason: the loop finds out
 			continue
 		case !done:
-			s.hold.borrowed.unsent = unsent{c, append([]byte(nil), p.batch[n:]...)}
+			s.hold.borrowed.unsent = unsent{c, append([]byte(nil), batch[n:]...)}
 		}
-		c.bytesOut += uint64(len(p.batch))
-		served++
+		if c.bytesOut += uint64(len(batch)); len(but) > 0 {
+			s.countWithout(messages, len(batch))
+		} else {
+			served++
+		}
 	}
 	became := passCut
 	if p.cur == p.end {

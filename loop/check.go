@@ -24,15 +24,20 @@ func CheckBoot(cfg Config, theirs []string, more int) error {
 	}
 	var tried listeners
 	defer func() { tried.close() }()
+	var addresses []string
 	if len(cfg.Sockets) == 0 {
-		for _, text := range cfg.Listen {
-			a, err := ParseListen(text)
-			if err == nil {
-				err = tried.try(&a, theirs)
-			}
-			if err != nil {
-				return &ListenError{text, err}
-			}
+		addresses = append(addresses, cfg.Listen...)
+	}
+	if len(cfg.TLSSockets) == 0 {
+		addresses = append(addresses, cfg.TLSListen...)
+	}
+	for _, text := range addresses {
+		a, err := ParseListen(text)
+		if err == nil {
+			err = tried.try(&a, theirs)
+		}
+		if err != nil {
+			return &ListenError{text, err}
 		}
 	}
 	for _, l := range tried {
@@ -40,7 +45,7 @@ func CheckBoot(cfg Config, theirs []string, more int) error {
 			more++ // the others are open now, and counted
 		}
 	}
-	_, err := descriptorsFree(more + bootDescriptors(cfg.Loops, max(len(tried), len(cfg.Sockets))))
+	_, err := descriptorsFree(more + cfg.Reserve + bootDescriptors(cfg.Loops, len(tried)+len(cfg.Sockets)+len(cfg.TLSSockets)))
 	return err
 }
 

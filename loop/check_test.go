@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"context"
 	"errors"
 	"net"
 	"os"
@@ -125,5 +126,24 @@ func TestTooFewDescriptorsAreFoundBeforeAServerBoots(t *testing.T) {
 	}
 	if err := CheckBoot(Config{Listen: []string{"127.0.0.1:0"}, Loops: 8}, nil, int(limit.Cur)); err == nil || !strings.Contains(err.Error(), "ulimit -n") {
 		t.Errorf("got %v, want that the limit is too low", err)
+	}
+}
+
+func TestDescriptorsThatTheCallerKeepsAreNoClients(t *testing.T) {
+	room := func(reserve int) int {
+		t.Helper()
+		s, err := Start(Config{Loops: 1, Reserve: reserve})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = s.Stop(context.Background(), nil) }()
+		return s.Hub().Snapshot().ClientsMax
+	}
+	const kept = 100
+	if all, less := room(0), room(kept); all-less < kept-20 || all-less > kept+20 { // other tests open some meanwhile
+		t.Errorf("room for clients: got %d, and %d with %d descriptors kept, want so many fewer", all, less, kept)
+	}
+	if err := CheckBoot(Config{Loops: 1, Reserve: 1 << 30}, nil, 0); err == nil {
+		t.Error("more kept than there are: got no error, want one before anything is stopped")
 	}
 }

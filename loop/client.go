@@ -2,6 +2,7 @@ package loop
 
 import (
 	"ringcast/loop/door"
+	"ringcast/loop/order"
 	"ringcast/loop/shrink"
 	"ringcast/wsproto"
 )
@@ -23,9 +24,25 @@ type client struct {
 	slot     uint32 // place in shard.clients, and in the arrays of heartbeat and rates
 	state    state
 	end      end
-	slow     bool // its outbox has bytes, or it is to be told of a gap: nothing may be sent past the outbox
+	detour   detour // why nothing may be sent past queue
 	marks    marks
 }
+
+// detour is why bytes for a client go the longer way, through queue and write, and not straight to the kernel: one test for all
+// reasons, as there is one for each message and member. Beside them, where there was room, is a bit of the client's form.
+type detour uint8
+
+const (
+	detourSlow   detour = 1 << iota // its outbox has bytes, or it is to be told of a gap: nothing may be sent past the outbox
+	detourSecure                    // it speaks TLS: what it is sent has to be encrypted, see tunnel.go
+	detourAny    = detourSlow | detourSecure
+
+	deflates = detour(order.Deflated) // no detour: it has negotiated compression
+)
+
+func (c *client) isSlow() bool { return c.detour&detourSlow != 0 }
+
+func (c *client) isSecure() bool { return c.detour&detourSecure != 0 }
 
 // marks are facts about a client that stay true, and its form.
 type marks uint8
@@ -38,12 +55,18 @@ const (
 	markBearer                       // it has shown a token, good or bad: more is known of it, see bearer.go
 )
 
-const formShift = 5 // the upper three bits are the client's form
+const formShift = 5 // the upper three bits are the client's dialect
 
 func (c *client) is(m marks) bool { return c.marks&m != 0 }
 
 // form is the encoding of messages that it is sent. It is set in the handshake, before it can join a group.
-func (c *client) form() form { return form(c.marks >> formShift) }
+func (c *client) form() form { return form(c.marks>>formShift) | form(c.detour&deflates) }
+
+// dialect is the index of its dialect.
+func (c *client) dialect() int { return int(c.marks >> formShift) }
+
+// deflates says whether it may be sent compressed messages, and may send such.
+func (c *client) deflates() bool { return c.detour&deflates != 0 }
 
 // Number is unique in this process, until a loop has had 2³² clients. Any goroutine.
 func (c *client) Number() uint64 { return uint64(c.serial)*LoopsMax + uint64(c.shard.index) }
@@ -90,6 +113,7 @@ type extra struct {
 	source  *door.Source    // nil: only its socket's address is known
 	slow    uint32          // place in shard.slow, counted from 1; 0: it is not in the list
 	partial uint32          // place in shard.partials, counted from 1; 0: it is not in the list
+	guest   bool            // it is to be closed soon, see guest.go
 
 	renounced uint32                      // memberships in further that are standingRenounced
 	index     *shrink.Map[*group, uint32] // the places of further; nil: it has few, or the client is dead
@@ -114,7 +138,7 @@ func (c *client) reader() *wsproto.Reader {
 
 // shed drops an extra in which nothing is set.
 func (c *client) shed() {
-	if x := c.extra; x.head == nil && x.reader == nil && len(x.further) == 0 && len(x.repeats) == 0 && x.source == nil && x.slow == 0 && x.partial == 0 {
+	if x := c.extra; x.head == nil && x.reader == nil && len(x.further) == 0 && len(x.repeats) == 0 && x.source == nil && x.slow == 0 && x.partial == 0 && !x.guest {
 		c.extra = nil
 	}
 }

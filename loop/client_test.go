@@ -17,6 +17,15 @@ func TestAClientFitsItsSizeClass(t *testing.T) {
 	}
 }
 
+func TestABearerFitsItsSizeClass(t *testing.T) {
+	if got := unsafe.Sizeof(bearer{}); got > 32 {
+		t.Errorf("a bearer has %d bytes, want at most 32", got)
+	}
+	if got := unsafe.Sizeof(bearerMore{}); got > 112 {
+		t.Errorf("one that has shown a token has %d bytes beside, want at most 112", got)
+	}
+}
+
 // What a membership costs beyond the client itself, averaged over joins: the growth of the group's list.
 func TestAClientOfOneGroupIsOneAllocation(t *testing.T) {
 	s := fakeHub(1).shards[0]

@@ -1,9 +1,6 @@
 package loop
 
-import (
-	"ringcast/dialect"
-	"ringcast/wsproto"
-)
+import "ringcast/wsproto"
 
 // deadlines are the ticks by which clients of a shard must have left a state: the handshake, or closing; or, where the dialect has it
 // so, must have connected. They are in a list of their own because most clients, the open ones, have none. The list is short, so each
@@ -65,7 +62,7 @@ func (s *shard) endLate() {
 		case d.state == stateHandshake && late:
 			s.endHandshake(c, evicted)
 		case d.state == stateOpen && late:
-			s.close(c, dialect.CauseNoConnect)
+			s.close(c, s.lateCause(c))
 		case d.state == stateClosing && late:
 			if !s.settleLate(c) {
 				d.tick = s.tick + s.closeTicks()
@@ -93,11 +90,14 @@ func (s *shard) endHandshake(c *client, evicted bool) {
 		s.giveUpHandshake(c)
 		return
 	}
-	outcome, why := handshakeTimeout, wsproto.RejectTimeout.Reason
+	outcome, how, why := handshakeTimeout, tlsLate, wsproto.RejectTimeout.Reason
 	if evicted {
-		outcome, why = handshakeEvicted, "too many handshakes are unfinished, and this is the oldest"
+		outcome, how, why = handshakeEvicted, tlsEvicted, "too many handshakes are unfinished, and this is the oldest"
 	}
 	count(&s.count.Handshakes, outcome)
+	if t := c.tunnel(); t != nil {
+		s.endHello(t, how)
+	}
 	s.explain(c, 408, why)
 	s.answerHTTP(c, wsproto.RejectTimeout.AppendTo(nil))
 	if evicted {

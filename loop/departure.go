@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"bytes"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -31,6 +32,8 @@ import (
 // Owner: the loop, then the goroutine that it is handed to.
 type departure struct {
 	read   []byte       // from the request head on
+	cipher cipher       // nil: TLS is not spoken
+	behind []byte       // TLS: what has come behind it, and is encrypted
 	source *door.Source // nil: only its socket's address is known, and no seat was taken
 }
 
@@ -45,6 +48,8 @@ func (s *shard) depart(c *client, req *wsproto.Request, p []byte) {
 		s.turnAway(c, awayStopping, wsproto.RejectStopping)
 	case !s.hub.addresses.Forwarded(c.source(), req.ForwardedFor, &s.bounds.addresses):
 		s.turnAway(c, awayAddress, wsproto.RejectProxied)
+	case c.conn.OutboundBuffered() > 0: // of the handshake: what gnet has queued cannot be handed over
+		s.turnAway(c, awaySlow, wsproto.RejectBusy)
 	default:
 		s.handOver(c, p)
 	}
@@ -55,13 +60,23 @@ func (s *shard) depart(c *client, req *wsproto.Request, p []byte) {
 func (s *shard) handOver(c *client, p []byte) {
 	assert.That(c.conn.OutboundBuffered() == 0, "shard: a client departs to which something was sent")
 	s.become(c, stateDoomed)
-	if s.env.hand(c.conn, departure{read: p, source: c.source()}) {
+	what, t := departure{read: p, source: c.source()}, c.tunnel()
+	if t != nil { // gnet's memory is only borrowed
+		what.cipher, what.behind, t.cipher = t.cipher, bytes.Clone(s.sealing.behind), nil
+	}
+	if s.env.hand(c.socket(), what) {
+		if t != nil {
+			s.count.TLSClients.Add(-1)
+		}
 		count(&s.count.Handshakes, handshakeHTTP)
 		c.end = endLeft
 		if c.extra != nil {
 			c.extra.source = nil
 		}
 		return
+	}
+	if t != nil {
+		t.cipher = what.cipher
 	}
 	s.ends.doomed = append(s.ends.doomed, c)
 	count(&s.count.Handshakes, handshakeAway)
@@ -70,7 +85,7 @@ func (s *shard) handOver(c *client, p []byte) {
 	answer := busyAnswers.any()
 	c.bytesOut += uint64(len(answer))
 	s.count.BytesOut.Add(uint64(len(answer)))
-	_, _ = c.conn.Write(answer)
+	s.say(c, answer)
 }
 
 // departures makes net.Conns of the descriptors that loops hand over.
@@ -111,7 +126,9 @@ func (d *departures) take(fd int, what departure) {
 	if tcp, ok := conn.(*net.TCPConn); ok { // package net has set its own
 		_ = tcp.SetKeepAliveConfig(d.keepAlive)
 	}
-	c.Conn = conn
+	if c.Conn = conn; what.cipher != nil {
+		c.Conn = what.cipher.Leave(conn, what.behind)
+	}
 	d.serve(c)
 }
 
@@ -122,6 +139,7 @@ func (d *departures) take(fd int, what departure) {
 type departed struct {
 	net.Conn
 	hub    *Hub
+	secure bool   // TLS is spoken
 	read   []byte // by the loop, and not yet from here; whoever reads
 	remote atomic.Pointer[netip.AddrPort]
 	gone   sync.Once
@@ -133,7 +151,7 @@ type departed struct {
 
 func newDeparted(h *Hub, what departure) *departed {
 	h.departed.Add(1)
-	c := &departed{hub: h, read: what.read, source: what.source}
+	c := &departed{hub: h, secure: what.cipher != nil, read: what.read, source: what.source}
 	c.renamed()
 	return c
 }
@@ -158,7 +176,10 @@ func (c *departed) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// CloseWrite shuts our direction down; net/http does it so that its last answer is not lost.
+// Secure says whether the connection is over TLS.
+func (c *departed) Secure() bool { return c.secure }
+
+// CloseWrite shuts our direction down, over TLS by close_notify; net/http does it so that its last answer is not lost.
 func (c *departed) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()

@@ -30,7 +30,9 @@ func (s *shard) frames(c *client, p []byte) {
 	r := c.reader()
 	own, began := r != nil, false
 	if !own {
-		r = s.readers.shared
+		if r = s.readers.shared; c.deflates() {
+			r.Inflate(s.readers.inflate())
+		}
 	}
 	for len(p) > 0 && c.state <= stateClosing {
 		n, ev := r.Next(p)
@@ -69,6 +71,9 @@ func (s *shard) event(c *client, ev *wsproto.Event) {
 	switch ev.Kind {
 	case wsproto.EventText, wsproto.EventBinary:
 		s.count.MessagesIn.Add(1)
+		if ev.Deflated && !s.inflated(c, ev) {
+			return
+		}
 		if binary := ev.Kind == wsproto.EventBinary; s.bearers.welcomes.pending == 0 || !s.putOff(c, ev.Payload, binary) {
 			s.commands(c, ev.Payload, binary)
 		}
@@ -129,8 +134,10 @@ func (s *shard) command(c *client, cmd *dialect.Command, code dialect.ErrorCode)
 	if code == "" && len(cmd.Group) > s.bounds.GroupBytesMax && cmd.Verb != dialect.LeaveGroup {
 		code = dialect.ErrBadGroupID
 	}
-	if s.rates.on && !s.mayCommand(c, cmd.ID != nil) {
+	if s.rates.on && (code != "" || !s.subscribesAnew(c, cmd)) && !s.mayCommand(c, cmd.ID != nil) {
 		code = dialect.ErrRateLimited
+	} else if code == "" && s.entry(c).Channels {
+		code = s.channelCommand(c, cmd)
 	} else if code == "" && s.bounds.TokensOnly && cmd.Verb != dialect.Auth && !s.maySpeak(c) {
 		code = dialect.ErrForbidden
 	} else if code == "" {
@@ -172,7 +179,7 @@ func (s *shard) command(c *client, cmd *dialect.Command, code dialect.ErrorCode)
 	case cmd.Token != nil && s.closesFor(c, cmd.Verb, code):
 	case cmd.ID != nil:
 		s.noteRefused(c, cmd.Verb, cmd.Group, code)
-		s.answer(c, dialect.Outcome{What: dialect.Refused, Verb: cmd.Verb, Group: borrowString(cmd.Group), ID: cmd.ID, Code: code})
+		s.answerRefused(c, dialect.Outcome{What: dialect.Refused, Verb: cmd.Verb, Group: borrowString(cmd.Group), ID: cmd.ID, Code: code})
 	default:
 		s.noteRefused(c, cmd.Verb, cmd.Group, code)
 		s.closeRefused(c, code)
@@ -184,7 +191,9 @@ func (s *shard) command(c *client, cmd *dialect.Command, code dialect.ErrorCode)
 func (s *shard) connect(c *client, cmd *dialect.Command) {
 	b := s.bearer(c)
 	switch {
-	case b != nil && b.deaf: // its library closes the connection, or endLate does
+	case c.isGuest():
+		s.count.Ignored.Add(1)
+	case b.connection() != nil && b.deaf: // its library closes the connection, or endLate does
 		s.count.Ignored.Add(1)
 	case cmd.Verb == dialect.Close:
 		s.closeWith(c, cmd.Code, cmd.Reason)
@@ -194,7 +203,7 @@ func (s *shard) connect(c *client, cmd *dialect.Command) {
 	default:
 		if code := s.introduce(c, cmd); code != "" {
 			if !s.closesFor(c, cmd.Verb, code) {
-				s.known(c).deaf = true
+				s.known(c).extend().deaf = true
 				s.answer(c, dialect.Outcome{What: dialect.Refused, Verb: dialect.Connect, ID: cmd.ID, Code: code})
 			}
 			return
@@ -209,9 +218,7 @@ func (s *shard) connect(c *client, cmd *dialect.Command) {
 // tellConnected answers a connect.
 func (s *shard) tellConnected(c *client, id []byte, served []dialect.Served) {
 	told := dialect.Outcome{What: dialect.OK, Verb: dialect.Connect, ID: id, Served: served}
-	if b := s.bearer(c); b != nil {
-		told.TTL = s.ttl(&b.grant)
-	}
+	told.TTL = s.ttl(s.bearer(c).connection())
 	if !c.is(markFramePings) { // else it would wait for pings of its dialect, which do not come
 		told.Number = s.bounds.heartbeatSeconds()
 	}
@@ -222,7 +229,7 @@ func (s *shard) tellConnected(c *client, id []byte, served []dialect.Served) {
 // that join, leave and join in one breath take the first answer for the last. How many users they are the home alone knows.
 func (s *shard) stats(c *client, cmd *dialect.Command) dialect.ErrorCode {
 	if g := s.groups.Get(string(cmd.Group)); g != nil {
-		if index, _ := s.kindOf(g); s.bounds.kindAt(index).Presence {
+		if s.kind(g).Presence {
 			return s.askHome(c, cmd, order.OpCount, nil)
 		}
 		if at := c.memberOf(g); at >= 0 && c.membership(at).standing == standingAsked {
@@ -238,8 +245,7 @@ func (s *shard) answerStats(c *client, g *group, id []byte) dialect.ErrorCode {
 	if at := c.memberOf(g); at < 0 || c.membership(at).standing != standingMember {
 		return dialect.ErrNotMember
 	}
-	s.answer(c, dialect.Outcome{What: dialect.Members, Verb: dialect.Stats, ID: id, Number: uint64(g.headcount.Members())})
-	return ""
+	return s.answerMembers(c, g.name, dialect.Outcome{What: dialect.Members, Verb: dialect.Stats, ID: id, Number: uint64(g.headcount.Members())})
 }
 
 // closeRefused closes a client whose command was refused and had no id by which to answer: it must learn of it all the same. A
@@ -250,6 +256,10 @@ func (s *shard) closeRefused(c *client, code dialect.ErrorCode) {
 		s.close(c, dialect.CauseBusy)
 	case dialect.ErrGroupsFull:
 		s.close(c, dialect.CauseGroupsFull)
+	case dialect.ErrUnavailable:
+		s.close(c, dialect.CauseUnavailable)
+	case dialect.ErrUnconfirmed:
+		s.close(c, dialect.CauseUnconfirmed)
 	case dialect.ErrGroupFull:
 		s.close(c, dialect.CauseGroupFull)
 	case dialect.ErrForbidden:
@@ -259,7 +269,7 @@ func (s *shard) closeRefused(c *client, code dialect.ErrorCode) {
 	case dialect.ErrRateLimited:
 		s.close(c, dialect.CauseCommandRate)
 	case dialect.ErrStopping:
-		s.close(c, dialect.CauseStopping)
+		s.close(c, s.stopCause(c))
 	case dialect.ErrBadToken, dialect.ErrTokenExpired, dialect.ErrOtherToken:
 		s.close(c, dialect.CauseBadToken)
 	}
@@ -290,9 +300,17 @@ func (s *shard) publish(c *client, cmd *dialect.Command) dialect.ErrorCode {
 	r := request{Op: order.OpPublish}
 	r.Message, r.ID = order.NewMessage(cmd.Group, cmd.Message, cmd.ID, cmd.JSON)
 	r.Client, r.Asks = c, cmd.ID != nil
-	named := s.entry(c).Named
+	if cmd.Key != nil {
+		r.Keyed(s.keyOf(c, cmd.Key))
+	}
+	entry := s.entry(c)
+	named := entry.Named
+	r.Soon = entry.Soon
 	if c.is(markBearer) {
 		named = s.sign(c, r.Message) || named
+	}
+	if cmd.Event != nil {
+		s.asEvent(c, r.Message, cmd.Event)
 	}
 	if named {
 		r.Message.SenderLoop, r.Message.SenderSerial = uint8(s.index), c.serial
@@ -310,13 +328,32 @@ func (s *shard) publish(c *client, cmd *dialect.Command) dialect.ErrorCode {
 	return ""
 }
 
-// tellTooLoud tells a client that a home has refused its publish, as too much of the group is in flight.
-func (s *shard) tellTooLoud(d *delivery) {
-	s.note(d.Client, Trace{Kind: TraceRefuse, Code: string(dialect.ErrBusy), Reason: reasonLoud})
-	if d.Asks {
-		s.answer(d.Client, dialect.Outcome{What: dialect.Refused, Verb: dialect.SendToGroup, ID: borrowBytes(d.ID), Code: dialect.ErrBusy})
-	} else {
-		s.closeRefused(d.Client, dialect.ErrBusy)
+// keyOf is the key that a client has given a publish, as homes know it. It is a key of the client's user, or of all clients that are none:
+// else whoever guesses what another, or a backend, will say under which key could have that be taken for a repeat. What tokens and
+// backends name is UTF-8, and so has no byte 0xff.
+func (s *shard) keyOf(c *client, key []byte) string {
+	return order.ClientKeyMark + s.bearer(c).user() + order.ClientKeyMark + string(key)
+}
+
+// tellRefused tells a client that its publish was refused when it had left this loop.
+func (s *shard) tellRefused(d *delivery) {
+	code, reason := dialect.ErrBusy, reasonLoud
+	switch d.Why {
+	case order.RefusedUnavailable:
+		code, reason = dialect.ErrUnavailable, reasonUnavailable
+	case order.RefusedUnconfirmed:
+		code, reason = dialect.ErrUnconfirmed, reasonUnconfirmed
+	case order.RefusedTooLarge:
+		code, reason = dialect.ErrBadMessage, reasonTooLarge
+	}
+	s.note(d.Client, Trace{Kind: TraceRefuse, Code: string(code), Reason: reason})
+	switch {
+	case d.Asks:
+		s.answerRefused(d.Client, dialect.Outcome{What: dialect.Refused, Verb: dialect.SendToGroup, ID: borrowBytes(d.ID), Code: code})
+	case d.Why == order.RefusedTooLarge:
+		s.close(d.Client, dialect.CauseTooBig)
+	default:
+		s.closeRefused(d.Client, code)
 	}
 }
 

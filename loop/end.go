@@ -123,9 +123,14 @@ func (s *shard) answerClose(c *client, code wsproto.StatusCode) {
 	}
 }
 
-// answerHTTP sends an HTTP response and ends the connection.
+// answerHTTP sends an HTTP response and ends the connection. Whose TLS handshake is not done is cut: it could read no answer, and an
+// alert would tell it no more than the end does.
 func (s *shard) answerHTTP(c *client, response []byte) {
-	s.dropInput(c)
+	if s.dropInput(c); c.isDeaf() {
+		s.endHello(c.tunnel(), tlsFailed)
+		s.doom(c)
+		return
+	}
 	s.closing(c)
 	s.last(c, response)
 }
@@ -162,6 +167,9 @@ func (s *shard) settle(c *client) {
 	case endTheirs:
 		s.doom(c)
 	case endNone:
+		if s.endTunnel(c); c.isSlow() || c.state != stateClosing {
+			return // close_notify waits as all else does
+		}
 		c.end = endOurs
 		s.env.shut(int(c.fd))
 	}
@@ -219,6 +227,9 @@ func (s *shard) gone(c *client) bool {
 // die notes that a client's connection is gone.
 func (s *shard) die(c *client) {
 	s.become(c, stateDead)
+	if c.isSecure() {
+		s.forsake(c)
+	}
 	s.ends.dead = append(s.ends.dead, c)
 	s.slow.forget(c) // its outbox is gone; until it is buried others would be cut off for what that has had
 }
@@ -227,7 +238,10 @@ func (s *shard) die(c *client) {
 func (s *shard) sweep() {
 	for i := 0; i < len(s.ends.doomed); i++ {
 		if c := s.ends.doomed[i]; c.state == stateDoomed {
-			s.env.cut(c.conn)
+			s.endDoomed(c)
+			if c.state == stateDoomed {
+				s.env.cut(c.socket())
+			}
 			if c.state != stateDead { // the connection was gone, and gnet did not call closed
 				s.die(c)
 			}
@@ -270,7 +284,11 @@ func (s *shard) bury(c *client) (done bool) {
 	}
 	s.ends.budget--
 	s.forgetBearer(c)
+	s.rates.events.forget(c)
 	s.unseat(c.source())
+	if c.isGuest() {
+		s.forgetGuest()
+	}
 	s.partials.drop(c)
 	c.extra = nil
 	s.replies.drop(c)
@@ -279,6 +297,7 @@ func (s *shard) bury(c *client) (done bool) {
 	if int(gap) != last {
 		s.clients[gap] = s.clients[last]
 		s.clients[gap].slot = gap
+		s.bearers.of.move(uint32(last), gap)
 	}
 	s.clients[last] = nil
 	s.clients = s.clients[:last]
@@ -293,6 +312,9 @@ func (s *shard) bury(c *client) (done bool) {
 	}
 	if c.is(markUpgraded) {
 		s.count.Clients.Add(-1)
+		if c.deflates() {
+			s.count.DeflateClients.Add(-1)
+		}
 	} else {
 		s.count.Pending.Add(-1)
 	}

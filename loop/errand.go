@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"iter"
 	"slices"
 	"unicode/utf8"
 
@@ -17,7 +18,8 @@ import (
 // Target is the clients that are meant: those of a user, or one alone.
 type Target struct {
 	User   string // empty: whoever the client is
-	Client uint64 // its number; 0: all clients of User
+	Client uint64 // its number; 0: all clients of User, or the one of Name
+	Name   string // its name, in place of its number; one that no client of this process can have is nobody's
 }
 
 // Why nothing was done.
@@ -121,6 +123,12 @@ func (e *errand) look(s *shard) (c *client, more bool) {
 // clients for which that was done. ErrBusy, ErrNoTarget: nothing is done.
 func (h *Hub) dispatch(t Target, do func(*shard, *client) bool) (results chan int, n int, err error) {
 	shards := h.shards
+	if t.Name != "" && t.Client == 0 {
+		var known bool
+		if t.Client, known = h.ClientNumber(t.Name); !known || t.Client == 0 {
+			return nil, 0, nil
+		}
+	}
 	switch loop := t.Client % LoopsMax; {
 	case t.User == "" && t.Client == 0:
 		return nil, 0, ErrNoTarget
@@ -158,7 +166,7 @@ func (h *Hub) send(ctx context.Context, t Target, do func(*shard, *client) bool)
 	return clients, err
 }
 
-// Disconnect closes clients. code is for those of the Centrifuge protocol, 3000 to 4999, or 0 for 3503; plain ones get 4403. An empty
+// Disconnect closes clients. code is for those of the Centrifuge protocol, 3000 to 4999, or 0 for 3503; plain ones get 4403, those of the Pusher protocol 4009. An empty
 // reason, or one that a client would take for more than a text, stands for the usual one. It returns how many were closed; errors are
 // those of all errands: ctx's, ErrStopping, ErrBusy and ErrNoTarget, and ErrCloseCode. Any goroutine that is no loop.
 func (h *Hub) Disconnect(ctx context.Context, t Target, code uint16, reason string) (clients int, err error) {
@@ -246,7 +254,7 @@ func (h *Hub) Refresh(ctx context.Context, t Target, ends int64) (clients int, e
 			s.close(c, dialect.CauseTokenEnded)
 			return true
 		}
-		b := s.known(c)
+		b := s.known(c).extend()
 		s.endAt(&b.grant, ends)
 		if b.welcome == nil { // else its reply says so
 			s.answer(c, dialect.Outcome{What: dialect.Renewed, TTL: s.ttl(&b.grant)})
@@ -276,16 +284,27 @@ func (h *Hub) Revoke(ctx context.Context, user string, before int64) (clients in
 
 // issuedBefore says whether one of b's tokens was issued before a time, or does not say when.
 func (b *bearer) issuedBefore(before int64) bool {
-	if b.grant.token.IssuedAt < before {
+	old := func(in *grant) bool { return in != nil && in.token != nil && in.token.IssuedAt < before }
+	if b.bearerMore == nil {
+		return false
+	}
+	if old(&b.grant) || old(b.only) {
 		return true
 	}
 	for _, in := range b.groups {
-		if in.token != nil && in.token.IssuedAt < before {
+		if old(in) {
 			return true
 		}
 	}
 	return false
 }
+
+// Revocations are the users whose tokens are refused, each with the time before which these were issued, in Unix seconds: for who tells
+// another server of them. Any goroutine; it may change them meanwhile.
+func (h *Hub) Revocations() iter.Seq2[string, int64] { return h.revoked.All() }
+
+// RevokedBefore is that time of one user; 0: its tokens are not refused. Any goroutine.
+func (h *Hub) RevokedBefore(user string) int64 { return h.revoked.Before(user) }
 
 // Users is how many users with a name are connected. Any goroutine.
 func (h *Hub) Users() int { return h.users.Len() }
@@ -295,3 +314,6 @@ func (h *Hub) ClientName(client uint64) string { return h.names.Of(client) }
 
 // ClientNumber is the number of the client that has a name; false: no client of this process can have it. Any goroutine.
 func (h *Hub) ClientNumber(name string) (uint64, bool) { return h.names.Number(name) }
+
+// SocketID is the name by which the Pusher protocol knows the client of a number. Any goroutine.
+func (h *Hub) SocketID(client uint64) string { return h.names.SocketID(client) }

@@ -26,6 +26,10 @@ func FuzzShard(f *testing.F) {
 		for _, a := range w.actors {
 			a.hangUp()
 		}
+		for _, p := range w.pages.all {
+			p.sock.close()
+		}
+		w.pages.all = nil
 		w.settle()
 		member, sender := w.newActor(0), w.newActor(1)
 		for _, a := range []*actor{member, sender} {

@@ -61,7 +61,7 @@ func (s *shard) ttl(in *grant) uint32 {
 // ttlIn is likewise what a client has for a group.
 func (s *shard) ttlIn(c *client, g *group) uint32 {
 	if b := s.bearer(c); b != nil {
-		return s.ttl(b.groups[g])
+		return s.ttl(b.in(g))
 	}
 	return 0
 }
@@ -106,7 +106,7 @@ func (s *shard) endGrant(in *grant, now int64) {
 // is not told.
 func (s *shard) oust(c *client, g *group, why dialect.What) {
 	s.part(c, c.memberOf(g))
-	if c.form() != order.PlainForm || c.is(markAsks) || s.hasToken(c) {
+	if c.dialect() != int(order.PlainForm) || c.is(markAsks) || s.hasToken(c) {
 		s.answer(c, dialect.Outcome{What: why, Group: g.name})
 	}
 }

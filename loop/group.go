@@ -23,7 +23,7 @@ type group struct {
 	flow      order.Flow
 	log       *replayLog // what came down since its oldest replay; nil: it has none
 	kindsRead uint32     // generation of the bounds that kind is of; 0: of none
-	_         [4]byte
+	counted   uint32     // its place in the shard's headcounts, from 1; 0: its members are not told how many they are
 }
 
 // Flow is what the loop tells the group's home of what waits here.
@@ -49,9 +49,15 @@ func (g *group) add(c *client, hears bool) (pos uint32) {
 		}
 		a.form, a.hears = c.form(), hears
 	}
+	if n := len(a.members); n == cap(a.members) && n < grownMax { // append would double it: most groups are small
+		a.members = append(make([]*client, 0, n+n/4+1), a.members...)
+	}
 	a.members = append(a.members, c)
 	return uint32(len(a.members) - 1)
 }
+
+// grownMax is from how many members on an audience grows as slices do, by a quarter.
+const grownMax = 256
 
 // remove takes out the member c, which is at pos in its audience. at is the place of that membership among c's own.
 func (g *group) remove(c *client, hears bool, pos uint32, at int) {
@@ -130,6 +136,7 @@ type audience struct {
 	members []*client  // nil: none, and then nothing waits and no pass is under way
 	waiting []*message // gathered for the next pass, oldest first
 	pass    *pass      // under way; nil: none
+	tells   uint32     // number of the group's members, which the next pass tells; 0: none is to be told
 	form    form
 	hears   bool // comings and goings too
 	further bool // inline audience only: the group has others

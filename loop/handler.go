@@ -15,6 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ringcast/loop/assert"
+	"ringcast/loop/door"
+	"ringcast/loop/secure"
 	"ringcast/wsproto"
 )
 
@@ -36,7 +38,8 @@ type handler struct {
 	loops  *loops
 	berths *berths
 
-	departures *departures // nil: there is no HTTP server
+	departures *departures    // nil: there is no HTTP server
+	secure     *secure.Server // nil: TLS is not spoken
 }
 
 func newHandler(h *Hub, p *berths, log *slog.Logger) *handler {
@@ -71,25 +74,40 @@ func (h *handler) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
 	if !h.loops.open.Load() { // a stranger has found a placeholder
 		return nil, gnet.Close
 	}
-	return nil, h.take(c)
+	return nil, h.take(c, h.berths.isSecure(c.LocalAddr()))
 }
 
-// take gives a connection to the shard of its loop, or refuses it.
-func (h *handler) take(c gnet.Conn) gnet.Action {
+// take gives a connection to the shard of its loop, or refuses it. Where TLS is spoken it is refused without a word: what it could read
+// as an answer needs a handshake, which is what a server that is full has no time for.
+func (h *handler) take(c gnet.Conn, secure bool) gnet.Action {
 	s := h.loops.shardOf(c.EventLoop())
 	from, why, ok := s.judge(peerOf(c))
-	if ok {
+	guest := false
+	if !ok {
+		from, guest = s.asGuest(peerOf(c), why)
+	}
+	if ok || guest {
 		if client := s.opened(c); client != nil {
 			client.comesFrom(from)
+			if guest {
+				client.more().guest = true
+			}
+			if secure {
+				client.overTLS()
+			}
 			c.SetContext(client)
 			return gnet.None
 		}
-		s.unseat(from)
+		if s.unseat(from); guest {
+			s.forgetGuest()
+		}
 		h.hub.gone()
 	}
 	count(&s.count.RefusedClientsBy, why)
 	h.log.Debug("refusing a connection", "loop", s.index, "remote", remoteName(c.RemoteAddr()), "why", turnedAwayNames[why])
-	_, _ = c.Write(why.answers().any())
+	if !secure {
+		_, _ = c.Write(why.answers().any())
+	}
 	return gnet.Close
 }
 
@@ -182,6 +200,9 @@ func (h *handler) env(i int, portable bool) env {
 	if portable {
 		r.send = nil
 	}
+	if h.secure != nil {
+		r.secure = func(hello []byte, tell func()) cipher { return h.secure.Begin(hello, tell) }
+	}
 	if h.departures != nil {
 		r.hand = func(c conn, what departure) bool {
 			g := c.(gnet.Conn)
@@ -196,7 +217,12 @@ func (h *handler) env(i int, portable bool) env {
 	}
 	r.ended = func(c *client, code wsproto.StatusCode, reason string) {
 		if h.log.Enabled(context.Background(), slog.LevelDebug) { // asked each time: a reload can change it
-			h.log.Debug("closing a client", "loop", i, "client", c.Number(), "remote", c.remote(), "dialect", h.hub.dialects[c.form()].Name, "why", fmt.Sprintf("%d %s", code, reason))
+			h.log.Debug("closing a client", "loop", i, "client", c.Number(), "remote", c.remote(), "dialect", h.hub.dialects[c.dialect()].Name, "why", fmt.Sprintf("%d %s", code, reason))
+		}
+	}
+	r.faulty = func(c *client, fault door.Fault, why string) { // at level debug, as clients can show as many as they like
+		if h.log.Enabled(context.Background(), slog.LevelDebug) {
+			h.log.Debug("refusing a token", "loop", i, "client", c.Number(), "remote", c.remote(), "fault", fault.String(), "why", why)
 		}
 	}
 	return r

@@ -5,6 +5,7 @@ import (
 
 	"ringcast/dialect"
 	"ringcast/loop/door"
+	"ringcast/loop/secure"
 	"ringcast/wsproto"
 )
 
@@ -30,23 +31,22 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 	}
 	from := c.source()
 	if from.AwaitsProxy() {
-		client, n, err := wsproto.ReadProxy(head.bytes)
-		if err != nil {
-			s.reject(c, err)
+		var ok bool
+		if head.bytes, ok = s.unproxy(c, head.bytes); !ok {
 			return nil
 		}
-		if n > 0 {
-			if !s.hub.addresses.Proxied(from, client, &s.bounds.addresses) {
-				s.turnAway(c, awayAddress, wsproto.RejectProxied)
-				return nil
-			}
-			head.bytes = head.bytes[n:]
-		}
+	}
+	if len(head.bytes) > 0 && secure.IsHello(head.bytes[0]) && !from.AwaitsProxy() { // libraries that try wss wait for this end (pusher-js)
+		count(&s.count.Handshakes, handshakeTLS)
+		s.explain(c, 400, wsproto.RejectTLS.Reason)
+		s.say(c, wsproto.RejectTLS.AppendTo(nil))
+		s.doom(c)
+		return nil
 	}
 	var req wsproto.Request
 	n := 0
 	if !from.AwaitsProxy() {
-		rules := wsproto.HeadRules{BytesMax: s.bounds.HandshakeBytesMax, Subprotocols: s.bounds.subprotocols}
+		rules := wsproto.HeadRules{BytesMax: s.bounds.HandshakeBytesMax, Subprotocols: s.bounds.subprotocols, Deflate: s.bounds.Compression}
 		var err error
 		if req, n, err = wsproto.ReadRequest(head.bytes, &head.scan, rules); err != nil {
 			s.reject(c, err)
@@ -68,6 +68,10 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 	}
 	s.dropInput(c)
 	if !req.Upgrade {
+		if c.isGuest() {
+			s.turnAway(c, awayClients, wsproto.RejectBusy)
+			return nil
+		}
 		if !kept {
 			head.bytes = bytes.Clone(head.bytes) // gnet's memory is only borrowed
 		}
@@ -88,18 +92,35 @@ func (s *shard) handshake(c *client, p []byte) (rest []byte) {
 	return head.bytes[n:]
 }
 
+// unproxy reads the PROXY protocol header that p begins with, as long as the client's source awaits one, and returns what is behind it.
+// False: the client was refused.
+func (s *shard) unproxy(c *client, p []byte) (rest []byte, ok bool) {
+	client, n, err := wsproto.ReadProxy(p)
+	switch {
+	case err != nil:
+		s.reject(c, err)
+		return nil, false
+	case n > 0 && !s.hub.addresses.Proxied(c.source(), client, &s.bounds.addresses):
+		s.turnAway(c, awayAddress, wsproto.RejectProxied)
+		return nil, false
+	}
+	return p[n:], true
+}
+
 // mayUpgrade says whether a correct handshake is accepted; false: it was answered with a refusal.
 func (s *shard) mayUpgrade(c *client, req *wsproto.Request) bool {
 	switch rate := s.bounds.HandshakesPerSecond; {
 	case s.hub.stopping.Load() && !s.hub.handedIn:
-		s.turnAway(c, awayStopping, wsproto.RejectStopping)
+		s.refuse(c, req, awayStopping, wsproto.RejectStopping)
 	case !s.bounds.origins.Allow(req.Origin):
 		count(&s.count.Handshakes, handshakeOrigin)
 		s.answerRejection(c, wsproto.RejectOrigin(req.Origin))
 	case !s.hub.addresses.Forwarded(c.source(), req.ForwardedFor, &s.bounds.addresses):
 		s.turnAway(c, awayAddress, wsproto.RejectProxied)
+	case c.isGuest():
+		s.refuse(c, req, awayClients, wsproto.RejectBusy)
 	case rate > 0 && !s.hub.handshakes.Allow(s.env.now(), rate):
-		s.turnAway(c, awayRate, wsproto.RejectRate)
+		s.refuse(c, req, awayRate, wsproto.RejectRate)
 	default:
 		return true
 	}
@@ -109,8 +130,7 @@ func (s *shard) mayUpgrade(c *client, req *wsproto.Request) bool {
 // upgrade accepts a handshake: frames follow.
 func (s *shard) upgrade(c *client, req *wsproto.Request) {
 	count(&s.count.Handshakes, handshakeOK)
-	s.become(c, stateOpen)
-	c.marks |= markUpgraded | marks(s.hub.formOf(req.Path, req.Subprotocol))<<formShift
+	s.open(c, req, s.formOf(req.Path, req.Subprotocol))
 	entry := s.entry(c)
 	if entry.Pings != nil && entry.Pings(req.Query) {
 		c.marks |= markFramePings
@@ -120,16 +140,29 @@ func (s *shard) upgrade(c *client, req *wsproto.Request) {
 	} else {
 		c.marks |= markConnected
 	}
-	s.count.Pending.Add(-1)
-	s.count.Clients.Add(1)
 	if s.traces.on {
 		s.tell(c, Trace{Kind: TraceConnect, Reason: entry.Name})
 	}
-	s.replyTo(c, wsproto.AppendUpgrade(s.outFor(c), req))
-	s.answer(c, dialect.Outcome{What: dialect.Greeting})
-	if s.hub.stopping.Load() {
-		s.close(c, dialect.CauseStopping)
+	if entry.NeedsApp && !s.register(c, req) {
+		return
 	}
+	s.answer(c, dialect.Outcome{What: dialect.Greeting, Number: s.bounds.heartbeatSeconds()})
+	if s.hub.stopping.Load() {
+		s.close(c, s.stopCause(c))
+	}
+}
+
+// open answers a handshake: from here on frames are spoken.
+func (s *shard) open(c *client, req *wsproto.Request, f form) {
+	s.become(c, stateOpen)
+	c.marks |= markUpgraded | marks(f)<<formShift
+	if req.Deflate {
+		c.detour |= deflates
+		s.count.DeflateClients.Add(1)
+	}
+	s.count.Pending.Add(-1)
+	s.count.Clients.Add(1)
+	s.replyTo(c, wsproto.AppendUpgrade(s.outFor(c), req))
 }
 
 // turnAway refuses a connection whose request has been read.

@@ -104,8 +104,8 @@ func TestAHealingClientIsPartedWithoutFurtherTraffic(t *testing.T) {
 	if len(got) != 11 || !slices.Contains(got[9:], parted("0g")) || !slices.Contains(got[9:], parted("0h")) {
 		t.Errorf("heard %q, want 9 messages and that it was taken out of both groups", got)
 	}
-	if member.client.groupCount() != 0 || member.client.slow || len(st.hub.shards[0].slow.list) != 0 {
-		t.Errorf("it is in %d groups, slow %v; want none, and not slow", member.client.groupCount(), member.client.slow)
+	if member.client.groupCount() != 0 || member.client.isSlow() || len(st.hub.shards[0].slow.list) != 0 {
+		t.Errorf("it is in %d groups, slow %v; want none, and not slow", member.client.groupCount(), member.client.isSlow())
 	}
 }
 
@@ -317,8 +317,8 @@ func TestWhoLeavesAGroupThatHasLostSomethingHasHealed(t *testing.T) {
 	member.say(`{"cmd":"leave_group","group_id":"0g"}`)
 	member.take(1 << 20)
 	st.ticks(1)
-	if got := member.events(t); len(got) != 9 || member.client.slow {
-		t.Errorf("heard %q, slow %v; want 9 messages, and it not slow", got, member.client.slow)
+	if got := member.events(t); len(got) != 9 || member.client.isSlow() {
+		t.Errorf("heard %q, slow %v; want 9 messages, and it not slow", got, member.client.isSlow())
 	}
 }
 

@@ -1,6 +1,8 @@
 package loop
 
 import (
+	"time"
+
 	"ringcast/dialect"
 	"ringcast/wsproto"
 )
@@ -56,9 +58,45 @@ func (h *heartbeat) silence(slot int, tick uint32) (ticks uint32, pinged bool) {
 // pinged notes that a client was pinged.
 func (h *heartbeat) pinged(slot int) { h.lastSeen[slot] |= 1 }
 
-// pingSilent pings clients that were silent for the heartbeat's interval, and closes those that were silent for two.
+// beat is after how many ticks of silence a client is pinged, and closed; 0: it is not.
+type beat struct{ ping, close uint32 }
+
+// beats are those of clients of each dialect.
+type beats struct {
+	of    [dialect.FormsMax]beat // by dialect
+	first uint32                 // the least silence after which any is pinged; 0: none ever is
+}
+
+// beatsOf are the beats of clients of dialects, in order of their forms. What is said of the heartbeat holds as it is for dialects that
+// have no other measure: a client is pinged when it was silent for that, and closed after twice of it.
+func (b *bounds) beatsOf(dialects []dialect.Entry) (all beats) {
+	if b.heartbeatTicks == 0 {
+		return all
+	}
+	for form, e := range dialects {
+		beat := &all.of[form]
+		*beat = beatOf(e.HeartbeatSeconds, b)
+		if beat.ping > 0 && (all.first == 0 || beat.ping < all.first) {
+			all.first = beat.ping
+		}
+	}
+	return all
+}
+
+func beatOf(seconds func(uint64) (silence, wait uint64), b *bounds) beat {
+	if seconds == nil {
+		return beat{ping: b.heartbeatTicks, close: 2 * b.heartbeatTicks}
+	}
+	silence, wait := seconds(b.heartbeatSeconds())
+	if silence == 0 {
+		return beat{}
+	}
+	return beat{ping: ticks(time.Duration(silence) * time.Second), close: ticks(time.Duration(silence+wait) * time.Second)}
+}
+
+// pingSilent pings clients that were silent for long, and closes those that were for longer.
 func (s *shard) pingSilent() {
-	interval := s.bounds.heartbeatTicks
+	interval := s.bounds.beats.first
 	if interval == 0 || len(s.clients) == 0 {
 		return
 	}
@@ -71,11 +109,12 @@ func (s *shard) pingSilent() {
 			continue
 		}
 		c := s.clients[at]
-		if c.state != stateOpen || !c.is(markConnected) {
+		beat := &s.bounds.beats.of[c.dialect()]
+		if c.state != stateOpen || !c.is(markConnected) || beat.ping == 0 || silent < beat.ping {
 			continue
 		}
 		switch {
-		case silent >= 2*interval && pinged:
+		case silent >= beat.close && pinged:
 			s.count.HeartbeatClosed.Add(1)
 			s.close(c, dialect.CauseSilent)
 			pings++

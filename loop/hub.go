@@ -22,6 +22,10 @@ type (
 	Port        = order.Port[*group, *client] // to publish by
 	Feed        = order.Feed[*group, *client] // to receive all accepted publishes
 	Publication = order.Publication           // what a feed receives
+	Company     = order.Company               // the other nodes of a cluster, as homes see them
+	Observer    = order.Observer              // who tells backends what becomes of groups
+	Observation = order.Observation           // what it is told
+	Observed    = order.Observed              // and what that is
 
 	// What a port says and is told.
 	Said     = order.Said
@@ -32,8 +36,16 @@ type (
 	Position = order.Position
 	Epoch    = order.Epoch
 	Message  = order.Message
-	Who      = dialect.Who
-	Present  = dialect.Present
+
+	// How a cluster puts publishes in order.
+	Inlet    = order.Inlet[*group, *client]
+	Orderer  = order.Orderer
+	Offer    = order.Offer
+	Ordered  = order.Ordered
+	Recalled = order.Recalled
+
+	Who     = dialect.Who
+	Present = dialect.Present
 )
 
 // Errors of ports and feeds, see package order.
@@ -49,6 +61,10 @@ var (
 	ErrNoHistory    = order.ErrNoHistory
 	ErrUnknown      = order.ErrUnknown
 
+	ErrUnavailable = order.ErrUnavailable
+	ErrUnconfirmed = order.ErrUnconfirmed
+	ErrTooLarge    = order.ErrTooLarge
+
 	ErrRevokedFull = door.ErrRevokedFull // of Revoke
 )
 
@@ -58,10 +74,44 @@ func (h *Hub) NewPort() (*Port, error) { return h.homes.NewPort() }
 // NewFeed opens the hub's feed, from which the caller takes until it closes it; see order.Homes.NewFeed. Any goroutine.
 func (h *Hub) NewFeed() (*Feed, error) { return h.homes.NewFeed() }
 
+// SetCompany has homes tell a company of who is there; see order.Homes.SetCompany. It is called before clients are let in. Any goroutine.
+func (h *Hub) SetCompany(c Company) { h.homes.SetCompany(c) }
+
+// What is observed of groups, see package order.
+const (
+	Occupied   = order.Occupied
+	Vacated    = order.Vacated
+	UserCame   = order.UserCame
+	UserWent   = order.UserWent
+	CacheMiss  = order.CacheMiss
+	ClientSaid = order.ClientSaid
+)
+
+// SetObserver has homes tell an observer what becomes of groups; nil: nobody. See order.Homes.SetObserver. Any goroutine.
+func (h *Hub) SetObserver(o Observer) { h.homes.SetObserver(o) }
+
+// NewInlet opens an inlet, which the caller closes; see order.Homes.NewInlet. Any goroutine.
+func (h *Hub) NewInlet() (*Inlet, error) { return h.homes.NewInlet() }
+
+// SetOrderer has an orderer put publishes in order in place of this process, once, before clients are let in and anybody publishes; see
+// order.Homes.SetOrderer.
+func (h *Hub) SetOrderer(o Orderer, partition func(group string) int, partitions int) {
+	h.homes.SetOrderer(o, partition, partitions)
+}
+
+// NewOrderedMessage makes a message of one that another machine has put into the log, see order.NewOrderedMessage.
+func NewOrderedMessage(group, payload []byte, json bool, more *dialect.More) *Message {
+	return order.NewOrderedMessage(group, payload, json, more)
+}
+
 // formOf is the form of a client that requests a path and has been given a subprotocol, or none.
-func (h *Hub) formOf(path, subprotocol string) form {
-	for f := len(h.dialects) - 1; f > 0; f-- {
-		if e := &h.dialects[f]; e.Serves(path) || slices.Contains(e.Subprotocols, subprotocol) {
+func (s *shard) formOf(path, subprotocol string) form {
+	for f := len(s.hub.dialects) - 1; f > 0; f-- {
+		e := &s.hub.dialects[f]
+		if e.NeedsApp && s.bounds.Apps == nil {
+			continue
+		}
+		if e.Serves(path) || slices.Contains(e.Subprotocols, subprotocol) {
 			return form(f)
 		}
 	}
@@ -76,12 +126,13 @@ func (h *Hub) complete(b *bounds) {
 		b.subprotocols = append(b.subprotocols, e.Subprotocols...)
 	}
 	b.generation = h.generations.Add(1)
-	b.anyPresence = b.mayHavePresence()
-	b.guardsJoin, b.guardsPublish = false, false
+	b.anyPresence, b.anyCounts = b.mayHavePresence(), b.tellsCounts()
+	b.guardsJoin, b.guardsPublish = b.Apps != nil, b.Apps != nil
 	for _, kind := range b.AllKinds() {
 		b.guardsJoin = b.guardsJoin || kind.Join != Anyone
 		b.guardsPublish = b.guardsPublish || kind.Publish != Anyone
 	}
+	b.beats = b.beatsOf(h.dialects)
 }
 
 // Hub is all shards, the homes and lanes between them, and what shards share. It knows no sockets: Server gives it real ones, and
@@ -90,7 +141,8 @@ type Hub struct {
 	// Immutable after start.
 	shards   []*shard
 	homes    *order.Homes[*group, *client]
-	dialects []dialect.Entry  // by form
+	dialects []dialect.Entry  // by index
+	deflater *order.Deflater  // makes the deflated forms of messages
 	names    dialect.Names    // of clients, for backends and in the Centrifuge protocol
 	wall     func() time.Time // the wall clock, in which tokens say when they end
 	handedIn bool             // its listening sockets are: nobody is refused for a stop, see stop.go
@@ -101,15 +153,18 @@ type Hub struct {
 	clock         atomic.Uint32          // ticks since the start
 	connections   atomic.Int64           // admitted and not gone
 	departed      atomic.Int64           // of these, those that have left their loops
+	guests        atomic.Int64           // of these, those that are to be closed soon, see guest.go
 	clientsMax    atomic.Int64
 	descriptors   atomic.Int64 // that connections may have
 	addresses     *door.Addresses
 	handshakes    door.Pace
-	users         *door.Users   // that are connected
-	revoked       *door.Revoked // whose tokens are refused, up to some time
-	errands       atomic.Int32  // that loops have begun, or are to begin
-	listings      atomic.Int32  // lists of clients that are being made
-	groupWalks    chan struct{} // a token for each walk over all groups
+	users         *door.Users               // that are connected
+	revoked       *door.Revoked             // whose tokens are refused, up to some time
+	errands       atomic.Int32              // that loops have begun, or are to begin
+	elsewhere     atomic.Pointer[Elsewhere] // nil: there are no other nodes
+	countings     atomic.Int32              // clients that wait for it
+	listings      atomic.Int32              // lists of clients that are being made
+	groupWalks    chan struct{}             // a token for each walk over all groups
 	tails         tails
 	failedAccepts acceptFailures
 	busiest       atomic.Int64 // see Busy; the watchdog writes it
@@ -137,10 +192,11 @@ func newHub(loops int, b bounds, more ...dialect.Entry) *Hub {
 	h.bounds.Store(&b)
 	h.outboxesMax.Store(b.outboxesMax())
 	h.homes = order.New[*group, *client](order.Config{Loops: loops, LaneSlots: b.laneSlots, LaneBytes: b.laneBytes,
-		FlightBytes: b.flightBytes, FlightMin: b.flightMin, FewMembers: borrowedSendsMax, PresentMax: b.presentMax, KeyTicks: b.keyTicks, KeysBytesMax: b.keysBytes, EpochBase: rand.Uint64()}, order.Env{
-		Wake: h.wake, Bounds: h.groupBounds, Kind: h.kindOf, Now: h.clock.Load, Admit: h.admitPort, Busy: h.portBusy, TooLoud: h.tooLoud, Offered: h.tellPort, Accepts: h.accepts, Ended: h.ended, Panicked: h.homePanicked,
+		FlightBytes: b.flightBytes, FlightMin: b.flightMin, FewMembers: borrowedSendsMax, PresentMax: b.presentMax, FarMax: b.farMax, KeyTicks: b.keyTicks, KeysBytesMax: b.keysBytes, Tick: tickPeriod, EpochBase: rand.Uint64()}, order.Env{
+		Wake: h.wake, Bounds: h.groupBounds, Kind: h.kindOf, Now: h.clock.Load, Admit: h.admitPort, Busy: h.portBusy, TooLoud: h.tooLoud, Refused: h.notOrdered, Offered: h.tellPort, Accepts: h.accepts, ClientNumber: h.ClientNumber, Ended: h.ended, Panicked: h.panickedFor,
 	})
 	h.homes.SetHistoryMax(b.HistoryBytesMax)
+	h.deflater = order.NewDeflater(h.formMade, h.compressed, h.panickedFor)
 	for i := range h.shards {
 		h.shards[i] = newShard(h, i)
 	}
@@ -185,6 +241,20 @@ func (h *Hub) portBusy(home int) { h.refusePublish(home, refusedBusy) }
 // tooLoud counts a publish that was refused as too much of its group is in flight.
 func (h *Hub) tooLoud(home int, _ *message) { h.refusePublish(home, refusedTooLoud) }
 
+// notOrdered counts a publish that a cluster did not put in order, or of which no word came.
+func (h *Hub) notOrdered(home int, why order.Refusal) {
+	switch why {
+	case order.RefusedUnavailable:
+		h.refusePublish(home, refusedUnavailable)
+	case order.RefusedUnconfirmed:
+		h.refusePublish(home, refusedUnconfirmed)
+	case order.RefusedTooLarge:
+		h.refusePublish(home, refusedTooLarge)
+	default:
+		h.refusePublish(home, refusedBusy)
+	}
+}
+
 func (h *Hub) refusePublish(home int, why refusal) {
 	count(&h.shards[home].count.RefusedBy, why)
 	h.shards[home].count.RefusedPublishes.Add(1)
@@ -202,10 +272,11 @@ func (h *Hub) accepts(group string, message []byte) error {
 	return nil
 }
 
-// homePanicked counts and logs a panic in a home that a port has hosted.
-func (h *Hub) homePanicked(home int, p any) {
-	h.shards[home].count.Panics.Add(1)
-	h.shards[home].env.panic(p)
+// panickedFor counts and logs a panic that was no loop's, with the figures of one: in its home, which a port has hosted, or in a compression that it
+// has asked for. Any goroutine.
+func (h *Hub) panickedFor(loop int, p any) {
+	h.shards[loop].count.Panics.Add(1)
+	h.shards[loop].env.panic(p)
 }
 
 // beat advances the clock by a tick and wakes the loops that have clients, or whose home has a history.
@@ -267,6 +338,8 @@ func (h *Hub) Snapshot() Snapshot {
 	snap.Users = int64(h.Users())
 	snap.Histories, snap.HistoryMessages = h.homes.Histories()
 	snap.HistoryBytes = h.homes.HistoryBytes()
+	waits := h.homes.Unordered()
+	snap.Offered, snap.SetAside, snap.SetAsideRefused = waits.Offered, waits.SetAside, waits.Refused
 	snap.MemoryPressure = pressureNames[h.pressure.Load()]
 	for i, s := range h.shards {
 		row := s.count.read()

@@ -43,9 +43,8 @@ func (s *shard) seek(c *client, g *group, cmd *dialect.Command, in *grant, more 
 		g.home = uint8(s.hub.homes.Of(g.name))
 		s.groups.Put(g.name, g)
 	}
-	index, _ := s.kindOf(g)
-	place, kind := order.AskHome, s.bounds.kindAt(index)
-	if g.headcount != nil && kind.History == 0 && !kind.Presence && !cmd.Recover && more&traitWelcomed == 0 { // else the home alone knows the position, or who is there
+	place, kind, asks := order.AskHome, s.kind(g), s.asksOf(c, g.name)
+	if g.headcount != nil && kind.History == 0 && !kind.Presence && asks == nil && !cmd.Recover && more&traitWelcomed == 0 { // else the home alone knows the position, or who is there
 		place = g.headcount.Take(kind.MembersMax)
 	}
 	switch place {
@@ -61,8 +60,8 @@ func (s *shard) seek(c *client, g *group, cmd *dialect.Command, in *grant, more 
 		s.tellJoined(c, g, more, id != nil, id, nil)
 		return ""
 	}
-	hears := s.hears(c, &kind, cmd.Hears)
-	r := request{Op: order.OpJoin, Local: g, Asks: id != nil, Hears: hears, Client: c, ID: string(id)}
+	hears := s.hears(c, g.name, &kind, cmd.Hears)
+	r := request{Op: order.OpJoin, Local: g, Asks: id != nil, Hears: hears, Client: c, ID: string(id), Past: asks}
 	if c.is(markBearer) || in != nil {
 		in = s.identify(c, in, g, kind.Presence, &r)
 	}
@@ -125,29 +124,14 @@ func (s *shard) joinAgain(c *client, at int, cmd *dialect.Command) dialect.Error
 		}
 	}
 	if m.standing == standingRenounced {
-		index, _ := s.kindOf(m.group)
-		kind := s.bounds.kindAt(index)
-		if hears := s.hears(c, &kind, cmd.Hears); hears != m.hears() { // the home was asked for the other
+		kind := s.kind(m.group)
+		if hears := s.hears(c, m.group.name, &kind, cmd.Hears); hears != m.hears() { // the home was asked for the other
 			m.traits = traitIf(hears, traitHears) | traitPresent
 		}
 	}
 	s.keep(c, m.group, in)
 	c.stand(at, standingAsked)
 	m.silent = m.silent || id == nil
-	return ""
-}
-
-// answerLater keeps what is to be answered when an earlier add_group of the client has been.
-func (s *shard) answerLater(c *client, g *group, r repeat) dialect.ErrorCode {
-	if !s.backlog.take(g.name, repeatBytesOf(r.id)) {
-		count(&s.count.RefusedBy, refusedBusy)
-		return dialect.ErrBusy
-	}
-	x := c.more()
-	if x.repeats == nil {
-		x.repeats = map[*group][]repeat{}
-	}
-	x.repeats[g] = append(x.repeats[g], r)
 	return ""
 }
 
@@ -173,6 +157,8 @@ func (s *shard) decided(d *delivery) {
 		code, why = dialect.ErrGroupsFull, refusedGroups
 	case d.Why == order.RefusedBusy:
 		code, why = dialect.ErrBusy, refusedTooLoud
+	case d.Why == order.RefusedCrowded:
+		code, why = dialect.ErrTooManyMembers, refusedMembers
 	default:
 		code, why = dialect.ErrGroupFull, refusedMembers
 	}
@@ -216,7 +202,9 @@ func (s *shard) conclude(d *delivery, why refusal, code dialect.ErrorCode, past 
 	if is&traitServed != 0 && joined {
 		s.tellJoined(c, g, is, false, nil, past)
 	}
-	s.answerJoin(c, g, d.Asks, d.ID, why, code, past)
+	if wanted || !s.entry(c).Channels { // else its commands have no ids, and who has left takes an answer for that to the next
+		s.answerJoin(c, g, d.Asks, d.ID, why, code, past)
+	}
 	s.answerRepeats(c, g, why, code, past)
 	if code != "" && silent {
 		s.closeRefused(c, code)
@@ -234,6 +222,9 @@ func (s *shard) enlist(c *client, at int) {
 		s.count.Groups.Add(1)
 	}
 	c.confirm(at)
+	if s.bounds.anyCounts {
+		s.headcounts.count(c, c.membership(at).group)
+	}
 	s.count.Members.Add(1)
 	if s.traces.on {
 		s.tell(c, Trace{Kind: TraceJoin, Group: c.membership(at).group.name})
@@ -251,7 +242,7 @@ func (s *shard) answerJoin(c *client, g *group, asks bool, id string, why refusa
 	case code == "":
 		s.tellJoined(c, g, 0, true, borrowBytes(id), past)
 	default:
-		s.answer(c, dialect.Outcome{What: dialect.Refused, Verb: dialect.AddGroup, Group: g.name, ID: borrowBytes(id), Code: code})
+		s.answerRefused(c, dialect.Outcome{What: dialect.Refused, Verb: dialect.AddGroup, Group: g.name, ID: borrowBytes(id), Code: code})
 	}
 }
 
@@ -274,52 +265,6 @@ func (s *shard) answerOK(c *client, verb dialect.Verb, group, id []byte) {
 	if id != nil {
 		s.answer(c, dialect.Outcome{What: dialect.OK, Verb: verb, Group: borrowString(group), ID: id})
 	}
-}
-
-// repeat is an add_group that was said again before it was answered, or a question for how many members there are.
-type repeat struct {
-	id      string
-	recover bool // it asks for what was missed
-	orNone  bool // and does not want to join without it
-	stats   bool // it is the question
-}
-
-// askedAgain is the last add_group that c has said again before it was answered; nil: it has not.
-func (c *client) askedAgain(g *group) (last *repeat) {
-	if c.extra != nil {
-		for i := range c.extra.repeats[g] {
-			if r := &c.extra.repeats[g][i]; !r.stats {
-				last = r
-			}
-		}
-	}
-	return last
-}
-
-// repeatBytesOf is what a repeated add_group counts against the bound on the backlog: its id, its place in a list, and the list's in
-// the map. A list of all groups' repeats would be smaller, but each decision would look through it.
-func repeatBytesOf(id string) int { return repeatBytes + len(id) }
-
-const repeatBytes = 64
-
-// answerRepeats answers the repeats of an add_group that was decided. Of the group's past they are told the position: what was missed
-// is in the answer to the first, and is not said twice.
-func (s *shard) answerRepeats(c *client, g *group, why refusal, code dialect.ErrorCode, past *dialect.Past) {
-	if c.extra == nil || len(c.extra.repeats) == 0 {
-		return
-	}
-	for _, r := range c.extra.repeats[g] {
-		s.backlog.release(g.name, repeatBytesOf(r.id))
-		if !r.stats {
-			s.answerJoin(c, g, true, r.id, why, code, positionOf(past, r.recover))
-		} else if refused := s.answerStats(c, g, borrowBytes(r.id)); refused != "" {
-			s.answer(c, dialect.Outcome{What: dialect.Refused, Verb: dialect.Stats, Group: g.name, ID: borrowBytes(r.id), Code: refused})
-		}
-	}
-	if delete(c.extra.repeats, g); len(c.extra.repeats) == 0 {
-		c.extra.repeats = nil
-	}
-	c.shed()
 }
 
 // quit takes c out of a group at once: what was gathered for the group is sent to the others only. It is no error to leave a

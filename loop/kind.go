@@ -22,6 +22,11 @@ type Kind struct {
 	JoinLeave JoinLeave // with Presence: who hears of comings and goings
 	Join      Access    // who may become a member: Anyone, Users or Tokens
 	Publish   Access    // who may publish
+	Fast      bool      // in a cluster: messages are put in order on each machine alone, and not kept. Without one it says nothing
+
+	// Join, Publish were said of the kind itself, and of no more kinds than this one. Only so does a kind open to clients without a
+	// signature what the Pusher protocol has for signed ones.
+	JoinSaid, PublishSaid bool
 }
 
 // JoinLeave is who hears of a group's comings and goings.
@@ -69,7 +74,7 @@ const allNames = "*"
 // otherGroups is the kind of the groups that no kind matches.
 func (l *Limits) otherGroups() Kind {
 	return Kind{Match: allNames, MembersMax: l.MembersMax, History: l.History, HistoryTTL: l.HistoryTTL,
-		Presence: l.Presence, JoinLeave: l.JoinLeave, Join: l.Join, Publish: l.Publish}
+		Presence: l.Presence, JoinLeave: l.JoinLeave, Join: l.Join, Publish: l.Publish, Fast: l.Fast}
 }
 
 // check says which setting is beyond its bounds. Zero is always within them.
@@ -106,7 +111,9 @@ func (k *Kind) checkAccess() error {
 
 // kindOf is the first kind that matches a group's name, or else that of all other groups. Each pattern costs some tens of
 // nanoseconds, so groups that a loop knows keep their kind, see shard.kindOf.
-func (b *bounds) kindOf(group string) Kind { return b.kindAt(b.kindIndex(group)) }
+func (b *bounds) kindOf(group string) Kind {
+	return b.withChannel(b.kindAt(b.kindIndex(group)), group)
+}
 
 // kindIndex is the place of that kind in Kinds, or one past its end.
 func (b *bounds) kindIndex(group string) int {
@@ -126,6 +133,12 @@ func (b *bounds) kindAt(index int) Kind {
 	return b.otherGroups()
 }
 
+// kind is what holds for a group that this loop knows.
+func (s *shard) kind(g *group) Kind {
+	index, _ := s.kindOf(g)
+	return s.bounds.withChannel(s.bounds.kindAt(index), g.name)
+}
+
 // kindOf is the place of g's kind in the bounds' Kinds, and how many patterns were compared for it: none if g has kept it since the
 // bounds were last changed.
 func (s *shard) kindOf(g *group) (index, compared int) {
@@ -140,5 +153,5 @@ func (s *shard) kindOf(g *group) (index, compared int) {
 // orderKind is what a group's home needs to know of its kind.
 func (b *bounds) orderKind(group string) order.Kind {
 	kind := b.kindOf(group)
-	return order.Kind{Messages: kind.History, TTL: ticks(cmp.Or(kind.HistoryTTL, b.HistoryTTL)), Presence: kind.Presence}
+	return order.Kind{Messages: kind.History, TTL: ticks(cmp.Or(kind.HistoryTTL, b.HistoryTTL)), Presence: kind.Presence, Fast: kind.Fast, Cache: b.cacheTicks(group)}
 }

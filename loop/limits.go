@@ -51,11 +51,13 @@ type Limits struct {
 	JoinLeave JoinLeave // with Presence: who hears of comings and goings
 	Join      Access    // who may become a member; others: error forbidden
 	Publish   Access    // who may publish; others: error forbidden
+	Fast      bool      // in a cluster: messages are put in order on each machine alone, and not kept
 
 	// Who clients say they are.
 	Tokens      *door.Verifier // what checks tokens; nil: none are configured, and every token is refused
 	NoAnonymous bool           // where a dialect has clients connect first they have to bring a token
 	TokensOnly  bool           // clients of every dialect may do nothing until a good token has come
+	Apps        *door.Apps     // of the Pusher protocol; nil: there are none, and nobody speaks it
 
 	// Connections that are admitted.
 	ClientsMax          int            `min:"0"`                  // connections; 0: as many as descriptors allow, which no value exceeds; over it: 503
@@ -66,6 +68,8 @@ type Limits struct {
 	HandshakesPerSecond int            `min:"0"`                  // handshakes a second; over it: 503 with Retry-After
 	AllowedOrigins      []string       // such as https://example.org or https://*.example.org; none: all; others: 403
 	Subprotocols        []string       // names for pages that ask for one of them; over subprotocolsBytesMax in all: refused with the mend
+	Compression         bool           // clients that offer permessage-deflate as they connect may compress, and are sent compressed messages
+	CompressionMin      int            `default:"256" min:"1"` // the smallest message that they are sent compressed, bytes; below it: as it is
 	TrustedProxies      []netip.Prefix // proxies that are believed when they name a client's address
 	ProxyProtocol       bool           // trusted proxies begin with a PROXY protocol header; without one: 400
 
@@ -201,24 +205,28 @@ type bounds struct {
 	heartbeatTicks uint32 // silence after which a client is pinged; 0: never
 	slowTurnNanos  int64  // 0: never
 	anyPresence    bool   // there is a kind of groups that has presence
+	anyCounts      bool   // there is an app whose clients are told how many subscribers a channel has
+	beats          beats  // of clients of each dialect
 
 	// Fixed.
-	laneSlots    int    // items in a lane: with 256 all lanes of 8 loops are under 3 MB; with 4,096 a prototype collected garbage too seldom
-	laneBytes    int    // bytes in a lane that has more than one item
-	backlogBytes int    // bytes in the backlog of a loop; one group has at most half of it
-	flightBytes  int    // bytes in flight to a loop that its loud groups share with all others; one alone has at most half of it
-	flightMin    int    // bytes in flight to a loop that a group may have however loud others are
-	gatherBytes  int    // bytes gathered on a loop before it stops draining down lanes: room for flightBytes and for the least of 256 groups
-	batchBytes   int    // bytes sent to a member at once, unless one message is larger
-	passNanos    int64  // a turn's budget for passes
-	closeTicks   uint32 // for the peer to end after our last bytes
-	listRows     int    // clients that a loop lists in one call: about a millisecond of its time
-	presentMax   int    // members of a group up to which they are listed, and comings and goings are told
-	keysBytes    int    // keys of publishes that may be repeated, in all groups together
-	keyTicks     uint32 // for which each is remembered
-	scannedMax   int    // groups of a client beyond which it has an index of them
-	healTicks    uint32 // within which a slow client may heal twice
-	partsPerTurn int    // memberships that a turn ends for clients that heal: a client may have many thousands, and each takes a microsecond or two
+	laneSlots     int    // items in a lane: with 256 all lanes of 8 loops are under 3 MB; with 4,096 a prototype collected garbage too seldom
+	laneBytes     int    // bytes in a lane that has more than one item
+	backlogBytes  int    // bytes in the backlog of a loop; one group has at most half of it
+	flightBytes   int    // bytes in flight to a loop that its loud groups share with all others; one alone has at most half of it
+	flightMin     int    // bytes in flight to a loop that a group may have however loud others are
+	gatherBytes   int    // bytes gathered on a loop before it stops draining down lanes: room for flightBytes and for the least of 256 groups
+	batchBytes    int    // bytes sent to a member at once, unless one message is larger
+	passNanos     int64  // a turn's budget for passes
+	tlsHandshakes int    // TLS handshakes under way on all loops: each has a goroutine, and takes some 30 KB
+	closeTicks    uint32 // for the peer to end after our last bytes
+	listRows      int    // clients that a loop lists in one call: about a millisecond of its time
+	presentMax    int    // members of a group up to which they are listed, and comings and goings are told
+	farMax        int    // members on other nodes, each in each of its groups, of which a home may know
+	keysBytes     int    // keys of publishes that may be repeated, in all groups together
+	keyTicks      uint32 // for which each is remembered
+	scannedMax    int    // groups of a client beyond which it has an index of them
+	healTicks     uint32 // within which a slow client may heal twice
+	partsPerTurn  int    // memberships that a turn ends for clients that heal: a client may have many thousands, and each takes a microsecond or two
 
 	burialsPerTurn   int // clients that a turn buries, and groups that they leave: each costs a quarter of a microsecond, or one where it has to be fetched from memory
 	wordsEnough      int // words owed to homes with which no more is begun that leads to others: as many as the lanes of eight homes take at a time
@@ -237,22 +245,24 @@ func (l *Limits) bounds() *bounds {
 		heartbeatTicks: ticksOrOff(l.Heartbeat),
 		slowTurnNanos:  max(0, int64(l.SlowTurn)),
 
-		laneSlots:    256,
-		laneBytes:    1 << 20,
-		backlogBytes: 2 << 20,
-		flightBytes:  8 << 20,
-		flightMin:    16 << 10,
-		gatherBytes:  12 << 20,
-		batchBytes:   256 << 10,
-		passNanos:    int64(time.Millisecond),
-		closeTicks:   ticks(5 * time.Second),
-		listRows:     1000,
-		presentMax:   1000,
-		keysBytes:    16 << 20,
-		keyTicks:     uint32(5 * time.Minute / tickPeriod),
-		scannedMax:   64,
-		healTicks:    uint32(time.Minute / tickPeriod),
-		partsPerTurn: 256,
+		laneSlots:     256,
+		laneBytes:     1 << 20,
+		backlogBytes:  2 << 20,
+		flightBytes:   8 << 20,
+		flightMin:     16 << 10,
+		gatherBytes:   12 << 20,
+		batchBytes:    256 << 10,
+		passNanos:     int64(time.Millisecond),
+		tlsHandshakes: tlsHandshakesMax,
+		closeTicks:    ticks(5 * time.Second),
+		listRows:      1000,
+		presentMax:    1000,
+		farMax:        1 << 20,
+		keysBytes:     16 << 20,
+		keyTicks:      uint32(5 * time.Minute / tickPeriod),
+		scannedMax:    64,
+		healTicks:     uint32(time.Minute / tickPeriod),
+		partsPerTurn:  256,
 
 		burialsPerTurn:   2048,
 		wordsEnough:      2048,
@@ -313,6 +323,8 @@ func (h *Hub) apply(ctx context.Context, b *bounds) error {
 // adopt changes the shard's bounds.
 func (s *shard) adopt(b *bounds) {
 	s.announceAll(s.bounds, b)
+	s.dismiss(s.bounds, b)
+	s.countAll(s.bounds, b)
 	s.bounds = b
 	s.backlog.bytesMax = b.backlogBytes
 	s.readers.adopt(b.MessageBytesMax)

@@ -25,7 +25,7 @@ func TestLimitsThatNobodySetHaveTheirDefaults(t *testing.T) {
 	}
 	want := Limits{
 		MessageBytesMax: 1 << 20, MessageTimeout: 2 * time.Minute, GroupBytesMax: dialect.GroupBytesMax, GroupsPerClient: 1024,
-		HistoryTTL: 5 * time.Minute, RecoveryMax: 1000, HandshakeBytesMax: 16 << 10, HandshakeTimeout: 10 * time.Second, HandshakesMax: 100_000, OutboxBytesMax: 1 << 20,
+		HistoryTTL: 5 * time.Minute, RecoveryMax: 1000, HandshakeBytesMax: 16 << 10, HandshakeTimeout: 10 * time.Second, HandshakesMax: 100_000, CompressionMin: 256, OutboxBytesMax: 1 << 20,
 		Heartbeat: time.Minute, SlowTurn: 100 * time.Millisecond,
 	}
 	if !reflect.DeepEqual(got, want) {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -28,6 +29,7 @@ type listener struct {
 	fd     int      // -1: closed, or only gnet's number for it is left
 	berth  int      // gnet's number for it, see berth.go; -1: it has none, or has given it up
 	handed bool     // it is somebody else's too: it goes on listening when this server stops
+	secure bool     // TLS is spoken on it
 
 	file  string      // the path of its file, which goes when it does; empty: none, or somebody else's
 	inode fs.FileInfo // of that file: another one is left alone
@@ -43,24 +45,16 @@ func openListeners(cfg *Config) (all listeners, err error) {
 			all.close()
 		}
 	}()
-	if len(cfg.Sockets) > 0 {
-		for i, file := range cfg.Sockets {
-			l, err := handIn(file)
-			if err != nil {
-				return all, fmt.Errorf("socket %d that was handed in: %w", i, err)
-			}
-			all = append(all, l)
-		}
-	} else {
-		for _, text := range cfg.Listen {
-			a, err := ParseListen(text)
-			if err != nil {
-				return all, &ListenError{text, err}
-			}
-			if err := all.open(&a, openTCP); err != nil {
-				return all, &ListenError{text, err}
-			}
-		}
+	if err := all.add(cfg.Listen, cfg.Sockets); err != nil {
+		return all, err
+	}
+	var secure listeners // apart, as an address that is plain already does not cover one for TLS
+	err = secure.add(cfg.TLSListen, cfg.TLSSockets)
+	for _, l := range secure {
+		l.secure = true
+	}
+	if all = append(all, secure...); err != nil {
+		return all, err
 	}
 	for _, l := range all {
 		if err := l.set(cfg); err != nil {
@@ -68,6 +62,35 @@ func openListeners(cfg *Config) (all listeners, err error) {
 		}
 	}
 	return all, nil
+}
+
+// add opens sockets for addresses, or takes over those that are handed in if there are any.
+func (all *listeners) add(addresses []string, sockets []*os.File) error {
+	for i, file := range sockets {
+		l, err := handIn(file)
+		if err != nil {
+			return fmt.Errorf("socket %d that was handed in: %w", i, err)
+		}
+		*all = append(*all, l)
+	}
+	if len(sockets) > 0 {
+		return nil
+	}
+	for _, text := range addresses {
+		a, err := ParseListen(text)
+		if err == nil {
+			err = all.open(&a, openTCP)
+		}
+		if err != nil {
+			return &ListenError{text, err}
+		}
+	}
+	return nil
+}
+
+// handedIn says whether all of them are: then nobody has to be refused when this server stops, see stop.go.
+func (all listeners) handedIn() bool {
+	return !slices.ContainsFunc(all, func(l *listener) bool { return !l.handed })
 }
 
 // ListenError is why a server cannot listen on an address.

@@ -82,6 +82,7 @@ func (s *shard) fillGap(slot uint32) (gap uint32) {
 			s.clients[gap] = s.clients[from]
 			s.clients[gap].slot = gap
 			s.heartbeat.move(from, gap)
+			s.bearers.of.move(from, gap)
 			s.rates.move(from, gap)
 		}
 		gap = from
@@ -120,11 +121,14 @@ func (s *shard) infoOf(c *client) ClientInfo {
 		Loop: s.index, ID: c.Number(), State: c.state.String(), Groups: c.groupCount(),
 		SendQ: c.conn.OutboundBuffered(), BytesIn: c.bytesIn, BytesOut: c.bytesOut,
 	}
-	info.Local, _ = s.env.names(c.conn)
+	info.Local, _ = s.env.names(c.socket())
 	info.Remote = c.remote()
 	info.User = s.bearer(c).user()
+	if t := c.tunnel(); t != nil && t.isOpen() {
+		info.TLS = t.cipher.Version()
+	}
 	if c.is(markUpgraded) {
-		info.Dialect = s.entry(c).Name
+		info.Dialect, info.Deflate = s.entry(c).Name, c.deflates()
 	}
 	return info
 }

@@ -31,6 +31,9 @@ func TestAListNamesEveryClientThatStaysOnce(t *testing.T) {
 		enter := func() {
 			c := h.openFake(0)
 			s.heartbeat.lastSeen[c.slot], s.rates.commands.due[c.slot] = c.serial, int64(c.serial)
+			if c.serial%3 == 0 {
+				s.known(c)
+			}
 		}
 		for range rng.IntN(20) {
 			enter()
@@ -85,10 +88,16 @@ func TestAListNamesEveryClientThatStaysOnce(t *testing.T) {
 				}
 			}
 			for slot, c := range s.clients {
-				if int(c.slot) != slot || s.heartbeat.lastSeen[slot] != c.serial || s.rates.commands.due[slot] != int64(c.serial) {
-					t.Fatalf("seed %d: client %d is in slot %d and believes to be in %d, or its heartbeat or rate is another's", seed, c.Number(), slot, c.slot)
+				if int(c.slot) != slot || s.heartbeat.lastSeen[slot] != c.serial || s.rates.commands.due[slot] != int64(c.serial) || s.bearers.of.get(uint32(slot)) != s.bearer(c) || c.is(markBearer) != (c.serial%3 == 0) {
+					t.Fatalf("seed %d: client %d is in slot %d and believes to be in %d, or its heartbeat, rate or bearer is another's", seed, c.Number(), slot, c.slot)
 				}
 			}
+		}
+		for len(s.clients) > 0 {
+			s.closed(s.clients[rng.IntN(len(s.clients))])
+		}
+		if of := s.bearers.of; of.len != 0 || of.pages != nil {
+			t.Fatalf("seed %d: %d bearers in %d pages are left over", seed, of.len, len(of.pages))
 		}
 		if len(s.listings) > 0 {
 			t.Fatalf("seed %d: %d walks are left over", seed, len(s.listings))

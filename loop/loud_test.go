@@ -89,6 +89,9 @@ var loudNews atomic.Uint64
 
 func (l *loudly) Encode(m *dialect.Message) []byte {
 	if m.Sort != dialect.Said {
+		if m.More != nil && m.More.Still {
+			return nil // the client itself neither comes nor goes
+		}
 		client, _ := m.Sender()
 		what := map[dialect.Sort]string{dialect.Came: "C", dialect.Went: "W"}[m.Sort]
 		return wsproto.AppendFrame(nil, wsproto.OpText, fmt.Appendf(nil, "%s|%s|%d|%016x", what, m.Group, client, loudNews.Add(1)))

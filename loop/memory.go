@@ -119,6 +119,7 @@ func (h *Hub) owned() int64 {
 	var gathered int64
 	for _, s := range h.shards {
 		sum += s.count.backlogBytes.Load() + s.count.replayBytes.Load()
+		sum += s.count.TLSClients.Load()*tlsBytes + s.count.TLSRunning.Load()*shakingBytes
 		gathered = max(gathered, s.count.gatheredBytes.Load())
 	}
 	return sum + gathered
@@ -127,6 +128,10 @@ func (h *Hub) owned() int64 {
 const (
 	// clientBytes is what a client in one group takes, as measured: resident memory of a server with a million of them.
 	clientBytes = 600
+	// tlsBytes is what a client over TLS takes beyond that, likewise: crypto/tls's connection and its keys.
+	tlsBytes = 3500
+	// shakingBytes is what a TLS handshake takes while it is under way, its goroutine's stack included.
+	shakingBytes = 30 << 10
 	// idleBytes is the heap of a server without clients, apart from its lanes.
 	idleBytes = 2 << 20
 )

@@ -24,7 +24,7 @@ type sent struct {
 // queued, no interface calls, no entry into the runtime's scheduler around the system call.
 func (s *shard) push(c *client, p []byte, of cargo) {
 	c.bytesOut += uint64(len(p))
-	if c.slow || s.env.send == nil {
+	if c.detour&detourAny != 0 || s.env.send == nil {
 		s.queue(c, p, of)
 		return
 	}
@@ -71,15 +71,24 @@ func (s *shard) queue(c *client, p []byte, of cargo) {
 	s.write(c, p)
 }
 
-// write writes with conn.Write, which has called closed when it returns an error. It keeps the client's entry among the slow ones
-// right.
+// write is for what has to be sent: what is to be encrypted is here, and a record that was made cannot be left out.
 func (s *shard) write(c *client, p []byte) {
-	for whole := !c.slow && s.env.send == nil; len(p) > 0; {
+	if t := c.tunnel(); t != nil {
+		s.seal(c, t, p)
+		return
+	}
+	s.waitIn(c, c.conn, p)
+}
+
+// waitIn writes with conn.Write, which has called closed when it returns an error. It keeps the client's entry among the slow ones
+// right.
+func (s *shard) waitIn(c *client, to conn, p []byte) {
+	for whole := !c.isSlow() && s.env.send == nil; len(p) > 0; {
 		n := len(p)
 		if !whole {
-			n = portion(p, c.slow)
+			n = portion(p, c.isSlow())
 		}
-		_, err := c.conn.Write(p[:n])
+		_, err := to.Write(p[:n])
 		if c.state == stateDead {
 			return
 		}
@@ -88,13 +97,15 @@ func (s *shard) write(c *client, p []byte) {
 			return
 		}
 		p = p[n:]
-		c.slow = c.slow || len(p) > 0 && c.conn.OutboundBuffered() > 0
+		if len(p) > 0 && to.OutboundBuffered() > 0 {
+			c.detour |= detourSlow
+		}
 	}
-	switch waiting := c.conn.OutboundBuffered(); {
+	switch waiting := to.OutboundBuffered(); {
 	case waiting > 0 || s.slow.owes(c):
 		s.slow.put(c, waiting)
 		s.relieveAfter(c)
-	case c.slow:
+	case c.isSlow():
 		s.slow.drop(c)
 	}
 }

@@ -101,6 +101,7 @@ func (s *shard) payOwed() (moved bool) {
 				}
 				g.headcount = nil
 				s.groups.Delete(g.name)
+				s.headcounts.drop(g)
 			}
 			g.owed = false
 			groups[paid] = nil

@@ -104,11 +104,15 @@ func (s *shard) keepPartial(c *client, bytes int, began bool) {
 	s.giveUpOn(c, dialect.CausePartialMemory)
 }
 
-// dropInput drops a client's partial input.
+// dropInput drops a client's partial input, but for what has come of a record of TLS.
 func (s *shard) dropInput(c *client) {
 	if c.extra != nil {
-		s.partials.drop(c)
 		c.extra.head, c.extra.reader = nil, nil
+		if held := c.heldOfRecord(); held > 0 {
+			s.partials.put(c, held, false, s.tick)
+			return
+		}
+		s.partials.drop(c)
 		c.shed()
 	}
 }
@@ -118,7 +122,7 @@ func (s *shard) giveUpOn(c *client, why dialect.Cause) {
 	s.close(c, why)
 	if r := c.reader(); r != nil {
 		r.Abandon()
-		s.partials.resize(c, partialBytesOf(r))
+		s.partials.resize(c, partialBytesOf(r)+c.heldOfRecord())
 	}
 }
 

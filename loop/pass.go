@@ -1,6 +1,8 @@
 package loop
 
 import (
+	"sync/atomic"
+
 	"ringcast/dialect"
 	"ringcast/loop/order"
 )
@@ -9,10 +11,11 @@ import (
 type pass struct {
 	cur, end int
 	batch    []byte
-	messages int   // how many the batch holds
-	unkept   bool  // see cargo
-	owned    bool  // batch is memory of the loop's own, else it is a shared frame
-	begunAt  int64 // if it is timed, else 0
+	messages int         // how many the batch holds
+	unkept   int         // how many of them are not in the group's history, though they were said, see cargo
+	owned    bool        // batch is memory of the loop's own, else it is a shared frame
+	except   *exceptions // what of the batch is not for everybody; nil: nothing
+	begunAt  int64       // if it is timed, else 0
 }
 
 // passes is what a loop is about to send to its groups' members.
@@ -27,9 +30,14 @@ type passes struct {
 	resting     bool     // this turn makes no passes, or no more
 	elsewhere   int      // sends to other loops' clients in this turn, see serve
 
+	awaiting []awaiting  // wait for a form that is made beside the loops, see deflate.go
+	made     atomic.Bool // such a form is there; any goroutine
+
 	// Kept for the next use.
-	spare []byte // the last batch's buffer
-	idle  []*pass
+	spare      []byte // the last batch's buffer
+	rest       []byte // likewise of what is left of a batch for an excepted client
+	exceptions *exceptions
+	idle       []*pass
 }
 
 // queued is an audience that waits for a pass, and its group.
@@ -54,6 +62,10 @@ func (ps *passes) gather(g *group, m *message) {
 
 func (ps *passes) add(g *group, a *audience, m *message) {
 	a.waiting = append(a.waiting, m)
+	ps.enqueue(g, a)
+}
+
+func (ps *passes) enqueue(g *group, a *audience) {
 	if !a.queued {
 		a.queued = true
 		ps.queue = append(ps.queue, queued{g, a})
@@ -79,30 +91,36 @@ func (ps *passes) take(g *group, a *audience, n int) {
 
 // begin begins a pass over the present members, with as many of the waiting messages as the bound allows, joined into one
 // buffer, so that each member costs one send however many messages there are. A single frame is sent as it is, without a
-// copy. False: another loop is making the first message's form. It may be true without a pass, if the members are not sent
+// copy. If the first message's form is not there it says when that will be. It may be ready without a pass, if the members are not sent
 // any of the messages.
 //
 // In a prototype one buffer was 10 to 40 % faster a send than a vector of frames; and it is built once for all members.
-func (s *shard) begin(g *group, a *audience) (ready bool) {
-	ps, d := &s.passes, s.dialects.of[a.form]
+func (s *shard) begin(g *group, a *audience) order.Readiness {
+	ps, d := &s.passes, s.dialects.of[a.form.Dialect()]
 	s.culprit = nil // if the dialect panics no client is closed; the message is lost to this form, see order.Message
 	var batch []byte
-	n, messages, owned, unkept := 0, 0, false, false
+	var except *exceptions
+	n, messages, owned, unkept, is := 0, 0, false, 0, order.Ready
 	for n < len(a.waiting) {
 		m := a.waiting[n]
 		if m.Sort != dialect.Said && !a.hears {
 			n++
 			continue
 		}
-		frame, ready := m.In(a.form, d)
-		if !ready || messages > 0 && len(batch)+len(frame) > s.bounds.batchBytes {
+		var frame []byte
+		if frame, is = s.in(m, a.form, d); is != order.Ready || messages > 0 && len(batch)+len(frame) > s.bounds.batchBytes {
 			break
 		}
 		n++
 		if len(frame) == 0 {
 			continue
 		}
-		unkept = unkept || !holds(m)
+		if !holds(m) {
+			unkept++
+		}
+		if m.More != nil && m.More.Except != 0 {
+			except = s.noteExcept(except, m, len(batch), len(batch)+len(frame))
+		}
 		if messages++; messages == 1 {
 			batch = frame
 			continue
@@ -115,18 +133,32 @@ func (s *shard) begin(g *group, a *audience) (ready bool) {
 			break
 		}
 	}
+	// Behind a batch that is large already it is told by the next pass, and not before a message for which this one waits.
+	if a.tells > 0 && n == len(a.waiting) && len(batch) <= s.bounds.batchBytes/2 {
+		if !owned {
+			batch, owned = append(ps.takeSpare(), batch...), true
+		}
+		batch = s.appendCount(batch, g, a)
+		messages, unkept = messages+1, unkept+1
+	}
 	ps.take(g, a, n)
 	if messages > 0 {
+		if except != nil {
+			except.sort()
+		}
 		a.pass = ps.newPass()
-		*a.pass = pass{end: len(a.members), batch: batch, messages: messages, unkept: unkept, owned: owned}
+		*a.pass = pass{end: len(a.members), batch: batch, messages: messages, unkept: unkept, owned: owned, except: except}
 	}
-	return n > 0
+	if n > 0 || messages > 0 {
+		return order.Ready
+	}
+	return is
 }
 
 // drop drops what was to be sent to an audience that has no members any more.
 func (ps *passes) drop(g *group, a *audience, spareBytesMax int) {
 	ps.take(g, a, len(a.waiting))
-	a.waiting = nil
+	a.waiting, a.tells = nil, 0
 	if a.pass != nil {
 		ps.end(a, spareBytesMax)
 	}
@@ -137,6 +169,9 @@ func (ps *passes) end(a *audience, spareBytesMax int) {
 	p := a.pass
 	if p.owned && cap(p.batch) > cap(ps.spare) && cap(p.batch) <= spareBytesMax {
 		ps.spare = p.batch[:0]
+	}
+	if p.except != nil {
+		ps.keep(p.except)
 	}
 	*p = pass{}
 	if len(ps.idle) < passesKeptMax {
@@ -173,7 +208,13 @@ func (ps *passes) takeSpare() []byte {
 // waited for 131 to 248 ms at p99 without a budget, and for 24 to 25 with it and the yield.
 func (s *shard) runPasses() (any bool) {
 	ps := &s.passes
-	if s.passes.resting || len(ps.queue) == 0 {
+	if s.passes.resting {
+		return false
+	}
+	if len(ps.awaiting) > 0 {
+		s.takeMade()
+	}
+	if len(ps.queue) == 0 {
 		return false
 	}
 	if ps.deadline == 0 {
@@ -185,7 +226,10 @@ func (s *shard) runPasses() (any bool) {
 		a := next.audience
 		done++
 		became := s.pass(next.group, a)
-		if len(a.waiting) > 0 || a.pass != nil {
+		if became == passAwaits {
+			ps.awaiting = append(ps.awaiting, awaiting{queued: next, ordered: 1})
+			s.orderAhead(&ps.awaiting[len(ps.awaiting)-1])
+		} else if len(a.waiting) > 0 || a.tells > 0 || a.pass != nil {
 			ps.queue = append(ps.queue, next) // after the others, so that a large group does not delay small ones
 		} else {
 			a.queued = false
@@ -234,6 +278,7 @@ const (
 	passDone    passed = iota // all members were served, or there was nothing to send
 	passCut                   // the budget is used up; it goes on with the next turn
 	passUnready               // another loop is making the first message's form; there is no pass yet
+	passAwaits                // a goroutine is, and the loop is woken when it has
 )
 
 // pass sends a batch to an audience's members, from where the last turn stopped. In the steady state it allocates nothing. It
@@ -243,7 +288,7 @@ func (s *shard) pass(g *group, a *audience) passed {
 		return became
 	}
 	p, served, became := a.pass, 0, passDone
-	of := cargo{g, p.messages, p.unkept}
+	of := cargo{g, p.messages, p.unkept > 0}
 	for p.cur < p.end {
 		c := a.members[p.cur]
 		p.cur++
@@ -251,13 +296,15 @@ func (s *shard) pass(g *group, a *audience) passed {
 			continue
 		}
 		s.culprit = c
-		if c.slow {
+		if c.isSlow() {
 			if s.stillSlow(c); c.state != stateOpen {
 				continue
 			}
 		}
-		s.push(c, p.batch, of)
-		served++
+		if p.except == nil || !s.pushWithout(c, g, p) {
+			s.push(c, p.batch, of)
+			served++
+		}
 		if p.cur < p.end && s.spent() { // in this order: a reading of the clock that says true must not be lost
 			became = passCut
 			break
@@ -277,10 +324,14 @@ func (s *shard) beginPass(g *group, a *audience) (became passed, begun bool) {
 	switch {
 	case a.pass != nil:
 		return passDone, true
-	case len(a.waiting) == 0:
+	case len(a.waiting) == 0 && a.tells == 0:
 		return passDone, false
-	case !s.begin(g, a):
+	}
+	switch is := s.begin(g, a); {
+	case is == order.Soon:
 		return passUnready, false
+	case is == order.Awaited:
+		return passAwaits, false
 	case a.pass == nil:
 		return passDone, false
 	}

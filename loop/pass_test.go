@@ -48,7 +48,7 @@ func TestBatchIsCutAtAFrameBorder(t *testing.T) {
 		s.passes.gather(g, messageOf(text))
 	}
 	for _, want := range []string{"aaabbb", "ccccccccc", "d"} {
-		if !s.begin(g, &g.inline) || string(g.inline.pass.batch) != want {
+		if s.begin(g, &g.inline) != 0 || string(g.inline.pass.batch) != want {
 			t.Fatalf("batch: got %q, want %q", g.inline.pass.batch, want)
 		}
 		s.passes.end(&g.inline, 1<<20)

@@ -10,8 +10,13 @@ import (
 // This file is who is in a group: who hears of comings and goings, who may ask, and what is told. The group's home knows it, see
 // order/presence.go.
 
-// hears says whether a client that joins a group of a kind is told who comes and goes. asked: it has asked for that.
-func (s *shard) hears(c *client, kind *Kind, asked bool) bool {
+// hears says whether a client that joins a group of a kind is told who comes and goes. asked: it has asked for that. Members of a channel
+// whose name says that they are known to each other always are, where their dialect has channels, and those of others never.
+func (s *shard) hears(c *client, group string, kind *Kind, asked bool) bool {
+	if s.entry(c).Channels {
+		channel, _ := s.bounds.channelOf(group)
+		return channel.Presence
+	}
 	return kind.Presence && s.entry(c).Hears && (kind.JoinLeave == HearAll || kind.JoinLeave == HearAsked && asked)
 }
 
@@ -23,11 +28,20 @@ func (s *shard) presence(c *client, cmd *dialect.Command) dialect.ErrorCode {
 // answerPresence answers who has asked who is in a group, or how many members it has and how many users these are.
 func (s *shard) answerPresence(r *replay, late bool) {
 	code := s.asked(r, late)
+	if s.entry(r.Client).Channels {
+		s.listAgain(r, code)
+		return
+	}
 	o := dialect.Outcome{What: dialect.Listed, Verb: dialect.Presence, ID: borrowBytes(r.ID), Present: r.Past.Present}
 	if r.Op == order.OpCounted {
 		o.What, o.Verb, o.Number, o.Users = dialect.Members, dialect.Stats, uint64(r.Past.Members), uint64(r.Past.Users)
 	} else if code == "" && (r.Past.Crowded || !s.fitsPresent(r.Client, o)) {
 		code = dialect.ErrTooManyMembers
+	}
+	if code == "" && r.Op == order.OpCounted && r.Past.None {
+		if code = s.answerMembers(r.Client, r.Local.name, o); code == "" {
+			return
+		}
 	}
 	if code != "" {
 		o = dialect.Outcome{What: dialect.Refused, Verb: o.Verb, Group: r.Local.name, ID: borrowBytes(r.ID), Code: code}
@@ -72,12 +86,12 @@ func (s *shard) announceFrom(slot int) {
 
 // mayHavePresence says whether there is a kind that has presence.
 func (l *Limits) mayHavePresence() bool {
-	return l.Presence || slices.ContainsFunc(l.Kinds, func(k Kind) bool { return k.Presence })
+	return l.Presence || l.Apps != nil || slices.ContainsFunc(l.Kinds, func(k Kind) bool { return k.Presence })
 }
 
 // samePresence says whether every group has presence with one bounds if it has it with the other.
 func samePresence(a, b *bounds) bool {
-	if a.Presence != b.Presence || len(a.Kinds) != len(b.Kinds) {
+	if a.Presence != b.Presence || len(a.Kinds) != len(b.Kinds) || !slices.Equal(a.Apps.IDs(), b.Apps.IDs()) {
 		return false
 	}
 	for i := range a.Kinds {
@@ -113,8 +127,8 @@ func (s *shard) announce() {
 
 // announceOne tells a group's home of a member, if it wants to know. compared: so many patterns were compared for that.
 func (s *shard) announceOne(c *client, m *membership) (compared int) {
-	index, compared := s.kindOf(m.group)
-	if s.bounds.kindAt(index).Presence {
+	_, compared = s.kindOf(m.group)
+	if s.kind(m.group).Presence {
 		m.setPresent(true)
 		s.owe(word{group: m.group, client: c, op: order.OpHere, hears: m.hears()})
 	}

@@ -75,6 +75,7 @@ type rates struct {
 	on       bool
 	commands rate // pings and pongs are commands too
 	bytes    rate // of frames; request heads have bounds of their own
+	events   eventRates
 
 	// A server that stood still reads at once what came meanwhile, and must not take it for a burst: see tick.
 	tickAt    int64 // env.now at the last tick
@@ -171,4 +172,19 @@ func (s *shard) mayCommand(c *client, answerable bool) bool {
 	}
 	s.rates.commands.due[c.slot] = due
 	return true
+}
+
+// subscribesAnew says whether a command has c subscribe to a channel of which it is no member. Such a one is not counted as a command as long
+// as it is not refused: an SDK subscribes to all channels of its page at once and one by one, and again whenever it is connected anew, so a
+// rate below their number would let no page in, however often it comes back. What a client may be in bounds them, and leaving counts.
+func (s *shard) subscribesAnew(c *client, cmd *dialect.Command) bool {
+	if cmd.Verb != dialect.AddGroup || !s.entry(c).Channels {
+		return false
+	}
+	app := s.appOf(c)
+	if app == nil {
+		return false
+	}
+	g := s.groups.Get(app.Group(string(cmd.Group)))
+	return g == nil || c.memberOf(g) < 0
 }

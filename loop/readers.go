@@ -10,6 +10,27 @@ type readers struct {
 	shared       *wsproto.Reader // serves every client without partial input; idle between callbacks
 	stock        []*wsproto.Reader
 	messageBytes int // the bound on a message with which the stock and the shared one were made
+	inflater     *wsproto.Inflater
+	inflated     map[*client]int // bytes of messages far larger than they came, by who has sent such in this tick; nil: nobody has
+}
+
+// mayInflate counts such a message; false: its client has sent too much in this tick. One of any size is let pass.
+func (r *readers) mayInflate(c *client, bytes int) bool {
+	if r.inflated == nil {
+		r.inflated = map[*client]int{}
+	}
+	before := r.inflated[c]
+	r.inflated[c] = before + bytes
+	return before == 0 || before+bytes <= inflatedTickMax
+}
+
+// inflate is what the readers of clients that compress are lent: one for all, as it is at rest between two messages. It is made when the
+// first needs it.
+func (r *readers) inflate() *wsproto.Inflater {
+	if r.inflater == nil {
+		r.inflater = wsproto.NewInflater()
+	}
+	return r.inflater
 }
 
 // readersKeptMax bounds the readers in stock; more are left to the collector.

@@ -43,7 +43,7 @@ func (s *shard) asked(r *replay, late bool) dialect.ErrorCode {
 	switch {
 	case at < 0 || r.Client.membership(at).standing == standingRenounced: // it had asked to join, and was refused; or it has left
 		return dialect.ErrNotMember
-	case late:
+	case late, r.Past.Busy:
 		count(&s.count.RefusedBy, refusedBusy)
 		return dialect.ErrBusy
 	case r.Past.None && r.Op != order.OpCounted:
@@ -62,7 +62,7 @@ func (s *shard) answerHistory(r *replay, late bool) {
 	default:
 		o := dialect.Outcome{What: dialect.Read, Verb: dialect.History, ID: borrowBytes(r.ID)}
 		for n := len(r.Past.Messages); ; n /= 2 { // fewer are no error
-			o.Past = &dialect.Past{Top: position{Offset: r.Past.Top.Offset, Epoch: uint64(r.Past.Top.Epoch)}, Messages: each(r.Past.Messages[:n])}
+			o.Past = &dialect.Past{Top: position{Offset: r.Past.Top.Offset, Epoch: uint64(r.Past.Top.Epoch)}, Messages: each(r.Past.Messages[:n], nil)}
 			if n == 0 || s.fits(r.Client, o) {
 				break
 			}

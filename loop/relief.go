@@ -141,7 +141,7 @@ func (s *shard) cutOff(c *client) {
 		count(&s.count.Closes, closeKindOf(code))
 		s.explain(c, code, reason)
 		var frames [dialect.GapBytesMax + 8]byte
-		_, _ = c.conn.Write(wsproto.AppendClose(s.takeGap(c, frames[:0]), code, ""))
+		s.say(c, wsproto.AppendClose(s.takeGap(c, frames[:0]), code, ""))
 	}
 	s.doom(c)
 	s.culprit = culprit

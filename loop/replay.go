@@ -226,6 +226,8 @@ func (s *shard) replay(r *replay, late bool) {
 			s.conclude(&r.delivery, refusedBusy, dialect.ErrBusy, nil)
 		case r.refuses(past):
 			s.conclude(&r.delivery, refusedPosition, dialect.ErrUnrecoverable, nil)
+		case r.Past.Present != nil && past.Present == nil: // the list is too long for the client
+			s.conclude(&r.delivery, refusedMembers, dialect.ErrTooManyMembers, nil)
 		case s.conclude(&r.delivery, 0, "", past):
 			s.noteBack(c, g, past, len(r.Past.Messages))
 			if past.Recovered {
@@ -264,13 +266,18 @@ func (l *replayLog) taken(from, waiting int) (log []*message, lost bool) {
 	return l.messages[from-l.dropped : max(from-l.dropped, len(l.messages)-waiting)], false
 }
 
-// pastOf is what an add_group is answered with.
-func pastOf(p *order.Past) *dialect.Past {
+// pastOf is what a client's add_group is answered with.
+func pastOf(c *client, p *order.Past) *dialect.Past {
 	past := &dialect.Past{Top: position{Offset: p.Top.Offset, Epoch: uint64(p.Top.Epoch)}, WasRecovering: p.WasAsked, Recovered: p.Recovered}
-	past.Since = past.Top
-	past.Since.Offset -= uint64(len(p.Messages)) // offsets are dense
+	if past.Since = past.Top; len(p.Messages) > 0 {
+		past.Since.Offset = p.Messages[0].Offset - 1 // whatever number was asked from, nothing of the group lies between
+	}
 	if p.Recovered {
-		past.Messages = each(p.Messages)
+		past.Messages = each(p.Messages, c)
+	}
+	past.Present, past.HasCached = p.Present, p.HasCached
+	if p.Cached != nil {
+		past.Cached = &p.Cached.Message
 	}
 	return past
 }
@@ -278,11 +285,14 @@ func pastOf(p *order.Past) *dialect.Past {
 // pastFor is pastOf, or the position alone where the answer would be too large in the client's dialect, in which text may be several
 // times as long as it was said.
 func (s *shard) pastFor(c *client, r *replay) *dialect.Past {
-	past := pastOf(r.Past)
-	if past.Messages == nil || s.fits(c, dialect.Outcome{What: dialect.OK, Verb: dialect.AddGroup, Group: r.Local.name, ID: borrowBytes(r.ID), Past: past}) {
-		return past
+	past := pastOf(c, r.Past)
+	for o := (dialect.Outcome{What: dialect.OK, Verb: dialect.AddGroup, Group: r.Local.name, ID: borrowBytes(r.ID), Past: past}); !s.fits(c, o); {
+		if past.Cached == nil {
+			return positionOf(past, past.WasRecovering)
+		}
+		past.Cached, past.HasCached = nil, false // then the client hears neither that there is one nor that there is none
 	}
-	return positionOf(past, true)
+	return past
 }
 
 // fits says whether an answer takes no more than half of an outbox. One that may be larger is encoded for that, and again when it is
@@ -297,8 +307,17 @@ func (s *shard) fits(c *client, o dialect.Outcome) bool {
 
 // bytesMax is more than an answer has for the messages of a past.
 func bytesMax(p *dialect.Past) (most int) {
-	for m := range p.Messages {
-		most += 6*len(m.Wire) + answeredBytes + m.More.TextBytesMax() // each byte may be escaped
+	of := func(m *dialect.Message) int { return 6*len(m.Wire) + answeredBytes + m.More.TextBytesMax() } // each byte may be escaped
+	if p.Messages != nil {
+		for m := range p.Messages {
+			most += of(m)
+		}
+	}
+	if p.Cached != nil {
+		most += of(p.Cached)
+	}
+	for i := range p.Present {
+		most += presentBytes + 3*p.Present[i].Who.TextBytesMax() // a JSON text in a string, in which a name stands twice
 	}
 	return most
 }
@@ -327,10 +346,10 @@ func (s *shard) catchUp(c *client, g *group, log []*message) {
 		var batch []byte
 		n, of := 0, cargo{group: g}
 		for ; n < len(log); n++ {
-			if log[n].Sort != dialect.Said && !hears {
+			if log[n].Sort != dialect.Said && !hears || c.excepted(log[n]) {
 				continue
 			}
-			frame, ready := log[n].In(c.form(), d)
+			frame, ready := log[n].Made(c.form(), d)
 			if !ready { // another loop makes it, for which a pass would wait
 				frame = d.Encode(&log[n].Message)
 			}
@@ -355,11 +374,11 @@ func (s *shard) catchUp(c *client, g *group, log []*message) {
 	}
 }
 
-// each gives messages as dialects take them.
-func each(messages []*message) iter.Seq[*dialect.Message] {
+// each gives messages as dialects take them, but for those that leave a client out; nil: all.
+func each(messages []*message, to *client) iter.Seq[*dialect.Message] {
 	return func(yield func(*dialect.Message) bool) {
 		for _, m := range messages {
-			if !yield(&m.Message) {
+			if (to == nil || !to.excepted(m)) && !yield(&m.Message) {
 				return
 			}
 		}

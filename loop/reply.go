@@ -1,6 +1,9 @@
 package loop
 
-import "ringcast/dialect"
+import (
+	"ringcast/dialect"
+	"ringcast/wsproto"
+)
 
 // replies is the frames for one client that a shard has not sent yet, so that the replies of one callback to a client go out
 // in one send.
@@ -53,15 +56,35 @@ func (s *shard) answer(c *client, o dialect.Outcome) {
 	o.Client = c.Number()
 	before := s.outFor(c)
 	if out := s.dialect(c).Answer(before, o); len(out) > len(before) {
+		if c.deflates() && s.entry(c).DeflatesAnswers {
+			out = append(before, wsproto.AppendDeflated(nil, out[len(before):], s.bounds.CompressionMin)...)
+		}
 		s.replyTo(c, out)
 	}
 }
 
+// answerRefused is answer for a refusal, or it closes the client where its dialect has it so.
+func (s *shard) answerRefused(c *client, o dialect.Outcome) {
+	if causes := s.entry(c).RefusalCause; causes != nil {
+		if s.rates.on && c.state == stateOpen && o.Verb == dialect.AddGroup && o.Code != dialect.ErrRateLimited && !s.mayCommand(c, true) { // see subscribesAnew
+			o.Code = dialect.ErrRateLimited
+		}
+		if why, closes := causes(o.Verb, o.Code); closes {
+			if why == dialect.CauseStopping {
+				why = s.stopCause(c)
+			}
+			s.close(c, why)
+			return
+		}
+	}
+	s.answer(c, o)
+}
+
 // entry is the entry of c's dialect.
-func (s *shard) entry(c *client) *dialect.Entry { return &s.hub.dialects[c.form()] }
+func (s *shard) entry(c *client) *dialect.Entry { return &s.hub.dialects[c.dialect()] }
 
 // dialect is the value of c's dialect.
-func (s *shard) dialect(c *client) dialect.Dialect { return s.dialects.of[c.form()] }
+func (s *shard) dialect(c *client) dialect.Dialect { return s.dialects.of[c.dialect()] }
 
 // flushReplies sends what has gathered.
 func (s *shard) flushReplies() {

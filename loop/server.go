@@ -3,23 +3,30 @@ package loop
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
 
 	"ringcast/dialect"
+	"ringcast/loop/secure"
 )
 
 // Config is what Start needs to know. The zero value of a field means its default.
 type Config struct {
 	Listen         []string       // addresses of the WebSocket listeners: host:port, :port or [::]:port for both families, unix:///path; port 0 takes a free one. At most ListenMax. Default 127.0.0.1:0
 	Sockets        []*os.File     // listening sockets that somebody else has opened, to use in place of Listen; Start takes them over
+	TLSListen      []string       // addresses on which TLS is spoken, as Listen, and then Listen has no default; they need TLS
+	TLSSockets     []*os.File     // likewise handed in, to use in place of TLSListen
+	TLS            *tls.Config    // certificates, versions, and protocols of ALPN beside http/1.1, such as acme-tls/1. Boot clones it, and sets what it needs
+	Reserve        int            // descriptors that the caller keeps for connections of its own
 	Loops          int            // event loops, 1 to LoopsMax. Default 8, as the original's count
 	HTTP           func(net.Conn) // goes on with a connection whose request is no WebSocket handshake; see below. nil: such a request gets 404
 	Log            *slog.Logger   // default: discards
@@ -48,15 +55,17 @@ type Server struct {
 	hub     *Hub
 	handler *handler
 	berths  *berths
-	addrs   []net.Addr
+	plain   []net.Addr // on which it listens
+	secure  []net.Addr // likewise, where TLS is spoken
 	log     *slog.Logger
+	reserve int // descriptors for the caller's own connections
 	stop    sync.Once
 	done    chan struct{} // closed when the engine has ended
 	err     error         // why, if Stop was not called; set before done is closed
 }
 
 func (cfg *Config) fill() error {
-	if len(cfg.Listen) == 0 {
+	if len(cfg.Listen)+len(cfg.TLSListen)+len(cfg.Sockets)+len(cfg.TLSSockets) == 0 {
 		cfg.Listen = []string{"127.0.0.1:0"}
 	}
 	setDefault(&cfg.Loops, 8)
@@ -66,15 +75,19 @@ func (cfg *Config) fill() error {
 	if cfg.Loops < 1 || cfg.Loops > LoopsMax {
 		return fmt.Errorf("loops: %d is not within 1 to %d", cfg.Loops, LoopsMax)
 	}
-	if n := max(len(cfg.Listen), len(cfg.Sockets)); n > ListenMax {
+	if n := max(len(cfg.Listen), len(cfg.Sockets)) + max(len(cfg.TLSListen), len(cfg.TLSSockets)); n > ListenMax {
 		return fmt.Errorf("listen: %d addresses are more than %d", n, ListenMax)
 	}
-	_, _ = rand.Read(cfg.namesKey[:]) // never fails
+	_, _ = rand.Read(cfg.namesKey[:])                                                     // never fails
+	cfg.Dialects = append([]dialect.Entry{dialect.Pusher(cfg.namesKey)}, cfg.Dialects...) // nobody speaks it where there are no apps
 	if cfg.Centrifuge {
 		cfg.Dialects = append([]dialect.Entry{dialect.Centrifuge(cfg.namesKey)}, cfg.Dialects...)
 	}
 	if n := len(dialect.Table) + len(cfg.Dialects); n > dialect.FormsMax {
 		return fmt.Errorf("dialects: %d are more than %d", n, dialect.FormsMax)
+	}
+	if len(cfg.TLSListen)+len(cfg.TLSSockets) > 0 && cfg.TLS == nil {
+		return errors.New("tls: an address on which TLS is spoken needs a certificate")
 	}
 	return cfg.Limits.fill()
 }
@@ -108,7 +121,7 @@ func Boot(cfg Config) (*Server, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
-	if _, err := descriptorsFree(0); err != nil { // what comes next would fail too, without saying why
+	if _, err := descriptorsFree(cfg.Reserve); err != nil { // what comes next would fail too, without saying why
 		return nil, err
 	}
 	listening, err := openListeners(&cfg)
@@ -121,12 +134,19 @@ func Boot(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	limitGo(cfg.MemoryMax)
-	s := &Server{hub: newHub(cfg.Loops, *cfg.bounds(), cfg.Dialects...), berths: berths, log: cfg.Log, done: make(chan struct{})}
-	s.hub.handedIn, s.hub.names = len(cfg.Sockets) > 0, dialect.NewNames(cfg.namesKey)
+	s := &Server{hub: newHub(cfg.Loops, *cfg.bounds(), cfg.Dialects...), berths: berths, log: cfg.Log, reserve: cfg.Reserve, done: make(chan struct{})}
+	s.hub.handedIn, s.hub.names = listening.handedIn(), dialect.NewNames(cfg.namesKey)
 	for _, l := range listening {
-		s.addrs = append(s.addrs, l.addr)
+		if l.secure {
+			s.secure = append(s.secure, l.addr)
+		} else {
+			s.plain = append(s.plain, l.addr)
+		}
 	}
 	s.handler = newHandler(s.hub, berths, cfg.Log)
+	if cfg.TLS != nil {
+		s.handler.secure = secure.NewServer(cfg.TLS, runtime.GOMAXPROCS(0))
+	}
 	if cfg.HTTP != nil {
 		s.handler.departures = newDepartures(s.hub, &cfg)
 	}
@@ -182,11 +202,19 @@ func (s *Server) keepTime() {
 // cannot wait for that. Clients are served on. Any goroutine, at any time, also more than once.
 func (s *Server) GiveUp() { s.berths.giveUp(false) }
 
-// Addrs are the addresses on which the server listens, with the real port where 0 was configured.
-func (s *Server) Addrs() []net.Addr { return s.addrs }
+// Addrs are the addresses on which the server listens for plain connections, with the real port where 0 was configured.
+func (s *Server) Addrs() []net.Addr { return s.plain }
 
-// Addr is the first of them.
-func (s *Server) Addr() net.Addr { return s.addrs[0] }
+// TLSAddrs are likewise those on which TLS is spoken.
+func (s *Server) TLSAddrs() []net.Addr { return s.secure }
+
+// Addr is the first of Addrs, or of TLSAddrs if there is none.
+func (s *Server) Addr() net.Addr {
+	if len(s.plain) == 0 {
+		return s.secure[0]
+	}
+	return s.plain[0]
+}
 
 // Hub is the server's hub, for ports, snapshots and lists of clients.
 func (s *Server) Hub() *Hub { return s.hub }

@@ -64,13 +64,7 @@ func dialAt(t testing.TB, network, address, path string) *peer {
 	t.Cleanup(func() { conn.Close() })
 	_ = conn.SetDeadline(time.Now().Add(testTimeout))
 	p := &peer{t: t, conn: conn, in: bufio.NewReader(conn)}
-	fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
-		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n", path)
-	for line := ""; line != "\r\n"; {
-		if line, err = p.in.ReadString('\n'); err != nil {
-			t.Fatalf("handshake: %v", err)
-		}
-	}
+	p.upgrade(path)
 	return p
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"ringcast/dialect"
 	"ringcast/loop/assert"
+	"ringcast/loop/door"
 	"ringcast/loop/order"
 	"ringcast/loop/shrink"
 	"ringcast/wsproto"
@@ -62,12 +63,12 @@ type shard struct {
 	partials partials
 
 	// Loop only: time.
-	tick           uint32
-	deadlines      deadlines
+	tick uint32
+	periodic
 	publishesTried uint64 // publishes that its clients tried, of which a sample is timed
 
 	// Loop only: memory kept for the next use.
-	readers readers
+	kept
 
 	// Who holds it.
 	culprit *client // the client that a panic closes, nil: none
@@ -77,12 +78,25 @@ type shard struct {
 type newcomers struct {
 	serial      uint32 // of the last
 	handshaking int    // those that are in the handshake
+	hellos      hellos // their TLS handshakes
+}
+
+// kept is memory that a loop keeps for the next use.
+type kept struct {
+	readers readers
+	sealing sealing
 }
 
 // watch is what operators see of a shard.
 type watch struct {
 	listings listings
 	traces   traces
+}
+
+// periodic is what a shard looks at in each tick.
+type periodic struct {
+	deadlines  deadlines
+	headcounts headcounts
 }
 
 // methods are the shard's own as func values, as a value that is made once allocates once.
@@ -94,24 +108,26 @@ type methods struct {
 
 // dialects are a shard's values of them.
 type dialects struct {
-	of       []dialect.Dialect // by form
-	gapForms uint8             // bit per form whose dialect can tell of a gap
+	of   []dialect.Dialect // by index
+	gaps uint8             // bit per dialect that can tell of a gap
 }
 
 // env is what a shard needs of sockets, clock and log. The server has the real ones, the simulation its own.
 type env struct {
-	now   func() int64               // monotonic nanoseconds
-	wake  func()                     // any goroutine: have the loop call woken soon
-	kick  func()                     // have the loop call kickedAwake, after it has looked at its other sockets
-	yield func()                     // let other loops have the processor
-	send  func(int, []byte) sent     // non-blocking send to a descriptor; nil: use conn.Write only
-	cut   func(conn)                 // close now; calls shard.closed before it returns
-	hand  func(conn, departure) bool // have an HTTP server go on with it, and close it here as cut does; false: nothing was done, for want of a descriptor. nil: there is no HTTP server
-	shut  func(fd int)               // shut our direction of the stream down
-	names func(conn) (l, r string)   // local and remote address; nil: none is known
-	panic func(any)                  // report a panic; called while its stack can still be printed
+	now    func() int64                           // monotonic nanoseconds
+	wake   func()                                 // any goroutine: have the loop call woken soon
+	kick   func()                                 // have the loop call kickedAwake, after it has looked at its other sockets
+	yield  func()                                 // let other loops have the processor
+	send   func(int, []byte) sent                 // non-blocking send to a descriptor; nil: use conn.Write only
+	cut    func(conn)                             // close now; calls shard.closed before it returns
+	secure func(hello []byte, tell func()) cipher // begin a TLS handshake, see secure.Server.Begin. nil: TLS is not spoken
+	hand   func(conn, departure) bool             // have an HTTP server go on with it, and close it here as cut does; false: nothing was done, for want of a descriptor. nil: there is no HTTP server
+	shut   func(fd int)                           // shut our direction of the stream down
+	names  func(conn) (l, r string)               // local and remote address; nil: none is known
+	panic  func(any)                              // report a panic; called while its stack can still be printed
 
-	ended func(c *client, code wsproto.StatusCode, reason string) // log that the server closes this client; nil: it is not logged
+	ended  func(c *client, code wsproto.StatusCode, reason string) // log that the server closes this client; nil: it is not logged
+	faulty func(c *client, fault door.Fault, why string)           // log what is wrong with a token that it has shown; nil: it is not logged
 }
 
 // callList is functions that other goroutines want called on the loop.
@@ -142,6 +158,29 @@ func (l *callList) take() []func(*shard) {
 	return calls
 }
 
+// putBack is add for calls that were taken and not made.
+func (l *callList) putBack(calls []func(*shard)) {
+	l.mu.Lock()
+	l.calls = append(calls, l.calls...)
+	l.some.Store(true)
+	l.mu.Unlock()
+}
+
+// runCalls makes the calls. If one panics, those behind it are left to the next turn: they may be the last words of others.
+func (s *shard) runCalls() {
+	calls := s.calls.take()
+	defer func() {
+		if len(calls) > 0 {
+			s.calls.putBack(calls)
+		}
+	}()
+	for len(calls) > 0 {
+		f := calls[0]
+		calls = calls[1:]
+		f(s)
+	}
+}
+
 func newShard(h *Hub, index int) *shard {
 	s := &shard{index: index, hub: h, lanes: h.homes.Lanes(index), bounds: h.bounds.Load()}
 	s.backlog.requests, s.backlog.bytesMax = make([][]request, len(h.shards)), s.bounds.backlogBytes
@@ -156,7 +195,7 @@ func newShard(h *Hub, index int) *shard {
 	for _, entry := range h.dialects {
 		d := entry.New()
 		if len(d.Answer(nil, dialect.Outcome{What: dialect.Gap, Number: 1})) > 0 {
-			s.dialects.gapForms |= 1 << len(s.dialects.of)
+			s.dialects.gaps |= 1 << len(s.dialects.of)
 		}
 		s.dialects.of = append(s.dialects.of, d)
 	}
@@ -199,7 +238,11 @@ func (s *shard) traffic(c *client, p []byte) {
 	defer s.endCallback()
 	now := s.env.now()
 	busy := s.deferral.busy(now)
-	s.input(c, p)
+	if c.isSecure() {
+		s.arrived(c, p)
+	} else {
+		s.input(c, p)
+	}
 	if assert.On {
 		mangle(p)
 	}

@@ -21,6 +21,8 @@ type actor struct {
 	loud      bool   // speaks the dialect of that name
 	greeted   bool
 	upgraded  bool
+	offers    bool // it has offered compression
+	deflates  bool // which was accepted
 	readBytes int
 
 	nextID  int
@@ -42,6 +44,7 @@ type actor struct {
 	plainText []byte // it speaks plain HTTP: all that it sends, from its request on
 
 	removedFrom map[string]bool // groups out of which a backend has taken it
+	leftOut     map[string]int  // messages of each group that leave it out in this life
 
 	tokenEnds int64 // the latest end of the tokens that were accepted, in Unix seconds; 0: none was
 	shows     int64 // the earliest of those that it has sent, likewise
@@ -64,6 +67,8 @@ type simMembership struct {
 	company  simCompany
 	removed  bool           // it was taken out of the group by a backend
 	before   *simMembership // the one that it has said to leave; nil: this is the first
+	begins   uint64         // loud: it was told this position as it joined, where resumes; 0: it was told none
+	resumes  bool           // loud: it has joined with a position, or one that it has said to leave has: that may be what is answered
 	parted   int            // step of the answer to an add_group behind which it was taken out of the group, 0: it was not, or has joined again
 }
 
@@ -99,9 +104,13 @@ type simMessage struct {
 	issuedAt int
 	accepted bool     // the answer or the port said so
 	patient  bool     // published by who waits for room
+	refused  error    // by the orderer: ErrUnavailable, or ErrUnconfirmed
 	said     *simSaid // published by who is told what became of it; nil: by others
 	tick     uint32   // when it was said
 	seq      uint64   // its number, by the answer; 0: not known
+
+	except     *actor // who does not hear it, in that life of his; nil: all hear it
+	exceptLife int
 }
 
 func (w *world) newMessage(from *actor, group string) *simMessage {
@@ -133,15 +142,18 @@ func (a *actor) connect() {
 		a.w.uncounted = a.w.uncounted || !a.heardAll()
 	}
 	life, wasLoud := a.life+1, a.loud
-	*a = actor{w: a.w, index: a.index, life: life, tracks: map[string]*simTrack{}, unheard: map[string]bool{}, places: a.places}
+	*a = actor{w: a.w, index: a.index, life: life, tracks: map[string]*simTrack{}, unheard: map[string]bool{}, places: a.places, leftOut: map[string]int{}}
 	a.asked, a.joined = map[int]*simCommand{}, map[string]*simMembership{}
 	a.got, a.lastOf, a.saw = map[string]map[int]bool{}, map[string]map[string]int{}, map[string][]int{}
 	a.sock = a.w.openSocket()
 	a.toServer = a.w.request(a.sock.client)
-	if !a.w.calm && a.w.chance(2) {
+	if a.w.secured && a.w.chance(50) {
+		a.overTLS()
+	} else if !a.w.calm && a.w.chance(2) {
 		a.plainHTTP()
 		return
 	}
+	a.toServer, a.offers = a.w.offers(a.toServer)
 	if a.loud = a.w.loud && a.w.chance(50) || wasLoud && a.w.chance(80); a.loud {
 		a.toServer = bytes.Replace(a.toServer, []byte("GET / "), []byte("GET /loud "), 1)
 		for _, group := range a.w.groups {
@@ -206,15 +218,13 @@ func (a *actor) act() {
 			a.publish(group, true)
 		}
 	case n < 85: // a message of two fragments with a ping between
-		a.raw(0x01, `{"cmd":"nothing`)
-		a.raw(0x89, "ping")
-		a.raw(0x80, `"}`)
+		a.fragmented(`{"cmd":"nothing"}`)
 	case n < 90:
 		a.say(`[1,2,"no command"]`)
 	case n < 92 && !a.w.calm && a.w.chance(a.w.restless):
 		a.hangUp()
 	case n < 93 && !a.w.calm && a.w.chance(20):
-		a.raw(0xC1, "rsv") // a protocol error
+		a.raw(map[bool]byte{false: 0xC1, true: 0xB1}[a.offers], "rsv") // a protocol error
 		a.said = true
 	default:
 		a.join(group, true)
@@ -222,7 +232,26 @@ func (a *actor) act() {
 	}
 }
 
-func (a *actor) say(text string) { a.raw(0x81, text) }
+func (a *actor) say(text string) {
+	if a.deflates && a.w.deflating.chance(50) {
+		a.w.deflating.said++
+		a.raw(0xC1, deflated(text))
+		return
+	}
+	a.raw(0x81, text)
+}
+
+// fragmented is a message of two fragments.
+func (a *actor) fragmented(text string) {
+	first := byte(0x01)
+	if a.deflates && a.w.deflating.chance(50) {
+		first, text = 0x41, deflated(text)
+	}
+	border := len(text) - 2
+	a.raw(first, text[:border])
+	a.raw(0x89, "ping")
+	a.raw(0x80, text[border:])
+}
 
 func (a *actor) raw(first byte, payload string) {
 	from := len(a.toServer)
@@ -272,6 +301,7 @@ func (a *actor) join(group string, withID bool) {
 	if _, was := a.places[group]; a.loud && (was && a.w.chance(90) || a.w.chance(10)) {
 		c.past, more = a.comeBack(group)
 	}
+	m.resumes = m.resumes || c.past != nil || m.before != nil && m.before.resumes
 	if c.hears = a.loud && a.w.chance(60); c.hears {
 		more += `,"hears":true`
 	}
@@ -339,5 +369,9 @@ func (a *actor) deliver(n int) {
 	}
 	chunk := append([]byte(nil), a.toServer[:n]...)
 	a.toServer = a.toServer[n:]
-	a.w.enter(a.sock.shard).traffic(a.sock.client, chunk)
+	for _, p := range a.wrap(chunk) {
+		if !a.sock.closed {
+			a.w.enter(a.sock.shard).traffic(a.sock.client, p)
+		}
+	}
 }

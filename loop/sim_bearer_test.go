@@ -96,11 +96,12 @@ func (w *world) checkGrants() {
 		for _, in := range s.bearers.ending {
 			w.must(in.at > w.nanos-int64(2*tickPeriod), "loop %d: a grant that has ended %d ns ago is in force", i, w.nanos-in.at)
 		}
-		for _, b := range s.bearers.of.All() {
+		s.bearers.of.all(func(b *bearer) {
+			w.must(b.client.is(markBearer) && s.bearer(b.client) == b, "loop %d: a bearer is not at its client's slot", i)
 			if b.user() != "" {
 				users[b.user()] = true
 			}
-		}
+		})
 		w.must(len(s.bearers.errands) == 0, "loop %d has %d errands to do", i, len(s.bearers.errands))
 	}
 	w.must(w.hub.Users() == len(users), "got %d users, want %d", w.hub.Users(), len(users))
@@ -110,6 +111,6 @@ func (w *world) checkGrants() {
 func (w *world) checkNoBearers() {
 	w.must(w.hub.Users() == 0, "%d users are left", w.hub.Users())
 	for i, s := range w.hub.shards {
-		w.must(s.bearers.of.Len() == 0 && s.bearers.users.Len() == 0 && len(s.bearers.ending) == 0 && len(s.bearers.errands) == 0, "loop %d: something is left of bearers", i)
+		w.must(s.bearers.of.len == 0 && s.bearers.of.pages == nil && s.bearers.users.Len() == 0 && len(s.bearers.ending) == 0 && len(s.bearers.errands) == 0, "loop %d: something is left of bearers", i)
 	}
 }

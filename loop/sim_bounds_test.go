@@ -21,6 +21,7 @@ func (w *world) chooseBounds(b *bounds) {
 	for i := range b.Kinds {
 		b.Kinds[i].Presence, b.Kinds[i].JoinLeave = w.chance(60), JoinLeave(pick(0, 1, 2, 2))
 	}
+	b.Compression, b.CompressionMin = w.deflating.on && (!w.changing || w.deflating.chance(80)), w.deflating.pick(1, 30, 256)
 	b.CommandsPerSecond = pick(0, 0, 0, 10, 50)
 	b.BytesPerSecond = pick(0, 0, 0, 2_000, 20_000)
 	if w.returning {

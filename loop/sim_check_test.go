@@ -18,6 +18,9 @@ func (w *world) checkBounds() {
 	w.checkPartials()
 	for fd, sock := range w.fds {
 		most := b.OutboxBytesMax + max(b.batchBytes, b.MessageBytesMax+4, replyBytesMax+b.OutboxBytesMax/2+512) + 200
+		if sock.peer != nil { // in records
+			most += most/40 + 2*simOverhead
+		}
 		w.must(len(sock.outbound) <= most, "descriptor %d: %d bytes in the outbox, bound %d", fd, len(sock.outbound), most)
 	}
 }
@@ -139,7 +142,7 @@ func (w *world) checkOutboxes() {
 			if n := len(sock.outbound); sock.shard == s && n > 0 {
 				held += int64(n)
 				x := sock.client.extra
-				w.must(x != nil && x.slow > 0 && s.slow.list[x.slow-1].client == sock.client && sock.client.slow,
+				w.must(x != nil && x.slow > 0 && s.slow.list[x.slow-1].client == sock.client && sock.client.isSlow(),
 					"descriptor %d: %d bytes in the outbox, and no loop knows", sock.fd, n)
 			}
 		}
@@ -158,15 +161,15 @@ func (w *world) checkPartials() {
 	for i, s := range w.hub.shards {
 		held := int64(0)
 		for _, c := range s.clients {
-			if x := c.extra; x != nil && (x.reader != nil || x.head != nil) {
-				n := 0
-				if x.reader != nil {
-					n = readerBytes + x.reader.Held()
-				} else {
-					n = cap(x.head.bytes)
-				}
+			x, n := c.extra, tunnelHolds(c)
+			if x != nil && x.reader != nil {
+				n += readerBytes + x.reader.Held()
+			} else if x != nil && x.head != nil {
+				n += cap(x.head.bytes)
+			}
+			if n > 0 {
 				w.must(x.partial > 0 && s.partials.list[x.partial-1] == partial{c, n, s.partials.list[x.partial-1].since},
-					"loop %d: client %d has %d bytes of partial input, its list says otherwise", i, c.Number(), n)
+					"loop %d: client %d, %s, has %d bytes of partial input, its list says otherwise: %+v, %+v, tunnel %+v", i, c.Number(), c.state, n, x, s.partials.list, c.tunnel())
 				held += int64(n)
 				clients++
 			}

@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -71,7 +72,7 @@ func (s *simFeed) take(max int) {
 // hear holds a publication against what was sent.
 func (s *simFeed) hear(p Publication) {
 	w, text := s.w, string(p.Message)
-	if w.stranger && !strings.HasPrefix(text, "m|") {
+	if (w.stranger || slices.Contains(simChannels, p.Group)) && !strings.HasPrefix(text, "m|") {
 		return
 	}
 	part := strings.SplitN(text, "|", 5)

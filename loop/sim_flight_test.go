@@ -19,6 +19,9 @@ func (w *world) checkTooLoud(home int, m *message) {
 		}
 	})
 	w.must(most+m.Bytes() > b.flightMin || w.hub.homes.Home(home).HeldBack(m.Group), "a message of %s is refused, %d bytes of which are in flight", m.Group, most)
+	if m.More != nil && m.More.ClientEvent {
+		return // a page is told, see simPage.refused
+	}
 	part := strings.SplitN(string(m.Payload()), "|", 5)
 	if number, err := strconv.Atoi(part[1]); err == nil && !w.stranger {
 		w.tooLoud[number]++

@@ -15,7 +15,7 @@ func (a *actor) read(n int) {
 	}
 	n = min(n, len(a.sock.kernel))
 	a.readBytes += n
-	a.heard = append(a.heard, a.sock.kernel[:n]...)
+	a.heard = append(a.heard, a.unwrap(a.sock.kernel[:n])...)
 	a.sock.kernel = a.sock.kernel[n:]
 	for a.frame() {
 	}
@@ -25,6 +25,7 @@ func (a *actor) read(n int) {
 // endIfOver: a peer that has been told goodbye, or that broke off, closes its end.
 func (a *actor) endIfOver() {
 	if (a.closing || a.killed || a.sock.shut) && !a.sock.closed && len(a.toServer) == 0 && len(a.sock.kernel) == 0 {
+		a.w.must(!a.sock.shut || a.killed || a.sock.peer == nil || a.sock.peer.ended, "actor %d: the end without a close_notify", a.index)
 		a.sock.close()
 	}
 }
@@ -43,6 +44,7 @@ func (a *actor) frame() bool {
 		a.upgraded = strings.HasPrefix(string(a.heard), "HTTP/1.1 101 ")
 		a.w.must(a.upgraded || strings.HasPrefix(string(a.heard), "HTTP/1.1 408 ") || strings.HasPrefix(string(a.heard), "HTTP/1.1 429 ") ||
 			strings.HasPrefix(string(a.heard), "HTTP/1.1 503 ") && a.w.hub.bounds.Load().FragmentsBytesMax > 0, "handshake: got %q", a.heard)
+		a.deflates = a.upgraded && a.w.accepted(string(a.heard[:end]), a.offers)
 		a.heard = a.heard[end+4:]
 		a.closing = !a.upgraded
 		return a.upgraded
@@ -67,6 +69,7 @@ func (a *actor) frame() bool {
 	}
 	op, payload := a.heard[0], string(a.heard[at:at+n])
 	a.heard = a.heard[at+n:]
+	payload = a.w.inflate(&op, payload, a.deflates)
 	a.w.must(!a.closing, "actor %d: a frame after the Close frame: %q", a.index, payload)
 	switch op {
 	case 0x81:
@@ -191,6 +194,10 @@ func (a *actor) mayBeRefused(code string, c *simCommand) bool {
 	switch joins := c.verb == "add_group"; code {
 	case "busy":
 		return a.w.tight && c.verb != "leave_group" || a.loud && c.verb == "add_group" || c.verb == "history" || c.verb == "presence" // that is late
+	case "unavailable":
+		return c.verb == "send_to_group" && c.message.refused == ErrUnavailable
+	case "unknown":
+		return c.verb == "send_to_group" && c.message.refused == ErrUnconfirmed
 	case "too_many_groups":
 		return joins
 	case "group_full":
@@ -227,6 +234,8 @@ func (a *actor) message(text string) *simMessage {
 		said.heard = true
 	}
 	a.w.must(a.w.tooLoud[number] == 0, "actor %d: message %d was refused by its home", a.index, number)
+	a.w.must(a.w.sent[number].refused != ErrUnavailable, "actor %d: message %d was refused as unavailable", a.index, number)
+	a.w.must(!a.w.sent[number].leavesOut(a), "actor %d: message %d of %s leaves it out", a.index, number, group)
 	m := a.joined[group]
 	a.w.must(m != nil, "actor %d: a message of %s, which it never joined", a.index, group)
 	a.w.must(!m.out(), "actor %d: message %d of %s, of which it was told that it is not a member", a.index, number, group)

@@ -129,10 +129,11 @@ func (a *actor) heardLoudly(text string) {
 		t.at = 0 // nobody has said when it joined: what it counted may be of an earlier membership, and of an earlier life of the group
 	}
 	if !kept {
+		t.exact = t.exact && a.w.orderer == nil && a.leftOut[m.group] == 0 // it has some number
 		return
 	}
 	offset, err := strconv.ParseUint(number, 10, 64)
-	a.w.must(err == nil && offset >= t.at && (offset == t.at || !t.exact || a.w.stranger), "actor %d: message %d of %s has number %q, want %d", a.index, m.number, m.group, number, t.at)
+	a.w.must(err == nil && offset >= t.at && (!t.exact || a.w.stranger || a.isNext(m.group, t.epoch, t.at-1, offset)), "actor %d: message %d of %s has number %q, want %d", a.index, m.number, m.group, number, t.at)
 	if t.epoch != 0 && t.exact {
 		a.w.is(simNumber{m.group, t.epoch, offset}, m.number, a)
 		a.places[m.group] = simPlace{offset: offset, epoch: t.epoch, tick: m.tick}
@@ -156,6 +157,9 @@ func (a *actor) cameBack(c *simCommand, past *loudPast, again bool) {
 		}
 		return
 	}
+	if c.membership.resumes {
+		c.membership.begins = max(c.membership.begins, past.Offset)
+	}
 	w.must(past.Asked == (c.past != nil), "actor %d: asked for the past of %s: %v, told %v", a.index, c.group, c.past != nil, past.Asked)
 	w.must(w.changing || (past.Epoch != 0) == (kind > 0), "actor %d: %s keeps %d messages, told %+v", a.index, c.group, kind, past)
 	w.must(past.Recovered || len(past.Messages) == 0, "actor %d: not recovered, and %d messages of %s", a.index, len(past.Messages), c.group)
@@ -176,14 +180,20 @@ func (a *actor) cameBack(c *simCommand, past *loudPast, again bool) {
 func (a *actor) due(c *simCommand, past *loudPast, kind int, ttl uint32, b *bounds) bool {
 	from := c.past.from
 	if a.w.changing || b.HistoryBytesMax > 0 || !c.clean || !c.past.exact || from.epoch == 0 || a.w.hub.clock.Load()-from.tick >= ttl ||
-		past.Offset-from.offset > uint64(min(kind, b.RecoveryMax)) {
+		past.Offset < from.offset {
 		return false
 	}
-	bytes := 0
-	for offset := from.offset + 1; offset <= past.Offset; offset++ {
+	missed, bytes := a.w.between(c.group, from.offset, past.Offset), 0
+	if len(missed) > min(kind, b.RecoveryMax) {
+		return false
+	}
+	for _, offset := range missed {
 		text := 1100
 		if n, ok := a.w.past.numbers[simNumber{c.group, from.epoch, offset}]; ok {
 			text = len(a.w.sent[n].text)
+			if a.w.sent[n].except != nil || a.w.bearing {
+				text += 150 // what goes with it
+			}
 		}
 		bytes += 64 + 4 + text + len(c.group)
 	}
@@ -194,14 +204,15 @@ func (a *actor) due(c *simCommand, past *loudPast, kind int, ttl uint32, b *boun
 func (a *actor) recovered(c *simCommand, past *loudPast) {
 	w, ask := a.w, c.past
 	w.must(ask != nil && (ask.Epoch == 0 || ask.Epoch == past.Epoch), "actor %d: recovered in %s from epoch %x: %+v", a.index, c.group, past.Epoch, ask)
-	w.must(ask.Offset == past.From && ask.Offset+uint64(len(past.Messages)) == past.Offset, "actor %d: %d messages of %s from %d to %d, asked from %d",
-		a.index, len(past.Messages), c.group, past.From, past.Offset, ask.Offset)
+	missed := a.told(c, past, w.between(c.group, ask.Offset, past.Offset))
+	w.must(past.From >= ask.Offset && len(w.between(c.group, ask.Offset, past.From)) == 0 && len(missed) == len(past.Messages) && ask.Offset <= past.Offset, "actor %d: %d messages of %s from %d to %d, asked from %d, missed are %v",
+		a.index, len(past.Messages), c.group, past.From, past.Offset, ask.Offset, missed)
 	if ask.Offset != ask.from.offset || ask.from.epoch == 0 || ask.from.stale || a.places[c.group] != ask.from { // it may have heard some of it in this life
 		w.order[c.group] = append(w.order[c.group], a.saw[c.group])
 		a.saw[c.group], a.got[c.group] = nil, nil
 	}
 	for i, said := range past.Messages {
-		w.must(said.Offset == ask.Offset+uint64(i)+1, "actor %d: missed message %d of %s has number %d", a.index, i, c.group, said.Offset)
+		w.must(said.Offset == missed[i], "actor %d: missed message %d of %s has number %d", a.index, i, c.group, said.Offset)
 		m := a.message(said.Text)
 		w.must(m.group == c.group, "actor %d: message %d of %s among what was missed of %s", a.index, m.number, m.group, c.group)
 		w.is(simNumber{c.group, past.Epoch, said.Offset}, m.number, a)
@@ -238,11 +249,11 @@ func (a *actor) heardHistory(c *simCommand, past *loudPast) {
 		n, _ := strconv.Atoi(part[1])
 		w.must(n < len(w.sent) && w.sent[n].text == said.Text && w.sent[n].group == c.group, "actor %d: garbled history %q of %s", a.index, said.Text, c.group)
 		w.is(simNumber{c.group, past.Epoch, said.Offset}, n, a)
-		step := said.Offset - past.Messages[max(i-1, 0)].Offset
+		first, second := past.Messages[max(i-1, 0)].Offset, said.Offset
 		if ask.Reverse {
-			step = -step
+			first, second = second, first
 		}
-		w.must(said.Offset <= past.Offset && (i == 0 || step == 1), "actor %d: number %d in the history of %s, up to %d", a.index, said.Offset, c.group, past.Offset)
+		w.must(said.Offset <= past.Offset && (i == 0 || w.isNext(c.group, first, second)), "actor %d: number %d in the history of %s, up to %d", a.index, said.Offset, c.group, past.Offset)
 		w.must(!ask.Since || ask.Reverse == (said.Offset < max(ask.Offset, 1)) && said.Offset != ask.Offset, "actor %d: number %d of %s, asked from %d", a.index, said.Offset, c.group, ask.Offset)
 	}
 	if len(past.Messages) > 0 {
@@ -299,20 +310,32 @@ func (w *world) checkNoReplays() {
 			w.must(g.log == nil && g.asked == 0, "loop %d: group %s has a log, or asks, at rest", i, name)
 		}
 	}
-	top := map[simNumber]uint64{}
+	tops := map[simNumber]uint64{}
+	w.eachExact(func(a *actor, at simNumber) {
+		upto := at.offset
+		at.offset = 0
+		tops[at] = max(tops[at], upto)
+	})
+	w.eachExact(func(a *actor, at simNumber) {
+		top := uint64(1 << 60)
+		if w.orderer == nil {
+			top = tops[simNumber{at.group, at.epoch, 0}]
+		}
+		missed := w.between(at.group, at.offset, top)
+		w.must(a.lack(at.group, at.epoch, missed), "actor %d has heard %s up to %d, and not %v", a.index, at.group, at.offset, missed)
+	})
+}
+
+// eachExact gives every member that knows up to which number it has heard a group, and that.
+func (w *world) eachExact(do func(a *actor, at simNumber)) {
 	for _, a := range w.actors {
 		if a.sock.closed || a.closing || a.killed || a.said || a.missed > 0 {
 			continue
 		}
 		for name, t := range a.tracks {
-			m := a.joined[name]
-			if !t.exact || m == nil || m.ackedAt == 0 || m.unsure {
-				continue
+			if m := a.joined[name]; t.exact && m != nil && m.ackedAt > 0 && !m.unsure {
+				do(a, simNumber{name, t.epoch, t.at})
 			}
-			at := simNumber{name, t.epoch, 0}
-			known, ok := top[at]
-			w.must(!ok || known == t.at, "actor %d has heard %s up to %d, another one up to %d", a.index, name, t.at, known)
-			top[at] = t.at
 		}
 	}
 }
@@ -322,7 +345,7 @@ const simHistoryTicks = 500
 
 // checkForgotten: when all have gone for long enough, nothing of the past is left.
 func (w *world) checkForgotten() {
-	w.hub.clock.Add(2*simHistoryTicks + w.hub.bounds.Load().keyTicks) // whatever the kinds said when the homes looked at them
+	w.hub.clock.Add(2*simHistoryTicks + w.hub.bounds.Load().keyTicks + ticks(cachedFor)) // whatever the kinds said when the homes looked at them
 	for range 20 {
 		w.hub.beat()
 		w.round()

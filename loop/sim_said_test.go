@@ -23,6 +23,9 @@ func (m *simMessage) unkept() bool { return m.said != nil && m.said.Unkept }
 func (w *world) publishByPort(group string) {
 	if w.chance(50) {
 		w.sayByPort(group)
+		for w.excepts.are && w.chance(40) { // so that some of a batch leaves a peer out
+			w.sayByPort(group)
+		}
 		return
 	}
 	m := w.newMessage(nil, group)
@@ -42,6 +45,9 @@ func (w *world) sayByPort(group string) {
 	if w.chance(30) {
 		m.said.Key = fmt.Sprint(w.rng.IntN(3))
 	}
+	if w.excepts.are && w.chance(60) {
+		w.leaveOut(m)
+	}
 	var err error
 	switch m.said.pending, err = w.port.Offer(group, m.said.Said); err {
 	case nil:
@@ -53,9 +59,10 @@ func (w *world) sayByPort(group string) {
 	}
 }
 
-// checkSaid judges, at rest, what the callers were told.
-func (w *world) checkSaid() {
+// checkSaid judges, at rest, what the callers were told, and returns which numbers those messages have that leave somebody out.
+func (w *world) checkSaid() (numbers map[simNumber]*simMessage) {
 	first := map[string]Receipt{} // by group and key
+	numbers = map[simNumber]*simMessage{}
 	over, cancel := context.WithCancel(context.Background())
 	cancel()
 	for _, m := range w.sent {
@@ -63,8 +70,9 @@ func (w *world) checkSaid() {
 			continue
 		}
 		r, err := m.said.pending.Wait(over) // it is known already
-		w.must(err == nil && w.tooLoud[m.number] == 0 || err == ErrBusy && w.tooLoud[m.number] == 1, "message %d: told %v", m.number, err)
+		w.must(err == m.refused && w.tooLoud[m.number] == 0 || err == ErrBusy && w.tooLoud[m.number] == 1, "message %d: told %v", m.number, err)
 		m.said.pending = nil
+		w.numbered(m, r, err, numbers)
 		if m.accepted = err == nil && !r.Repeated; m.accepted {
 			w.must(!m.unkept() || r.Position == Position{} && !r.Kept, "message %d is not kept, and told %+v", m.number, r)
 			if m.unkept() && m.said.heard {
@@ -76,6 +84,9 @@ func (w *world) checkSaid() {
 			w.must(is == r.Repeated, "message %d: told %+v; its key was said before: %v", m.number, r, is)
 			if is {
 				was.Repeated = true
+				if w.orderer != nil && r.Position.Offset == was.Position.Offset {
+					was = r // the orderer has said it, and knows no more
+				}
 				w.must(r == was && !m.said.heard, "message %d repeats another, is told %+v, want %+v; heard: %v", m.number, r, was, m.said.heard)
 				w.repeats++
 			} else {
@@ -83,4 +94,5 @@ func (w *world) checkSaid() {
 			}
 		}
 	}
+	return numbers
 }

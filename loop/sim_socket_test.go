@@ -17,7 +17,9 @@ type socket struct {
 	broken   bool   // writes fail
 	closed   bool   // gnet has closed it
 	shut     bool   // our direction has ended
-	lost     bool   // closed with bytes queued that the peer would not take
+	deaf     bool   // closed before its TLS handshake was done
+	peer     *simPeer
+	lost     bool // closed with bytes queued that the peer would not take
 }
 
 // simProxies are trusted in some worlds.
@@ -132,7 +134,7 @@ func (s *socket) close() {
 	if s.closed {
 		return
 	}
-	s.closed = true
+	s.closed, s.deaf = true, s.client.isDeaf()
 	s.w.enter(s.shard).closed(s.client)
 	if n := len(s.outbound); n > 0 {
 		s.lost = s.take(s.outbound).n < n

@@ -8,8 +8,10 @@ type simSum struct {
 	gaps, dropped, exact, fragments, late            uint64
 	tapped, waited, indexes, indexesGone, listed     uint64
 	heldBack                                         uint64
-	past                                             simPasts
+	past, sparse                                     simPasts // sparse: of worlds with an orderer
+	recalls, unordered                               uint64
 	company                                          simCompanies
+	withheld, lacks                                  uint64
 	heals, skipped                                   uint64
 	repeats, unkept                                  uint64 // of ports; heard
 	borrows                                          uint64
@@ -17,6 +19,9 @@ type simSum struct {
 	borrowing                                        simBorrowing
 	refusedBy                                        map[string]uint64
 	bearers                                          simBearers
+	pages                                            simPages
+	deflating                                        simDeflating
+	tunnels, tunnelsShaken                           uint64
 }
 
 func (s *simSum) add(w *world) {
@@ -46,12 +51,23 @@ func (s *simSum) add(w *world) {
 	s.indexesGone += w.indexesGone
 	s.listed += w.listed
 	s.past.add(&w.past)
+	if w.orderer != nil {
+		s.sparse.add(&w.past)
+		s.recalls += w.orderer.recalled
+		s.unordered += w.orderer.refused
+	}
 	s.company.add(&w.company)
+	s.withheld += w.excepts.withheld
+	s.lacks += w.excepts.numbers
 	s.departures.left += w.departures.left
+	s.tunnels += w.tunnels
+	s.tunnelsShaken += t.TLSHandshakes["ok"]
 	s.departures.refused += w.departures.refused
 	s.departures.gone += t.Handshakes["gone"]
 	w.bearers.tokens = t.Tokens["accepted"]
 	s.bearers.add(&w.bearers)
+	s.pages.add(&w.pages)
+	s.deflating.add(&w.deflating)
 	s.borrows += t.Borrows
 	s.borrowing.sends += w.borrowing.sends
 	s.borrowing.short += w.borrowing.short
@@ -79,6 +95,11 @@ func (s *simSum) check(t *testing.T) {
 	if p.recovered == 0 || p.messages == 0 || p.due == 0 || p.refused == 0 || p.logged == 0 || p.late == 0 || p.read == 0 {
 		t.Error("too few came back in the worlds")
 	}
+	p = &s.sparse
+	t.Logf("where an orderer numbers messages: %d recovered with %d messages, %d of them had to be, %d not recovered; histories read %d; healed %d; recalls %d; refused %d", p.recovered, p.messages, p.due, p.refused, p.read, p.healed, s.recalls, s.unordered)
+	if p.recovered == 0 || p.messages == 0 || p.due == 0 || p.refused == 0 || p.read == 0 || s.recalls == 0 || s.unordered == 0 {
+		t.Error("too few came back in the worlds with an orderer")
+	}
 	c := &s.company
 	t.Logf("comings and goings heard %d, lists %d, of which %d were true in the end; looks at crowds %d, at words that wait %d, at members to be announced %d", c.news, c.lists, c.sums, c.crowded, c.owed, c.switched)
 	if c.news == 0 || c.lists == 0 || c.sums == 0 || c.crowded == 0 || c.owed == 0 || c.switched == 0 {
@@ -96,9 +117,27 @@ func (s *simSum) check(t *testing.T) {
 	if s.bearers.tokens == 0 || s.bearers.ends == 0 || s.bearers.disconnected == 0 || s.bearers.removed == 0 {
 		t.Error("too few tokens came and ended in the worlds")
 	}
+	g := &s.pages
+	t.Logf("pages: events heard %d, %d of them had to be; users that came %d, went %d; lists %d; subscribes taken back %d, refused %d; closed %d; last events told %d, missed %d; numbers of members %d", g.heard, g.owed, g.added, g.removed, g.lists, g.takenBack, g.limits, g.closes, g.last, g.misses, g.counts)
+	if g.heard == 0 || g.owed == 0 || g.added == 0 || g.removed == 0 || g.lists == 0 || g.takenBack == 0 || g.limits == 0 || g.closes == 0 || g.last == 0 || g.misses == 0 || g.counts == 0 {
+		t.Error("pages have heard too little in the worlds")
+	}
+	d := &s.deflating
+	t.Logf("compressed frames heard %d, said %d; goroutines that compressed %d, audiences that waited for them %d, panics %d; offers declined %d", d.heard, d.said, d.beside, d.awaited, d.panics, d.declined)
+	if d.heard == 0 || d.said == 0 || d.beside == 0 || d.awaited == 0 || d.panics == 0 || d.declined == 0 {
+		t.Error("too little was compressed in the worlds")
+	}
 	t.Logf("publishes of ports that repeat another %d, that are not kept and are heard %d", s.repeats, s.unkept)
 	if s.repeats == 0 || s.unkept == 0 {
 		t.Error("ports have said too little in the worlds")
+	}
+	t.Logf("messages that left a member out %d, numbers that members did not hear for that %d", s.withheld, s.lacks)
+	if s.withheld == 0 || s.lacks == 0 {
+		t.Error("the worlds left too few out")
+	}
+	t.Logf("TLS: %d clients, %d of them are done with the handshake", s.tunnels, s.tunnelsShaken)
+	if s.tunnelsShaken == 0 || s.tunnelsShaken == s.tunnels {
+		t.Error("too few spoke TLS in the worlds")
 	}
 	if s.listed == 0 {
 		t.Error("no world had a list made")

@@ -13,7 +13,7 @@ import (
 // of it. So every slow client is looked at now and then, and once more before it is cut off.
 
 // slowClients is a shard's list of slow clients. Each has its place in extra.slow, counted from 1. The sums of relief include the
-// list. client.slow is true for all of them, and during a write that has to wait also for the client that is put here after it.
+// list. detourSlow is set for all of them, and during a write that has to wait also for the client that is put here after it.
 //
 // Owner: the loop.
 type slowClients struct {
@@ -37,7 +37,7 @@ type slowClient struct {
 
 // put notes how many bytes wait for a client, and adds it to the list if need be.
 func (l *slowClients) put(c *client, bytes int) {
-	c.slow = true
+	c.detour |= detourSlow
 	x := c.more()
 	if x.slow == 0 {
 		l.list = append(l.list, slowClient{client: c})
@@ -57,7 +57,7 @@ func (l *slowClients) resize(entry *slowClient, bytes int) {
 
 // drop takes a client that is not slow any more off the list, if it is there.
 func (l *slowClients) drop(c *client) {
-	c.slow = false
+	c.detour &^= detourSlow
 	x := c.extra
 	if x == nil || x.slow == 0 {
 		return
@@ -112,7 +112,7 @@ func (l *slowClients) next() *client {
 // stillSlow looks how much waits for a client, tells it of its gap or has it taken out of groups if at least half of its outbox is free,
 // and says whether it is slow after that.
 func (s *shard) stillSlow(c *client) bool {
-	if !c.slow {
+	if !c.isSlow() {
 		return false
 	}
 	waiting := c.conn.OutboundBuffered()
@@ -125,12 +125,12 @@ func (s *shard) stillSlow(c *client) bool {
 		s.slow.put(c, waiting)
 	}
 	s.partSoon(c, waiting)
-	return c.slow
+	return c.isSlow()
 }
 
 // mayMiss says whether messages for which a client has no room are dropped; if not, it is closed.
 func (s *shard) mayMiss(c *client) bool {
-	return s.bounds.SlowClient == SlowDrop && c.is(markAsks) && c.state == stateOpen && s.dialects.gapForms&(1<<c.form()) != 0
+	return s.bounds.SlowClient == SlowDrop && c.is(markAsks) && c.state == stateOpen && s.dialects.gaps&(1<<c.dialect()) != 0
 }
 
 // miss drops a batch for a client whose outbox has no room for it.

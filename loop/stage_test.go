@@ -144,6 +144,8 @@ func (st *stage) enterAt(loop int, path string) *stageConn {
 
 // hold has another loop hold a home, until the function it returns is called; that loop then looks again.
 func (st *stage) hold(home int) (letGo func()) {
+	st.wakes[home] = true // in a tick that it has not seen yet its loop would look again and again whether it may drop what is old, until letGo
+	st.settle()
 	end, _ := st.hub.homes.Home(home).Hold()
 	return func() {
 		end()

@@ -29,16 +29,20 @@ import (
 //	sum    a tally by its field, and the kinds of it if not all, that this is the sum of
 //	per    server: one value for all loops, not one by loop
 type figures[G, C, T, g, c any] struct {
-	Clients   G `json:"clients" prom:"ringcast_connections" label:"state=open" help:"Connections by loop: open WebSockets, and those still in the handshake."`
-	Pending   G `json:"pending" prom:"ringcast_connections" label:"state=handshake" help:"Connections still in the handshake."`
-	Groups    G `json:"groups" prom:"ringcast_groups" per:"server" help:"Groups with at least one member."` // on this loop; in a total: distinct groups
-	Members   G `json:"members" prom:"ringcast_members" help:"Memberships by the loop of the member; a client in three groups is three."`
-	Homes     g `json:"homes" prom:"-" help:"Groups that the home with this loop's number puts in order."`         // in all: Groups
-	LaneDepth g `json:"lane_depth" prom:"ringcast_lane_depth" help:"Items that wait in the lanes towards a loop."` // and towards the home with its number, and in that home's lane to the feed
+	Clients    G `json:"clients" prom:"ringcast_connections" label:"state=open" help:"Connections by loop: open WebSockets, and those still in the handshake."`
+	Pending    G `json:"pending" prom:"ringcast_connections" label:"state=handshake" help:"Connections still in the handshake."`
+	TLSClients G `json:"tls_clients" prom:"ringcast_tls_clients" help:"Connections over TLS whose TLS handshake is done, but for those that the HTTP server has, by loop."`
+	TLSRunning G `json:"tls_handshakes_running" prom:"ringcast_tls_handshakes_running" help:"TLS handshakes under way, by loop; each has a goroutine."`
+	Groups     G `json:"groups" prom:"ringcast_groups" per:"server" help:"Groups with at least one member."` // on this loop; in a total: distinct groups
+	Members    G `json:"members" prom:"ringcast_members" help:"Memberships by the loop of the member; a client in three groups is three."`
+	Homes      g `json:"homes" prom:"-" help:"Groups that the home with this loop's number puts in order."`         // in all: Groups
+	LaneDepth  g `json:"lane_depth" prom:"ringcast_lane_depth" help:"Items that wait in the lanes towards a loop."` // and towards the home with its number, and in that home's lane to the feed
 
 	OutboxBytes   g `json:"outbox_bytes" prom:"ringcast_outbox_bytes" help:"Bytes that wait for slow clients, by the loop of the client."`
 	Slow          G `json:"slow" prom:"ringcast_slow_clients" help:"Clients for which something waits, by loop."`
 	FragmentBytes G `json:"fragment_bytes" prom:"ringcast_unfinished_bytes" help:"Bytes that hold unfinished messages and request heads, by the loop of the client."`
+
+	DeflateClients G `json:"deflate_clients" prom:"ringcast_deflate_clients" help:"Open WebSockets that have negotiated compression, by loop."`
 
 	MessagesIn       C `json:"messages_in" prom:"ringcast_messages_received_total" help:"Whole WebSocket messages received."`
 	BytesIn          C `json:"bytes_in" prom:"ringcast_received_bytes_total" help:"Bytes received, handshakes and frame headers included."`
@@ -47,11 +51,15 @@ type figures[G, C, T, g, c any] struct {
 	Deliveries       C `json:"deliveries" prom:"ringcast_deliveries_total" help:"Group messages handed to members' sockets."`
 	Passes           C `json:"passes" prom:"ringcast_passes_total" help:"Walks over a group's members, each of which sends one batch."`
 	Borrows          C `json:"borrows" prom:"ringcast_borrows_total" help:"Times that another loop took messages for this one's clients out of its lanes, most often to send them without waking it."`
+	InflatedIn       C `json:"inflated_messages" prom:"ringcast_inflated_messages_total" help:"Whole WebSocket messages received that came compressed."`
+	Compressions     C `json:"compressions" prom:"ringcast_compressions_total" help:"Messages compressed for the clients of a dialect: each once for all of them."` // goroutines that compress write too, here and in the next two
+	CompressionIn    C `json:"compression_bytes_in" prom:"ringcast_compression_bytes_in_total" help:"Bytes of frames that were compressed, before."`
+	CompressionOut   C `json:"compression_bytes_out" prom:"ringcast_compression_bytes_out_total" help:"Bytes of frames that were compressed, after."`
 	Ignored          C `json:"ignored" prom:"ringcast_ignored_messages_total" help:"Messages that were no command, or a wrong one without an id."`
 	CommandErrors    C `json:"command_errors" prom:"ringcast_command_errors_total" help:"Commands that were wrong."` // answered or not
 	Refused          c `json:"refused" prom:"-" sum:"RefusedBy" help:"Commands refused."`
 	RefusedClients   c `json:"refused_clients" prom:"-" sum:"RefusedClientsBy" help:"Connections refused by admission."`
-	BadHandshakes    c `json:"bad_handshakes" prom:"-" sum:"Handshakes bad timeout evicted origin token" help:"Requests answered with 4xx, or cut at the handshake timeout."`
+	BadHandshakes    c `json:"bad_handshakes" prom:"-" sum:"Handshakes bad timeout evicted origin token tls" help:"Requests answered with 4xx, or cut at the handshake timeout."`
 	ProtocolErrors   c `json:"protocol_errors" prom:"-" sum:"ProtocolErrorsBy" help:"Clients closed with 1002, 1007 or 1009."`
 	SlowClosed       C `json:"slow_closed" prom:"ringcast_slow_clients_total" label:"policy=close" help:"Slow clients by what was done about them: closed, left to heal from history, or told how many messages they have missed."`
 	SlowHealed       C `json:"slow_healed" prom:"ringcast_slow_clients_total" label:"policy=heal" help:"Times that a slow client began to heal from history."`
@@ -67,12 +75,15 @@ type figures[G, C, T, g, c any] struct {
 	SlowTurns        C `json:"slow_turns" prom:"ringcast_slow_turns_total" help:"Callbacks of loops that took longer than --slow-turn; the log has their stacks."` // the watchdog writes
 	Replies          C `json:"replies" prom:"ringcast_replies_total" help:"Frames sent that are no deliveries, and answers to handshakes: answers to commands, pings, pongs."`
 	EndsCut          C `json:"ends_cut" prom:"ringcast_ends_cut_total" help:"Closed clients that were cut because they did not end their side in time."`
+	TLSErrors        C `json:"tls_errors" prom:"ringcast_tls_errors_total" help:"Clients cut because what they sent behind the TLS handshake was no good record."`
 	RefusedPublishes C `json:"refused_publishes" prom:"ringcast_refused_publishes_total" help:"Publishes refused: those of ringcast_refused_total that were publishes."` // ports and homes write too
 
 	RefusedBy        T `json:"refused_by" prom:"ringcast_refused_total" label:"reason" kinds:"refusal" help:"Commands refused by reason; who sent one was told by an error or a close code."`         // ports and homes write too
 	RefusedClientsBy T `json:"refused_clients_by" prom:"ringcast_refused_connections_total" label:"reason" kinds:"turnedAway" help:"Connections refused before their handshake was done, by reason."` // departures write too
 	Handshakes       T `json:"handshakes" prom:"ringcast_handshakes_total" label:"outcome" kinds:"outcome" help:"Handshakes by how they ended."`
+	TLSHandshakes    T `json:"tls_handshakes" prom:"ringcast_tls_handshakes_total" label:"outcome" kinds:"tlsOutcome" help:"TLS handshakes by how they ended."`
 	Tokens           T `json:"tokens" prom:"ringcast_tokens_total" label:"outcome" kinds:"tokenOutcome" help:"Tokens that clients have shown, by what became of them."`
+	Signatures       T `json:"signatures" prom:"ringcast_signatures_total" label:"outcome" kinds:"signature" help:"Signatures of the Pusher protocol that clients have shown, or not where one is needed, by what became of them."`
 	ProtocolErrorsBy T `json:"protocol_errors_by" prom:"ringcast_protocol_errors_total" label:"code" kinds:"closeKind" help:"Clients closed because they broke the WebSocket protocol, by close code."`
 	Closes           T `json:"closes" prom:"ringcast_closes_total" label:"code" kinds:"closeKind" help:"Close frames that the server began, by close code."`
 }
@@ -204,6 +215,10 @@ type Snapshot struct {
 	HistoryMessages int64 `json:"history_messages" prom:"ringcast_history_messages" help:"Messages kept in histories."`
 	HistoryBytes    int64 `json:"history_bytes" prom:"ringcast_history_bytes" help:"Memory of all histories, which --history-max bounds."`
 
+	Offered         int64  `json:"offered" prom:"ringcast_offered_publishes" help:"Publishes that wait for a cluster to put them in order."`
+	SetAside        int64  `json:"set_aside" prom:"ringcast_set_aside_requests" help:"Resumes and readings of history that wait for the log of a cluster."`
+	SetAsideRefused uint64 `json:"set_aside_refused" prom:"ringcast_set_aside_refused_total" help:"Resumes and readings of history that were refused as busy, since too many waited for the log of a cluster, it could not be asked in time, or it is behind on this node."`
+
 	MemoryPressure string `json:"memory_pressure"` // none; refuse: no clients and no publishes; cut: the largest outboxes go too
 }
 
@@ -230,6 +245,8 @@ type ClientInfo struct {
 	Local    string `json:"local"`          // listening address
 	Remote   string `json:"remote"`         // peer address
 
+	Deflate bool     `json:"deflate,omitempty"` // it has negotiated compression
+	TLS     string   `json:"tls,omitempty"`     // the version of TLS; empty: none is spoken, or its handshake is not done
 	Dialect string   `json:"dialect,omitempty"` // "plain" or "centrifuge"; empty: its handshake is not done
 	Kinds   []string `json:"kinds,omitempty"`   // patterns of the kinds of its groups, see Hub.Clients; empty: it has no group
 }

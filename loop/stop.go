@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"ringcast/dialect"
 	"ringcast/wsproto"
 )
 
@@ -15,7 +14,8 @@ import (
 //	refuse   stopping is set. New connections are answered 503, when they connect (admission.go) or when their request is
 //	         complete (handshake.go); publishes and joins get error stopping, or close 1001 without an id; a port's caller
 //	         gets ErrStopping, and offers that a port had begun are finished
-//	settle   what was accepted is sent, until lanes, backlogs and passes are empty, for at most half of the time
+//	settle   in a cluster: publishes that were offered are waited for, then nothing of other nodes is taken any more. What was
+//	         accepted is sent, until lanes, backlogs and passes are empty. All that for at most half of the time
 //	tell     every client is closed with 1001, or in the handshake answered 503, some in each turn
 //	give up  the listening sockets are closed, the files of unix sockets removed. Who waits for the addresses is told: from here
 //	         on another server can have them. Connections that were accepted and not yet opened are opened, and answered 503
@@ -128,6 +128,8 @@ func (h *Hub) refuseAll() {
 // settleDown waits until everything that was accepted has been sent: lanes and backlogs are empty, nothing is gathered, and
 // nothing has moved between two looks. New publishes must be refused by now. The error is ctx's, or ErrStopping.
 func (h *Hub) settleDown(ctx context.Context) error {
+	h.awaitOrder(ctx)
+	h.homes.Seal() // else other nodes would keep this one busy
 	var before uint64
 	for quietLooks := 0; quietLooks < 2; {
 		var busy, moved atomic.Uint64
@@ -154,6 +156,25 @@ func (h *Hub) settleDown(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// awaitOrder waits, for half of the time that is left, until no publish of this server waits for the word of a cluster.
+func (h *Hub) awaitOrder(ctx context.Context) {
+	patience, cancel := halfOf(ctx)
+	defer cancel()
+	for {
+		var backlog atomic.Int64
+		err := h.each(patience, func(s *shard) { backlog.Add(int64(s.backlog.bytes)) })
+		// A request goes from a backlog to a lane, then to who waits: looked at in this order none is missed.
+		if err != nil || backlog.Load() == 0 && h.homes.Unserved() == 0 && h.homes.Unordered().Offered == 0 {
+			return
+		}
+		select {
+		case <-time.After(time.Millisecond):
+		case <-patience.Done():
+			return
+		}
+	}
 }
 
 // tellAll closes every client because the server stops, and waits until the last has been told: its Close frame, or an HTTP
@@ -234,7 +255,7 @@ func (s *shard) closeSlice() {
 		}
 		switch c := s.clients[s.stop.left]; c.state {
 		case stateOpen:
-			s.close(c, dialect.CauseStopping)
+			s.close(c, s.stopCause(c))
 		case stateHandshake:
 			if !s.hub.handedIn {
 				s.giveUpHandshake(c)

@@ -41,7 +41,7 @@ func kind[K ~uint8](of *kinds, name string) K {
 
 // enumerations is what the tag kinds of figures may name.
 var enumerations = map[string]*kinds{
-	"refusal": &refusalNames, "tokenOutcome": &tokenOutcomeNames, "turnedAway": &turnedAwayNames, "outcome": &outcomeNames, "closeKind": &closeNames,
+	"refusal": &refusalNames, "tokenOutcome": &tokenOutcomeNames, "signature": &signatureNames, "turnedAway": &turnedAwayNames, "outcome": &outcomeNames, "tlsOutcome": &tlsOutcomeNames, "closeKind": &closeNames,
 }
 
 // refusal is why a command was refused.
@@ -60,6 +60,9 @@ var (
 	refusedMembers         = kind[refusal](&refusalNames, "group_full")      // the group has as many members as it may
 	refusedPosition        = kind[refusal](&refusalNames, "unrecoverable")   // the client has missed more than can be had, and wants all or not to join
 	refusedForbidden       = kind[refusal](&refusalNames, "forbidden")       // its kind of group is not for the client
+	refusedUnavailable     = kind[refusal](&refusalNames, "unavailable")     // too few machines of the cluster can be reached, and it was not sent
+	refusedUnconfirmed     = kind[refusal](&refusalNames, "unconfirmed")     // it was sent to the cluster, and no word came in time: it may be heard all the same
+	refusedTooLarge        = kind[refusal](&refusalNames, "too_large")       // larger than the log of the cluster takes
 	refusedUnauthorized    = kind[refusal](&refusalNames, "unauthorized")    // it has connected without a token
 )
 
@@ -75,6 +78,7 @@ var (
 	awayMemory   = kind[turnedAway](&turnedAwayNames, "memory")         // the memory limit is near
 	awayStopping = kind[turnedAway](&turnedAwayNames, "stopping")       // the server stops
 
+	awaySlow        = kind[turnedAway](&turnedAwayNames, "slow")        // plain HTTP over TLS, from a client that has not taken the end of the handshake
 	awayDescriptors = kind[turnedAway](&turnedAwayNames, "descriptors") // plain HTTP, and no descriptor is free to hand it over
 )
 
@@ -92,7 +96,22 @@ var (
 	handshakeOrigin  = kind[outcome](&outcomeNames, "origin")  // of an origin that is not allowed
 	handshakeToken   = kind[outcome](&outcomeNames, "token")   // with a token that is not good
 	handshakeAway    = kind[outcome](&outcomeNames, "refused") // refused, see turnedAway
+	handshakeTLS     = kind[outcome](&outcomeNames, "tls")     // a TLS hello, where TLS is not spoken
 	handshakeGone    = kind[outcome](&outcomeNames, "gone")    // the peer ended the connection before it was complete
+)
+
+// tlsOutcome is how a TLS handshake ended.
+type tlsOutcome uint8
+
+var tlsOutcomeNames kinds
+
+var (
+	tlsOK      = kind[tlsOutcome](&tlsOutcomeNames, "ok")
+	tlsFailed  = kind[tlsOutcome](&tlsOutcomeNames, "failed")  // no version, cipher or protocol in common, or the client did not keep to it
+	tlsLate    = kind[tlsOutcome](&tlsOutcomeNames, "late")    // not done in time
+	tlsEvicted = kind[tlsOutcome](&tlsOutcomeNames, "evicted") // the oldest of too many
+	tlsNotTLS  = kind[tlsOutcome](&tlsOutcomeNames, "not_tls") // it has begun with something else than a hello
+	tlsGone    = kind[tlsOutcome](&tlsOutcomeNames, "gone")    // the peer ended the connection before it was done
 )
 
 // tokenOutcome is what has become of a token that a client has shown.
@@ -116,6 +135,7 @@ var closeCodes = []wsproto.StatusCode{
 	wsproto.ClosePolicyViolation, wsproto.CloseMessageTooBig, wsproto.CloseInternalError, wsproto.CloseTryAgainLater,
 	wsproto.CloseSlowClient, wsproto.CloseTokenEnded, wsproto.CloseDisconnected,
 	3001, 3004, 3005, 3008, 3012, 3013, 3500, 3501, 3502, 3503, 3508, // of Centrifuge
+	4001, 4003, 4005, 4006, 4007, 4009, 4100, 4200, 4201, // of Pusher, beside 4008
 }
 
 // closeNames is the codes as text, and one more for any other code.

@@ -1,7 +1,7 @@
 package loop
 
 import (
-	"errors"
+	"math"
 
 	"ringcast/dialect"
 	"ringcast/loop/door"
@@ -12,7 +12,7 @@ import (
 // are checked on the loop: a check takes some 5 µs, or 60 to 100 where keys are public, which is less than it takes to hand the question
 // to another goroutine and the client's later commands with it; and a loop that is busy with them acts on what it has read as often as
 // with anything else (deferral.go). How much of a loop's time the tokens of one client may take is bounded. A token is kept nowhere but in
-// what it says, and no log line, error and list has it.
+// what it says, and no log line, error and list has it: of one that is refused operators are told what is wrong with it.
 
 // badTokensMax is the number of bad tokens with which a client is closed: each costs a check.
 const badTokensMax = 3
@@ -28,14 +28,14 @@ const (
 //
 // Owner: the loop.
 type checks struct {
-	nanos int64
+	nanos uint32 // as many as it has room for
 	tick  uint32
 	n     uint32
 }
 
 // check is verify for a client that is connected, within what its tokens may take.
-func (s *shard) check(c *client, text []byte) (token *door.Token, code dialect.ErrorCode) {
-	checks := &s.known(c).checks
+func (s *shard) check(c *client, group, text []byte) (token *door.Token, code dialect.ErrorCode) {
+	checks := &s.known(c).extend().checks
 	if checks.tick != s.tick {
 		checks.nanos, checks.tick, checks.n = 0, s.tick, 0
 	}
@@ -44,35 +44,56 @@ func (s *shard) check(c *client, text []byte) (token *door.Token, code dialect.E
 		return nil, dialect.ErrRateLimited
 	}
 	began := s.env.now()
-	token, code = s.verify(text)
+	token, code = s.verify(c, group, text)
 	checks.n++
-	checks.nanos += s.env.now() - began
+	checks.nanos = uint32(min(int64(checks.nanos)+s.env.now()-began, math.MaxUint32))
 	return token, code
 }
 
-// verify is a token that is good at this moment, or the error code that says what it is not.
-func (s *shard) verify(text []byte) (token *door.Token, code dialect.ErrorCode) {
-	if s.bounds.Tokens == nil {
-		count(&s.count.Tokens, tokenBad)
-		return nil, dialect.ErrBadToken
-	}
+// verify is a token that c shows and that is good at this moment, or the error code that says what it is not. group is the one for which it
+// is shown, or nil.
+func (s *shard) verify(c *client, group, text []byte) (token *door.Token, code dialect.ErrorCode) {
 	now := s.hub.wall()
 	token, err := s.bounds.Tokens.Verify(text, now)
-	switch {
-	case errors.Is(err, door.ErrTokenExpired):
-		count(&s.count.Tokens, tokenExpired)
-		return nil, dialect.ErrTokenExpired
-	case err != nil:
-		count(&s.count.Tokens, tokenBad)
-		return nil, dialect.ErrBadToken
+	if err != nil {
+		fault, why := door.FaultOf(err)
+		return nil, s.faultyToken(c, group, fault, why)
 	}
 	s.hub.revoked.Saw(token, now.Unix())
 	if s.hub.revoked.Refuses(token.User, token.IssuedAt) {
-		count(&s.count.Tokens, tokenRevoked)
-		return nil, dialect.ErrBadToken
+		return nil, s.faultyToken(c, group, door.FaultRevoked, "its user's tokens were revoked after it was issued (iat)")
 	}
 	return token, ""
 }
+
+// faultyToken counts a token that is refused, tells operators why, and returns what its client is told. why has nothing of the token.
+func (s *shard) faultyToken(c *client, group []byte, fault door.Fault, why string) dialect.ErrorCode {
+	s.note(c, Trace{Kind: TraceToken, Group: string(group), Code: fault.String(), Reason: why, Remote: s.remoteOf(c)})
+	if s.env.faulty != nil {
+		s.env.faulty(c, fault, why)
+	}
+	switch fault {
+	case door.FaultExpired:
+		count(&s.count.Tokens, tokenExpired)
+		return dialect.ErrTokenExpired
+	case door.FaultRevoked:
+		count(&s.count.Tokens, tokenRevoked)
+	case door.FaultOtherUser, door.FaultOtherUse:
+		count(&s.count.Tokens, tokenOther)
+		return dialect.ErrOtherToken
+	default:
+		count(&s.count.Tokens, tokenBad)
+	}
+	return dialect.ErrBadToken
+}
+
+// What is wrong with tokens that are good elsewhere.
+const (
+	whyForAGroup      = "it is for a group (channel), and was shown for a connection"
+	whyForAConnection = "it is for a connection, and was shown for a group: it has no channel"
+	whyForAnother     = "it is for another group (channel)"
+	whyOfAnother      = "it is of another user (sub) than the connection"
+)
 
 // refuseToken counts a bad token of a client, and closes it after too many. One that has expired was good once, and does not count:
 // who was away for long joins all its groups with such. Nor does one that was not looked at.
@@ -80,7 +101,7 @@ func (s *shard) refuseToken(c *client, code dialect.ErrorCode) dialect.ErrorCode
 	if code == dialect.ErrTokenExpired || code == dialect.ErrRateLimited {
 		return code
 	}
-	b := s.known(c)
+	b := s.known(c).extend()
 	if b.bad++; b.bad == badTokensMax {
 		s.close(c, dialect.CauseBadToken)
 	}
@@ -89,10 +110,13 @@ func (s *shard) refuseToken(c *client, code dialect.ErrorCode) dialect.ErrorCode
 
 // show takes the token of a client's connection. Who has shown one is its user for good, and so is nobody who has connected without one.
 func (s *shard) show(c *client, text []byte) dialect.ErrorCode {
-	token, code := s.check(c, text)
-	if code == "" && (token.Group != "" || s.isAnotherUser(c, token)) {
-		count(&s.count.Tokens, tokenOther)
-		code = dialect.ErrOtherToken
+	token, code := s.check(c, nil, text)
+	switch {
+	case code != "":
+	case token.Group != "":
+		code = s.faultyToken(c, nil, door.FaultOtherUse, whyForAGroup)
+	case s.isAnotherUser(c, token):
+		code = s.faultyToken(c, nil, door.FaultOtherUser, whyOfAnother)
 	}
 	if code != "" {
 		return s.refuseToken(c, code)
@@ -114,7 +138,7 @@ func (s *shard) auth(c *client, cmd *dialect.Command) dialect.ErrorCode {
 		return code
 	}
 	if cmd.ID != nil {
-		s.answer(c, dialect.Outcome{What: dialect.OK, Verb: dialect.Auth, ID: cmd.ID, TTL: s.ttl(&s.bearer(c).grant)})
+		s.answer(c, dialect.Outcome{What: dialect.OK, Verb: dialect.Auth, ID: cmd.ID, TTL: s.ttl(s.bearer(c).connection())})
 	}
 	return ""
 }
@@ -125,11 +149,15 @@ func (s *shard) showFor(c *client, group, text []byte) (in *grant, code dialect.
 	if text == nil {
 		return nil, ""
 	}
-	token, code := s.check(c, text)
-	b := s.bearer(c)
-	if code == "" && (token.Group != string(group) || token.User != b.user()) {
-		count(&s.count.Tokens, tokenOther)
-		code = dialect.ErrOtherToken
+	token, code := s.check(c, group, text)
+	switch b := s.bearer(c); {
+	case code != "":
+	case token.Group == "":
+		code = s.faultyToken(c, group, door.FaultOtherUse, whyForAConnection)
+	case token.Group != string(group):
+		code = s.faultyToken(c, group, door.FaultOtherUse, whyForAnother)
+	case token.User != b.user():
+		code = s.faultyToken(c, group, door.FaultOtherUser, whyOfAnother)
 	}
 	if code != "" {
 		return nil, s.refuseToken(c, code)
@@ -194,7 +222,7 @@ func (s *shard) closesFor(c *client, verb dialect.Verb, code dialect.ErrorCode) 
 // arriving is the token that a client brings in its handshake, if it does so and its dialect has no other way; ok is false if it was
 // refused, and answered. Where no tokens are configured those in a request are somebody else's, such as a proxy's.
 func (s *shard) arriving(c *client, req *wsproto.Request) (token *door.Token, ok bool) {
-	if s.bounds.Tokens == nil || s.hub.dialects[s.hub.formOf(req.Path, req.Subprotocol)].Connects {
+	if s.bounds.Tokens == nil || s.hub.dialects[s.formOf(req.Path, req.Subprotocol)].Connects {
 		return nil, true
 	}
 	text, rejection := req.Token()
@@ -203,13 +231,13 @@ func (s *shard) arriving(c *client, req *wsproto.Request) (token *door.Token, ok
 	}
 	if rejection == nil {
 		var code dialect.ErrorCode
-		switch token, code = s.verify(text); {
+		switch token, code = s.verify(c, nil, text); {
 		case code == dialect.ErrTokenExpired:
 			rejection = wsproto.RejectTokenExpired
 		case code != "":
 			rejection = wsproto.RejectToken
 		case token.Group != "":
-			count(&s.count.Tokens, tokenOther)
+			s.faultyToken(c, nil, door.FaultOtherUse, whyForAGroup)
 			rejection = wsproto.RejectToken
 		default:
 			count(&s.count.Tokens, tokenAccepted)

@@ -19,11 +19,11 @@ type Trace struct {
 	Loop   int       `json:"loop"`             // of the client; -1: a server has said it, by a port
 	Client uint64    `json:"client,omitempty"` // its number; 0: a server
 	Group  string    `json:"group,omitempty"`
-	Code   string    `json:"code,omitempty"`   // TraceRefuse: an error code, or an HTTP status. TraceClose: the close code, empty where there was none
+	Code   string    `json:"code,omitempty"`   // TraceRefuse: an error code, or an HTTP status. TraceToken: a door.Fault. TraceClose: the close code, empty where there was none
 	Reason string    `json:"reason,omitempty"` // in words of ours, or of the close reason
 	Number uint64    `json:"number,omitempty"` // TracePublish: bytes; TraceSlow: bytes in the outbox; TraceGap, TraceBack: messages
 	Times  int       `json:"times,omitempty"`  // the same happened so often in a row, the last time At
-	Remote string    `json:"remote,omitempty"` // TraceConnect, TraceClose: the client's address
+	Remote string    `json:"remote,omitempty"` // TraceConnect, TraceClose, TraceToken: the client's address
 }
 
 // TraceKind is what has happened.
@@ -43,6 +43,7 @@ var (
 	TraceGap     = kind[TraceKind](&traceNames, "gap")     // it was told how many messages it has missed
 	TraceHeal    = kind[TraceKind](&traceNames, "heal")    // it was taken out of the group, and told to come back for what it has missed
 	TraceBack    = kind[TraceKind](&traceNames, "back")    // it has come back, and got what it had missed, or was told that it cannot
+	TraceToken   = kind[TraceKind](&traceNames, "token")   // a token that it has shown is not good; Code, Reason: why, with nothing of the token
 )
 
 // TraceKinds is the names of all kinds.
@@ -198,5 +199,9 @@ const (
 	reasonGone      = "the connection has ended without a Close frame"
 	reasonRecovered = "it got all that it had missed"
 	reasonLost      = "what it had missed could not be had any more"
-	reasonLoud      = "too much of the group was on its way"
+	reasonLoud      = "too much of the group, or of all groups, was on its way"
+
+	reasonUnavailable = "too few machines of the cluster could be reached, and its message was not sent"
+	reasonUnconfirmed = "its message was sent to the cluster, and no word of it came in time"
+	reasonTooLarge    = "its message was larger than the log of the cluster takes"
 )

@@ -39,9 +39,7 @@ func (s *shard) act(mayPass bool) {
 	s.replays.resting, s.ends.budget = !mayPass, s.bounds.burialsPerTurn
 	s.slow.healers.resting, s.slow.healers.left = !mayPass, s.bounds.partsPerTurn
 	s.advance()
-	for _, f := range s.calls.take() {
-		f(s)
-	}
+	s.runCalls()
 	s.runErrands()
 	if s.stop.begun {
 		s.closeSlice()
@@ -95,15 +93,17 @@ func (s *shard) advance() {
 		}
 		return
 	}
-	s.tick, s.deadlines.expiring, s.replays.unready = now, true, 0
+	s.tick, s.deadlines.expiring, s.replays.unready, s.readers.inflated = now, true, 0, nil
 	if s.rates.on {
 		s.rates.tick(s.env.now())
 	}
 	s.endLate()
 	s.endGrants()
 	s.endLatePartials()
+	s.beginHellos()
 	s.lookAtSlow()
 	s.pingSilent()
+	s.lookAtHeadcounts()
 }
 
 // expire drops what the home of the loop's number keeps no longer, some at a time.
@@ -180,8 +180,10 @@ func (s *shard) deliver(d delivery) (more bool) {
 		if d.Client != nil {
 			s.answer(d.Client, dialect.Outcome{What: dialect.Published, Verb: dialect.SendToGroup, ID: borrowBytes(d.ID), Number: d.Offset})
 		}
+	case order.OpRepeated:
+		s.answer(d.Client, dialect.Outcome{What: dialect.Published, Verb: dialect.SendToGroup, Repeated: true, ID: borrowBytes(d.ID), Number: d.Offset})
 	case order.OpBusy:
-		s.tellTooLoud(&d)
+		s.tellRefused(&d)
 	default:
 		s.decided(&d)
 	}

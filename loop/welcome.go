@@ -55,7 +55,7 @@ const (
 // invite has a client that connects ask to be a member of the groups that its token names. waits: it is answered when that is decided.
 func (s *shard) invite(c *client, cmd *dialect.Command) (waits bool) {
 	b := s.bearer(c)
-	if b == nil || b.grant.token == nil || len(b.grant.token.Groups) == 0 {
+	if b.token() == nil || len(b.token().Groups) == 0 {
 		return false
 	}
 	w := &welcome{client: c, id: bytes.Clone(cmd.ID)}
@@ -88,8 +88,13 @@ func (s *shard) invite(c *client, cmd *dialect.Command) (waits bool) {
 	return true
 }
 
-// bring has a client that has not asked for it become a member of a group, whoever may join it. g and in are those of seek.
+// bring has a client that has not asked for it become a member of a group, whoever may join it, but for what is another app's. g and in are
+// those of seek.
 func (s *shard) bring(c *client, g *group, cmd *dialect.Command, in *grant) dialect.ErrorCode {
+	if s.shuts(c, cmd.Group) {
+		count(&s.count.RefusedBy, refusedForbidden)
+		return dialect.ErrForbidden
+	}
 	w := s.welcomeOf(c)
 	if w == nil {
 		return s.seek(c, g, cmd, in, traitServed)
@@ -104,7 +109,7 @@ func (s *shard) bring(c *client, g *group, cmd *dialect.Command, in *grant) dial
 // welcomeOf is c's welcome; nil: its connect does not wait.
 func (s *shard) welcomeOf(c *client) *welcome {
 	if s.bearers.welcomes.pending > 0 {
-		if b := s.bearer(c); b != nil {
+		if b := s.bearer(c); b.connection() != nil {
 			return b.welcome
 		}
 	}
@@ -134,7 +139,7 @@ func (s *shard) waits(d *delivery) bool {
 		s.replays.unready = 0
 		return d.Op == order.OpJoined
 	}
-	return d.Past != nil && s.entry(d.Client).Positions
+	return d.Past != nil && (s.entry(d.Client).Positions || d.Past.Present != nil || d.Past.HasCached)
 }
 
 // putOff keeps what a client says before its connect is answered; false: there is nothing to wait for.
@@ -241,7 +246,7 @@ func (s *shard) endInvitation(w *welcome, busy bool, past *dialect.Past, behind 
 
 // pastWithin is what a client is told of a group's past, or the position alone where the rest would exceed the room that there is.
 func (s *shard) pastWithin(r *replay, room *int) *dialect.Past {
-	past := pastOf(r.Past)
+	past := pastOf(r.Client, r.Past)
 	if past.Messages == nil {
 		return past
 	}

@@ -87,7 +87,7 @@ func TestAGroupThatIsNotDecidedInTimeIsLeftOutOfTheReply(t *testing.T) {
 	st.hub.beat()
 	st.settle()
 	got := c.lines(t)
-	if len(got) != 1 || !strings.Contains(got[0], `"subs":{"0g":{"recoverable":true,`) || strings.Contains(got[0], "1g") {
+	if len(got) != 1 || !strings.Contains(got[0], `"subs":{"0g":{"recoverable":true,`) || strings.Contains(got[0], `"1g":`) {
 		t.Fatalf("got %q, want a reply without the group", got)
 	}
 	letGo()
@@ -128,6 +128,8 @@ func TestGroupsThatRefuseAreLeftOutOfTheReply(t *testing.T) {
 		"groups that are full":                  {`{"channels":["0a","1full","0b"]}`, `"subs":{"0a":{},"0b":{}}`, "group_full", func(b *bounds) { b.Kinds = []Kind{{Match: "1full", MembersMax: 1}} }},
 		"all of them":                           {`{"channels":["1full"]}`, `"pong":true}}`, "group_full", func(b *bounds) { b.Kinds = []Kind{{Match: "1full", MembersMax: 1}} }},
 		"names that are too long":               {`{"channels":["0a","` + long + `"]}`, `"subs":{"0a":{}}`, "", func(b *bounds) { b.GroupBytesMax = 50 }},
+		"groups of other apps":                  {`{"channels":["0a","four/full"]}`, `"subs":{"0a":{}}`, "forbidden", func(b *bounds) { withApps(b, stageApp, furtherApp) }},
+		"that of a user of an app":              {`{"channels":["0a","#server-to-user-full"]}`, `"subs":{"0a":{}}`, "forbidden", func(b *bounds) { withApps(b, stageApp, furtherApp) }},
 		"none: what a token names, it may join": {`{"channels":["0a"]}`, `"subs":{"0a":{}}`, "", func(b *bounds) { b.Kinds = []Kind{{Match: "0a", Join: Servers}} }},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -98,7 +98,7 @@ const soughtPerSlice = 4096
 // explainTo says what is known of a client that is connected.
 func (s *shard) explainTo(w *Why, c *client, group string) {
 	info := s.infoOf(c)
-	w.Client, w.Slow = &info, c.slow
+	w.Client, w.Slow = &info, c.isSlow()
 	if entry := s.slow.of(c); entry != nil {
 		w.Missed = entry.missed
 	}

@@ -3,6 +3,7 @@ package test
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -180,6 +181,56 @@ func TestTheAdminPageFitsItsWindowAndCanBeRead(t *testing.T) {
 			}
 		}
 	}
+}
+
+// What is wrong with a certificate stands above everything; where nothing is, there is no such line.
+func TestTheAdminPageShowsWhatIsWrongWithCertificates(t *testing.T) {
+	t.Parallel()
+	cert, key := certificateFor(t, t.TempDir(), "push.example.org")
+	args := []string{"--tls-listen", "127.0.0.1:0", "--tls-cert", cert, "--tls-key", key}
+	_, url := startAdmin(t, args...)
+	v := openAdmin(t, url, "now")
+	v.until(number("#loops tbody tr") + " === 8")
+	v.until(`!document.querySelector("#notes").checkVisibility()`)
+	must(t, os.Chmod(key, 0o644))
+	_, url = startAdmin(t, args...)
+	v = openAdmin(t, url, "now")
+	v.says("#notes", "can be read by every user of this machine")
+}
+
+// A server that is a node of a cluster shows it; one that is none does not speak of any.
+func TestTheAdminPageShowsTheClusterWhereThereIsOne(t *testing.T) {
+	t.Parallel()
+	s, url := startAdmin(t, "--cluster-name", "chat", "--cluster-node", "n1", "--store-dir", t.TempDir(), "--cluster-partitions", "5")
+	c := member(t, s, "g")
+	if _, err := c.publish("g", "hi"); err != nil {
+		t.Fatal(err)
+	}
+	v := openAdmin(t, url, "now")
+	v.until(`document.querySelector("#cluster-link").checkVisibility()`)
+	v.click("#cluster-link")
+	v.until(number("#partitions tbody tr") + " === 5")
+	v.until(number("#nodes tbody tr") + " === 1")
+	v.says("#nodes tbody tr", "this one")
+	v.says("#cluster-sum", "1 of 1 nodes up")
+	v.until(`[...document.querySelectorAll("#cluster-facts div")].some(e => e.textContent.startsWith("Ordered, of all nodes1"))`)
+	v.until(`!document.querySelector("#cluster-trouble").checkVisibility()`)
+	for _, size := range [][2]int64{{390, 844}, {768, 1024}, {1440, 900}} {
+		do(t, v.ctx, "resize", chromedp.EmulateViewport(size[0], size[1]))
+		for _, scheme := range []string{"light", "dark"} {
+			v.emulate(map[string]string{"prefers-color-scheme": scheme})
+			if wide := do(t, v.ctx, "measure", chromedp.Evaluate[int](`document.documentElement.scrollWidth - innerWidth`)); wide > 0 {
+				t.Errorf("at %d: got a page that is %d too wide", size[0], wide)
+			}
+			if bad := do(t, v.ctx, "compute", chromedp.Evaluate[string](contrastBelow)); bad != "" {
+				t.Errorf("%s: got too little contrast, want 4.5:1 at least:\n%s", scheme, bad)
+			}
+		}
+	}
+	_, other := startAdmin(t)
+	v.view(other, "cluster")
+	v.says("#cluster-none", "--cluster-name")
+	v.until(`!document.querySelector("#cluster-link").checkVisibility() && !document.querySelector("#cluster-on").checkVisibility()`)
 }
 
 // A key is typed in for the page alone: with it the operator publishes and disconnects, without it or with a wrong one nothing happens.

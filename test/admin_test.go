@@ -15,6 +15,7 @@ import (
 func startAdmin(t *testing.T, args ...string) (s *server, url string) {
 	t.Helper()
 	s = start(t, append([]string{"--admin", "127.0.0.1:0"}, args...)...)
+	s.waitIn()
 	return s, "http://" + s.status().Admin
 }
 

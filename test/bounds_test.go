@@ -18,9 +18,11 @@ var noBounds = map[string]string{
 	"trusted-proxies": "says which proxies are trusted",
 	"proxy-protocol":  "says how a proxy names the address of a client",
 	"presence":        "says what can be asked of a group",
+	"mode":            "says how messages are put in order, in a cluster",
 	"join-leave":      "says who is told of comings and goings",
 	"token-audience":  "says which tokens are good",
 	"token-issuer":    "says which tokens are good",
+	"hsts":            "says what browsers are told",
 	"slow-client":     "says what happens at a bound, that of --outbox-max",
 	"log-level":       "says what is logged",
 }
@@ -131,7 +133,8 @@ func TestEveryOptionInTheTableOfBoundsIsAFlagAndEveryLimitIsInTheTable(t *testin
 // A counter is named by its key in status --json, or by two, outer and inner, as refused_by.busy.
 func TestEveryCounterInTheTableOfBoundsIsShownToAnOperator(t *testing.T) {
 	t.Parallel()
-	s := start(t, "--channel", "127.0.0.1:0")
+	s := start(t, "--channel", "127.0.0.1:0", "--cluster-name", "chat", "--cluster-node", "n1", "--store-dir", t.TempDir())
+	s.waitIn()
 	var status map[string]any
 	must(t, json.Unmarshal([]byte(run("status", "--json", "--run-dir", s.dir).stdout), &status))
 	shown := map[string]bool{}

@@ -28,17 +28,21 @@ import (
 
 const centrifugePath = "/connection/websocket"
 
-// centrifugeWanted is read before TestMain takes the variable away from the servers under test.
-var centrifugeWanted = os.Getenv("RINGCAST_CENTRIFUGE_JS")
+// npmWanted says of each folder of npm packages whether tests may not be skipped for want of them. It is read before TestMain takes the
+// variables away from the servers under test.
+var npmWanted = map[string]bool{
+	"centrifuge": os.Getenv("RINGCAST_CENTRIFUGE_JS") == "require",
+	"pusher":     os.Getenv("RINGCAST_PUSHER_JS") == "require",
+}
 
-// centrifugePackage is the folder of centrifuge-js, and its version. Where it is not installed the test is skipped, unless
-// RINGCAST_CENTRIFUGE_JS=require.
-func centrifugePackage(t *testing.T) (folder, version string) {
+// npmPackage is the folder of an npm package, and its version, once all that its folder names are installed. Where they are not the test is
+// skipped, unless RINGCAST_CENTRIFUGE_JS or RINGCAST_PUSHER_JS says require.
+func npmPackage(t *testing.T, of, name string) (folder, version string) {
 	t.Helper()
 	missing := func(why string) {
 		t.Helper()
-		if centrifugeWanted == "require" {
-			t.Fatal(why + ", and RINGCAST_CENTRIFUGE_JS=require")
+		if npmWanted[of] {
+			t.Fatalf("%s, and RINGCAST_%s_JS=require", why, strings.ToUpper(of))
 		}
 		t.Skip(why)
 	}
@@ -46,23 +50,27 @@ func centrifugePackage(t *testing.T) (folder, version string) {
 		missing("no node in the PATH")
 	}
 	var wanted struct{ Dependencies map[string]string }
-	must(t, json.Unmarshal([]byte(document(t, "test/centrifuge/package.json")), &wanted))
-	for _, name := range []string{"ws", "centrifuge"} {
-		version = wanted.Dependencies[name]
-		folder = filepath.Join("centrifuge", "node_modules", name)
+	must(t, json.Unmarshal([]byte(document(t, "test/"+of+"/package.json")), &wanted))
+	for each, version := range wanted.Dependencies {
 		var is struct{ Version string }
-		text, err := os.ReadFile(filepath.Join(folder, "package.json"))
+		text, err := os.ReadFile(filepath.Join(of, "node_modules", each, "package.json"))
 		if err == nil {
 			err = json.Unmarshal(text, &is)
 		}
 		if err != nil || is.Version != version {
-			missing(fmt.Sprintf("%s %s is not in test/centrifuge/node_modules (%q, %v); `make centrifuge-js` installs it", name, version, is.Version, err))
+			missing(fmt.Sprintf("%s %s is not in test/%s/node_modules (%q, %v); `make %s-js` installs it", each, version, of, is.Version, err, of))
 		}
 	}
-	return folder, version
+	return filepath.Join(of, "node_modules", name), wanted.Dependencies[name]
 }
 
-// nodePage is a page in Node that has centrifuge-js. Its methods belong to the test's goroutine.
+// centrifugePackage is the folder of centrifuge-js, and its version.
+func centrifugePackage(t *testing.T) (folder, version string) {
+	t.Helper()
+	return npmPackage(t, "centrifuge", "centrifuge")
+}
+
+// nodePage is a page in Node that has npm packages. Its methods belong to the test's goroutine.
 type nodePage struct {
 	t     *testing.T
 	in    io.Writer
@@ -74,6 +82,7 @@ type nodePage struct {
 // nodeStep is what a page says of one step of a script, of a client or of a subscription.
 type nodeStep struct {
 	Step    string          `json:"step"`
+	Tab     string          `json:"tab"` // the client, where a page has several
 	Channel string          `json:"channel"`
 	Code    int             `json:"code"`
 	Reason  string          `json:"reason"`
@@ -100,12 +109,21 @@ type streamPosition struct {
 // stepsMax is how many steps may wait to be taken. A page that makes more waits.
 const stepsMax = 10_000
 
-// openNodePage starts a page whose scripts find the server's address as url.
-func openNodePage(t *testing.T, addr string) *nodePage {
+// openNodePage starts a page with centrifuge-js, whose scripts find the server's address as url.
+func openNodePage(t *testing.T, addr string, env ...string) *nodePage {
 	t.Helper()
 	centrifugePackage(t)
+	p := startNode(t, "centrifuge", env...)
+	p.do("url = " + quote("ws://"+addr+centrifugePath))
+	return p
+}
+
+// startNode starts the page of a folder, which has its npm packages. env is added to the environment.
+func startNode(t *testing.T, folder string, env ...string) *nodePage {
+	t.Helper()
 	node := exec.Command("node", "node.js")
-	node.Dir = "centrifuge"
+	node.Dir = folder
+	node.Env = append(os.Environ(), env...)
 	p := &nodePage{t: t, out: &output{}, steps: make(chan nodeStep, stepsMax)}
 	node.Stderr = p.out
 	in, err := node.StdinPipe()
@@ -139,7 +157,6 @@ func openNodePage(t *testing.T, addr string) *nodePage {
 			t.Errorf("Node ended with %v: %s", err, p.out)
 		}
 	})
-	p.do("url = " + quote("ws://"+addr+centrifugePath))
 	return p
 }
 
@@ -171,7 +188,7 @@ func (p *nodePage) take(what string, is func(nodeStep) bool) nodeStep {
 func (p *nodePage) rest() string {
 	var texts []string
 	for _, step := range p.early {
-		texts = append(texts, fmt.Sprintf("%s %s %d %s %s", step.Step, step.Channel, step.Code, step.Reason, step.Data))
+		texts = append(texts, fmt.Sprintf("%s %s %s %d %s %s", step.Tab, step.Step, step.Channel, step.Code, step.Reason, step.Data))
 	}
 	return brief(texts)
 }

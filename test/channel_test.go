@@ -391,7 +391,7 @@ func TestChannelShowsInTheStatusOnlyWhereItIs(t *testing.T) {
 func TestChannelFlagsThatMakeNoSenseAreRefused(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]string{
-		"--channel=2206":           "HOST:PORT",
+		"--channel=2206":           "write :2206 for all addresses",
 		"--channel=unix:here.sock": "unix:/PATH",
 		"--channel=127.0.0.1:0 --channel-connect=127.0.0.1:1": "loop forever",
 		"--channel-connect=127.0.0.1:0":                       "does not name a server",
@@ -516,10 +516,11 @@ func freeAddr(t testing.TB) string {
 	return l.Addr().String()
 }
 
-// The Channel's are shown only by a server that has it. ringcast_build_info is there for queries of one's own.
+// The Channel's, TLS's and the cluster's are shown only by a server that has them. ringcast_build_info is there for queries of one's own.
 func TestEveryMetricHasItsPanelAndEveryPanelItsMetric(t *testing.T) {
 	t.Parallel()
-	_, url := startAdmin(t, "--channel", "127.0.0.1:0")
+	cert, key := certificateFor(t, t.TempDir(), "push.example.org")
+	_, url := startAdmin(t, "--tls-listen", "127.0.0.1:0", "--tls-cert", cert, "--tls-key", key, "--http-redirect", "127.0.0.1:0", "--channel", "127.0.0.1:0", "--cluster-name", "chat", "--cluster-node", "n1", "--store-dir", t.TempDir())
 	code, text, err := ask(url+"/metrics", "")
 	must(t, err)
 	equal(t, "status of /metrics", code, 200)

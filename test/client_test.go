@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"crypto/sha1"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -35,15 +36,16 @@ const slowBytes = 32 << 10
 // errors and may be used from any goroutine, one that reads and one that writes at a time; those that take a testing.TB
 // end the test and belong to the test's goroutine.
 //
-// Every frame it reads is checked against the rules for servers: final, no reserved bit, unmasked, text or control. So each
-// test of this package is also a test of that line of the protocol.
+// Every frame it reads is checked against the rules for servers: final, no reserved bit but that of an agreed compression, unmasked,
+// text or control. So each test of this package is also a test of that line of the protocol.
 type client struct {
-	conn    *net.TCPConn
-	in      *bufio.Reader
-	silent  bool     // reader's: pings stay unanswered, as from a peer that is gone
-	binary  bool     // reader's: binary messages may come, as from the echo only
-	early   []string // reader's: texts that came while something else was waited for
-	idsUsed int      // writer's
+	conn       socket
+	in         *bufio.Reader
+	*deflating          // nil: no compression was agreed on
+	silent     bool     // reader's: pings stay unanswered, as from a peer that is gone
+	binary     bool     // reader's: binary messages may come, as from the echo only
+	early      []string // reader's: texts that came while something else was waited for
+	idsUsed    int      // writer's
 }
 
 // event is one frame from the server, as a test sees it.
@@ -86,13 +88,15 @@ type dialing struct {
 	from      string // local address without port
 	path      string
 	host      string
-	header    string // further header lines, each with CRLF
-	readBytes int    // receive buffer of the socket
-	small     bool   // one of thousands: it reads with a small buffer
-	inside    *netns // where the socket is made, nil for the namespace of the tests
+	header    string      // further header lines, each with CRLF
+	readBytes int         // receive buffer of the socket
+	small     bool        // one of thousands: it reads with a small buffer
+	inside    *netns      // where the socket is made, nil for the namespace of the tests
+	secure    *tls.Config // TLS is spoken; nil: it is not
+	offer     string      // value of Sec-WebSocket-Extensions; empty: none
 }
 
-// connect opens a TCP connection to a loopback address; nothing is sent.
+// connect opens a TCP connection to a loopback address; nothing is sent but a TLS handshake, if that is asked for.
 func connect(addr string, d dialing) (*client, error) {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -124,7 +128,14 @@ func connect(addr string, d dialing) (*client, error) {
 	if d.small {
 		inBytes = 256
 	}
-	return &client{conn: tcp, in: bufio.NewReaderSize(tcp, inBytes)}, nil
+	c := &client{conn: tcp}
+	if d.secure != nil {
+		if c.conn, err = secured(tcp, d.secure); err != nil {
+			return nil, err
+		}
+	}
+	c.in = bufio.NewReaderSize(c.conn, inBytes)
+	return c, nil
 }
 
 // handshake asks for an upgrade and checks the answer. A refusal comes as a *refusedError.
@@ -138,11 +149,14 @@ func (c *client) handshake(addr string, d dialing) error {
 	}
 	key := newKey()
 	request := "GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-		"Sec-WebSocket-Key: " + key + "\r\nSec-WebSocket-Version: 13\r\n" + d.header + "\r\n"
-	if err := c.raw([]byte(request)); err != nil {
+		"Sec-WebSocket-Key: " + key + "\r\nSec-WebSocket-Version: 13\r\n" + d.header
+	if d.offer != "" {
+		request += "Sec-WebSocket-Extensions: " + d.offer + "\r\n"
+	}
+	if err := c.raw([]byte(request + "\r\n")); err != nil {
 		return err
 	}
-	return c.upgraded(key)
+	return c.agreed(key, d.offer != "")
 }
 
 // refusedError is an HTTP answer other than 101 to a handshake.
@@ -156,8 +170,11 @@ func (e *refusedError) Error() string {
 	return fmt.Sprintf("handshake refused with %d: %q", e.status, e.body)
 }
 
-// upgraded reads the answer to a handshake sent with key.
-func (c *client) upgraded(key string) error {
+// upgraded reads the answer to a handshake sent with key, which offered no extension.
+func (c *client) upgraded(key string) error { return c.agreed(key, false) }
+
+// agreed is upgraded where compression may have been offered.
+func (c *client) agreed(key string, offered bool) error {
 	c.conn.SetReadDeadline(time.Now().Add(patience))
 	res, err := http.ReadResponse(c.in, nil)
 	if err != nil {
@@ -172,10 +189,15 @@ func (c *client) upgraded(key string) error {
 	if got := res.Header.Get("Sec-WebSocket-Accept"); got != want {
 		return fmt.Errorf("handshake: Sec-WebSocket-Accept: got %q, want %q", got, want)
 	}
-	if got := res.Header.Get("Sec-WebSocket-Extensions"); got != "" {
-		return fmt.Errorf("handshake: got extension %q, want none: none is spoken", got)
+	switch got := res.Header.Values("Sec-WebSocket-Extensions"); {
+	case len(got) == 0:
+		return nil
+	case !offered || len(got) > 1:
+		return fmt.Errorf("handshake: got the extensions %q, want one at most, and none that was not offered", got)
+	default:
+		c.deflating, err = accepted(got[0])
+		return err
 	}
-	return nil
 }
 
 func newKey() string {
@@ -239,14 +261,21 @@ func (c *client) frame(op ws.OpCode, fin bool, payload string) error {
 	return c.raw(frameBytes(op, fin, []byte(payload)))
 }
 
-// text sends one text message.
-func (c *client) text(s string) error { return c.frame(ws.OpText, true, s) }
+// text sends one text message, compressed if that was agreed on.
+func (c *client) text(s string) error { return c.raw(c.textBytes(s)) }
+
+func (c *client) textBytes(s string) []byte {
+	if c.deflating != nil {
+		return deflatedFrame(ws.OpText, true, deflated(s))
+	}
+	return frameBytes(ws.OpText, true, []byte(s))
+}
 
 // commands sends texts in one write, so that they share segments as far as they fit.
 func (c *client) commands(texts ...string) error {
 	var b []byte
 	for _, s := range texts {
-		b = append(b, frameBytes(ws.OpText, true, []byte(s))...)
+		b = append(b, c.textBytes(s)...)
 	}
 	return c.raw(b)
 }
@@ -289,12 +318,18 @@ func (c *client) readUntil(deadline time.Time) (event, error) {
 	if err != nil {
 		return event{}, err
 	}
-	if h.Masked || !h.Fin || h.Rsv != 0 || h.Length > frameBytesMax {
+	if h.Masked || !h.Fin || h.Rsv != 0 && !c.mayBe(h) || h.Length > frameBytesMax {
 		return event{}, fmt.Errorf("frame %+v from the server: want it final, unmasked, without reserved bits", h)
 	}
 	payload := make([]byte, h.Length)
 	if _, err := io.ReadFull(c.in, payload); err != nil {
 		return event{}, fmt.Errorf("inside a frame: %w", err)
+	}
+	if h.Rsv != 0 {
+		c.frames++
+		if payload, err = inflated(payload); err != nil {
+			return event{}, fmt.Errorf("compressed frame of %d bytes from the server: %w", h.Length, err)
+		}
 	}
 	e := event{op: h.OpCode, text: string(payload)}
 	switch h.OpCode {

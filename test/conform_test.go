@@ -17,8 +17,7 @@ import (
 
 // RFC 6455 through a real socket, case by case, against the echo (test/echo): the server's own loops, readers and close
 // handling, with the message sent back instead of being read as a command. The numbers of the groups are those of the
-// public Autobahn case list, so that a finding of one can be looked up in the other; the cases are our own. Groups 12 and
-// 13 are about compression, which this server declines (TestOpeningHandshake…); 8 and 11 do not exist.
+// public Autobahn case list, so that a finding of one can be looked up in the other; the cases are our own. 8 and 11 do not exist.
 //
 //	go test ./test -run Conformance                     all groups
 //	go test ./test -run Conformance/6/6.3 -v            some cases of one
@@ -33,6 +32,9 @@ type conformCase struct {
 	// without a code. 0: the server has no reason to close, so the test does, and checks that nothing else has come.
 	code int
 	said bool // send has a Close frame: the server's is an answer and is not answered
+	// offer is the value of Sec-WebSocket-Extensions, empty for none; answer is what it is answered, empty: it is declined.
+	offer, answer string
+	compressed    int // how many of back come compressed, at least
 }
 
 const codeNone = -1
@@ -51,6 +53,9 @@ var conformGroups = []struct {
 	{"7 close", closeCases},
 	{"9 limits", limitCases},
 	{"10 automatic fragmentation", autoFragmentCases},
+	{"12 compression of sizes and fragments", compressionCases},
+	{"13 offers of compression", offerCases},
+	{"14 compressed data as others make it", deflateCases}, // a number of our own
 }
 
 func TestConformance(t *testing.T) {
@@ -110,12 +115,15 @@ func conformFully() bool { return os.Getenv("CONFORMANCE") == "full" }
 
 // converse runs one case on a connection of its own.
 func (c *conformCase) converse(addr string) error {
-	client, err := open(addr, dialing{})
+	client, err := open(addr, dialing{offer: c.offer})
 	if err != nil {
 		return err
 	}
 	defer client.hangUp()
 	client.binary = true
+	if answer := client.agreement(); answer != c.answer {
+		return fmt.Errorf("offered %q: got the answer %q, want %q", c.offer, answer, c.answer)
+	}
 	// Sending goes on while the answers come: otherwise what is larger than the buffers in between would block. Its errors
 	// are ignored: a server that closes need not read the rest, and if it should not have closed, its answers show that.
 	sent := make(chan struct{})
@@ -135,6 +143,9 @@ func (c *conformCase) converse(addr string) error {
 		if got != want {
 			return fmt.Errorf("frame %d from the server: got %s, want %s", n+1, got, want)
 		}
+	}
+	if c.answer != "" && client.frames < c.compressed {
+		return fmt.Errorf("compressed frames from the server: got %d, want at least %d", client.frames, c.compressed)
 	}
 	want := event{op: ws.OpClose, code: c.code}
 	switch c.code {
@@ -266,6 +277,9 @@ func TestConformanceNoticesWhatIsWrong(t *testing.T) {
 		{id: "another code", send: together(reservedBits(1, textFrame("a"))), code: 1007},
 		{id: "a close that was not said", send: together(reservedBits(1, textFrame("a")))},
 		{id: "no code for one", send: together(closeFrame(1000, "")), code: codeNone, said: true},
+		{id: "an answer to no offer", send: together(textFrame("a")), back: []event{textBack("a")}, answer: deflateAnswer},
+		{id: "an offer that is declined", send: together(textFrame("a")), back: []event{textBack("a")}, offer: deflate},
+		{id: "what is not compressed", send: together(textFrame("a")), back: []event{textBack("a")}, offer: deflate, answer: deflateAnswer, compressed: 1},
 	} {
 		if err := c.converse(s.addr); err == nil {
 			t.Errorf("%s: got no error, want one", c.id)

@@ -251,6 +251,34 @@ func TestBrowserFirstMessageIsToldThatNobodyIsThereAndJoins(t *testing.T) {
 	equal(t, "what stays in the field", do(t, v.ctx, "read", chromedp.Evaluate[string](`document.querySelector("#message").value`)), "x")
 }
 
+// What may have been sent or not can be sent again: the group hears it once.
+func TestBrowserSendsAgainWhatIsHeardOnce(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	v := openPage(t, s)
+	m := member(t, s, "g")
+	v.join("g")
+	// Of the first the answer gets lost on its way, and the second does not reach the server: both times the page is told that it is not known.
+	const unknown = `{ const [id, c] = [...lines[0].asked].pop(); lines[0].asked.delete(id); answered(lines[0], c, { id, error: { code: "unknown", message: "" } }); }`
+	for _, c := range []struct{ text, before, then string }{
+		{"it went out", `const ws = lines[0].ws; ws.send(JSON.stringify({ cmd: "send_to_group", group_id: "g", message: text, key: "k" })); ws.send = () => {}; `, "it was accepted the first time"},
+		{"it did not", `lines[0].ws.send = () => {}; `, "accepted, no."},
+	} {
+		key := `"k"`
+		if c.then == "accepted, no." {
+			key = `"l"`
+		}
+		v.js("send, and hear nothing of it", `{ const text = `+quote(c.text)+`; `+c.before+`send("g", text, `+key+`); `+unknown+` delete lines[0].ws.send; }`)
+		row := "#log .own[data-state=unconfirmed]"
+		v.says(row, "have not said in time whether it was sent")
+		v.click(row + " button")
+		v.says("#log .own[data-state=accepted]:not(.pending)", c.then)
+		m.expect(t, c.text)
+	}
+	must1(t, dial(t, s).askOK)(sendCommand("g", "the last"))
+	m.expect(t, "the last") // and so nothing was heard twice
+}
+
 func TestBrowserIsToldForHowLongItWasAway(t *testing.T) {
 	t.Parallel()
 	s := start(t)

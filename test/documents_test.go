@@ -117,7 +117,7 @@ func TestDocumentsNameOptionsThatExist(t *testing.T) {
 			known[m[1]] = true
 		}
 	}
-	for _, name := range []string{"README.md", "docs/protocol.md", "docs/operating.md", "docs/workerman.md", "docs/api.md", "docs/auth.md"} {
+	for _, name := range []string{"README.md", "docs/protocol.md", "docs/operating.md", "docs/workerman.md", "docs/api.md", "docs/auth.md", "docs/cluster.md", "docs/laravel.md"} {
 		for _, code := range codeSpan.FindAllString(withoutBlocks(document(t, name)), -1) {
 			for _, m := range regexp.MustCompile(`--([a-z-]+)`).FindAllStringSubmatch(code, -1) {
 				if !known[m[1]] {
@@ -130,7 +130,8 @@ func TestDocumentsNameOptionsThatExist(t *testing.T) {
 
 func TestDocumentsNameMetricsThatExist(t *testing.T) {
 	t.Parallel()
-	_, url := startAdmin(t, "--channel", "127.0.0.1:0")
+	cert, key := certificateFor(t, t.TempDir(), "push.example.org")
+	_, url := startAdmin(t, "--tls-listen", "127.0.0.1:0", "--tls-cert", cert, "--tls-key", key, "--http-redirect", "127.0.0.1:0", "--channel", "127.0.0.1:0", "--cluster-name", "x", "--cluster-node", "n1", "--store-dir", filepath.Join(runDir(t), "store"))
 	exists := map[string]bool{}
 	for series := range scrape(t, url) {
 		name, _, _ := strings.Cut(series, "{")
@@ -159,6 +160,10 @@ var notOnTheWire = map[string]string{
 	"too_many_members": "only Centrifuge clients ask what it refuses",
 	"token_expired":    "plain clients are told bad_token, and Centrifuge's are sent numbers",
 	"other_token":      "plain clients are told bad_token, and Centrifuge's are sent numbers",
+	"bad_channel":      "only Pusher clients say what it refuses, and they are told sentences",
+	"bad_event":        "only Pusher clients say what it refuses, and they are told sentences",
+	"bad_user":         "only Pusher clients say what it refuses, and they are told sentences",
+	"too_big":          "only Pusher clients say what it refuses, and they are told sentences",
 	"unauthorized":     "only Centrifuge clients have to connect, and they are sent numbers",
 }
 
@@ -214,7 +219,7 @@ func TestProtocolDocumentHasEveryErrorCode(t *testing.T) {
 func TestProtocolDocumentHasEveryCloseCode(t *testing.T) {
 	t.Parallel()
 	var listed []string
-	for heading, codes := range map[string]string{"## Close codes": `\d{4}`, "## Centrifuge clients": `\b3[0-9]{3}\b`} {
+	for heading, codes := range map[string]string{"## Close codes": `\d{4}`, "## Centrifuge clients": `\b3[0-9]{3}\b`, "## Pusher clients": `\b4[0-9]{3}\b`} {
 		_, table, _ := strings.Cut(document(t, "docs/protocol.md"), "\n"+heading+"\n")
 		table, _, _ = strings.Cut(table, "\n## ")
 		for line := range strings.Lines(table) {
@@ -234,6 +239,7 @@ func TestProtocolDocumentHasEveryCloseCode(t *testing.T) {
 		}
 	}
 	slices.Sort(listed)
+	listed = slices.Compact(listed) // one of Pusher's is that of a slow plain client
 	slices.Sort(want)
 	equal(t, "close codes in docs/protocol.md", strings.Join(listed, " "), strings.Join(want, " "))
 }

@@ -45,7 +45,7 @@ var keeps = []promise{
 		"TestWhatIsNoCommandIsIgnoredAndTheConnectionStays"}},
 	{"any path, any Host is accepted", []string{"TestAnyPathAndAnyHostAreAccepted"}},
 	{"the console lines of the original's documentation work and print the message", []string{
-		"TestConsoleLinesOfTheOriginalPrintTheMessage"}},
+		"TestConsoleLinesOfTheOriginalPrintWhatPagesAndBackendsSay"}},
 }
 
 func TestEveryPromiseHasItsTests(t *testing.T) {

@@ -1,6 +1,7 @@
 package test
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -22,6 +23,8 @@ import (
 type restarted struct {
 	t       *testing.T
 	addr    string
+	wss     string      // where TLS is spoken: half of the clients come there, with compression; empty: nowhere
+	trust   *tls.Config // by which they know the server
 	groups  []*restartedGroup
 	begin   chan struct{} // closed when all members are there and senders may begin
 	over    chan struct{} // closed when senders are to end
@@ -76,8 +79,11 @@ const pauseMax = 400 * time.Millisecond
 func (p *restarted) arrive(i int, group string) (*client, error) {
 	for deadline := time.Now().Add(2 * patience); ; {
 		<-time.After(rand.N(pauseMax))
-		d := dialing{small: true, from: elsewhere(i)}
-		c, err := open(p.addr, d)
+		d, to := dialing{small: true, from: elsewhere(i)}, p.addr
+		if p.wss != "" && i%2 == 1 {
+			to, d.secure, d.offer = p.wss, p.trust, deflate
+		}
+		c, err := open(to, d)
 		if err == nil {
 			if err = c.join(group); err == nil {
 				return c, nil
@@ -286,7 +292,7 @@ func playRestart(t *testing.T, s *server, all crowded, restart func()) (*restart
 	if files.Cur < uint64(2*members+spareFiles) {
 		t.Skipf("%d connections, of two lives, take more than the %d files that may be open here (ulimit -n)", 2*members, files.Cur)
 	}
-	p := &restarted{t: t, addr: s.addr, begin: make(chan struct{}), over: make(chan struct{}), heard: make([]int64, members)}
+	p := &restarted{t: t, addr: s.addr, wss: s.wss, trust: trusted(t), begin: make(chan struct{}), over: make(chan struct{}), heard: make([]int64, members)}
 	for i := range groups {
 		p.groups = append(p.groups, &restartedGroup{name: fmt.Sprintf("%s/%d", t.Name(), i)})
 	}
@@ -430,6 +436,29 @@ func TestFaultRestartUnderLoadLosesNothingThatWasAccepted(t *testing.T) {
 			t.Errorf("a newcomer during a restart: got %v, want at most that nobody listens for a moment", err)
 		}
 	}
+}
+
+// A successor takes the addresses for TLS as well. A session that began with the old server is not resumed with it: its keys were that
+// one's own.
+func TestFaultRestartUnderLoadTakesTheAddressesForTLS(t *testing.T) {
+	fault(t)
+	dir := runDir(t)
+	args := append(tlsArgs(t), "--stop-timeout", size("2s", "10s"), "--outbox-max", "8MiB", "--compression", "on")
+	args[1] = freeAddr(t)
+	first := daemon(t, dir, args...)
+	s := &server{t: t, dir: dir, addr: first.Listen, wss: first.TLSListen, over: make(chan struct{})}
+	t.Cleanup(func() { gone(t, first.PID) })
+	before := s.wire().Handshakes["ok"]
+	playRestart(t, s, crowded{size(60, 2_000), 3, 5}, func() { // times are not judged: a core does a thousand handshakes in a second
+
+		if got := s.wire(); got.TLSClients < int64(size(30, 1_000)) || got.Handshakes["ok"] == before {
+			t.Errorf("before the restart: got %+v, want half of the clients by TLS", got)
+		}
+		r := run(append([]string{"restart", "-d", "--listen", first.Listen, "--run-dir", dir}, args...)...)
+		if r.exit != 0 || !strings.Contains(r.stdout, "wss://"+first.TLSListen) {
+			t.Fatalf("restart: got exit %d with %s, want 0 and the address for TLS", r.exit, r.all())
+		}
+	})
 }
 
 // A manager keeps the socket and has the successor replace the server.

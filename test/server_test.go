@@ -5,6 +5,7 @@ package test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"flag"
@@ -40,8 +41,7 @@ func TestMain(m *testing.M) {
 		}
 		// A variable meant for an operator's server must not reach the servers under test.
 		for _, kv := range os.Environ() {
-			if name, _, _ := strings.Cut(kv, "="); strings.HasPrefix(name, "RINGCAST_") &&
-				name != "RINGCAST_BINARY" && name != "RINGCAST_BROWSER" {
+			if name, _, _ := strings.Cut(kv, "="); strings.HasPrefix(name, "RINGCAST_") && name != "RINGCAST_BINARY" {
 				os.Unsetenv(name)
 			}
 		}
@@ -81,7 +81,8 @@ func build(path string) (program string, err error) {
 type server struct {
 	t    testing.TB
 	dir  string
-	addr string
+	addr string // where plain HTTP is spoken, or TLS where it is nowhere
+	wss  string // where TLS is spoken, if anywhere
 	pid  int
 	out  *output
 	cmd  *exec.Cmd
@@ -96,6 +97,7 @@ type starting struct {
 	env         []string
 	descriptors int        // ulimit -n, 0 for the one of this process
 	dir         string     // run dir; made when empty
+	program     string     // other than the program under test, if not empty
 	output      *os.File   // standard output and error, nil: they are gathered and looked through
 	inside      *netns     // where it runs, nil for the namespace of the tests
 	verb        string     // start when empty
@@ -129,6 +131,7 @@ func launch(t testing.TB, o starting) *server {
 	if !slices.Contains(o.args, "--listen") {
 		args = append(args, "--listen", "127.0.0.1:0")
 	}
+	program := cmp.Or(o.program, program)
 	s.cmd = exec.Command(program, args...)
 	if len(o.sockets) > 0 { // LISTEN_PID is known when there is a process, which exec does not change
 		s.cmd = exec.Command("sh", append([]string{"-c", `LISTEN_PID=$$ exec "$0" "$@"`, program}, args...)...)
@@ -185,12 +188,32 @@ func (s *server) waitUp() {
 	s.eventually("the server answers status", func() error {
 		var err error
 		st, err = readStatus(s.dir)
-		if err == nil && (st.Listen == "" || strings.HasSuffix(st.Listen, ":0")) {
-			err = fmt.Errorf("status has listen %q, want the port taken", st.Listen)
+		if err == nil && (st.Listen+st.TLSListen == "" || strings.HasSuffix(st.Listen, ":0") || strings.HasSuffix(st.TLSListen, ":0")) {
+			err = fmt.Errorf("status has listen %q and tls_listen %q, want the port taken", st.Listen, st.TLSListen)
 		}
 		return err
 	})
-	s.addr = st.Listen
+	s.addr, s.wss = cmp.Or(st.Listen, st.TLSListen), st.TLSListen
+}
+
+// waitIn waits until clients are let in, which is later where the server is a node of a cluster.
+func (s *server) waitIn() {
+	s.t.Helper()
+	s.eventually("the cluster is there", func() error {
+		var st struct {
+			Cluster *struct {
+				Ready   bool
+				Trouble string
+			}
+		}
+		if err := json.Unmarshal([]byte(run("status", "--json", "--run-dir", s.dir).stdout), &st); err != nil {
+			return err
+		}
+		if st.Cluster != nil && !st.Cluster.Ready {
+			return fmt.Errorf("it says %q", st.Cluster.Trouble)
+		}
+		return nil
+	})
 }
 
 // cleanUp stops the server gracefully, and checks for every run: exit status 0, no panic, no race.
@@ -337,6 +360,7 @@ type status struct {
 	Version    string `json:"version"`
 	PID        int    `json:"pid"`
 	Listen     string `json:"listen"`
+	TLSListen  string `json:"tls_listen"`
 	Admin      string `json:"admin"`
 	ClientsMax int    `json:"clients_max"`
 	HeapBytes  uint64 `json:"heap_bytes"`

@@ -36,23 +36,30 @@ var imports = []struct {
 	why  string
 }{
 	{".", []string{"cli"}, "main only passes its arguments to cli: code of its own could not be tested"},
-	{"cli", []string{"api", "bus", "cli/settings", "loop", "loop/door", "web"}, "cli composes the parts; bytes on the wire are the business " +
+	{"cli", []string{"api", "bus", "certs", "cli/settings", "cluster", "loop", "loop/door", "web", "webhook"}, "cli composes the parts; bytes on the wire are the business " +
 		"of loop and the packages under it; of door it has the sets of keys that it fetches"},
-	{"cli/settings", []string{"bus", "loop", "loop/door"}, "settings are made for the parts, in their own option types, and start none of them; what tokens are good is an option of door"},
-	{"api", []string{"dialect", "loop", "web"}, "HTTP is one user of the hub among others: it knows neither the others nor the operator's settings; what backends say is JSON, which dialect reads without building it, and its messages are kept as those of clients"},
+	{"cli/settings", []string{"bus", "certs", "loop", "loop/door"}, "settings are made for the parts, in their own option types, and start none of them; what tokens are good is an option of door"},
+	{"api", []string{"dialect", "loop", "loop/door", "web"}, "HTTP is one user of the hub among others: it knows neither the others nor the operator's settings; what backends say is JSON, which dialect reads without building it, and its messages are kept as those of clients; " +
+		"of door it has the apps of the Pusher protocol, which sign what their backends ask"},
 	{"web", nil, "the pages are bytes: who serves them is for others to say"},
+	{"webhook", []string{"dialect", "loop", "loop/door"}, "webhooks are one user of the hub: they know neither the others nor the operator's settings; of door they have the apps whose backends are told, of dialect what a channel's name says"},
+	{"certs", nil, "certificates are files, names and time: who serves them, and on which loops, is for others to say"},
 	{"bus", []string{"loop"}, "the bus is one user of the hub among others: it knows neither the others nor the operator's settings"},
-	{"loop", []string{"dialect", "loop/assert", "loop/door", "loop/order", "loop/shrink", "wsproto"}, "the loops serve any caller; with an import of one of " +
+	{"cluster", []string{"dialect", "loop", "loop/order", "loop/shrink"}, "the engine of the order over many machines is one user of the hub: it takes what homes offer and brings it back, and asks " +
+		"hubs of other nodes what backends ask of this one; it knows no operator's settings, but its own Config"},
+	{"loop", []string{"dialect", "loop/assert", "loop/door", "loop/order", "loop/secure", "loop/shrink", "wsproto"}, "the loops serve any caller; with an import of one of " +
 		"their users they could come to wait for it"},
 	{"loop/door", []string{"loop/assert", "loop/shrink"}, "admission is decided by addresses, text and time, before there is " +
 		"a client"},
 	{"loop/order", []string{"dialect", "loop/assert", "loop/shrink", "wsproto"}, "the order of messages must not depend on the clients: " +
 		"no client, no socket; a message is kept as a frame, hence wsproto"},
+	{"loop/secure", []string{"loop/assert"}, "TLS is bytes in and bytes out: it knows no client and no socket"},
 	{"loop/assert", nil, "an assertion is about the code that makes it"},
 	{"loop/shrink", nil, "a map does not depend on its contents"},
 	{"bench", []string{"bench/ceiling", "bench/check", "bench/client", "bench/report"}, "the bench shares no code " +
 		"with the server: it measures from outside"},
 	{"bench/ceiling", nil, "the limit of the machine must not depend on the server's code"},
+	{"bench/ceiling/nats", nil, "the bare engine, without anything of ringcast or of the bench, is a program of its own: only it of the bench may know NATS"},
 	{"bench/check", nil, "a verdict must not depend on how the messages were received: it is tested with histories alone"},
 	{"bench/client", nil, "the client does not judge messages: it must work with every play"},
 	{"bench/report", nil, "a result must be readable without the code that measured it"},
@@ -71,8 +78,12 @@ var confined = []struct {
 	{gnet, []string{"loop/server.go", "loop/boot.go", "loop/handler.go", "loop/accept.go"}, "everything else must run on fake " +
 		"sockets in the simulation, and a change of the event library must be a change of few files"},
 	{gobwas, []string{"wsproto/", "bench/"}, "one place decides what is a good frame; the adversary decides for itself"},
+	{"github.com/klauspost/compress", []string{"wsproto/", "bench/"}, "one place decides how messages are compressed, and what a compressed one may cost"},
+	{"crypto/tls", []string{"loop/secure/", "loop/server.go", "cli/", "certs/", "api/", "cluster/", "bus/", "webhook/", "bench/", "test/"}, "of the loops one package drives TLS; its configuration comes in with loop.Config"},
 	{"github.com/alecthomas/kong", []string{"cli/", "bench/"}, "flags are the operator's side"},
 	{jwt, []string{"loop/door/"}, "one place decides by which algorithms a key is used, and what of a token is believed"},
+	{"github.com/nats-io/", []string{"cluster/", "bench/"}, "loops and homes know that somebody puts messages in order, and not who; without the options of a cluster nothing of it runs"},
+	{"golang.org/x/crypto/acme", []string{"certs/"}, "one place asks authorities, beside every handshake"},
 	{"github.com/chromedp/", nil, "a browser is for tests"},
 	{"github.com/KimMachineGun/automemlimit", []string{"cli/cgroup.go"}, "its root package sets Go's memory limit when it is imported"},
 }
@@ -91,11 +102,13 @@ var impure = []struct{ what, why string }{
 
 // pureBut lists the files of pure packages that may import one of these, each with its reason.
 var pureBut = map[string]struct{ what, why string }{
+	"wsproto/deflate.go": {"sync", "compressors are too large to have one for each goroutine that needs one now and then"},
+	"wsproto/inflate.go": {"io", "an inflater says by io.EOF that a stream has ended; it reads from memory"},
 	"dialect/message.go": {"unsafe", "a message keeps its frame as a string, as it has no room for a capacity, and nobody may copy it for a send"},
 }
 
 // folders are the directories allowed at the top.
-var folders = []string{"api", "bench", "bus", "cli", "dialect", "docs", "loop", "test", "web", "wsproto", ".ci", ".git"}
+var folders = []string{"api", "bench", "bus", "certs", "cli", "cluster", "dialect", "docs", "loop", "test", "web", "webhook", "wsproto", ".ci", ".git"}
 
 // maySleep lists the test files that may call time.Sleep, each with its reason. Everywhere else a test waits for a
 // condition: a sleep is either too short on a busy machine or too long on all others.

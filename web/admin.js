@@ -117,7 +117,7 @@ async function ask(path, query) {
 }
 
 // Views. Only what is seen is asked for; nothing while the page is hidden.
-const views = ["now", "groups", "clients", "live", "why", "act"];
+const views = ["now", "cluster", "groups", "clients", "live", "why", "act"];
 let view = "";
 function show() {
   const [name, query] = location.hash.slice(1).split("?");
@@ -179,7 +179,7 @@ function found() {
 }
 
 // The numbers. Rates are differences of two answers.
-let before = null, apiThere = null;
+let before = null, apiThere = null, clusterThere = false;
 
 // quantile of the waits between two answers, from counts by upper bound; null: there were none.
 function quantile(a, b, q) {
@@ -251,6 +251,8 @@ function showNow(n) {
   }
   for (const t of tiles) setText(t.small, t.more(n, before, s) || "\u00a0");
   if (view === "now") showLoops(n, s);
+  $("notes").hidden = !n.notes;
+  setText($("notes"), (n.notes || []).join(" "));
   setText($("version"), n.version);
   $("version").title = n.version;
   setText($("uptime"), "up " + ago(n.at - Date.parse(n.server.started)));
@@ -259,6 +261,11 @@ function showNow(n) {
     apiThere = n.api;
     $("act-off").hidden = n.api;
     $("act-on").hidden = !n.api;
+  }
+  if (clusterThere !== n.cluster) {
+    clusterThere = n.cluster;
+    $("cluster-link").hidden = !clusterThere;
+    if (view === "cluster") show(), lists();
   }
   before = n;
 }
@@ -292,6 +299,7 @@ function what(t) {
     case "back": say(t.reason); dim(many(t.number || 0, "message")); break;
     case "close": say((t.code ? t.code + " " : "") + t.reason); break;
     case "refuse": say(t.code); dim(t.reason); break;
+    case "token": say("a token is not good: " + t.reason); dim(t.code); break;
     case "connect": say(t.reason); break;
   }
   if (t.remote) dim(t.remote);
@@ -303,6 +311,51 @@ function traceRow(t) {
 }
 function fillTraces(list, traces) {
   sync(list, traces, (t) => JSON.stringify(t), traceRow, () => {});
+}
+
+// The cluster, as this node sees it.
+let clusterBefore = null;
+async function loadCluster() {
+  $("cluster-none").hidden = clusterThere;
+  $("cluster-on").hidden = !clusterThere;
+  if (!clusterThere) return;
+  const c = await ask("/console/cluster"), at = Date.now(), was = clusterBefore;
+  clusterBefore = {c, at};
+  const per = (name) => count(c[name]) + (was && c[name] >= was.c[name] ? ", " + rate((c[name] - was.c[name]) * 1000 / (at - was.at)) + "/s" : "");
+  const nodes = c.nodes || [], parts = c.partitions || [], leads = new Map();
+  for (const p of parts) leads.set(p.leader, (leads.get(p.leader) || 0) + 1);
+  const up = nodes.filter((n) => n.up).length, all = (name) => parts.reduce((sum, p) => sum + p[name], 0);
+  $("cluster-sum").replaceChildren(bdi(c.name), up + " of " + count(nodes.length) + " nodes up");
+  $("cluster-trouble").hidden = c.ready;
+  setText($("cluster-trouble"), c.ready ? "" : "This node gets no clients: " + c.trouble + ".");
+  setText($("cluster-node"), c.node);
+  // Leaders that are no nodes are NATS servers of others.
+  const strangers = [...leads.keys()].filter((name) => name && !nodes.some((n) => n.name === name)).sort().map((name) => ({name}));
+  sync($("nodes").tBodies[0], [...nodes, ...strangers], (n) => n.name, (n) => row([["text", bdi(n.name)], ["text", ""], "", ""]), (tr, n) => {
+    const mine = n.name === c.node, seen = Date.parse(n.seen);
+    tr.cells[1].replaceChildren(n.up == null ? (c.store_dir ? "not heard of" : "a server of NATS") : mine ? "this one" : n.up ? "up" : el("span", {className: "alarm"}, "down"));
+    tr.cells[2].replaceChildren(mine || n.up == null ? "" : seen > 0 ? ago(at - seen) + " ago" : "never");
+    tr.cells[3].replaceChildren(el("b", {}, count(leads.get(n.name) || 0)));
+  });
+  facts($("cluster-facts"), {
+    "Offered by it": per("offered"), "Ordered, of all nodes": per("ordered"),
+    "Behind the log": many(all("lag"), "message"), "Wait for their place": count(all("queued")) + ", " + count(all("flying")) + " under way",
+    "Repeated by key": count(c.repeated), "Sent again": count(c.resends),
+    "Holes filled": count(c.holes_filled) + ", " + many(c.hole_messages, "message"), "Lost in holes": many(c.hole_lost, "message"),
+    "Recalls of histories": count(c.recalls) + ", " + count(c.recalls_failed) + " failed, " + count(c.recalls_refused) + " refused",
+    "Fast messages": count(c.fast_sent) + " sent, " + count(c.fast_heard) + " heard, " + count(c.fast_lost) + " lost",
+    "Log": bytes(c.store_bytes) + " of " + bytes(c.store_max), "Nodes connect to": c.listen || "nothing here",
+  });
+  const refused = Object.entries(c.refused || {}).filter(([, n]) => n > 0).sort();
+  facts($("cluster-refused"), Object.fromEntries(refused.map(([cause, n]) => [cause, count(n)])));
+  $("cluster-refused-none").hidden = refused.length > 0;
+  const alone = leads.get("") || 0;
+  setText($("partitions-sum"), many(parts.length, "partition") + (alone ? ", " + count(alone) + " without a leader" : ""));
+  const quiet = (n) => el("span", {className: n ? "" : "zero"}, count(n));
+  sync($("partitions").tBodies[0], parts.map((p, i) => ({i, p})), (x) => x.i, () => row(["", ["text", ""], "", "", ["wide", ""], ["wide", ""]]), (tr, {i, p}) => {
+    const leader = p.leader ? bdi(p.leader) : el("span", {className: "alarm"}, "nobody");
+    [el("b", {}, String(i)), leader, count(p.tip), quiet(p.lag), quiet(p.queued), quiet(p.flying)].forEach((x, at) => tr.cells[at].replaceChildren(x));
+  });
 }
 
 // Groups.
@@ -522,6 +575,7 @@ async function lists() {
   clearTimeout(listsTimer);
   let pause = 0;
   if (!document.hidden) {
+    if (view === "cluster") await quietly(loadCluster);
     if (view === "groups") pause = await quietly(loadGroups), await quietly(loadGroup);
     if (view === "clients") await quietly(loadClients);
     if (view === "now") await quietly(loadTrouble);

@@ -19,6 +19,10 @@
 // buffer has a bound with a name. The paths of a broadcast (a whole frame in one read, an
 // encoded frame) allocate nothing.
 //
+// A message may be compressed (RFC 7692), each for itself: what inflates one belongs to the caller,
+// and what compresses one to a pool, so no client has either.
+//
 // It is the only package that imports the WebSocket library, of which it uses the header
-// rules and the masking; everything that would block on a reader is implemented here.
+// rules and the masking; everything that would block on a reader is implemented here. So it is
+// with the library that compresses.
 package wsproto

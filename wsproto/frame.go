@@ -25,6 +25,7 @@ const controlBytesMax = ws.MaxControlFramePayloadSize
 // The bits of a frame's first two bytes (RFC 6455 §5.2).
 const (
 	bitFin  = 0x80 // first byte: the last frame of its message
+	bitRSV1 = 0x40 // first byte: of a message that is compressed, the first frame (RFC 7692 §6)
 	bitMask = 0x80 // second byte: a four-byte masking key follows the length
 
 	length7Max  = 125 // the largest length that the second byte holds by itself
@@ -73,6 +74,18 @@ func TextPayload(frame []byte) []byte {
 		return frame[10:]
 	default:
 		return frame[2:]
+	}
+}
+
+// frameBytes is the size of the whole unmasked frame that p begins with.
+func frameBytes(p []byte) int {
+	switch length := int(p[1]); length {
+	case length16:
+		return 4 + int(binary.BigEndian.Uint16(p[2:]))
+	case length64:
+		return 10 + int(binary.BigEndian.Uint64(p[2:]))
+	default:
+		return 2 + length
 	}
 }
 

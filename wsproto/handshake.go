@@ -22,6 +22,11 @@ type Request struct {
 	// Subprotocol is the first of the client's subprotocols that is among HeadRules.Subprotocols; "": none.
 	Subprotocol string
 
+	// Deflate: the client has offered permessage-deflate (RFC 7692) as HeadRules.Deflate allows it, and
+	// AppendUpgrade accepts it. Set to false before that it is declined.
+	Deflate bool
+
+	window  bool // Deflate: the answer is to say that the window has 15 bits
 	accept  [acceptBytes]byte
 	bearer  []byte // see Token; nil: none
 	bearers int    // headers that bring one
@@ -44,6 +49,7 @@ const websocketVersion = "13"
 type HeadRules struct {
 	BytesMax     int      // of a head, its empty line included
 	Subprotocols []string // that it knows; tokens, see IsToken
+	Deflate      bool     // permessage-deflate may be accepted (RFC 7692); false: offers of extensions are not read
 }
 
 // ReadRequest reads one request head of HTTP/1.x from the front of p, which may hold less
@@ -61,7 +67,7 @@ type HeadRules struct {
 // as soon as p has that many bytes, or with 414 if the URL is to blame. A browser sends half a
 // kilobyte, plus its cookies for the host.
 func ReadRequest(p []byte, scan *Scan, rules HeadRules) (req Request, n int, err error) {
-	h := head{known: rules.Subprotocols}
+	h := head{known: rules.Subprotocols, deflates: rules.Deflate}
 	within := p[:min(len(p), rules.BytesMax)]
 	if rejection := scan.next(within, &h); rejection != nil {
 		return Request{}, 0, rejection
@@ -85,6 +91,7 @@ func ReadRequest(p []byte, scan *Scan, rules HeadRules) (req Request, n int, err
 		Subprotocol:  h.subprotocol,
 	}
 	if req.Upgrade {
+		req.Deflate, req.window = h.deflate, h.deflateWindow
 		req.accept = acceptFor(h.key)
 		req.bearer, req.bearers = bytes.Clone(h.bearer), h.bearers
 	}
@@ -92,8 +99,8 @@ func ReadRequest(p []byte, scan *Scan, rules HeadRules) (req Request, n int, err
 }
 
 // AppendUpgrade appends the 101 response (RFC 6455 §4.2.2). req must be an Upgrade.
-// Extensions are not accepted, nor subprotocols that the server does not know; leaving them out
-// declines an offer.
+// Of extensions only permessage-deflate is accepted, without context takeover (RFC 7692 §7.1.1), and
+// of subprotocols only those that the server knows; leaving the others out declines them.
 func AppendUpgrade(dst []byte, req *Request) []byte {
 	dst = append(dst, "HTTP/1.1 101 Switching Protocols\r\n"+
 		"Upgrade: websocket\r\n"+
@@ -103,6 +110,9 @@ func AppendUpgrade(dst []byte, req *Request) []byte {
 	if req.Subprotocol != "" {
 		dst = append(dst, "\r\nSec-WebSocket-Protocol: "...)
 		dst = append(dst, req.Subprotocol...)
+	}
+	if req.Deflate {
+		dst = appendExtension(dst, req.window)
 	}
 	return append(dst, "\r\n\r\n"...)
 }

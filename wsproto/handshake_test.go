@@ -129,8 +129,8 @@ func TestHandshakesAreJudgedByTheRFC(t *testing.T) {
 		{"just an intent", plain("GET / HTTP/1.1\r\nUpgrade: websocket"), "426 " + rejectNoConnection.Reason},
 		{"an old browser", plain("GET / HTTP/1.1\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key1: 4 @1  46546xW%0l 1 5"), "426 this server speaks WebSocket version 13 only"},
 
-		{"TLS", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "400 " + rejectTLS.Reason},
-		{"the first byte of TLS", "\x16", "400 " + rejectTLS.Reason},
+		{"TLS", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "400 " + RejectTLS.Reason},
+		{"the first byte of TLS", "\x16", "400 " + RejectTLS.Reason},
 		{"a frame", "\x81\x85\x00\x00\x00\x00Hello", "400 " + rejectRequestLine.Reason},
 		{"an empty line", "\r\n", "incomplete"},
 		{"a line without spaces", "GET\r\n", "400 " + rejectRequestLine.Reason},

@@ -29,6 +29,10 @@ type head struct {
 
 	known       []string // subprotocols that the server knows
 	subprotocol string   // the first of them that the client has named
+
+	deflates      bool // permessage-deflate may be accepted
+	deflate       bool // it is
+	deflateWindow bool // and the answer is to name the window's size
 }
 
 // readRequestLine reads "GET /path HTTP/1.1" (RFC 9112 §3), in which there is a space.
@@ -215,6 +219,8 @@ func (h *head) take(name, value []byte) *Rejection {
 			return once(&h.version, value, rejectVersionTwice)
 		case equalFold(rest, "protocol"): // several lines are one list: RFC 6455 §11.3.4
 			return h.choose(value)
+		case equalFold(rest, "extensions") && h.deflates: // likewise: §11.3.2
+			return h.consider(value)
 		}
 	}
 	return nil

@@ -142,7 +142,7 @@ func TestHeadsAreReadByTheSentencesOfTheRFCs(t *testing.T) {
 		{"9110 §9.3.1", "a body of GET MAY be rejected; done: its bytes would be taken for frames", with(host, host+"\r\nContent-Length: 1"), wrong(rejectUpgradeBody)},
 
 		// What is no HTTP.
-		{"8446 §5.1", "TLS on the port of plain HTTP", "\x16\x03\x01\x00\xf1\x01", wrong(rejectTLS)},
+		{"8446 §5.1", "TLS on the port of plain HTTP", "\x16\x03\x01\x00\xf1\x01", wrong(RejectTLS)},
 		{"proxy-protocol §2.1", "a PROXY header that nobody has asked for", "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n" + rfcHandshake, wrong(rejectProxyUnasked)},
 		{"proxy-protocol §2.1", "also of a health check", "PROXY UNKNOWN\r\n" + rfcHandshake, wrong(rejectProxyUnasked)},
 		{"proxy-protocol §2.2", "and of version 2", proxySignature, wrong(rejectProxyUnasked)},

@@ -1,7 +1,6 @@
 package wsproto
 
 import (
-	"encoding/binary"
 	"unicode/utf8"
 
 	"github.com/gobwas/ws"
@@ -32,10 +31,14 @@ func (k EventKind) String() string {
 
 // Event is one message or control frame of a client, or its fault.
 type Event struct {
-	Kind    EventKind
-	Code    StatusCode // EventClose: the code to echo, 0 if there was none. EventFail: the code to close with.
-	Payload []byte     // borrowed until the next call of Next or Reset. EventClose: the reason.
-	Reason  string     // EventFail: a sentence, short enough for a close frame
+	Kind     EventKind
+	Deflated bool       // EventText, EventBinary: it came compressed; Payload is what was in it
+	Code     StatusCode // EventClose: the code to echo, 0 if there was none. EventFail: the code to close with.
+	// WireBytes: of a Deflated one, the bytes that came, without headers. Tables take time to build and may yield
+	// nothing, so a message can cost more than its inflated size says: a peer can make some 200 ns of each of these.
+	WireBytes uint32
+	Payload   []byte // borrowed until the next call of Next, Inflate or Reset. EventClose: the reason.
+	Reason    string // EventFail: a sentence, short enough for a close frame
 }
 
 // Reader turns the bytes of one client into events (RFC 6455 §5 and §6.2, server side). A
@@ -47,6 +50,7 @@ type Event struct {
 // One goroutine at a time. The zero value is not usable.
 type Reader struct {
 	messageBytesMax int
+	inflater        *Inflater // nil: the client may not compress
 
 	// The header so far, if it is partial.
 	head    [frameHeaderBytesMax]byte
@@ -63,11 +67,12 @@ type Reader struct {
 	// The message that is being assembled. Control frames may come between its fragments
 	// (§5.4), so they have a buffer of their own.
 	messageOp OpCode // OpText, OpBinary; OpContinuation: no message is open
+	deflated  bool   // it is compressed: message has the compressed bytes
 	message   []byte
 	text      textChecker
 	control   []byte // the front of a control payload; allocated by the first partial one
 
-	spent    bool // message was returned by the last call and is free at the next
+	spent    bool // message, or the inflater's, was returned by the last call and is free at the next
 	finished bool // a close or a fault was returned
 }
 
@@ -94,6 +99,8 @@ var (
 	faultLengthMinimal = fault{CloseProtocolError, "the length is not in its shortest form"}
 	faultText          = fault{CloseInvalidPayload, "the text is not UTF-8"}
 	faultTooBig        = fault{CloseMessageTooBig, "the message is over the limit"}
+	faultCompressedBit = fault{CloseProtocolError, "RSV1 may only be set in the first frame of a text or binary message"}
+	faultDeflate       = fault{CloseInvalidPayload, "the compressed message is not valid deflate data"}
 )
 
 // NewReader returns a reader that refuses messages of more than messageBytesMax bytes,
@@ -103,6 +110,19 @@ func NewReader(messageBytesMax int) *Reader {
 		panic("wsproto: NewReader needs a message bound of at least one byte")
 	}
 	return &Reader{messageBytesMax: messageBytesMax}
+}
+
+// Inflate says whether the client that is served next may send compressed messages (RFC 7692), and lends
+// what to inflate them with; nil: RSV1 is a fault of the client. The bound on messages is then one on the
+// inflated ones. It must stay the same while the reader is not Idle.
+func (r *Reader) Inflate(in *Inflater) {
+	if r.inflater == in {
+		return
+	}
+	if r.spent {
+		r.release()
+	}
+	r.inflater = in
 }
 
 // Next consumes the first n bytes of p and returns at most one event. The bytes it consumes
@@ -168,7 +188,7 @@ func (r *Reader) Idle() bool {
 	return !r.inFrame && r.headLen == 0 && r.messageOp == OpContinuation && !r.finished
 }
 
-// Reset drops everything but the bound, and makes a finished reader usable for another
+// Reset drops everything but the bound, the inflater too, and makes a finished reader usable for another
 // client. Small buffers are kept, large ones dropped.
 func (r *Reader) Reset() {
 	r.release()
@@ -185,113 +205,12 @@ func (r *Reader) Held() int { return cap(r.message) + cap(r.control) }
 // Reset Next consumes everything and returns no event.
 func (r *Reader) Abandon() { r.finish() }
 
-// readHead consumes a header, or as much of it as there is, from the front of p, and opens
-// the frame when the header is complete.
-func (r *Reader) readHead(p []byte) (used int, f *fault) {
-	kept := r.headLen
-	if kept == 0 {
-		size, f := r.parseHead(p)
-		if f != nil {
-			return 0, f
-		}
-		if size == 0 {
-			r.headLen = copy(r.head[:], p)
-			return len(p), nil
-		}
-		return size, nil
-	}
-	// A part came before. Join the parts; the copy may reach into the payload, so only
-	// size-kept bytes count as consumed.
-	joined := r.head[:kept+copy(r.head[kept:], p)]
-	size, f := r.parseHead(joined)
-	if f != nil {
-		return 0, f
-	}
-	if size == 0 {
-		r.headLen = len(joined)
-		return len(p), nil
-	}
-	r.headLen = 0
-	return size - kept, nil
-}
-
-// parseHead checks the bytes of a header (RFC 6455 §5.2) from left to right, each as soon
-// as it arrives, so that the result does not depend on how the bytes were split. size is 0
-// while bytes are missing.
-func (r *Reader) parseHead(b []byte) (size int, f *fault) {
-	if len(b) == 0 {
-		return 0, nil
-	}
-	state := ws.StateServerSide
-	if r.messageOp != OpContinuation {
-		state = state.Set(ws.StateFragmented)
-	}
-	h := ws.Header{
-		Fin:    b[0]&bitFin != 0,
-		Rsv:    b[0] >> 4 & 7,
-		OpCode: OpCode(b[0] & 0x0f),
-		Masked: true, // not known yet: check the first byte alone
-	}
-	if err := ws.CheckHeader(h, state); err != nil {
-		return 0, &fault{CloseProtocolError, err.Error()}
-	}
-	if len(b) < 2 {
-		return 0, nil
-	}
-	h.Masked = b[1]&bitMask != 0
-	length := uint64(b[1] &^ bitMask)
-	h.Length = int64(length)
-	if err := ws.CheckHeader(h, state); err != nil {
-		return 0, &fault{CloseProtocolError, err.Error()}
-	}
-	if h.OpCode == OpClose && length > 0 && length < closeCodeBytes {
-		return 0, &faultCloseSize
-	}
-	size = 2
-	switch length {
-	case length16:
-		size += 2
-		if len(b) < size {
-			return 0, nil
-		}
-		length = uint64(binary.BigEndian.Uint16(b[2:]))
-		if length <= length7Max {
-			return 0, &faultLengthMinimal
-		}
-	case length64:
-		size += 8
-		if len(b) > 2 && b[2]&0x80 != 0 {
-			return 0, &faultLengthTopBit
-		}
-		if len(b) < size {
-			return 0, nil
-		}
-		length = binary.BigEndian.Uint64(b[2:])
-		if length <= length16Max {
-			return 0, &faultLengthMinimal
-		}
-	}
-	// The bound is checked on the announced length, before any memory is allocated.
-	if !h.OpCode.IsControl() && length > uint64(r.messageBytesMax-len(r.message)) {
-		return 0, &faultTooBig
-	}
-	size += maskBytes
-	if len(b) < size {
-		return 0, nil
-	}
-
-	r.inFrame, r.fin, r.op = true, h.Fin, h.OpCode
-	r.left = int(length)
-	r.mask, r.maskPos = [maskBytes]byte(b[size-maskBytes:]), 0
-	if h.OpCode == OpText || h.OpCode == OpBinary {
-		r.messageOp = h.OpCode
-	}
-	return size, nil
-}
-
 // readData consumes a piece of a data frame's payload, already unmasked; whole says that it
 // is the frame's last.
 func (r *Reader) readData(payload []byte, whole bool) (ev Event, f *fault) {
+	if r.deflated {
+		return r.readDeflated(payload, whole)
+	}
 	isText := r.messageOp == OpText
 	if whole && r.fin && len(r.message) == 0 {
 		// The fast path: all of the message is in the caller's bytes.
@@ -349,13 +268,20 @@ func (r *Reader) readControl(payload []byte, whole bool) (ev Event, f *fault) {
 // keep adds a piece to the message, doubling the buffer when it is full: it grows with what
 // has arrived, not with what was announced, so that 14 bytes cannot allocate a megabyte.
 func (r *Reader) keep(payload []byte) {
-	have := len(r.message)
-	if need := have + len(payload); need > cap(r.message) {
+	have, tail := len(r.message), 0
+	if r.deflated {
+		tail = len(inflateTail)
+	}
+	need := have + len(payload)
+	if r.fin && r.left == 0 { // the tail comes behind the last piece
+		need += tail
+	}
+	if need > cap(r.message) {
 		room := max(2*cap(r.message), need, messageBytesFirst)
 		if r.fin {
-			room = min(room, need+r.left) // no more than this can arrive
+			room = min(room, need+r.left+tail) // no more than this can arrive
 		}
-		room = min(room, r.messageBytesMax)
+		room = min(room, r.bound(r.deflated)+tail)
 		grown := make([]byte, have, room)
 		copy(grown, r.message)
 		r.message = grown
@@ -363,9 +289,16 @@ func (r *Reader) keep(payload []byte) {
 	r.message = append(r.message, payload...)
 }
 
-// release makes the message buffer free for the next message, or drops a large one.
+// release makes the buffers free for the next message, or drops large ones.
 func (r *Reader) release() {
 	r.spent = false
+	if r.inflater != nil {
+		r.inflater.release()
+	}
+	r.dropMessage()
+}
+
+func (r *Reader) dropMessage() {
 	if cap(r.message) > messageBytesKept {
 		r.message = nil
 	}
@@ -377,7 +310,10 @@ func (r *Reader) release() {
 func (r *Reader) finish() {
 	r.finished = true
 	r.inFrame, r.headLen, r.messageOp = false, 0, OpContinuation
-	r.message, r.spent = nil, false
+	if r.spent {
+		r.release()
+	}
+	r.message, r.deflated = nil, false
 }
 
 func (r *Reader) fail(n int, f *fault) (int, Event) {

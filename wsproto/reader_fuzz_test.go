@@ -11,17 +11,24 @@ import (
 // slowRead is the oracle: what RFC 6455 demands of a server, written a second time on the
 // whole stream, byte by byte, without the code of the reader or the library. It returns
 // the kinds, codes and payloads; sentences are not compared.
-func slowRead(stream []byte, messageBytesMax int) (events []Event) {
+func slowRead(stream []byte, messageBytesMax int, deflates bool) (events []Event) {
 	fail := func(code StatusCode) []Event { return append(events, Event{Kind: EventFail, Code: code}) }
 	var message []byte
 	opened := byte(0) // opcode of the message whose fragments are being read
+	compressed := false
 	for len(stream) > 0 {
 		first := stream[0]
 		final, op := first >= 0x80, first%16
 		control := op >= 8
 		switch {
+		case first/16%8 == 4 && deflates && (op == 1 || op == 2) && opened == 0:
+			compressed = true
 		case first/16%8 != 0: // RSV
 			return fail(1002)
+		case op == 1 || op == 2:
+			compressed = false // or it is refused below
+		}
+		switch {
 		case op != 0 && op != 1 && op != 2 && op != 8 && op != 9 && op != 10:
 			return fail(1002)
 		case control && !final:
@@ -57,7 +64,11 @@ func slowRead(stream []byte, messageBytesMax int) (events []Event) {
 			return fail(1002)
 		}
 		total := new(big.Int).Add(length, big.NewInt(int64(len(message))))
-		if !control && total.Cmp(big.NewInt(int64(messageBytesMax))) > 0 {
+		bound := messageBytesMax
+		if compressed {
+			bound += messageBytesMax/16 + 64
+		}
+		if !control && total.Cmp(big.NewInt(int64(bound))) > 0 {
 			return fail(1009)
 		}
 		if len(stream) < 2+extended+4 {
@@ -101,12 +112,18 @@ func slowRead(stream []byte, messageBytesMax int) (events []Event) {
 				opened = op
 			}
 			message = append(message, plain...)
-			if opened == 1 && !mayBecomeText(message, whole && final) {
+			if compressed && whole && final {
+				var code StatusCode
+				if message, code = slowInflate(message, messageBytesMax); code != 0 {
+					return fail(code)
+				}
+			}
+			if opened == 1 && (!compressed || whole && final) && !mayBecomeText(message, whole && final) {
 				return fail(1007)
 			}
 			if whole && final {
-				events = append(events, Event{Kind: map[byte]EventKind{1: EventText, 2: EventBinary}[opened], Payload: message})
-				message, opened = nil, 0
+				events = append(events, Event{Kind: map[byte]EventKind{1: EventText, 2: EventBinary}[opened], Payload: message, Deflated: compressed})
+				message, opened, compressed = nil, 0, false
 			}
 		}
 		if !whole {
@@ -201,7 +218,7 @@ func FuzzReader(f *testing.F) {
 			}
 			rest = rest[n:]
 		}
-		want = slowRead(stream, messageBytesMax)
+		want = slowRead(stream, messageBytesMax, false)
 		if !slices.EqualFunc(got, want, func(a, b Event) bool {
 			return a.Kind == b.Kind && a.Code == b.Code && bytes.Equal(a.Payload, b.Payload)
 		}) {

@@ -18,6 +18,12 @@ type Rejection struct {
 var (
 	// RejectTimeout is for a head that is not complete within the handshake timeout.
 	RejectTimeout = &Rejection{Status: 408, Reason: "the request took too long to arrive"}
+	// RejectPlain is for plain HTTP where TLS is spoken.
+	RejectPlain = &Rejection{Status: 400, Reason: "TLS is spoken here: use https:// or wss://"}
+	// RejectTLS is the other way round. A TLS client cannot show its text, but many know an answer of
+	// HTTP when they see one, and say so.
+	RejectTLS = &Rejection{Status: 400, Reason: "this looks like TLS, but the port speaks plain HTTP; TLS needs --tls-listen, or a proxy " +
+		"in front of it, or the address should begin with ws:// in place of wss://"}
 	// RejectBusy is for a client beyond the bound on connections.
 	RejectBusy = &Rejection{Status: 503, Reason: "this server has as many connections as it may; try again later"}
 	// RejectAddress is for a client beyond the bound on connections from its address.
@@ -90,8 +96,6 @@ var (
 
 // Rejections by ReadRequest.
 var (
-	rejectTLS = &Rejection{Status: 400, Reason: "this looks like TLS, but the port speaks plain HTTP; " +
-		"TLS ends at a proxy in front of it, or the address should begin with ws:// in place of wss://"}
 	rejectProxyUnasked = &Rejection{Status: 400, Reason: "this begins with a PROXY protocol header, which is read with --proxy-protocol on, " +
 		"and only from addresses in --trusted-proxies"}
 	rejectRequestLine   = &Rejection{Status: 400, Reason: "this is not an HTTP request line; it should look like GET / HTTP/1.1"}
@@ -129,6 +133,7 @@ var (
 	rejectNoKey            = &Rejection{Status: 400, Reason: "the Sec-WebSocket-Key header is missing"}
 	rejectKey              = &Rejection{Status: 400, Reason: "the Sec-WebSocket-Key is not base64 of 16 bytes"}
 	rejectSubprotocol      = &Rejection{Status: 400, Reason: "Sec-WebSocket-Protocol is not a list of tokens with commas between them"}
+	rejectExtensions       = &Rejection{Status: 400, Reason: "Sec-WebSocket-Extensions is not a list of extensions and their parameters, as in permessage-deflate; client_max_window_bits"}
 )
 
 // nginxMend is what the most common proxy has to be told.

@@ -67,7 +67,7 @@ func (s *Scan) step(c byte) *Rejection {
 	case partStart:
 		switch {
 		case c == '\x16': // a record of TLS that is a handshake (RFC 8446 §5.1)
-			return rejectTLS
+			return RejectTLS
 		case c == '\r': // empty lines are passed over (RFC 9112 §2.2)
 			s.part = partEmptyLF
 			return nil

@@ -25,12 +25,15 @@ func (s *server) take(c *client, b []byte) int {
 		if end < 0 {
 			return 0
 		}
-		answer := upgrade(b[:end+2])
+		answer := upgrade(b[:end+2], s.packs != nil)
 		if answer == nil {
 			return -1
 		}
 		s.write(c, answer)
-		c.open, c.centrifuge, used = true, isCentrifuge(b), end+4
+		c.open, used = true, end+4
+		if c.centrifuge, c.pusher = isCentrifuge(b), isPusher(b); c.pusher {
+			s.write(c, appendText(nil, []byte(pusherGreeting)))
+		}
 	}
 	for {
 		op, payload, size := frame(b[used:])
@@ -38,11 +41,19 @@ func (s *server) take(c *client, b []byte) int {
 			return used
 		}
 		used += size
-		switch op {
+		if op&rsv1 != 0 {
+			if payload = s.packs.inflate(payload); payload == nil {
+				return -1
+			}
+		}
+		switch op & opBits {
 		case opText:
-			if c.centrifuge {
+			switch {
+			case c.centrifuge:
 				s.centrifuge(c, payload)
-			} else {
+			case c.pusher:
+				s.pusher(c, payload)
+			default:
 				s.command(c, payload)
 			}
 		case opPing:
@@ -53,20 +64,27 @@ func (s *server) take(c *client, b []byte) int {
 	}
 }
 
-// upgrade answers the handshake; nil for a request without a key.
-func upgrade(request []byte) []byte {
+// upgrade answers the handshake; nil for a request without a key, or without an offer where clients must compress.
+func upgrade(request []byte, packs bool) []byte {
 	const name = "\r\nsec-websocket-key:"
 	at := bytes.Index(bytes.ToLower(request), []byte(name))
 	if at < 0 {
 		return nil
 	}
+	extensions := ""
+	if packs {
+		if !bytes.Contains(request, []byte("permessage-deflate")) {
+			return nil
+		}
+		extensions = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n"
+	}
 	key, _, _ := bytes.Cut(request[at+len(name):], []byte("\r\n"))
 	sum := sha1.Sum(append(bytes.TrimSpace(key), acceptGUID...))
-	return []byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " +
+	return []byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" + extensions + "Sec-WebSocket-Accept: " +
 		base64.StdEncoding.EncodeToString(sum[:]) + "\r\n\r\n")
 }
 
-// frame parses the first frame of b and unmasks it in place. size is 0 while it is incomplete.
+// frame parses the first frame of b and unmasks it in place. op has rsv1 beside the opcode; size is 0 while the frame is incomplete.
 func frame(b []byte) (op byte, payload []byte, size int) {
 	if len(b) < 6 {
 		return 0, nil, 0
@@ -87,7 +105,7 @@ func frame(b []byte) (op byte, payload []byte, size int) {
 	for i := range payload {
 		payload[i] ^= key[i&3]
 	}
-	return b[0] & 0x0F, payload, head + length
+	return b[0] & (rsv1 | opBits), payload, head + length
 }
 
 // command does what a well-formed command of the bench asks for. It searches for the three fields and is no JSON parser:

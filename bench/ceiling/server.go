@@ -1,4 +1,4 @@
-// Package ceiling is the minimal server for the seed protocol, and for what the bench uses of the Centrifuge protocol: one thread, one epoll, one send() per member and nothing
+// Package ceiling is the minimal server for the seed protocol, and for what the bench uses of the Centrifuge and Pusher protocols: one thread, one epoll, one send() per member and nothing
 // else. It has no limits, no timeouts, does not check what clients send and does not handle slow ones; it is not for
 // production. It exists because "fast" means nothing without a comparison: a server that reaches the ceiling spends the
 // remaining time in the kernel, which both of them call for the same bytes.
@@ -45,9 +45,10 @@ type server struct {
 	groups  map[string]*group
 	full    int      // clients with something unsent
 	dirty   []*group // with a batch that waits for the end of the turn
+	packs   *packs   // nil without compression
 	buf     []byte
 
-	push, reply []byte // lines of the Centrifuge protocol that are being made
+	push, reply []byte // lines of the Centrifuge and Pusher protocols that are being made
 }
 
 // client is one connection. Its buffers are nil, except after a read that ended within a frame, or while the socket is full.
@@ -55,6 +56,7 @@ type client struct {
 	fd         int32
 	open       bool // the handshake is done
 	centrifuge bool // it speaks the Centrifuge protocol, not the seed protocol
+	pusher     bool // it speaks the Pusher protocol, not the seed protocol
 	partial    []byte
 	unsent     []byte
 	seats      []seat
@@ -73,10 +75,14 @@ type group struct {
 	dirty bool
 }
 
-// Serve listens on addr, calls ready with the address that it got, and serves until the process ends or epoll fails.
-func Serve(addr netip.AddrPort, form Form, ready func(netip.AddrPort)) error {
+// Serve listens on addr, calls ready with the address that it got, and serves until the process ends or epoll fails. With compression
+// all clients must offer it.
+func Serve(addr netip.AddrPort, form Form, compression bool, ready func(netip.AddrPort)) error {
 	runtime.LockOSThread()
 	s := &server{form: form, groups: map[string]*group{}, buf: make([]byte, readBytes)}
+	if compression {
+		s.packs = newPacks()
+	}
 	bound, err := s.listen(addr)
 	if err != nil {
 		return err
@@ -190,7 +196,7 @@ func (s *server) publish(g *group, text []byte) {
 	if !g.dirty {
 		g.batch = g.batch[:0]
 	}
-	g.batch = appendText(g.batch, text)
+	g.batch = s.packs.appendText(g.batch, text)
 	if s.form == PerMessage {
 		s.fanOut(g, g.batch)
 		return

@@ -1,5 +1,7 @@
 package check
 
+import "slices"
+
 // Course checks what clients of one group hear over all their lives: they are cut off and come back to a position in the group's
 // history, which is an offset in an epoch. Of each publisher a client must hear every message once and in order, as if it had never
 // been away (a Ledger checks that, and knows nothing of offsets); and in one epoch an offset is one message, for whoever hears it,
@@ -27,17 +29,26 @@ type positioned struct {
 	began  uint64
 }
 
-// epoch is the messages of one numbering, by offset from 1 on; 0 for one that nobody has heard, else 1 more than
-// publisher<<32 | sequence.
+// epoch is the messages of one numbering, by offset. Offsets ascend, and may begin anywhere and have gaps: so they lie in pages.
 type epoch struct {
-	name string
-	said []uint64
+	name    string
+	pages   map[uint64]*page // by offset divided by offsetsOfPage
+	numbers []uint64         // of the pages, ascending
+	last    uint64           // number of the page that was looked at last
+	at      *page            // that one; nil: none was
+	beyond  bool             // a message had no room in a page
 }
+
+// page is the messages of so many offsets; 0 for one that nobody has heard, else 1 more than publisher<<32 | sequence.
+type page [offsetsOfPage]uint64
 
 const (
 	noFirst = 1<<32 - 1 // SequenceMax is below
-	// offsetMax bounds the memory of an epoch, to 128 MiB: a run has no more messages.
-	offsetMax = 16 << 20
+	// offsetMax is the largest that a client may be told: beyond it the numbers of JavaScript have gaps.
+	offsetMax     = 1 << 53
+	offsetsOfPage = 512
+	// pagesMax bounds the memory of an epoch, to 128 MiB.
+	pagesMax = 32 << 10
 	// epochsMax bounds how many there are: a group has a new one only when its history is lost.
 	epochsMax = 1000
 )
@@ -75,7 +86,7 @@ func (c *Course) epoch(name string) *epoch {
 			c.faults.Note("a group has had %d epochs: the order is no longer checked", epochsMax)
 			clear(c.epochs)
 		}
-		e = &epoch{name: name}
+		e = &epoch{name: name, pages: map[uint64]*page{}}
 		c.epochs[name] = e
 	}
 	return e
@@ -105,7 +116,7 @@ func (c *Course) Saw(member, pub int, seq uint32, offset uint64) bool {
 		c.faults.Add(Disordered, 1, "%s got publisher %d's #%d with the offset %d, after the offset %d", c.ledger.Name(member), pub, seq, offset, p.offset)
 	default:
 		p.offset = offset
-		if other, yes := p.at.say(offset, pub, seq); !yes {
+		if other, yes := p.at.say(offset, pub, seq, c.faults); !yes {
 			c.faults.Add(Disordered, 1, "%s got publisher %d's #%d with the offset %d, which others got with publisher %d's #%d",
 				c.ledger.Name(member), pub, seq, offset, other>>32, uint32(other))
 		}
@@ -130,23 +141,56 @@ func (c *Course) row(member, pub int, seq uint32) bool {
 	return c.ledger.Saw(member, pub, seq)
 }
 
-// say notes which message has an offset; false with the message that has it already, if that is another.
-func (e *epoch) say(offset uint64, pub int, seq uint32) (other uint64, yes bool) {
-	for uint64(len(e.said)) < offset {
-		e.said = append(e.said, 0)
+// page is that of an offset; nil: there is none. made: it is made if there is room for one more.
+func (e *epoch) page(offset uint64, made bool) *page {
+	number := offset / offsetsOfPage
+	if e.at != nil && e.last == number {
+		return e.at
 	}
-	id, was := uint64(pub)<<32|uint64(seq), e.said[offset-1]
+	p := e.pages[number]
+	if p == nil && made && len(e.numbers) < pagesMax {
+		p = new(page)
+		e.pages[number] = p
+		at, _ := slices.BinarySearch(e.numbers, number)
+		e.numbers = slices.Insert(e.numbers, at, number)
+	}
+	if p != nil {
+		e.last, e.at = number, p
+	}
+	return p
+}
+
+// say notes which message has an offset; false with the message that has it already, if that is another.
+func (e *epoch) say(offset uint64, pub int, seq uint32, f *Faults) (other uint64, yes bool) {
+	p := e.page(offset, true)
+	if p == nil {
+		if !e.beyond {
+			f.Note("a group has had messages at offsets that are too far apart: the order of some is not checked")
+		}
+		e.beyond = true
+		return 0, true
+	}
+	slot := &p[offset%offsetsOfPage]
+	id, was := uint64(pub)<<32|uint64(seq), *slot
 	if was == 0 {
-		e.said[offset-1] = id + 1
+		*slot = id + 1
 	}
 	return was - 1, was == 0 || was == id+1
 }
 
 // firstBehind is the first message of a publisher that anybody has heard behind an offset.
 func (e *epoch) firstBehind(offset uint64, pub int) (seq uint32, ok bool) {
-	for at := offset; at < uint64(len(e.said)); at++ {
-		if id := e.said[at] - 1; e.said[at] > 0 && int(id>>32) == pub {
-			return uint32(id), true
+	from := offset + 1
+	at, _ := slices.BinarySearch(e.numbers, from/offsetsOfPage)
+	for _, number := range e.numbers[at:] {
+		first := uint64(0)
+		if number == from/offsetsOfPage {
+			first = from % offsetsOfPage
+		}
+		for _, was := range e.pages[number][first:] {
+			if was > 0 && int((was-1)>>32) == pub {
+				return uint32(was - 1), true
+			}
 		}
 	}
 	return 0, false

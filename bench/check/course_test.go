@@ -42,8 +42,8 @@ func TestACourseFindsWhatIsWrongOverAllLives(t *testing.T) {
 		"other offsets than others": {func(c *Course) { hear(c, 1, 1, 2, 3); c.Saw(1, 1, 1, 4); hear(c, 1, 6); c.Saw(1, 0, 2, 7) },
 			"1 disordered: client 1 got publisher 1's #1 with the offset 4, which others got with publisher 0's #2"},
 		"no offset": {func(c *Course) { hear(c, 1, 1, 2, 3, 4, 5); c.Saw(1, 1, 2, 0) }, "1 altered: client 1 got publisher 1's #2 with the offset 0"},
-		"an offset from the future": {func(c *Course) { hear(c, 1, 1, 2, 3, 4, 5); c.Saw(1, 1, 2, 1<<40) },
-			"1 altered: client 1 got publisher 1's #2 with the offset 1099511627776"},
+		"an offset from the future": {func(c *Course) { hear(c, 1, 1, 2, 3, 4, 5); c.Saw(1, 1, 2, 1<<53+1) },
+			"1 altered: client 1 got publisher 1's #2 with the offset 9007199254740993"},
 		"anew, and then all":           {func(c *Course) { hear(c, 1, 1); c.Anew(1, "e", 3); hear(c, 1, 4, 5, 6) }, ""},
 		"anew, and the first not":      {func(c *Course) { hear(c, 1, 1); c.Anew(1, "e", 4); hear(c, 1, 6) }, "1 lost: client 1 never got publisher 1's #1"},
 		"anew, and nothing":            {func(c *Course) { hear(c, 1, 1); c.Anew(1, "e", 4) }, "2 lost: client 1 never got publisher 1's #1 to #2"},
@@ -72,6 +72,31 @@ func TestACourseFindsWhatIsWrongOverAllLives(t *testing.T) {
 		if open := name == "the last not" || name == "anew, and nothing"; complete == open {
 			t.Errorf("%s: got complete %v", name, complete)
 		}
+	}
+}
+
+// In a cluster offsets are those of many groups together.
+func TestOffsetsNeedNotBeDense(t *testing.T) {
+	c, f := courseOf()
+	offsets := []uint64{7, 511, 512, 1 << 30, 1<<30 + 700, 1 << 52}
+	tell := func(member int, which ...int) {
+		for _, i := range which {
+			c.Saw(member, said[i][0], uint32(said[i][1]), offsets[i])
+		}
+	}
+	tell(0, 0, 1, 2, 3, 4, 5)
+	tell(1, 0)
+	c.Anew(1, "e", 512) // and so it owes the first message behind it of each publisher
+	if c.Complete([]uint32{3, 3}, []bool{false, false}) {
+		t.Error("got a course that does not wait for what it owes")
+	}
+	tell(1, 3, 5)
+	c.Finish([]uint32{3, 3}, []bool{false, false})
+	if got := f.Examples[Lost]; f.Counts[Lost] != 1 || len(got) != 1 || got[0] != "client 1 never got publisher 1's #1" || len(f.Notes) > 0 {
+		t.Errorf("got %v %q %q, want publisher 1's #1 alone to be lost", f.Counts, got, f.Notes)
+	}
+	if n := len(c.epochs["e"].numbers); n != 5 {
+		t.Errorf("got %d pages, want one for each that has a message", n)
 	}
 }
 

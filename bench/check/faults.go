@@ -6,18 +6,20 @@ import "fmt"
 type Fault int
 
 const (
-	Lost       Fault = iota // a member never got a message, whether others got it or not
-	Doubled                 // a member got a message again
-	Swapped                 // a member got a publisher's message after a later one of the same publisher
-	Disordered              // members saw two publishers' messages in different orders
-	Altered                 // the text is not the one that was published
-	Foreign                 // a message that was never sent, or not to this group, or to no member
-	Cut                     // a connection ended before the bench ended it
-	Failed                  // a client could not connect or join, or was not answered
-	Kinds                   // how many there are
+	Lost         Fault = iota // a member never got a message, whether others got it or not
+	Doubled                   // a member got a message again
+	Swapped                   // a member got a publisher's message after a later one of the same publisher
+	Disordered                // members saw two publishers' messages in different orders
+	Altered                   // the text is not the one that was published
+	Foreign                   // a message that was never sent, or not to this group, or to no member
+	Cut                       // a connection ended before the bench ended it
+	Failed                    // a client could not connect or join, or was not answered
+	Contradicted              // members heard something else than the answer to a publish says
+	Unanswered                // a publish was never answered, and its connection did not end
+	Kinds                     // how many there are
 )
 
-var names = [Kinds]string{"lost", "doubled", "swapped", "disordered", "altered", "foreign", "cut off", "failed"}
+var names = [Kinds]string{"lost", "doubled", "swapped", "disordered", "altered", "foreign", "cut off", "failed", "contradicted", "unanswered"}
 
 // String is the name of the fault in results.
 func (f Fault) String() string { return names[f] }

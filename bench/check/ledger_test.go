@@ -153,3 +153,22 @@ func TestOrderGivesUpAloudOnAServerWithoutOrder(t *testing.T) {
 		t.Errorf("got %v and notes %q, want disorder and a note", f.Counts, f.Notes)
 	}
 }
+
+// Who loses a message may read the next one before others do, who have read only the lost one: it writes the log then, without it.
+func TestALostMessageIsNoDisorderWhoeverReadsTheNextOneFirst(t *testing.T) {
+	for name, next := range map[string][2]int{"of the same publisher": {1, 1}, "of another": {0, 0}} {
+		f := &Faults{}
+		l := NewLedger(0, 3, 2, f)
+		saw := func(member int, m [2]int) { l.Saw(member, m[0], uint32(m[1])) }
+		lost := [2]int{1, 0}
+		saw(0, lost)
+		saw(2, next)
+		saw(0, next)
+		saw(1, lost)
+		saw(1, next)
+		l.Finish([]uint32{uint32(1 - next[0]), uint32(1 + next[1])}, make([]bool, 3))
+		if want := [Kinds]uint64{Lost: 1}; f.Counts != want {
+			t.Errorf("the next message is %s: got %v %v, want one lost", name, f.Counts, f.Examples)
+		}
+	}
+}

@@ -134,6 +134,18 @@ func (o *order) disagree(member int, id, before uint64, p int) {
 	d.late++
 }
 
+// without is how many members have not seen one of two messages of the log, of which b is the later one, at that place: they have
+// passed it, or did not get so far.
+func (o *order) without(a, b uint64, at int) (n int) {
+	for member, pos := range o.pos {
+		_, noA := o.skipped[member][a]
+		if _, noB := o.skipped[member][b]; noA || noB || pos <= at {
+			n++
+		}
+	}
+	return n
+}
+
 // finish counts each disordered pair once per member of the smaller side. Two orders do not show which side is wrong; the
 // smaller one is reported, since one member out of order is likelier than all others.
 func (o *order) finish() {
@@ -144,9 +156,22 @@ func (o *order) finish() {
 	slices.SortFunc(pairs, func(a, b *disorder) int {
 		return cmp.Or(cmp.Compare(a.first, b.first), cmp.Compare(a.second, b.second))
 	})
+	places := map[uint64]int{}
+	for _, d := range pairs {
+		places[d.second] = 0
+	}
+	for at, e := range o.log {
+		if _, wanted := places[e.id]; wanted {
+			places[e.id] = at
+		}
+	}
 	for _, d := range pairs {
 		few, who, first, second := d.late, d.example, d.second, d.first
-		if others := o.members - d.late; others > 0 && others < d.late {
+		others := o.members - d.late - o.without(d.first, d.second, places[d.second])
+		if others <= 0 {
+			continue // all that saw both agree; who has lost one of them wrote the log
+		}
+		if others < d.late {
 			few, who, first, second = others, d.firstBy, d.first, d.second
 		}
 		o.faults.Add(Disordered, uint64(few), "%s (%d of %d members) saw publisher %d's #%d before publisher %d's #%d, the others after it",

@@ -144,7 +144,7 @@ func (g *Generator) line(c *Conn, line []byte, now int64) {
 	case p == nil && said.ID == "":
 		g.strange(c, line, now)
 	case p == nil && c.state == stateGreeting:
-		if err := g.target.Dialect.CheckReply(OfConnect, line, c.lastID()); err != nil {
+		if err := g.target.Dialect.CheckReply(OfConnect, "", line, c.lastID()); err != nil {
 			g.Cut(c, err.Error())
 			return
 		}

@@ -277,7 +277,7 @@ func TestRepliesToPublishesAreToldApart(t *testing.T) {
 		`{"id":x,"publish":{}}`:                        "publish: the reply is not the JSON of a reply",
 	} {
 		got := ""
-		if err := Centrifuge.CheckReply(OfSend, []byte(said), AnyID); err != nil {
+		if err := Centrifuge.CheckReply(OfSend, "", []byte(said), AnyID); err != nil {
 			got = err.Error()
 		}
 		if got != want {
@@ -324,6 +324,7 @@ func BenchmarkTake(b *testing.B) {
 		"centrifuge, 2 publishers": {Centrifuge, []string{
 			fmt.Sprintf(`{"push":{"channel":"g1","pub":{"data":"%s","info":{"user":"","client":"7ad6f8a0-7f60-4d46-9d5c-0f2c7b1f1a11"}}}}`, text),
 			fmt.Sprintf(`{"push":{"channel":"g1","pub":{"data":"%s","info":{"user":"","client":"7ad6f8a0-7f60-4d46-9d5c-0f2c7b1f1a12"}}}}`, text)}},
+		"pusher":                 {Pusher, []string{fmt.Sprintf(`{"event":"client-bench","channel":"g1","data":"%s"}`, text)}},
 		"centrifuge, 16 a frame": {Centrifuge, []string{strings.TrimSuffix(strings.Repeat(fmt.Sprintf(`{"push":{"channel":"g1","pub":{"data":"%s"}}}`+"\n", text), 16), "\n")}},
 	} {
 		b.Run(name, func(b *testing.B) {

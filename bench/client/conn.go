@@ -15,16 +15,22 @@ type Conn struct {
 	At     int32 // its place in the generator, and epoll's value for it: a descriptor could have been reused
 	Group  int32 // the group it joins first, or publishes to
 	Member int32 // its place among the clients that join this group first; NotMember if it joins nothing
+	Server int32 // which of the generator's servers it connects to
+	sends  bool  // it publishes, see Seat
 
 	fd    int32
 	joins int32  // joins that were proved
 	asks  uint32 // commands that had an id
 	state connState
 	asked bool  // EPOLLOUT is set
-	half  bool  // it sends the first half of a request only
+	half  half  // it sends the first half of something only
+	packs bool  // it has agreed on permessage-deflate
 	born  int64 // when it began to connect, for the deadline
-	in    []byte
-	out   []byte
+
+	socketID string // by which a server of the Pusher protocol knows it
+	in       []byte
+	out      []byte
+	tls      *secured // nil without TLS, and of one that is dead
 }
 
 type connState uint8
@@ -32,6 +38,7 @@ type connState uint8
 const (
 	stateIdle connState = iota
 	stateConnecting
+	stateSecuring  // the TLS handshake is under way
 	stateUpgrading // the request is sent
 	stateGreeting  // the command that comes before all others is sent, its reply is awaited
 	stateJoining   // the join is sent, its proof is awaited
@@ -40,9 +47,18 @@ const (
 	stateDead
 )
 
+// half is what a client sends of its opening, for one that is to end in the middle.
+type half uint8
+
+const (
+	whole half = iota
+	halfRequest
+	halfHello // of TLS
+)
+
 // OutBytesMax bounds what waits to be written to a connection: a publisher writes at most this much at once and only while
 // nothing waits; everything else that a client writes is a few bytes.
-const OutBytesMax = 64 << 10
+const OutBytesMax = 96 << 10
 
 // Ready says that the client is connected and has joined.
 func (c *Conn) Ready() bool { return c.state == stateReady }
@@ -81,6 +97,10 @@ func (g *Generator) event(c *Conn, events uint32) {
 
 // read does one read. What is left is reported again by epoll (level triggered), after the others.
 func (g *Generator) read(c *Conn) {
+	if c.tls != nil {
+		g.readSecured(c)
+		return
+	}
 	kept := copy(g.buf, c.in)
 	n, err := unix.Read(int(c.fd), g.buf[kept:min(len(g.buf), kept+readBytes)])
 	switch {
@@ -96,6 +116,7 @@ func (g *Generator) read(c *Conn) {
 		g.Cut(c, "the server ended the connection without a close frame")
 		return
 	}
+	g.received += uint64(n)
 	all := g.buf[:kept+n]
 	used := g.take(c, all, Clock())
 	if c.state == stateDead {
@@ -114,7 +135,7 @@ func (g *Generator) read(c *Conn) {
 func (g *Generator) take(c *Conn, b []byte, now int64) int {
 	used := 0
 	if c.state == stateUpgrading {
-		n, err := g.upgrade.check(b)
+		n, packs, err := g.servers[c.Server].upgrade.check(b)
 		if err != nil {
 			g.Cut(c, err.Error())
 			return 0
@@ -122,11 +143,11 @@ func (g *Generator) take(c *Conn, b []byte, now int64) int {
 		if n == 0 {
 			return 0
 		}
-		used = n
+		used, c.packs = n, packs
 		g.upgraded(c)
 	}
 	for c.state != stateDead {
-		h, err := parseHeader(b[used:], g.frameMax)
+		h, err := parseHeader(b[used:], g.frameMax, c.packs)
 		if err != nil {
 			g.Cut(c, err.Error())
 			break
@@ -137,9 +158,17 @@ func (g *Generator) take(c *Conn, b []byte, now int64) int {
 		}
 		payload := b[used+h.size : end]
 		used = end
+		if h.packed {
+			if payload, err = g.inflated.unpack(payload, g.frameMax); err != nil {
+				g.Cut(c, err.Error())
+				break
+			}
+		}
 		switch {
 		case h.op == opText && g.target.Dialect == Centrifuge:
 			g.lines(c, payload, now)
+		case h.op == opText && g.target.Dialect == Pusher:
+			g.pusher(c, payload, now)
 		case h.op == opText && c.state >= stateReady: // also after our close: the server may have sent it before
 			g.play.Heard(c, payload, Origin{Group: AnyGroup}, now)
 		case h.op == opText:
@@ -193,10 +222,18 @@ func (g *Generator) send(c *Conn, op byte, payload []byte) {
 
 // Push writes b, which is whole frames, as far as the socket accepts it, and keeps the rest for later.
 func (g *Generator) Push(c *Conn, b []byte) {
-	if c.state == stateDead {
-		return
+	switch {
+	case c.state == stateDead:
+	case c.tls != nil:
+		g.seal(c, b)
+	default:
+		g.pushBytes(c, b)
 	}
-	if len(c.out) == 0 {
+}
+
+// pushBytes is Push for what goes to the socket as it is.
+func (g *Generator) pushBytes(c *Conn, b []byte) {
+	if len(c.out) == 0 && len(b) > 0 {
 		b = b[g.write(c, b):]
 	}
 	if c.state != stateDead && len(b) > 0 {
@@ -277,6 +314,7 @@ func (g *Generator) end(c *Conn, reset bool) {
 		// If it fails the connection ends with a FIN, which every server must handle too.
 		_ = unix.SetsockoptLinger(int(c.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 	}
+	g.unsecure(c, was == stateClosing && !reset)
 	unix.Close(int(c.fd))
 	c.in, c.out = nil, c.out[:0]
 	if was >= stateReady {

@@ -10,14 +10,20 @@ const (
 	Plain Dialect = "plain"
 	// Centrifuge is version 2 of the Centrifuge protocol, in JSON: a message is delivered within a line that names its group.
 	Centrifuge Dialect = "centrifuge"
+	// Pusher is version 7 of the Pusher protocol: a message is delivered as an event that names its group, and clients send texts as
+	// events of their own.
+	Pusher Dialect = "pusher"
 )
 
 // Names of groups and texts are inserted into commands unchanged: the caller owes that they need no escapes.
 
-// Path is where servers of the dialect are, unless their operator says otherwise.
-func (d Dialect) Path() string {
-	if d == Centrifuge {
+// Path is where servers of the dialect are, unless their operator says otherwise. Of an app it has the key.
+func (d Dialect) Path(app App) string {
+	switch d {
+	case Centrifuge:
 		return "/connection/websocket"
+	case Pusher:
+		return "/app/" + app.Key
 	}
 	return "/"
 }
@@ -25,7 +31,17 @@ func (d Dialect) Path() string {
 // Answers says that every command is answered, also one that sends a text.
 func (d Dialect) Answers() bool { return d == Centrifuge }
 
-// Join is the command by which a client joins a group; withID asks for the reply that proves it.
+// AnswersJoins says that every join is answered, whether it asks for that or not.
+func (d Dialect) AnswersJoins() bool { return d == Centrifuge || d == Pusher }
+
+// AnswersLeaves says that a leave that asks for it is answered.
+func (d Dialect) AnswersLeaves() bool { return d != Pusher }
+
+// SendersJoin says that only members may send to a group, and do not hear what they have sent.
+func (d Dialect) SendersJoin() bool { return d == Pusher }
+
+// Join is the command by which a client joins a group; withID asks for the reply that proves it. It is not for the dialect Pusher, in
+// which it may have to be signed: see Generator.AskJoin.
 func (d Dialect) Join(group string, id int, withID bool) []byte {
 	if d == Centrifuge {
 		return centrifugeCommand("subscribe", group, id)
@@ -35,8 +51,11 @@ func (d Dialect) Join(group string, id int, withID bool) []byte {
 
 // Leave is the command by which it leaves.
 func (d Dialect) Leave(group string, id int, withID bool) []byte {
-	if d == Centrifuge {
+	switch d {
+	case Centrifuge:
 		return centrifugeCommand("unsubscribe", group, id)
+	case Pusher:
+		return pusherUnsubscribe(group)
 	}
 	return plainCommand("leave_group", group, id, withID)
 }
@@ -49,17 +68,20 @@ const (
 	OfSend    = "publish"
 )
 
-// CheckReply says whether text is the reply that accepts what was asked for with this id.
-func (d Dialect) CheckReply(what string, text []byte, id int) error {
-	if d == Centrifuge {
+// CheckReply says whether text is the reply that accepts what was asked for with this id, or for this group in a dialect without ids.
+func (d Dialect) CheckReply(what, group string, text []byte, id int) error {
+	switch d {
+	case Centrifuge:
 		return checkCentrifugeReply(what, text, id)
+	case Pusher:
+		return checkPusherReply(what, group, text)
 	}
 	return checkPlainReply(what, text, id)
 }
 
 // NoReply is the cause when the reply to a join does not come.
 func (d Dialect) NoReply() string {
-	if d == Centrifuge {
+	if d.AnswersJoins() {
 		return "join: no reply in time"
 	}
 	return "join: no reply in time (a server that answers no ids needs --join-proof probe)"
@@ -76,8 +98,11 @@ type Send struct {
 
 // Send makes the command for a group.
 func (d Dialect) Send(group string) Send {
-	if d == Centrifuge {
+	switch d {
+	case Centrifuge:
 		return Send{true, centrifugeSend(group), centrifugeSendEnd}
+	case Pusher:
+		return Send{false, pusherSend(group), pusherSendEnd}
 	}
 	return Send{false, plainSend(group), plainSendEnd}
 }

@@ -2,7 +2,7 @@
 // and passes on what they receive.
 //
 // The rule of this package: it moves bytes and does not judge them. It knows the wire, which is RFC 6455 with the commands
-// and replies of a dialect (dialect, plain, centrifuge), and it knows why a connection ended. What a message means and whether it
+// and replies of a dialect (dialect, plain, centrifuge), over TLS (secure) and compressed (deflate) if that is asked for, and it knows why a connection ended. What a message means and whether it
 // came in order is up to the implementation of Play, and flags, results and the server's processes are up to the verbs. Nothing
 // here is shared with the server, least of all the frame parser: a mistake made on both sides would go unnoticed.
 //

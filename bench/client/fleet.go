@@ -20,7 +20,11 @@ type Fleet struct {
 
 // Seat is what one client of a plan does: in which group, as which of its members (or NotMember), on which thread (or
 // Elsewhere).
-type Seat struct{ Group, Member, Thread int }
+type Seat struct {
+	Group, Member, Thread int
+
+	Sends bool // it is no member and publishes: in a dialect whose senders join, to the groups of Roster.Sends
+}
 
 const (
 	// NotMember is the place of a client that joins no group.
@@ -35,6 +39,7 @@ type Roster struct {
 	Number func(name string) int  // of the group with a name; NoGroup if there is none
 	Joins  int                    // of each member
 	Group  func(first, j int) int // the group of join number j of a client, whose join 0 is to group first
+	Sends  func(number int) []int // the groups to which a client publishes that is no member; nil: there is none
 
 	Probe    *Probe        // proves joins; nil: the reply to each does
 	Patience time.Duration // beside Timeout, whichever is longer
@@ -77,7 +82,7 @@ func (f *Fleet) Seat(seats []Seat) {
 			continue
 		}
 		g := f.generators[s.Thread]
-		g.conns = append(g.conns, Conn{fd: -1, Number: int32(first + n), At: int32(len(g.conns)), Group: int32(s.Group), Member: int32(s.Member)})
+		g.conns = append(g.conns, Conn{fd: -1, Number: int32(first + n), At: int32(len(g.conns)), Group: int32(s.Group), Member: int32(s.Member), sends: s.Sends})
 	}
 }
 

@@ -32,13 +32,14 @@ var (
 // needed.
 type header struct {
 	op      byte
+	packed  bool // the payload is compressed
 	size    int
 	payload int
 }
 
 // parseHeader reads the header of a server's frame from the start of b. Only what servers are known to send is accepted:
-// unmasked, no extensions, whole messages, payloads of up to most bytes.
-func parseHeader(b []byte, most int) (header, error) {
+// unmasked, whole messages, payloads of up to most bytes; compressed ones where packs says that this was agreed on.
+func parseHeader(b []byte, most int, packs bool) (header, error) {
 	if len(b) < 2 {
 		return header{}, nil
 	}
@@ -46,8 +47,12 @@ func parseHeader(b []byte, most int) (header, error) {
 	switch {
 	case b[1]&0x80 != 0:
 		return h, errMasked
+	case b[0]&0x70 == 0x40 && packs && h.op < opClose: // RSV1, RFC 7692, section 6
+		h.packed = true
 	case b[0]&0x70 != 0:
 		return h, errReserved
+	}
+	switch {
 	case b[0]&0x80 == 0 || h.op == 0:
 		return h, errFragment
 	case h.op >= opClose && h.payload > 125:

@@ -17,7 +17,7 @@ func TestMaskIsItsOwnInverseAndFramesHaveTheRightLength(t *testing.T) {
 			}
 		}
 		frame[1] &= 0x7F // a server's frame is the same without mask and key
-		h, err := parseHeader(frame, frameBytesMax)
+		h, err := parseHeader(frame, frameBytesMax, false)
 		if err != nil || h.payload != n || h.size != len(frame)-n-4 {
 			t.Errorf("payload of %d: got %+v, %v", n, h, err)
 		}

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math"
@@ -14,9 +15,9 @@ import (
 // Generator is one thread with an epoll of its own and the connections that it alone serves. While a phase runs, only
 // the phase's thread touches it; between phases the fleet's owner does. The exceptions are the atomics.
 type Generator struct {
-	target  Target
-	receive int // bytes of a client's receive buffer (SO_RCVBUF); 0: what the kernel gives
-	upgrade upgrade
+	target  Target   // of all clients, unless Serve has named others
+	servers []server // by Conn.Server
+	receive int      // bytes of a client's receive buffer (SO_RCVBUF); 0: what the kernel gives
 	roster  Roster
 	play    Play
 	bell    *bell // nil in a fleet that is not divided
@@ -27,13 +28,20 @@ type Generator struct {
 	events   [eventsPerTurn]unix.EpollEvent
 	buf      []byte // what is read, for all connections one after the other
 	frameMax int    // bytes of a server's payload
+	cipher   []byte // likewise, of clients with TLS; nil without
 	scratch  []byte // what is about to be written, likewise
+	sealed   []byte // what crypto/tls has written, and the socket was not given yet
 	keys     uint32 // state of the mask key generator
 
 	opening  opening
 	pendings int            // of its own at a time: pendingMax, or its share of it
 	causes   map[string]int // why connections were refused or ended
 	pings    uint64         // answered
+	received uint64         // bytes, as the sockets gave them
+	sessions sessions
+	secures  secures
+	inflated inflated
+	packer   packer
 
 	// Any goroutine, for the progress line and for stopping.
 	joined, failed atomic.Int64
@@ -82,15 +90,18 @@ func newGenerator(t Target, r Roster, halt *atomic.Bool) (*Generator, error) {
 		return nil, fmt.Errorf("epoll_create: %w", err)
 	}
 	frameMax := frameBytesMax
-	if t.Dialect == Centrifuge {
+	if t.Dialect != Plain && t.Dialect != "" { // Centrifuge joins lines, and Pusher says who is there
 		frameMax = batchBytesMax
 	}
-	return &Generator{target: t, upgrade: newUpgrade(t), roster: r, play: Idle{}, epoll: epoll, pendings: pendingMax,
-		buf: make([]byte, frameMax+readBytes), frameMax: frameMax, keys: 0x9E3779B9, causes: map[string]int{}, halt: halt}, nil
+	g := &Generator{target: t, roster: r, play: Idle{}, epoll: epoll, pendings: pendingMax,
+		buf: make([]byte, frameMax+readBytes), frameMax: frameMax, keys: 0x9E3779B9, causes: map[string]int{}, halt: halt}
+	g.Serve([]Target{t})
+	return g, nil
 }
 
 // run does turns until the step is done or the run is halted.
 func (g *Generator) run(s Step) error {
+	defer g.abandon()
 	for {
 		now := Clock()
 		wake, done := s(now)
@@ -142,6 +153,26 @@ func (g *Generator) MaskKey() [4]byte {
 	return [4]byte{byte(g.keys), byte(g.keys >> 8), byte(g.keys >> 16), byte(g.keys >> 24)}
 }
 
+// server is one of several that the clients of a generator connect to.
+type server struct {
+	target  Target
+	upgrade upgrade
+	config  *tls.Config // nil without TLS
+}
+
+// Serve names the servers of clients that are begun by BeginAt, by number. All speak the generator's dialect.
+func (g *Generator) Serve(targets []Target) {
+	g.servers = nil
+	for _, t := range targets {
+		at := server{target: t, upgrade: newUpgrade(t)}
+		if t.TLS.On {
+			at.config = t.TLS.config(&g.sessions)
+			g.cipher = make([]byte, readBytes)
+		}
+		g.servers = append(g.servers, at)
+	}
+}
+
 // SetPlay sets the play that receives everything from now on.
 func (g *Generator) SetPlay(p Play) { g.play = p }
 
@@ -156,6 +187,10 @@ func (g *Generator) Len() int { return len(g.conns) }
 
 // Conn is the client at a place. The pointer is valid until seats are added.
 func (g *Generator) Conn(place int) *Conn { return &g.conns[place] }
+
+// Received is how many bytes the sockets of its clients gave: those of TLS records, where that is spoken, and those of frames with
+// their headers and compressed payloads.
+func (g *Generator) Received() uint64 { return g.received }
 
 // Joined is how many clients are ready now. Any goroutine.
 func (g *Generator) Joined() int64 { return g.joined.Load() }

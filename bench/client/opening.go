@@ -16,6 +16,7 @@ type opening struct {
 
 	firstAt, lastAt int64 // when the first was started and the last became ready
 	deadline        int64 // for the whole phase
+	any             bool  // one was ready once, in whatever phase
 	nextExpiry      int64
 	nextProbe       int64
 	probeUntil      int64
@@ -41,7 +42,7 @@ const (
 // Open returns the step that makes all connections that have not begun yet ready, or dead with a counted cause.
 func (g *Generator) Open() Step {
 	o := &g.opening
-	*o = opening{firstAt: Clock(), begun: o.begun, oldest: o.begun}
+	*o = opening{firstAt: Clock(), begun: o.begun, oldest: o.begun, any: o.any}
 	o.deadline = g.roster.until(o.firstAt) + int64(openingBase) + int64(len(g.conns))*int64(openingPerClient)
 	return func(now int64) (int64, bool) {
 		for i := 0; i < BeginMax && o.begun < len(g.conns) && g.CanBegin(); i++ {
@@ -65,16 +66,36 @@ func (g *Generator) Open() Step {
 }
 
 // CanBegin says whether another client may be begun, or has to wait because too many are pending.
-func (g *Generator) CanBegin() bool { return g.opening.pending < g.pendings }
+func (g *Generator) CanBegin() bool {
+	o := &g.opening
+	if g.target.TLS.Resume && g.sessions.last == nil && !o.any {
+		return o.pending == 0 // the first one gets a session for all others
+	}
+	return o.pending < g.pendings
+}
 
 // Reserve makes so many places for clients that are begun one by one, by Begin. The generator has no other clients.
 func (g *Generator) Reserve(places int) { g.conns = make([]Conn, places) }
 
 // Begin puts a new client at a place whose last one is dead, and starts to connect it. It joins nothing by itself: it is
-// ready when the handshake is through. With half it sends half a request, and never the rest.
+// ready when the handshake is through. With half it sends half a request, and never the rest; with TLS every second of those sends
+// half a hello.
 func (g *Generator) Begin(place, number, group int, half bool, now int64) {
 	c := &g.conns[place]
-	*c = Conn{fd: -1, Number: int32(number), At: int32(place), Group: int32(group), Member: NotMember, half: half}
+	*c = Conn{fd: -1, Number: int32(number), At: int32(place), Group: int32(group), Member: NotMember}
+	switch {
+	case half && g.target.TLS.On && number%2 == 0:
+		c.half = halfHello
+	case half:
+		c.half = halfRequest
+	}
+	g.begin(c, now)
+}
+
+// BeginAt is Begin for a client of one of several servers, see Serve.
+func (g *Generator) BeginAt(place, number, server int, now int64) {
+	c := &g.conns[place]
+	*c = Conn{fd: -1, Number: int32(number), At: int32(place), Member: NotMember, Server: int32(server)}
 	g.begin(c, now)
 }
 
@@ -82,7 +103,7 @@ func (g *Generator) begin(c *Conn, now int64) {
 	g.opening.begun++
 	c.born, c.state = now, stateConnecting
 	g.opening.pending++
-	fd, err := g.target.dial(int(c.Number), g.receive)
+	fd, err := g.servers[c.Server].target.dial(int(c.Number), g.receive)
 	if err != nil {
 		c.fd = -1
 		g.Cut(c, err.Error())
@@ -102,10 +123,19 @@ func (g *Generator) connected(c *Conn) {
 		g.Cut(c, fmt.Sprintf("connect: %v", err))
 		return
 	}
-	c.state = stateUpgrading
 	g.ask(c, false)
-	request := g.upgrade.request
-	if c.half {
+	if g.servers[c.Server].config != nil {
+		g.secure(c)
+		return
+	}
+	g.request(c)
+}
+
+// request sends the request of the handshake.
+func (g *Generator) request(c *Conn) {
+	c.state = stateUpgrading
+	request := g.servers[c.Server].upgrade.request
+	if c.half == halfRequest {
 		request = request[:len(request)/2]
 	}
 	g.Push(c, request)
@@ -113,17 +143,20 @@ func (g *Generator) connected(c *Conn) {
 
 // upgraded is called when the handshake's answer was right.
 func (g *Generator) upgraded(c *Conn) {
-	if g.target.Dialect == Centrifuge {
+	switch g.target.Dialect {
+	case Centrifuge:
 		c.state = stateGreeting
 		g.SendText(c, centrifugeConnect(c.NextID()))
-		return
+	case Pusher:
+		c.state = stateGreeting // the server speaks first
+	default:
+		g.admitted(c)
 	}
-	g.admitted(c)
 }
 
 // admitted is called when c may join groups. A client that joins nothing is ready with that.
 func (g *Generator) admitted(c *Conn) {
-	if c.Member == NotMember {
+	if g.joinsOf(c) == 0 {
 		g.opening.pending--
 		g.ready(c)
 		return
@@ -138,16 +171,44 @@ func (g *Generator) admitted(c *Conn) {
 
 // join asks for the next group of c. One join is asked for at a time, so that each proof is of a known one.
 func (g *Generator) join(c *Conn) {
-	g.SendText(c, g.target.Dialect.Join(g.roster.Name(g.joining(c)), c.NextID(), g.roster.Probe == nil))
+	g.AskJoin(c, g.roster.Name(g.joining(c)), c.NextID(), g.roster.Probe == nil)
 }
 
+// AskJoin sends the command by which c joins a group; withID asks for the reply that proves it.
+func (g *Generator) AskJoin(c *Conn, group string, id int, withID bool) {
+	if g.target.Dialect == Pusher {
+		g.SendText(c, g.target.App.subscribe(group, c.socketID, c.Number))
+		return
+	}
+	g.SendText(c, g.target.Dialect.Join(group, id, withID))
+}
+
+// joinsOf is how many groups c joins in the opening.
+func (g *Generator) joinsOf(c *Conn) int {
+	switch {
+	case c.Member != NotMember:
+		return g.roster.Joins
+	case g.sendsAsMember(c):
+		return len(g.roster.Sends(int(c.Number)))
+	}
+	return 0
+}
+
+// sendsAsMember says that c joins groups only because it publishes to them.
+func (g *Generator) sendsAsMember(c *Conn) bool { return c.sends && g.target.Dialect.SendersJoin() }
+
 // joining is the group that c is about to join.
-func (g *Generator) joining(c *Conn) int { return g.roster.Group(int(c.Group), int(c.joins)) }
+func (g *Generator) joining(c *Conn) int {
+	if g.sendsAsMember(c) {
+		return g.roster.Sends(int(c.Number))[c.joins]
+	}
+	return g.roster.Group(int(c.Group), int(c.joins))
+}
 
 // proved is called with the first message that a joining client receives, which has to prove the join.
 func (g *Generator) proved(c *Conn, text []byte) {
 	if g.roster.Probe == nil {
-		if err := g.target.Dialect.CheckReply(OfJoin, text, c.lastID()); err != nil {
+		if err := g.target.Dialect.CheckReply(OfJoin, g.roster.Name(g.joining(c)), text, c.lastID()); err != nil {
 			g.Cut(c, err.Error())
 			return
 		}
@@ -162,7 +223,7 @@ func (g *Generator) proved(c *Conn, text []byte) {
 			return // a late probe of a group that it has joined before
 		}
 	}
-	if c.joins++; int(c.joins) < g.roster.Joins {
+	if c.joins++; int(c.joins) < g.joinsOf(c) {
 		g.join(c)
 		return
 	}
@@ -176,7 +237,7 @@ func (g *Generator) proved(c *Conn, text []byte) {
 
 func (g *Generator) ready(c *Conn) {
 	c.state = stateReady
-	g.opening.lastAt = Clock()
+	g.opening.lastAt, g.opening.any = Clock(), true
 	g.joined.Add(1)
 	g.play.Opened(c, g.opening.lastAt)
 }
@@ -203,10 +264,15 @@ func (g *Generator) expire(now int64) {
 		switch c.state {
 		case stateReady, stateDead:
 			continue
+		case stateSecuring:
+			cause = "TLS handshake: no answer in time"
 		case stateUpgrading:
 			cause = "handshake: no answer in time"
 		case stateGreeting:
 			cause = "connect: no reply to the command in time"
+			if g.target.Dialect == Pusher {
+				cause = "connect: the server has not said that the connection stands, in time"
+			}
 		case stateJoining:
 			cause = g.target.Dialect.NoReply()
 			if g.roster.Probe != nil {

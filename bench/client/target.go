@@ -18,6 +18,10 @@ type Target struct {
 	Host    string // for the Host header
 	Path    string
 	Dialect Dialect // that it speaks
+	App     App     // of the clients, in the dialect Pusher
+	TLS     TLS
+
+	Compression bool // clients offer permessage-deflate and insist on it
 }
 
 // Loopback says that the server is on this machine.

@@ -43,7 +43,7 @@ func cpuSheet(name string, all []*group, opening bool) *sheet {
 	var panels []panel
 	rounds := false
 	for _, g := range all {
-		if g.opening != opening || g.coming {
+		if g.opening != opening || g.coming || g.many {
 			continue
 		}
 		p := panel{load: g.load, axis: "µs"}
@@ -77,7 +77,7 @@ func deliveriesSheet(all []*group) *sheet {
 	var panels []panel
 	rounds, floors := false, false
 	for _, g := range all {
-		if g.openLoop() {
+		if g.openLoop() || g.many {
 			continue // it is what was asked for
 		}
 		p := panel{load: g.load, axis: "deliveries/s"}

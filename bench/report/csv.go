@@ -51,6 +51,15 @@ func memoryWhole(of func(*Memory) int64) func(*File, *Run) string {
 	}
 }
 
+func clusterWhole(of func(*Cluster) int64) func(*File, *Run) string {
+	return func(_ *File, r *Run) string {
+		if r.Cluster == nil {
+			return ""
+		}
+		return strconv.FormatInt(of(r.Cluster), 10)
+	}
+}
+
 func flagField(column, flag string) field {
 	return field{column, func(_ *File, r *Run) string { return r.flag(flag) }}
 }
@@ -132,6 +141,33 @@ var fields = []field{
 	{"posted_per_second", number(func(r *Run) float64 { return posted.of(r) })},
 	{"post_answer_p99_ns", number(func(r *Run) float64 { return postTail.of(r) * 1e6 })},
 	{"server_us_per_request", number(func(r *Run) float64 { return cpuPerPost.of(r) })},
+	{"ordered_per_second", number(func(r *Run) float64 { return ordered.of(r) })},
+	{"ack_p50_ns", clusterWhole(func(x *Cluster) int64 { return x.Ack.P50 })},
+	{"ack_p99_ns", clusterWhole(func(x *Cluster) int64 { return x.Ack.P99 })},
+	{"delivery_p50_ns", clusterWhole(func(x *Cluster) int64 { return x.Delivery.P50 })},
+	{"delivery_p99_ns", clusterWhole(func(x *Cluster) int64 { return x.Delivery.P99 })},
+	{"longest_wait_ns", clusterWhole(func(x *Cluster) int64 { return x.Waited })},
+	{"server_us_per_message", number(cpuPerOrdered.of)},
+	flagField("tls", "tls"), flagField("tls_resume", "tls-resume"), flagField("compression", "compression"), flagField("payload", "payload"),
+	{"received_bytes", number(fromFanout(func(_ *Run, x *Fanout) float64 { return float64(x.Received) }))},
+	{"received_bytes_per_delivery", number(wireEach.of)},
+	{"tls_version", func(_ *File, r *Run) string {
+		if r.TLS == nil {
+			return ""
+		}
+		return r.TLS.Version
+	}},
+	{"tls_handshakes", tlsWhole(func(s *TLS) uint64 { return s.Handshakes })},
+	{"tls_resumed_sessions", tlsWhole(func(s *TLS) uint64 { return s.Resumed })},
+}
+
+func tlsWhole(of func(*TLS) uint64) func(*File, *Run) string {
+	return func(_ *File, r *Run) string {
+		if r.TLS == nil {
+			return ""
+		}
+		return strconv.FormatUint(of(r.TLS), 10)
+	}
 }
 
 // CSV writes a line for each run of the files, those that failed the check included: see the column fine.

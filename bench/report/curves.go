@@ -234,7 +234,9 @@ func valueAxis(name string, curves []curve) axis {
 }
 
 func (s *sheet) chart(curves []curve, x, y axis, looks map[string]look) *sheet {
-	s.height = chartHeight
+	if s.height == 0 {
+		s.height = chartHeight
+	}
 	// The bound on labels is for files in which a server has a very long name.
 	names := 0.0
 	for _, c := range curves {

@@ -23,6 +23,7 @@ var (
 	cpuPerDelivery = figure{name: "server µs/delivery", of: fromFanout(func(_ *Run, x *Fanout) float64 { return x.ServerMicros })}
 	deliveries     = figure{name: "deliveries/s", of: fromFanout(func(_ *Run, x *Fanout) float64 { return x.DeliveredPer }),
 		void: rateVoid, floor: true, more: true}
+	wireEach       = figure{name: "wire bytes/delivery", of: fromFanout(func(_ *Run, x *Fanout) float64 { return x.WireBytes }), bytes: true}
 	latencyMedian  = figure{name: "p50 ms", of: fromFanout(func(_ *Run, x *Fanout) float64 { return milliseconds(x.Latency.P50) }), void: latencyVoid}
 	latencyTail    = figure{name: "p99 ms", of: fromFanout(func(_ *Run, x *Fanout) float64 { return milliseconds(x.Latency.P99) }), void: latencyVoid}
 	bystanderTail  = figure{name: "bystanders' p99 ms", of: fromFanout(func(_ *Run, x *Fanout) float64 { return milliseconds(x.Ping.P99) })}
@@ -73,17 +74,25 @@ func (g *group) tabled() []figure {
 		return []figure{cpuPerRecovery, answerMedian, answerTail, answerLast, calmTail, stormTail}
 	case g.posting:
 		return []figure{cpuPerPost, posted, postMedian, postTail}
+	case g.many:
+		return []figure{cpuPerOrdered, ordered, ackMedian, ackTail, deliveryMedian, deliveryTail, silence, nodesPeak}
 	}
-	return []figure{cpuPerDelivery, deliveries, latencyMedian, latencyTail, bystanderTail, lives, peak}
+	all := []figure{cpuPerDelivery, deliveries, latencyMedian, latencyTail, bystanderTail, lives, peak}
+	if g.wired() {
+		all = slices.Insert(all, 1, wireEach)
+	}
+	return all
 }
 
 // compared are the figures by which two files are compared.
-var compared = []figure{cpuPerDelivery, latencyTail, deliveries, cpuPerOpening, memoryEach, cpuPerRecovery, answerTail, posted}
+var compared = []figure{cpuPerDelivery, latencyTail, deliveries, wireEach, cpuPerOpening, memoryEach, cpuPerRecovery, answerTail, posted, cpuPerOrdered, ordered, ackTail, deliveryTail}
 
 func rateVoid(r *Run) bool { return r.RateVoid }
 
 // latencyVoid checks both flags: with a saturated generator, messages are late because of the generator.
-func latencyVoid(r *Run) bool { return r.RateVoid || r.Fanout != nil && r.Fanout.LatencyVoid }
+func latencyVoid(r *Run) bool {
+	return r.RateVoid || r.Fanout != nil && r.Fanout.LatencyVoid || r.Cluster != nil && r.Cluster.LatencyVoid
+}
 
 func fromFanout(of func(*Run, *Fanout) float64) func(*Run) float64 {
 	return func(r *Run) float64 {

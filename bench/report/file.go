@@ -50,7 +50,9 @@ type Run struct {
 	Slow    *Slow    `json:"slow,omitempty"`
 	Resume  *Resume  `json:"resume,omitempty"`
 	Post    *Post    `json:"post,omitempty"`
+	Cluster *Cluster `json:"cluster,omitempty"`
 
+	TLS        *TLS     `json:"tls,omitempty"`           // nil: clients did not speak it
 	Memory     *Memory  `json:"server_memory,omitempty"` // nil: the server's processes could not be seen
 	Threads    []Thread `json:"generator_threads,omitempty"`
 	Limit      string   `json:"saturated,omitempty"`
@@ -64,6 +66,14 @@ type Run struct {
 	Counts   map[string]uint64   `json:"faults,omitempty"`
 	Examples map[string][]string `json:"fault_examples,omitempty"`
 	Notes    []string            `json:"notes,omitempty"`
+}
+
+// TLS is what became of it, over all handshakes of the run.
+type TLS struct {
+	Version    string `json:"version"` // of the last handshake
+	Handshakes uint64 `json:"handshakes"`
+	Resumed    uint64 `json:"resumed_sessions"`
+	Verified   bool   `json:"certificate_verified"`
 }
 
 // Connect is what the opening of clients cost.
@@ -98,6 +108,10 @@ type Fanout struct {
 	PublishedPer float64 `json:"published_per_second"`
 	DeliveredPer float64 `json:"deliveries_per_second"`
 	MissedByCut  uint64  `json:"missed_by_members_that_were_cut_off"`
+	// Received is all bytes that the members' and publishers' sockets gave from the start to the end of the listening, with headers of
+	// frames and TLS records, without those of TCP and IP; WireBytes is that by deliveries.
+	Received  uint64  `json:"received_bytes,omitempty"`
+	WireBytes float64 `json:"received_bytes_per_delivery,omitempty"`
 
 	Latency     Percentiles `json:"latency_ns"`
 	LatencyVoid bool        `json:"latency_void"`

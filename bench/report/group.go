@@ -15,6 +15,8 @@ type group struct {
 	opening bool   // the load is connect's
 	coming  bool   // it is resume's
 	posting bool   // it is post's
+	many    bool   // it is cluster's
+	sized   bool   // it is one of those of sizes
 	rows    []*row // ceilings first, then by server CPU
 	ceiling *row   // the form that costs the least under this load; nil: none was run, or none passed
 }
@@ -34,7 +36,7 @@ func groups(f *File) []*group {
 		name := r.loadName()
 		at := slices.IndexFunc(all, func(g *group) bool { return g.load == name })
 		if at < 0 {
-			at, all = len(all), append(all, &group{load: name, opening: r.Connect != nil, coming: r.Resume != nil, posting: r.Post != nil})
+			at, all = len(all), append(all, &group{load: name, opening: r.Connect != nil, coming: r.Resume != nil, posting: r.Post != nil, many: r.Cluster != nil, sized: r.Verb == "sizes"})
 		}
 		w := all[at].row(r.Server)
 		if w == nil {
@@ -96,6 +98,8 @@ func (g *group) cpu() figure {
 		return cpuPerRecovery
 	case g.posting:
 		return cpuPerPost
+	case g.many:
+		return cpuPerOrdered
 	}
 	return cpuPerDelivery
 }
@@ -116,6 +120,16 @@ func (g *group) openLoop() bool {
 			if rate, _ := r.Flags["rate"].(float64); rate > 0 {
 				return true
 			}
+		}
+	}
+	return false
+}
+
+// wired says whether bytes on the wire are of interest.
+func (g *group) wired() bool {
+	for _, w := range g.rows {
+		if slices.ContainsFunc(w.runs(), func(r *Run) bool { return r.flag("tls") != "" || r.flag("compression") != "" }) {
+			return true
 		}
 	}
 	return false

@@ -32,6 +32,7 @@ type Picture struct {
 func Pictures(f *File) ([]Picture, error) {
 	all := groups(f)
 	colours := newColours(all)
+	all = slices.DeleteFunc(all, func(g *group) bool { return g.sized }) // one sheet shows them all
 	var sheets []*sheet
 	for _, g := range all {
 		s, err := latencySheet(g, colours)
@@ -40,7 +41,9 @@ func Pictures(f *File) ([]Picture, error) {
 		}
 		sheets = append(sheets, s)
 	}
-	sheets = append(sheets, cpuSheet("cpu", all, false), cpuSheet("cpu-handshake", all, true), deliveriesSheet(all), memorySheet(all, colours))
+	sheets = append(sheets, cpuSheet("cpu", all, false), cpuSheet("cpu-handshake", all, true), deliveriesSheet(all), memorySheet(all, colours),
+		rateSheet("answers by rate", "Answers by rate", func(x *Cluster) Percentiles { return x.Ack }, all, colours),
+		rateSheet("deliveries by rate", "Deliveries by rate", func(x *Cluster) Percentiles { return x.Delivery }, all, colours), savingsSheet(f))
 	sheets = slices.DeleteFunc(sheets, func(s *sheet) bool { return s == nil })
 	var pictures []Picture
 	taken := map[string]int{}

@@ -264,7 +264,7 @@ func TestWhoCameBackHasATableOfItsOwn(t *testing.T) {
 		t.Errorf("got %q compared, want %q", figures, want)
 	}
 	var line strings.Builder
-	if err := CSV(&line, f); err != nil || !strings.Contains(line.String(), ",20,,,60,0,100,3000000,9000000,10000000,0.5,1000000,26000000,,,\n") {
+	if err := CSV(&line, f); err != nil || !strings.Contains(line.String(), ",20,,,60,0,100,3000000,9000000,10000000,0.5,1000000,26000000,,,,,,,,,,,,,,,,,,,\n") {
 		t.Errorf("got %v and\n%s", err, &line)
 	}
 	if pictures, err := Pictures(f); err != nil || len(pictures) != 0 {

@@ -46,6 +46,11 @@ func (f *File) tables(s style) string {
 		b.WriteByte('\n') // a paragraph of its own
 	}
 	b.WriteString(s.command(f.commandText()))
+	if cells := savingCells(savings(f)); cells != nil {
+		b.WriteByte('\n')
+		b.WriteString(s.heading("What compression saves, by the size of messages"))
+		b.WriteString(s.table(cells))
+	}
 	for _, g := range groups(f) {
 		b.WriteByte('\n')
 		b.WriteString(s.heading(g.load))
@@ -98,7 +103,7 @@ func (g *group) cells() [][]string {
 			continue
 		}
 		column(f.name, func(w *row) string { return w.cell(f) })
-		if (f.name == g.cpu().name || f.name == latencyTail.name || f.name == posted.name) && g.ceiling != nil {
+		if (f.name == g.cpu().name || f.name == latencyTail.name || f.name == posted.name || f.name == ordered.name || f.name == ackMedian.name && g.many) && g.ceiling != nil {
 			column("× ceiling", func(w *row) string { return w.shares(f, g.ceiling).String() })
 		}
 	}
@@ -190,8 +195,11 @@ func (g *group) remarks() []string {
 			rateVoids = append(rateVoids, w.server)
 		}
 		tail := latencyTail
-		if g.coming {
+		switch {
+		case g.coming:
 			tail = answerTail
+		case g.many:
+			tail = ackTail
 		}
 		switch good, void := w.split(tail); {
 		case len(void) == 0:
@@ -213,6 +221,8 @@ func (g *group) remarks() []string {
 		all = append(all, fmt.Sprintf("× ceiling: each round against that of %s, the least that a server can do here.", g.ceiling.server))
 	case slices.ContainsFunc(g.rows, (*row).isCeiling):
 		all = append(all, "The ceiling has no figure of its CPU here, so nothing is a multiple of it.")
+	case g.many:
+		all = append(all, "No bare engine was run beside this load: the figures are of this machine alone.")
 	case g.coming:
 		all = append(all, "Server CPU: of all that it did while members came back. No ceiling has a history.")
 	default:
@@ -227,7 +237,7 @@ func (g *group) remarks() []string {
 	if len(partly) > 0 {
 		all = append(all, "Latency without the rounds in which the generator was full or late: "+strings.Join(partly, ", ")+".")
 	}
-	if g.openLoop() && !g.coming {
+	if g.openLoop() && !g.coming && !g.many {
 		all = append(all, "Open loop: deliveries/s is what was asked for, not what a server could do.")
 	}
 	if names := slices.Concat(load, length); len(names) > 0 {

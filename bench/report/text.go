@@ -37,6 +37,9 @@ func (t *lines) line(name, format string, args ...any) {
 
 func (t *lines) run(r *Run) {
 	t.line(r.Verb, "%s%s", r.Server, r.loadText())
+	if s := r.TLS; s != nil {
+		t.line("TLS", "%s", s)
+	}
 	if c := r.Connect; c != nil {
 		t.line("opened", "%s of %s clients joined in %.2f s: %s handshakes/s%s", Count(c.Joined), Count(int64(c.Asked)), c.OpeningSeconds,
 			Count(int64(c.PerSecond)), voidMark(r.RateVoid))
@@ -83,6 +86,9 @@ func (t *lines) run(r *Run) {
 			t.line("server", "%.1f µs of CPU a request, %.2f cores", x.ServerMicros, r.ServerCore)
 		}
 	}
+	if x := r.Cluster; x != nil {
+		t.cluster(r, x)
+	}
 	if m := r.Memory; m != nil {
 		t.line("memory", "server RSS %s → %s%s%s", megabytes(m.RSSBefore), megabytes(m.RSSAfter), perClient(r, m), heapText(m))
 	}
@@ -110,6 +116,9 @@ func (t *lines) run(r *Run) {
 func (t *lines) fanout(r *Run, x *Fanout) {
 	t.line("published", "%s in %.2f s, %s/s%s", Count(int64(x.Published)), x.Seconds, Count(int64(x.PublishedPer)), voidMark(r.RateVoid))
 	t.line("delivered", "%s, %s/s%s", Count(int64(x.Delivered)), Count(int64(x.DeliveredPer)), voidMark(r.RateVoid))
+	if x.WireBytes > 0 {
+		t.line("wire", "%.1f bytes a delivery, %s in all", x.WireBytes, megabytes(int64(x.Received)))
+	}
 	t.line("latency", "%v%s", x.Latency, voidMark(x.LatencyVoid))
 	if _, open := r.Flags["rate"]; open {
 		t.line("sent late", "%v (the bench's own part of the latency; over a quarter of its p99 voids it)", x.Lateness)
@@ -209,7 +218,10 @@ func cutAfter(s *Slow) string {
 // loadText is the size of a run, from its flags.
 func (r *Run) loadText() string {
 	if r.Post != nil {
-		return fmt.Sprintf(", %s connections, %s groups, %s bytes", r.flag("connections"), r.flag("groups"), r.flag("size"))
+		return r.dialectText() + fmt.Sprintf(", %s connections, %s groups, %s bytes", r.flag("connections"), r.flag("groups"), r.flag("size"))
+	}
+	if r.Cluster != nil {
+		return r.clusterText()
 	}
 	if r.Fanout == nil && r.Resume == nil {
 		return r.dialectText()
@@ -227,12 +239,42 @@ func (r *Run) loadText() string {
 	return text + fmt.Sprintf(", closed loop, %s in flight", r.flag("window"))
 }
 
-// dialectText names the dialect, if it is not the one that all runs had once.
+// dialectText names the dialect, if it is not the one that all runs had once, and the sort of channels, if it has several; and likewise
+// TLS and compression.
 func (r *Run) dialectText() string {
-	if r.flag("dialect") == "" {
-		return ""
+	text := r.wireText()
+	switch {
+	case r.flag("dialect") == "":
+		return text
+	case r.flag("channels") != "":
+		return text + fmt.Sprintf(", dialect %s, %s channels", r.flag("dialect"), r.flag("channels"))
 	}
-	return ", dialect " + r.flag("dialect")
+	return text + ", dialect " + r.flag("dialect")
+}
+
+func (r *Run) wireText() (text string) {
+	if r.flag("tls") != "" {
+		text = ", TLS"
+	}
+	if r.flag("tls-resume") != "" {
+		text += " resumed"
+	}
+	if r.flag("compression") != "" {
+		text += ", compressed"
+	}
+	if r.flag("payload") != "" {
+		text += ", " + r.flag("payload")
+	}
+	return text
+}
+
+// String is for people to read.
+func (s *TLS) String() string {
+	verified := "the certificate was not verified"
+	if s.Verified {
+		verified = "the certificate was verified"
+	}
+	return fmt.Sprintf("%s, %s handshakes, %s of them resumed a session; %s", s.Version, Count(int64(s.Handshakes)), Count(int64(s.Resumed)), verified)
 }
 
 // voidMark follows a figure that was limited by the generator, not by the server.

@@ -37,8 +37,11 @@ func (s *Settings) Adopt(read *Settings) (next Settings, changed []Change, needs
 	next.Loop.Limits, next.typed.limitFlags, next.typed.fileTexts = read.Loop.Limits, read.typed.limitFlags, read.typed.fileTexts
 	next.HTTP, next.typed.httpFlags = read.HTTP, read.typed.httpFlags
 	next.MemoryFrom = read.MemoryFrom
+	next.adoptTLS(read)
 	next.adoptTokens(s, read)
 	next.adoptAPI(read)
+	next.adoptApps(s, read)
+	next.adoptCluster(s)
 	next.AdminHosts, next.typed.AdminHosts = read.AdminHosts, read.typed.AdminHosts
 	next.StopTimeout, next.typed.StopTimeout = read.StopTimeout, read.typed.StopTimeout
 	next.LogLevel, next.typed.LogLevel = read.LogLevel, read.typed.LogLevel
@@ -56,10 +59,10 @@ func (s *Settings) Adopt(read *Settings) (next Settings, changed []Change, needs
 // Changeable returns the settings that Adopt takes over, by name and as they were written; groups only if there are any.
 func (s *Settings) Changeable() map[string]string {
 	texts := map[string]string{"admin-hosts": s.typed.AdminHosts, "stop-timeout": s.typed.StopTimeout, "log-level": s.typed.LogLevel}
-	for _, flags := range []any{s.typed.limitFlags, s.typed.httpFlags} {
+	for _, flags := range []any{s.typed.limitFlags, s.typed.httpFlags, s.typed.tlsChangeFlags} {
 		maps.Copy(texts, textsOf(flags))
 	}
-	for _, flags := range []any{s.typed.tokenFlags, s.typed.apiFlags} {
+	for _, flags := range []any{s.typed.tokenFlags, s.typed.apiFlags, s.typed.appFlags} {
 		for name, text := range textsOf(flags) {
 			texts[name] = text
 		}

@@ -31,6 +31,8 @@ func (c *checker) listen(flag, value string) string {
 	switch {
 	case strings.Contains(value, "://"):
 		c.wrong(flag, value, "has a scheme; leave it off and %s", mend)
+	case err != nil && isPort(value):
+		c.wrong(flag, value, "is a port alone; write :%s for all addresses of this machine, or 127.0.0.1:%s", value, value)
 	case err != nil:
 		c.wrong(flag, value, "is not an address with a port; %s", mend)
 	case !isHost(host):
@@ -41,6 +43,11 @@ func (c *checker) listen(flag, value string) string {
 		}
 	}
 	return value
+}
+
+func isPort(text string) bool {
+	_, err := strconv.ParseUint(text, 10, 16)
+	return err == nil
 }
 
 // isHost says whether a host can be an address or a name; empty stands for all addresses. What looks like an address and is none
@@ -131,7 +138,14 @@ func (c *checker) portOfItsOwn(flag, value, first, its string) {
 		return
 	}
 	if host == other || isWildcard(host) || isWildcard(other) {
-		c.wrong(flag, value, "has the port of --%s %q; name another port, or off", first, its)
+		mend := "name another port, or off"
+		switch {
+		case flag == "tls-listen" && first == "listen":
+			mend = "name another port for one of the two, or set --listen off"
+		case flag == "tls-listen":
+			mend = "name another port for one of the two"
+		}
+		c.wrong(flag, value, "has the port of --%s %q; %s", first, its, mend)
 	}
 }
 
@@ -175,7 +189,9 @@ func readDuration(text, none string, least, most time.Duration) (d time.Duration
 		or = ", or " + none
 	}
 	d, err := time.ParseDuration(text)
-	if n, bare := strconv.Atoi(text); bare == nil && n > 0 {
+	if n, days := strconv.Atoi(strings.TrimSuffix(text, "d")); days == nil && strings.HasSuffix(text, "d") && n > 0 && n < daysMax {
+		mend = fmt.Sprintf("is in days; write %dh", 24*n)
+	} else if n, bare := strconv.Atoi(text); bare == nil && n > 0 {
 		mend = fmt.Sprintf("has no unit; write %ss for seconds", text)
 	} else if err != nil {
 		mend = fmt.Sprintf("is not a duration; write one such as 10s, 500ms or 2m%s", or)
@@ -184,6 +200,8 @@ func readDuration(text, none string, least, most time.Duration) (d time.Duration
 	}
 	return d, mend
 }
+
+const daysMax = 36_500 // that are said in hours
 
 func (c *checker) size(flag, value string, least, most int) int {
 	return int(c.sizeOr(flag, value, "", int64(least), int64(most)))
@@ -242,20 +260,29 @@ func readCount(text, none string, least, most int) (n int, mend string) {
 
 // sizeOr is a size, 0 where the word for none stands, if there is one.
 func (c *checker) sizeOr(flag, value, none string, least, most int64) int64 {
+	n, mend := readSize(value, none, least, most)
+	if mend != "" {
+		c.wrong(flag, value, "%s", mend)
+	}
+	return n
+}
+
+// readSize is sizeOr for a text from anywhere: mend says what is wrong with it, and how to mend it.
+func readSize(text, none string, least, most int64) (n int64, mend string) {
 	or := ""
 	if none != "" {
-		if value == none {
-			return 0
+		if text == none {
+			return 0, ""
 		}
 		or = ", or " + none
 	}
-	n, err := parseSize(value)
+	n, err := parseSize(text)
 	if err != nil {
-		c.wrong(flag, value, "is not a size; write bytes or a number with KiB, MiB or GiB, such as 64KiB%s", or)
+		mend = "is not a size; write bytes or a number with KiB, MiB or GiB, such as 64KiB" + or
 	} else if n < least || n > most {
-		c.wrong(flag, value, "is out of bounds; write a size from %s to %s%s", SizeText(least), SizeText(most), or)
+		mend = fmt.Sprintf("is out of bounds; write a size from %s to %s%s", SizeText(least), SizeText(most), or)
 	}
-	return n
+	return n, mend
 }
 
 // durationOff is a duration, -1 for off.

@@ -26,14 +26,25 @@ type configFile struct {
 const configBytesMax = 1 << 20
 
 // onOff are the settings that are on or off. In the file they may be true or false, too.
-var onOff = map[string]bool{"anonymous": true, "centrifuge": true, "presence": true, "proxy-protocol": true}
+var onOff = map[string]bool{"anonymous": true, "centrifuge": true, "compression": true, "presence": true, "proxy-protocol": true}
+
+// mayBeOff are settings that are off or something else. In the file they may be false, too.
+var mayBeOff = map[string]bool{"admin": true, "hsts": true, "http-redirect": true, "listen": true, "tls-listen": true}
 
 // onOffText is the text of a JSON value that is no string: for true and false, where a setting is on or off, one of these words.
 func onOffText(key string, value []byte) string {
-	switch text := string(value); {
-	case onOff[key] && text == "true":
+	if onOff[key] || mayBeOff[key] && string(value) == "false" {
+		return onOffWord(string(value))
+	}
+	return string(value)
+}
+
+// onOffWord is the word for true and false, where a setting is on or off.
+func onOffWord(text string) string {
+	switch text {
+	case "true":
 		return "on"
-	case onOff[key] && text == "false":
+	case "false":
 		return "off"
 	default:
 		return text
@@ -41,7 +52,7 @@ func onOffText(key string, value []byte) string {
 }
 
 // lists are the settings that may be JSON arrays of strings; as flags their elements stand between commas.
-var lists = map[string]bool{"admin-hosts": true, "allowed-origins": true, "listen": true, "subprotocols": true, "token-public-key": true, "trusted-proxies": true}
+var lists = map[string]bool{"acme-domain": true, "admin-hosts": true, "allowed-origins": true, "cluster-peers": true, "listen": true, "subprotocols": true, "tls-cert": true, "tls-key": true, "tls-listen": true, "token-public-key": true, "trusted-proxies": true}
 
 func readConfig(name string, open func(string) (io.ReadCloser, error)) (*configFile, error) {
 	f, err := open(name)
@@ -91,6 +102,15 @@ func readConfig(name string, open func(string) (io.ReadCloser, error)) (*configF
 			file.values[key] = s
 		case '{', '[', 'n':
 			var list []string
+			if key == "pusher" {
+				lines, ok := appLines(value)
+				if !ok {
+					return nil, errors.New(`key "pusher" is neither a text nor an object nor an array of them; write an array such as ["ID:KEY:SECRET", {"id": "ID", "key": "KEY", "secret": "SECRET", "client-events": "off"}]`)
+				} else if lines != "" {
+					file.values[key] = lines
+				}
+				continue
+			}
 			if isSecret(key) {
 				if json.Unmarshal(value, &list) != nil || list == nil {
 					return nil, fmt.Errorf("key %q is neither a string nor an array of strings; write one of them", key)
@@ -184,5 +204,9 @@ func (c *configFile) unknownKey(known []string) error {
 		return nil
 	}
 	slices.Sort(known)
-	return fmt.Errorf("there is no setting %q; the settings are %s", slices.Min(unknown), strings.Join(known, ", "))
+	first := slices.Min(unknown)
+	if near := nearest(first, known, 0); near != "" {
+		return fmt.Errorf("there is no setting %q; did you mean %q?", first, near)
+	}
+	return fmt.Errorf("there is no setting %q; the settings are %s", first, strings.Join(known, ", "))
 }

@@ -23,15 +23,24 @@ func UnknownVariables(environ []string) (complaints []string) {
 		if !strings.HasPrefix(name, "RINGCAST_") || slices.Contains(known, name) || ofService.MatchString(v) {
 			continue
 		}
-		nearest := slices.MinFunc(known, func(a, b string) int { return distance(name, a) - distance(name, b) })
-		mend := "did you mean " + nearest + "?"
-		if distance(name, nearest)*2 > len(name)-len("RINGCAST_") { // mostly other letters: no help
-			mend = "ringcast start --help has all of them"
+		mend := "ringcast start --help has all of them"
+		if near := nearest(name, known, len("RINGCAST_")); near != "" {
+			mend = "did you mean " + near + "?"
 		}
 		complaints = append(complaints, fmt.Sprintf("%s is set but is not a setting; %s", name, mend))
 	}
 	slices.Sort(complaints)
 	return complaints
+}
+
+// nearest is the name that a misspelt one was probably meant to be; empty: all have mostly other letters. So many at its beginning are the
+// same in all.
+func nearest(name string, known []string, same int) string {
+	near := slices.MinFunc(known, func(a, b string) int { return distance(name, a) - distance(name, b) })
+	if distance(name, near)*2 > len(name)-same {
+		return ""
+	}
+	return near
 }
 
 // ofService matches the variables that Kubernetes makes for a service called ringcast, or ringcast-admin and the like, and Docker

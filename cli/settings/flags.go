@@ -7,17 +7,20 @@ import "reflect"
 type Flags struct {
 	Daemon bool `name:"daemon" short:"d" env:"RINGCAST_DAEMON" help:"Run in the background: return as soon as the server listens, log to a file."`
 
-	Listen     []string `name:"listen" default:"0.0.0.0:1234" placeholder:"ADDR,…" env:"RINGCAST_LISTEN" help:"Addresses for WebSockets, up to 16; may be repeated. :1234 is port 1234 for IPv4 and IPv6, port 0 a free one, unix:///run/http.sock a unix socket for a proxy on this machine."`
+	Listen     []string `name:"listen" default:"0.0.0.0:1234" placeholder:"ADDR,…" env:"RINGCAST_LISTEN" help:"Addresses for WebSockets, up to 16; may be repeated. :1234 is port 1234 for IPv4 and IPv6, port 0 a free one, unix:///run/http.sock a unix socket for a proxy on this machine. off: none, beside --tls-listen."`
 	Loops      string   `name:"loops" default:"8" env:"RINGCAST_LOOPS" help:"Event loops, 1 to 64; auto takes one per usable CPU."`
 	Admin      string   `name:"admin" default:"127.0.0.1:1235" env:"RINGCAST_ADMIN" help:"Address for operators: a page, /metrics, /healthz, /readyz, /dashboard.json, /debug/pprof; port 0 takes a free one; or off."`
 	AdminHosts string   `name:"admin-hosts" default:"" placeholder:"NAME,…" env:"RINGCAST_ADMIN_HOSTS" help:"Host names under which browsers reach the admin page, such as ringcast.internal; IP addresses and localhost are always good."`
 	AdminPprof bool     `name:"admin-pprof" env:"RINGCAST_ADMIN_PPROF" help:"Serve /debug/pprof also when --admin is not a loopback address."`
 	Centrifuge string   `name:"centrifuge" default:"on" env:"RINGCAST_CENTRIFUGE" help:"on or off. on: clients that request /connection/websocket speak the Centrifuge protocol."`
+	tlsFlags
 	limitFlags
 	tokenFlags
 	httpFlags
 	channelFlags
 	apiFlags
+	appFlags
+	clusterFlags
 
 	TCPKeepAlive   string `name:"tcp-keepalive" default:"60s" env:"RINGCAST_TCP_KEEPALIVE" help:"Idle time after which the kernel probes whether the peer is still reachable, or off."`
 	TCPUserTimeout string `name:"tcp-user-timeout" default:"150s" env:"RINGCAST_TCP_USER_TIMEOUT" help:"Time after which the kernel drops a connection whose peer acknowledges no data, or off."`

@@ -16,6 +16,7 @@ type HTTP struct {
 	BodyBytesMax   int // bytes
 	HeaderTimeout  time.Duration
 	BodyTimeout    time.Duration
+	HSTS           time.Duration // that browsers are told over TLS; 0: nothing
 }
 
 // Bounds on what an operator may set, for the reasons given in limits.go.

@@ -125,6 +125,14 @@ func readKind(entry []byte, flags loop.Kind) (loop.Kind, error) {
 			return kind, fmt.Errorf("(%q) has %s %.100s, which %s", kind.Match, name, value, mend)
 		}
 	}
+	_, kind.JoinSaid = values["join"]
+	_, kind.PublishSaid = values["publish"]
+	if _, said := values["history"]; said && kind.Fast && kind.History > 0 {
+		return kind, fmt.Errorf("(%q) has a history, and the mode fast, in which nothing is kept; leave one of them off, or write \"mode\": \"durable\"", kind.Match)
+	}
+	if kind.Fast {
+		kind.History = 0 // that of the flags
+	}
 	return kind, nil
 }
 
@@ -174,21 +182,21 @@ func reachable(match string, before []loop.Kind) error {
 }
 
 // OutOfReach names the kinds of groups that are for clients with a token, as to who may join and who may publish, where no tokens are
-// configured, so that no client can. Empty: there are none.
+// configured, and no app has clients that could show a signature in place of one, so that no client can. Empty: there are none.
 func (s *Settings) OutOfReach() (join, publish string) {
 	if s.Loop.Tokens != nil {
 		return "", ""
 	}
-	of := func(access func(*loop.Kind) loop.Access) string {
+	of := func(access func(*loop.Kind) loop.Access, anyChannel bool) string {
 		var patterns []string
 		for _, kind := range s.Loop.AllKinds() {
-			if who := access(&kind); who == loop.Users || who == loop.Tokens {
+			if who := access(&kind); (who == loop.Users || who == loop.Tokens) && !signers(s.Loop.Apps, &kind, anyChannel && who == loop.Users) {
 				patterns = append(patterns, fmt.Sprintf("%q", kind.Match))
 			}
 		}
 		return shortList(patterns)
 	}
-	return of(func(k *loop.Kind) loop.Access { return k.Join }), of(func(k *loop.Kind) loop.Access { return k.Publish })
+	return of(func(k *loop.Kind) loop.Access { return k.Join }, true), of(func(k *loop.Kind) loop.Access { return k.Publish }, false)
 }
 
 // shortList is the first few of a list of texts, and how many more there are.

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"ringcast/loop"
+	"ringcast/loop/door"
 )
 
 func TestKindsOfGroupsHaveTheirOwnBoundsAndElseTheFlags(t *testing.T) {
@@ -33,12 +34,12 @@ func TestKindsOfGroupsHaveTheirOwnBoundsAndElseTheFlags(t *testing.T) {
 				{Match: "e", MembersMax: 7, History: 100_000, HistoryTTL: time.Hour}}},
 		{`[{"match": "a", "presence": true, "join-leave": "all", "join": "user", "publish": "member"}, {"match": "b", "presence": "on", "join-leave": "off", "join": "token", "publish": "server"},
 			{"match": "c", "presence": false, "join": "anyone", "publish": "token"}, {"match": "d", "publish": "user"}]`, nil,
-			[]loop.Kind{{Match: "a", Presence: true, JoinLeave: loop.HearAll, Join: loop.Users, Publish: loop.Members},
-				{Match: "b", Presence: true, JoinLeave: loop.HearNone, Join: loop.Tokens, Publish: loop.Servers},
-				{Match: "c", Publish: loop.Tokens}, {Match: "d", Publish: loop.Users}}},
+			[]loop.Kind{{Match: "a", Presence: true, JoinLeave: loop.HearAll, Join: loop.Users, Publish: loop.Members, JoinSaid: true, PublishSaid: true},
+				{Match: "b", Presence: true, JoinLeave: loop.HearNone, Join: loop.Tokens, Publish: loop.Servers, JoinSaid: true, PublishSaid: true},
+				{Match: "c", Publish: loop.Tokens, JoinSaid: true, PublishSaid: true}, {Match: "d", Publish: loop.Users, PublishSaid: true}}},
 		{`[{"match": "a", "presence": "off", "join-leave": "asked", "join": "anyone", "publish": "anyone"}, {"match": "b"}]`,
 			[]string{"--presence", "on", "--join-leave", "all", "--join", "token", "--publish", "server"},
-			[]loop.Kind{{Match: "a"}, {Match: "b", Presence: true, JoinLeave: loop.HearAll, Join: loop.Tokens, Publish: loop.Servers}}},
+			[]loop.Kind{{Match: "a", JoinSaid: true, PublishSaid: true}, {Match: "b", Presence: true, JoinLeave: loop.HearAll, Join: loop.Tokens, Publish: loop.Servers}}},
 		{`[]`, nil, nil},
 		{entries(1_000), nil, nil},
 	} {
@@ -142,7 +143,7 @@ func TestGroupsAreOfTheConfigFileAlone(t *testing.T) {
 	if got := UnknownVariables([]string{"RINGCAST_GROUPS=x"}); len(got) != 1 || !strings.Contains(got[0], "RINGCAST_GROUPS is set but is not a setting") {
 		t.Errorf("as a variable: got %q, want it warned of", got)
 	}
-	if _, err = parseConfig(`{"grups": 1}`); err == nil || !strings.Contains(err.Error(), ", groups, groups-max, ") {
+	if _, err = parseConfig(`{"xyzzy": 1}`); err == nil || !strings.Contains(err.Error(), ", groups, groups-max, ") {
 		t.Errorf("the settings that there are: got %v, want groups among them", err)
 	}
 }
@@ -207,6 +208,7 @@ func FuzzConfigFile(f *testing.F) {
 	for _, text := range []string{`{"groups": [{"match": "chat:*", "members-max": 100}, {"match": "**"}]}`, `{"groups": null}`,
 		`{"history": 5, "groups": [{"match": "chat:*", "history": "100", "history-ttl": "10m"}, {"match": "*", "history": "off"}]}`,
 		`{"presence": true, "join": "token", "groups": [{"match": "a", "presence": false, "join-leave": "all", "join": "user", "publish": "member"}]}`,
+		`{"pusher": ["3:k:s", {"id": 4, "key": "l", "secret": "t", "client-events": "off", "event-max": "1MiB"}]}`, `{"pusher": {"id": null}}`, `{"pusher": [[], "@x"]}`,
 		`{"allowed-origins": ["null"], "loops": 4, "daemon": true}`, "null", `{"groups": [{"match": "\ud800"}]}`, "\xef\xbb\xbf{}\r\n", "\xff\xfe{\x00}\x00", ""} {
 		f.Add(text)
 	}
@@ -215,6 +217,11 @@ func FuzzConfigFile(f *testing.F) {
 		if err != nil {
 			refused(t, fmt.Sprintf("%q", text), err)
 			return
+		}
+		for _, id := range s.Loop.Apps.IDs() {
+			if a := s.Loop.Apps.ByID(id); a.Key == "" || a.Secret == "" || s.Loop.Apps.ByKey(a.Key) != a || a.ClientEventsPerSecond > door.AppClientEventsTop || a.EventBytesMax < 1 {
+				t.Errorf("%q: got an app with wrong settings, %s", text, id)
+			}
 		}
 		seen := map[string]bool{}
 		for _, kind := range s.Loop.Kinds {

@@ -42,6 +42,7 @@ type limitFlags struct {
 	JoinLeave string `name:"join-leave" default:"asked" value:"words asked off all" env:"RINGCAST_JOIN_LEAVE" help:"Which members of a group with presence hear who comes and goes: off, none; asked, those that ask for it as they join; all. Plain clients never do."`
 	Join      string `name:"join" default:"anyone" value:"words anyone user - token" env:"RINGCAST_JOIN" help:"Who may join groups: anyone, user (clients that have said who they are) or token (those with a token for the group); others: error forbidden. See --token-secret."`
 	Publish   string `name:"publish" default:"anyone" value:"words anyone user member token server" env:"RINGCAST_PUBLISH" help:"Who may publish to groups: anyone, member, server (no client, only --channel), or user or token as for --join; others: error forbidden."`
+	Fast      string `name:"mode" default:"durable" value:"words durable fast" env:"RINGCAST_MODE" help:"durable or fast, in a cluster. durable: messages are put in one order on all nodes, and what was answered ok survives a node. fast: a message is sent at once, is not kept, and may be lost between nodes, each of which has an order of its own; such groups have no history."`
 
 	ClientsMax          string `name:"clients-max" default:"auto" value:"count 1 1000000000 auto" env:"RINGCAST_CLIENTS_MAX" help:"Open connections; auto is what the limit of open files allows; beyond it: 503."`
 	ClientsPerAddress   string `name:"address-clients-max" default:"off" value:"count 1 1000000000 off" env:"RINGCAST_ADDRESS_CLIENTS_MAX" help:"Connections from one IPv4 address or IPv6 /64; beyond it: 503, or 429 where a proxy names the address."`
@@ -51,6 +52,8 @@ type limitFlags struct {
 	HandshakesPerSecond string `name:"handshake-rate" default:"off" value:"count 1 1000000 off" env:"RINGCAST_HANDSHAKE_RATE" help:"Handshakes per second, to spread a reconnect storm; beyond it: 503 with Retry-After."`
 	AllowedOrigins      string `name:"allowed-origins" default:"*" value:"origins" placeholder:"ORIGIN,…" env:"RINGCAST_ALLOWED_ORIGINS" help:"Origins whose pages may connect, such as https://example.org,https://*.example.org; others get 403. Default: *, all. Clients that send no Origin may always connect."`
 	Subprotocols        string `name:"subprotocols" default:"" value:"tokens" placeholder:"NAME,…" env:"RINGCAST_SUBPROTOCOLS" help:"Subprotocols for pages that ask for one: of those that a page names the first that is here is answered. Messages are the same with any."`
+	Compression         string `name:"compression" default:"off" value:"words off on" env:"RINGCAST_COMPRESSION" help:"on or off. on: clients that offer permessage-deflate, as browsers do, send and are sent compressed messages; each message is compressed once for all of them."`
+	CompressionMin      string `name:"compression-min" default:"256" value:"size 1 64MiB" env:"RINGCAST_COMPRESSION_MIN" help:"With --compression the smallest message that is compressed, in bytes."`
 	TrustedProxies      string `name:"trusted-proxies" default:"" value:"proxies" placeholder:"CIDR,…" env:"RINGCAST_TRUSTED_PROXIES" help:"Proxies whose X-Forwarded-For or PROXY header names the client's address; unix stands for those that connect by a unix socket."`
 	ProxyProtocol       string `name:"proxy-protocol" default:"off" value:"words off on" env:"RINGCAST_PROXY_PROTOCOL" help:"on or off. on: trusted proxies begin each connection with a PROXY protocol header, version 1 or 2."`
 
@@ -70,6 +73,9 @@ func (f *limitFlags) limits(c *checker) (l loop.Limits) {
 	for i := range flags.NumField() {
 		field := flags.Type().Field(i)
 		c.limit(field.Tag, flags.Field(i).String(), limits.FieldByName(field.Name))
+	}
+	if l.Fast && l.History > 0 {
+		c.wrong("mode", f.Fast, "does not go together with --history: what is fast is not kept; leave one of them off, or say them of kinds of groups in the config file")
 	}
 	l.Kinds = c.kinds(kindOfFlags(&l))
 	if l.ProxyProtocol && len(l.TrustedProxies) == 0 {

@@ -14,6 +14,7 @@ import (
 var notFlags = map[string]string{
 	"Kinds":       "a list of objects, which only the config file can hold; key groups",
 	"Tokens":      "made of all flags of tokens together",
+	"Apps":        "made of --pusher, each an app",
 	"NoAnonymous": "--anonymous, and whether there are tokens",
 	"TokensOnly":  "--anonymous, said by an operator",
 }
@@ -144,11 +145,11 @@ func TestWhatIsOnOrOffMayBeTrueOrFalseInTheFile(t *testing.T) {
 // What a text means as a value is what is shown for the value.
 func TestSettingsOfKindsAreShownAsTheyAreWritten(t *testing.T) {
 	for _, texts := range []map[string]string{
-		{"members-max": "off", "history": "off", "history-ttl": "5m", "presence": "off", "join-leave": "asked", "join": "anyone", "publish": "anyone"},
-		{"members-max": "1", "history": "100000", "history-ttl": "1h30m", "presence": "on", "join-leave": "off", "join": "user", "publish": "user"},
-		{"members-max": "5", "history": "7", "history-ttl": "1s", "presence": "on", "join-leave": "all", "join": "token", "publish": "member"},
-		{"members-max": "5", "history": "7", "history-ttl": "1s", "presence": "on", "join-leave": "all", "join": "token", "publish": "token"},
-		{"members-max": "5", "history": "7", "history-ttl": "1s", "presence": "on", "join-leave": "all", "join": "token", "publish": "server"},
+		{"members-max": "off", "history": "off", "history-ttl": "5m", "presence": "off", "join-leave": "asked", "join": "anyone", "publish": "anyone", "mode": "durable"},
+		{"members-max": "1", "history": "100000", "history-ttl": "1h30m", "presence": "on", "join-leave": "off", "join": "user", "publish": "user", "mode": "durable"},
+		{"members-max": "5", "history": "7", "history-ttl": "1s", "presence": "on", "join-leave": "all", "join": "token", "publish": "member", "mode": "durable"},
+		{"members-max": "5", "history": "7", "history-ttl": "1s", "presence": "on", "join-leave": "all", "join": "token", "publish": "token", "mode": "durable"},
+		{"members-max": "5", "history": "off", "history-ttl": "1s", "presence": "on", "join-leave": "all", "join": "token", "publish": "server", "mode": "fast"},
 	} {
 		var args, entry []string
 		for name, text := range texts {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -17,6 +18,8 @@ type Source struct {
 	Open func(name string) (io.ReadCloser, error)
 
 	Dir        string // what the names of other files are relative to
+	Hostname   string // of this machine; empty: it has none
+	NoCluster  bool   // the program has no cluster in it
 	TmpRunDir  string // the last default of --run-dir, for its help
 	Memory     int64  // what --memory-limit auto stands for, in bytes; 0: unknown, so no limit
 	MemoryFrom string // what that was taken from, a word for the log
@@ -59,7 +62,7 @@ func Parse(src Source, grammar any, g *Globals, args []string, options ...kong.O
 	}
 	ctx, err := parser.Parse(args)
 	if err != nil {
-		return nil, &UsageError{parseErrorText(err, parser.Model)}
+		return nil, &UsageError{parseErrorText(err, parser.Model, args)}
 	}
 	return ctx, nil
 }
@@ -149,8 +152,11 @@ func (g *Globals) abs(name string) string {
 }
 
 // parseErrorText rewords those of kong's messages that only make sense to the author of a parser.
-func parseErrorText(err error, app *kong.Application) string {
+func parseErrorText(err error, app *kong.Application, args []string) string {
 	text := err.Error()
+	if strings.HasPrefix(text, "unexpected argument ") && slices.ContainsFunc(args, namesSecret) { // it may be a second secret
+		return "there is a word too many, which is not shown, as it may be a secret; name a flag again for each of its values, and put quotes around a value with spaces"
+	}
 	if flag, _, missing := strings.Cut(text, `: expected string value but got "EOL"`); missing {
 		return flag + " needs a value; write " + flag + "=VALUE"
 	}
@@ -169,6 +175,13 @@ func parseErrorText(err error, app *kong.Application) string {
 		return fmt.Sprintf("%s is neither a verb nor a flag; the verbs are %s and %s", verb, strings.Join(verbs[:last], ", "), verbs[last])
 	}
 	return text
+}
+
+// namesSecret says whether a word of a command line is the name of a flag with a secret.
+func namesSecret(arg string) bool {
+	name, is := strings.CutPrefix(arg, "--")
+	name, _, _ = strings.Cut(name, "=")
+	return is && isSecret(name)
 }
 
 // UsageError is the operator's mistake, and says how to mend it.

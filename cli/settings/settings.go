@@ -16,6 +16,7 @@ type Settings struct {
 
 	Loop        loop.Config // without an HTTP server and a log; its Limits are what a reload can change
 	HTTP        HTTP
+	TLS         TLS
 	Admin       string   // host:port; empty: off
 	AdminHosts  []string // names under which the admin page may be asked for, in lower case
 	AdminPprof  bool
@@ -23,13 +24,17 @@ type Settings struct {
 	Channel     bus.Config // without a log; its zero value: none
 	MemoryFrom  string     // what Loop.MemoryMax was taken from
 	APIKeys     []string   // of the server API; none: there is none
+	Cluster     Cluster    // that this server is a node of; its zero value: none
 	StopTimeout time.Duration
 
 	LogLevel  slog.Level
 	LogFormat string // text or json
 	LogFile   string // its path; empty: standard error
 
-	shortSecrets int // how many secrets for tokens are too short
+	TokenSecrets    int // how many secrets for tokens there are; they are in Loop.Tokens alone
+	TokenPublicKeys int // how many public keys for them, those of a JWKS left out
+	shortSecrets    int // how many secrets are too short
+	shortApps       int // how many secrets of apps are
 
 	typed texts
 }
@@ -54,7 +59,10 @@ const logName = "ringcast.log"
 func (f *Flags) Settings(g *Globals, runDir string) (Settings, error) {
 	c := &checker{g: g}
 	s := Settings{Daemon: f.Daemon, RunDir: runDir, AdminPprof: f.AdminPprof, LogFile: f.LogFile, typed: texts{*f, fileTexts{Groups: g.reading.groupsText()}, nil}}
-	s.Loop.Listen = c.listens("listen", f.Listen)
+	listenOff := isOff(f.Listen)
+	if !listenOff {
+		s.Loop.Listen = c.listens("listen", f.Listen)
+	}
 	s.Admin = c.listenOff("admin", f.Admin)
 	s.AdminHosts = c.hosts("admin-hosts", f.AdminHosts)
 	s.Loop.Loops = c.loops("loops", f.Loops)
@@ -62,6 +70,7 @@ func (f *Flags) Settings(g *Globals, runDir string) (Settings, error) {
 	s.Loop.Limits = f.limits(c)
 	f.tokens(c, &s)
 	f.apiKeys(c, &s)
+	f.apps(c, &s)
 	s.HTTP = f.http(c)
 	s.MemoryFrom = g.reading.MemoryFrom
 	if f.MemoryMax != "auto" {
@@ -78,6 +87,8 @@ func (f *Flags) Settings(g *Globals, runDir string) (Settings, error) {
 		c.portOfItsOwn("channel", s.Channel.Listen, "listen", listen)
 	}
 	c.portOfItsOwn("channel", s.Channel.Listen, "admin", s.Admin)
+	f.tlsFlags.tls(c, &s, listenOff)
+	f.cluster(c, &s)
 	switch {
 	case s.LogFile != "":
 		s.LogFile = g.abs(s.LogFile) // it is shown to people who are elsewhere
@@ -113,6 +124,12 @@ func (s *Settings) Warnings() (all []Warning) {
 		warn(text)
 	}
 	if text := s.APIWarning(); text != "" {
+		warn(text)
+	}
+	for _, text := range s.AppWarnings() {
+		warn(text)
+	}
+	for _, text := range s.ClusterWarnings() {
 		warn(text)
 	}
 	if rate := l.BytesPerSecond; rate > 0 && rate < l.MessageBytesMax {

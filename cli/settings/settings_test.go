@@ -30,7 +30,7 @@ const configName = "/etc/ringcast.json"
 
 func (w world) source() Source {
 	return Source{
-		Environ: w.environ, Dir: "/start", TmpRunDir: "/tmp/ringcast-7", Memory: 4 << 30, CPUs: 3,
+		Environ: w.environ, Dir: "/start", TmpRunDir: "/tmp/ringcast-7", Memory: 4 << 30, CPUs: 3, Hostname: "host.example",
 		Open: func(name string) (io.ReadCloser, error) {
 			if text, is := w.files[name]; is {
 				return io.NopCloser(strings.NewReader(text)), nil
@@ -97,7 +97,7 @@ func TestDefaultsAreTheOriginals(t *testing.T) {
 			Limits: loop.Limits{
 				MessageBytesMax: 1 << 20, MessageTimeout: 2 * time.Minute, GroupBytesMax: 255, GroupsPerClient: 1024,
 				HistoryTTL: 5 * time.Minute, RecoveryMax: 1000, HandshakeBytesMax: 16 << 10, HandshakeTimeout: 10 * time.Second, HandshakesMax: 100_000,
-				OutboxBytesMax: 1 << 20, MemoryMax: 4 << 30, Heartbeat: time.Minute, SlowTurn: 100 * time.Millisecond,
+				CompressionMin: 256, OutboxBytesMax: 1 << 20, MemoryMax: 4 << 30, Heartbeat: time.Minute, SlowTurn: 100 * time.Millisecond,
 			},
 		},
 	}
@@ -253,7 +253,7 @@ func TestWrongListsOfAddressesAreNamedWithTheMend(t *testing.T) {
 		"unix:/a,unix:///a?mode=0600":      {"--listen \"unix:///a?mode=0600\"", "is named twice; name it once"},
 		strings.Repeat("127.0.0.1:0,", 17): {"--listen", "names 17 addresses; name at most 16"},
 		"unix:///a,[::]:1235":              {"--admin", "has the port of --listen \"[::]:1235\""},
-		"127.0.0.1:1,1234":                 {"--listen \"1234\"", "write HOST:PORT"},
+		"127.0.0.1:1,1234":                 {"--listen \"1234\"", "write :1234 for all addresses"},
 	} {
 		_, err := parse(t, "--listen", list, "--run-dir", "/r")
 		refused(t, list, err, wants...)
@@ -274,6 +274,16 @@ func TestAutoLoopsAreTheUsableCPUs(t *testing.T) {
 	}
 }
 
+func TestCompressionIsSwitchedOnByAWordOrInTheFileByTrue(t *testing.T) {
+	s, err := parse(t, "--compression", "on", "--compression-min", "1KiB", "--run-dir", "/r")
+	if err != nil || !s.Loop.Compression || s.Loop.CompressionMin != 1024 {
+		t.Errorf("flags: got %v from %d on, %v, want it on from 1024 on", s.Loop.Compression, s.Loop.CompressionMin, err)
+	}
+	if s, err = parseConfig(`{"compression": true, "compression-min": 1, "run-dir": "/r"}`); err != nil || !s.Loop.Compression || s.Loop.CompressionMin != 1 {
+		t.Errorf("file: got %v from %d on, %v, want it on from 1 on", s.Loop.Compression, s.Loop.CompressionMin, err)
+	}
+}
+
 func TestHeartbeatCanBeOff(t *testing.T) {
 	s, err := parse(t, "--heartbeat", "off", "--run-dir", "/r")
 	if err != nil || s.Loop.Heartbeat >= 0 {
@@ -283,7 +293,7 @@ func TestHeartbeatCanBeOff(t *testing.T) {
 
 func TestWrongValuesAreNamedWithFlagAndMend(t *testing.T) {
 	for _, c := range []struct{ flag, value, mend string }{
-		{"listen", "1234", "write HOST:PORT"},
+		{"listen", "1234", "write :1234 for all addresses"},
 		{"listen", "127.0.0.1:99999", "no port between 0 and 65535"},
 		{"listen", "127.0.0.1:+5", "no port between 0 and 65535"},
 		{"listen", "::1:1234", "[::]:1234"},
@@ -292,7 +302,7 @@ func TestWrongValuesAreNamedWithFlagAndMend(t *testing.T) {
 		{"listen", "unix:relative", "write unix:///PATH"},
 		{"listen", "unix:///a?owner=me", "?mode=0660&user=NAME&group=NAME"},
 		{"channel-allow", "unix", "neither an address nor a network"},
-		{"admin", "1235", "write HOST:PORT"},
+		{"admin", "1235", "or 127.0.0.1:1235"},
 		{"admin", "http://127.0.0.1:1235", "leave it off"},
 		{"admin", "127.0.0.1:1234", "has the port of --listen \"0.0.0.0:1234\"; name another port, or off"},
 		{"loops", "0", "from 1 to 64, or auto"},
@@ -305,6 +315,9 @@ func TestWrongValuesAreNamedWithFlagAndMend(t *testing.T) {
 		{"memory-limit", "1MB", "such as 64KiB, or auto or off"},
 		{"message-max", "1MB", "such as 64KiB"},
 		{"message-max", "1", "from 1KiB to 64MiB"},
+		{"compression", "yes", "must be off or on"},
+		{"compression-min", "0", "from 1B to 64MiB"},
+		{"compression-min", "65MiB", "from 1B to 64MiB"},
 		{"outbox-max", "2GiB", "from 1KiB to 1GiB"},
 		{"client-groups-max", "100001", "from 1 to 100000"},
 		{"history", "-1", "from 0 to 100000, or off"},
@@ -349,7 +362,8 @@ func TestWrongValueSaysWhereItCameFrom(t *testing.T) {
 
 func TestWrongConfigFileIsNamedWithTheMend(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
-		{`{"lisen": ":1"}`, `there is no setting "lisen"; the settings are address-clients-max, admin, admin-hosts, admin-pprof,`},
+		{`{"lisen": ":1"}`, `there is no setting "lisen"; did you mean "listen"?`},
+		{`{"xyzzy": ":1"}`, `there is no setting "xyzzy"; the settings are acme-ca, acme-dir, acme-directory, acme-domain, acme-email, address-clients-max, admin, admin-hosts, admin-pprof,`},
 		{`{"config": "x"}`, `there is no setting "config"`},
 		{`{"json": true}`, `there is no setting "json"`},
 		{`{"loops": [1]}`, `key "loops" is [1]; write a string, a number, true or false`},

@@ -36,8 +36,10 @@ func (f *tokenFlags) tokens(c *checker, s *Settings) {
 		rules.Secrets = append(rules.Secrets, []byte(secret))
 	}
 	rules.PublicKeys, contents["token-public-key"] = c.publicKeys("token-public-key", f.TokenPublicKeys)
+	s.TokenSecrets, s.TokenPublicKeys = len(rules.Secrets), len(rules.PublicKeys)
 	var set *door.JWKS
 	s.JWKSURL, set, contents["token-jwks"] = c.jwks("token-jwks", f.TokenJWKS)
+	s.typed.TokenJWKS = withoutQuery(f.TokenJWKS)
 	s.typed.contents = contents
 
 	anonymous := c.oneOf("anonymous", f.Anonymous, "on", "off", "auto")
@@ -102,10 +104,10 @@ func (c *checker) jwks(flag, value string) (address string, set *door.JWKS, cont
 			c.wrongSecret(flag, "", "has a name or password in it, which would be shown; leave it off")
 		default:
 			if err := CheckJWKSURL(u); err != nil {
-				c.wrong(flag, value, "%v", err)
+				c.wrong(flag, withoutQuery(value), "%v", err)
 			}
 		}
-		return value, nil, ""
+		return value, nil, fingerprint(value)
 	}
 	text, err := c.g.readFile(value, door.JWKSBytesMax)
 	if err == nil {
@@ -115,6 +117,15 @@ func (c *checker) jwks(flag, value string) (address string, set *door.JWKS, cont
 		c.wrong(flag, value, "%v", err)
 	}
 	return "", set, fingerprint(string(text))
+}
+
+// withoutQuery is an address that may be shown: a query may have a secret in it. The name of a file stays as it is.
+func withoutQuery(value string) string {
+	if !strings.Contains(value, "://") {
+		return value
+	}
+	shown, _, _ := strings.Cut(value, "?")
+	return shown
 }
 
 // CheckJWKSURL says why a JWKS must not be fetched from an address, and how to mend it. Whoever can change what is fetched can make
@@ -146,6 +157,7 @@ func (t *texts) tokenTexts() (all []string) {
 // where the JWKS still comes from the same address, what was fetched last.
 func (s *Settings) adoptTokens(old, read *Settings) {
 	s.JWKSURL, s.shortSecrets, s.typed.tokenFlags, s.typed.contents = read.JWKSURL, read.shortSecrets, read.typed.tokenFlags, read.typed.contents
+	s.TokenSecrets, s.TokenPublicKeys = read.TokenSecrets, read.TokenPublicKeys
 	switch {
 	case slices.Equal(old.typed.tokenTexts(), read.typed.tokenTexts()):
 		s.Loop.Tokens = old.Loop.Tokens
@@ -154,12 +166,15 @@ func (s *Settings) adoptTokens(old, read *Settings) {
 	}
 }
 
+// JWKSFrom is the file or the address of the JWKS, as it may be shown; empty: there is none.
+func (s *Settings) JWKSFrom() string { return s.typed.TokenJWKS }
+
 // TokenWarnings are sentences about tokens that an operator should see at every start and each change.
 func (s *Settings) TokenWarnings() (all []string) {
 	if n := s.shortSecrets; n > 0 {
 		all = append(all, fmt.Sprintf("Secrets of --token-secret shorter than %d bytes: %d. Whoever has a token can find out a short one by trying, and make tokens.", secretBytesGood, n))
 	}
-	if s.Loop.TokensOnly && s.Loop.Tokens == nil {
+	if s.Loop.TokensOnly && s.Loop.Tokens == nil && s.Loop.Apps.Len() == 0 {
 		all = append(all, "No client can do anything: --anonymous is off, and no tokens are configured (--token-secret, --token-public-key, --token-jwks).")
 	}
 	return all

@@ -14,7 +14,7 @@ import (
 func (v *Verifier) claims(payload []byte, now int64) (*Token, error) {
 	said, ok := readObject(payload)
 	if !ok {
-		return nil, refusal("its claims are not a JSON object with each name once")
+		return nil, refusal(FaultMalformed, "its claims are not a JSON object with each name once")
 	}
 	c := claimReader{said: said}
 	t := &Token{
@@ -34,15 +34,15 @@ func (v *Verifier) claims(payload []byte, now int64) (*Token, error) {
 	}
 	switch {
 	case c.wrong != "":
-		return nil, refusal("its claim " + c.wrong + " is wrong")
+		return nil, refusal(FaultClaim, "its claim "+c.wrong+" is wrong")
 	case t.IssuedAt > now+clockSkew:
-		return nil, refusal("it was issued in the future")
+		return nil, refusal(FaultNotYetValid, "it was issued in the future (iat)")
 	case notBefore > now+clockSkew:
-		return nil, refusal("it is not valid yet")
+		return nil, refusal(FaultNotYetValid, "it is not valid yet (nbf)")
 	case v.issuer != "" && !c.is("iss", v.issuer):
-		return nil, refusal("it has another issuer")
+		return nil, refusal(FaultIssuer, "it has another issuer (iss) than --token-issuer")
 	case v.audience != "" && !c.names("aud", v.audience):
-		return nil, refusal("it is for another audience")
+		return nil, refusal(FaultAudience, "it is for another audience (aud) than --token-audience")
 	case expiring && expires <= now, t.Ends != 0 && t.Ends <= now:
 		return nil, ErrTokenExpired
 	}

@@ -3,6 +3,8 @@ package door
 import (
 	"errors"
 	"hash/maphash"
+	"iter"
+	"maps"
 	"sync"
 	"sync/atomic"
 
@@ -86,6 +88,14 @@ func (t *Revoked) Refuses(user string, issuedAt int64) bool {
 	return is && issuedAt < before
 }
 
+// Before is the moment of a user; 0: it is none of the table.
+func (t *Revoked) Before(user string) int64 {
+	s := &t.stripes[maphash.String(t.seed, user)%addressStripes]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.users.Get(user)
+}
+
 // Saw notes how long a good token lives. now is in Unix seconds.
 func (t *Revoked) Saw(token *Token, now int64) {
 	if token.Expires == 0 {
@@ -99,6 +109,23 @@ func (t *Revoked) Saw(token *Token, now int64) {
 		life = token.Expires - now
 	}
 	for seen := t.life.Load(); life > seen && !t.life.CompareAndSwap(seen, life); seen = t.life.Load() {
+	}
+}
+
+// All is the users, each with its moment: those that are in it all the time, and maybe others. It copies a stripe at a time.
+func (t *Revoked) All() iter.Seq2[string, int64] {
+	return func(yield func(string, int64) bool) {
+		for i := range t.stripes {
+			s := &t.stripes[i]
+			s.mu.Lock()
+			users := maps.Clone(s.users.All())
+			s.mu.Unlock()
+			for user, before := range users {
+				if !yield(user, before) {
+					return
+				}
+			}
+		}
 	}
 }
 

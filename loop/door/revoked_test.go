@@ -3,6 +3,7 @@ package door
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"testing"
 )
 
@@ -32,6 +33,9 @@ func TestTokensIssuedBeforeTheirRevocationAreRefused(t *testing.T) {
 		}
 	}
 	revoke(t, r, "ann", 2000, 1500)
+	if got := maps.Collect(r.All()); len(got) != 1 || got["ann"] != 2000 || r.Before("ann") != 2000 || r.Before("bob") != 0 {
+		t.Errorf("got %v, and %d of ann, %d of bob; want ann at 2000 alone", got, r.Before("ann"), r.Before("bob"))
+	}
 	if !r.Refuses("ann", 1999) || r.Refuses("ann", 2000) || r.Len() != 1 {
 		t.Errorf("revoked again: want the later moment, and one entry, of %d", r.Len())
 	}

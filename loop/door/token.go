@@ -3,7 +3,6 @@ package door
 import (
 	"encoding/base64"
 	"errors"
-	"fmt"
 )
 
 // Token is what a token says whose signature and time are good. Nobody writes it.
@@ -42,9 +41,6 @@ var (
 	ErrTokenExpired = errors.New("the token has expired")
 	ErrBadToken     = errors.New("the token is not valid here")
 )
-
-// refusal is ErrBadToken with a reason, which is none of the token's own text.
-func refusal(why string) error { return fmt.Errorf("%w: %s", ErrBadToken, why) }
 
 // segments cuts a token at its two dots; false: it has more or fewer, or a byte that is in no base64url text. Package base64 would
 // skip line breaks.

@@ -88,13 +88,13 @@ func (v *Verifier) WantsJWKS() <-chan struct{} { return v.jwks.wanted }
 func (v *Verifier) Verify(token []byte, now time.Time) (*Token, error) {
 	switch {
 	case v == nil:
-		return nil, refusal("no tokens are configured")
+		return nil, refusal(FaultNotConfigured, "no tokens are configured")
 	case len(token) > TokenBytesMax:
-		return nil, refusal("it is too long")
+		return nil, refusal(FaultMalformed, "it is too long")
 	}
 	parts, ok := segments(token)
 	if !ok {
-		return nil, refusal("it is not of three segments of base64url")
+		return nil, refusal(FaultMalformed, "it is not of three segments of base64url")
 	}
 	alg, kid, err := readHeader(parts[0])
 	if err != nil {
@@ -102,14 +102,14 @@ func (v *Verifier) Verify(token []byte, now time.Time) (*Token, error) {
 	}
 	signature, ok := decoded(parts[2])
 	if !ok {
-		return nil, refusal("its signature is not base64url")
+		return nil, refusal(FaultMalformed, "its signature is not base64url")
 	}
-	if !v.signed(alg, kid, string(token[:len(token)-len(parts[2])-1]), signature) {
-		return nil, refusal("no key that is for it has signed it")
+	if err := v.signed(alg, kid, string(token[:len(token)-len(parts[2])-1]), signature); err != nil {
+		return nil, err
 	}
 	payload, ok := decoded(parts[1])
 	if !ok {
-		return nil, refusal("its claims are not base64url")
+		return nil, refusal(FaultMalformed, "its claims are not base64url")
 	}
 	return v.claims(payload, now.Unix())
 }
@@ -118,34 +118,40 @@ func (v *Verifier) Verify(token []byte, now time.Time) (*Token, error) {
 func readHeader(segment []byte) (alg, kid string, err error) {
 	text, ok := decoded(segment)
 	if !ok {
-		return "", "", refusal("its header is not base64url")
+		return "", "", refusal(FaultMalformed, "its header is not base64url")
 	}
 	header, ok := readObject(text)
 	if !ok {
-		return "", "", refusal("its header is not a JSON object with each name once")
+		return "", "", refusal(FaultMalformed, "its header is not a JSON object with each name once")
 	}
 	if _, critical := header["crit"]; critical { // RFC 7515 §4.1.11: whoever does not know all that it names refuses, and we know nothing
-		return "", "", refusal("its header has crit")
+		return "", "", refusal(FaultMalformed, "its header has crit")
 	}
 	if alg, ok = readString(header["alg"]); !ok {
-		return "", "", refusal("its header has no alg")
+		return "", "", refusal(FaultMalformed, "its header has no alg")
 	}
 	if raw, named := header["kid"]; named {
 		if kid, ok = readString(raw); !ok {
-			return "", "", refusal("its kid is not a string")
+			return "", "", refusal(FaultMalformed, "its kid is not a string")
 		}
 	}
 	return alg, kid, nil
 }
 
-// signed says whether one of our keys that are for alg has made a signature over text.
-func (v *Verifier) signed(alg, kid, text string, signature []byte) bool {
+// signed is nil if one of our keys that are for alg has made a signature over text, and else says what is wrong.
+func (v *Verifier) signed(alg, kid, text string, signature []byte) error {
 	if method := methodOfSecrets(alg); method != nil {
 		good := false
 		for _, secret := range v.secrets { // all of them, so that the time tells nothing of which it was
 			good = method.Verify(text, signature, secret) == nil || good
 		}
-		return good
+		switch {
+		case good:
+			return nil
+		case len(v.secrets) == 0:
+			return refusal(FaultAlgorithm, "its algorithm is for a secret, and none is configured")
+		}
+		return refusal(FaultSignature, "its signature is by none of the secrets")
 	}
 	set := v.jwks.set.Load()
 	by, known := set.keysFor(alg, kid)
@@ -155,14 +161,22 @@ func (v *Verifier) signed(alg, kid, text string, signature []byte) bool {
 		default:
 		}
 	}
+	tried := false
 	for _, keys := range [...][]publicKey{by, v.keys} {
 		for i := range keys {
-			if method := keys[i].method(alg); method != nil && method.Verify(text, signature, keys[i].public) == nil {
-				return true
+			method := keys[i].method(alg)
+			if tried = tried || method != nil; method != nil && method.Verify(text, signature, keys[i].public) == nil {
+				return nil
 			}
 		}
 	}
-	return false
+	switch {
+	case set != nil && !known:
+		return refusal(FaultUnknownKey, "the key that it names (kid) is not in the JWKS, and no other that is for it has signed it")
+	case !tried:
+		return refusal(FaultAlgorithm, "no key is for its algorithm")
+	}
+	return refusal(FaultSignature, "its signature is by none of the public keys that are for it")
 }
 
 // methodOfSecrets is the algorithm of a name if it is one for secrets, or nil.

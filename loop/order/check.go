@@ -3,8 +3,6 @@ package order
 import (
 	"fmt"
 	"maps"
-
-	"ringcast/dialect"
 )
 
 // What stands here is for checks of other packages, of loop's simulation for the most. The server calls none of it.
@@ -64,7 +62,11 @@ func (hs *Homes[G, C]) OnTooLoud(f func(home int, m *Message)) {
 func (h *Home[G, C]) EachHistory(f func(group string, top Position, oldest uint64, alone bool)) {
 	for name, hg := range h.groups.All() {
 		if y := hg.history; y != nil {
-			f(name, y.top(), y.oldest(), y.alone())
+			oldest := y.oldest()
+			if h.ordering != nil {
+				oldest = h.ordering.reaches.Get(y).floor + 1
+			}
+			f(name, h.top(y), oldest, y.alone())
 		}
 	}
 }
@@ -72,18 +74,30 @@ func (h *Home[G, C]) EachHistory(f func(group string, top Position, oldest uint6
 // CheckHistories counts again what the home has in its books of histories, and says what is wrong; "": nothing is. No loop may hold
 // the home meanwhile.
 func (h *Home[G, C]) CheckHistories() (wrong string) {
-	var bytes, messages, groups, warm int64
+	var messages, groups, warm int64
+	bytes, reaches := h.caches.bytes, 0
+	if wrong := h.checkCaches(); wrong != "" {
+		return wrong
+	}
 	for name, hg := range h.groups.All() {
 		y := hg.history
 		if y == nil {
 			continue
 		}
-		sum := int64(len(y.ring) * keptBytes)
+		sum, last := int64(len(y.ring)*keptBytes), uint64(0)
+		if o := h.ordering; o != nil {
+			r, known := o.reaches.All()[y]
+			if last = r.floor; !known || r.life == o.of(name).life && last > o.of(name).tip {
+				return fmt.Sprintf("group %s: it is not known how far back its history goes, or that is beyond the tip: %v", name, r)
+			}
+			reaches++
+		}
 		for offset := y.oldest(); offset <= hg.offset; offset++ {
 			k := y.slot(offset)
-			if sum += int64(k.bytes); k.message.Offset != offset {
-				return fmt.Sprintf("group %s: message %d is kept as %d", name, k.message.Offset, offset)
+			if sum += int64(k.bytes); h.ordering == nil && k.message.Offset != offset || k.message.Offset <= last && h.ordering != nil {
+				return fmt.Sprintf("group %s: message %d is kept as %d, behind %d", name, k.message.Offset, offset, last)
 			}
+			last = k.message.Offset
 			if hg.offset-offset >= uint64(y.warm) && k.message.forms.Load() != &unkept && h.histories.now-k.tick >= coolTicks {
 				return fmt.Sprintf("group %s: message %d may have forms, and nobody will clear them", name, offset)
 			}
@@ -94,12 +108,15 @@ func (h *Home[G, C]) CheckHistories() (wrong string) {
 		case due && y.at == absent, y.warm > 0 && y.behind == nil, len(hg.locals) == 0 && y.at == absent:
 			return fmt.Sprintf("group %s: nothing will be dropped of its history", name)
 		case y.at != absent:
-			bytes, groups = bytes+y.groupBytes(), groups+1
+			bytes, groups = bytes+h.groupBytes(y), groups+1
 			if e := h.shelf(y.ttl).at(int(y.at)); e.history != y || due && before(tick, e.tick) {
 				return fmt.Sprintf("group %s: its place in ages is another's, or its tick there is too late", name)
 			}
 		}
 		bytes, messages = bytes+sum, messages+int64(y.count)
+	}
+	if o := h.ordering; o != nil && reaches != o.reaches.Len() {
+		return fmt.Sprintf("of %d histories it is known how far back they go, there are %d", o.reaches.Len(), reaches)
 	}
 	w := &h.histories.warm
 	for y := w.first; y != nil; y = y.behind {
@@ -124,24 +141,50 @@ func (h *Home[G, C]) CheckHistories() (wrong string) {
 	return ""
 }
 
+// checkCaches is CheckHistories for last messages.
+func (h *Home[G, C]) checkCaches() (wrong string) {
+	c, bytes, n := &h.caches, int64(0), 0
+	for _, q := range c.queues {
+		var last *cached
+		for e := q.oldest; e != nil; last, e = e, e.newer {
+			if n, bytes = n+1, bytes+int64(e.bytes); e.older != last || e.queue != q || c.known.Get(e.name) != e || e.message.Group != e.name {
+				return fmt.Sprintf("group %s: its last message is that of %s, or out of its place", e.name, e.message.Group)
+			}
+		}
+		if last != q.newest {
+			return fmt.Sprintf("the last messages of %d ticks end before the newest", q.ticks)
+		}
+	}
+	if n != c.known.Len() || int64(n) != h.cachedGroups.Load() || bytes != c.bytes {
+		return fmt.Sprintf("%d last messages of %d bytes, %d known, counted %d and %d", n, bytes, c.known.Len(), h.cachedGroups.Load(), c.bytes)
+	}
+	return ""
+}
+
 // CheckKeys counts again what the home has in its books of keys, and says what is wrong; "": nothing is. No loop may hold the home
 // meanwhile.
 func (h *Home[G, C]) CheckKeys() (wrong string) {
-	var bytes, n int64
-	var last *keyed
-	known := 0
-	for k := h.keys.oldest; k != nil; k = k.behind {
-		if n, bytes = n+1, bytes+k.bytes(); last != nil && before(k.tick, last.tick) {
-			return fmt.Sprintf("key %v is older than the one before it", k.name)
+	for class := range keyClasses {
+		keys := &h.keys[class]
+		var bytes, n int64
+		var last *keyed
+		known := 0
+		for k := keys.oldest; k != nil; k = k.behind {
+			if n, bytes = n+1, bytes+k.bytes(); last != nil && before(k.tick, last.tick) {
+				return fmt.Sprintf("key %v is older than the one before it", k.name)
+			}
+			if classOf(k.name.key) != class {
+				return fmt.Sprintf("key %v is among those of class %d", k.name, class)
+			}
+			if keys.known.Get(k.name) == k {
+				known++
+			}
+			last = k
 		}
-		if h.keys.known.Get(k.name) == k {
-			known++
+		if last != keys.newest || known != keys.known.Len() || n != keys.kept.Load() || bytes != keys.bytes.Load() {
+			return fmt.Sprintf("%d keys of %d bytes, %d of them known; counted %d, %d and %d; the last is %v", n, bytes, known, keys.kept.Load(),
+				keys.bytes.Load(), keys.known.Len(), last == keys.newest)
 		}
-		last = k
-	}
-	if last != h.keys.newest || known != h.keys.known.Len() || n != h.keptKeys.Load() || bytes != h.keyBytes.Load() {
-		return fmt.Sprintf("%d keys of %d bytes, %d of them known; counted %d, %d and %d; the last is %v", n, bytes, known, h.keptKeys.Load(),
-			h.keyBytes.Load(), h.keys.known.Len(), last == h.keys.newest)
 	}
 	return ""
 }
@@ -179,10 +222,12 @@ func (h *Home[G, C]) EachPresent(f func(group string, present map[uint64]bool, c
 		}
 		present := map[uint64]bool{}
 		for _, e := range p.few {
-			present[e/2] = e%2 == 1
+			present[e.client()] = e.hears() == hearsAll
 		}
-		for client, is := range p.many.All() {
-			present[client] = is == hearsAll
+		if p.crowded() {
+			for client, is := range p.many.hears.All() {
+				present[client] = is == hearsAll
+			}
 		}
 		f(name, present, p.crowded())
 	}
@@ -191,6 +236,9 @@ func (h *Home[G, C]) EachPresent(f func(group string, present map[uint64]bool, c
 // CheckPresence counts again who is present, and says what is wrong; "": nothing is. No loop may hold the home meanwhile.
 func (h *Home[G, C]) CheckPresence() (wrong string) {
 	groups := 0
+	if wrong := h.checkFar(); wrong != "" {
+		return wrong
+	}
 	for name, hg := range h.groups.All() {
 		p := h.presence(hg)
 		if hg.present != (p != nil) {
@@ -202,7 +250,7 @@ func (h *Home[G, C]) CheckPresence() (wrong string) {
 		groups++
 		shares := map[int32]share{}
 		count := func(client uint64, hears bool) {
-			loop := int32(client % dialect.SenderLoopsMax)
+			loop := int32(loopOf(client))
 			s := share{loop, shares[loop].members + 1, shares[loop].hearers}
 			if hears {
 				s.hearers++
@@ -210,27 +258,17 @@ func (h *Home[G, C]) CheckPresence() (wrong string) {
 			shares[loop] = s
 		}
 		for i, e := range p.few {
-			if count(e/2, e%2 == 1); i > 0 && p.few[i-1]/2 >= e/2 {
+			if count(e.client(), e.hears() == hearsAll); i > 0 && p.few[i-1].client() >= e.client() {
 				return fmt.Sprintf("group %s: the list of who is there is not sorted, or names one twice: %v", name, p.few)
 			}
 		}
-		for client, is := range p.many.All() {
-			count(client, is == hearsAll)
+		if p.crowded() {
+			for client, is := range p.many.hears.All() {
+				count(client, is == hearsAll)
+			}
 		}
-		if u := p.users; u != nil {
-			names, named := map[string]int{}, 0
-			for client, who := range u.who.All() {
-				if is, _ := p.find(client); is == 0 || who == nil {
-					return fmt.Sprintf("group %s: client %d is user %v, and no member", name, client, who)
-				}
-				if who.User != "" {
-					names[who.User]++
-					named++
-				}
-			}
-			if u.who.Len() == 0 || named != u.named || !maps.Equal(names, u.members.All()) && len(names)+u.members.Len() > 0 {
-				return fmt.Sprintf("group %s: the users are %v, counted %v and %d", name, names, u.members.All(), u.named)
-			}
+		if wrong := p.checkUsers(); wrong != "" {
+			return fmt.Sprintf("group %s: %s", name, wrong)
 		}
 		for _, s := range p.shares {
 			if s != shares[s.loop] && (s.members != 0 || s.hearers != 0 || shares[s.loop].members != 0) {
@@ -238,12 +276,40 @@ func (h *Home[G, C]) CheckPresence() (wrong string) {
 			}
 			delete(shares, s.loop)
 		}
-		if most := h.all.config.PresentMax; len(shares) > 0 || len(p.few) > most || p.crowded() && (len(p.few) > 0 || p.many.Len() < most*9/10) {
-			return fmt.Sprintf("group %s: not counted %v; %d in the list of at most %d, %d in the table", name, shares, len(p.few), most, p.many.Len())
+		if most := h.all.config.PresentMax; len(shares) > 0 || len(p.few) > most || p.crowded() && (len(p.few) > 0 || p.size() < most*9/10) {
+			return fmt.Sprintf("group %s: not counted %v; %d in the list of at most %d, %d in all", name, shares, len(p.few), most, p.size())
 		}
 	}
 	if groups != h.presences.Len() {
 		return fmt.Sprintf("who is there is known of %d groups, of which the home knows %d", h.presences.Len(), groups)
+	}
+	return ""
+}
+
+// checkUsers counts the users of a group again.
+func (p *presence) checkUsers() (wrong string) {
+	names, named, said := map[string]int{}, 0, 0
+	for _, client := range p.members() {
+		if who := p.who(client); who != nil {
+			if said++; who.User() != "" {
+				names[who.User()]++
+				named++
+			}
+		}
+	}
+	if u := p.users; !p.crowded() {
+		for at, e := range p.few {
+			if e&entryMarks != userMark(nameOf(u.at(at))) {
+				return fmt.Sprintf("client %d has another mark than its user", e.client())
+			}
+		}
+		if int(u.named) != named || int(u.distinct) != len(names) || int(u.said) != said || u.who != nil && (len(u.who) != len(p.few) || said == 0) {
+			return fmt.Sprintf("the users are %v, %d have said it; counted %d of %d names, of %d that have said it", names, said, u.named, u.distinct, u.said)
+		}
+		return ""
+	}
+	if u := &p.many.users; len(p.users.who) > 0 || u.who.Len() != said || u.named != named || !maps.Equal(names, u.members.All()) && len(names)+u.members.Len() > 0 {
+		return fmt.Sprintf("the users are %v, %d have said it; counted %v, %d and %d", names, said, u.members.All(), u.named, u.who.Len())
 	}
 	return ""
 }
@@ -255,4 +321,45 @@ func (h *Home[G, C]) EachRequest(f func(*Request[G, C])) {
 			f(&up.slots[(up.head.Load()+uint64(i))&up.mask])
 		}
 	}
+}
+
+// checkFar is CheckPresence for members elsewhere.
+func (h *Home[G, C]) checkFar() (wrong string) {
+	members := 0
+	for name, g := range h.far.groups.All() {
+		members += g.members.Len()
+		for member := range g.members.All() {
+			if is, _ := g.presence.find(member); is != hearsNothing || loopOf(member) != elsewhere {
+				return fmt.Sprintf("group %s: member %d is elsewhere, and known as %d", name, member, is)
+			}
+		}
+		hg := h.groups.Get(name)
+		if is := int(g.presence.share(elsewhere).members); is != g.members.Len() || is == 0 {
+			return fmt.Sprintf("group %s: %d members elsewhere, of which the presence knows %d", name, g.members.Len(), is)
+		}
+		if hg != nil && hg.present && h.presence(hg) != g.presence {
+			return fmt.Sprintf("group %s: those elsewhere are in another presence than those here", name)
+		}
+	}
+	if members != h.far.members {
+		return fmt.Sprintf("%d members elsewhere, counted %d", members, h.far.members)
+	}
+	return ""
+}
+
+// CheckOrdering counts again what waits for the orderer, and says what is wrong; "": nothing is. No loop may hold the home meanwhile.
+func (h *Home[G, C]) CheckOrdering() (wrong string) {
+	o, n := h.ordering, int64(0)
+	if o == nil {
+		return ""
+	}
+	for group, a := range o.asked.All() {
+		if n += int64(len(a.aside)); len(a.aside) == 0 {
+			return fmt.Sprintf("group %s: the log is asked, and nobody waits for it", group)
+		}
+	}
+	if n != h.setAsideNow.Load() || int64(o.waiting.Len()) != h.offered.Load() || o.offering != nil {
+		return fmt.Sprintf("%d requests are set aside, counted %d; %d offers wait, counted %d", n, h.setAsideNow.Load(), o.waiting.Len(), h.offered.Load())
+	}
+	return ""
 }

@@ -73,7 +73,7 @@ func (h *Home[G, C]) isOver(hg *homeGroup[G]) bool {
 func (h *Home[G, C]) glance(name string, hg *homeGroup[G]) Glance {
 	g := Glance{Group: name, Members: hg.headcount.Members(), Loops: len(hg.locals), Top: Position{Offset: hg.offset}}
 	if y := hg.history; y != nil {
-		g.Top, g.Bytes = y.top(), y.bytes
+		g.Top, g.Bytes = h.top(y), y.bytes
 		g.Kept = int(hg.offset + 1 - y.from(h.tick()))
 	}
 	return g

@@ -56,14 +56,21 @@ type Census struct{ groups atomic.Int64 }
 // Groups is that number at about this moment. Any goroutine.
 func (n *Census) Groups() int { return int(n.groups.Load()) }
 
-// Refusal is why a home refuses a client a place in a group.
+// Refusal is why a home refuses a client a place in a group, or a publish.
 type Refusal uint8
 
 // The refusals.
 const (
 	RefusedMembers Refusal = iota // the group has as many members as it may
 	RefusedGroups                 // the group has no members, and there are as many groups with members as there may be
-	RefusedBusy                   // too much of the group is in flight for the news that somebody comes
+	RefusedBusy                   // of a join: too much of the group is in flight for the news that somebody comes. Of a publish: likewise, or the orderer has no room
+
+	// Of publishes that were offered to an orderer.
+	RefusedUnavailable // ErrUnavailable
+	RefusedUnconfirmed // ErrUnconfirmed
+	RefusedTooLarge    // ErrTooLarge
+
+	RefusedCrowded // of a join that asks who is there: with it they would be too many to be listed
 )
 
 // take takes a place in a group, also the first one, or says which bound is reached. Only the group's home may call it.

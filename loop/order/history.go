@@ -53,9 +53,9 @@ const keptBytes = int(unsafe.Sizeof(kept{}))
 func bookedFor(m *Message, id int) uint32 {
 	bytes := messageBytes + allocated(len(m.Wire)+len(m.Group)+id)
 	if m.More != nil {
-		bytes += allocated(moreBytes) + allocated(len(m.More.Tags))
+		bytes += allocated(moreBytes) + allocated(len(m.More.Tags)) + allocated(len(m.More.Client)) + allocated(len(m.More.ExceptName))
 		if who := m.More.Who; who != nil {
-			bytes += allocated(whoBytes) + allocated(len(who.User)) + allocated(len(who.Info)) + allocated(len(who.GroupInfo))
+			bytes += allocated(whoBytes) + allocated(who.Bytes())
 		}
 	}
 	return uint32(bytes)

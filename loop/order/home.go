@@ -35,6 +35,7 @@ type Home[G Part, C Client] struct {
 	held atomic.Bool
 
 	// Who has set held only.
+	ordering    *ordering[G, C] // nil: the home numbers what is published; immutable once there are requests
 	groups      shrink.Map[string, *homeGroup[G]]
 	serving     *lane[Request[G, C]] // whose front is being served, for dropServing
 	stalled     uint64               // bit per loop whose up lane's front waits for room in a down lane
@@ -44,7 +45,9 @@ type Home[G Part, C Client] struct {
 	given       uint64 // bit per loop that was sent something
 	histories   histories[G]
 	presences   shrink.Map[*homeGroup[G], *presence] // of groups whose kind has it: others take no room for that
-	keys        keys
+	far         farMembers
+	keys        [keyClasses]keys
+	caches      caches
 	groupCount  atomic.Int64
 	published   atomic.Uint64
 	_           [CacheLine]byte
@@ -54,8 +57,11 @@ type Home[G Part, C Client] struct {
 	keptMessages atomic.Int64
 	keptBytes    atomic.Int64
 	warmGroups   atomic.Int64 // in histories.warm
-	keptKeys     atomic.Int64
-	keyBytes     atomic.Int64
+	cachedGroups atomic.Int64 // in caches
+	offered      atomic.Int64 // in ordering.waiting
+	setAsideNow  atomic.Int64 // in ordering.asked
+	asideRefused atomic.Uint64
+	full         atomic.Bool // a port's publish, which cannot be refused, waits in its lane for room at the orderer
 	_            [CacheLine]byte
 }
 
@@ -124,8 +130,8 @@ type homeGroup[G Part] struct {
 	headcount Headcount     // loops have pointers to it
 	heldBack  int8          // the origin of the port whose publish is held back, and goes before all others; 0: none, see flow.go
 	present   bool          // Home.presences has it
-	kinds     uint16        // Homes.kinds, its last bits, when its kind was looked at
-	offset    uint64        // number of the last message, from 1 since the group's first member joined, or since its history began
+	kinds     kindsMark     // when its kind was looked at
+	offset    uint64        // number of the last message, from 1 since the group's first member joined, or since its history began. Where there is an orderer and a history: its place, see places
 	locals    []localRef[G] // one per loop with members
 	history   *history[G]   // nil: groups of its kind have none
 }
@@ -153,18 +159,17 @@ func (h *Home[G, C]) drain(up *lane[Request[G, C]], origin int) (served int, sta
 // serve had taken is not known any more, so all up lanes are to be looked at.
 func (h *Home[G, C]) dropServing() {
 	if up := h.serving; up != nil {
-		h.serving = nil
+		h.serving, h.far.sweeping = nil, nil
 		r := up.front()
 		if r.Message != nil {
-			if hg := h.groups.Get(r.Message.Group); hg != nil {
-				hg.heldBack = 0 // it may have been this request; another one that waits will say so again
-			}
+			h.release(r.Message.Group) // it may have been this request; another one that waits will say so again
+		} else if r.Op == OpThere {
+			h.release(r.via.token.(*far).group)
 		}
-		select {
-		case r.told() <- told{err: ErrUnknown}:
-		default: // nobody waits, or it was told already
+		tellUnknown(r)
+		if h.ordering == nil || h.dropOrdering(r) {
+			up.done(r.Bytes())
 		}
-		up.done(r.Bytes())
 	}
 	h.stalled = uint64(1)<<len(h.up) - 1 // also right for 64
 	for i := range h.all.ports {
@@ -173,6 +178,13 @@ func (h *Home[G, C]) dropServing() {
 		}
 	}
 	h.roomMade.Store(true)
+}
+
+// release has whoever publishes to a group not be held back for a request that was.
+func (h *Home[G, C]) release(group string) {
+	if hg := h.groups.Get(group); hg != nil {
+		hg.heldBack = 0
+	}
 }
 
 // do does one request, whole or not at all; false: there is no room for it. origin is the loop that it came from, or a port's
@@ -188,12 +200,28 @@ func (h *Home[G, C]) do(r *Request[G, C], origin int) bool {
 		return h.read(r, origin)
 	case OpPresence, OpCount:
 		return h.list(r, origin)
+	case OpCached:
+		h.tellCached(r, origin)
 	case OpForget:
-		h.forgetHistory(r)
+		return h.forgetHistory(r, origin)
 	case OpGone:
 		return h.gone(r, origin)
 	case OpHere:
-		h.here(r, origin)
+		return h.here(r, origin)
+	case OpThere:
+		return h.there(r, origin)
+	case OpAway:
+		return h.away(r)
+	case OpSweep:
+		return h.sweep(r)
+	case OpOrdered:
+		return h.ordered(r, origin)
+	case OpAnswer:
+		return h.answered(r)
+	case OpRecalled:
+		return h.recalled(r)
+	case OpEpoch:
+		h.epochBegins(r)
 	default:
 		h.leave(r, origin)
 	}
@@ -210,9 +238,15 @@ func (h *Home[G, C]) publish(r *Request[G, C], origin int) bool {
 		}
 	}
 	hg := h.find(r.Message.Group)
-	if hg == nil && !r.Message.Unkept() {
-		hg = h.remember(r.Message.Group)
+	if h.ordering != nil {
+		return h.publishOrdered(hg, r, origin)
 	}
+	return h.publishHere(hg, r, origin)
+}
+
+// publishHere numbers a publish and sends it, or refuses it. hg is nil if the home does not know the group.
+func (h *Home[G, C]) publishHere(hg *homeGroup[G], r *Request[G, C], origin int) bool {
+	hg, cache := h.meet(hg, r.Message)
 	bytes := r.Message.Bytes()
 	if hg != nil && (hg.heldBack != 0 && int(hg.heldBack) != origin || !h.open(hg, bytes)) {
 		if origin >= 0 || r.told() != nil {
@@ -222,6 +256,13 @@ func (h *Home[G, C]) publish(r *Request[G, C], origin int) bool {
 			return false
 		}
 	}
+	return h.spread(hg, r, origin, cache, nil)
+}
+
+// spread puts a publish in order, sends it to all loops with members, and answers it; false: there is no room for that. cache: it is kept
+// for so many ticks as the last of its group. o is nil, or what an orderer has said of it.
+func (h *Home[G, C]) spread(hg *homeGroup[G], r *Request[G, C], origin int, cache uint32, o *Ordered) bool {
+	bytes := r.Message.Bytes()
 	message := Delivery[G, C]{Op: OpMessage, At: r.At, Message: r.Message}
 	answer := Delivery[G, C]{Op: OpMessage, Client: r.Client, ID: r.ID} // where it is sent by itself
 	answers := r.Asks                                                   // cleared when the answer is sent with the message
@@ -250,11 +291,19 @@ func (h *Home[G, C]) publish(r *Request[G, C], origin int) bool {
 	var epoch Epoch
 	if hg != nil {
 		hg.heldBack = 0 // if there was one it was this one
+	}
+	switch {
+	case o != nil:
+		epoch = h.numberAs(hg, r, o)
+	case hg != nil:
 		epoch = h.number(hg, r)
 	}
 	var receipt Receipt
 	if r.via != nil {
 		receipt = h.receipt(hg, r, epoch) // it notes a key before anything is sent: should that panic, a repeat is not heard twice
+	}
+	if cache > 0 {
+		h.cache(r.Message, len(r.ID), cache)
 	}
 	if hg != nil {
 		many := hg.headcount.Members() > h.all.config.FewMembers*len(hg.locals)
@@ -276,6 +325,7 @@ func (h *Home[G, C]) publish(r *Request[G, C], origin int) bool {
 	if feed != nil {
 		feed.hear(h.index, heard)
 	}
+	h.observeEvent(r.Message)
 	if to := r.told(); to != nil {
 		to <- told{receipt: receipt}
 	}
@@ -312,7 +362,7 @@ func (h *Home[G, C]) receipt(hg *homeGroup[G], r *Request[G, C], epoch Epoch) (r
 
 // refuse tells who has published that too much of the group is in flight.
 func (h *Home[G, C]) refuse(r *Request[G, C], origin int) bool {
-	d := Delivery[G, C]{Op: OpBusy, Asks: r.Asks, Client: r.Client, ID: r.ID}
+	d := Delivery[G, C]{Op: OpBusy, Asks: r.Asks, Why: RefusedBusy, Client: r.Client, ID: r.ID}
 	switch {
 	case origin < 0:
 		r.told() <- told{err: ErrBusy}

@@ -3,6 +3,7 @@ package order
 import (
 	"hash/maphash"
 	"sync/atomic"
+	"time"
 )
 
 // Homes is the table of all homes, with the lanes between them and the loops. There are as many homes as loops; see Home for its
@@ -16,17 +17,22 @@ type Homes[G Part, C Client] struct {
 	config Config
 
 	// Any goroutine (atomic).
-	_      [CacheLine]byte
-	Census Census
-	_      [CacheLine]byte
-	ports  [PortsMax]atomic.Pointer[Port[G, C]]
-	feed   atomic.Pointer[Feed[G, C]] // nil: none
-	kinds  atomic.Uint32              // grows when Env.Kind may say something else
-	_      [CacheLine]byte
+	_        [CacheLine]byte
+	Census   Census
+	_        [CacheLine]byte
+	ports    [PortsMax]atomic.Pointer[Port[G, C]]
+	feed     atomic.Pointer[Feed[G, C]] // nil: none
+	kinds    atomic.Uint32              // grows when Env.Kind may say something else
+	others   atomic.Pointer[Company]    // nil: none, see SetCompany
+	observer atomic.Pointer[Observer]   // nil: none, see SetObserver
+	_        [CacheLine]byte
 
 	historyBytes atomic.Int64
 	historyMax   atomic.Int64
-	keyBytes     atomic.Int64
+	cacheBytes   atomic.Int64 // of which are in historyBytes
+	keyBytes     [keyClasses]atomic.Int64
+	farRefused   atomic.Uint64
+	sealed       atomic.Bool // inlets take nothing any more
 }
 
 // Config is the size of a table. New does not check it.
@@ -43,8 +49,12 @@ type Config struct {
 
 	PresentMax int // members of a group with presence up to which they are listed, and comings and goings are told
 
+	FarMax int // members of other nodes, each counted in each of its groups, of which a home may know; 0: none
+
 	KeyTicks     uint32 // for which the key of a publish is remembered, see keys.go
-	KeysBytesMax int    // what all keys together may take
+	KeysBytesMax int    // what the keys of clients together may take, and those of all others
+
+	Tick time.Duration // how long a tick of Env.Now is, where there is an orderer
 
 	EpochBase uint64 // random, of the process: no epoch is likely to be one of another process too
 }
@@ -56,11 +66,14 @@ type Env struct {
 	Admit   func(home int, publishes bool) error           // why no port may publish now, or ask something, such as ErrStopping. nil: it may
 	Busy    func(home int)                                 // a port was refused because its lane to a home is full
 	TooLoud func(home int, m *Message)                     // a publish was refused because too much of its group is in flight
+	Refused func(home int, why Refusal)                    // a publish was refused that was, or could not be, offered to the orderer; nil: nobody wants to know
 	Offered func(m *Message)                               // a port's publish is on its way to its home, which may still refuse it; nil: nobody wants to know
 	Accepts func(group string, message []byte) error       // why this may not be published, such as ErrBadMessage. nil: it may
 	Kind    func(group string) Kind                        // what holds for a group; nil: the zero Kind for each. Asked for each publish to a group that its home does not know
 	Now     func() uint32                                  // the time in ticks, which may wrap around; with Kind, and for keys
 	Ended   <-chan struct{}                                // closed when no loop runs any more
+
+	ClientNumber func(name string) (client uint64, ok bool) // the number of the client of this process that has a name; nil: none has
 
 	Panicked func(home int, p any) // a home has panicked that a port has hosted; called while the stack can still be printed. nil: the panic goes on
 }
@@ -69,7 +82,9 @@ type Env struct {
 type Kind struct {
 	Messages int    // that are kept; 0: none
 	TTL      uint32 // ticks for which they are kept
+	Cache    uint32 // ticks for which the last message is kept for who joins, whatever else is; 0: it is not
 	Presence bool   // who is there is known
+	Fast     bool   // where there is an orderer: homes number its messages all the same, and other machines get them as it can. No messages are kept then
 }
 
 // New makes a table, with the lanes between every loop and every home. The caller has each loop serve its Lanes.

@@ -25,13 +25,14 @@ type Request[G Part, C Client] struct {
 	Op      RequestOp
 	Asks    bool     // the client has given an id, which may be empty, and is to be answered
 	Hears   bool     // OpJoin, OpHere: Client is to hear who comes and goes, if the group has presence
+	Soon    bool     // OpPublish: as in the Offer
 	At      Stamp    // OpPublish: when it was accepted, if its time in the lanes is to be measured; else 0
 	Message *Message // OpPublish
 	Local   G        // all but OpPublish: the sending loop's part of the group; zero: a port has sent it
 	Client  C        // all but OpLeave: the client that has sent it, or is here or gone; zero: a port has sent it
 	ID      string   // the client's command id
 	via     *via     // nil: it has nothing of that
-	Past    *Ask     // OpJoin, OpHistory: what Client wants to know of the group's past; OpJoin: nil if it has no position
+	Past    *Ask     // OpJoin, OpHistory: what Client wants to know of the group's past; OpJoin: nil if that is no more than the position
 }
 
 // via is what only few requests have. Nobody writes it once the request is in a lane.
@@ -41,7 +42,7 @@ type via struct {
 
 	// Of a port.
 	told  chan<- told // gets the home's word; its capacity is 1, so a send never blocks. nil: no caller waits for it
-	token any         // OpPublish: for the feed
+	token any         // OpPublish: for the feed. Of an inlet: what it says, see inlet.go
 	group string      // all but OpPublish: the group's name, since a port has no part of it
 }
 
@@ -53,6 +54,9 @@ func (r *Request[G, C]) Identify(who *dialect.Who) {
 		r.via = &via{who: who}
 	}
 }
+
+// Keyed says under which key a publish may be repeated, see keys.go, in a request that is not sent yet. The key may have any bytes.
+func (r *Request[G, C]) Keyed(key string) { r.via = &via{key: key} }
 
 // who is the user that Client is.
 func (r *Request[G, C]) who() *dialect.Who {
@@ -89,9 +93,19 @@ const (
 	OpHistory                   // read what is kept of Local's group, see Past: answer OpHistoryRead, whether Asks or not
 	OpPresence                  // list who is in Local's group: answer OpPresent, whether Asks or not
 	OpCount                     // count who is in Local's group: answer OpCounted, whether Asks or not
+	OpCached                    // what is the last message of the group, see Port.Cached; of a port alone
 	OpForget                    // drop what is kept of the group's history, see Port.Forget; of a port alone
-	OpHere                      // Client is a member, as it was before the kind had presence; not answered, and nobody is told
+	OpHere                      // Client is a member, as it was before the kind had presence; not answered, and nobody is told; or it has said who it is
 	OpGone                      // Client, whom an OpJoined has made present, is a member no more; not answered
+
+	// Of an inlet alone.
+	OpOrdered  // what an orderer has put in order
+	OpAnswer   // what has become of a publish that was offered to the orderer, and was not put in order
+	OpRecalled // what the log keeps of a group
+	OpEpoch    // a partition has an epoch from now on, or another one
+	OpThere    // a client of another node is a member of a group, see company.go
+	OpAway     // it is a member no more
+	OpSweep    // clients of another node that were not said to be there lately are members no more
 )
 
 // Group is the name of the group that the request is about.
@@ -120,6 +134,9 @@ func (r *Request[G, C]) Bytes() int {
 	}
 	if r.via != nil {
 		bytes += viaBytes + len(r.via.key) + len(r.via.group)
+		if r.Op >= OpOrdered {
+			bytes += wordBytes(r.via.token)
+		}
 	}
 	return bytes
 }
@@ -129,15 +146,15 @@ type Delivery[G Part, C Client] struct {
 	Op        DeliveryOp
 	Asks      bool       // as in the request
 	Present   bool       // OpJoined: Client is among those who are present, and OpGone is owed for it
-	Why       Refusal    // OpRefused: which bound was reached
+	Why       Refusal    // OpRefused: which bound was reached; OpBusy: why
 	At        Stamp      // as in the request
 	Message   *Message   // OpMessage: shared by all loops, so nobody writes it; nil when only the answer is wanted. OpJoined: Client's coming, for those here who hear; nil: nobody does
-	Offset    uint64     // OpMessage: the message's, for the answer; of a repeat, that of the first
+	Offset    uint64     // OpMessage: the message's, for the answer; OpRepeated: that of the first
 	Local     G          // the receiving loop's part of the group, as in its OpJoin; OpMessage: zero when it is only an answer
 	Client    C          // the client to answer; OpMessage: zero when there is none. OpBusy: it is to be told even if it does not ask
 	ID        string     // as in the request
 	Headcount *Headcount // OpJoined: the group's, in which this loop counts from now on
-	Past      *Past      // OpJoined: nil in a group without history, unless what was missed was asked for; OpHistoryRead, OpPresent, OpCounted: never nil
+	Past      *Past      // OpJoined: nil in a group without history, unless more was asked for and there is something of it, or what was missed was; OpHistoryRead, OpPresent, OpCounted: never nil
 }
 
 // DeliveryOp is what a home sends to a loop.
@@ -151,7 +168,8 @@ const (
 	OpHistoryRead                   // what Client wanted to know of the group's past
 	OpPresent                       // who is in the group
 	OpCounted                       // how many are in the group
-	OpBusy                          // Client's publish was refused, as too much of its group is in flight
+	OpBusy                          // Client's publish was refused, see Why
+	OpRepeated                      // Client's publish is a repeat of one that was accepted with this Offset, and was not sent
 )
 
 // Bytes is what the delivery counts against the lane's bound: its slot, its id and its message. What it says of the

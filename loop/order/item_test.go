@@ -35,12 +35,16 @@ func TestItemsCountWhatTheyHold(t *testing.T) {
 		t.Errorf("a publish: got %d bytes for 4 more of its text", got)
 	}
 	tagged := publishTo("g", "x")
-	tagged.Message.More = &dialect.More{Tags: make([]byte, 100)}
-	if got := tagged.Bytes() - publish("x"); got != 100+moreBytes {
-		t.Errorf("a publish: got %d bytes for 100 of its tags", got)
+	tagged.Message.More = &dialect.More{Tags: make([]byte, 100), Client: "another node's"}
+	if got := tagged.Bytes() - publish("x"); got != 114+moreBytes {
+		t.Errorf("a publish: got %d bytes for 100 of its tags and 14 of its sender's name", got)
+	}
+	kept := uint32(allocated(moreBytes) + allocated(100) + allocated(14))
+	if got := bookedFor(tagged.Message, 0) - bookedFor(publishTo("g", "x").Message, 0); got != kept {
+		t.Errorf("in a history: got %d bytes for them, want %d", got, kept)
 	}
 	keyed := publishTo("g", "x")
-	keyed.via = &via{key: "a key"}
+	keyed.Keyed("a key")
 	if got := keyed.Bytes() - publish("x"); got != len("a key")+viaBytes {
 		t.Errorf("a publish: got %d bytes for 5 of its key", got)
 	}

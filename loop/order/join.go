@@ -9,20 +9,27 @@ import "ringcast/loop/assert"
 func (h *Home[G, C]) join(r *Request[G, C], origin int) bool {
 	name, d := r.Local.GroupName(), Delivery[G, C]{Op: OpJoined, Asks: r.Asks, Local: r.Local, Client: r.Client, ID: r.ID}
 	hg := h.find(name)
+	if h.ordering != nil {
+		if waits, done := h.waitsForLog(hg, name, r, origin); waits {
+			return done
+		}
+	}
 	isNew := hg == nil
 	var p *presence
 	if isNew {
-		hg = &homeGroup[G]{kinds: uint16(h.all.kinds.Load())}
+		kinds := h.all.kinds.Load()
 		kind := h.kind(name)
+		hg = &homeGroup[G]{kinds: markOf(kinds, kind)}
 		h.begin(hg, name, kind)
-		p = newPresence(kind)
+		p = h.newPresence(name, kind)
 	} else {
 		p = h.presence(hg)
 	}
 	var coming *Message
+	lists := r.Past != nil && r.Past.Lists
 	if p != nil {
-		coming = p.coming(r.Client.Number(), r.who(), name, r.Hears, h.all.config.PresentMax)
-		if r.Hears || p.hearersAt(origin) > 0 {
+		coming = p.coming(r.Client.Number(), r.who(), name, r.Hears, lists, h.all.config.PresentMax)
+		if r.Hears && !lists || p.hearersAt(origin) > 0 {
 			d.Message = coming
 		}
 	}
@@ -30,7 +37,10 @@ func (h *Home[G, C]) join(r *Request[G, C], origin int) bool {
 		return false
 	}
 	membersMax, groupsMax := h.all.env.Bounds(name)
-	why, ok := RefusedBusy, coming == nil || hg.heldBack == 0 && h.open(hg, coming.Bytes())
+	why, ok := RefusedCrowded, !lists || !h.crowds(p, r.Client.Number())
+	if ok {
+		why, ok = RefusedBusy, coming == nil || hg.heldBack == 0 && h.open(hg, coming.Bytes())
+	}
 	if ok {
 		why, ok = h.all.Census.take(&hg.headcount, membersMax, groupsMax)
 	}
@@ -40,20 +50,55 @@ func (h *Home[G, C]) join(r *Request[G, C], origin int) bool {
 		return true
 	}
 	d.Headcount = &hg.headcount
-	if d.Past = h.past(hg, r.Past); isNew {
+	if isNew {
 		h.groups.Put(name, hg)
 		h.setPresence(hg, p)
+		h.reachFromNow(hg.history)
 	}
+	d.Past = h.past(hg, r.Past)
 	l := h.attend(hg, p, r.Local, origin)
 	h.tell(hg, p, coming, origin)
 	if d.Present = p != nil; d.Present {
-		p.add(r.Client.Number(), origin, r.Hears, r.who(), h.all.config.PresentMax)
+		h.enter(p, name, r.Client.Number(), origin, r.Hears, r.who(), true)
+		h.tellCame(name, r.Client.Number(), r.who(), true)
 	}
+	d.Past = h.present(hg, p, name, r.Past, d.Past)
 	if d.Message != nil {
 		l.sent += uint64(d.Message.Bytes())
 	}
 	h.send(origin, d)
 	return true
+}
+
+// crowds says whether members are too many to be listed, or will be with a client that joins. p is nil where the kind has no presence.
+func (h *Home[G, C]) crowds(p *presence, client uint64) bool {
+	if p == nil {
+		return false
+	}
+	is, _ := p.find(client)
+	return p.crowded() || h.far.full || is == 0 && len(p.few) >= h.all.config.PresentMax
+}
+
+// present is what a client that has joined is told of the past, with what it has asked of the present: who is there, and what was said last.
+func (h *Home[G, C]) present(hg *homeGroup[G], p *presence, name string, a *Ask, past *Past) *Past {
+	lists, caches := p != nil && a != nil && a.Lists, a != nil && a.Cached && hg.kinds.caches()
+	if past == nil && (lists || caches) {
+		past = &Past{}
+	}
+	if lists {
+		past.Present = p.list()
+		h.nameFar(name, past.Present)
+		past.Members, past.Users = p.counts()
+	}
+	if past != nil && caches {
+		past.HasCached = true
+		if e := h.cached(name); e != nil {
+			past.Cached = e.message
+		} else {
+			h.observe(CacheMiss, name, "", false)
+		}
+	}
+	return past
 }
 
 // attend is the line of a loop that has members from now on, or has them already.
@@ -63,12 +108,15 @@ func (h *Home[G, C]) attend(hg *homeGroup[G], p *presence, part G, loop int) *lo
 	case l == nil:
 		if len(hg.locals) == 0 {
 			h.groupCount.Add(1)
+			if p == nil {
+				h.observe(Occupied, part.GroupName(), "", false)
+			}
 		}
 		hg.locals = append(hg.locals, newLocalRef(loop, part))
 		l = &hg.locals[len(hg.locals)-1]
 	case l.part != part: // a panic has dropped the leave of the other
 		*l = newLocalRef(loop, part)
-		p.removeAll(loop, h.all.config.PresentMax)
+		h.removeAll(p, part.GroupName(), loop)
 	}
 	return l
 }
@@ -88,13 +136,16 @@ func (h *Home[G, C]) leave(r *Request[G, C], origin int) {
 			hg.locals[i] = hg.locals[last]
 			hg.locals[last] = localRef[G]{}
 			hg.locals = hg.locals[:last]
-			h.presence(hg).removeAll(origin, h.all.config.PresentMax) // nobody, but for what a panic has dropped
+			h.removeAll(h.presence(hg), name, origin) // nobody, but for what a panic has dropped
 			break
 		}
 	}
 	if len(hg.locals) == 0 {
 		assert.That(hg.headcount.members.Load() == 0, "home: a group ends that has members")
 		h.groupCount.Add(-1)
+		if !hg.present {
+			h.observe(Vacated, name, "", false)
+		}
 		hg.locals, hg.heldBack = nil, 0
 		if hg.history != nil {
 			h.leaveAlone(hg.history)

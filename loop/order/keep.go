@@ -6,9 +6,8 @@ import (
 	"ringcast/dialect"
 )
 
-// This file is what a home does with the histories of its groups: when they begin and end, and what is dropped. Homes have no
-// clock: Expire is called by the loop of the same index, and drops in slices what is due. Until then it is there, but not for
-// whoever asks.
+// This file is what a home does with the histories of its groups: when they begin and end, and what is kept in them. What is dropped of
+// them is in expire.go.
 
 // histories is what a home has of them.
 //
@@ -20,19 +19,23 @@ type histories[G Part] struct {
 	epochs uint64 // that have begun
 }
 
-// kind asks what holds for a group.
+// kind asks what holds for a group. What is cached follows it.
 func (h *Home[G, C]) kind(name string) (kind Kind) {
 	if h.all.env.Kind != nil {
 		kind = h.all.env.Kind(name)
 	}
+	h.recache(name, kind.Cache)
 	kind.Messages = min(max(kind.Messages, 0), 1<<30)
+	if kind.Fast = kind.Fast && h.ordering != nil; kind.Fast {
+		kind.Messages = 0
+	}
 	return kind
 }
 
 // tick reads the clock. A loop may read it and then hold the home behind another one that has read it later; here it never goes
 // back.
 func (h *Home[G, C]) tick() uint32 {
-	if now := h.all.env.Now(); h.keptGroups.Load()+h.keptKeys.Load() == 0 || before(h.histories.now, now) {
+	if now := h.all.env.Now(); h.keptGroups.Load()+h.cachedGroups.Load()+h.keptKeys() == 0 || before(h.histories.now, now) {
 		h.histories.now = now
 	}
 	return h.histories.now
@@ -46,9 +49,13 @@ func (h *Home[G, C]) find(name string) *homeGroup[G] {
 	if hg == nil {
 		return nil
 	}
-	if kinds := uint16(h.all.kinds.Load()); hg.kinds != kinds {
-		h.adopt(hg, name)
-		hg.kinds = kinds
+	if kinds := h.all.kinds.Load(); !hg.kinds.isOf(kinds) {
+		kind := h.kind(name)
+		h.adopt(hg, name, kind)
+		hg.kinds = markOf(kinds, kind)
+	}
+	if y := hg.history; y != nil && y.most > 0 && h.ordering != nil && h.ordering.isOfBefore(y) {
+		h.beginAnew(hg)
 	}
 	if y := hg.history; y != nil && (y.most == 0 || y.over(h.tick())) {
 		if !y.alone() {
@@ -63,18 +70,22 @@ func (h *Home[G, C]) find(name string) *homeGroup[G] {
 
 // adopt has a group follow its kind as it is now. In a group with members the numbers go on where a history begins or ends, as
 // messages with earlier ones are on their way to loops; the epoch says that those are not kept.
-func (h *Home[G, C]) adopt(hg *homeGroup[G], name string) {
-	kind := h.kind(name)
+func (h *Home[G, C]) adopt(hg *homeGroup[G], name string, kind Kind) {
 	if (h.presence(hg) != nil) != kind.Presence {
-		h.setPresence(hg, newPresence(kind)) // it begins with nobody: loops say who is here
+		h.removeLocals(h.presence(hg), name)
+		h.setPresence(hg, h.newPresence(name, kind)) // it begins with nobody: loops say who is here
 	}
 	y, ttl := hg.history, kind.TTL
 	if y == nil {
 		h.begin(hg, name, kind)
+		h.reachFromNow(hg.history)
 		return
 	}
 	bytes, count := y.bytes, y.count
 	if y.most = uint32(kind.Messages); y.most > 0 {
+		if y.count > y.most {
+			h.raiseFloor(y, y.count-y.most)
+		}
 		y.limit(y.most)
 	}
 	h.rebook(y, bytes, count)
@@ -92,6 +103,11 @@ func (h *Home[G, C]) begin(hg *homeGroup[G], name string, kind Kind) {
 	if kind.Messages == 0 {
 		return
 	}
+	if h.ordering != nil {
+		hg.offset = places
+		hg.history = &history[G]{group: hg, name: name, epoch: h.ordering.of(name).epoch, most: uint32(kind.Messages), ttl: kind.TTL, at: absent}
+		return
+	}
 	var epoch Epoch
 	for epoch == 0 || epoch == Epoch(dialect.EpochUnknown) {
 		h.histories.epochs++
@@ -100,18 +116,46 @@ func (h *Home[G, C]) begin(hg *homeGroup[G], name string, kind Kind) {
 	hg.history = &history[G]{group: hg, name: name, epoch: epoch, most: uint32(kind.Messages), ttl: kind.TTL, at: absent}
 }
 
+// meet is the group of a message that is to be said, nil if the home does not know it and nothing is to be kept of it. cache: the message
+// is kept for so many ticks as the last of its group, and the clock is read; 0: it is not.
+func (h *Home[G, C]) meet(hg *homeGroup[G], m *Message) (is *homeGroup[G], cache uint32) {
+	caches := m.More == nil || !m.More.ClientEvent
+	if hg != nil {
+		if caches {
+			cache = h.cacheTicks(hg, m.Group)
+		}
+		return hg, cache
+	}
+	kinds := h.all.kinds.Load()
+	kind := h.kind(m.Group)
+	if !m.Unkept() && kind.Messages > 0 {
+		is = h.rememberAs(m.Group, kind, kinds)
+	}
+	if caches && kind.Cache > 0 {
+		cache = kind.Cache
+		h.tick()
+	}
+	return is, cache
+}
+
 // remember has the home know a group without members, if its kind has history; nil: it has none.
 func (h *Home[G, C]) remember(name string) *homeGroup[G] {
-	kind := h.kind(name)
-	if kind.Messages == 0 {
-		return nil
+	kinds := h.all.kinds.Load()
+	if kind := h.kind(name); kind.Messages > 0 {
+		return h.rememberAs(name, kind, kinds)
 	}
-	hg, now := &homeGroup[G]{kinds: uint16(h.all.kinds.Load())}, h.tick()
+	return nil
+}
+
+// rememberAs is remember for a kind that has history, looked at behind so many changes of kinds.
+func (h *Home[G, C]) rememberAs(name string, kind Kind, kinds uint32) *homeGroup[G] {
+	hg, now := &homeGroup[G]{kinds: markOf(kinds, kind)}, h.tick()
 	name = strings.Clone(name) // it may be a part of a message
 	h.begin(hg, name, kind)
-	h.setPresence(hg, newPresence(kind))
+	h.setPresence(hg, h.newPresence(name, kind))
 	hg.history.touched = now
 	h.groups.Put(name, hg)
+	h.reachFromNow(hg.history)
 	h.shelve(hg.history)
 	return hg
 }
@@ -124,6 +168,9 @@ func (h *Home[G, C]) leaveAlone(y *history[G]) {
 
 // end ends a history and its numbering.
 func (h *Home[G, C]) end(y *history[G]) {
+	if h.ordering != nil {
+		h.ordering.reaches.Delete(y)
+	}
 	h.unshelve(y)
 	h.book(-y.bytes, -int64(y.count), 0)
 	y.group.history, y.group = nil, nil
@@ -138,32 +185,43 @@ func (h *Home[G, C]) forget(y *history[G]) {
 
 // forgetHistory answers an OpForget: what is kept of a group goes, and the numbering begins anew, or where members have been told numbers
 // goes on in another epoch.
-func (h *Home[G, C]) forgetHistory(r *Request[G, C]) {
+func (h *Home[G, C]) forgetHistory(r *Request[G, C], origin int) bool {
 	name := r.Group()
 	hg, past := h.find(name), &Past{}
+	if h.ordering != nil && (hg == nil && h.kind(name).Messages > 0 || hg != nil && hg.history != nil) {
+		return h.offerForget(r, origin)
+	}
 	switch {
 	case hg == nil:
-		past.None = h.kind(name).Messages == 0
+		if past.None = h.kind(name).Messages == 0; !past.None {
+			h.uncache(name)
+		}
 	case hg.history == nil:
 		past.None = true
 	case hg.history.alone():
+		h.uncache(name)
 		h.forget(hg.history)
 	default:
+		h.uncache(name)
 		kind := Kind{Messages: int(hg.history.most), TTL: hg.history.ttl}
 		h.end(hg.history)
 		h.begin(hg, name, kind)
 	}
 	r.told() <- told{past: past}
+	return true
 }
 
 // keep gives a message the next number of its group, and keeps it. id is the length of the command's id, which lies in its buffer.
 func (h *Home[G, C]) keep(y *history[G], m *Message, id int) {
 	now, bytes, count := h.histories.now, y.bytes, y.count
 	if y.count >= y.most {
+		h.raiseFloor(y, 1)
 		y.pop()
 	}
 	y.group.offset++
-	m.Offset, m.Kept = y.group.offset, true
+	if m.Kept = true; h.ordering == nil {
+		m.Offset = y.group.offset
+	}
 	k := kept{message: m, tick: now, bytes: bookedFor(m, id)}
 	y.add(k)
 	y.touched = now
@@ -180,11 +238,13 @@ func (h *Home[G, C]) keep(y *history[G], m *Message, id int) {
 // comes back to its mark however small the messages are that it is of. But for a large message these are thousands, so beyond some
 // it goes on only while the sum is over the bound itself. The rest is for later publishes and for Expire.
 func (h *Home[G, C]) makeRoom(bytes int) {
-	steps := trimMin + 2*bytes/(messageBytes+keptBytes)
-	most := h.all.historyMax.Load()
+	steps, most := roomSteps(bytes), h.all.historyMax.Load()
 	steps -= h.trim(min(steps, trimMost), historyMark(most))
 	h.trim(steps, most)
 }
+
+// roomSteps is how many steps a publish of so many bytes may take to make room for itself.
+func roomSteps(bytes int) int { return trimMin + 2*bytes/(messageBytes+keptBytes) }
 
 // historyMark is how much all histories may be before something is dropped. What is between it and the bound is room for large
 // messages, which many small ones need not leave at once.
@@ -220,7 +280,7 @@ func (h *Home[G, C]) shelve(y *history[G]) {
 	if !ok || y.at != absent {
 		return
 	}
-	h.book(y.groupBytes(), 0, 1)
+	h.book(h.groupBytes(y), 0, 1)
 	h.shelf(y.ttl).put(y, tick)
 }
 
@@ -230,7 +290,7 @@ func (h *Home[G, C]) unshelve(y *history[G]) {
 		return
 	}
 	h.shelf(y.ttl).remove(y)
-	h.book(-y.groupBytes(), 0, -1)
+	h.book(-h.groupBytes(y), 0, -1)
 }
 
 // shelf is the ages of a time to live. One that is empty becomes another's, so there are no more than were needed at once.
@@ -252,109 +312,15 @@ func (h *Home[G, C]) shelf(ttl uint32) *ages[G] {
 	return empty
 }
 
-// exceeds says whether the home must drop something: all histories are more than they may be, and its own more than its share.
-func (h *Home[G, C]) exceeds(most int64) bool {
-	return most > 0 && h.all.historyBytes.Load() > most && h.keptBytes.Load() > most/int64(len(h.all.homes))
-}
-
-// trim drops the oldest of what the home keeps while that exceeds its share of so many bytes, 0: no bound, in so many steps at most;
-// also whole groups that are alone and have no messages any more, since they take memory too. steps: those that it took.
-func (h *Home[G, C]) trim(stepsMax int, most int64) (steps int) {
-	for ; steps < stepsMax && h.exceeds(most); steps++ {
-		var oldest *ages[G]
-		for _, a := range h.histories.ages {
-			if a.entries > 0 && (oldest == nil || before(a.at(0).tick, oldest.at(0).tick)) {
-				oldest = a
-			}
-		}
-		if oldest == nil {
-			return steps
-		}
-		h.dropFirst(oldest)
-	}
-	return steps
-}
-
-// dropFirst is one step: it drops the first of ages, or a message of it, if its tick is true.
-func (h *Home[G, C]) dropFirst(a *ages[G]) {
-	first := *a.at(0)
-	y := first.history
-	switch tick, ok := y.age(); {
-	case !ok:
-		h.unshelve(y)
-	case tick != first.tick:
-		a.rekey(tick)
-	case y.count == 0:
-		h.forget(y)
-	default:
-		bytes, count := y.bytes, y.count
-		y.drop()
-		h.rebook(y, bytes, count)
-	}
-}
-
-// expire drops what is over, then what is too much, then keys, and clears forms, in so many steps at most.
-func (h *Home[G, C]) expire(most int) (more bool) {
-	now, steps := h.tick(), 0
-	for _, a := range h.histories.ages {
-		for ; steps < most && a.entries > 0 && now-a.at(0).tick >= a.ttl; steps++ {
-			h.dropFirst(a)
-		}
-	}
-	steps += h.trim(most-steps, historyMark(h.all.historyMax.Load()))
-	steps += h.expireKeys(now, most-steps)
-	for steps < most {
-		y := h.histories.warm.first
-		if y == nil {
-			break
-		}
-		cleared := y.cool(now, most-steps)
-		if cleared == 0 && y.warm > 0 {
-			return false // it is young, and those behind it are hardly older
-		}
-		steps += max(cleared, 1)
-		if h.histories.warm.pop(); y.warm > 0 {
-			h.histories.warm.put(y)
-		} else {
-			h.warmGroups.Add(-1)
-		}
-	}
-	return steps >= most
-}
-
-// Expire drops what the home of the loop's own index keeps no longer: messages whose time is over or that are too many, groups
-// that were known for their history alone, and keys, the oldest first, in so many steps at most, each of which is about one of these.
-// The loop calls it once a tick while Keeps says so, and owes a Host behind it, as requests to the home may have come meanwhile.
-// more: there may be more to drop, or another loop holds the home; the caller calls again in a later turn.
-func (l *Lanes[G, C]) Expire(most int) (more bool) {
-	h := l.all.homes[l.index]
-	if !l.Keeps() {
-		return false
-	}
-	if !h.tryHold() {
-		return true
-	}
-	l.hosted = h
-	more = h.expire(most)
-	l.letGo()
-	return more
-}
-
-// Keeps says whether there is something for Expire to do, some day: then the loop needs a tick. Any goroutine.
-func (l *Lanes[G, C]) Keeps() bool {
-	h := l.all.homes[l.index]
-	return h.keptGroups.Load() > 0 || h.warmGroups.Load() > 0 || h.keptKeys.Load() > 0
-}
-
-// SetHistoryMax bounds the bytes of all histories together; 0: no bound. Beyond it homes that have more than their share drop the
-// oldest of what they keep, when they keep more and when the loop calls Expire. Any goroutine.
+// SetHistoryMax bounds the bytes of all histories together, and of last messages with them, see cache.go; 0: no bound. Beyond it homes that
+// have more than their share drop the oldest of what they keep, when they keep more and when the loop calls Expire. Any goroutine.
 func (hs *Homes[G, C]) SetHistoryMax(bytes int64) { hs.historyMax.Store(bytes) }
 
 // KindsChanged says that Env.Kind says something else now. A home notices at the next request for each group. Any
 // goroutine.
 func (hs *Homes[G, C]) KindsChanged() { hs.kinds.Add(1) }
 
-// HistoryBytes is the memory of all histories at about this moment. Any goroutine.
+// HistoryBytes is the memory of all histories, with last messages, at about this moment. Any goroutine.
 func (hs *Homes[G, C]) HistoryBytes() int64 { return hs.historyBytes.Load() }
 
 // Histories is the number of groups of which messages are kept, or that are known for their history alone, and of the messages, at

@@ -36,8 +36,8 @@ func TestARepeatIsAnsweredAsTheFirstAndIsNotHeard(t *testing.T) {
 		t.Errorf("got %+v, want the first's %+v", got, first)
 	}
 	r := publishTo("1g", "by a client")
-	r.via = &via{key: "k"}
-	if d := answer(t, hs, 0, r); d.Message != nil || d.Offset != 1 {
+	r.Keyed("k")
+	if d := answer(t, hs, 0, r); d.Op != OpRepeated || d.Message != nil || d.Offset != 1 {
 		t.Errorf("a client's: got %+v, want the first's number alone", d)
 	}
 	if r := said(t, p, "1other", under("k", "other")); r.Repeated {
@@ -111,8 +111,8 @@ func TestKeysTogetherHaveABound(t *testing.T) {
 		t.Errorf("got %d bytes, want nearly %d", hs.KeyBytes(), bytes)
 	}
 	for i, h := range hs.homes {
-		if n := int(h.keptKeys.Load()); h.keys.oldest.name.key != fmt.Sprint("key ", 2000-2*n+i) {
-			t.Errorf("home %d: got %d keys, the oldest %s: want the newest", i, n, h.keys.oldest.name.key)
+		if n := int(h.keptKeys()); h.keys[keysOfPorts].oldest.name.key != fmt.Sprint("key ", 2000-2*n+i) {
+			t.Errorf("home %d: got %d keys, the oldest %s: want the newest", i, n, h.keys[keysOfPorts].oldest.name.key)
 		}
 	}
 	for i := range 500 { // one home alone may have all
@@ -123,8 +123,8 @@ func TestKeysTogetherHaveABound(t *testing.T) {
 	}
 	*now += 10
 	l, slices := hs.Lanes(1), 0
-	for before := hs.homes[1].keptKeys.Load(); l.Expire(7); slices++ {
-		if after := hs.homes[1].keptKeys.Load(); before-after != 7 {
+	for before := hs.homes[1].keptKeys(); l.Expire(7); slices++ {
+		if after := hs.homes[1].keptKeys(); before-after != 7 {
 			t.Fatalf("a slice of 7 steps has dropped %d keys", before-after)
 		} else {
 			before = after
@@ -134,6 +134,31 @@ func TestKeysTogetherHaveABound(t *testing.T) {
 	}
 	if slices == 0 || l.Keeps() || hs.KeyBytes() != 0 {
 		t.Errorf("when all are over: %d slices, keeps %v, %d bytes", slices, l.Keeps(), hs.KeyBytes())
+	}
+}
+
+func TestKeysOfClientsDoNotPushOutThoseOfBackends(t *testing.T) {
+	const bytes = 20 << 10
+	hs, _ := repeatable(bytes)
+	p := openPort(t, hs)
+	said(t, p, "0g", under("of a backend", "x"))
+	said(t, p, "0g", under(ClientKeyMark+"of the first client", "x"))
+	for i := range 500 {
+		said(t, p, fmt.Sprint(i%2, "g"), under(ClientKeyMark+fmt.Sprint("key ", i), ""))
+	}
+	if hs.KeyBytes() > 2*bytes {
+		t.Errorf("got %d bytes, want %d at most for each of the two", hs.KeyBytes(), bytes)
+	}
+	if r := said(t, p, "0g", under("of a backend", "x")); !r.Repeated {
+		t.Error("a backend's repeat is new: the keys of clients have pushed it out")
+	}
+	if r := said(t, p, "0g", under(ClientKeyMark+"of the first client", "x")); r.Repeated {
+		t.Error("the oldest key of a client is remembered, though there were many more: want the test to fill the bound")
+	}
+	for i := range hs.homes {
+		if wrong := hs.Home(i).CheckKeys(); wrong != "" {
+			t.Errorf("home %d: %s", i, wrong)
+		}
 	}
 }
 

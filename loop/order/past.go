@@ -31,6 +31,9 @@ type Ask struct {
 	Limit    int      // OpHistory: messages; 0: the position alone, below 0: all
 	Since    Position // both
 
+	Lists  bool // OpJoin: who is there, the client itself too, which is not sent its own coming; or it is refused, see RefusedCrowded
+	Cached bool // OpJoin: the last message, where the kind has it kept, see cache.go
+
 	// What may come back: so many messages, and so many bytes as Message.Bytes counts them. A recovery of more is none; a reading
 	// of more is cut there, which is no error. 0: none.
 	MessagesMax, BytesMax int
@@ -45,13 +48,19 @@ type Past struct {
 	WasAsked  bool       // a join has asked for what it missed
 	OrNone    bool       // as in the Ask, in a group with history: who is not given it is no member, and its loop gives the place back
 	Lost      bool       // OpHistoryRead: Since is of another epoch, or messages behind it are kept no more
+	Busy      bool       // OpHistoryRead: the log of a cluster could not be asked, or is behind here, so the rest is zero
 	None      bool       // OpHistoryRead, OpPresent, OpCounted: groups of this kind have none, so the rest is zero too, but for Members
 
-	// OpPresent; OpCounted has the numbers alone.
-	Present []dialect.Present // the clients that are there, in no order
+	// OpPresent, and OpJoined where Ask.Lists; OpCounted has the numbers alone.
+	Present []dialect.Present // the clients that are there, in no order; OpJoined: nil where groups of this kind have no presence
 	Crowded bool              // they are too many to be listed
 	Members int               // how many are there; where groups of this kind have no presence, how many places are taken
 	Users   int               // how many users they are; those without a name are one
+
+	// OpJoined where Ask.Cached.
+	HasCached bool     // groups of this kind have their last message kept
+	Cached    *Message // that message; nil: there is none. Nobody keeps its forms
+	left      uint32   // ticks for which it is kept; of a port's question alone
 }
 
 // askBytes is what an Ask counts among the bytes of its request.
@@ -66,43 +75,77 @@ func (h *Home[G, C]) past(hg *homeGroup[G], a *Ask) *Past {
 	case y == nil:
 		return nil
 	case recovers:
-		p := y.missed(a, h.histories.now)
+		p := h.missed(y, a)
 		p.WasAsked, p.OrNone = true, a.OrNone
 		return p
 	default:
-		return &Past{Top: y.top()}
+		return &Past{Top: h.top(y)}
 	}
 }
 
 // top is the position behind the newest message.
 func (y *history[G]) top() Position { return Position{y.group.offset, y.epoch} }
 
+// top is the position behind the newest message, as clients are told it.
+func (h *Home[G, C]) top(y *history[G]) Position {
+	if h.ordering != nil {
+		return Position{h.ordering.of(y.name).tip, y.epoch}
+	}
+	return y.top()
+}
+
+// floor is the offset behind which everything is there, and its time is not over.
+func (h *Home[G, C]) floor(y *history[G]) uint64 {
+	from := y.from(h.histories.now)
+	switch {
+	case h.ordering == nil:
+		return from - 1
+	case from > y.oldest():
+		return y.slot(from - 1).message.Offset
+	}
+	return h.ordering.reaches.Get(y).floor
+}
+
+// behind is the place of the oldest message that is kept and has a larger offset, or that of the next one to come. The offset is one that
+// the group has reached, and not before the floor.
+func (h *Home[G, C]) behind(y *history[G], offset uint64) uint64 {
+	if h.ordering == nil {
+		return offset + 1
+	}
+	return y.placeBehind(offset)
+}
+
 // missed is all that was said behind a position, or nothing.
-func (y *history[G]) missed(a *Ask, now uint32) *Past {
-	p := &Past{Top: y.top()}
-	since, top := a.Since.Offset, p.Top.Offset
-	if a.Since.Epoch != 0 && a.Since.Epoch != y.epoch || since > top || since < top && since+1 < y.from(now) || top-since > uint64(max(a.MessagesMax, 0)) {
+func (h *Home[G, C]) missed(y *history[G], a *Ask) *Past {
+	p := &Past{Top: h.top(y)}
+	since := a.Since.Offset
+	if a.Since.Epoch != 0 && a.Since.Epoch != y.epoch || since > p.Top.Offset || since < p.Top.Offset && since < h.floor(y) {
+		return p
+	}
+	from, newest := h.behind(y, since), y.group.offset
+	n := newest + 1 - from
+	if n > uint64(max(a.MessagesMax, 0)) {
 		return p
 	}
 	bytes := 0
-	for offset := since + 1; offset <= top; offset++ {
-		if bytes += y.slot(offset).message.Bytes(); bytes > a.BytesMax {
+	for place := from; place <= newest; place++ {
+		if bytes += y.slot(place).message.Bytes(); bytes > a.BytesMax {
 			return p
 		}
 	}
 	p.Recovered = true
-	p.Messages = y.messages(since+1, int(top-since), 1)
+	p.Messages = y.messages(from, int(n), 1)
 	return p
 }
 
-// messages gives so many of the messages that are kept, from an offset on upwards (step 1) or downwards (-1).
-func (y *history[G]) messages(offset uint64, n, step int) (m []*Message) {
+// messages gives so many of the messages that are kept, from a place on upwards (step 1) or downwards (-1).
+func (y *history[G]) messages(place uint64, n, step int) (m []*Message) {
 	if n > 0 {
 		m = make([]*Message, n)
 	}
 	for i := range m {
-		m[i] = y.slot(offset).message
-		offset += uint64(step)
+		m[i] = y.slot(place).message
+		place += uint64(step)
 	}
 	return m
 }
@@ -115,13 +158,18 @@ func (h *Home[G, C]) read(r *Request[G, C], origin int) bool {
 	}
 	name := r.Group()
 	hg := h.find(name)
+	if h.ordering != nil {
+		if waits, done := h.waitsForLog(hg, name, r, origin); waits {
+			return done
+		}
+	}
 	if hg == nil {
 		hg = h.remember(name)
 	}
 	if hg == nil || hg.history == nil {
 		d.Past = &Past{None: true}
 	} else {
-		d.Past = hg.history.read(r.Past, h.histories.now)
+		d.Past = h.page(hg.history, r.Past)
 	}
 	h.answer(r, &d, origin)
 	return true
@@ -135,25 +183,29 @@ func (h *Home[G, C]) mayAnswer(d *Delivery[G, C], origin int) bool {
 // answer answers a question.
 func (h *Home[G, C]) answer(r *Request[G, C], d *Delivery[G, C], origin int) {
 	if origin < 0 {
-		r.via.told <- told{past: d.Past}
+		word := told{past: d.Past}
+		if d.Past.Busy {
+			word = told{err: ErrBusy}
+		}
+		r.via.told <- word
 		return
 	}
 	h.send(origin, *d)
 }
 
-// read is the page of a history that is asked for.
-func (y *history[G]) read(a *Ask, now uint32) *Past {
-	p := &Past{Top: y.top()}
-	oldest, newest := y.from(now), p.Top.Offset
+// page is that of a history that is asked for.
+func (h *Home[G, C]) page(y *history[G], a *Ask) *Past {
+	p := &Past{Top: h.top(y)}
+	oldest, newest := y.from(h.histories.now), y.group.offset
 	if a.HasSince || a.Since.Offset > 0 {
 		switch since := a.Since.Offset; {
-		case a.Since.Epoch != 0 && a.Since.Epoch != y.epoch, !a.Reverse && since < newest && since+1 < oldest:
+		case a.Since.Epoch != 0 && a.Since.Epoch != y.epoch, !a.Reverse && since < h.floor(y):
 			p.Lost = true
 			return p
 		case a.Reverse:
-			newest = min(newest, max(since, 1)-1)
+			newest = min(newest, h.behind(y, max(since, 1)-1)-1)
 		default:
-			oldest = max(oldest, min(since, newest)+1)
+			oldest = max(oldest, h.behind(y, min(since, p.Top.Offset)))
 		}
 	}
 	n := a.MessagesMax

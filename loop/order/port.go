@@ -15,6 +15,7 @@ import (
 type Port[G Part, C Client] struct {
 	all    *Homes[G, C]
 	bit    int
+	inlet  bool             // an Inlet's
 	up     []portLane[G, C] // by home
 	closed atomic.Bool      // written with all lanes locked
 	gone   chan struct{}    // closed when closed is set
@@ -44,8 +45,10 @@ var (
 // NewPort opens a port; the caller closes it. There are at most PortsMax, and each costs some 25 KB a loop, so a program has one
 // for each part of it that publishes (the HTTP side, a bus), not one for each request. A closed port makes room for another when
 // its lanes are empty. The error is ErrTooManyPorts.
-func (hs *Homes[G, C]) NewPort() (*Port[G, C], error) {
-	p := &Port[G, C]{all: hs, up: make([]portLane[G, C], len(hs.homes)), gone: make(chan struct{})}
+func (hs *Homes[G, C]) NewPort() (*Port[G, C], error) { return hs.newPort(false) }
+
+func (hs *Homes[G, C]) newPort(inlet bool) (*Port[G, C], error) {
+	p := &Port[G, C]{all: hs, inlet: inlet, up: make([]portLane[G, C], len(hs.homes)), gone: make(chan struct{})}
 	for i := range p.up {
 		p.up[i].lane = newLane[Request[G, C]](hs.config.LaneSlots, hs.config.LaneBytes)
 		p.up[i].room = make(chan struct{}, 1)
@@ -96,16 +99,21 @@ func (p *Port[G, C]) PublishWait(ctx context.Context, group string, message []by
 	if err != nil {
 		return err
 	}
-	sent, err := w.Offer()
+	return p.wait(ctx, w.home, &w.request)
+}
+
+// wait sends a request, for which it waits for room.
+func (p *Port[G, C]) wait(ctx context.Context, home int, r *Request[G, C]) error {
+	sent, err := p.offer(home, r, true)
 	if sent || err != nil {
 		return err
 	}
-	lane := &p.up[w.home]
+	lane := &p.up[home]
 	defer lane.roomMade() // one token was given, and more publishes may wait
 	for !sent && err == nil {
 		select {
 		case <-lane.room:
-			sent, err = w.Offer()
+			sent, err = p.offer(home, r, true)
 		case <-ctx.Done():
 			err = ctx.Err()
 		case <-p.gone:
@@ -174,7 +182,7 @@ func (p *Port[G, C]) put(home int, r *Request[G, C], waits bool) (sent bool, err
 	if p.closed.Load() {
 		return false, ErrClosed
 	}
-	if err := p.all.env.Admit(home, r.Op == OpPublish); err != nil {
+	if err := p.admit(home, r); err != nil {
 		return false, err
 	}
 	if !l.lane.fits(bytes) && (!waits || !l.lane.await(bytes)) {
@@ -183,6 +191,17 @@ func (p *Port[G, C]) put(home int, r *Request[G, C], waits bool) (sent bool, err
 	l.lane.send(*r, bytes)
 	note(&p.all.homes[home].freshPort, p.bit)
 	return true, nil
+}
+
+// admit is why the port may not say something now. What an inlet says has been put in order already.
+func (p *Port[G, C]) admit(home int, r *Request[G, C]) error {
+	switch {
+	case !p.inlet:
+		return p.all.env.Admit(home, r.Op == OpPublish)
+	case p.all.sealed.Load():
+		return ErrStopping
+	}
+	return nil
 }
 
 // roomMade wakes one of the publishes that wait for room in the lane; that one wakes the next. Any goroutine.

@@ -4,7 +4,6 @@ import (
 	"slices"
 
 	"ringcast/dialect"
-	"ringcast/loop/shrink"
 )
 
 // This file is who is in a group whose kind has presence: each member is known to the home, which tells those that want to hear it
@@ -16,19 +15,21 @@ import (
 //
 // A loop owes an OpGone for each client that an OpJoined has made present. It goes up the lane that the join went up, so they
 // come in their order.
+//
+// Members on other nodes of a cluster are members here too, see company.go.
 
-// presence is who is in a group. Most groups are small, and what a client costs here is eight bytes; a list that is sorted is then as
-// fast as a table.
+// presence is who is in a group. Most groups are small, and what a client costs here is eight bytes, and eight more if it is a user; a list
+// that is sorted is then as fast as a table.
 //
 // Owner: who holds the home.
 type presence struct {
-	few    []uint64                  // sorted: twice the numbers of the members, and one more for those that hear
-	many   shrink.Map[uint64, hears] // likewise: all, once they are more than may be listed, until they are much fewer again; else none
+	few    []entry // by the numbers of the members; of those elsewhere see farMember
+	users  users   // beside few
+	many   *crowd  // all, once they are more than may be listed, until they are much fewer again; else nil, as few is then
 	shares []share
-	users  *users // nil: no member has said who it is
 }
 
-// share is the members of a loop.
+// share is the members of a loop, or those elsewhere.
 type share struct{ loop, members, hearers int32 }
 
 // hears is what is known of a member; 0: it is none.
@@ -39,16 +40,27 @@ const (
 	hearsAll
 )
 
-// entry is that of a member in few.
-func entry(client uint64, hears bool) uint64 {
+// entry is a member in few, in one word: its number, the mark of its user (users.go), which is 0 here, and whether it hears.
+type entry uint64
+
+const (
+	entryHears  entry = 1
+	entryMarks  entry = entryMarksMax << 1
+	entryClient       = 8 // its shift: a number has 56 bits, see far.member
+
+	entryMarksMax = 1<<7 - 1
+)
+
+func entryOf(client uint64, hears bool) entry {
+	e := entry(client << entryClient)
 	if hears {
-		return 2*client + 1
+		e |= entryHears
 	}
-	return 2 * client
+	return e
 }
 
-// crowded says whether the members are too many to be listed, and nobody is told who comes and goes.
-func (p *presence) crowded() bool { return p.many.Len() > 0 }
+func (e entry) client() uint64 { return uint64(e >> entryClient) }
+func (e entry) hears() hears   { return hearsNothing + hears(e&entryHears) }
 
 // share is that of a loop, which it makes if there is none.
 func (p *presence) share(loop int) *share {
@@ -64,41 +76,41 @@ func (p *presence) share(loop int) *share {
 // find is what is known of a client, and its place in few, or where that would be.
 func (p *presence) find(client uint64) (is hears, at int) {
 	if p.crowded() {
-		return p.many.Get(client), 0
+		return p.many.hears.Get(client), 0
 	}
-	at, _ = slices.BinarySearch(p.few, entry(client, false))
-	if at < len(p.few) && p.few[at]/2 == client {
-		is = hearsNothing + hears(p.few[at]%2)
+	at, _ = slices.BinarySearch(p.few, entryOf(client, false))
+	if at < len(p.few) && p.few[at].client() == client {
+		is = p.few[at].hears()
 	}
 	return is, at
 }
 
 // add adds a client of a loop, which is a user or nil. If it is a member already it is known anew. most is how many may be listed.
 func (p *presence) add(client uint64, loop int, hears bool, who *dialect.Who, most int) {
-	s, e := p.share(loop), entry(client, hears)
+	s, e := p.share(loop), entryOf(client, hears)
 	was, at := p.find(client)
 	if was == 0 {
 		s.members++
 	}
-	s.hearers += int32(e%2) - int32(was/hearsAll)
-	p.identify(client, who)
+	s.hearers += int32(e&entryHears) - int32(was/hearsAll)
+	if was == 0 && !p.crowded() && len(p.few) >= most {
+		p.gatherCrowd()
+	}
 	switch {
 	case p.crowded():
-		p.putMany(e)
+		p.many.put(e)
+		p.many.users.put(client, who)
 	case was != 0:
-		p.few[at] = e
-	case len(p.few) < most:
-		p.few = slices.Insert(p.few, at, e)
+		p.few[at] = e | p.few[at]&entryMarks
+		p.setUser(at, who)
 	default:
-		for _, e := range p.few {
-			p.putMany(e)
+		p.few = insert(p.few, at, e)
+		if p.users.who != nil {
+			p.users.who = insert(p.users.who, at, nil)
 		}
-		p.putMany(e)
-		p.few = nil
+		p.setUser(at, who)
 	}
 }
-
-func (p *presence) putMany(entry uint64) { p.many.Put(entry/2, hearsNothing+hears(entry%2)) }
 
 // remove takes a client of a loop out, if it is there.
 func (p *presence) remove(client uint64, loop, most int) {
@@ -111,73 +123,62 @@ func (p *presence) remove(client uint64, loop, most int) {
 	if is == hearsAll {
 		s.hearers--
 	}
-	p.identify(client, nil)
 	if p.crowded() {
-		p.many.Delete(client)
+		p.many.hears.Delete(client)
+		p.many.users.put(client, nil)
 		p.thin(most)
 		return
 	}
-	p.few = slices.Delete(p.few, at, at+1)
-	if cap(p.few) > fewKept && len(p.few) < cap(p.few)/4 {
-		p.few = append(make([]uint64, 0, 2*len(p.few)), p.few...)
+	p.setUser(at, nil)
+	p.few = remove(p.few, at)
+	if p.users.who != nil {
+		p.users.who = remove(p.users.who, at)
 	}
-}
-
-// fewKept is the capacity of few that is kept.
-const fewKept = 64
-
-// thin has the members be few again when they are less than nine tenths of what may be listed: at the border itself they would be
-// counted out again and again.
-func (p *presence) thin(most int) {
-	if p.many.Len() >= most*9/10 {
-		return
-	}
-	p.few = make([]uint64, 0, p.many.Len())
-	for client, is := range p.many.All() {
-		p.few = append(p.few, entry(client, is == hearsAll))
-	}
-	slices.Sort(p.few)
-	p.many = shrink.Map[uint64, hears]{}
 }
 
 // removeAll takes out who is left of a loop that has left the group, or whose part of it is another now: nobody, unless a panic has
 // dropped an OpGone. Nobody is told.
-func (p *presence) removeAll(loop, most int) {
+func (h *Home[G, C]) removeAll(p *presence, group string, loop int) {
 	if p == nil || p.share(loop).members == 0 {
 		return
 	}
-	var gone []uint64
-	for _, e := range p.few {
-		gone = append(gone, e/2)
-	}
-	for client := range p.many.All() {
-		gone = append(gone, client)
-	}
-	for _, client := range gone {
-		if client%dialect.SenderLoopsMax == uint64(loop) {
-			p.remove(client, loop, most)
+	for _, client := range p.members() {
+		if loopOf(client) == loop {
+			h.exit(p, group, client, loop, true)
+			h.tellWent(group, client, false)
 		}
 	}
+}
+
+// members is the numbers of all.
+func (p *presence) members() (all []uint64) {
+	for _, e := range p.few {
+		all = append(all, e.client())
+	}
+	if p.crowded() {
+		for client := range p.many.hears.All() {
+			all = append(all, client)
+		}
+	}
+	return all
 }
 
 // list is those who are there, unless they are too many.
 func (p *presence) list() []dialect.Present {
 	list := make([]dialect.Present, len(p.few))
 	for i, e := range p.few {
-		list[i].Client = e / 2
-	}
-	if p.users != nil {
-		for i := range list {
-			list[i].Who = p.users.who.Get(list[i].Client)
-		}
+		list[i] = dialect.Present{Client: e.client(), Who: p.users.at(i)}
 	}
 	return list
 }
 
-// newPresence is nil where the kind has none.
-func newPresence(kind Kind) *presence {
+// newPresence is that of a group whose members here nobody knows yet; nil where the kind has none.
+func (h *Home[G, C]) newPresence(group string, kind Kind) *presence {
 	if !kind.Presence {
 		return nil
+	}
+	if e := h.far.groups.Get(group); e != nil {
+		return e.presence
 	}
 	return &presence{}
 }
@@ -203,20 +204,27 @@ func (p *presence) news(sort dialect.Sort, client uint64, who *dialect.Who, grou
 	m.Group, m.Sort = group, sort
 	m.SenderLoop, m.SenderSerial = uint8(client%dialect.SenderLoopsMax), uint32(client/dialect.SenderLoopsMax)
 	if who != nil {
-		m.More = &dialect.More{Who: who}
+		m.More = &dialect.More{Who: who, Edge: p.isEdge(sort, who)}
 	}
 	return m
 }
 
-// coming is the news of a client that is about to join.
-func (p *presence) coming(client uint64, who *dialect.Who, group string, hears bool, most int) *Message {
+// coming is the news of a client that is about to join. unheard: not to itself.
+func (p *presence) coming(client uint64, who *dialect.Who, group string, hears, unheard bool, most int) *Message {
 	if p.crowded() || len(p.few) >= most {
 		return nil
 	}
 	if is, _ := p.find(client); is != 0 {
 		return nil // a panic has dropped the word that it was gone
 	}
-	return p.news(dialect.Came, client, who, group, int32(entry(0, hears)))
+	m := p.news(dialect.Came, client, who, group, int32(entryOf(0, hears && !unheard)))
+	if m != nil && hears && unheard {
+		if m.More == nil {
+			m.More = &dialect.More{}
+		}
+		m.More.Except = client
+	}
+	return m
 }
 
 // going is the news of a client that is there and is about to go.
@@ -256,17 +264,29 @@ func (h *Home[G, C]) gone(r *Request[G, C], origin int) bool {
 	if !h.mayTell(hg, p, going, -1) {
 		return false
 	}
-	p.remove(client, origin, h.all.config.PresentMax)
+	is, _ := p.find(client)
+	h.exit(p, r.Local.GroupName(), client, origin, true)
 	h.tell(hg, p, going, -1)
+	if is != 0 {
+		h.tellWent(r.Local.GroupName(), client, true)
+	}
 	return true
 }
 
-// here adds a client that has been a member for longer than its group has had presence.
-func (h *Home[G, C]) here(r *Request[G, C], origin int) {
-	hg := h.find(r.Local.GroupName())
-	if hg != nil && hg.present && hg.local(origin) != nil {
-		h.presence(hg).add(r.Client.Number(), origin, r.Hears, r.who(), h.all.config.PresentMax)
+// here adds a client that has been a member for longer than its group has had presence, or knows it anew.
+func (h *Home[G, C]) here(r *Request[G, C], origin int) bool {
+	name := r.Local.GroupName()
+	hg := h.find(name)
+	if hg == nil || !hg.present || hg.local(origin) == nil {
+		return true
 	}
+	p, client := h.presence(hg), r.Client.Number()
+	if !h.becomes(hg, p, name, client, r.who(), "") {
+		return false
+	}
+	h.enter(p, name, client, origin, r.Hears, r.who(), false)
+	h.tellCame(name, client, r.who(), false)
+	return true
 }
 
 // list answers an OpPresence or an OpCount.
@@ -279,17 +299,21 @@ func (h *Home[G, C]) list(r *Request[G, C], origin int) bool {
 		return false
 	}
 	name := r.Group()
-	past := &Past{}
+	past, p := &Past{}, (*presence)(nil)
 	switch hg := h.find(name); {
 	case hg == nil:
-		past.None = !h.kind(name).Presence
+		p = h.newPresence(name, h.kind(name))
+		past.None = p == nil
 	case !hg.present:
 		past.None, past.Members = true, hg.headcount.Members()
 	default:
-		p := h.presence(hg)
+		p = h.presence(hg)
+	}
+	if p != nil {
 		past.Members, past.Users = p.counts()
-		if past.Crowded = p.crowded(); r.Op == OpPresence && !past.Crowded {
+		if past.Crowded = p.crowded() || h.far.full; r.Op == OpPresence && !past.Crowded {
 			past.Present = p.list()
+			h.nameFar(name, past.Present)
 		}
 	}
 	d.Past = past

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"strings"
 
 	"ringcast/dialect"
 )
@@ -18,6 +19,7 @@ type Said struct {
 	Who     *dialect.Who // the user that says it; nil: none is named
 	Key     string       // at most KeyBytesMax bytes, under which it may be repeated; empty: it is said anew each time
 	Unkept  bool         // it does not enter the group's history, and has no offset
+	Except  string       // the name of the one client, see dialect.Names, that is not sent it; empty: all are
 }
 
 // Receipt is a home's word that a publish is accepted.
@@ -51,7 +53,7 @@ type Pending struct {
 
 // Offer publishes to a group. It returns without waiting; nil: the message is on its way to the home, whose word Wait gives. What one
 // goroutine offers to a group stays in its order. The error is ErrBusy if the lane is full or memory short, which the caller passes on to
-// its own client (HTTP 503); or ErrBadGroup, ErrBadMessage, ErrBadKey, ErrStopping, ErrClosed. Of the arguments it keeps Who alone.
+// its own client (HTTP 503); or ErrBadGroup, ErrBadMessage, ErrBadKey, ErrBadName, ErrStopping, ErrClosed. Of the arguments it keeps Who alone.
 func (p *Port[G, C]) Offer(group string, s Said) (*Pending, error) {
 	if err := p.all.env.Accepts(group, s.Payload); err != nil {
 		return nil, err
@@ -66,8 +68,19 @@ func (p *Port[G, C]) Offer(group string, s Said) (*Pending, error) {
 	}
 	r := Request[G, C]{Op: OpPublish}
 	r.Message, _ = NewMessage(borrowBytes(group), s.Payload, nil, s.JSON)
-	if s.Who != nil || s.Tags != nil || s.Unkept {
+	if s.Who != nil || s.Tags != nil || s.Unkept || s.Except != "" {
 		r.Message.More = &dialect.More{Who: s.Who, Tags: bytes.Clone(s.Tags), Unkept: s.Unkept}
+	}
+	if s.Except != "" {
+		if _, ok := dialect.PackName(s.Except); !ok {
+			return nil, ErrBadName
+		}
+		r.Message.More.ExceptName = strings.Clone(s.Except)
+		if p.all.env.ClientNumber != nil {
+			if client, here := p.all.env.ClientNumber(s.Except); here {
+				r.Message.More.Except = client
+			}
+		}
 	}
 	return p.ask(r, via{key: s.Key})
 }

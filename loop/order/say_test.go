@@ -70,7 +70,7 @@ func TestAReceiptSaysWhereAMessageIsAndHowManyMembersThereAre(t *testing.T) {
 
 func TestWhatAPortSaysReachesMembersAsItIsSaid(t *testing.T) {
 	hs := newTable(1, 256)
-	p, tags, who := openPort(t, hs), []byte(`{"a":"b"}`), &dialect.Who{User: "ann"}
+	p, tags, who := openPort(t, hs), []byte(`{"a":"b"}`), dialect.WhoIs{User: "ann"}.Who()
 	payload := []byte(`{"n":1}`)
 	join(hs, 0, &part{name: "0g"}, numbered(0, 1), false)
 	said(t, p, "0g", Said{Payload: payload, JSON: true, Tags: tags, Who: who, Unkept: true})
@@ -143,7 +143,7 @@ func TestAPortReadsWhatIsKeptAndWhoIsThere(t *testing.T) {
 	hs.env.Kind = func(group string) Kind {
 		return map[string]Kind{"1all": {Messages: 10, TTL: 10, Presence: true}}[group]
 	}
-	p, ann := openPort(t, hs), &dialect.Who{User: "ann"}
+	p, ann := openPort(t, hs), dialect.WhoIs{User: "ann"}.Who()
 	for i := range 5 {
 		said(t, p, "1all", text(fmt.Sprint(i)))
 	}

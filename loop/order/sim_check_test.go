@@ -21,6 +21,15 @@ func (s *sim) deliver(loop int, d *Delivery[*simPart, *simAsk]) {
 		s.must(p.headcount == nil || p.headcount == d.Headcount, "loop %d: group %s has two headcounts", loop, p.name)
 		p.headcount = d.Headcount
 		s.judgePast(loop, d)
+		if d.Client.past != nil && d.Client.past.Cached {
+			got := d.Past
+			if got == nil {
+				got = &Past{}
+			}
+			s.judgeLast(p.name, got, d.Client.last)
+		} else {
+			s.must(d.Past == nil || !d.Past.HasCached && d.Past.Cached == nil, "loop %d, group %s: who does not ask is told what was said last", loop, p.name)
+		}
 		if d.Past != nil && d.Past.Top.Epoch != 0 { // all before has come, and no more
 			s.must(p.last == 0 || p.last == d.Past.Top.Offset, "loop %d, group %s: position %d behind number %d", loop, p.name, d.Past.Top.Offset, p.last)
 			p.last = d.Past.Top.Offset
@@ -33,7 +42,7 @@ func (s *sim) deliver(loop int, d *Delivery[*simPart, *simAsk]) {
 		p.asked--
 		p.own = nil
 		s.staysAway(d.Client, p)
-		s.must(d.Why == RefusedBusy || s.membersMax+s.groupsMax > 0, "loop %d: refused without a bound", loop)
+		s.must(d.Why == RefusedBusy || d.Why == RefusedCrowded || s.membersMax+s.groupsMax > 0, "loop %d: refused without a bound", loop)
 	case OpPresent, OpCounted:
 		p.asked--
 	case OpBusy:
@@ -61,6 +70,11 @@ func (s *sim) deliver(loop int, d *Delivery[*simPart, *simAsk]) {
 		s.must(d.Offset == d.Message.Offset, "loop %d: message %d has the numbers %d and %d", loop, m.index, d.Offset, d.Message.Offset)
 		s.must(d.Message.JSON == m.said.JSON && d.Message.Who() == m.said.Who && d.Message.Unkept() == m.said.Unkept && (d.Message.More == nil || string(d.Message.More.Tags) == string(m.said.Tags)),
 			"loop %d: message %d is %+v, want %+v", loop, m.index, d.Message, m.said)
+		except, name := uint64(0), ""
+		if d.Message.More != nil {
+			except, name = d.Message.More.Except, d.Message.More.ExceptName
+		}
+		s.must(name == m.said.Except && (except == 7) == (name == farName(1, 7)), "loop %d: message %d is not sent to %s, %d, want %s", loop, m.index, name, except, m.said.Except)
 		s.must(!m.said.Unkept || d.Offset == 0 && !d.Message.Kept, "loop %d: message %d has number %d, and is not kept", loop, m.index, d.Offset)
 		m.heard++
 		m.seq = d.Offset

@@ -14,6 +14,7 @@ type simKind struct {
 	messages int
 	ttl      uint32
 	presence bool
+	cache    uint32
 }
 
 // simLife is the life of a group's numbering.
@@ -87,7 +88,7 @@ func (s *sim) onServe() {
 func (s *sim) touch(h *Home[*simPart, *simAsk], name string) *simLife {
 	life, kind, hg := s.lives[name], s.kinds[s.group(name)], h.groups.Get(name)
 	alone := hg == nil || len(hg.locals) == 0
-	if hg == nil && life != nil && (len(life.said) > 0 || life.epoch != 0) { // forgotten, by its kind as it was then
+	if hg == nil && life != nil && (len(life.said) > 0 || life.epoch != 0 || life.base > 0) { // forgotten, by its kind as it was then
 		s.must(s.historyMax > 0 || s.now-life.touched >= life.kind.ttl, "group %s is forgotten too soon", name)
 		life = nil
 	}
@@ -218,12 +219,18 @@ func (a *simAsk) predict(life *simLife, op RequestOp, ask *Ask, now uint32) {
 
 // judgePast compares what has come with what was predicted, and learns the epoch.
 func (s *sim) judgePast(loop int, d *Delivery[*simPart, *simAsk]) {
-	want := d.Client.want
-	s.must((d.Past == nil) == (want == nil), "loop %d, group %s: got %+v of its past, want %+v", loop, d.Local.name, d.Past, want)
+	want, past := d.Client.want, d.Past
+	if past != nil { // of this alone
+		past = &Past{Top: past.Top, Messages: past.Messages, Recovered: past.Recovered, WasAsked: past.WasAsked, OrNone: past.OrNone, Lost: past.Lost, Busy: past.Busy, None: past.None}
+		if d.Op == OpJoined && past.Top.Epoch == 0 && !past.WasAsked {
+			past = nil
+		}
+	}
+	s.must((past == nil) == (want == nil), "loop %d, group %s: got %+v of its past, want %+v", loop, d.Local.name, d.Past, want)
 	if want == nil {
 		return
 	}
-	got := *d.Past
+	got := *past
 	if life := want.life; life != nil {
 		s.learn(d.Local.name, life, got.Top.Epoch)
 		want.past.Top.Epoch = life.epoch
@@ -300,9 +307,12 @@ func (s *sim) passTime(loop int) {
 }
 
 func (s *sim) kindOf() simKind {
-	k := simKind{[]int{0, 1, 2, 3, 20}[s.rng.IntN(5)], []uint32{1, 3, 8, 1000}[s.rng.IntN(4)], s.presentMax > 0 && s.rng.IntN(5) > 0}
+	k := simKind{[]int{0, 1, 2, 3, 20}[s.rng.IntN(5)], []uint32{1, 3, 8, 1000}[s.rng.IntN(4)], s.presentMax > 0 && s.rng.IntN(5) > 0, []uint32{0, 2, 10, 1000}[s.rng.IntN(4)]}
 	if !s.history {
 		k.messages = 0
+	}
+	if !s.cache {
+		k.cache = 0
 	}
 	return k
 }

@@ -56,6 +56,7 @@ type simAsk struct {
 	asks      bool        // likewise: it has an id
 	answers   int
 	past      *Ask
+	last      simWant  // of a join: what was said last
 	want      *simPast // of a join or a reading; nil: nothing is to be said of the past
 }
 
@@ -117,7 +118,7 @@ func (s *sim) join(loop, group int) {
 	}
 	l, kind := s.loops[loop], s.kinds[group]
 	ask := s.newcomer(loop, group)
-	if p.headcount != nil && kind.messages == 0 && (!kind.presence || l.announce[group]) {
+	if p.headcount != nil && kind.messages == 0 && (!kind.presence || l.announce[group]) && (kind.cache == 0 || s.rng.IntN(2) == 0) {
 		switch p.headcount.Take(s.membersMax) {
 		case Took:
 			p.members++
@@ -133,6 +134,14 @@ func (s *sim) join(loop, group int) {
 	ask.hears, ask.announces = s.rng.IntN(3) > 0, p.announces
 	if s.history && s.rng.IntN(3) > 0 {
 		ask.past = s.ask()
+	}
+	if (s.presentMax > 0 || s.cache) && s.rng.IntN(2) == 0 {
+		a := Ask{}
+		if ask.past != nil {
+			a = *ask.past
+		}
+		a.Lists, a.Cached = s.presentMax > 0 && s.rng.IntN(3) > 0, s.cache && s.rng.IntN(4) > 0
+		ask.past = &a
 	}
 	r := Request[*simPart, *simAsk]{Op: OpJoin, Local: p, Client: ask, Hears: ask.hears, Past: ask.past}
 	r.Identify(ask.who)
@@ -171,8 +180,8 @@ func (s *sim) publish(loop, group int) {
 		r.via = &via{key: m.said.Key}
 	}
 	if s.rng.IntN(4) == 0 {
-		m.said.Unkept = true
-		r.Message.More = &dialect.More{Unkept: true}
+		m.said.Unkept, m.event = true, s.rng.IntN(2) == 0
+		r.Message.More = &dialect.More{Unkept: true, ClientEvent: m.event}
 	}
 	m.accepted = s.loops[loop].lanes.Offer(s.hs.Of(m.group), r)
 	s.loops[loop].woken = true

@@ -37,6 +37,7 @@ type simQuestion struct {
 	op    RequestOp
 	group string
 	ask   *simAsk // OpHistory
+	last  simWant // OpCached
 }
 
 // simPath is what a loop has heard of a group while it had members there.
@@ -58,7 +59,7 @@ func (c *simPorts) check(t *testing.T, shape simShape) {
 
 // simUsers are users of which two have one name.
 func simUsers() []*dialect.Who {
-	return []*dialect.Who{nil, nil, {User: "ann"}, {User: "ann", Info: []byte(`1`)}, {User: "bob"}, {Info: []byte(`2`)}}
+	return []*dialect.Who{nil, nil, dialect.WhoIs{User: "ann"}.Who(), dialect.WhoIs{User: "ann", Info: []byte(`1`)}.Who(), dialect.WhoIs{User: "bob"}.Who(), dialect.WhoIs{Info: []byte(`2`)}.Who()}
 }
 
 func (s *sim) user() *dialect.Who { return s.whos[s.rng.IntN(len(s.whos))] }
@@ -88,6 +89,7 @@ func (s *sim) look() {
 	s.heed()
 	s.checkPresences()
 	s.checkKeys()
+	s.followCache()
 	s.answers()
 }
 
@@ -100,7 +102,7 @@ func (s *sim) offerByPort(p *Port[*simPart, *simAsk], group int) {
 	m.byPort = true
 	var err error
 	if s.rng.IntN(3) > 0 { // who waits for the home's word is refused, others are held back
-		m.said = Said{Payload: payload, JSON: s.rng.IntN(2) == 0, Who: s.user(), Unkept: s.rng.IntN(4) == 0}
+		m.said = Said{Payload: payload, JSON: s.rng.IntN(2) == 0, Who: s.user(), Unkept: s.rng.IntN(4) == 0, Except: []string{"", "", farName(1, 7), farName(1, 8)}[s.rng.IntN(4)]}
 		if s.rng.IntN(2) == 0 {
 			m.said.Key = s.key()
 		}
@@ -172,7 +174,7 @@ func (s *sim) followKeys() {
 	s.said.anew++
 	name := keyName{m.group, m.said.Key}
 	if m.pending == nil { // a loop is told the number alone
-		accepted.receipt = s.hs.Home(s.hs.Of(m.group)).keys.known.Get(name).receipt
+		accepted.receipt = s.hs.Home(s.hs.Of(m.group)).keys[classOf(m.said.Key)].known.Get(name).receipt
 		m.told = &told{receipt: accepted.receipt}
 	}
 	s.keys[name] = accepted
@@ -218,10 +220,12 @@ func (s *sim) checkKeys() {
 	for i, h := range s.hs.homes {
 		wrong := h.CheckKeys()
 		s.must(wrong == "", "home %d: %s", i, wrong)
-		sum += h.keyBytes.Load()
-		for name, k := range h.keys.known.All() {
-			first, is := s.keys[name]
-			s.must(is && k.tick == first.tick, "home %d remembers %+v, want %+v", i, k, first)
+		for class := range h.keys {
+			sum += h.keys[class].bytes.Load()
+			for name, k := range h.keys[class].known.All() {
+				first, is := s.keys[name]
+				s.must(is && k.tick == first.tick, "home %d remembers %+v, want %+v", i, k, first)
+			}
 		}
 	}
 	s.must(sum == s.hs.KeyBytes(), "keys take %d bytes, booked %d", sum, s.hs.KeyBytes())
@@ -230,7 +234,7 @@ func (s *sim) checkKeys() {
 
 // question asks a group's home something.
 func (s *sim) question(p *Port[*simPart, *simAsk], group int) {
-	q := &simQuestion{op: []RequestOp{OpHistory, OpHistory, OpHistory, OpPresence, OpPresence, OpPresence, OpPresence, OpForget}[s.rng.IntN(8)], group: fmt.Sprint(group)}
+	q := &simQuestion{op: []RequestOp{OpHistory, OpHistory, OpHistory, OpPresence, OpPresence, OpPresence, OpPresence, OpForget, OpCached, OpCached, OpCached}[s.rng.IntN(11)], group: fmt.Sprint(group)}
 	r := Request[*simPart, *simAsk]{Op: q.op}
 	if q.op == OpHistory {
 		q.ask = &simAsk{s: s, past: s.ask(), want: &simPast{past: Past{None: true}}}
@@ -276,6 +280,11 @@ func (s *sim) answers() {
 				}
 			case OpForget:
 				s.said.forgets++
+			case OpCached:
+				if s.cache {
+					s.judgeLast(q.group, t.past, q.last)
+					s.caches.ports++
+				}
 			}
 			return true
 		default:

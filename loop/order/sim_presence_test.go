@@ -33,6 +33,9 @@ type simNews struct {
 	client uint64
 	who    *dialect.Who
 	offset uint64
+
+	edge, still bool
+	except      uint64
 }
 
 // simServing is a request that a home serves, and of its group what the home knew before.
@@ -47,16 +50,18 @@ type simServing struct {
 }
 
 // simCompany is what was done of that in a simulation.
-type simCompany struct{ came, went, lists, crowds, here, busy, again, users int }
+type simCompany struct{ came, went, lists, crowds, here, busy, again, users, edges, still, joined, full int }
 
 func (c *simCompany) add(of simCompany) {
 	c.came, c.went, c.lists, c.crowds = c.came+of.came, c.went+of.went, c.lists+of.lists, c.crowds+of.crowds
 	c.here, c.busy, c.again, c.users = c.here+of.here, c.busy+of.busy, c.again+of.again, c.users+of.users
+	c.edges, c.still, c.joined, c.full = c.edges+of.edges, c.still+of.still, c.joined+of.joined, c.full+of.full
 }
 
 func (c *simCompany) check(t *testing.T, shape simShape) {
 	crowds, loud := shape.presentMax < 1000, shape.flight < 1<<20
-	if c.came == 0 || c.went == 0 || c.lists == 0 || c.here == 0 || c.again == 0 || c.users == 0 || (c.crowds > 0) != crowds || (c.busy > 0) != loud {
+	if c.came == 0 || c.went == 0 || c.lists == 0 || c.here == 0 || c.again == 0 || c.users == 0 || c.edges == 0 || c.still == 0 || c.joined == 0 ||
+		(c.crowds > 0) != crowds || (c.full > 0) != crowds || (c.busy > 0) != loud {
 		t.Errorf("who comes and goes: %+v", *c)
 	}
 }
@@ -121,10 +126,50 @@ func (s *sim) loopOf(r *Request[*simPart, *simAsk]) int {
 	return -1
 }
 
+// users is how many members each user is.
+func (p *simPresence) users() map[string]int {
+	users := map[string]int{}
+	for _, m := range p.who {
+		users[nameOf(m.who)]++
+	}
+	delete(users, "")
+	return users
+}
+
+// becomes has a member be another user, and tells of both, or where that is not done yet, of the one that it was.
+func (s *sim) becomes(v *simServing, p *simPresence, who *dialect.Who, done bool) {
+	client := v.request.Client.number
+	m, is := p.who[client]
+	if !is || nameOf(m.who) == nameOf(who) {
+		return
+	}
+	news := func(sort dialect.Sort, who *dialect.Who, edge bool) {
+		if edge && nameOf(who) != "" && !p.crowded {
+			s.tell(v.request.Local.name, simNews{sort: sort, client: client, who: who, offset: v.offset, edge: true, still: true}, p.hearers())
+		}
+	}
+	was := m.who
+	m.who = nil
+	p.who[client] = m
+	news(dialect.Went, was, p.users()[nameOf(was)] == 0)
+	if done {
+		news(dialect.Came, who, p.users()[nameOf(who)] == 0)
+	}
+}
+
 // heed has the model follow the last request, if it was served since it was seen.
 func (s *sim) heed() {
 	v := s.serving
-	if v == nil || v.up.head.Load() == v.head {
+	if v == nil {
+		return
+	}
+	if v.up.head.Load() == v.head {
+		if r := &v.request; r.Op == OpHere { // it may be done in part
+			p := &s.presences[s.group(r.Local.name)]
+			if hg := v.home.groups.Get(r.Local.name); p.on && hg != nil && hg.present && v.home.presence(hg).who(r.Client.number) == nil {
+				s.becomes(v, p, r.who(), false)
+			}
+		}
 		return
 	}
 	s.serving = nil
@@ -145,12 +190,14 @@ func (s *sim) heed() {
 		told := !p.crowded
 		p.remove(r.Client.number, s.presentMax)
 		if told {
-			s.tell(name, simNews{dialect.Went, r.Client.number, m.who, v.offset}, p.hearers())
+			edge := nameOf(m.who) != "" && p.users()[nameOf(m.who)] == 0
+			s.tell(name, simNews{sort: dialect.Went, client: r.Client.number, who: m.who, offset: v.offset, edge: edge}, p.hearers())
 		}
 		s.must(m.loop == r.Client.loop, "client %d is gone from loop %d, and was of loop %d", r.Client.number, r.Client.loop, m.loop)
 	case OpHere:
 		if p.on && v.known {
-			p.add(r.Client.number, simMember{r.Client.loop, r.Hears, r.Client.who}, s.presentMax)
+			s.becomes(v, p, r.who(), true)
+			p.add(r.Client.number, simMember{r.Client.loop, r.Hears, r.who()}, s.presentMax)
 			s.company.here++
 		}
 	case OpPresence, OpCount:
@@ -167,13 +214,18 @@ func (s *sim) heed() {
 // joined holds the answer to a join against the model.
 func (s *sim) joined(v *simServing, p *simPresence, d *Delivery[*simPart, *simAsk]) {
 	r, name := &v.request, v.request.Local.name
-	hearers := p.hearers()
-	if r.Hears {
+	hearers, lists := p.hearers(), r.Past != nil && r.Past.Lists
+	if r.Hears && !lists {
 		hearers[r.Client.loop] = true
 	}
-	told := p.on && !p.crowded && len(p.who) < s.presentMax && len(hearers) > 0
+	full := p.on && (p.crowded || len(p.who) >= s.presentMax)
+	told := p.on && !full && len(hearers) > 0
 	if d.Op == OpRefused {
 		s.must(d.Message == nil && !d.Present, "group %s: who is refused comes: %+v", name, d)
+		s.must((d.Why == RefusedCrowded) == (lists && full), "group %s: a join is refused for %d, lists %v, full %v", name, d.Why, lists, full)
+		if d.Why == RefusedCrowded {
+			s.company.full++
+		}
 		s.must(d.Why != RefusedBusy || told && v.loud, "group %s: a join is refused as busy, and it is quiet: told %v", name, told)
 		if d.Why == RefusedBusy {
 			s.company.busy++
@@ -181,14 +233,25 @@ func (s *sim) joined(v *simServing, p *simPresence, d *Delivery[*simPart, *simAs
 		return
 	}
 	s.must(d.Op == OpJoined && d.Present == p.on, "group %s: a join is answered %+v, want present: %v", name, d, p.on)
+	s.must(!lists || !full, "group %s: who asks who is there joins too many: %+v", name, p)
 	if told {
 		s.must((d.Message != nil) == hearers[r.Client.loop], "group %s: its own loop is told of a coming: %v", name, d.Message != nil)
-		s.tell(name, simNews{dialect.Came, r.Client.number, r.Client.who, v.offset}, hearers)
+		n := simNews{sort: dialect.Came, client: r.Client.number, who: r.who(), offset: v.offset, edge: nameOf(r.who()) != "" && p.users()[nameOf(r.who())] == 0}
+		if r.Hears && lists {
+			n.except = n.client
+		}
+		s.tell(name, n, hearers)
 	} else {
 		s.must(d.Message == nil, "group %s: a coming is told: %+v", name, p)
 	}
 	if p.on {
-		p.add(r.Client.number, simMember{r.Client.loop, r.Hears, r.Client.who}, s.presentMax)
+		p.add(r.Client.number, simMember{r.Client.loop, r.Hears, r.who()}, s.presentMax)
+	}
+	if lists && p.on {
+		s.judgeList(name, p, d.Past, true)
+		s.company.joined++
+	} else {
+		s.must(d.Past == nil || d.Past.Present == nil, "group %s: who does not ask, or may not, is told who is there: %+v", name, d.Past)
 	}
 }
 
@@ -202,7 +265,7 @@ func (s *sim) judgeList(name string, p *simPresence, got *Past, list bool) {
 	for _, m := range p.who {
 		user := ""
 		if m.who != nil {
-			user = m.who.User
+			user = m.who.User()
 		}
 		users[user] = true
 	}
@@ -244,104 +307,31 @@ func (s *sim) tell(name string, n simNews, loops map[int]bool) {
 	} else if len(loops) > 0 {
 		s.company.went++
 	}
+	if len(loops) > 0 && n.still {
+		s.company.still++
+	} else if len(loops) > 0 && n.edge {
+		s.company.edges++
+	}
 }
 
 // hearNews judges news that have come down.
 func (s *sim) hearNews(loop int, p *simPart, d *Delivery[*simPart, *simAsk]) {
 	due := &s.loops[loop].due[s.group(p.name)]
 	client, named := d.Message.Sender()
-	n := simNews{d.Message.Sort, client, d.Message.Who(), d.Offset}
+	n := simNews{sort: d.Message.Sort, client: client, who: d.Message.Who(), offset: d.Offset}
+	if more := d.Message.More; more != nil {
+		n.edge, n.still, n.except = more.Edge, more.Still, more.Except
+	}
 	s.must(len(*due) > 0 && named && d.Message.Group == p.name && d.Message.Wire == "" && d.Message.Offset == 0 && !d.Message.Kept,
 		"loop %d, group %s: hears %+v, of which it is not to be told", loop, p.name, n)
 	want := (*due)[0]
 	*due = (*due)[1:]
-	s.must(n.sort == want.sort && n.client == want.client && n.who == want.who, "loop %d, group %s: hears %+v, want %+v", loop, p.name, n, want)
+	offset := want.offset
+	want.offset = n.offset
+	s.must(n == want, "loop %d, group %s: hears %+v, want %+v", loop, p.name, n, want)
+	want.offset = offset
 	s.must(p.last == 0 || p.headcount == nil || p.last == want.offset, "loop %d, group %s: hears %+v behind message %d", loop, p.name, want, p.last)
 	s.takeIn(loop, p, d.Message)
-}
-
-// newcomer is a client that may join, which may have been a member before.
-func (s *sim) newcomer(loop, group int) *simAsk {
-	away := &s.loops[loop].away[group]
-	if n := len(*away); n > 0 && s.rng.IntN(2) == 0 {
-		number := (*away)[n-1]
-		*away = (*away)[:n-1]
-		s.company.again++
-		return &simAsk{s: s, loop: loop, number: number, who: s.user()}
-	}
-	s.clients++
-	return &simAsk{s: s, loop: loop, number: s.clients*dialect.SenderLoopsMax + uint64(loop), who: s.user()}
-}
-
-// comes is a client that becomes a member by its home's answer.
-func (s *sim) comes(loop int, d *Delivery[*simPart, *simAsk]) {
-	p, c := d.Local, d.Client
-	p.clients = append(p.clients, c)
-	if c.present = d.Present; (!c.present || c.announces != p.announces) && s.kinds[s.group(p.name)].presence {
-		s.here(p, c)
-	}
-	if d.Message != nil {
-		s.hearNews(loop, p, d)
-	}
-}
-
-// here has a client's home told that it is a member.
-func (s *sim) here(p *simPart, c *simAsk) {
-	c.present = true
-	words := &s.loops[c.loop].words[s.hs.Of(p.name)]
-	r := Request[*simPart, *simAsk]{Op: OpHere, Local: p, Client: c, Hears: c.hears}
-	r.Identify(c.who)
-	*words = append(*words, r)
-	s.loops[c.loop].woken = true
-}
-
-// goes is a member that leaves.
-func (s *sim) goes(p *simPart, at int) {
-	c := p.clients[at]
-	p.clients = slices.Delete(p.clients, at, at+1)
-	if c.present {
-		words := &s.loops[c.loop].words[s.hs.Of(p.name)]
-		*words = append(*words, Request[*simPart, *simAsk]{Op: OpGone, Local: p, Client: c})
-	}
-	s.staysAway(c, p)
-}
-
-// staysAway has a client be one that may come again.
-func (s *sim) staysAway(c *simAsk, p *simPart) {
-	away := &s.loops[c.loop].away[s.group(p.name)]
-	*away = append(*away, c.number)
-}
-
-// say sends words as far as there is room, and says who is here where a kind has got presence.
-func (s *sim) say(l *simLoop) (moved bool) {
-	for group, p := range l.parts {
-		if l.announce[group] && p != nil && s.kinds[group].presence {
-			p.announces++ // who is not a member yet may have joined before the kind has lost presence, and got it again
-			for _, c := range p.clients {
-				s.here(p, c)
-			}
-		}
-		l.announce[group] = false
-	}
-	for home := range l.words {
-		for len(l.words[home]) > 0 && l.lanes.Offer(home, l.words[home][0]) {
-			l.words[home], moved = l.words[home][1:], true
-		}
-	}
-	return moved
-}
-
-// askWho asks who is in a group, as a member does.
-func (s *sim) askWho(loop, group int) {
-	l := s.loops[loop]
-	p := l.parts[group]
-	if p == nil || p.members == 0 || len(l.words[s.hs.Of(p.name)]) > 0 {
-		return
-	}
-	if l.lanes.Offer(s.hs.Of(p.name), Request[*simPart, *simAsk]{Op: []RequestOp{OpPresence, OpCount}[s.rng.IntN(2)], Asks: true, Local: p, Client: &simAsk{s: s, loop: loop}, ID: "7"}) {
-		p.asked++
-	}
-	l.woken = true
 }
 
 // checkPresences holds what homes know against the model.

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"ringcast/dialect"
+	"ringcast/loop/assert"
 )
 
 // The simulation runs a table of homes in one goroutine, without clients and sockets: loops that do as package loop does with
@@ -34,6 +35,9 @@ func TestGroupsKeepOneOrderInSimulatedTables(t *testing.T) {
 		{name: "presence-few", loops: 4, slots: 2, bytes: 700, groups: 4, ports: 1, membersMax: 4, groupsMax: 3, presentMax: 2, seeds: 300},
 		{name: "presence-history", loops: 3, slots: 4, bytes: 1 << 20, groups: 4, ports: 1, history: true, historyMax: 4000, presentMax: 3, seeds: 300},
 		{name: "presence-loud", loops: 3, slots: 16, bytes: 1 << 20, groups: 3, ports: 2, flight: 1500, least: 300, gather: 3000, presentMax: 1000, seeds: 300},
+		{name: "cache", loops: 3, slots: 4, bytes: 1 << 20, groups: 3, ports: 2, cache: true, seeds: 300},
+		{name: "cache-presence", loops: 2, slots: 2, bytes: 1 << 20, groups: 3, ports: 1, feed: true, cache: true, history: true, presentMax: 1000, seeds: 300},
+		{name: "cache-bounds", loops: 3, slots: 4, bytes: 1 << 20, groups: 5, ports: 1, cache: true, history: true, historyMax: 3000, seeds: 300},
 		{name: "keys", loops: 3, slots: 4, bytes: 1 << 20, groups: 3, ports: 2, feed: true, presentMax: 1000, history: true, seeds: 300},
 		{name: "keys-bounds", loops: 2, slots: 4, bytes: 1 << 20, groups: 2, ports: 2, keysMax: 600, seeds: 200},
 		{name: "most-loops", loops: 64, slots: 1, bytes: 1 << 20, groups: 100, ports: 2, feed: true, seeds: 3},
@@ -43,8 +47,8 @@ func TestGroupsKeepOneOrderInSimulatedTables(t *testing.T) {
 		}
 		t.Run(shape.name, func(t *testing.T) {
 			refused, heldBack, served, kept, trimmed := 0, 0, 0, 0, 0
-			pasts, company, said := map[string]int{}, simCompany{}, simPorts{}
-			for seed := uint64(1); seed <= uint64(shape.seeds); seed++ {
+			pasts, company, said, caches := map[string]int{}, simCompany{}, simPorts{}, simCaches{}
+			for seed := uint64(1); seed <= uint64(simSeeds(shape.seeds)); seed++ {
 				if *simSeed == 0 || *simSeed == seed {
 					s := newSim(t, shape, seed)
 					s.run()
@@ -52,29 +56,47 @@ func TestGroupsKeepOneOrderInSimulatedTables(t *testing.T) {
 					kept, trimmed = kept+s.kept, trimmed+s.trimmed
 					company.add(s.company)
 					said.add(s.said)
+					caches.add(s.caches)
 					for what, n := range s.pasts {
 						pasts[what] += n
 					}
 				}
 			}
-			if served == 0 && shape.loops > 1 && *simSeed == 0 {
+			if served == 0 && shape.loops > 1 && simWhole() {
 				t.Error("no loop has served another")
 			}
-			if *simSeed == 0 && (shape.history != (kept > 0) || (shape.historyMax > 0) != (trimmed > 0) || shape.history && len(pasts) < simPasts) {
+			if simWhole() && (shape.history != (kept > 0) || (shape.historyMax > 0) != (trimmed > 0) || shape.history && len(pasts) < simPasts) {
 				t.Errorf("%d messages in histories, %d dropped as all together were too large, answers %v", kept, trimmed, pasts)
 			}
-			if *simSeed == 0 && shape.presentMax > 0 {
+			if simWhole() && shape.presentMax > 0 {
 				company.check(t, shape)
 			}
-			if *simSeed == 0 && shape.ports > 1 && shape.seeds > 100 {
+			if simWhole() && shape.cache {
+				caches.check(t, shape)
+			}
+			if simWhole() && shape.ports > 1 && shape.seeds > 100 {
 				said.check(t, shape)
 			}
-			if quiet := refused == 0 || heldBack == 0; quiet != (shape.flight == 1<<20) && *simSeed == 0 {
+			if quiet := refused == 0 || heldBack == 0; quiet != (shape.flight == 1<<20) && simWhole() {
 				t.Errorf("refused as too much was in flight: %d; held back, by looks at it: %d", refused, heldBack)
 			}
 		})
 	}
 }
+
+// simSeeds is fewer seeds where assertions are on, and very few under the race detector, see simWhole.
+func simSeeds(seeds int) int {
+	switch {
+	case assert.Race:
+		seeds = (seeds + 19) / 20
+	case assert.On:
+		seeds = (seeds + 1) / 2
+	}
+	return seeds
+}
+
+// simWhole says whether all seeds of a shape are run that are to show everything that may happen in it.
+func simWhole() bool { return *simSeed == 0 && !assert.Race }
 
 type simShape struct {
 	name                  string
@@ -85,6 +107,7 @@ type simShape struct {
 	history               bool
 	historyMax            int64
 	presentMax            int // 0: no kind has presence
+	cache                 bool
 	keysMax               int // bytes; 0: enough for all
 	flight, least, gather int // bytes: FlightBytes, FlightMin, gathered on a loop before it drains no more
 	seeds                 int
@@ -130,6 +153,10 @@ type sim struct {
 	questions []*simQuestion       // of ports, not answered
 	paths     map[*Headcount][]*simPath
 	said      simPorts
+
+	lasts   []simLast // by group
+	putting *simPut   // the last publish that a home has begun to serve; nil: it was served
+	caches  simCaches
 }
 
 type simMessage struct {
@@ -137,6 +164,7 @@ type simMessage struct {
 	group    string
 	byPort   bool
 	said     Said     // by a port; else its key, and whether it is kept
+	event    bool     // it is a client event
 	accepted bool     // into a lane
 	refused  bool     // by its home
 	repeats  bool     // another one, whose key it has: it is not sent
@@ -155,23 +183,33 @@ func newSim(t *testing.T, shape simShape, seed uint64) *sim {
 		now: 1<<32 - 30, lives: map[string]*simLife{}, epochs: map[Epoch]bool{}, pasts: map[string]int{},
 		keys: map[keyName]simKeyed{}, paths: map[*Headcount][]*simPath{}, whos: simUsers()}
 	env := Env{
-		Wake:    func(loop int) { s.loops[loop].woken = s.hs.Lanes(loop).MustWake() || s.loops[loop].woken },
-		Bounds:  func(string) (int, int) { s.onServe(); s.onPresence(); return shape.membersMax, shape.groupsMax },
-		Admit:   func(int, bool) error { return nil },
-		Busy:    func(int) {},
-		TooLoud: func(home int, m *Message) { s.tooLoud(home, m) },
-		Accepts: func(string, []byte) error { return nil },
-		Now:     func() uint32 { s.onServe(); return s.now },
+		Wake: func(loop int) { s.loops[loop].woken = s.hs.Lanes(loop).MustWake() || s.loops[loop].woken },
+		Bounds: func(string) (int, int) {
+			s.onServe()
+			s.onPresence()
+			s.onCache()
+			return shape.membersMax, shape.groupsMax
+		},
+		Admit:        func(int, bool) error { return nil },
+		Busy:         func(int) {},
+		TooLoud:      func(home int, m *Message) { s.tooLoud(home, m) },
+		Accepts:      func(string, []byte) error { return nil },
+		Now:          func() uint32 { s.onServe(); s.onCache(); return s.now },
+		ClientNumber: func(name string) (uint64, bool) { return 7, name == farName(1, 7) },
 	}
 	s.kinds = make([]simKind, shape.groups)
-	s.presences = make([]simPresence, shape.groups)
-	if shape.history || shape.presentMax > 0 {
+	s.presences, s.lasts = make([]simPresence, shape.groups), make([]simLast, shape.groups)
+	if shape.history || shape.presentMax > 0 || shape.cache {
 		env.Kind = func(name string) Kind {
 			s.onServe()
 			s.onPresence()
+			s.onCache()
 			k := s.kinds[s.group(name)]
 			s.presences[s.group(name)].adopt(k)
-			return Kind{Messages: k.messages, TTL: k.ttl, Presence: k.presence}
+			if k.cache == 0 { // what it lets pass is not cached, and what was before was not the last
+				s.lasts[s.group(name)] = simLast{}
+			}
+			return Kind{Messages: k.messages, TTL: k.ttl, Cache: k.cache, Presence: k.presence}
 		}
 		for i := range s.kinds {
 			s.kinds[i] = s.kindOf()
@@ -262,12 +300,16 @@ func (s *sim) event() {
 		} else {
 			s.letGo(home)
 		}
-	case n < 67 && (s.history || s.presentMax > 0 || len(s.ports) > 0):
+	case n < 67 && (s.history || s.presentMax > 0 || s.cache || len(s.ports) > 0):
 		s.passTime(loop)
 	case n < 69 && s.history:
 		s.read(loop, group)
 	case n < 70 && s.presentMax > 0:
 		s.askWho(loop, group)
+	case n < 71 && s.presentMax > 0:
+		if p := l.parts[group]; p != nil && p.members > 0 {
+			s.says(p)
+		}
 	case n < 72 && len(s.ports) > 0:
 		s.question(s.ports[s.rng.IntN(len(s.ports))], group)
 	case n < 75 && s.feed != nil:

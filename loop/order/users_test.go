@@ -10,7 +10,7 @@ func TestUsersAreCountedOnceHoweverManyMembersTheyAre(t *testing.T) {
 	const most = 4 // more of them are a crowd
 	hs := social(2, 256, most)
 	p, g := openPort(t, hs), &part{name: "0g"}
-	ann, annToo, bob, nameless := &dialect.Who{User: "ann"}, &dialect.Who{User: "ann", Info: []byte("1")}, &dialect.Who{User: "bob"}, &dialect.Who{Info: []byte("2")}
+	ann, annToo, bob, nameless := dialect.WhoIs{User: "ann"}.Who(), dialect.WhoIs{User: "ann", Info: []byte("1")}.Who(), dialect.WhoIs{User: "bob"}.Who(), dialect.WhoIs{Info: []byte("2")}.Who()
 	is := func(op RequestOp, serial int, who *dialect.Who) {
 		r := Request[*part, *asker]{Op: op, Local: g, Client: numbered(0, serial), Asks: true, Hears: true}
 		r.Identify(who)
@@ -38,14 +38,14 @@ func TestUsersAreCountedOnceHoweverManyMembersTheyAre(t *testing.T) {
 			t.Errorf("step %d: %s", i, wrong)
 		}
 	}
-	if p := hs.homes[0].presence(hs.homes[0].groups.Get("0g")); p.users != nil {
-		t.Errorf("got %+v, want nothing kept of users when none is there", p.users)
+	if p := hs.homes[0].presence(hs.homes[0].groups.Get("0g")); p.crowded() || p.users.who != nil {
+		t.Errorf("got %+v, want nothing kept of users when none is there", p)
 	}
 }
 
 func TestNewsNameTheUser(t *testing.T) {
 	hs := social(1, 256, 10)
-	g, ann := &part{name: "0g"}, &dialect.Who{User: "ann"}
+	g, ann := &part{name: "0g"}, dialect.WhoIs{User: "ann"}.Who()
 	join(hs, 0, g, numbered(0, 1), true)
 	r := Request[*part, *asker]{Op: OpJoin, Local: g, Client: numbered(0, 2), Asks: true}
 	r.Identify(ann)

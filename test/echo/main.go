@@ -27,25 +27,26 @@ const (
 func main() {
 	listen := flag.String("listen", "127.0.0.1:9001", "address to serve on, `host:port`; port 0 takes a free one")
 	loops := flag.Int("loops", 2, "event loops")
+	compression := flag.Bool("compression", true, "accept permessage-deflate, and compress whatever becomes smaller")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "echo: %q is no flag; --help lists them\n", flag.Arg(0))
 		os.Exit(2)
 	}
-	if err := serve(*listen, *loops); err != nil {
+	if err := serve(*listen, *loops, *compression); err != nil {
 		fmt.Fprintln(os.Stderr, "echo:", err)
 		os.Exit(1)
 	}
 }
 
 // serve echoes until it is told to end, and then reports whether anything panicked, since a panic only closes one client.
-func serve(listen string, loops int) error {
+func serve(listen string, loops int, compression bool) error {
 	asked, quiet := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer quiet()
 	server, err := loop.Start(loop.Config{
 		Listen: []string{listen}, Loops: loops, Dialects: []dialect.Entry{dialect.Echo},
 		Log:    slog.New(slog.NewTextHandler(os.Stderr, nil)),
-		Limits: loop.Limits{MessageBytesMax: messageBytesMax, OutboxBytesMax: outboxBytesMax},
+		Limits: loop.Limits{MessageBytesMax: messageBytesMax, OutboxBytesMax: outboxBytesMax, Compression: compression, CompressionMin: 1},
 	})
 	if err != nil {
 		return err

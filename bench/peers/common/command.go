@@ -10,6 +10,8 @@ const (
 	MessageMax = 1 << 20
 	// QueueMax bounds what may wait for a client that does not read.
 	QueueMax = 64 << 20
+	// CompressionMin is from how many bytes on a message is compressed, if that is done at all.
+	CompressionMin = 256
 )
 
 // Command is what a client sends.

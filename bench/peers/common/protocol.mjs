@@ -4,6 +4,9 @@
 
 import { parseArgs } from 'node:util';
 
+// From how many bytes on a message is compressed, with --compression.
+export const COMPRESSION_MIN = 256;
+
 // Carries out a client's command by calling one of actions, each with the client and
 // the name of the group, publish with the text too. Returns the reply, or
 // undefined when there is none.
@@ -53,7 +56,8 @@ export function options(program, forms, wrongForm) {
       args: process.argv.slice(2),
       options: {
         port: { type: 'string' },
-        form: { type: 'string', default: 'usual' }
+        form: { type: 'string', default: 'usual' },
+        compression: { type: 'boolean', default: false }
       }
     });
     const port = Number(values.port);
@@ -61,9 +65,9 @@ export function options(program, forms, wrongForm) {
       throw new Error('--port needs a number from 1 to 65535');
     }
     if (!forms.includes(values.form)) throw new Error(wrongForm);
-    return { port, form: values.form };
+    return { port, form: values.form, compression: values.compression };
   } catch (error) {
-    console.error(`${error.message}\nusage: ${program} --port N [--form ${forms.join('|')}]`);
+    console.error(`${error.message}\nusage: ${program} --port N [--form ${forms.join('|')}] [--compression]`);
     process.exit(2);
   }
 }

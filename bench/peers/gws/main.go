@@ -10,9 +10,12 @@
 //   - batch: gws has no call that writes several messages at once, but Conn.Async runs a job in the connection's write
 //     queue. So frames gather per client, and one job writes all that is there when its turn comes: one system call
 //     instead of one for each message.
+//
+// With --compression the Broadcaster compresses once for all members. The form batch makes its frames itself, so it has none.
 package main
 
 import (
+	"flag"
 	"net"
 	"time"
 
@@ -22,12 +25,14 @@ import (
 )
 
 func main() {
+	compression := flag.Bool("compression", false, "permessage-deflate without context takeover, in the form usual")
 	port, batch := common.Options()
 	listener := common.Listen(port)
 	server := gws.NewServer(&handler{registry: common.NewRegistry[*client](), batch: batch}, &gws.ServerOption{
 		ReadBufferSize:     1 << 10, // commands are small and clients many
 		ReadMaxPayloadSize: common.MessageMax,
 		CheckUtf8Enabled:   true,
+		PermessageDeflate:  gws.PermessageDeflate{Enabled: *compression, Threshold: common.CompressionMin},
 	})
 	server.OnError = func(conn net.Conn, err error) {
 		if conn == nil { // accept failed: out of descriptors

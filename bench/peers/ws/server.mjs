@@ -1,7 +1,7 @@
 // A group-push server on ws 8 (npm `ws`, MIT) and node 20, one process: what
 // an expert user of ws writes for groups of many members.
 //
-//   node server.mjs --port N [--form usual|batch]
+//   node server.mjs --port N [--form usual|batch] [--compression]
 //
 // usual: the broadcast of the ws README ("Server broadcast"): client.send for
 // every open client of the group. The text becomes bytes once, not once per
@@ -12,16 +12,25 @@
 // frames a message once. Here the frames of one turn of the event loop become
 // one block per group, and a member gets it in one write.
 //
-// Compression is off, which is the default and what the README recommends for
-// many connections. bufferutil is left out: a server needs it only to unmask
+// Compression is off unless --compression asks for it, which is the default and
+// what the README recommends for many connections. With it ws compresses a
+// message for each member; in the form batch a message is compressed once here,
+// as its frames are made here, too. bufferutil is left out: a server needs it only to unmask
 // what clients send, and here nearly all bytes go the other way.
 
+import { constants, deflateRawSync } from 'node:zlib';
 import { Sender, WebSocket, WebSocketServer } from 'ws';
-import { answer, options } from '../common/protocol.mjs';
+import { answer, COMPRESSION_MIN, options } from '../common/protocol.mjs';
 
-const { port, form } = options('server.mjs', ['usual', 'batch'], '--form is usual or batch');
+const { port, form, compression } = options('server.mjs', ['usual', 'batch'], '--form is usual or batch');
 
 const TEXT = { fin: true, opcode: 1, mask: false, rsv1: false };
+const PACKED = { ...TEXT, rsv1: true }; // RFC 7692, section 6
+const PACKING = {
+  serverNoContextTakeover: true,
+  clientNoContextTakeover: true,
+  threshold: COMPRESSION_MIN
+};
 
 const groups = new Map(); // name → Group
 const dirty = new Set(); // batch: the groups with frames
@@ -37,7 +46,7 @@ const server = new WebSocketServer({
   port,
   path: '/',
   maxPayload: 1024 * 1024,
-  perMessageDeflate: false,
+  perMessageDeflate: compression && PACKING,
   clientTracking: false // the groups know the clients; a second Set would be waste
 });
 
@@ -106,7 +115,12 @@ function sendNow(group, data) {
 function sendLater(group, data) {
   // setImmediate runs after all sockets of the turn have been read.
   if (dirty.size === 0) setImmediate(flush);
-  group.frames.push(...Sender.frame(data, TEXT));
+  if (compression && data.length >= COMPRESSION_MIN) {
+    const packed = deflateRawSync(data, { finishFlush: constants.Z_SYNC_FLUSH });
+    group.frames.push(...Sender.frame(packed.subarray(0, -4), PACKED));
+  } else {
+    group.frames.push(...Sender.frame(data, TEXT));
+  }
   dirty.add(group);
 }
 
@@ -123,8 +137,8 @@ function flush() {
         client._socket.cork();
         corked.push(client._socket);
       }
-      // This bypasses the Sender, which without compression buffers nothing
-      // that this write could overtake.
+      // This bypasses the Sender, which buffers nothing that this write could
+      // overtake: it compresses no replies, as they are short.
       client._socket.write(block);
     }
   }
