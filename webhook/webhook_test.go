@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -52,6 +53,36 @@ func TestABackendIsToldWhatBecomesOfItsChannels(t *testing.T) {
 			t.Errorf("got %s, want %s", other, want)
 		}
 	}, hookedApp, shop, quiet)
+}
+
+func TestWhatAllHomesTellAtOnceIsToldAndOfEachChannelInItsOrder(t *testing.T) {
+	const events = 40
+	hooked(t, nil, func(t *testing.T, hub *fakeHub, h *Hooks, b *backend) {
+		var homes sync.WaitGroup
+		for home := range inboxesMax {
+			homes.Go(func() {
+				for n := range events {
+					h.Observe(home, loop.Observation{What: loop.UserCame, Group: fmt.Sprintf("presence-%d", home), User: fmt.Sprint(n)})
+				}
+			})
+		}
+		homes.Wait()
+		pass(time.Second)
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		next := make(map[string]int)
+		for _, e := range b.taken {
+			var channel string
+			var n int
+			if _, err := fmt.Sscanf(e, "member_added %s %d", &channel, &n); err != nil || n != next[channel] {
+				t.Fatalf("got %q, want number %d of its channel (%v)", e, next[channel], err)
+			}
+			next[channel]++
+		}
+		if len(b.taken) != inboxesMax*events {
+			t.Errorf("%d events were told, want %d", len(b.taken), inboxesMax*events)
+		}
+	}, hookedApp)
 }
 
 func TestWhoGoesIsToldOnlyIfItIsNotBackSoon(t *testing.T) {
@@ -341,7 +372,7 @@ func TestOfWhatAllNodesKnowOneTells(t *testing.T) {
 		hub.tell(loop.Observation{What: loop.UserCame, Group: "presence-others", User: "ann", Everywhere: true})
 		hub.sees(loop.Occupied, "news", "")
 		pass(time.Second)
-		b.took(t, "channel_occupied news", "member_added presence-mine ann")
+		b.took(t, "member_added presence-mine ann", "channel_occupied news")
 	}, hookedApp)
 }
 
