@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 
 	"ringcast/wsproto"
 )
@@ -129,10 +130,18 @@ func inflate(payload string) (string, error) {
 	return string(text), err
 }
 
+// clientFlates are compressors at rest: a new one takes more memory, and more time, than all else that a short world does.
+var clientFlates = sync.Pool{New: func() any {
+	c, _ := flate.NewWriter(nil, flate.BestCompression) // a level that there is
+	return c
+}}
+
 // deflated is a payload, compressed as a client does it.
 func deflated(payload string) string {
 	var to bytes.Buffer
-	c, _ := flate.NewWriter(&to, flate.BestCompression)
+	c := clientFlates.Get().(*flate.Writer)
+	defer clientFlates.Put(c)
+	c.Reset(&to)
 	fmt.Fprint(c, payload)
 	c.Flush()
 	return to.String()[:to.Len()-4]
