@@ -227,7 +227,7 @@ func TestSizesShowsWhatCompressionSaves(t *testing.T) {
 	t.Parallel()
 	unraced(t)
 	dir := t.TempDir()
-	status, out, errs, runs := benchAll(t, "sizes", "--url", (&groupServer{packs: true}).serve(t), "--members", "10", "--sizes", "2000,400", "--time", "300ms", patient, "--pictures", dir)
+	status, out, errs, runs := benchAll(t, "sizes", "--url", (&groupServer{packs: true}).serve(t), "--members", "10", "--sizes", "2000,400", "--time", "300ms", "--pictures", dir)
 	if status != exitFine || len(runs) != 4 {
 		t.Fatalf("got status %d and %d runs\n%s%s", status, len(runs), out, errs)
 	}
