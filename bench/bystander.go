@@ -23,16 +23,18 @@ type bystanders struct {
 	pings   int64
 	pongs   int64
 	overAt  int64 // when the crews were done, 0 before
+	pongAt  int64 // the last pong after that, or overAt
 	faults  check.Faults
+
+	patience time.Duration // how long no pong may come then, until the rest is lost
 }
 
 const (
 	bystanderEvery = 50 * time.Millisecond // between two pings of one client
-	pongTime       = 2 * time.Second       // how long the last pings may take to be answered
 )
 
-func newBystanders(g *client.Generator) *bystanders {
-	return &bystanders{g: g, latency: newHistogram()}
+func newBystanders(g *client.Generator, patience time.Duration) *bystanders {
+	return &bystanders{g: g, patience: patience, latency: newHistogram()}
 }
 
 func (b *bystanders) generator() *client.Generator { return b.g }
@@ -43,10 +45,11 @@ func (b *bystanders) step(start int64, over func() bool) client.Step {
 	every := int64(bystanderEvery) / int64(b.g.Len())
 	return func(now int64) (int64, bool) {
 		if b.overAt == 0 && over() {
-			b.overAt = now
+			b.overAt, b.pongAt = now, now
 		}
 		if b.overAt > 0 {
-			return b.overAt + int64(pongTime), b.pongs == b.pings || now >= b.overAt+int64(pongTime)
+			late := now >= b.pongAt+int64(b.patience) || now >= b.overAt+int64(max(drainMax, b.patience))
+			return b.pongAt + int64(b.patience), b.pongs == b.pings || late
 		}
 		for ; b.next <= now; b.next += every {
 			if c := b.g.Conn(b.turn); c.Ready() {
@@ -62,6 +65,7 @@ func (b *bystanders) step(start int64, over func() bool) client.Step {
 func (b *bystanders) Ponged(_ *client.Conn, payload []byte, now int64) {
 	if len(payload) == 8 {
 		b.pongs++
+		b.pongAt = now
 		record(b.latency, now-int64(binary.BigEndian.Uint64(payload)))
 	}
 }
@@ -76,7 +80,7 @@ func (b *bystanders) depart(m *measurement) {
 		return
 	}
 	if missing := b.pings - b.pongs; missing > 0 {
-		b.faults.Add(check.Lost, uint64(missing), "%s of %s pings of bystanders were not answered within %v", count(missing), count(b.pings), pongTime)
+		b.faults.Add(check.Lost, uint64(missing), "%s of %s pings of bystanders were not answered within %v", count(missing), count(b.pings), b.patience)
 	}
 	m.also.Merge(&b.faults)
 }

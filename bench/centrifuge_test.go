@@ -145,15 +145,11 @@ func TestConnectAndSubscribeThatAreRefusedAreCountedByCause(t *testing.T) {
 func TestTheCeilingSpeaksTheCentrifugeProtocol(t *testing.T) {
 	t.Parallel()
 	status, out, errs, runs := benchAll(t, "ceiling", "--dialect", "centrifuge", "--members", "40", "--groups", "4", "--joins", "2", "--publishers", "2", "--rate", "500",
-		"--size", "3000", "--time", "300ms")
+		"--size", "3000", "--time", "300ms", patient)
 	if status != exitFine || len(runs) != 2 || !runs[0].Fine || !runs[1].Fine {
 		t.Fatalf("got status %d and %d runs\n%s%s", status, len(runs), out, errs)
 	}
-	status, out, errs, runs = benchAll(t, "churn", "--dialect", "centrifuge", "--url", (&groupServer{}).serve(t), "--members", "7", "--lives", "500", "--stay", "50ms",
-		"--time", "500ms", "--rate", full(2000), "--publishers", "4", "--bystanders", "2")
-	if status != exitFine || len(runs) != 2 || !runs[1].Fine || !strings.Contains(out, "dialect centrifuge") {
-		t.Fatalf("got status %d and %d runs, want %d and a ceiling without a fault\n%s%s", status, len(runs), exitFine, out, errs)
-	}
+	ceilingBesideChurn(t, "--dialect", "centrifuge", "--rate", "400", "--publishers", "4", "--bystanders", "2")
 }
 
 func TestTheDialectHasAPath(t *testing.T) {

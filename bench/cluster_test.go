@@ -377,7 +377,7 @@ func TestNodesAreStartedAndMishapsAreDone(t *testing.T) {
 			[]string{"killed", "started again", "FAULTY", "cut off     "}},
 		"it is killed and stays away": {[]string{"--time", "500ms", "--kill", "1@300ms", "--patience", "1s"}, exitFaulty,
 			[]string{"killed", "FAULTY", "had not come back when all was over", "due messages were not sent"}},
-		"it ends by itself": {[]string{"--time", "2s", "--patience", "1s", "--node-flag=--dies=1s"}, exitFaulty, []string{"FAULTY: node n1 ended by itself: this is a panic"}},
+		"it ends by itself": {[]string{"--time", "6s", "--patience", "1s", "--node-flag=--dies=4s"}, exitFaulty, []string{"FAULTY: node n1 ended by itself: this is a panic"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

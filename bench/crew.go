@@ -52,8 +52,8 @@ type crew struct {
 const (
 	// quietMax: a delivery that has not come for so long after the last one counts as lost, unless --patience says otherwise.
 	quietMax = 2 * time.Second
-	// drainMax bounds the time after the last publish in which deliveries may keep coming.
-	drainMax = 30 * time.Second
+	// drainMax bounds the time after the end of publishing in which deliveries may keep coming, however slowly.
+	drainMax = 2 * time.Minute
 	// lingerTime is how long members listen after the last expected delivery, since a doubled one comes after it.
 	lingerTime = 200 * time.Millisecond
 	showEvery  = 500 * time.Millisecond // how often the progress line gets a new p99, which costs a walk over the histogram
@@ -156,7 +156,7 @@ func (c *crew) over(now, end int64) bool {
 	case !c.closing:
 		c.stalled = quiet && c.plan.Window > 0 // otherwise a closed loop would wait forever for what is lost
 		return c.stalled
-	case now-end > int64(max(drainMax, c.plan.Patience)):
+	case now-end > int64(c.plan.drainMax()):
 		c.overrun = true
 		return true
 	}
@@ -373,7 +373,7 @@ func (c *crew) finish() (missedByCut uint64) {
 		c.faults.Note("the window stood still for %v, so the run ended early", c.plan.Patience)
 	}
 	if c.overrun {
-		c.faults.Note("deliveries were still coming %v after the end; what had not come by then is counted as lost", drainMax)
+		c.faults.Note("deliveries were still coming %v after the end; what had not come by then is counted as lost", c.plan.drainMax())
 	}
 	if c.published >= messagesMax && c.plan.Messages == messagesMax {
 		c.faults.Note("publishing stopped early, at the %d messages a run may hold", messagesMax)

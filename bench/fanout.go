@@ -103,7 +103,7 @@ func (e *env) fanoutWith(verb string, c *common, l *load, with guests) (*report.
 	m := &measurement{env: e, session: s, load: l, fleet: f, crews: l.crews(f, s.groupName, c.Threads)}
 	var watch *bystanders
 	if l.Bystanders > 0 {
-		watch = newBystanders(f.here.Generators()[c.Threads])
+		watch = newBystanders(f.here.Generators()[c.Threads], l.Patience)
 		m.beside = append(m.beside, watch)
 	}
 	if with != nil {

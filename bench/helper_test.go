@@ -43,7 +43,7 @@ func TestHelpersMakeNoDifferenceToACorrectServer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := &groupServer{silent: strings.Contains(name, "no ids")}
-			args := append([]string{"fanout", "--url", s.serve(t), "--processes", "3", "--members", "12", "--time", "300ms"}, args...)
+			args := append([]string{"fanout", "--url", s.serve(t), "--processes", "3", "--members", "12", "--time", "300ms", patient}, args...)
 			status, out, errs, r := bench(t, args...)
 			if status != exitFine || !r.Fine {
 				t.Fatalf("got status %d, want %d\n%s%s", status, exitFine, out, errs)
@@ -67,11 +67,14 @@ func TestHelpersMakeNoDifferenceToACorrectServer(t *testing.T) {
 
 func TestHelpersHoldAndAnswerPings(t *testing.T) {
 	t.Parallel()
-	s := &groupServer{pings: true}
-	status, out, errs, r := bench(t, "connect", "-n", "50", "--groups", "3", "--hold", "200ms", "--processes", "3", "--url", s.serve(t))
-	if status != exitFine || r.Connect.Joined != 50 || r.Connect.PingsAnswered != 50 || len(r.Threads) != 3 {
-		t.Fatalf("got status %d, %+v\n%s%s", status, r.Connect, out, errs)
-	}
+	again(t, 200*time.Millisecond, func(hold time.Duration) bool {
+		s := &groupServer{pings: true}
+		status, out, errs, r := bench(t, "connect", "-n", "50", "--groups", "3", "--hold", hold.String(), "--processes", "3", "--url", s.serve(t))
+		if status != exitFine || r.Connect.Joined != 50 || r.Connect.PingsAnswered > 50 || len(r.Threads) != 3 {
+			t.Fatalf("got status %d, %+v\n%s%s", status, r.Connect, out, errs)
+		}
+		return r.Connect.PingsAnswered == 50
+	})
 }
 
 func TestTheFirstClientsAreInBeforeTheRestInAllProcesses(t *testing.T) {
@@ -213,11 +216,10 @@ func TestAWholeProcessOutOfOrderIsSeen(t *testing.T) {
 		if m.held = text; held == "" {
 			return nil
 		}
-		m.held = ""
 		first, _ := check.ReadStamp([]byte(held))
 		second, _ := check.ReadStamp([]byte(text))
-		if first.Publisher == second.Publisher { // swapping these would be another fault: all try the next two
-			return []string{held, text}
+		if first.Publisher == second.Publisher { // swapping these would be another fault: all try with the next
+			return []string{held}
 		}
 		done[m.place] = true
 		return []string{text, held}
@@ -312,8 +314,8 @@ func TestHelpersEndWithTheBench(t *testing.T) {
 			}
 			for i := range fds {
 				n := 0
-				for n, err = unix.Poll(fds[i:i+1], 10_000); err == unix.EINTR; {
-					n, err = unix.Poll(fds[i:i+1], 10_000)
+				for n, err = unix.Poll(fds[i:i+1], 60_000); err == unix.EINTR; {
+					n, err = unix.Poll(fds[i:i+1], 60_000)
 				}
 				if n != 1 {
 					t.Errorf("helper %d lives on: %v", helpers[i], err)

@@ -20,7 +20,8 @@ import (
 // What is checked: a life receives unaltered messages of its own group, of each publisher an unbroken row of numbers; the
 // row begins no later than with the first message that was sent after the join was answered (provided that others in the
 // group received it, since otherwise it is not known), and goes on to the last one that another life of the group had
-// received when the stay was over; after the answer to a leave nothing may come. Owner: its generator's thread during a phase.
+// received when the stay was over; after the answer to a leave nothing may come. Lives begin while it is time to publish and
+// not later: a server that is behind then can catch up. Owner: its generator's thread during a phase.
 type lives struct {
 	client.Idle
 	g       *client.Generator
@@ -125,11 +126,13 @@ func (l *lives) arrive(g *client.Generator, s *session) { l.g, l.session = g, s 
 func (l *lives) step(start int64, over func() bool) client.Step {
 	l.g.Reserve(l.plan.Places)
 	l.start, l.lastBirth, l.nextTick = start, start, start
+	end := start + int64(l.load.Time)
 	return func(now int64) (int64, bool) {
-		last, next := over(), now+int64(lifeTick)
-		if !last {
-			next = l.bear(now)
+		last := over()
+		if last && now < end { // publishing has ended early
+			end = now
 		}
+		next := l.bear(now, end)
 		if now >= l.nextTick {
 			l.nextTick = now + int64(lifeTick)
 			for place := range l.all {
@@ -138,15 +141,19 @@ func (l *lives) step(start int64, over func() bool) client.Step {
 				}
 			}
 		}
-		return min(next, l.nextTick), last && len(l.free) == len(l.all)
+		return min(next, l.nextTick), last && len(l.free) == len(l.all) && l.nextBirth() > end
 	}
 }
 
-// bear begins the lives that are due and returns when the next one is.
-func (l *lives) bear(now int64) int64 {
+// nextBirth is when the next life is due.
+func (l *lives) nextBirth() int64 { return l.start + int64(float64(l.due)*1e9/l.plan.Lives) }
+
+// bear begins the lives that are due, none of those that are due after end, and returns when to look again.
+func (l *lives) bear(now, end int64) int64 {
 	for born := 0; ; l.due++ {
-		due := l.start + int64(float64(l.due)*1e9/l.plan.Lives)
-		switch {
+		switch due := l.nextBirth(); {
+		case due > end:
+			return now + int64(lifeTick)
 		case due > now:
 			return due
 		case len(l.free) == 0:
@@ -163,7 +170,7 @@ func (l *lives) bear(now int64) int64 {
 		v := &l.all[place]
 		clear(v.rows)
 		*v = life{fate: drawFate(l.random, l.plan.Stay), number: l.due, group: int(l.due % uint64(l.load.Groups)), stage: stageArriving,
-			until: now + int64(client.Timeout), rows: v.rows}
+			until: now + int64(l.timeout()), rows: v.rows}
 		if v.half {
 			v.until = now + int64(v.stay)
 		}
@@ -184,7 +191,7 @@ func drawFate(r *rand.Rand, stayMax time.Duration) fate {
 // Opened is called when the handshake is through.
 func (l *lives) Opened(c *client.Conn, now int64) {
 	v := &l.all[c.At]
-	v.stage, v.until = stageJoining, now+int64(client.Timeout)
+	v.stage, v.until = stageJoining, now+int64(l.timeout())
 	if l.proof == proofProbe { // a probe would go to all members, so here the first message is the proof
 		v.stage, v.until = stageStaying, now+int64(v.stay)
 	}
@@ -217,7 +224,7 @@ func (l *lives) look(place int, now int64) {
 		l.expect(v, place)
 		fallthrough
 	case stageOwed:
-		if v.missing > 0 && now-v.heardAt <= int64(quietMax) && now-v.endedAt <= int64(client.Timeout) {
+		if v.missing > 0 && now-v.heardAt <= int64(l.load.Patience) && now-v.endedAt <= int64(l.load.drainMax()) {
 			return
 		}
 		l.miss(v, place)
@@ -225,7 +232,7 @@ func (l *lives) look(place int, now int64) {
 			l.part(place, now)
 			return
 		}
-		v.stage, v.until = stageLeaving, now+int64(client.Timeout)
+		v.stage, v.until = stageLeaving, now+int64(l.timeout())
 		v.asked = c.NextID()
 		l.g.SendText(c, l.g.Dialect().Leave(l.session.groupName(v.group), v.asked, l.proof == proofReply))
 		if (l.proof == proofProbe || !l.g.Dialect().AnswersLeaves()) && v.stage == stageLeaving {
@@ -241,6 +248,9 @@ func (l *lives) look(place int, now int64) {
 	}
 }
 
+// timeout is how long a life waits for an answer.
+func (l *lives) timeout() time.Duration { return max(client.Timeout, l.load.Patience) }
+
 // part ends a life in the way chosen for it.
 func (l *lives) part(place int, now int64) {
 	v, c := &l.all[place], l.g.Conn(place)
@@ -248,7 +258,7 @@ func (l *lives) part(place int, now int64) {
 		l.breakOff(place)
 		return
 	}
-	v.stage, v.until = stageClosing, now+int64(client.Timeout)
+	v.stage, v.until = stageClosing, now+int64(l.timeout())
 	l.g.Goodbye(c)
 }
 

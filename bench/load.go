@@ -85,6 +85,9 @@ func (l *load) check(threads int) error {
 	return nil
 }
 
+// drainMax is the constant, or the patience if that is longer.
+func (l *load) drainMax() time.Duration { return max(drainMax, l.Patience) }
+
 // fillings are what the texts are filled with.
 func (l *load) fillings() check.Fillings {
 	if l.Payload == payloadJSON {

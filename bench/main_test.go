@@ -7,18 +7,40 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 )
 
 // waitersPerCore: nearly all time of these tests is that of loads, which wait for clocks and sockets, so with as many at a time as there
 // are cores, which is Go's default, the cores are idle. Under the race detector they are not.
 const waitersPerCore = 2
 
-// full is a rate as a flag has it: two fifths of it under the race detector, which makes all of a load's work slower, and none of its time longer.
-func full(rate int) string {
-	if underRace {
-		rate = rate * 2 / 5
+// patient is for loads that must end well: a machine that stalls has lost nothing then. What is lost is known after the patience alone, so
+// loads that lose something have the default.
+const patient = "--patience=30s"
+
+// longestMax bounds again.
+const longestMax = 30 * time.Second
+
+// again runs a load for a time, and as long as what the load is about has not been made to happen in it, once more for twice as long: how much
+// comes to pass in a time depends on what else the machine does. A try judges what has happened, and says whether it did at all; it needs
+// a server of its own.
+func again(t *testing.T, long time.Duration, try func(long time.Duration) (happened bool)) {
+	t.Helper()
+	for ; !try(long); long *= 2 {
+		if long > longestMax {
+			t.Fatalf("what the test is about has not happened in %v", long)
+		}
+		t.Logf("it has not happened in %v: once more for twice as long", long)
 	}
-	return strconv.Itoa(rate)
+}
+
+// unraced skips a test of programs that run one after another, or of work that one goroutine does alone, under the race detector: it finds
+// nothing in this process then, and takes minutes.
+func unraced(t *testing.T) {
+	t.Helper()
+	if underRace {
+		t.Skip("whole programs one after another, or one goroutine alone: it has run without the race detector")
+	}
 }
 
 // TestMain lets the test program be the bench's own child, which is this program again.

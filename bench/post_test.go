@@ -5,9 +5,13 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"ringcast/bench/report"
 )
 
 // backendDoor is a server that is published to over HTTP.
@@ -27,6 +31,10 @@ func backendDoor(t *testing.T, answer func(w http.ResponseWriter, body string)) 
 
 func TestPostPublishesOverHTTPBesideTheCeiling(t *testing.T) {
 	t.Parallel()
+	again(t, 50*time.Millisecond, func(long time.Duration) bool { return postBesideTheCeiling(t, long) })
+}
+
+func postBesideTheCeiling(t *testing.T, long time.Duration) (enough bool) {
 	var groups [2]atomic.Int64
 	url := backendDoor(t, func(w http.ResponseWriter, body string) {
 		for i := range groups {
@@ -36,13 +44,17 @@ func TestPostPublishesOverHTTPBesideTheCeiling(t *testing.T) {
 		}
 		fmt.Fprint(w, `{"result":{"offset":1}}`)
 	})
-	status, out, errs, runs := benchAll(t, "post", "--url", url, "--key", "k", "-n", "3", "--groups", "2", "--size", "5", "--time", "50ms", "--rounds", "2")
+	status, out, errs, runs := benchAll(t, "post", "--url", url, "--key", "k", "-n", "3", "--groups", "2", "--size", "5", "--time", long.String(), "--rounds", "2")
+	one, other := uint64(groups[0].Load()), uint64(groups[1].Load())
+	if one == 0 || other == 0 || slices.ContainsFunc(runs, func(r *report.Run) bool { return r.Post == nil || r.Post.Accepted == 0 }) {
+		return false
+	}
 	if status != exitFine || len(runs) != 4 {
 		t.Fatalf("got status %d and %d runs, want %d and 4\n%s%s", status, len(runs), exitFine, out, errs)
 	}
 	var accepted uint64
 	for _, r := range runs {
-		if !r.Fine || r.Post == nil || r.Post.Accepted == 0 || r.Post.PerSecond <= 0 || r.Post.Answer.Max <= 0 {
+		if !r.Fine || r.Post.PerSecond <= 0 || r.Post.Answer.Max <= 0 {
 			t.Errorf("figures are missing: %+v %+v", r, r.Post)
 		}
 		if !r.IsCeiling() {
@@ -52,12 +64,13 @@ func TestPostPublishesOverHTTPBesideTheCeiling(t *testing.T) {
 	if !runs[1].IsCeiling() || !runs[2].IsCeiling() || runs[2].Round != 2 {
 		t.Errorf("got %s and %s, want that each round begins with the other", runs[1].Server, runs[2].Server)
 	}
-	if one, other := uint64(groups[0].Load()), uint64(groups[1].Load()); one+other != accepted || one == 0 || other == 0 {
+	if one+other != accepted {
 		t.Errorf("got %d and %d publishes for the two groups, want %d in all", one, other, accepted)
 	}
 	if !strings.Contains(out, "requests/s") || !strings.Contains(out, "ceiling http") {
 		t.Errorf("got no table in\n%s", out)
 	}
+	return true
 }
 
 func TestPostSaysWhatIsWrongWithAnswers(t *testing.T) {
@@ -87,13 +100,16 @@ func TestPostSaysWhatIsWrongWithAnswers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			status, out, errs, runs := benchAll(t, "post", "--url", backendDoor(t, c.answer), "--key", c.key, "--groups", "2", "--time", "50ms", "--rounds", "1", "--no-ceiling")
-			if status != c.status || !strings.Contains(out, c.want) {
-				t.Errorf("got status %d, want %d, and %q in\n%s%s", status, c.status, c.want, out, errs)
-			}
-			if name == "busy" && (runs[0].Post.Refused == 0 || runs[0].Post.Accepted == 0) {
-				t.Errorf("got %+v, want refused and accepted ones", runs[0].Post)
-			}
+			again(t, 50*time.Millisecond, func(long time.Duration) bool {
+				status, out, errs, runs := benchAll(t, "post", "--url", backendDoor(t, c.answer), "--key", c.key, "--groups", "2", "--time", long.String(), "--rounds", "1", "--no-ceiling")
+				if name == "busy" && (len(runs) == 0 || runs[0].Post.Refused == 0 || runs[0].Post.Accepted == 0) {
+					return false
+				}
+				if status != c.status || !strings.Contains(out, c.want) {
+					t.Errorf("got status %d, want %d, and %q in\n%s%s", status, c.status, c.want, out, errs)
+				}
+				return true
+			})
 		})
 	}
 }

@@ -82,15 +82,15 @@ func (v *reportVerb) compare(e *env, c *report.Comparison) error {
 
 // drawInto writes the pictures and names them on stderr, since stdout may be redirected into a file.
 func drawInto(dir string, f *report.File, e *env) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil { // before they are drawn, which takes longer than all else
+		return fmt.Errorf("--pictures: %w", err)
+	}
 	pictures, err := report.Pictures(f)
 	if err != nil {
 		return err
 	}
 	if len(pictures) == 0 {
 		return errors.New("--pictures: these files have no figure to draw")
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("--pictures: %w", err)
 	}
 	for _, p := range pictures {
 		for ending, b := range map[string][]byte{".svg": p.SVG, ".png": p.PNG} {

@@ -35,9 +35,10 @@ func TestReportPrintsWhatAFileHolds(t *testing.T) {
 
 func TestReportReadsWhatFanoutWrote(t *testing.T) {
 	t.Parallel()
+	unraced(t)
 	name := filepath.Join(t.TempDir(), "r.json")
 	var stdout, stderr bytes.Buffer
-	if status := run(context.Background(), []string{"fanout", "--url", (&groupServer{}).serve(t), "--members", "20", "--time", "300ms", "--json", name},
+	if status := run(context.Background(), []string{"fanout", "--url", (&groupServer{}).serve(t), "--members", "20", "--time", "300ms", patient, "--json", name},
 		&stdout, &stderr); status != exitFine {
 		t.Fatalf("got status %d\n%s%s", status, &stdout, &stderr)
 	}

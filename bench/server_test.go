@@ -45,6 +45,7 @@ type groupServer struct {
 	left   func(m *groupMember)          // called with a member before its leave is answered
 	outbox int                           // texts that may wait for a member, beyond which it is closed with 4008; 0: all others wait
 	drops  bool                          // what is beyond outbox is dropped instead
+	beyond int                           // members to which that has happened, or texts
 	open   int                           // connections
 
 	// Pusher clients only.
@@ -103,7 +104,10 @@ func (s *groupServer) give(m *groupMember, frames []byte) {
 	case m.over:
 	case len(m.queue) < cap(m.queue):
 		m.queue <- frames
-	case !s.drops:
+	case s.drops:
+		s.beyond++
+	default:
+		s.beyond++
 		s.end(m)
 	}
 }

@@ -3,35 +3,53 @@ package main
 import (
 	"strings"
 	"testing"
+	"time"
 )
 
-// slowArgs is a load that fills all buffers between the server and a member that does not read.
+// slowArgs is a load that fills all buffers between the server and a member that does not read. Where it has to fill them, it is run as long
+// as it takes: see again.
 func slowArgs(t *testing.T, s *groupServer, more ...string) []string {
 	return append([]string{"slow", "--url", s.serve(t), "--members", "4", "--slow", "3", "--size", "50000", "--time", "2s", "--no-ceiling"}, more...)
+}
+
+// slowTime is how long the loads here publish at first.
+const slowTime = 2 * time.Second
+
+// overflows is how often something did not go into an outbox.
+func (s *groupServer) overflows() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.beyond
 }
 
 func TestSlowMembersThatAreCutOffAreNoFaultAndTheirCloseCodeIsFound(t *testing.T) {
 	t.Parallel()
 	inEach(t, func(t *testing.T, dialect string) {
-		s := &groupServer{outbox: 20}
-		status, out, errs, runs := benchAll(t, slowArgs(t, s, "--dialect", dialect)...)
-		if status != exitFine || len(runs) != 1 || !runs[0].Fine {
-			t.Fatalf("got status %d, want %d\n%s%s", status, exitFine, out, errs)
-		}
-		r := runs[0]
-		if r.Slow.Members != 3 || r.Slow.CutOff != 3 || r.Slow.Ends[`closed by the server with 4008 "too slow"`] != 3 {
-			t.Errorf("got %+v, want 3 cut off with 4008\n%s", r.Slow, out)
-		}
-		if r.Slow.CutAfter <= 0 || r.Slow.CutAfter > 2e9 || r.Slow.Skipped != 0 {
-			t.Errorf("got %+v, want an end within the 2 s of publishing, and nothing skipped before", r.Slow)
-		}
-		if r.Slow.RSSPeak == 0 || r.Slow.RSSSettled == 0 || r.Fanout.Delivered == 0 || r.Flags["slow"] != 3.0 || r.Flags["window"] != 16.0 {
-			t.Errorf("figures are missing: %+v, flags %v", r.Slow, r.Flags)
-		}
-		if !strings.Contains(out, "3 of 3 members that stopped reading were cut off") || !strings.Contains(out, "3 × closed by the server with 4008") {
-			t.Errorf("how they ended is not printed:\n%s", out)
-		}
-		abandoned(t, s)
+		again(t, slowTime, func(long time.Duration) bool {
+			s := &groupServer{outbox: 20}
+			status, out, errs, runs := benchAll(t, slowArgs(t, s, "--dialect", dialect, "--time", long.String(), patient)...)
+			if status != exitFine || len(runs) != 1 || !runs[0].Fine {
+				t.Fatalf("got status %d, want %d\n%s%s", status, exitFine, out, errs)
+			}
+			if s.overflows() < 3 {
+				return false
+			}
+			r := runs[0]
+			if r.Slow.Members != 3 || r.Slow.CutOff != 3 || r.Slow.Ends[`closed by the server with 4008 "too slow"`] != 3 {
+				t.Errorf("got %+v, want 3 cut off with 4008\n%s", r.Slow, out)
+			}
+			if r.Slow.CutAfter <= 0 || r.Slow.CutAfter > long.Nanoseconds() || r.Slow.Skipped != 0 {
+				t.Errorf("got %+v, want an end within the %v of publishing, and nothing skipped before", r.Slow, long)
+			}
+			if r.Slow.RSSPeak == 0 || r.Slow.RSSSettled == 0 || r.Fanout.Delivered == 0 || r.Flags["slow"] != 3.0 || r.Flags["window"] != 16.0 {
+				t.Errorf("figures are missing: %+v, flags %v", r.Slow, r.Flags)
+			}
+			if !strings.Contains(out, "3 of 3 members that stopped reading were cut off") || !strings.Contains(out, "3 × closed by the server with 4008") {
+				t.Errorf("how they ended is not printed:\n%s", out)
+			}
+			abandoned(t, s)
+			return true
+		})
 	})
 }
 
@@ -39,7 +57,7 @@ func TestASlowMembersResetIsSeenWhenItComes(t *testing.T) {
 	t.Parallel()
 	s := &groupServer{outbox: 1 << 16}
 	s.spoil = func(m *groupMember, text string) []string {
-		if m.place > 4 && m.heard == 30 { // the publisher is number 4
+		if m.place > 4 && m.heard == 2 { // the publisher is number 4
 			m.conn.(interface{ SetLinger(int) error }).SetLinger(0)
 			m.conn.Close()
 		}
@@ -53,20 +71,26 @@ func TestASlowMembersResetIsSeenWhenItComes(t *testing.T) {
 
 func TestAServerThatDropsMessagesToSlowMembersIsFoundOut(t *testing.T) {
 	t.Parallel()
-	s := &groupServer{outbox: 20, drops: true}
-	status, out, errs, runs := benchAll(t, slowArgs(t, s)...)
-	if status != exitFine || runs[0].Slow.CutOff != 0 || runs[0].Slow.Skipped == 0 {
-		t.Fatalf("got status %d, %+v, want %d, none cut off and messages skipped\n%s%s", status, runs[0].Slow, exitFine, out, errs)
-	}
-	if !strings.Contains(out, "they were not given") {
-		t.Errorf("that is not printed:\n%s", out)
-	}
+	again(t, slowTime, func(long time.Duration) bool {
+		s := &groupServer{outbox: 20, drops: true}
+		status, out, errs, runs := benchAll(t, slowArgs(t, s, "--time", long.String(), patient)...)
+		if s.overflows() == 0 {
+			return false
+		}
+		if status != exitFine || runs[0].Slow.CutOff != 0 || runs[0].Slow.Skipped == 0 {
+			t.Fatalf("got status %d, %+v, want %d, none cut off and messages skipped\n%s%s", status, runs[0].Slow, exitFine, out, errs)
+		}
+		if !strings.Contains(out, "they were not given") {
+			t.Errorf("that is not printed:\n%s", out)
+		}
+		return true
+	})
 }
 
 func TestAServerThatKeepsEverythingForSlowMembersIsFine(t *testing.T) {
 	t.Parallel()
 	s := &groupServer{outbox: 1 << 16}
-	status, out, errs, runs := benchAll(t, slowArgs(t, s, "--messages", "200", "--groups", "2")...)
+	status, out, errs, runs := benchAll(t, slowArgs(t, s, "--messages", "200", "--groups", "2", patient)...)
 	if status != exitFine || runs[0].Slow.CutOff != 0 || runs[0].Slow.Skipped != 0 {
 		t.Fatalf("got status %d, %+v, want %d, none cut off and nothing skipped\n%s%s", status, runs[0].Slow, exitFine, out, errs)
 	}
@@ -74,7 +98,7 @@ func TestAServerThatKeepsEverythingForSlowMembersIsFine(t *testing.T) {
 
 func TestAServerThatWaitsForSlowMembersIsFaulty(t *testing.T) {
 	t.Parallel()
-	status, out, _, runs := benchAll(t, slowArgs(t, &groupServer{})...)
+	status, out, _, runs := benchAll(t, slowArgs(t, &groupServer{}, "--time", "1m")...) // it ends when the window stands still
 	if status != exitFaulty || runs[0].Counts["lost"] == 0 {
 		t.Fatalf("got status %d, faults %v\n%s", status, runs[0].Counts, out)
 	}
@@ -89,7 +113,7 @@ func TestAServerThatCutsOffMembersThatKeepUpIsFaulty(t *testing.T) {
 		}
 		return []string{text}
 	}
-	status, out, _, runs := benchAll(t, slowArgs(t, s)...)
+	status, out, _, runs := benchAll(t, slowArgs(t, s, "--time", "1m")...) // it ends with the member
 	if status != exitFaulty || runs[0].Counts["cut off"] != 1 || !strings.Contains(runs[0].Examples["cut off"][0], "group 0 member 2 was cut off: closed by the server with 4008") {
 		t.Fatalf("got status %d, faults %v\n%s", status, runs[0].Counts, out)
 	}

@@ -21,6 +21,7 @@ func clusterRun(server string, rate, p50 float64) *Run {
 
 func TestNodesHaveATableByRateBesideTheBareEngine(t *testing.T) {
 	t.Parallel()
+	unraced(t)
 	f := &File{Format: Format, Command: "cluster --find-limit", Runs: []*Run{clusterRun("ringcast 3 nodes", 1000, 0.8), clusterRun("ringcast 3 nodes", 2000, 1), clusterRun("ringcast 3 nodes", 4000, 9),
 		clusterRun("ceiling nats publish", 1000, 0.5), clusterRun("ceiling nats publish", 2000, 0.6), clusterRun("ceiling nats publish", 4000, 1)}}
 	f.Runs[2].Notes = []string{"the limit: x"}
@@ -71,6 +72,7 @@ func TestOneNodeAloneStandsBesideACluster(t *testing.T) {
 
 func TestAVoidRateIsNotDrawn(t *testing.T) {
 	t.Parallel()
+	unraced(t)
 	f := &File{Format: Format, Runs: []*Run{clusterRun("a", 1000, 1), clusterRun("a", 2000, 1), clusterRun("a", 4000, 1)}}
 	f.Runs[1].Cluster.LatencyVoid = true
 	pictures, err := Pictures(f)

@@ -588,10 +588,19 @@ func checkPicture(t *testing.T, p Picture) {
 	}
 }
 
+// unraced skips a test that draws under the race detector: that is the work of one goroutine alone, and takes seconds a picture then.
+func unraced(t *testing.T) {
+	t.Helper()
+	if underRace {
+		t.Skip("one goroutine draws alone: it has run without the race detector")
+	}
+}
+
 func TestPicturesShowSomething(t *testing.T) {
 	t.Parallel()
+	unraced(t)
 	f := sampleFile(1, 2)
-	few := []string{"ceiling turn", "ringcast", "gws", "ws"} // PNGs take seconds each under -race
+	few := []string{"ceiling turn", "ringcast", "gws", "ws"}
 	f.Runs = slices.DeleteFunc(f.Runs, func(r *Run) bool { return !slices.Contains(few, r.Server) || r.Load == "fan-out 10,000 × 1" })
 	pictures, err := Pictures(f)
 	if err != nil {
@@ -610,6 +619,7 @@ func TestPicturesShowSomething(t *testing.T) {
 
 func TestMemoryIsALineWhereThereAreSeveralNumbersOfClients(t *testing.T) {
 	t.Parallel()
+	unraced(t)
 	f := &File{Format: Format, Command: "compare", Machine: Machine{CPU: "A", Cores: 2}}
 	for _, clients := range []float64{100, 1000, 10000} {
 		for server, each := range map[string]float64{"ringcast": 1400, "gws": 9000, "ceiling message": 400} {
@@ -629,6 +639,7 @@ func TestMemoryIsALineWhereThereAreSeveralNumbersOfClients(t *testing.T) {
 
 func TestAServerThatCostsAThousandTimesMoreHidesNoOther(t *testing.T) {
 	t.Parallel()
+	unraced(t)
 	pictures, err := Pictures(oneLoad(map[string][]float64{"ringcast": {1, 1.1}, "ws": {1000, 1100}, "ceiling turn": {0.9, 1}}))
 	if err != nil || len(pictures) != 2 { // without histograms
 		t.Fatalf("got %d pictures, %v", len(pictures), err)

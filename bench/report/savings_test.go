@@ -26,6 +26,7 @@ func sizesFile(sizes ...float64) *File {
 
 func TestWhatCompressionSavesIsOneTableAndOnePicture(t *testing.T) {
 	t.Parallel()
+	unraced(t)
 	f := sizesFile(64, 1000, 20000)
 	f.Runs[0].Fine = false // a faulty one does not count
 	f.Runs[0].Fanout.WireBytes = 1e9
