@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"ringcast/loop/order"
 )
 
 // This file is tokens in a simulated world: clients show them, at any time, and renew them or not; they end; and a backend disconnects
@@ -41,13 +43,28 @@ func (w *world) reach(a *actor) {
 		target = Target{Client: a.sock.client.Number()}
 	}
 	for _, group := range w.groups {
-		do := unsubscribing(group)
+		do := w.removing(group)
 		if w.chance(5) {
 			do = disconnecting(0, "")
 		}
 		if _, _, err := w.hub.dispatch(target, do); err != nil {
 			w.must(false, "an errand: %v", err)
 		}
+	}
+}
+
+// removing takes clients out of a group. A plain one that has used no id yet, and has no token, is told nothing: it would take it for a message.
+func (w *world) removing(group string) func(*shard, *client) bool {
+	do := unsubscribing(group)
+	return func(s *shard, c *client) bool {
+		told := c.dialect() != int(order.PlainForm) || c.is(markAsks) || s.hasToken(c)
+		done := do(s, c)
+		for _, a := range w.actors {
+			if m := a.joined[group]; done && !told && a.sock.client == c && m != nil {
+				m.silent = false
+			}
+		}
+		return done
 	}
 }
 
