@@ -93,7 +93,7 @@ func listed(cell string) []string {
 }
 
 func TestEveryOptionInTheTableOfBoundsIsAFlagAndEveryLimitIsInTheTable(t *testing.T) {
-	t.Parallel()
+	still(t)
 	help := run("start", "--help").stdout
 	flags := map[string]bool{}
 	for _, m := range regexp.MustCompile(`(?m)^\s+(?:-\w, )?--([a-z-]+)`).FindAllStringSubmatch(help, -1) {
@@ -132,7 +132,7 @@ func TestEveryOptionInTheTableOfBoundsIsAFlagAndEveryLimitIsInTheTable(t *testin
 
 // A counter is named by its key in status --json, or by two, outer and inner, as refused_by.busy.
 func TestEveryCounterInTheTableOfBoundsIsShownToAnOperator(t *testing.T) {
-	t.Parallel()
+	still(t)
 	s := start(t, "--channel", "127.0.0.1:0", "--cluster-name", "chat", "--cluster-node", "n1", "--store-dir", t.TempDir())
 	s.waitIn()
 	var status map[string]any
@@ -164,7 +164,7 @@ func keysOf(value any, parent string, into map[string]bool) {
 }
 
 func TestEveryBoundHasATest(t *testing.T) {
-	t.Parallel()
+	still(t)
 	exists := map[string]bool{}
 	for _, f := range goFiles(t) {
 		if !f.test {

@@ -20,7 +20,7 @@ func TestACentrifugePageFetchesShowsAndRenewsItsTokens(t *testing.T) {
 	p := openNodePage(t, s.addr)
 	const ann = `{"sub":"ann","info":{"name":"Ann"}}`
 	// The first has expired; the second is good for a moment; the third for ever.
-	p.do(`tokens = [` + quote(tokenFor(-60, ann)) + `,` + quote(tokenFor(3, ann)) + `,` + quote(tokenText(ann)) + `];
+	p.do(`tokens = [` + quote(tokenFor(-60, ann)) + `,` + quote(tokenFor(soon, ann)) + `,` + quote(tokenText(ann)) + `];
 		next = async () => { say("fetched"); return tokens.shift() };
 		client = newClient(url, {token: tokens.shift(), getToken: next});
 		group = listen(client, "chat", {joinLeave: true}); client.connect()`)
@@ -44,7 +44,7 @@ func TestACentrifugePageFetchesShowsAndRenewsItsTokens(t *testing.T) {
 
 	// Likewise a token for one channel.
 	const locked = `{"sub":"ann","channel":"locked","info":{"seat":7}}`
-	p.do(`locks = [` + quote(tokenFor(-60, locked)) + `,` + quote(tokenFor(3, locked)) + `,` + quote(tokenText(locked)) + `];
+	p.do(`locks = [` + quote(tokenFor(-60, locked)) + `,` + quote(tokenFor(soon, locked)) + `,` + quote(tokenText(locked)) + `];
 		lock = listen(client, "locked", {token: locks.shift(), getToken: async () => { say("fetched for one"); return locks.shift() }})`)
 	p.step("fetched for one")
 	p.take("the subscription", func(step nodeStep) bool { return step.Step == "subscribed" && step.Channel == "locked" })

@@ -104,7 +104,7 @@ func absolute(t *testing.T, name string) string {
 }
 
 func TestEachRowOfWhatAClusterSurvivesNamesATestThatExists(t *testing.T) {
-	t.Parallel()
+	still(t)
 	_, table, _ := strings.Cut(document(t, "docs/cluster.md"), "\n## What survives what\n")
 	table, _, _ = strings.Cut(table, "\n## ")
 	have, named := testNames(t), map[string]bool{}
@@ -129,7 +129,7 @@ func TestEachRowOfWhatAClusterSurvivesNamesATestThatExists(t *testing.T) {
 
 // A Compose file and what is for Kubernetes are read as YAML, and name nothing that start does not know.
 func TestFilesForContainersAreGoodAndNameOptionsThatExist(t *testing.T) {
-	t.Parallel()
+	still(t)
 	help := run("start", "--help").stdout
 	for _, name := range []string{"docs/compose.yaml", "docs/statefulset.yaml"} {
 		text := document(t, name)
@@ -164,7 +164,7 @@ func TestFilesForContainersAreGoodAndNameOptionsThatExist(t *testing.T) {
 
 // Settings of three machines, as the document has them, are good JSON and name settings that exist.
 func TestTheClusterDocumentsConfigFileIsGood(t *testing.T) {
-	t.Parallel()
+	still(t)
 	m := regexp.MustCompile("(?s)```json\n(.*?)```").FindStringSubmatch(document(t, "docs/cluster.md"))
 	if m == nil {
 		t.Fatal("docs/cluster.md: got no config file")

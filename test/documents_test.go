@@ -67,7 +67,7 @@ func optionRows(t *testing.T) map[string]optionRow {
 // The tables of options in docs/operating.md are compared with start --help and a running server: each option has one row
 // with its default, and a reload changes those, and only those, of which the row says so.
 func TestReadmeHasEveryOptionOfStartWithItsDefault(t *testing.T) {
-	t.Parallel()
+	still(t)
 	rows := optionRows(t)
 	help := run("start", "--help").stdout
 	settings := start(t).settings() // what a reload can change, by default here
@@ -110,7 +110,7 @@ func TestReadmeHasEveryOptionOfStartWithItsDefault(t *testing.T) {
 }
 
 func TestDocumentsNameOptionsThatExist(t *testing.T) {
-	t.Parallel()
+	still(t)
 	known := map[string]bool{}
 	for _, verb := range []string{"start", "status", "connections"} {
 		for _, m := range optionOf.FindAllStringSubmatch(run(verb, "--help").stdout, -1) {
@@ -129,7 +129,7 @@ func TestDocumentsNameOptionsThatExist(t *testing.T) {
 }
 
 func TestDocumentsNameMetricsThatExist(t *testing.T) {
-	t.Parallel()
+	still(t)
 	cert, key := certificateFor(t, t.TempDir(), "push.example.org")
 	_, url := startAdmin(t, "--tls-listen", "127.0.0.1:0", "--tls-cert", cert, "--tls-key", key, "--http-redirect", "127.0.0.1:0", "--channel", "127.0.0.1:0", "--cluster-name", "x", "--cluster-node", "n1", "--store-dir", filepath.Join(runDir(t), "store"))
 	exists := map[string]bool{}
@@ -168,7 +168,7 @@ var notOnTheWire = map[string]string{
 }
 
 func TestProtocolDocumentHasEveryErrorCode(t *testing.T) {
-	t.Parallel()
+	still(t)
 	_, table, _ := strings.Cut(document(t, "docs/protocol.md"), "\n## Error codes\n")
 	table, _, _ = strings.Cut(table, "\n## ")
 	listed := map[string]bool{}
@@ -217,7 +217,7 @@ func TestProtocolDocumentHasEveryErrorCode(t *testing.T) {
 }
 
 func TestProtocolDocumentHasEveryCloseCode(t *testing.T) {
-	t.Parallel()
+	still(t)
 	var listed []string
 	for heading, codes := range map[string]string{"## Close codes": `\d{4}`, "## Centrifuge clients": `\b3[0-9]{3}\b`, "## Pusher clients": `\b4[0-9]{3}\b`} {
 		_, table, _ := strings.Cut(document(t, "docs/protocol.md"), "\n"+heading+"\n")
@@ -279,7 +279,7 @@ func anchors(text string) map[string]bool {
 
 // A link within the project leads to a file, and its fragment to a heading. Every document is reached from README.
 func TestLinksInDocumentsLeadSomewhere(t *testing.T) {
-	t.Parallel()
+	still(t)
 	reached := map[string]bool{}
 	for _, name := range documents(t) {
 		text := codeSpan.ReplaceAllString(withoutBlocks(document(t, name)), "")
