@@ -11,11 +11,12 @@ func (a *actor) parted(group string) {
 	w.must(m != nil && !m.out(), "actor %d was taken out of %s, where it is not a member", a.index, group)
 	w.past.parted++
 	*a.track(group) = simTrack{}
+	m.silent = false // of what it has asked without an id nobody says whether it came before
 	if m.ackedAt == 0 {
 		return // it has said that it leaves, or has asked without an id
 	}
-	m.company = simCompany{}                            // of who comes and goes meanwhile it hears nothing
-	m.parted, m.ackedAt, m.silent = m.ackedAt, 0, false // of what it has asked without an id nobody says whether it came before
+	m.company = simCompany{} // of who comes and goes meanwhile it hears nothing
+	m.parted, m.ackedAt = m.ackedAt, 0
 	if a.live() && w.chance(90) {
 		a.join(group, true)
 	}
