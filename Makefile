@@ -21,7 +21,7 @@ test: ## all tests
 simulate: ## the simulations with assertions; the race detector, which finds nothing in them, sees a few alone
 	go test -tags invariants -run Simulated ./loop ./loop/order
 
-race: ## all tests under the race detector, with assertions
+race: ## tests under the race detector, with assertions; those in which it sees nothing say so, and are left out
 	go test -race -tags invariants -timeout 20m ./...
 
 narrow: ## tests as a 32-bit program; says so where the kernel runs none

@@ -57,11 +57,12 @@ const healthyTLS = 9
 // TLS handshakes of all kinds that never finish: nothing is said, half of a hello, a hello and nothing more.
 func TestFaultTLSHandshakesThatNeverFinishHarmNobody(t *testing.T) {
 	fault(t)
-	n, timeout := size(1500, 10_000), size("6s", "30s")
+	few, soon := 1500, "6s"
 	if raceDetector { // who comes now stands behind all hellos that came before, and each costs tens of milliseconds on a busy machine
-		n, timeout = 400, "15s"
+		few, soon = 400, "15s"
 	}
-	s := startTLS(t, "--handshake-timeout", timeout, "--compression", "on")
+	n := size(few, 10_000)
+	s := startTLS(t, "--handshake-timeout", size(soon, "30s"), "--compression", "on")
 	flights := [][]byte{nil, nil, hello(t, version(t, tls.VersionTLS13)), hello(t, version(t, tls.VersionTLS12))}
 	flights[1] = flights[2][:len(flights[2])/2]
 	at := *s
