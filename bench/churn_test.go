@@ -465,6 +465,17 @@ func TestLivesThatAreDueWhenTheTimeIsOverAreCountedAndNotBegun(t *testing.T) {
 	}
 }
 
+func TestLivesEndWithPublishingThatEndsBeforeItsTime(t *testing.T) {
+	t.Parallel()
+	_, out, errs, runs := benchAll(t, churnArgs(t, &groupServer{}, "--rate", "200", "--messages", "50", "--time", "1m", patient)...)
+	if len(runs) != 1 || runs[0].Churn == nil || len(runs[0].Counts) > 0 {
+		t.Fatalf("got %d runs, want one without a fault\n%s%s", len(runs), out, errs)
+	}
+	if c := runs[0].Churn; c.Connects == 0 || c.Connects+c.Behind >= 60*200 {
+		t.Errorf("got %+v, want fewer lives than are due in 1m\n%s", c, out)
+	}
+}
+
 func TestTheSameSeedGivesTheSameLives(t *testing.T) {
 	draw := func(seed uint64) (all []fate) {
 		r := rand.New(rand.NewPCG(seed, 0))
