@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/binary"
+	"fmt"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -27,6 +28,7 @@ type bystanders struct {
 	faults  check.Faults
 
 	patience time.Duration // how long no pong may come then, until the rest is lost
+	gaveUp   string        // why the rest is lost
 }
 
 const (
@@ -48,8 +50,18 @@ func (b *bystanders) step(start int64, over func() bool) client.Step {
 			b.overAt, b.pongAt = now, now
 		}
 		if b.overAt > 0 {
-			late := now >= b.pongAt+int64(b.patience) || now >= b.overAt+int64(max(drainMax, b.patience))
-			return b.pongAt + int64(b.patience), b.pongs == b.pings || late
+			bound := drainTime(b.patience)
+			switch {
+			case b.pongs == b.pings:
+				return now, true
+			case !b.anyOpen():
+				b.gaveUp = "their connections had ended"
+			case now >= b.pongAt+int64(b.patience):
+				b.gaveUp = fmt.Sprintf("no pong came for %v", b.patience)
+			case now >= b.overAt+int64(bound):
+				b.gaveUp = fmt.Sprintf("pongs were still coming %v after the last delivery", bound)
+			}
+			return b.pongAt + int64(b.patience), b.gaveUp != ""
 		}
 		for ; b.next <= now; b.next += every {
 			if c := b.g.Conn(b.turn); c.Ready() {
@@ -60,6 +72,16 @@ func (b *bystanders) step(start int64, over func() bool) client.Step {
 		}
 		return b.next, false
 	}
+}
+
+// anyOpen says whether a pong may still come.
+func (b *bystanders) anyOpen() bool {
+	for place := range b.g.Len() {
+		if b.g.Conn(place).Ready() {
+			return true
+		}
+	}
+	return false
 }
 
 func (b *bystanders) Ponged(_ *client.Conn, payload []byte, now int64) {
@@ -80,7 +102,7 @@ func (b *bystanders) depart(m *measurement) {
 		return
 	}
 	if missing := b.pings - b.pongs; missing > 0 {
-		b.faults.Add(check.Lost, uint64(missing), "%s of %s pings of bystanders were not answered within %v", count(missing), count(b.pings), b.patience)
+		b.faults.Add(check.Lost, uint64(missing), "%s of %s pings of bystanders were not answered: %s", count(missing), count(b.pings), b.gaveUp)
 	}
 	m.also.Merge(&b.faults)
 }

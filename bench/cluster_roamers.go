@@ -129,7 +129,7 @@ func (b *roamers) listen(start int64, said []*check.Publishes, over func() bool)
 		} else if completeAt == 0 || b.heardAt > completeAt {
 			completeAt = now
 		}
-		done := completeAt > 0 && now-completeAt >= linger || now-max(b.heardAt, overAt) > int64(b.plan.Patience) || now-overAt > int64(drainMax)+int64(b.plan.Patience)
+		done := completeAt > 0 && now-completeAt >= linger || now-max(b.heardAt, overAt) > int64(b.plan.Patience) || now-overAt > int64(drainTime(b.plan.Patience))
 		return now + int64(lifeTick), done
 	}
 }

@@ -37,8 +37,8 @@ type crew struct {
 	spare   []*publisher // the list of the turn before, for its memory
 	buf     []byte       // what is about to be written
 	closing bool         // nothing new becomes due
-	stalled bool         // the closed loop had no delivery for quietMax
-	overrun bool         // deliveries were still coming at drainMax
+	stalled bool         // the closed loop had no delivery for the patience
+	overrun bool         // deliveries were still coming at drainTime
 
 	published, expected, delivered uint64
 	receivedBefore                 uint64 // of the generator's bytes: before publishing began
@@ -52,7 +52,8 @@ type crew struct {
 const (
 	// quietMax: a delivery that has not come for so long after the last one counts as lost, unless --patience says otherwise.
 	quietMax = 2 * time.Second
-	// drainMax bounds the time after the end of publishing in which deliveries may keep coming, however slowly.
+	// drainMax bounds the time in which deliveries may keep coming, however slowly, see drainTime. It counts from when publishing was to end,
+	// --time after the start, even if it ended before.
 	drainMax = 2 * time.Minute
 	// lingerTime is how long members listen after the last expected delivery, since a doubled one comes after it.
 	lingerTime = 200 * time.Millisecond
@@ -65,6 +66,9 @@ const (
 	latencyUnit   = int64(time.Microsecond)
 	latencyDigits = 3
 )
+
+// drainTime is drainMax, or the patience if that is longer.
+func drainTime(patience time.Duration) time.Duration { return max(drainMax, patience) }
 
 func newHistogram() *hdrhistogram.Histogram {
 	return hdrhistogram.New(latencyUnit, latencyMax, latencyDigits)
@@ -156,7 +160,7 @@ func (c *crew) over(now, end int64) bool {
 	case !c.closing:
 		c.stalled = quiet && c.plan.Window > 0 // otherwise a closed loop would wait forever for what is lost
 		return c.stalled
-	case now-end > int64(c.plan.drainMax()):
+	case now-end > int64(drainTime(c.plan.Patience)):
 		c.overrun = true
 		return true
 	}
@@ -373,7 +377,7 @@ func (c *crew) finish() (missedByCut uint64) {
 		c.faults.Note("the window stood still for %v, so the run ended early", c.plan.Patience)
 	}
 	if c.overrun {
-		c.faults.Note("deliveries were still coming %v after the end; what had not come by then is counted as lost", c.plan.drainMax())
+		c.faults.Note("deliveries were still coming %v after the end; what had not come by then is counted as lost", drainTime(c.plan.Patience))
 	}
 	if c.published >= messagesMax && c.plan.Messages == messagesMax {
 		c.faults.Note("publishing stopped early, at the %d messages a run may hold", messagesMax)

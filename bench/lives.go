@@ -21,7 +21,8 @@ import (
 // row begins no later than with the first message that was sent after the join was answered (provided that others in the
 // group received it, since otherwise it is not known), and goes on to the last one that another life of the group had
 // received when the stay was over; after the answer to a leave nothing may come. Lives begin while it is time to publish and
-// not later: a server that is behind then can catch up. Owner: its generator's thread during a phase.
+// not later, so that a server that is behind then can catch up: what was due before the end and could not begin is counted.
+// Owner: its generator's thread during a phase.
 type lives struct {
 	client.Idle
 	g       *client.Generator
@@ -41,7 +42,8 @@ type lives struct {
 	counts report.Churn
 
 	start, lastBirth, nextTick int64
-	failing                    bool // the bench itself gives up the connection that is being cut
+	end                        int64 // of the time to publish
+	failing                    bool  // the bench itself gives up the connection that is being cut
 }
 
 // life is one short-lived client.
@@ -126,13 +128,18 @@ func (l *lives) arrive(g *client.Generator, s *session) { l.g, l.session = g, s 
 func (l *lives) step(start int64, over func() bool) client.Step {
 	l.g.Reserve(l.plan.Places)
 	l.start, l.lastBirth, l.nextTick = start, start, start
-	end := start + int64(l.load.Time)
+	l.end = start + int64(l.load.Time)
+	spacing := int64(0) // of an open loop's messages: none may be due in so much of the time at its end
+	if l.load.Rate > 0 {
+		spacing = int64(1e9/l.load.Rate) + 1
+	}
 	return func(now int64) (int64, bool) {
 		last := over()
-		if last && now < end { // publishing has ended early
-			end = now
+		// With --messages, a member that was cut off or a window that stood still, publishing ends before its time.
+		if last && client.Clock() < l.end-spacing {
+			l.end = now
 		}
-		next := l.bear(now, end)
+		next := l.bear(now)
 		if now >= l.nextTick {
 			l.nextTick = now + int64(lifeTick)
 			for place := range l.all {
@@ -141,22 +148,23 @@ func (l *lives) step(start int64, over func() bool) client.Step {
 				}
 			}
 		}
-		return min(next, l.nextTick), last && len(l.free) == len(l.all) && l.nextBirth() > end
+		return min(next, l.nextTick), last && len(l.free) == len(l.all) && l.nextBirth() >= l.end
 	}
 }
 
 // nextBirth is when the next life is due.
 func (l *lives) nextBirth() int64 { return l.start + int64(float64(l.due)*1e9/l.plan.Lives) }
 
-// bear begins the lives that are due, none of those that are due after end, and returns when to look again.
-func (l *lives) bear(now, end int64) int64 {
+// bear begins the lives that are due before the end, and returns when to look again. In the first turn at the end or after it, those
+// that cannot begin at once are given up.
+func (l *lives) bear(now int64) int64 {
 	for born := 0; ; l.due++ {
 		switch due := l.nextBirth(); {
-		case due > end:
+		case due >= l.end:
 			return now + int64(lifeTick)
 		case due > now:
 			return due
-		case len(l.free) == 0:
+		case len(l.free) == 0 || now >= l.end && (born == client.BeginMax || !l.g.CanBegin()):
 			l.counts.Behind++
 			continue
 		case born == client.BeginMax:
@@ -224,7 +232,11 @@ func (l *lives) look(place int, now int64) {
 		l.expect(v, place)
 		fallthrough
 	case stageOwed:
-		if v.missing > 0 && now-v.heardAt <= int64(l.load.Patience) && now-v.endedAt <= int64(l.load.drainMax()) {
+		longest := l.timeout() // it takes the place of another
+		if now >= l.end {
+			longest = drainTime(l.load.Patience)
+		}
+		if v.missing > 0 && now-v.heardAt <= int64(l.load.Patience) && now-v.endedAt <= int64(longest) {
 			return
 		}
 		l.miss(v, place)

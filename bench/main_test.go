@@ -16,30 +16,34 @@ const waitersPerCore = 2
 
 // patient is for loads that must end well: a machine that stalls has lost nothing then. What is lost is known after the patience alone, so
 // loads that lose something have the default.
-const patient = "--patience=30s"
+const (
+	patient      = "--patience=30s"
+	patienceTime = 30 * time.Second
+)
 
-// longestMax bounds again.
-const longestMax = 30 * time.Second
+// lastTry bounds again: a try for this time or longer is the last one. As each takes twice as long as the one before, the last may take up to
+// twice this time, and all together up to four times.
+const lastTry = 16 * time.Second
 
 // again runs a load for a time, and as long as what the load is about has not been made to happen in it, once more for twice as long: how much
-// comes to pass in a time depends on what else the machine does. A try judges what has happened, and says whether it did at all; it needs
-// a server of its own.
+// comes to pass in a time depends on what else the machine does. A try judges what must hold in any run and what has happened, and says whether it
+// did at all; it starts a server of its own. What its runs print is in the test's log, see benchAll.
 func again(t *testing.T, long time.Duration, try func(long time.Duration) (happened bool)) {
 	t.Helper()
 	for ; !try(long); long *= 2 {
-		if long > longestMax {
+		if long >= lastTry {
 			t.Fatalf("what the test is about has not happened in %v", long)
 		}
 		t.Logf("it has not happened in %v: once more for twice as long", long)
 	}
 }
 
-// unraced skips a test of programs that run one after another, or of work that one goroutine does alone, under the race detector: it finds
-// nothing in this process then, and takes minutes.
+// unraced skips a test under the race detector that starts whole programs, which are built without it, or draws and computes for seconds what is
+// checked for being right: it takes minutes then. CI runs all tests without the detector first.
 func unraced(t *testing.T) {
 	t.Helper()
 	if underRace {
-		t.Skip("whole programs one after another, or one goroutine alone: it has run without the race detector")
+		t.Skip("whole programs are started, or what is computed is checked: CI has just run it without the race detector")
 	}
 }
 

@@ -46,11 +46,15 @@ func postBesideTheCeiling(t *testing.T, long time.Duration) (enough bool) {
 	})
 	status, out, errs, runs := benchAll(t, "post", "--url", url, "--key", "k", "-n", "3", "--groups", "2", "--size", "5", "--time", long.String(), "--rounds", "2")
 	one, other := uint64(groups[0].Load()), uint64(groups[1].Load())
-	if one == 0 || other == 0 || slices.ContainsFunc(runs, func(r *report.Run) bool { return r.Post == nil || r.Post.Accepted == 0 }) {
+	nothing := func(r *report.Run) bool { return r.Post != nil && r.Post.Accepted == 0 } // which is a fault in itself
+	if len(runs) != 4 || slices.ContainsFunc(runs, func(r *report.Run) bool { return r.Post == nil || len(r.Causes) > 0 || !r.Fine && !nothing(r) }) {
+		t.Fatalf("got status %d and %d runs, want 4 without a fault\n%s%s", status, len(runs), out, errs)
+	}
+	if one == 0 || other == 0 || slices.ContainsFunc(runs, nothing) {
 		return false
 	}
-	if status != exitFine || len(runs) != 4 {
-		t.Fatalf("got status %d and %d runs, want %d and 4\n%s%s", status, len(runs), exitFine, out, errs)
+	if status != exitFine {
+		t.Fatalf("got status %d, want %d\n%s%s", status, exitFine, out, errs)
 	}
 	var accepted uint64
 	for _, r := range runs {
@@ -102,7 +106,13 @@ func TestPostSaysWhatIsWrongWithAnswers(t *testing.T) {
 			t.Parallel()
 			again(t, 50*time.Millisecond, func(long time.Duration) bool {
 				status, out, errs, runs := benchAll(t, "post", "--url", backendDoor(t, c.answer), "--key", c.key, "--groups", "2", "--time", long.String(), "--rounds", "1", "--no-ceiling")
-				if name == "busy" && (len(runs) == 0 || runs[0].Post.Refused == 0 || runs[0].Post.Accepted == 0) {
+				if len(runs) != 1 || runs[0].Post == nil {
+					t.Fatalf("got status %d and %d runs\n%s%s", status, len(runs), out, errs)
+				}
+				if p := runs[0].Post; name == "busy" && (p.Refused == 0 || p.Accepted == 0) {
+					if len(runs[0].Causes) > 0 || p.Accepted > 0 && status != c.status {
+						t.Errorf("got status %d, faults %v, want no fault but that nothing was accepted\n%s%s", status, runs[0].Causes, out, errs)
+					}
 					return false
 				}
 				if status != c.status || !strings.Contains(out, c.want) {

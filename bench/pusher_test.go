@@ -263,7 +263,7 @@ func TestTheCeilingSpeaksThePusherProtocol(t *testing.T) {
 	if status != exitFine || len(runs) != 2 || !runs[0].Fine || !runs[1].Fine {
 		t.Fatalf("got status %d and %d runs\n%s%s", status, len(runs), out, errs)
 	}
-	ceilingBesideChurn(t, "--dialect", "pusher", "--rate", "400", "--publishers", "4", "--bystanders", "2")
+	ceilingBesideChurn(t, "--dialect", "pusher", "--rate", ceilingRate(), "--publishers", "4", "--bystanders", "2")
 }
 
 func TestAnAppHasAPathAndWhatItDoesNotHaveIsRefused(t *testing.T) {

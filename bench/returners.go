@@ -142,7 +142,7 @@ func (b *returners) step(start int64, publishersDone func() bool) client.Step {
 		if sent == nil {
 			sent, endedAt = b.sent(), now
 		}
-		quiet := now-max(b.heardAt, endedAt) > int64(b.plan.Patience) || now-endedAt > int64(max(drainMax, b.plan.Patience))
+		quiet := now-max(b.heardAt, endedAt) > int64(b.plan.Patience) || now-endedAt > int64(drainTime(b.plan.Patience))
 		return now + int64(lifeTick), quiet || b.missing == 0 && b.complete(sent)
 	}
 }

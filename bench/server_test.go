@@ -38,6 +38,7 @@ type groupServer struct {
 	packed     ws.Frame
 	pings      bool // pings each client after its join and wants the pong
 	pongs      int
+	ponged     func(conn net.Conn) // called when one is answered; nil: nobody is told
 
 	refuse func() bool                   // whether a request is answered 503
 	shirk  func(cmd string, id int) bool // a command that is answered but not done
@@ -191,6 +192,9 @@ func (s *groupServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		if frame.Header.OpCode == ws.OpPong && string(frame.Payload) == "are you there" {
 			s.pongs++
+			if s.ponged != nil {
+				s.ponged(conn)
+			}
 		}
 		switch {
 		case frame.Header.OpCode != ws.OpText:

@@ -31,15 +31,19 @@ func TestSlowMembersThatAreCutOffAreNoFaultAndTheirCloseCodeIsFound(t *testing.T
 			if status != exitFine || len(runs) != 1 || !runs[0].Fine {
 				t.Fatalf("got status %d, want %d\n%s%s", status, exitFine, out, errs)
 			}
+			r := runs[0]
+			if r.Slow.Members != 3 || r.Slow.CutOff > s.overflows() || r.Slow.Skipped != 0 {
+				t.Fatalf("got %+v, want no more than the %d of 3 that did not keep up cut off, and nothing skipped before\n%s", r.Slow, s.overflows(), out)
+			}
 			if s.overflows() < 3 {
 				return false
 			}
-			r := runs[0]
 			if r.Slow.Members != 3 || r.Slow.CutOff != 3 || r.Slow.Ends[`closed by the server with 4008 "too slow"`] != 3 {
 				t.Errorf("got %+v, want 3 cut off with 4008\n%s", r.Slow, out)
 			}
-			if r.Slow.CutAfter <= 0 || r.Slow.CutAfter > long.Nanoseconds() || r.Slow.Skipped != 0 {
-				t.Errorf("got %+v, want an end within the %v of publishing, and nothing skipped before", r.Slow, long)
+			// One whose outbox was too short at the end of publishing reads its end after it.
+			if r.Slow.CutAfter <= 0 || r.Slow.CutAfter > (long+patienceTime).Nanoseconds() {
+				t.Errorf("got %+v, want an end within the %v of publishing and the patience", r.Slow, long)
 			}
 			if r.Slow.RSSPeak == 0 || r.Slow.RSSSettled == 0 || r.Fanout.Delivered == 0 || r.Flags["slow"] != 3.0 || r.Flags["window"] != 16.0 {
 				t.Errorf("figures are missing: %+v, flags %v", r.Slow, r.Flags)
@@ -74,10 +78,13 @@ func TestAServerThatDropsMessagesToSlowMembersIsFoundOut(t *testing.T) {
 	again(t, slowTime, func(long time.Duration) bool {
 		s := &groupServer{outbox: 20, drops: true}
 		status, out, errs, runs := benchAll(t, slowArgs(t, s, "--time", long.String(), patient)...)
+		if status != exitFine || len(runs) != 1 || runs[0].Slow.CutOff != 0 || s.overflows() == 0 && runs[0].Slow.Skipped > 0 {
+			t.Fatalf("got status %d and %d runs, want %d, none cut off and nothing skipped that the server did not drop\n%s%s", status, len(runs), exitFine, out, errs)
+		}
 		if s.overflows() == 0 {
 			return false
 		}
-		if status != exitFine || runs[0].Slow.CutOff != 0 || runs[0].Slow.Skipped == 0 {
+		if runs[0].Slow.Skipped == 0 {
 			t.Fatalf("got status %d, %+v, want %d, none cut off and messages skipped\n%s%s", status, runs[0].Slow, exitFine, out, errs)
 		}
 		if !strings.Contains(out, "they were not given") {

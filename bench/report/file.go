@@ -139,7 +139,7 @@ type Churn struct {
 	Closes    uint64  `json:"closes"` // with a close frame
 	Aborts    uint64  `json:"aborts"` // with a reset
 	PerSecond float64 `json:"lives_per_second"`
-	Behind    uint64  `json:"not_begun_in_time"` // lives that were due, but no place was free
+	Behind    uint64  `json:"not_begun_in_time"` // lives that were due, but no place was free, or the time was over before they could begin
 	Heard     uint64  `json:"deliveries_to_those_who_came_and_went"`
 }
 

@@ -588,11 +588,11 @@ func checkPicture(t *testing.T, p Picture) {
 	}
 }
 
-// unraced skips a test that draws under the race detector: that is the work of one goroutine alone, and takes seconds a picture then.
+// unraced skips a test that draws under the race detector: that takes seconds a picture then. CI runs all tests without the detector first.
 func unraced(t *testing.T) {
 	t.Helper()
 	if underRace {
-		t.Skip("one goroutine draws alone: it has run without the race detector")
+		t.Skip("what is drawn is checked: CI has just run it without the race detector")
 	}
 }
 
