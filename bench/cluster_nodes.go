@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -187,7 +188,8 @@ func quietAddr() (string, error) {
 	}
 	var last error
 	for range 100 {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", quietPorts+rand.IntN(lowest-quietPorts)))
+		port := quietPorts + (quietFirst+int(quietGiven.Add(1)))%(lowest-quietPorts)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
 			last = err
 			continue
@@ -201,6 +203,12 @@ func quietAddr() (string, error) {
 
 // quietPorts is the first port that nodes are given: above those of well-known services.
 const quietPorts = 12_000
+
+// Ports are given in a row that begins anywhere, so that none is given twice, and seldom one that another process gives.
+var (
+	quietFirst = rand.IntN(1 << 20)
+	quietGiven atomic.Int32
+)
 
 // clusterToken is what the nodes of a bench show to each other. They listen on loopback alone.
 const clusterToken = "of-the-bench"

@@ -63,15 +63,6 @@ func comeBack(t *testing.T, n int, address string) (leave func()) {
 	return leave
 }
 
-// freePort is an address that nobody listens on.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // A server that starts while thousands want to come back has the room that it would have in silence.
 func TestFaultACrowdThatComesBackWhileTheServerStartsTakesNoRoom(t *testing.T) {
 	fault(t)
@@ -90,7 +81,7 @@ func TestFaultACrowdThatComesBackWhileTheServerStartsTakesNoRoom(t *testing.T) {
 			t.Errorf("in silence, with ulimit -n %d: got clients_max %d, want %d", c.descriptors, want, full)
 		}
 		for round := range size(1, 3) {
-			address := freePort(t)
+			address := freeAddr(t)
 			leave := comeBack(t, c.clients, address)
 			s := launch(t, starting{descriptors: c.descriptors, args: []string{"--listen", address}})
 			s.eventually("a server answers status beside a crowd", func() error {

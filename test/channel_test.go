@@ -507,15 +507,6 @@ func TestAChannelLinkComesBackAndCountsWhatIsLost(t *testing.T) {
 	})
 }
 
-// freeAddr is a loopback address that was free a moment ago, for servers that are restarted on it.
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // The Channel's, TLS's and the cluster's are shown only by a server that has them. ringcast_build_info is there for queries of one's own.
 func TestEveryMetricHasItsPanelAndEveryPanelItsMetric(t *testing.T) {
 	t.Parallel()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -62,14 +63,34 @@ var clustersMade, hostsMade atomic.Int32
 // loopbackHost is a loopback address that nobody else uses.
 func loopbackHost() string { return fmt.Sprintf("127.%d.%d.1", 8+os.Getpid()%200, hostsMade.Add(1)) }
 
-// loopbackPort is an address with a port at which nothing listens.
+// loopbackPort is an address of a host with a port at which nothing listens. Each is given once, and is below those that the kernel gives to connections.
 func loopbackPort(t testing.TB, host string) string {
 	t.Helper()
-	l, err := net.Listen("tcp", host+":0")
-	must(t, err)
-	defer l.Close()
-	return l.Addr().String()
+	var last error
+	for range 1000 {
+		address := fmt.Sprintf("%s:%d", host, 12_000+(firstPort+int(portsGiven.Add(1)))%20_000)
+		l, err := net.Listen("tcp", address)
+		if err == nil {
+			l.Close()
+			return address
+		}
+		last = err
+	}
+	t.Fatalf("no free port on %s: %v", host, last)
+	return ""
 }
+
+// freeAddr is loopbackPort of the usual host.
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	return loopbackPort(t, "127.0.0.1")
+}
+
+// firstPort is where a process begins, so that two seldom give the same port.
+var (
+	firstPort  = rand.IntN(20_000)
+	portsGiven atomic.Int32
+)
 
 // startCluster starts the nodes of a cluster and waits until they are ready.
 func startCluster(t *testing.T, o clustering) *cluster {

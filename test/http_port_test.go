@@ -481,7 +481,7 @@ func TestHTTPHasHalfOfTheConnectionsAtMost(t *testing.T) {
 // The successor answers while the old process lets its last answers be taken.
 func TestARestartWaitsForNoHTTPConnection(t *testing.T) {
 	t.Parallel()
-	addr := freePort(t)
+	addr := freeAddr(t)
 	args := []string{"--listen", addr, "--stop-timeout", "1m"}
 	s := start(t, args...)
 	idle, reader := caller(t, s), deaf(t, s)
