@@ -108,6 +108,9 @@ func (w *world) borrowerSends(sock *socket) {
 // loops that neither borrow nor are borrowed.
 func (w *world) meanwhile(s *shard) {
 	a := w.actors[w.rng.IntN(len(w.actors))]
+	if a.sock == nil { // it connects at this moment, and the loop that lets it in lends its shard behind it
+		return
+	}
 	switch other := a.sock.shard; {
 	case a.sock.closed:
 	case other == s && a.sock.broken: // gnet would find out, and wait in closed
