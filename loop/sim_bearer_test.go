@@ -60,7 +60,7 @@ func (w *world) removing(group string) func(*shard, *client) bool {
 		told := c.dialect() != int(order.PlainForm) || c.is(markAsks) || s.hasToken(c)
 		done := do(s, c)
 		for _, a := range w.actors {
-			if m := a.joined[group]; done && !told && a.sock.client == c && m != nil {
+			if m := a.joined[group]; done && !told && m != nil && a.sock.client == c { // who connects at this moment has no socket, and has joined nothing
 				m.silent = false
 			}
 		}
