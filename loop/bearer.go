@@ -50,6 +50,8 @@ type bearers struct {
 	late   bool // grants have ended that the last turn has left to the next
 
 	errands  []*errand
+	acts     int // that are left to errands in this turn
+	looks    int // likewise
 	welcomes welcomes
 }
 

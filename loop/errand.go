@@ -44,11 +44,15 @@ const (
 type errand struct {
 	target  Target
 	do      func(*shard, *client) (done bool)
+	begun   uint32  // the tick
 	next    *bearer // target.User: the next of its clients
 	slot    int     // else: clients below this one are still to be looked at
 	clients int     // for which it was done
 	result  chan<- int
 }
+
+// errandWaitTicks bounds what an errand waits for passes, see runErrands.
+const errandWaitTicks = 2
 
 // passOver has an errand not look at a bearer that is about to be forgotten.
 func (e *errand) passOver(b *bearer) {
@@ -59,6 +63,7 @@ func (e *errand) passOver(b *bearer) {
 
 // beginErrand begins an errand.
 func (s *shard) beginErrand(e *errand) {
+	e.begun = s.tick
 	if e.target.User != "" {
 		e.next = s.bearers.users.Get(e.target.User)
 	} else {
@@ -67,32 +72,39 @@ func (s *shard) beginErrand(e *errand) {
 	s.bearers.errands = append(s.bearers.errands, e)
 }
 
-// runErrands goes on with all errands, within what a turn may do.
-func (s *shard) runErrands() {
-	if len(s.bearers.errands) == 0 {
-		return
+// runErrands goes on with all errands, within what a turn may do, and reports whether it did anything. It comes behind the passes and
+// waits while some are left: a backend that publishes and then disconnects means the client to hear what it has said. A loop that is
+// never without passes does its errands all the same, errandWaitTicks later.
+func (s *shard) runErrands() (any bool) {
+	b := &s.bearers
+	if len(b.errands) == 0 {
+		return false
+	}
+	if s.passes.left() && s.tick-b.errands[0].begun < errandWaitTicks {
+		return false // the kick, or the form, for which they wait is under way
 	}
 	was := s.culprit
-	acts, looks := errandActsPerTurn, errandLooksPerTurn
-	for len(s.bearers.errands) > 0 && acts > 0 && looks > 0 {
-		e := s.bearers.errands[0]
+	for len(b.errands) > 0 && b.acts > 0 && b.looks > 0 {
+		e := b.errands[0]
 		c, more := e.look(s)
-		if looks--; c != nil {
-			acts--
+		any = true
+		if b.looks--; c != nil {
+			b.acts--
 			if s.culprit = c; e.do(s, c) {
 				e.clients++
 			}
 		}
 		if !more {
-			s.bearers.errands = slices.Delete(s.bearers.errands, 0, 1)
+			b.errands = slices.Delete(b.errands, 0, 1)
 			e.result <- e.clients
 			s.hub.errands.Add(-1)
 		}
 	}
 	s.culprit = was
-	if len(s.bearers.errands) > 0 {
+	if len(b.errands) > 0 {
 		s.kick()
 	}
+	return any
 }
 
 // look looks at the next client; c is nil if it is not meant. more is false when there is no other.

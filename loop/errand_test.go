@@ -214,6 +214,68 @@ func TestErrandsAreDoneInSlices(t *testing.T) {
 	st.noBearers(t)
 }
 
+// What a backend has said before it disconnects a client the client hears, though other loops have not looked at it yet, nor come to
+// its member.
+func TestWhatIsSaidBeforeAnErrandIsHeard(t *testing.T) {
+	st := newBearerStage(2, func(b *bounds) { b.passNanos = 1 }) // a turn sends to some members only
+	var members []*stageConn
+	for i := range 4 * sendsPerClock {
+		c := st.auth(st.enter(i%2), `{"sub":"ann"}`)
+		st.ask(c, `{"cmd":"add_group","group_id":"0g"}`)
+		members = append(members, c)
+	}
+	port, err := st.hub.NewPort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer port.Close()
+	said, err := port.Offer("0g", Said{Payload: []byte("farewell")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := said.Wait(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := st.hub.dispatch(Target{User: "ann"}, disconnecting(0, "")); err != nil {
+		t.Fatal(err)
+	}
+	st.settle()
+	for _, c := range members {
+		c.heard(t, "farewell\x88") // and then the Close frame
+	}
+	st.noBearers(t)
+}
+
+func TestALoopThatIsNeverWithoutPassesDoesErrandsAllTheSame(t *testing.T) {
+	st := newBearerStage(1, func(b *bounds) { b.passNanos = 1 })
+	var loud *stageConn
+	for range 4 * sendsPerClock {
+		loud = st.enter(0)
+		st.ask(loud, `{"cmd":"add_group","group_id":"0g"}`)
+	}
+	s, ann := st.hub.shards[0], st.auth(st.enter(0), `{"sub":"ann"}`)
+	turns := func() {
+		for range 50 {
+			loud.say(`{"cmd":"send_to_group","group_id":"0g","message":"la"}`)
+			s.kickedAwake()
+		}
+	}
+	turns()
+	if _, _, err := st.hub.dispatch(Target{User: "ann"}, disconnecting(0, "")); err != nil {
+		t.Fatal(err)
+	}
+	s.woken()
+	turns()
+	ann.isOpen(t, true)
+	for range errandWaitTicks {
+		st.hub.beat()
+		turns()
+	}
+	ann.isOpen(t, false)
+	st.settle()
+	st.noBearers(t)
+}
+
 func TestNamesOfClientsLeadBackToThem(t *testing.T) {
 	st := newBearerStage(2, nil)
 	c := st.page(1, `{"sub":"ann"}`)

@@ -10,7 +10,6 @@ import (
 //
 //	advance     look at the clock; once a tick, do what is due because time has passed
 //	calls       call what other goroutines want called on the loop
-//	errands     do what backends want done with clients
 //	closeSlice  in a server that stops: close some clients
 //	relieve     if all outboxes together exceed their bound: cut off the largest
 //	expire      drop what the home of the loop's number keeps no longer
@@ -26,6 +25,7 @@ import (
 //	replies     likewise: work has answered clients, who get the answer to a publish before the message itself
 //	passes      send what was gathered, within the budget
 //	replays     answer who hears of a group's past, within what is left of it (runReplays)
+//	errands     do what backends want done with clients, who have been sent what was said before
 //
 // So no member is removed while a pass walks over the members, and a message that comes during a pass is sent with the next
 // batch and not by a pass of its own. The steps are repeated because a pass may doom clients.
@@ -38,9 +38,9 @@ func (s *shard) act(mayPass bool) {
 	s.passes.resting, s.relief.done, s.passes.elsewhere = !mayPass, false, 0
 	s.replays.resting, s.ends.budget = !mayPass, s.bounds.burialsPerTurn
 	s.slow.healers.resting, s.slow.healers.left = !mayPass, s.bounds.partsPerTurn
+	s.bearers.acts, s.bearers.looks = errandActsPerTurn, errandLooksPerTurn
 	s.advance()
 	s.runCalls()
-	s.runErrands()
 	if s.stop.begun {
 		s.closeSlice()
 	}
@@ -61,6 +61,7 @@ func (s *shard) act(mayPass bool) {
 			s.replays.unready = 0
 		}
 		passed = s.runReplays() || passed
+		passed = s.runErrands() || passed
 		called := s.lanes.Through(s.passes.gathered)
 		if !passed && !s.endsWait() && !s.slow.healers.waiting() {
 			if called {
