@@ -44,6 +44,7 @@ const (
 type errand struct {
 	target  Target
 	do      func(*shard, *client) (done bool)
+	waits   bool    // for what was said before it
 	begun   uint32  // the tick
 	next    *bearer // target.User: the next of its clients
 	slot    int     // else: clients below this one are still to be looked at
@@ -51,7 +52,8 @@ type errand struct {
 	result  chan<- int
 }
 
-// errandWaitTicks bounds what an errand waits for passes, see runErrands.
+// errandWaitTicks is how long an errand waits for what was said before it: a loop that is never through with its passes does it all
+// the same.
 const errandWaitTicks = 2
 
 // passOver has an errand not look at a bearer that is about to be forgotten.
@@ -72,20 +74,17 @@ func (s *shard) beginErrand(e *errand) {
 	s.bearers.errands = append(s.bearers.errands, e)
 }
 
-// runErrands goes on with all errands, within what a turn may do, and reports whether it did anything. It comes behind the passes and
-// waits while some are left: a backend that publishes and then disconnects means the client to hear what it has said. A loop that is
-// never without passes does its errands all the same, errandWaitTicks later.
-func (s *shard) runErrands() (any bool) {
+// runErrands goes on with errands, oldest first, within what a turn may do, and reports whether it did anything. Those that wait are done
+// when said is true: what was said before is sent. A backend that publishes and then disconnects means the client to hear it.
+func (s *shard) runErrands(said bool) (any bool) {
 	b := &s.bearers
-	if len(b.errands) == 0 {
+	at := s.nextErrand(said)
+	if at < 0 {
 		return false
 	}
-	if s.passes.left() && s.tick-b.errands[0].begun < errandWaitTicks {
-		return false // the kick, or the form, for which they wait is under way
-	}
 	was := s.culprit
-	for len(b.errands) > 0 && b.acts > 0 && b.looks > 0 {
-		e := b.errands[0]
+	for ; at >= 0 && b.acts > 0 && b.looks > 0; at = s.nextErrand(said) {
+		e := b.errands[at]
 		c, more := e.look(s)
 		any = true
 		if b.looks--; c != nil {
@@ -95,16 +94,28 @@ func (s *shard) runErrands() (any bool) {
 			}
 		}
 		if !more {
-			b.errands = slices.Delete(b.errands, 0, 1)
+			b.errands = slices.Delete(b.errands, at, at+1)
 			e.result <- e.clients
 			s.hub.errands.Add(-1)
 		}
 	}
-	s.culprit = was
-	if len(b.errands) > 0 {
+	if s.culprit = was; at >= 0 {
 		s.kick()
 	}
 	return any
+}
+
+// nextErrand is the place of the oldest errand that may be done; -1: there is none. Those that wait are done in their order.
+func (s *shard) nextErrand(said bool) int {
+	return slices.IndexFunc(s.bearers.errands, func(e *errand) bool {
+		return said || !e.waits || s.tick-e.begun >= errandWaitTicks
+	})
+}
+
+// allSent says whether nothing that has come down waits for a turn. If not, a kick or a wake-up is under way. What waits for a client that
+// is slow does not count.
+func (s *shard) allSent() bool {
+	return len(s.passes.queue)+len(s.passes.awaiting) == 0 && len(s.replays.queue) <= s.replays.unready
 }
 
 // look looks at the next client; c is nil if it is not meant. more is false when there is no other.
@@ -132,8 +143,8 @@ func (e *errand) look(s *shard) (c *client, more bool) {
 }
 
 // dispatch has all loops that may have clients of a target do something with them. So many results come, each the number of a loop's
-// clients for which that was done. ErrBusy, ErrNoTarget: nothing is done.
-func (h *Hub) dispatch(t Target, do func(*shard, *client) bool) (results chan int, n int, err error) {
+// clients for which that was done. With waits it is done behind what was said before. ErrBusy, ErrNoTarget: nothing is done.
+func (h *Hub) dispatch(t Target, waits bool, do func(*shard, *client) bool) (results chan int, n int, err error) {
 	shards := h.shards
 	if t.Name != "" && t.Client == 0 {
 		var known bool
@@ -156,15 +167,15 @@ func (h *Hub) dispatch(t Target, do func(*shard, *client) bool) (results chan in
 	}
 	results = make(chan int, n)
 	for _, s := range shards {
-		h.call(s, func(s *shard) { s.beginErrand(&errand{target: t, do: do, result: results}) })
+		h.call(s, func(s *shard) { s.beginErrand(&errand{target: t, waits: waits, do: do, result: results}) })
 	}
 	return results, n, nil
 }
 
 // send is dispatch for one who waits. The error is ctx's, or ErrStopping: then it may have been done for some clients, or be done later;
 // or one of dispatch.
-func (h *Hub) send(ctx context.Context, t Target, do func(*shard, *client) bool) (clients int, err error) {
-	results, n, err := h.dispatch(t, do)
+func (h *Hub) send(ctx context.Context, t Target, waits bool, do func(*shard, *client) bool) (clients int, err error) {
+	results, n, err := h.dispatch(t, waits, do)
 	for range n {
 		select {
 		case of := <-results:
@@ -185,7 +196,7 @@ func (h *Hub) Disconnect(ctx context.Context, t Target, code uint16, reason stri
 	if code != 0 && (code < 3000 || code > 4999) {
 		return 0, ErrCloseCode
 	}
-	return h.send(ctx, t, disconnecting(code, reason))
+	return h.send(ctx, t, true, disconnecting(code, reason))
 }
 
 // disconnecting is what is done with a client that is to be disconnected.
@@ -206,7 +217,7 @@ func disconnecting(code uint16, reason string) func(*shard, *client) bool {
 // Unsubscribe takes clients out of a group, and tells them. It returns how many were members, or had asked to be. Any goroutine that is no
 // loop.
 func (h *Hub) Unsubscribe(ctx context.Context, t Target, group string) (clients int, err error) {
-	return h.send(ctx, t, unsubscribing(group))
+	return h.send(ctx, t, true, unsubscribing(group))
 }
 
 // unsubscribing is what is done with a client that is to be taken out of a group.
@@ -232,7 +243,7 @@ func (h *Hub) Subscribe(ctx context.Context, t Target, group string, info []byte
 	if err := h.accepts(group, nil); err != nil {
 		return 0, err
 	}
-	return h.send(ctx, t, func(s *shard, c *client) bool {
+	return h.send(ctx, t, true, func(s *shard, c *client) bool {
 		g, at := s.groups.Get(group), -1
 		if g != nil {
 			at = c.memberOf(g)
@@ -261,7 +272,7 @@ func (h *Hub) Subscribe(ctx context.Context, t Target, group string, info []byte
 // Refresh has what clients' tokens allow end at another time, in Unix seconds; 0: never. Those for which that is over are closed. Any
 // goroutine that is no loop.
 func (h *Hub) Refresh(ctx context.Context, t Target, ends int64) (clients int, err error) {
-	return h.send(ctx, t, func(s *shard, c *client) bool {
+	return h.send(ctx, t, false, func(s *shard, c *client) bool {
 		if ends != 0 && ends <= h.wall().Unix() {
 			s.close(c, dialect.CauseTokenEnded)
 			return true
@@ -285,7 +296,7 @@ func (h *Hub) Revoke(ctx context.Context, user string, before int64) (clients in
 	if err := h.revoked.Revoke(user, before, h.wall().Unix()); err != nil {
 		return 0, err
 	}
-	return h.send(ctx, Target{User: user}, func(s *shard, c *client) bool {
+	return h.send(ctx, Target{User: user}, false, func(s *shard, c *client) bool {
 		if !s.bearer(c).issuedBefore(before) {
 			return false
 		}

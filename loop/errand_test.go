@@ -214,38 +214,83 @@ func TestErrandsAreDoneInSlices(t *testing.T) {
 	st.noBearers(t)
 }
 
-// What a backend has said before it disconnects a client the client hears, though other loops have not looked at it yet, nor come to
-// its member.
-func TestWhatIsSaidBeforeAnErrandIsHeard(t *testing.T) {
-	st := newBearerStage(2, func(b *bounds) { b.passNanos = 1 }) // a turn sends to some members only
-	var members []*stageConn
-	for i := range 4 * sendsPerClock {
-		c := st.auth(st.enter(i%2), `{"sub":"ann"}`)
-		st.ask(c, `{"cmd":"add_group","group_id":"0g"}`)
-		members = append(members, c)
-	}
+// farewell has a backend say something to a group, with the home's word on it, and then disconnect the clients of a user.
+func (st *bearerStage) farewell(t *testing.T, group, user string) {
+	t.Helper()
 	port, err := st.hub.NewPort()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer port.Close()
-	said, err := port.Offer("0g", Said{Payload: []byte("farewell")})
+	said, err := port.Offer(group, Said{Payload: []byte("farewell")})
+	if err == nil {
+		_, err = said.Wait(context.Background())
+	}
+	if err == nil {
+		_, _, err = st.hub.dispatch(Target{User: user}, true, disconnecting(0, ""))
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := said.Wait(context.Background()); err != nil {
-		t.Fatal(err)
+}
+
+const farewellAndClose = "farewell\x88"
+
+// What a backend has said before it disconnects a client the client hears, though its loop has not come to its member yet, or not even
+// taken the message, since others are before it.
+func TestWhatIsSaidBeforeAnErrandIsHeard(t *testing.T) {
+	for name, bound := range map[string]func(*bounds){
+		"a turn sends to some":     func(b *bounds) { b.passNanos = 1 },
+		"a turn takes one message": func(b *bounds) { b.gatherBytes = 1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			st := newBearerStage(2, bound)
+			var members []*stageConn
+			for i := range 4 * sendsPerClock {
+				c := st.auth(st.enter(i%2), `{"sub":"ann"}`)
+				st.ask(c, `{"cmd":"add_group","group_id":"0g"}`)
+				members = append(members, c)
+			}
+			st.ask(st.enter(0), `{"cmd":"add_group","group_id":"0a"}`)
+			port, err := st.hub.NewPort()
+			if err == nil {
+				err = offer(port, "0a", []byte("another"))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer port.Close()
+			st.farewell(t, "0g", "ann")
+			st.settle()
+			for _, c := range members {
+				c.heard(t, farewellAndClose)
+			}
+			st.noBearers(t)
+		})
 	}
-	if _, _, err := st.hub.dispatch(Target{User: "ann"}, disconnecting(0, "")); err != nil {
-		t.Fatal(err)
+}
+
+// It is heard behind the past, by who has just been let in.
+func TestWhatIsSaidBeforeAnErrandIsHeardByWhoIsAboutToBeAnswered(t *testing.T) {
+	st := newBearerStage(1, func(b *bounds) { b.History = 10 })
+	ann := st.page(0, `{"sub":"ann"}`)
+	ann.out = nil
+	s := st.hub.shards[0]
+	s.kick()
+	ann.say(`{"id":2,"subscribe":{"channel":"0g","recover":true}}`)
+	s.woken()
+	if len(s.replays.queue) == 0 {
+		t.Fatal("the answer is no replay that waits for the kick")
 	}
+	st.farewell(t, "0g", "ann")
+	s.woken()
 	st.settle()
-	for _, c := range members {
-		c.heard(t, "farewell\x88") // and then the Close frame
-	}
+	ann.heard(t, "farewell")
+	ann.heard(t, "\x0d\xafforce disconnect")
 	st.noBearers(t)
 }
 
+// What an errand waits for ends some time, even if an older one has waited for long; what is to be done at once does not wait.
 func TestALoopThatIsNeverWithoutPassesDoesErrandsAllTheSame(t *testing.T) {
 	st := newBearerStage(1, func(b *bounds) { b.passNanos = 1 })
 	var loud *stageConn
@@ -253,25 +298,36 @@ func TestALoopThatIsNeverWithoutPassesDoesErrandsAllTheSame(t *testing.T) {
 		loud = st.enter(0)
 		st.ask(loud, `{"cmd":"add_group","group_id":"0g"}`)
 	}
-	s, ann := st.hub.shards[0], st.auth(st.enter(0), `{"sub":"ann"}`)
+	s, ann, bob, cid := st.hub.shards[0], st.auth(st.enter(0), `{"sub":"ann"}`), st.auth(st.enter(0), `{"sub":"bob"}`), st.auth(st.enter(0), `{"sub":"cid"}`)
 	turns := func() {
 		for range 50 {
 			loud.say(`{"cmd":"send_to_group","group_id":"0g","message":"la"}`)
 			s.kickedAwake()
 		}
 	}
-	turns()
-	if _, _, err := st.hub.dispatch(Target{User: "ann"}, disconnecting(0, "")); err != nil {
-		t.Fatal(err)
+	disconnect := func(user string, waits bool) {
+		t.Helper()
+		if _, _, err := st.hub.dispatch(Target{User: user}, waits, disconnecting(0, "")); err != nil {
+			t.Fatal(err)
+		}
+		s.woken()
 	}
-	s.woken()
+	turns()
+	disconnect("ann", true)
+	disconnect("cid", false)
 	turns()
 	ann.isOpen(t, true)
-	for range errandWaitTicks {
-		st.hub.beat()
-		turns()
-	}
+	cid.isOpen(t, false)
+	st.hub.beat()
+	turns()
+	disconnect("bob", true)
+	st.hub.beat()
+	turns()
 	ann.isOpen(t, false)
+	bob.isOpen(t, true)
+	st.hub.beat()
+	turns()
+	bob.isOpen(t, false)
 	st.settle()
 	st.noBearers(t)
 }

@@ -254,9 +254,6 @@ func (s *shard) runPasses() (any bool) {
 	return true
 }
 
-// left says whether something is still to be sent.
-func (ps *passes) left() bool { return len(ps.queue)+len(ps.awaiting) > 0 }
-
 // dequeue takes the first n audiences off the queue.
 func (ps *passes) dequeue(n int) {
 	rest := copy(ps.queue, ps.queue[n:])

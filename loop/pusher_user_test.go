@@ -161,7 +161,7 @@ func TestWhoSignsInIsThatUser(t *testing.T) {
 		if n := st.hub.Users(); n != 1 {
 			t.Errorf("%s: got %d users, want one", app.ID, n)
 		}
-		_, n, err := st.hub.dispatch(Target{User: groupOf(app, "ann")}, disconnecting(4009, ""))
+		_, n, err := st.hub.dispatch(Target{User: groupOf(app, "ann")}, true, disconnecting(4009, ""))
 		st.settle()
 		if err != nil || n != 1 {
 			t.Fatalf("got %d loops (%v)", n, err)
@@ -196,12 +196,12 @@ func TestAServerTakesAPusherClientOutOfAChannel(t *testing.T) {
 	page := st.app(t, 0, "key")
 	st.subscribes(page, &stageApp, "private-a", "")
 	page.out = nil
-	if _, _, err := st.hub.dispatch(Target{Client: page.client.Number()}, unsubscribing("private-a")); err != nil {
+	if _, _, err := st.hub.dispatch(Target{Client: page.client.Number()}, true, unsubscribing("private-a")); err != nil {
 		t.Fatal(err)
 	}
 	st.settle()
 	page.heardFrames(t, `{"event":"pusher:subscription_error","channel":"private-a",…}`)
-	if _, _, err := st.hub.dispatch(Target{Client: page.client.Number()}, disconnecting(3500, "")); err != nil {
+	if _, _, err := st.hub.dispatch(Target{Client: page.client.Number()}, true, disconnecting(3500, "")); err != nil {
 		t.Fatal(err)
 	}
 	st.settle()

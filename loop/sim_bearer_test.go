@@ -47,7 +47,7 @@ func (w *world) reach(a *actor) {
 		if w.chance(5) {
 			do = disconnecting(0, "")
 		}
-		if _, _, err := w.hub.dispatch(target, do); err != nil {
+		if _, _, err := w.hub.dispatch(target, w.chance(50), do); err != nil {
 			w.must(false, "an errand: %v", err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 //
 //	advance     look at the clock; once a tick, do what is due because time has passed
 //	calls       call what other goroutines want called on the loop
+//	errands     do what backends want done with clients at once
 //	closeSlice  in a server that stops: close some clients
 //	relieve     if all outboxes together exceed their bound: cut off the largest
 //	expire      drop what the home of the loop's number keeps no longer
@@ -25,7 +26,7 @@ import (
 //	replies     likewise: work has answered clients, who get the answer to a publish before the message itself
 //	passes      send what was gathered, within the budget
 //	replays     answer who hears of a group's past, within what is left of it (runReplays)
-//	errands     do what backends want done with clients, who have been sent what was said before
+//	errands     when nothing waits for its members any more: do what else backends want done with clients (runErrands)
 //
 // So no member is removed while a pass walks over the members, and a message that comes during a pass is sent with the next
 // batch and not by a pass of its own. The steps are repeated because a pass may doom clients.
@@ -41,6 +42,7 @@ func (s *shard) act(mayPass bool) {
 	s.bearers.acts, s.bearers.looks = errandActsPerTurn, errandLooksPerTurn
 	s.advance()
 	s.runCalls()
+	s.runErrands(false)
 	if s.stop.begun {
 		s.closeSlice()
 	}
@@ -61,7 +63,9 @@ func (s *shard) act(mayPass bool) {
 			s.replays.unready = 0
 		}
 		passed = s.runReplays() || passed
-		passed = s.runErrands() || passed
+		if !passed && s.allSent() {
+			passed = s.runErrands(true)
+		}
 		called := s.lanes.Through(s.passes.gathered)
 		if !passed && !s.endsWait() && !s.slow.healers.waiting() {
 			if called {
