@@ -203,6 +203,7 @@ func TestABodyThatBreaksOffIsNotCalledWrongJSON(t *testing.T) {
 // endless makes so many publishes as they are read.
 type endless struct {
 	left int
+	pad  string // before each line
 	rest []byte
 }
 
@@ -212,7 +213,7 @@ func (e *endless) Read(p []byte) (n int, err error) {
 			return 0, io.EOF
 		}
 		e.left--
-		e.rest = []byte(oldLine("g", e.left))
+		e.rest = []byte(e.pad + oldLine("g", e.left))
 	}
 	n = copy(p, e.rest)
 	e.rest = e.rest[n:]
@@ -237,7 +238,7 @@ func TestAHundredThousandCommandsNeedNoMemoryOfThatSize(t *testing.T) {
 	url := s.test(t)
 	const many = 100_000
 	peak := heapPeak(t)
-	answer := post(t, url+"/api", chunked{&endless{left: many}})
+	answer := post(t, url+"/api", chunked{&endless{left: many, pad: strings.Repeat(" ", 400)}})
 	n := 0
 	for lines := bufio.NewScanner(answer.Body); lines.Scan(); n++ {
 		if lines.Text() != `{"result":{"members":0}}` {
@@ -247,8 +248,9 @@ func TestAHundredThousandCommandsNeedNoMemoryOfThatSize(t *testing.T) {
 	if n != many {
 		t.Errorf("got %d answers, want %d", n, many)
 	}
-	if grown := peak(); grown > 6<<20 {
-		t.Errorf("the heap grew by %d bytes, want it to stay as it was", grown)
+	// The commands have 46 MB. Answers may wait for a client that is slow to read, and what is made during a collection counts as alive.
+	if grown := peak(); grown > 20<<20 {
+		t.Errorf("the heap grew by %d bytes, want no more than the answers have", grown)
 	}
 }
 

@@ -75,15 +75,16 @@ func (s *shard) beginErrand(e *errand) {
 }
 
 // runErrands goes on with errands, oldest first, within what a turn may do, and reports whether it did anything. Those that wait are done
-// when said is true: what was said before is sent. A backend that publishes and then disconnects means the client to hear it.
-func (s *shard) runErrands(said bool) (any bool) {
+// when what was said before is sent: a backend that publishes and then disconnects means the client to hear it. They are done all the
+// same if passed is true, the turn has made passes, and they have waited for errandWaitTicks.
+func (s *shard) runErrands(sent, passed bool) (any bool) {
 	b := &s.bearers
-	at := s.nextErrand(said)
+	at := s.nextErrand(sent, passed)
 	if at < 0 {
 		return false
 	}
 	was := s.culprit
-	for ; at >= 0 && b.acts > 0 && b.looks > 0; at = s.nextErrand(said) {
+	for ; at >= 0 && b.acts > 0 && b.looks > 0; at = s.nextErrand(sent, passed) {
 		e := b.errands[at]
 		c, more := e.look(s)
 		any = true
@@ -106,9 +107,9 @@ func (s *shard) runErrands(said bool) (any bool) {
 }
 
 // nextErrand is the place of the oldest errand that may be done; -1: there is none. Those that wait are done in their order.
-func (s *shard) nextErrand(said bool) int {
+func (s *shard) nextErrand(sent, passed bool) int {
 	return slices.IndexFunc(s.bearers.errands, func(e *errand) bool {
-		return said || !e.waits || s.tick-e.begun >= errandWaitTicks
+		return sent || !e.waits || passed && s.tick-e.begun >= errandWaitTicks
 	})
 }
 

@@ -42,7 +42,7 @@ func (s *shard) act(mayPass bool) {
 	s.bearers.acts, s.bearers.looks = errandActsPerTurn, errandLooksPerTurn
 	s.advance()
 	s.runCalls()
-	s.runErrands(false)
+	s.runErrands(false, false)
 	if s.stop.begun {
 		s.closeSlice()
 	}
@@ -63,8 +63,8 @@ func (s *shard) act(mayPass bool) {
 			s.replays.unready = 0
 		}
 		passed = s.runReplays() || passed
-		if !passed && s.allSent() {
-			passed = s.runErrands(true)
+		if !passed {
+			passed = s.runErrands(s.allSent(), mayPass)
 		}
 		called := s.lanes.Through(s.passes.gathered)
 		if !passed && !s.endsWait() && !s.slow.healers.waiting() {

@@ -118,24 +118,32 @@ func TestASlowTurnIsLoggedWithTheStackOfItsLoop(t *testing.T) {
 	t.Cleanup(func() { _ = s.Stop(context.Background(), nil) })
 	hub := s.Hub()
 	goOn := make(chan struct{})
-	letGo := sync.OnceFunc(func() { close(goOn) })
-	t.Cleanup(letGo)
-	for i, f := range []func(<-chan struct{}){nil, heldUpOnPurpose, nil} {
-		if f != nil {
-			hub.shards[i].calls.add(func(*shard) { f(goOn) })
-			hub.wake(i)
-		}
+	letGo := func() { close(goOn) }
+	t.Cleanup(func() { letGo() })
+	hold := func() {
+		hub.shards[1].calls.add(func(*shard) { heldUpOnPurpose(goOn) })
+		hub.wake(1)
 	}
-	awaited(t, "the slow turn is logged", func() bool { return strings.Contains(log.String(), "busy with one callback") })
-	letGo()
+	hold()
+	held := uint64(1)
+	awaited(t, "the slow turn is logged", func() bool {
+		// On a busy machine another loop's may have taken the line of this second; this loop's next one is logged then.
+		if hub.Snapshot().Loops[1].SlowTurns >= held && !strings.Contains(log.String(), "loop=1") {
+			letGo()
+			goOn = make(chan struct{})
+			hold()
+			held++
+		}
+		return strings.Contains(log.String(), "loop=1")
+	})
 	got := log.String()
 	for _, want := range []string{"level=WARN", "loop=1", "heldUpOnPurpose", "slow_turn=20ms"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("log: got %s, want it to contain %s", got, want)
 		}
 	}
-	if n := hub.Snapshot().Loops[1].SlowTurns; n != 1 {
-		t.Errorf("slow turns of loop 1: got %d, want 1", n)
+	if n := hub.Snapshot().Loops[1].SlowTurns; n < held {
+		t.Errorf("slow turns of loop 1: got %d, want %d", n, held)
 	}
 }
 

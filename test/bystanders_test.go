@@ -74,18 +74,16 @@ func gather(t *testing.T, s *server, g gathering) *bystanders {
 	g.dialing.small = true
 	for i := range g.groups {
 		r := &room{group: fmt.Sprintf("%s/healthy %s%d", t.Name(), g.name, i), heard: make([]atomic.Int64, g.members/g.groups)}
-		r.sender = dial(t, s, g.senders)
-		for range r.heard {
+		for i := range r.heard {
 			m := dial(t, s, g.dialing)
 			must(t, m.join(r.group))
 			r.members = append(r.members, m)
+			b.running.Go(func() { b.note(b.listen(r, i, m)) }) // it answers pings while others join
 		}
 		b.rooms = append(b.rooms, r)
 	}
-	for _, r := range b.rooms { // only now: no member is left unread while others join
-		for i := range r.members {
-			b.running.Go(func() { b.note(b.listen(r, i)) })
-		}
+	for _, r := range b.rooms {
+		r.sender = dial(t, s, g.senders)
 		b.running.Go(func() { b.note(b.send(r, g.pace)) })
 	}
 	return b
@@ -139,9 +137,9 @@ func (b *bystanders) send(r *room, pace time.Duration) error {
 }
 
 // listen compares what a member receives with the senders' numbers, up to the final text.
-func (b *bystanders) listen(r *room, i int) error {
+func (b *bystanders) listen(r *room, i int, m *client) error {
 	for n := int64(0); ; n++ {
-		text, err := r.members[i].next()
+		text, err := m.next()
 		if err != nil && b.doomed.Load() {
 			return nil
 		}

@@ -72,7 +72,7 @@ func TestFaultKilledServerStartsAgainInItsRunDirAndIsUsedAgain(t *testing.T) {
 
 func TestFaultPausedServerClosesNobodyForItsOwnPause(t *testing.T) {
 	fault(t)
-	s := start(t, "--heartbeat", "1s", "--handshake-timeout", "2s")
+	s := start(t, "--heartbeat", "5s", "--handshake-timeout", "5s")
 	besidesOf(t, s, many, func(b *bystanders) {
 		group := t.Name() + "/paused"
 		m, sender := member(t, s, group), dial(t, s)
@@ -82,8 +82,8 @@ func TestFaultPausedServerClosesNobodyForItsOwnPause(t *testing.T) {
 
 		must(t, syscall.Kill(s.pid, syscall.SIGSTOP))
 		t.Cleanup(func() { syscall.Kill(s.pid, syscall.SIGCONT) })
-		// The pause itself is tested: longer than the timeouts of the handshake and of the heartbeat, here twice a second.
-		pause := time.After(size(3*time.Second, 20*time.Second))
+		// The pause itself is tested: longer than the timeouts of the handshake and of the heartbeat, two of its periods.
+		pause := time.After(size(12*time.Second, 20*time.Second))
 		var sent []string
 		for i := range 200 {
 			sent = append(sent, fmt.Sprintf("sent to a stopped server %d", i))

@@ -392,7 +392,7 @@ func (p *restarted) judge() {
 func TestFaultRestartWaitsForNoSilentClient(t *testing.T) {
 	fault(t)
 	dir := runDir(t)
-	args := []string{"--stop-timeout", size("2s", "10s"), "--outbox-max", "8MiB"}
+	args := []string{"--stop-timeout", "10s", "--outbox-max", "8MiB"}
 	first := daemon(t, dir, args...)
 	s := &server{t: t, dir: dir, addr: first.Listen, over: make(chan struct{})}
 	p, n := playRestart(t, s, crowded{size(100, 500), 3, 5}, func() {
@@ -411,7 +411,7 @@ func TestFaultRestartWaitsForNoSilentClient(t *testing.T) {
 func TestFaultRestartUnderLoadLosesNothingThatWasAccepted(t *testing.T) {
 	fault(t)
 	dir := runDir(t)
-	args := []string{"--stop-timeout", size("2s", "10s"), "--outbox-max", "8MiB"}
+	args := []string{"--stop-timeout", "10s", "--outbox-max", "8MiB"}
 	first := daemon(t, dir, args...)
 	s := &server{t: t, dir: dir, addr: first.Listen, over: make(chan struct{})}
 	t.Cleanup(func() { gone(t, first.PID) })
