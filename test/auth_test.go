@@ -212,7 +212,7 @@ func TestWhoHasNoTokenIsRefusedAsTheOperatorSays(t *testing.T) {
 }
 
 // soon is how many seconds a token has that a test sees the end of: time to come in with it, on a busy machine too.
-var soon = map[bool]int{false: 3, true: 12}[raceDetector]
+const soon = 12
 
 func TestABearerIsClosedWhenItsTokenEnds(t *testing.T) {
 	t.Parallel()

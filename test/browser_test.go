@@ -58,6 +58,7 @@ func browser(t *testing.T, more ...chromedp.ExecAllocatorOption) context.Context
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(at), chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("no-proxy-server", true),
+		chromedp.WSURLReadTimeout(4*patience), // it is cold, and others start beside it
 		// A page that was left is gone, with its connections, and not kept for the way back. The others are chromedp's own.
 		chromedp.Flag("disable-features", "Translate,BlinkGenPropertyTrees,BackForwardCache"))
 	options = append(options, more...)

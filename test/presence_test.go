@@ -270,13 +270,13 @@ func TestACentrifugePageThatAsksInOneBreathWithItsJoinAsksAsAMember(t *testing.T
 
 func TestACentrifugePageMayHavePingsOfWebSocket(t *testing.T) {
 	t.Parallel()
-	s := start(t, "--heartbeat", "1s", "--presence", "on")
+	s := start(t, "--heartbeat", "5s", "--presence", "on")
 	p := openNodePage(t, s.addr)
 	p.do(`url += "?cf_ws_frame_ping_pong=true"`)
 	id := p.listensToAll("room")
 	equal(t, "ping and pong", p.do(`const {ping, pong} = JSON.parse(heard[0].split("\n")[0]).connect; return [ping, pong]`), "[null,null]")
-	s.eventually("five pings have come", func() error { // later than two heartbeats: so the answers count
-		if got := p.do(`return WebSocket.pings >= 5`); got != "true" {
+	s.eventually("three pings have come", func() error { // later than two heartbeats: so the answers count
+		if got := p.do(`return WebSocket.pings >= 3`); got != "true" {
 			return fmt.Errorf("got %s", p.do(`return WebSocket.pings`))
 		}
 		return nil
@@ -318,7 +318,7 @@ func TestBrowserPageIsPresentInManyGroupsAndIsPingedByWebSocket(t *testing.T) {
 	t.Parallel()
 	pages := serveCentrifuge(t, `<script>const steps = {}, codes = [];
 		function say(step) { steps[step] = (steps[step] ?? 0) + 1; }</script><script src="{centrifuge-js}"></script><script src="/page.js"></script>`)
-	s, _ := configured(t, `{"heartbeat": "1s", "presence": true, "groups": [{"match": "dark", "presence": false}]}`)
+	s, _ := configured(t, `{"heartbeat": "5s", "presence": true, "groups": [{"match": "dark", "presence": false}]}`)
 	v := &tab{t, browser(t)}
 	do(t, v.ctx, "navigate", chromedp.Navigate(pages.URL))
 	v.js("subscribe", `client = newClient("ws://`+s.addr+webSocketPings+`"); groups = [];
@@ -328,8 +328,8 @@ func TestBrowserPageIsPresentInManyGroupsAndIsPingedByWebSocket(t *testing.T) {
 	v.js("ask", `alone = 0; for (const group of groups) group.presence().then(({clients}) => alone += Object.keys(clients).length);
 		for (const ask of [dark.presence(), client.presence("elsewhere"), client.presenceStats("elsewhere")]) ask.catch(error => codes.push(error.code))`)
 	v.until(`alone === 140 && codes.sort().join() === "103,103,108"`)
-	s.eventually("five pings were sent", func() error { // later than two heartbeats: so the answers count
-		if got := s.status().Total.Pings; got < 5 {
+	s.eventually("three pings were sent", func() error { // later than two heartbeats: so the answers count
+		if got := s.status().Total.Pings; got < 3 {
 			return fmt.Errorf("got %d", got)
 		}
 		return nil

@@ -14,7 +14,7 @@ func TestFaultClusterPusherUserOnTwoNodesGoesWithTheLast(t *testing.T) {
 	if raceDetector {
 		t.Skip("three nodes take minutes under the race detector")
 	}
-	c := startCluster(t, clustering{args: []string{"--pusher", pusherApp}})
+	c := startCluster(t, clustering{wait: patience, args: []string{"--pusher", pusherApp}})
 	const room = "presence-room"
 	enter := func(n *node, user string) *pusherUsers {
 		t.Helper()

@@ -290,13 +290,16 @@ func TestCacheChannelsTellTheLastEventToWhoComes(t *testing.T) {
 	p := openPusherPage(t, s.addr)
 	p.connect("a", "ann")
 	p.connect("b", "bob")
+	p.connect("w", "witness")
 	for _, channel := range []string{"cache-x", "private-cache-x", "presence-cache-x", "private-encrypted-cache-x"} {
 		p.subscribe("a", channel)
 		p.of("a", channel, "pusher:cache_miss")
 		p.do(`await backend.trigger("` + channel + `", "first", 1); await backend.trigger("` + channel + `", "last", {n: 2})`)
 		p.of("a", channel, "last")
 		if strings.HasPrefix(channel, "presence-") || channel == "private-cache-x" {
+			p.subscribe("w", channel)
 			p.do(`a.channel("` + channel + `").trigger("client-x", {})`) // not kept
+			p.of("w", channel, "client-x")
 		}
 		p.subscribe("b", channel)
 		equal(t, channel, string(p.of("b", channel, "last").Data), `{"n":2}`)
@@ -307,7 +310,7 @@ func TestCacheChannelsTellTheLastEventToWhoComes(t *testing.T) {
 	p.do(`await backend.trigger("cache-empty", "early", "e")`)
 	p.subscribe("a", "cache-empty")
 	equal(t, "heard", string(p.of("a", "cache-empty", "early").Data), `"e"`)
-	p.do(`a.disconnect(); b.disconnect()`)
+	p.do(`a.disconnect(); b.disconnect(); w.disconnect()`)
 	s.hasMembers(0)
 	p.connect("c", "cid")
 	p.subscribe("c", "cache-x")

@@ -163,7 +163,7 @@ func TestFaultClusterWebhooksTellOfPresenceOnce(t *testing.T) {
 		t.Skip("three nodes take minutes under the race detector")
 	}
 	b := openHookedBackend(t)
-	c := startCluster(t, clustering{args: []string{"--pusher", b.app()}})
+	c := startCluster(t, clustering{wait: patience, args: []string{"--pusher", b.app()}})
 	rooms := []string{"presence-a", "presence-b", "presence-c", "presence-d", "presence-e", "presence-f"} // which of the nodes tell of, each of some
 	enter := func(n *node, user string) (all []*pusherUsers) {
 		t.Helper()

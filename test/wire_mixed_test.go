@@ -169,7 +169,7 @@ func TestOneOrderForAllHoweverTheyComeAndWhateverTheySpeak(t *testing.T) {
 	}
 
 	var reading, sending, visiting sync.WaitGroup
-	var enough atomic.Bool // the deaf are gone
+	var enough, over atomic.Bool // the deaf are gone; and so are the visitors, of whom one may wait for a text to the last
 	failures := make(chan error, 100)
 	fail := func(err error) {
 		select {
@@ -217,7 +217,7 @@ func TestOneOrderForAllHoweverTheyComeAndWhateverTheySpeak(t *testing.T) {
 	for i, w := range ways[:4] { // those of plain clients
 		c := comes(w, dialing{})
 		sending.Go(func() {
-			for n := 0; n < sendMax && (n < sendMin || !enough.Load()); n++ {
+			for n := 0; n < sendMax && (n < sendMin || !over.Load()); n++ {
 				text := mixedText(i, n)
 				seq, err := c.publish(group, text)
 				if err == nil {
@@ -237,9 +237,10 @@ func TestOneOrderForAllHoweverTheyComeAndWhateverTheySpeak(t *testing.T) {
 		return nil
 	})
 	enough.Store(true)
-	sending.Wait()
 	close(done)
 	visiting.Wait()
+	over.Store(true)
+	sending.Wait()
 	last := comes(ways[0], dialing{})
 	_, err := last.publish(group, lastText)
 	must(t, err)
