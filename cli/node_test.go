@@ -230,6 +230,9 @@ func TestASecondSignalDoesNotWaitForTheClusterToClose(t *testing.T) {
 		t.Errorf("exit status: got %d, want %d", status, statusFailed)
 	}
 	has(t, "log", v.err.String(), "second stop signal")
+	if strings.Contains(v.err.String(), "has not ended in time") {
+		t.Errorf("log: got %q, want that the cluster was waited for no longer", v.err.String())
+	}
 }
 
 func TestAClusterThatDoesNotCloseHoldsUpNoEnd(t *testing.T) {
