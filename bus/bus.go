@@ -45,7 +45,8 @@ type Config struct {
 	OutboundsMax     int           // bytes that wait for all clients, a frame for many once; at least as much as for one. Default 128 MiB; over it: the client with the most bytes waiting is closed
 	BufferBytesMax   int           // client mode: bytes that wait for the server, also while it is disconnected. Default 16 MiB; over it: refused
 
-	landMax time.Duration // see peer.settle; tests shorten it
+	landMax  time.Duration // see peer.settle; tests shorten it
+	echoWait time.Duration // see remote.close; tests lengthen it
 }
 
 // BridgeDefault is the channel of the original.
@@ -69,6 +70,9 @@ func (cfg *Config) fill() error {
 	}
 	if cfg.landMax == 0 {
 		cfg.landMax = landMaxDefault
+	}
+	if cfg.echoWait == 0 {
+		cfg.echoWait = echoWaitDefault
 	}
 	if cfg.FrameTimeout == 0 {
 		cfg.FrameTimeout = 2 * time.Minute

@@ -254,8 +254,8 @@ func (r *remote) stats() Stats {
 	return st
 }
 
-// echoWait bounds how long close waits for the server to distribute what was written last.
-const echoWait = time.Second
+// echoWaitDefault bounds how long close waits for the server to distribute what was written last.
+const echoWaitDefault = time.Second
 
 // await polls a condition every millisecond, until it holds, or the connection or ctx ends. Only close waits like this: the
 // goroutines that count what it waits for should not spend time on notifying it.
@@ -278,7 +278,7 @@ func (r *remote) withdraw() {}
 func (r *remote) close(ctx context.Context) error {
 	r.out.end(false)
 	r.await(ctx, r.out.over)
-	echoes, cancel := context.WithTimeout(ctx, echoWait)
+	echoes, cancel := context.WithTimeout(ctx, r.cfg.echoWait)
 	r.await(echoes, func() bool { return r.unechoed.Load() <= 0 })
 	cancel()
 	left := r.out.waiting()

@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -19,13 +21,27 @@ type channelServer struct {
 
 func listenAsServer(t *testing.T) *channelServer {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	var last error
+	for range quietPorts {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", quietFirst+(quietStart+int(quietGiven.Add(1)))%quietPorts))
+		if err == nil {
+			t.Cleanup(func() { l.Close() })
+			return &channelServer{t, l}
+		}
+		last = err
 	}
-	t.Cleanup(func() { l.Close() })
-	return &channelServer{t, l}
+	t.Fatalf("no free port on 127.0.0.1: %v", last)
+	return nil
 }
+
+// Ports of servers that close and listen again: the kernel gives none of them to a connection, or to who listens on any port, which could take it meanwhile,
+// and no other package's tests, nor the bench, take them. They are given in a row that begins anywhere, so that two processes seldom give the same.
+const quietFirst, quietPorts = 11_000, 1_000
+
+var (
+	quietStart = rand.IntN(quietPorts)
+	quietGiven atomic.Int32
+)
 
 // accept accepts the next connection and reads what a client sends first.
 func (s *channelServer) accept() *phpClient {
@@ -91,7 +107,7 @@ func TestAClientComesBackWithWhatWaitedAndCountsWhatMayBeLost(t *testing.T) {
 	c.say(frame(event(BridgeDefault, string(groupData("123", []byte("one"), b.end.(*remote).mark)))))
 	b.eventually("two have not come back", func(Stats) bool { return b.end.(*remote).unechoed.Load() == 2 })
 	c.conn.Close()
-	b.eventually("they count as lost", func(s Stats) bool { return s.Lost == 2 && !s.Connected })
+	b.eventually("they count as lost", func(s Stats) bool { return s.Lost == 2 })
 
 	c = s.accept() // it connects while nobody reads
 	b.eventually("it is back", func(s Stats) bool { return s.Connected && s.Reconnects == 1 })
@@ -174,7 +190,7 @@ func TestWhatWasWrittenCountsThoughMoreWaits(t *testing.T) {
 func TestAClientWritesWhatWaitsBeforeItCloses(t *testing.T) {
 	s := listenAsServer(t)
 	groups := newFakeGroups()
-	started0, err := Start(Config{Connect: s.listener.Addr().String()}, groups)
+	started0, err := Start(Config{Connect: s.listener.Addr().String(), echoWait: patience}, groups)
 	if err != nil {
 		t.Fatal(err)
 	}

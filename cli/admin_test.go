@@ -18,11 +18,7 @@ func TestReadinessEndsBeforeTheStopBegins(t *testing.T) {
 		}
 	}
 	v := serving(t, f, dir, "--admin", "127.0.0.1:0")
-	s, err := statusOf(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	url = "http://" + s.Admin
+	url = "http://" + statusNow(t, dir).Admin
 	if got := answerOf(url + "/readyz"); !strings.HasPrefix(got, "200 ") {
 		t.Errorf("readyz while it serves: got %q, want 200", got)
 	}

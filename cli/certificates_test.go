@@ -134,9 +134,9 @@ func TestAServerWithTLSSaysSo(t *testing.T) {
 		}
 		has(t, path, string(body), wants...)
 	}
-	has(t, "log", v.err.String(), `msg=listening addr="" tls=127.0.0.1:4433 redirect=`+st.Redirect)
 	v.asked <- os.Interrupt
-	v.exit(t)
+	v.exit(t) // the log is written beside the banner, and is whole at the end
+	has(t, "log", v.err.String(), `msg=listening addr="" tls=127.0.0.1:4433 redirect=`+st.Redirect)
 }
 
 // Who turns TLS on may forget that the plain address is there by default.
@@ -147,14 +147,14 @@ func TestAPlainAddressBesideTLSIsWarnedOf(t *testing.T) {
 		dir, f := shortDir(t), newFakeServer()
 		v := begin(f, "start", "--run-dir", dir.path, "--listen", listen, "--tls-listen", "127.0.0.1:4433", "--tls-cert", cert, "--tls-key", key, "--admin", "off")
 		eventually(t, "the server has printed its banner", func() bool { return strings.Contains(v.out.String(), "Start success.") })
+		v.asked <- os.Interrupt
+		v.exit(t) // the log is written beside the banner, and is whole at the end
 		if banner, log := v.out.String(), v.err.String(); strings.Contains(banner, "WARNING: "+want) != warned || strings.Contains(log, want) != warned {
 			t.Errorf("--listen %s: got %q and %q, want a warning: %v", listen, banner, log, warned)
 		}
 		if warned {
 			has(t, "warning", v.out.String(), want+"0.0.0.0:1234", "set --listen off")
 		}
-		v.asked <- os.Interrupt
-		v.exit(t)
 	}
 	s, err := parse(t, "--run-dir", "/r", "--listen", "0.0.0.0:1234")
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -46,7 +47,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 			}
 			return srv, srv.Hub(), nil
 		},
-		join: joinCluster,
+		join:       joinCluster,
+		keysWithin: fetchPatience,
 	})
 }
 
@@ -76,6 +78,8 @@ type env struct {
 	serve func(loop.Config) (server, hub, error)
 	// join makes a server a node of a cluster; joinCluster, except in tests.
 	join func(context.Context, settings.Cluster, hub, *slog.Logger) (clusterNode, error)
+	// keysWithin is how long a start and a reload wait for keys that are published elsewhere; fetchPatience, except in tests.
+	keysWithin time.Duration
 }
 
 // run is Main with its environment passed in.

@@ -207,7 +207,7 @@ type verb struct {
 func begin(f *fakeServer, args ...string) *verb {
 	v := &verb{asked: make(chan os.Signal, 2), reload: make(chan os.Signal, 1), exited: make(chan int, 1)}
 	r := &env{
-		args: args, stdout: &v.out, stderr: &v.err, serve: f.serve,
+		args: args, stdout: &v.out, stderr: &v.err, serve: f.serve, keysWithin: patience,
 		signals: func(bool) (<-chan os.Signal, <-chan os.Signal, func()) { return v.asked, v.reload, func() {} },
 	}
 	go func() { v.exited <- run(r) }()

@@ -28,10 +28,11 @@ import (
 //
 // Any goroutine.
 type keyFetcher struct {
-	log   *slog.Logger
-	http  *http.Client
-	now   func() time.Time
-	after func(time.Duration) <-chan time.Time // as time.After, except in tests
+	log      *slog.Logger
+	http     *http.Client
+	now      func() time.Time
+	after    func(time.Duration) <-chan time.Time // as time.After, except in tests
+	patience time.Duration                        // fetchPatience, except in tests
 
 	mu      sync.Mutex // of the next five
 	url     string     // what is followed; empty: nothing
@@ -60,8 +61,8 @@ const (
 	fetchConnectionMax = 1
 )
 
-func newKeyFetcher(log *slog.Logger) *keyFetcher {
-	return &keyFetcher{log: log, now: time.Now, after: time.After, http: &http.Client{
+func newKeyFetcher(log *slog.Logger, patience time.Duration) *keyFetcher {
+	return &keyFetcher{log: log, patience: patience, now: time.Now, after: time.After, http: &http.Client{
 		Timeout: fetchTimeout,
 		Transport: &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment,
@@ -112,7 +113,7 @@ func (f *keyFetcher) await(ctx context.Context) {
 	}
 	select {
 	case <-first:
-	case <-f.after(fetchPatience):
+	case <-f.after(f.patience):
 		f.log.Warn("the keys for tokens have not come yet; tokens that need them are refused until they have", "jwks", shownURL(address))
 	case <-ctx.Done():
 	}

@@ -115,7 +115,7 @@ func newFetching(t *testing.T) *fetching {
 		t.Fatal(err)
 	}
 	f := &fetching{t: t, v: v, timers: make(chan timer, 100)}
-	f.keyFetcher = newKeyFetcher(slog.New(slog.NewTextHandler(&f.log, nil)))
+	f.keyFetcher = newKeyFetcher(slog.New(slog.NewTextHandler(&f.log, nil)), fetchPatience)
 	f.now = func() time.Time { return time.Unix(1000, f.clock.Load()) }
 	f.after = func(d time.Duration) <-chan time.Time {
 		end := make(chan time.Time, 1)

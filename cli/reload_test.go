@@ -72,7 +72,6 @@ func TestReloadTakesUpTheConfigFileAnewAndSaysWhatChanged(t *testing.T) {
 	if got := settingsOf(t, dir); got["message-max"] != "2KiB" || got["command-rate"] != "7" || got["stop-timeout"] != "1m" {
 		t.Errorf("settings in status: got %v, want those in force", got)
 	}
-	has(t, "log", v.err.String(), "msg=reloaded", "message-max: 1MiB → 2KiB", "needs_restart=\"[loops tcp-keepalive]\"")
 
 	// What needs a restart still does, until there is one.
 	if _, stdout, _ = do(t, "reload", "--run-dir", dir.path); stdout != "needs a restart: loops, tcp-keepalive\n" {
@@ -85,10 +84,11 @@ func TestReloadTakesUpTheConfigFileAnewAndSaysWhatChanged(t *testing.T) {
 		return nil
 	}
 	v.asked <- os.Interrupt
-	v.exit(t)
+	v.exit(t) // the log is written beside the answers, and is whole at the end
 	if d := <-given; d < 30*time.Second {
 		t.Errorf("time for a stop: got %v, want the new --stop-timeout, 1m", d)
 	}
+	has(t, "log", v.err.String(), "msg=reloaded", "message-max: 1MiB → 2KiB", "needs_restart=\"[loops tcp-keepalive]\"")
 }
 
 func TestAnotherRunDirNeedsARestart(t *testing.T) {
@@ -126,9 +126,12 @@ func TestAWrongConfigFileChangesNothingAndIsTold(t *testing.T) {
 		t.Errorf("reloads in status: got %+v, want four that failed", got)
 	}
 	v.reload <- syscall.SIGHUP
-	eventually(t, "the log tells of the failure", func() bool {
-		return strings.Contains(v.err.String(), "level=ERROR") && strings.Contains(v.err.String(), "is not a JSON object")
+	eventually(t, "the log tells of the failure, as of that of the verb", func() bool {
+		return strings.Count(v.err.String(), "level=ERROR") == 5 && strings.Count(v.err.String(), "is not a JSON object") == 2
 	})
+	if got := statusNow(t, dir).Reloads; got != (Reloads{Failed: 5}) {
+		t.Errorf("reloads in status: got %+v, want five that failed", got)
+	}
 	if err := os.Remove(config); err != nil {
 		t.Fatal(err)
 	}
@@ -150,11 +153,13 @@ func TestASignalReloadsAndTheLogSaysSo(t *testing.T) {
 	v := serving(t, f, dir, "--config", config)
 	rewrite(t, config, `{"groups-max": 5, "message-max": "2MiB"}`)
 	v.reload <- syscall.SIGHUP
-	eventually(t, "the log tells of the reload", func() bool { return strings.Contains(v.err.String(), "msg=reloaded") })
+	eventually(t, "the log tells of the reload, and then of what it has led to", func() bool {
+		return strings.Contains(v.err.String(), "--outbox-max is less than --message-max")
+	})
 	if applied := f.limitsApplied(); len(applied) != 1 || applied[0].GroupsMax != 5 {
 		t.Errorf("limits applied: got %+v, want groups-max 5", applied)
 	}
-	has(t, "log", v.err.String(), "groups-max: off → 5", "--outbox-max is less than --message-max")
+	has(t, "log", v.err.String(), "msg=reloaded", "groups-max: off → 5")
 	v.asked <- os.Interrupt
 	v.exit(t)
 }

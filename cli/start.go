@@ -141,7 +141,7 @@ func (r *env) serveUntilAsked(dir runDir, s settings.Settings, m manager, tell t
 	if s.Loop.MemoryMax > 0 {
 		log.Info("memory is limited", "limit", settings.SizeText(s.Loop.MemoryMax), "from", s.MemoryFrom)
 	}
-	keys := newKeyFetcher(log)
+	keys := newKeyFetcher(log, r.keysWithin)
 	defer keys.stop()
 	keys.follow(s.JWKSURL, s.Loop.Tokens)
 	if end.adm, err = openAdmin(s.Admin, m.admin); err != nil {

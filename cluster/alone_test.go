@@ -20,7 +20,9 @@ import (
 
 func TestOffersComeBackInTheirOrderEachOnce(t *testing.T) {
 	t.Parallel()
-	n := start(t, aloneConfig(t), nil)
+	config := aloneConfig(t)
+	config.tick = time.Minute // so that nothing which is slow is taken for lost
+	n := start(t, config, nil)
 	var tokens []uint64
 	var want []string
 	for i := range 2000 {
@@ -306,7 +308,11 @@ func TestALogThatIsMadeAnewIsAnotherEpoch(t *testing.T) {
 	n.answerTo(t, n.say("room", "1"))
 	p := n.parts[n.hash("room")]
 	was := p.epoch()
-	if err := n.request(context.Background(), "$JS.API.STREAM.DELETE."+p.stream, nil, nil); err != nil {
+	m, err := n.conn.Request("$JS.API.STREAM.DELETE."+p.stream, nil, patience)
+	if err == nil {
+		err = answer(m, nil)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	until(t, "another epoch", func() bool { return p.epoch() != was })
@@ -320,13 +326,14 @@ func TestAFullQueueRefusesAndCounts(t *testing.T) {
 	t.Parallel()
 	config := aloneConfig(t)
 	config.Partitions = 1
-	config.Wait = time.Second
 	n := start(t, config, nil)
 	hold := make(chan struct{})
 	n.f.mu.Lock()
 	n.f.hold = hold // a home that takes nothing: nothing comes back
 	n.f.mu.Unlock()
-	taken := 0
+	p, taken := n.parts[0], 1
+	_, _ = n.offer("room", "x", nil)
+	until(t, "the home to have the first before it", func() bool { return n.Status().Ordered == 1 && p.claimed.Load() > p.tip.Load() })
 	for {
 		if _, is := n.offer("room", "x", nil); !is {
 			break
@@ -339,6 +346,12 @@ func TestAFullQueueRefusesAndCounts(t *testing.T) {
 	if s := n.Status(); s.Refused[refusedFull] != 1 || s.Offered != uint64(taken) {
 		t.Errorf("status: got %+v, want one refused", s)
 	}
+	// The time for which they wait passes at once; the leader was heard of just now.
+	p.mu.Lock()
+	n.now.Add(n.waitTicks)
+	p.heard.Store(n.now.Load())
+	p.mu.Unlock()
+	p.passTime()
 	until(t, "answers to all but the one that the home has before it", func() bool {
 		s := n.Status()
 		return s.Refused[refusedBusy]+s.Refused[refusedUnconfirmed] == uint64(taken-1)
@@ -412,7 +425,7 @@ func TestHomesComeAsFarAsTheLogWhereItsLastIsNoMessage(t *testing.T) {
 	p := n.parts[0]
 	for _, m := range []*nats.Msg{{Subject: "rc.0.nroom", Data: []byte("of another version")}, {Subject: p.markerSubject(), Data: markerText(p.epoch())}} {
 		before := p.tip.Load()
-		if _, err := n.conn.RequestMsg(m, time.Second); err != nil {
+		if _, err := n.conn.RequestMsg(m, patience); err != nil {
 			t.Fatal(err)
 		}
 		until(t, "the home to hear of "+m.Subject, func() bool {

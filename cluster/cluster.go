@@ -133,6 +133,9 @@ func open(ctx context.Context, config Config, h homes, in inlet, lose func(parti
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
+	if c.config.tick == 0 {
+		c.config.tick = tick
+	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -207,7 +210,7 @@ func (c *Cluster) run(task func()) {
 
 // countTicks makes the time of this package.
 func (c *Cluster) countTicks() {
-	ticker := time.NewTicker(tick)
+	ticker := time.NewTicker(c.config.tick)
 	defer ticker.Stop()
 	for {
 		select {

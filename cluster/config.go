@@ -34,7 +34,8 @@ type Config struct {
 
 	Log *slog.Logger
 
-	recallBytes int // of messages in one recall; 0: recallBytesMax
+	recallBytes int           // of messages in one recall; 0: recallBytesMax
+	tick        time.Duration // 0: the usual; tests have a slower one where nothing is to hang on time
 }
 
 // TLS is what nodes show to each other, and by what they judge each other; the zero value: none.

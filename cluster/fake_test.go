@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -173,17 +175,26 @@ func (n *node) say(group, text string) uint64 {
 // answerTo waits for the answer to an offer.
 func (n *node) answerTo(t *testing.T, token uint64) string {
 	t.Helper()
+	is, err := n.answer(token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return is
+}
+
+// answer is answerTo for any goroutine.
+func (n *node) answer(token uint64) (string, error) {
 	var is []string
-	until(t, fmt.Sprintf("the answer to offer %d on %s", token, n.config.Node), func() bool {
+	waited(func() bool {
 		n.f.mu.Lock()
 		defer n.f.mu.Unlock()
 		is = slices.Clone(n.f.answers[token])
 		return len(is) > 0
 	})
 	if len(is) != 1 {
-		t.Fatalf("answers to offer %d: got %v, want one", token, is)
+		return "", fmt.Errorf("answers to offer %d on %s: got %v, want one", token, n.config.Node, is)
 	}
-	return is[0]
+	return is[0], nil
 }
 
 // heard is what a group's members on a node have heard, as "offset text".
@@ -226,15 +237,26 @@ func texts(r recalled) (all []string) {
 	return all
 }
 
+// patience is how long a test waits for something that is sure to happen: longer than any offer of these tests waits.
+const patience = 60 * time.Second
+
 // until waits for a condition.
 func until(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !is(); {
+	if !waited(is) {
+		t.Fatalf("waited for %s: it has not come", what)
+	}
+}
+
+// waited is until for any goroutine; false: it has not come.
+func waited(is func() bool) bool {
+	for deadline := time.Now().Add(patience); !is(); {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited for %s: it has not come", what)
+			return false
 		}
 		pause(context.Background(), 2*time.Millisecond)
 	}
+	return true
 }
 
 // testLog shows what nodes log with -v.
@@ -274,15 +296,7 @@ func tryStart(t *testing.T, config Config, lose func(int, uint64) bool) (*node, 
 
 // threeConfigs are the configurations of three nodes that find each other.
 func threeConfigs(t *testing.T) (configs []Config) {
-	var peers []string
-	for range 3 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		peers = append(peers, l.Addr().String())
-	}
+	peers := []string{quietAddr(t), quietAddr(t), quietAddr(t)}
 	for i, peer := range peers {
 		name := "n" + strconv.Itoa(i)
 		configs = append(configs, Config{Name: "test", Node: name, Listen: peer, Peers: peers, Token: "secret", StoreDir: t.TempDir(), Replicas: 3, Partitions: 4,
@@ -290,6 +304,32 @@ func threeConfigs(t *testing.T) (configs []Config) {
 	}
 	return configs
 }
+
+// quietAddr is an address at which nothing listens. Its port is below those that the kernel gives to connections, and to who listens on any port, which
+// could take it while a node is down; no other package's tests, nor the bench, take it; and it is given once.
+func quietAddr(t *testing.T) string {
+	t.Helper()
+	var last error
+	for range quietPorts {
+		address := fmt.Sprintf("127.0.0.1:%d", quietFirst+(quietStart+int(quietGiven.Add(1)))%quietPorts)
+		l, err := net.Listen("tcp", address)
+		if err == nil {
+			l.Close()
+			return address
+		}
+		last = err
+	}
+	t.Fatalf("no free port on 127.0.0.1: %v", last)
+	return ""
+}
+
+const quietFirst, quietPorts = 10_000, 1_000
+
+// Ports are given in a row that begins anywhere, so that two processes seldom give the same.
+var (
+	quietStart = rand.IntN(quietPorts)
+	quietGiven atomic.Int32
+)
 
 // startAll starts nodes at the same time.
 func startAll(t *testing.T, configs []Config, lose func(int, uint64) bool) []*node {

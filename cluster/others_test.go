@@ -36,7 +36,7 @@ func TestNodesMeetAtServersOfOthers(t *testing.T) {
 		config.Node, config.StoreDir, config.NATS = fmt.Sprint("n", i), "", fmt.Sprintf("nats://u:p@%s", s.Addr())
 		nodes = append(nodes, start(t, config, nil))
 	}
-	for text, is := range sayAll(t, nodes, "first", 200, 0) {
+	for text, is := range sayAll(t, nodes, "first", 200, nil) {
 		if is[:2] != "ok" {
 			t.Errorf("%q: got %q, want ok", text, is)
 		}

@@ -57,7 +57,7 @@ func TestNodesShowEachOtherWhoTheyAre(t *testing.T) {
 	stranger := configs[2]
 	configs = configs[:2] // two nodes, both of which must be there
 	nodes := startAll(t, configs, nil)
-	for text, is := range sayAll(t, nodes, "first", 20, 0) {
+	for text, is := range sayAll(t, nodes, "first", 20, nil) {
 		if is[:2] != "ok" {
 			t.Errorf("%q: got %q, want ok", text, is)
 		}

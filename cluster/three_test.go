@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// sayAll has each node say many messages at once to a few groups, and returns what was answered to each, by its text.
-func sayAll(t *testing.T, nodes []*node, what string, many int, pace time.Duration) map[string]string {
+// sayAll has each node say many messages at once to a few groups, and returns what was answered to each, by its text. pace is called before
+// each message of a node, with its number; nil: they are said as fast as they can be.
+func sayAll(t *testing.T, nodes []*node, what string, many int, pace func(i int)) map[string]string {
 	t.Helper()
 	answers := map[string]string{}
 	var mu sync.Mutex
@@ -22,14 +23,18 @@ func sayAll(t *testing.T, nodes []*node, what string, many int, pace time.Durati
 			defer all.Done()
 			tokens := map[string]uint64{}
 			for i := range many {
+				if pace != nil {
+					pace(i)
+				}
 				text := fmt.Sprintf("%s %s %d", what, n.config.Node, i)
 				tokens[text] = n.say(fmt.Sprintf("room %d", i%7), text)
-				if pace > 0 {
-					pause(context.Background(), pace)
-				}
 			}
 			for text, token := range tokens {
-				is := n.answerTo(t, token)
+				is, err := n.answer(token)
+				if err != nil {
+					t.Errorf("%q: %v", text, err)
+					return
+				}
 				mu.Lock()
 				answers[text] = is
 				mu.Unlock()
@@ -95,7 +100,7 @@ func TestThreeNodesHearOneOrder(t *testing.T) {
 		configs[i].Wait = 20 * time.Second
 	}
 	nodes := startAll(t, configs, func(_ int, offset uint64) bool { return offset%10 == 0 && rand.IntN(2) == 0 })
-	for text, is := range sayAll(t, nodes, "first", 500, 0) {
+	for text, is := range sayAll(t, nodes, "first", 500, nil) {
 		if is[:2] != "ok" {
 			t.Errorf("%q: got %q, want ok", text, is)
 		}
@@ -150,7 +155,7 @@ func TestANodeThatFallsLosesNothingThatWasAnswered(t *testing.T) {
 		patient[i].Wait = 40 * time.Second
 	}
 	nodes := startAll(t, patient, nil)
-	sayAll(t, nodes, "before", 50, 0)
+	sayAll(t, nodes, "before", 50, nil)
 	room1 := nodes[0].parts[nodes[0].hash("room 1")].stream
 	leads := slices.IndexFunc(nodes, func(n *node) bool { return n.server.JetStreamIsStreamLeader("$G", room1) })
 	if leads < 0 {
@@ -160,13 +165,20 @@ func TestANodeThatFallsLosesNothingThatWasAnswered(t *testing.T) {
 	nodes[0], nodes[leads] = nodes[leads], nodes[0]
 
 	// One that leads falls while the two others speak; it does so without a word to anybody.
-	fallen := nodes[0]
+	fallen, down := nodes[0], make(chan struct{})
 	go func() {
-		until(t, "some messages", func() bool { return nodes[1].Status().Ordered > 200 })
+		defer close(down)
+		if !waited(func() bool { return nodes[1].Status().Ordered > 200 }) {
+			t.Error("waited for some messages: they have not come")
+		}
 		fallen.server.Shutdown() // it takes the connection of the node with it
-		fallen.Close()
 	}()
-	answers := sayAll(t, nodes[1:], "fall", 300, 2*time.Millisecond)
+	answers := sayAll(t, nodes[1:], "fall", 300, func(i int) {
+		if i == 200 {
+			<-down // the last are said behind it, however long it takes
+		}
+		pause(context.Background(), 2*time.Millisecond)
+	})
 	fallen.Close()
 	agree(t, nodes[1:])
 	heard := map[string]int{}
@@ -197,17 +209,25 @@ func TestANodeThatFallsLosesNothingThatWasAnswered(t *testing.T) {
 	if nodes[0].parts[0].epoch() != nodes[1].parts[0].epoch() {
 		t.Error("the epoch is another one after a node came back")
 	}
-	sayAll(t, nodes, "after", 50, 0)
+	sayAll(t, nodes, "after", 50, nil)
 
 	// A planned stop: the lead is handed over first, so nobody waits for an election.
+	led := func() (all []int) {
+		for _, p := range nodes[2].parts {
+			if nodes[2].server.JetStreamIsStreamLeader("$G", p.stream) {
+				all = append(all, p.number)
+			}
+		}
+		return all
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
+	began := time.Now()
 	nodes[2].Drain(ctx)
-	for _, p := range nodes[2].parts {
-		if leader := nodes[2].server.JetStreamIsStreamLeader("$G", p.stream); leader {
-			t.Errorf("partition %d: a node leads it after it has drained", p.number)
-		}
+	if took, all := time.Since(began), led(); len(all) > 0 && took < askTimeout {
+		t.Errorf("partitions %v: a node leads them after it has drained", all)
 	}
+	until(t, "all to be handed over, also where the servers took longer than they are waited for", func() bool { return len(led()) == 0 })
 	if nodes[2].Trouble() == "" {
 		t.Error("trouble of a node that leaves: got none")
 	}

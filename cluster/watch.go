@@ -24,7 +24,7 @@ func (c *Cluster) watch() {
 		}
 		return
 	}
-	ticker := time.NewTicker(tick)
+	ticker := time.NewTicker(c.config.tick)
 	defer ticker.Stop()
 	for turn := 0; ; {
 		select {
