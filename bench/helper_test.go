@@ -261,21 +261,28 @@ func fanoutProcess(t *testing.T) (cmd *exec.Cmd, errs *bytes.Buffer, helpers []i
 	case <-time.After(time.Minute):
 		t.Fatalf("nothing was published: %s", errs)
 	}
-	tables, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", cmd.Process.Pid))
-	for _, table := range tables {
-		text, _ := os.ReadFile(table)
-		for _, field := range strings.Fields(string(text)) {
-			pid, err := strconv.Atoi(field)
-			if err != nil {
-				t.Fatal(err)
-			}
-			helpers = append(helpers, pid)
-		}
-	}
+	helpers = children(t, cmd.Process.Pid)
 	if len(helpers) != 2 {
 		t.Fatalf("got children %v, want 2 helpers", helpers)
 	}
 	return cmd, errs, helpers
+}
+
+// children are the processes that one has started.
+func children(t *testing.T, pid int) (all []int) {
+	t.Helper()
+	tables, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, table := range tables {
+		text, _ := os.ReadFile(table)
+		for _, field := range strings.Fields(string(text)) {
+			child, err := strconv.Atoi(field)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, child)
+		}
+	}
+	return all
 }
 
 func TestARunWithoutOneOfItsHelpersHasNoVerdict(t *testing.T) {
