@@ -336,12 +336,11 @@ func TestConnectCountsFailuresByCause(t *testing.T) {
 
 func TestWhatCannotBeRunSaysWhatToDo(t *testing.T) {
 	t.Parallel()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, _, err := freeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	free := "ws://" + listener.Addr().String() + "/"
-	listener.Close()
+	free := "ws://" + addr + "/"
 	for name, c := range map[string]struct {
 		args []string
 		want string
