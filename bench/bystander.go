@@ -24,7 +24,7 @@ type bystanders struct {
 	pings   int64
 	pongs   int64
 	overAt  int64 // when the crews were done, 0 before
-	pongAt  int64 // the last pong after that, or overAt
+	pongAt  int64 // the last pong after that, or overAt, by the generator's vigil
 	faults  check.Faults
 
 	patience time.Duration // how long no pong may come then, until the rest is lost
@@ -47,7 +47,7 @@ func (b *bystanders) step(start int64, over func() bool) client.Step {
 	every := int64(bystanderEvery) / int64(b.g.Len())
 	return func(now int64) (int64, bool) {
 		if b.overAt == 0 && over() {
-			b.overAt, b.pongAt = now, now
+			b.overAt, b.pongAt = now, b.g.Vigil()
 		}
 		if b.overAt > 0 {
 			bound := drainTime(b.patience)
@@ -56,12 +56,12 @@ func (b *bystanders) step(start int64, over func() bool) client.Step {
 				return now, true
 			case !b.anyOpen():
 				b.gaveUp = "their connections had ended"
-			case now >= b.pongAt+int64(b.patience):
+			case b.g.Vigil()-b.pongAt >= int64(b.patience):
 				b.gaveUp = fmt.Sprintf("no pong came for %v", b.patience)
 			case now >= b.overAt+int64(bound):
 				b.gaveUp = fmt.Sprintf("pongs were still coming %v after the last delivery", bound)
 			}
-			return b.pongAt + int64(b.patience), b.gaveUp != ""
+			return now + int64(client.TurnMax), b.gaveUp != ""
 		}
 		for ; b.next <= now; b.next += every {
 			if c := b.g.Conn(b.turn); c.Ready() {
@@ -87,7 +87,7 @@ func (b *bystanders) anyOpen() bool {
 func (b *bystanders) Ponged(_ *client.Conn, payload []byte, now int64) {
 	if len(payload) == 8 {
 		b.pongs++
-		b.pongAt = now
+		b.pongAt = b.g.Vigil()
 		record(b.latency, now-int64(binary.BigEndian.Uint64(payload)))
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -95,16 +97,39 @@ func (c *child) stop() {
 	<-c.gone
 }
 
-// freeAddr is a loopback address on which nobody listens at this moment. Not every peer can listen on port 0 and print the
-// port that it got; if another program takes the address meanwhile, the peer fails to start and says so.
-func freeAddr() (string, int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", 0, fmt.Errorf("no free port on 127.0.0.1: %w", err)
+// freeAddr is a loopback address on which nobody listens at this moment. Not every peer can listen on port 0 and print the port that it got. The
+// kernel gives the port to no connection, nor to who listens on port 0: either would take it before the peer listens, or while a node is down.
+// If another program takes it all the same, the peer fails to start and says so.
+func freeAddr() (addr string, port int, err error) {
+	lowest := 32768
+	if text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range"); err == nil {
+		if fields := strings.Fields(string(text)); len(fields) > 0 {
+			if low, err := strconv.Atoi(fields[0]); err == nil {
+				lowest = low
+			}
+		}
 	}
-	defer l.Close()
-	return l.Addr().String(), l.Addr().(*net.TCPAddr).Port, nil
+	for range 100 {
+		if port = 0; lowest > freePorts { // else the kernel gives all ports
+			port = freePorts + (freeFirst+int(freeGiven.Add(1)))%(lowest-freePorts)
+		}
+		var l net.Listener
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			defer l.Close()
+			return l.Addr().String(), l.Addr().(*net.TCPAddr).Port, nil
+		}
+	}
+	return "", 0, fmt.Errorf("no free port on 127.0.0.1: %w", err)
 }
+
+// freePorts is the first port that is given: above those of well-known services.
+const freePorts = 12_000
+
+// Ports are given in a row that begins anywhere, so that none is given twice, and seldom one that another process gives.
+var (
+	freeFirst = rand.IntN(1 << 20)
+	freeGiven atomic.Int32
+)
 
 // tail keeps the end of a process's output.
 type tail struct {

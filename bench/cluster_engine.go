@@ -116,7 +116,7 @@ func startEngine(e *env, v *clusterVerb, program, form, dir string) (*engine, er
 	all := &engine{form: form}
 	var listens []string
 	for range v.Nodes {
-		addr, err := quietAddr()
+		addr, _, err := freeAddr()
 		if err != nil {
 			return nil, err
 		}

@@ -5,14 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -133,7 +130,7 @@ func (p *clusterPlan) made(program, scratch string) ([]*node, error) {
 		}
 		var addrs [3]string // of clients, of operators, of the other nodes
 		for at := range addrs {
-			addr, err := quietAddr()
+			addr, _, err := freeAddr()
 			if err != nil {
 				return nil, err
 			}
@@ -170,45 +167,6 @@ func (p *clusterPlan) made(program, scratch string) ([]*node, error) {
 	}
 	return all, nil
 }
-
-// quietAddr is a loopback address on which nobody listens, with a port that the kernel gives to no connection: while a node is down a
-// connection would take it, and the node could not listen again.
-func quietAddr() (string, error) {
-	lowest := 32768
-	if text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range"); err == nil {
-		if fields := strings.Fields(string(text)); len(fields) > 0 {
-			if low, err := strconv.Atoi(fields[0]); err == nil {
-				lowest = low
-			}
-		}
-	}
-	if lowest <= quietPorts {
-		addr, _, err := freeAddr()
-		return addr, err
-	}
-	var last error
-	for range 100 {
-		port := quietPorts + (quietFirst+int(quietGiven.Add(1)))%(lowest-quietPorts)
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil {
-			last = err
-			continue
-		}
-		addr := l.Addr().String()
-		l.Close()
-		return addr, nil
-	}
-	return "", fmt.Errorf("no free port on 127.0.0.1: %w", last)
-}
-
-// quietPorts is the first port that nodes are given: above those of well-known services.
-const quietPorts = 12_000
-
-// Ports are given in a row that begins anywhere, so that none is given twice, and seldom one that another process gives.
-var (
-	quietFirst = rand.IntN(1 << 20)
-	quietGiven atomic.Int32
-)
 
 // clusterToken is what the nodes of a bench show to each other. They listen on loopback alone.
 const clusterToken = "of-the-bench"

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -37,9 +38,9 @@ func clusterArgs(t *testing.T, s *groupServer, more ...string) []string {
 func TestNodesThatAgreePassTheCheck(t *testing.T) {
 	t.Parallel()
 	for _, pace := range [][]string{{"--rate", "1000"}, {"--window", "8"}, {"--rate", "1000", "--keys", "--threads", "2"}} {
-		status, out, errs, runs := benchAll(t, clusterArgs(t, &groupServer{}, pace...)...)
-		if status != exitFine || len(runs) != 1 {
-			t.Fatalf("%v: got status %d and %d runs, want %d and 1\n%s%s", pace, status, len(runs), exitFine, out, errs)
+		status, out, errs, runs := benchRuns(t, 1, clusterArgs(t, &groupServer{}, pace...)...)
+		if status != exitFine {
+			t.Fatalf("%v: got status %d, want %d\n%s%s", pace, status, exitFine, out, errs)
 		}
 		x := runs[0].Cluster
 		if x.OK == 0 || x.OK != x.Published || x.Ordered != x.OK || x.Delivered != 3*x.OK {
@@ -74,7 +75,7 @@ func TestEveryFaultOfNodesIsFound(t *testing.T) {
 		orders func(hit func(string) bool) func(key, text string) (string, int)
 		line   func(hit func(string) bool) func(m *groupMember, text string) string
 		more   []string
-		want   string
+		want   string // a count with the space before it: the whole number
 	}{
 		"a member is not told": {spoil: func(hit func(string) bool) func(*groupMember, string) []string {
 			return func(_ *groupMember, text string) []string {
@@ -83,7 +84,7 @@ func TestEveryFaultOfNodesIsFound(t *testing.T) {
 				}
 				return []string{text}
 			}
-		}, want: "1 lost"},
+		}, want: " 1 lost"},
 		"a member is told twice": {spoil: func(hit func(string) bool) func(*groupMember, string) []string {
 			return func(_ *groupMember, text string) []string {
 				if hit(text) {
@@ -91,7 +92,7 @@ func TestEveryFaultOfNodesIsFound(t *testing.T) {
 				}
 				return []string{text}
 			}
-		}, want: "1 doubled"},
+		}, want: " 1 doubled"},
 		"a member is told another text": {spoil: func(hit func(string) bool) func(*groupMember, string) []string {
 			return func(_ *groupMember, text string) []string {
 				if hit(text) {
@@ -99,7 +100,7 @@ func TestEveryFaultOfNodesIsFound(t *testing.T) {
 				}
 				return []string{text}
 			}
-		}, want: "1 altered"},
+		}, want: " 1 altered"},
 		"a member is told another offset": {line: func(hit func(string) bool) func(*groupMember, string) string {
 			return func(m *groupMember, text string) string {
 				if hit(text) {
@@ -115,18 +116,18 @@ func TestEveryFaultOfNodesIsFound(t *testing.T) {
 				}
 				return ""
 			}
-		}, want: "1 foreign"},
-		"ok, and never said":          {orders: answers("ok", 0), want: "3 lost"},
+		}, want: " 1 foreign"},
+		"ok, and never said":          {orders: answers("ok", 0), want: " 3 lost"},
 		"ok, and said twice":          {orders: answers("ok", 2), want: "is in the order twice"},
-		"ok with another number":      {orders: answers("wrong", 1), want: "1 contradicted"},
-		"busy, and said":              {orders: answers("busy", 1), want: "1 contradicted"},
+		"ok with another number":      {orders: answers("wrong", 1), want: " 1 contradicted"},
+		"busy, and said":              {orders: answers("busy", 1), want: " 1 contradicted"},
 		"unavailable, and said":       {orders: answers("unavailable", 1), want: "was answered unavailable, and heard"},
 		"forbidden, and said":         {orders: answers("forbidden", 1), want: "was answered refused, and heard"},
 		"unknown, and said twice":     {orders: answers("unknown", 2), want: "is in the order twice"},
-		"no answer":                   {orders: answers("-", 1), more: []string{"--patience", "1s"}, want: "1 unanswered"},
-		"a publisher is cut off":      {orders: answers("cut", 0), want: "1 cut off"},
+		"no answer":                   {orders: answers("-", 1), want: " 1 unanswered"},
+		"a publisher is cut off":      {orders: answers("cut", 0), want: " 1 cut off"},
 		"a key is forgotten":          {orders: answers("unknown", 1), more: []string{"--repeat-unknown"}, want: "is in the order twice"},
-		"another number for a repeat": {orders: answersOnce("unknown", "wrong"), more: []string{"--repeat-unknown"}, want: "1 contradicted"},
+		"another number for a repeat": {orders: answersOnce("unknown", "wrong"), more: []string{"--repeat-unknown"}, want: " 1 contradicted"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -199,7 +200,7 @@ func TestWhatIsUnknownIsRepeatedAndNeverDoubled(t *testing.T) {
 		}
 		return "ok", 1
 	}}
-	status, out, errs, runs := benchAll(t, clusterArgs(t, s, "--rate", "500", "--repeat-unknown", "--expect-cuts")...)
+	status, out, errs, runs := benchRuns(t, 1, clusterArgs(t, s, "--rate", "500", "--repeat-unknown", "--expect-cuts")...)
 	if status != exitFine {
 		t.Fatalf("got status %d, want %d\n%s%s", status, exitFine, out, errs)
 	}
@@ -228,7 +229,7 @@ func TestWhatIsRefusedIsCountedAndNoFault(t *testing.T) {
 		}
 		return "ok", 1
 	}}
-	status, out, errs, runs := benchAll(t, clusterArgs(t, s, "--rate", "500")...)
+	status, out, errs, runs := benchRuns(t, 1, clusterArgs(t, s, "--rate", "500")...)
 	if status != exitFine || !strings.Contains(out, "20 publishes were refused as rate_limited") {
 		t.Fatalf("got status %d, want %d\n%s%s", status, exitFine, out, errs)
 	}
@@ -257,7 +258,7 @@ func TestMembersThatAreCutOffComeBackToAnotherNodeAndMissNothing(t *testing.T) {
 				}
 				return ""
 			}
-			status, out, errs, runs := benchAll(t, clusterArgs(t, s, "--rate", "500", "--expect-cuts")...)
+			status, out, errs, runs := benchRuns(t, 1, clusterArgs(t, s, "--rate", "500", "--expect-cuts")...)
 			if c.want != "" {
 				if status != exitFaulty || !strings.Contains(out, c.want) {
 					t.Errorf("got status %d, want %d and %q in\n%s%s", status, exitFaulty, c.want, out, errs)
@@ -293,9 +294,9 @@ func TestTheLimitIsTheRateBeforeTheOneThatBreaks(t *testing.T) {
 		}
 		return "ok", 1
 	}
-	status, out, errs, runs := benchAll(t, "cluster", "--url", nodesOf(t, s), "--groups", "3", "--time", "100ms", "--rate", "1000", "--find-limit", "--step", "2", "--limit-p99", "10s")
-	if status != exitFine || len(runs) != 3 {
-		t.Fatalf("got status %d and %d runs, want %d and 3\n%s%s", status, len(runs), exitFine, out, errs)
+	status, out, errs, _ := benchRuns(t, 3, "cluster", "--url", nodesOf(t, s), "--groups", "3", "--time", "100ms", "--rate", "1000", "--find-limit", "--step", "2", "--limit-p99", "10s")
+	if status != exitFine {
+		t.Fatalf("got status %d, want %d\n%s%s", status, exitFine, out, errs)
 	}
 	if !strings.Contains(out, "4,000 messages/s did not hold, as not all publishes were answered ok; 2,000 did") {
 		t.Errorf("the limit is not in\n%s", out)
@@ -339,11 +340,17 @@ func serveNode(args []string) {
 	for i := 0; i+1 < len(args); i += 2 {
 		flags[args[i]] = args[i+1]
 	}
-	if after, dies := strings.CutPrefix(args[len(args)-1], "--dies="); dies {
-		life, _ := time.ParseDuration(after)
-		time.AfterFunc(life, func() { fmt.Fprintln(os.Stderr, "this is a panic"); os.Exit(2) })
-	}
 	s := &groupServer{keeps: 100_000}
+	if after, dies := strings.CutPrefix(args[len(args)-1], "--dies="); dies { // after so many publishes
+		left, _ := strconv.Atoi(after)
+		s.orders = func(_, _ string) (string, int) {
+			if left--; left < 0 {
+				fmt.Fprintln(os.Stderr, "this is a panic")
+				os.Exit(2)
+			}
+			return "ok", 1
+		}
+	}
 	s.init()
 	clients, err := net.Listen("tcp", flags["--listen"])
 	if err != nil {
@@ -369,25 +376,35 @@ func TestNodesAreStartedAndMishapsAreDone(t *testing.T) {
 		more   []string
 		status int
 		want   []string
+		done   []mishap // in this order, and none of them early
 	}{
-		"nothing happens": {[]string{"--time", "400ms", "--rate", "4000"}, exitFine, []string{"ringcast alone", "1,600 ok", "node        n1: ", "fine: what was answered ok"}},
-		"it is stopped for a while": {[]string{"--time", "900ms", "--stop", "1@200ms+400ms"}, exitFine,
-			[]string{"360 ok", "n1 after 0.2", "stopped", "goes on", "fine: what was answered ok"}},
-		"it is killed and forgets": {[]string{"--time", "900ms", "--kill", "1@400ms", "--restart", "100ms"}, exitFaulty,
-			[]string{"killed", "started again", "FAULTY", "cut off     "}},
-		"it is killed and stays away": {[]string{"--time", "500ms", "--kill", "1@300ms", "--patience", "1s"}, exitFaulty,
-			[]string{"killed", "FAULTY", "had not come back when all was over", "due messages were not sent"}},
-		"it ends by itself": {[]string{"--time", "6s", "--patience", "1s", "--node-flag=--dies=4s"}, exitFaulty, []string{"FAULTY: node n1 ended by itself: this is a panic"}},
+		"nothing happens": {[]string{"--time", "400ms", "--rate", "4000"}, exitFine, []string{"ringcast alone", "1,600 ok", "node        n1: ", "fine: what was answered ok"}, nil},
+		"it is stopped for a while": {[]string{"--time", "2s", "--stop", "1@200ms+400ms"}, exitFine,
+			[]string{"800 ok", "fine: what was answered ok"}, []mishap{{at: 200 * time.Millisecond, what: mishapStop}, {at: 600 * time.Millisecond, what: mishapGoOn}}},
+		"it is killed and forgets": {[]string{"--time", "2s", "--kill", "1@400ms", "--restart", "100ms"}, exitFaulty,
+			[]string{"FAULTY", "cut off     "}, []mishap{{at: 400 * time.Millisecond, what: mishapKill}, {at: 500 * time.Millisecond, what: mishapStart}}},
+		"it is killed and stays away": {[]string{"--time", "2s", "--kill", "1@300ms", "--patience", "1s"}, exitFaulty,
+			[]string{"FAULTY", "had not come back when all was over", "due messages were not sent"}, []mishap{{at: 300 * time.Millisecond, what: mishapKill}}},
+		"it ends by itself": {[]string{"--time", "1s", "--patience", "1s", "--node-flag=--dies=100"}, exitFaulty, []string{"FAULTY: node n1 ended by itself: this is a panic"}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			status, out, errs, runs := benchAll(t, append(load, c.more...)...)
+			status, out, errs, runs := benchRuns(t, 1, append(load, c.more...)...)
 			if status != c.status {
 				t.Fatalf("got status %d, want %d\n%s%s", status, c.status, out, errs)
 			}
 			for _, want := range c.want {
 				if !strings.Contains(out, want) {
 					t.Errorf("no %q in\n%s%s", want, out, errs)
+				}
+			}
+			events := runs[0].Cluster.Events
+			if len(events) != len(c.done) {
+				t.Fatalf("got %+v, want %+v", events, c.done)
+			}
+			for i, m := range c.done {
+				if x := events[i]; x.Node != "n1" || x.What != mishapNames[m.what] || x.At < int64(m.at) || !strings.Contains(out, " s: "+mishapNames[m.what]) {
+					t.Errorf("got %+v, want that n1 is %s after %v, in\n%s", x, mishapNames[m.what], m.at, out)
 				}
 			}
 			if n := runs[0].Cluster.Nodes; len(n) != 1 || n[0].RSSPeak == 0 || c.status == exitFine && n[0].User+n[0].System == 0 || len(n[0].Samples) == 0 || n[0].Samples[0].FDs == 0 {
@@ -403,9 +420,9 @@ func TestOneNodeAloneIsMeasuredBesideACluster(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	status, out, errs, runs := benchAll(t, "cluster", "--server", program, "--nodes", "1", "--beside-alone", "--no-ceiling", "--groups", "2", "--rate", "200", "--time", "1s", "--profile", t.TempDir())
-	if status != exitFine || len(runs) != 2 || runs[0].Server != "ringcast 1 node" || runs[1].Server != report.AloneName || runs[1].Cluster.OK != 200 {
-		t.Fatalf("got status %d and %d runs, want %d and 2\n%s%s", status, len(runs), exitFine, out, errs)
+	status, out, errs, runs := benchRuns(t, 2, "cluster", "--server", program, "--nodes", "1", "--beside-alone", "--no-ceiling", "--groups", "2", "--rate", "200", "--time", "1s", "--profile", t.TempDir())
+	if status != exitFine || runs[0].Server != "ringcast 1 node" || runs[1].Server != report.AloneName || runs[1].Cluster.OK != 200 {
+		t.Fatalf("got status %d of %s and %s, want %d\n%s%s", status, runs[0].Server, runs[1].Server, exitFine, out, errs)
 	}
 	for _, want := range []string{"against ringcast alone at 200/s", "note: no profile of n1: 404 Not Found"} {
 		if !strings.Contains(out, want) {

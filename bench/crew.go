@@ -43,7 +43,8 @@ type crew struct {
 	published, expected, delivered uint64
 	receivedBefore                 uint64 // of the generator's bytes: before publishing began
 	answered                       uint64 // publishes; where each is answered
-	started, ended, active         int64  // ended: last delivery; active: last delivery or publish
+	started, ended                 int64  // ended: last delivery
+	active                         int64  // last delivery or publish, by the generator's vigil
 	latency, lateness              *hdrhistogram.Histogram
 	acksLate                       *hdrhistogram.Histogram // from a helper's acknowledgement to its effect here
 	faults                         check.Faults
@@ -81,7 +82,7 @@ func record(h *hdrhistogram.Histogram, value int64) {
 // publish returns the step of the measured phase: it ends when all that was published has arrived, or will not.
 func (c *crew) publish(start int64) client.Step {
 	end := start + int64(c.plan.Time)
-	c.started, c.active = start, start
+	c.started, c.active = start, c.g.Vigil()
 	c.schedule.start, c.schedule.end = start, end
 	if c.plan.Window > 0 {
 		for _, p := range c.schedule.own {
@@ -138,7 +139,7 @@ func (c *crew) show(now int64) {
 // takeAcks moves the windows by what helpers have acknowledged.
 func (c *crew) takeAcks(now int64) {
 	for _, a := range c.acks.take() {
-		c.active = now
+		c.active = c.g.Vigil()
 		record(c.acksLate, client.Clock()-a.saidAt)
 		c.closing = c.closing || a.cut // as when a member is cut off here
 		for _, ack := range a.floors {
@@ -153,7 +154,7 @@ func (c *crew) takeAcks(now int64) {
 
 // over says whether the phase has ended, successfully or not.
 func (c *crew) over(now, end int64) bool {
-	quiet := now-c.active > int64(c.plan.Patience)
+	quiet := c.g.Vigil()-c.active > int64(c.plan.Patience)
 	switch {
 	case c.closing && c.delivered == c.expected && !c.unsent() && c.unanswered() == 0:
 		return true
@@ -234,7 +235,7 @@ func (c *crew) send(p *publisher) {
 	c.buf = buf
 	p.held = p.held && p.sequence < p.allowed
 	if len(buf) > 0 {
-		c.active = now
+		c.active = c.g.Vigil()
 		c.g.Push(p.conn, buf)
 	}
 	if p.sequence < p.allowed && !p.conn.Waiting() && !p.gone && c.published < c.most {
@@ -277,7 +278,7 @@ func (c *crew) Heard(m *client.Conn, text []byte, from client.Origin, now int64)
 		return
 	}
 	c.delivered++
-	c.active, c.ended = now, now
+	c.active, c.ended = c.g.Vigil(), now
 	record(c.latency, now-s.Due)
 	if c.told != nil {
 		c.told(s.Due, now)
@@ -290,7 +291,7 @@ func (c *crew) Heard(m *client.Conn, text []byte, from client.Origin, now int64)
 // Replied counts the answer to a publish, which may be a refusal: then its message is lost as well.
 func (c *crew) Replied(m *client.Conn, text []byte, now int64) {
 	c.answered++
-	c.active = now
+	c.active = c.g.Vigil()
 	if err := c.g.Dialect().CheckReply(client.OfSend, "", text, client.AnyID); err != nil {
 		c.faults.Add(check.Failed, 1, "%s: %v", c.name(m), err)
 	}

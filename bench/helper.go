@@ -246,7 +246,7 @@ func (h *helper) follow(at int, c *crew) client.Step {
 		}
 		if c.started == 0 {
 			before = readThread()
-			c.started, c.active, c.schedule.start = start, start, start
+			c.started, c.schedule.start = start, start
 		}
 		c.show(now)
 		if cut := c.closing && !expecting && !cutSaid; cut || len(c.todo) > 0 {
@@ -255,7 +255,7 @@ func (h *helper) follow(at int, c *crew) client.Step {
 		}
 		if sent := h.sent.Load(); sent != nil && !expecting {
 			expecting = true
-			c.expect(*sent, now)
+			c.expect(*sent)
 		}
 		if expecting && !over && c.over(now, start+int64(c.plan.Time)) {
 			over = true
@@ -290,8 +290,8 @@ func (c *crew) early(p *publisher, sequence uint32, now int64) bool {
 }
 
 // expect sets how many messages there were of each stream: from here on c waits for the rest of them.
-func (c *crew) expect(sent []uint32, now int64) {
-	c.closing, c.active = true, now
+func (c *crew) expect(sent []uint32) {
+	c.closing, c.active = true, c.g.Vigil()
 	for _, p := range c.schedule.own {
 		c.expected += uint64(sent[p.number]) * uint64(c.ledgers[p.group].Present())
 	}

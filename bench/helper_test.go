@@ -136,7 +136,7 @@ func TestWhatIsWrongWithAHelpersMemberIsNamedExactly(t *testing.T) {
 					}
 					return []string{text}
 				}}
-				status, out, errs, r := bench(t, "fanout", "--url", s.serve(t), "--members", "12", "--processes", "3", pace, "--time", "1m", "--messages", "40")
+				status, out, errs, r := bench(t, "fanout", "--url", s.serve(t), "--members", "12", "--processes", "3", pace, "--time", "1m", "--messages", "40", patience(c.kind))
 				if status != exitFaulty || len(r.Counts) != 1 || r.Counts[c.kind.String()] != 1 {
 					t.Fatalf("got status %d and faults %v, want %d and exactly one %v\n%s%s", status, r.Counts, exitFaulty, c.kind, out, errs)
 				}
@@ -160,7 +160,7 @@ func TestAHelperLearnsAtTheEndWhatWasNeverSent(t *testing.T) {
 		return []string{text, string(beyond) + text[check.StampBytes:]}
 	}}
 	// The tenth is the last. The window would allow one more, so the helper accepts it as one.
-	status, out, errs, r := bench(t, "fanout", "--url", s.serve(t), "--members", "12", "--processes", "3", "--window", "2", "--messages", "10")
+	status, out, errs, r := bench(t, "fanout", "--url", s.serve(t), "--members", "12", "--processes", "3", "--window", "2", "--messages", "10", patient)
 	if status != exitFaulty || len(r.Counts) != 1 || r.Counts["foreign"] != 1 || r.Examples["foreign"][0] != "group 0 member 5 got publisher 0's #10, which was never sent" {
 		t.Fatalf("got status %d and %v %v\n%s%s", status, r.Counts, r.Examples, out, errs)
 	}
@@ -174,7 +174,7 @@ func TestAClosedLoopEndsWhenAHelpersMemberIsCutOff(t *testing.T) {
 		}
 		return []string{text}
 	}}
-	status, out, _, r := bench(t, "fanout", "--url", s.serve(t), "--members", "12", "--processes", "3", "--window", "2", "--time", "1m")
+	status, out, _, r := bench(t, "fanout", "--url", s.serve(t), "--members", "12", "--processes", "3", "--window", "2", "--time", "1m", patience(check.Cut))
 	if status != exitFaulty || len(r.Counts) != 1 || r.Counts["cut off"] != 1 || len(r.Notes) > 0 {
 		t.Fatalf("got status %d and %v, want %d, one cut off and no window that stands still\n%s", status, r.Counts, exitFaulty, out)
 	}
@@ -224,7 +224,7 @@ func TestAWholeProcessOutOfOrderIsSeen(t *testing.T) {
 		done[m.place] = true
 		return []string{text, held}
 	}}
-	status, out, errs, r := bench(t, "fanout", "--url", s.serve(t), "--members", "12", "--processes", "3", "--publishers", "2", "--rate", "200", "--time", "300ms")
+	status, out, errs, r := bench(t, "fanout", "--url", s.serve(t), "--members", "12", "--processes", "3", "--publishers", "2", "--rate", "200", "--time", "300ms", patient)
 	if status != exitFaulty || len(r.Counts) != 1 || r.Counts["disordered"] != 5 {
 		t.Fatalf("got status %d and %v, want %d and 5 disordered\n%s%s", status, r.Counts, exitFaulty, out, errs)
 	}
@@ -261,21 +261,28 @@ func fanoutProcess(t *testing.T) (cmd *exec.Cmd, errs *bytes.Buffer, helpers []i
 	case <-time.After(time.Minute):
 		t.Fatalf("nothing was published: %s", errs)
 	}
-	tables, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", cmd.Process.Pid))
-	for _, table := range tables {
-		text, _ := os.ReadFile(table)
-		for _, field := range strings.Fields(string(text)) {
-			pid, err := strconv.Atoi(field)
-			if err != nil {
-				t.Fatal(err)
-			}
-			helpers = append(helpers, pid)
-		}
-	}
+	helpers = children(t, cmd.Process.Pid)
 	if len(helpers) != 2 {
 		t.Fatalf("got children %v, want 2 helpers", helpers)
 	}
 	return cmd, errs, helpers
+}
+
+// children are the processes that one has started.
+func children(t *testing.T, pid int) (all []int) {
+	t.Helper()
+	tables, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, table := range tables {
+		text, _ := os.ReadFile(table)
+		for _, field := range strings.Fields(string(text)) {
+			child, err := strconv.Atoi(field)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, child)
+		}
+	}
+	return all
 }
 
 func TestARunWithoutOneOfItsHelpersHasNoVerdict(t *testing.T) {

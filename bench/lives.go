@@ -55,7 +55,7 @@ type life struct {
 	stage    stage
 	until    int64 // when the stage ends at the latest
 	joinedAt int64 // when the join was proved; 0: not yet
-	heardAt  int64 // the last message, or the end of the stay
+	heardAt  int64 // the last message, or the end of the stay, by the generator's vigil
 	endedAt  int64 // the end of the stay
 	left     bool  // its leave was answered
 	missing  int   // publishers with messages that it still has to receive
@@ -228,7 +228,7 @@ func (l *lives) look(place int, now int64) {
 	case stageJoining:
 		l.giveUp(c, l.g.Dialect().NoReply())
 	case stageStaying:
-		v.stage, v.heardAt, v.endedAt = stageOwed, now, now
+		v.stage, v.heardAt, v.endedAt = stageOwed, l.g.Vigil(), now
 		l.expect(v, place)
 		fallthrough
 	case stageOwed:
@@ -236,7 +236,7 @@ func (l *lives) look(place int, now int64) {
 		if now >= l.end {
 			longest = drainTime(l.load.Patience)
 		}
-		if v.missing > 0 && now-v.heardAt <= int64(l.load.Patience) && now-v.endedAt <= int64(longest) {
+		if v.missing > 0 && l.g.Vigil()-v.heardAt <= int64(l.load.Patience) && now-v.endedAt <= int64(longest) {
 			return
 		}
 		l.miss(v, place)
@@ -355,7 +355,7 @@ func (l *lives) Heard(c *client.Conn, text []byte, from client.Origin, now int64
 	if l.listen(v, c, s) {
 		l.counts.Heard++
 	}
-	if v.heardAt = now; v.joinedAt == 0 && l.proof == proofProbe {
+	if v.heardAt = l.g.Vigil(); v.joinedAt == 0 && l.proof == proofProbe {
 		v.joinedAt = now
 		l.counts.Joins++
 	}

@@ -24,7 +24,7 @@ type load struct {
 	Rate             float64       `xor:"pace" help:"Open loop: messages per second of all publishers together, on time whatever the server does."`
 	Window           int           `xor:"pace" help:"Closed loop: messages of each group and publisher in flight; a message is in flight until all members have it. Default: ${window}."`
 	Messages         int           `help:"Stop after this number of messages. Default: when the time is over."`
-	Patience         time.Duration `help:"Time without any delivery, or any pong to bystanders, after which what is missing counts as lost, 2m after the end of --time (or after the patience, if that is longer) even if something still comes; and time without an answer after which a client that connects or joins, or a short-lived one that leaves or closes, is given up (at least 10s). Default: 2s; use more on a machine that stalls now and then."`
+	Patience         time.Duration `help:"Time without any delivery, or any pong to bystanders, after which what is missing counts as lost, 2m after the end of --time (or after the patience, if that is longer) even if something still comes; and time without an answer after which a client that connects or joins, or a short-lived one that leaves or closes, is given up (at least 10s). Default: 2s; time in which the bench itself is held up, as when the machine stalls, does not count. Use more where the server stalls now and then."`
 	Time             time.Duration `default:"${time}" help:"How long to publish."`
 }
 

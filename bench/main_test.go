@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"ringcast/bench/check"
 )
 
 // waitersPerCore: nearly all time of these tests is that of loads, which wait for clocks and sockets, so with as many at a time as there
@@ -24,6 +26,14 @@ const (
 // lastTry bounds again: a try for this time or longer is the last one. As each takes twice as long as the one before, the last may take up to
 // twice this time, and all together up to four times.
 const lastTry = 16 * time.Second
+
+// patience is that of a load whose only fault is of a kind. What one who was cut off would have got is waited for as well.
+func patience(kind check.Fault) string {
+	if kind == check.Lost || kind == check.Cut {
+		return "--patience=" + quietMax.String()
+	}
+	return patient
+}
 
 // again runs a load for a time, and as long as what the load is about has not been made to happen in it, once more for twice as long: how much
 // comes to pass in a time depends on what else the machine does. A try judges what must hold in any run and what has happened, and says whether it

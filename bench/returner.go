@@ -134,7 +134,7 @@ func (b *returners) Cut(c *client.Conn, cause string, _ bool) {
 
 // Replied handles the answer to a join.
 func (b *returners) Replied(c *client.Conn, text []byte, now int64) {
-	b.heardAt = now
+	b.heardAt = b.g.Vigil()
 	id, joined, err := b.answers.Read(text)
 	r := &b.all[c.At]
 	bond := b.asker(c, id)
@@ -212,7 +212,7 @@ func (b *returners) back(c *client.Conn, bond *bond, joined *client.Joined, now 
 
 // Heard checks one live message.
 func (b *returners) Heard(c *client.Conn, text []byte, from client.Origin, now int64) {
-	b.heardAt = now
+	b.heardAt = b.g.Vigil()
 	if bonds := b.of(int(c.At)); from.Group >= 0 {
 		if j := (from.Group - int(bonds[0].group) + b.plan.Groups) % b.plan.Groups; j < len(bonds) {
 			if bonds[j].asked != 0 {

@@ -51,7 +51,7 @@ type returners struct {
 	witnessed int64 // deliveries to those who stay, at which the storm begins
 	cuts      uint64
 	nextLook  int64
-	heardAt   int64 // the last message or answer
+	heardAt   int64 // the last message or answer, or the end of publishing, by the generator's vigil
 	hereAt    int64 // since when nobody has been missing
 	window    window
 	over      atomic.Bool   // publishers may end
@@ -120,7 +120,7 @@ func (b *returners) arrive(g *client.Generator) {
 
 // step goes through the acts.
 func (b *returners) step(start int64, publishersDone func() bool) client.Step {
-	b.heardAt, b.calmUntil = start, start+int64(b.plan.Calm)
+	b.calmUntil = start + int64(b.plan.Calm)
 	var sent [][]uint32
 	var endedAt int64
 	return func(now int64) (int64, bool) {
@@ -140,9 +140,9 @@ func (b *returners) step(start int64, publishersDone func() bool) client.Step {
 			return min(wake, b.nextLook), false
 		}
 		if sent == nil {
-			sent, endedAt = b.sent(), now
+			sent, endedAt, b.heardAt = b.sent(), now, b.g.Vigil()
 		}
-		quiet := now-max(b.heardAt, endedAt) > int64(b.plan.Patience) || now-endedAt > int64(drainTime(b.plan.Patience))
+		quiet := b.g.Vigil()-b.heardAt > int64(b.plan.Patience) || now-endedAt > int64(drainTime(b.plan.Patience))
 		return now + int64(lifeTick), quiet || b.missing == 0 && b.complete(sent)
 	}
 }

@@ -28,7 +28,7 @@ type sleepers struct {
 	asleep  *client.Sleepers
 	endedAt []int64 // by place: when the end of a connection was seen; 0: not
 	lastDue []int64 // of the last message that it got
-	active  int64   // when any of them last got something
+	active  int64   // when any of them last got something, by the generator's vigil
 	start   int64
 	nextRSS int64
 	ledger  *check.Ledger // by place and stream; what it counts as lost was skipped by the server
@@ -79,9 +79,10 @@ func (s *sleepers) step(start int64, over func() bool) client.Step {
 	s.start = start
 	s.asleep = s.g.Sleep()
 	return func(now int64) (int64, bool) {
+		last := over() // before the glance, which sees all that came while publishing went on
 		s.asleep.Glance(func(place int) { s.endedAt[place] = now })
 		s.sample(now)
-		return now + int64(glanceTime), over()
+		return now + int64(glanceTime), last
 	}
 }
 
@@ -110,7 +111,7 @@ func (s *sleepers) wake(m *measurement) error {
 	s.asleep.Wake()
 	s.g.SetPlay(s)
 	begun := client.Clock()
-	s.active = begun
+	s.active = s.g.Vigil()
 	var awake atomic.Bool
 	awake.Store(true)
 	_, err := m.fleet.phase(func(g *client.Generator) client.Step {
@@ -119,7 +120,7 @@ func (s *sleepers) wake(m *measurement) error {
 		}
 		return func(now int64) (int64, bool) {
 			s.sample(now)
-			done := s.g.Joined() == 0 || now-s.active > int64(wakeQuiet)
+			done := s.g.Joined() == 0 || s.g.Vigil()-s.active > int64(wakeQuiet)
 			if now-begun > int64(wakeMax) && !done {
 				s.faults.Note("slow members were still reading what had waited for them after %v", wakeMax)
 				done = true
@@ -134,7 +135,7 @@ func (s *sleepers) wake(m *measurement) error {
 // Heard checks what a sleeper receives after it wakes up.
 func (s *sleepers) Heard(c *client.Conn, text []byte, from client.Origin, now int64) {
 	given, ok := check.ReadStamp(text)
-	s.active = now
+	s.active = s.g.Vigil()
 	switch name := s.ledger.Name(int(c.At)); {
 	case ok && given.IsProbe():
 	case !ok || len(text) != s.load.Size || !bytes.Equal(text[check.StampBytes:], s.fill.Of(given.Sequence)):
@@ -155,7 +156,7 @@ func (s *sleepers) joined(c *client.Conn, stream int) bool {
 }
 
 func (s *sleepers) Cut(c *client.Conn, cause string, stillOpened bool) {
-	s.active = client.Clock()
+	s.active = s.g.Vigil()
 	s.found.Ends[cause]++
 	at := s.endedAt[c.At]
 	if at == 0 { // the end came after what was waiting

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"ringcast/bench/check"
 )
 
 // slowArgs is a load that fills all buffers between the server and a member that does not read. Where it has to fill them, it is run as long
@@ -27,8 +29,8 @@ func TestSlowMembersThatAreCutOffAreNoFaultAndTheirCloseCodeIsFound(t *testing.T
 	inEach(t, func(t *testing.T, dialect string) {
 		again(t, slowTime, func(long time.Duration) bool {
 			s := &groupServer{outbox: 20}
-			status, out, errs, runs := benchAll(t, slowArgs(t, s, "--dialect", dialect, "--time", long.String(), patient)...)
-			if status != exitFine || len(runs) != 1 || !runs[0].Fine {
+			status, out, errs, runs := benchRuns(t, 1, slowArgs(t, s, "--dialect", dialect, "--time", long.String(), patient)...)
+			if status != exitFine || !runs[0].Fine {
 				t.Fatalf("got status %d, want %d\n%s%s", status, exitFine, out, errs)
 			}
 			r := runs[0]
@@ -67,9 +69,9 @@ func TestASlowMembersResetIsSeenWhenItComes(t *testing.T) {
 		}
 		return []string{text}
 	}
-	status, out, errs, runs := benchAll(t, slowArgs(t, s)...)
-	if status != exitFine || runs[0].Slow.CutOff != 3 || runs[0].Slow.CutAfter <= 0 || runs[0].Slow.CutAfter > 2e9 {
-		t.Fatalf("got status %d, want %d and 3 cut off\n%s%s", status, exitFine, out, errs)
+	status, out, errs, runs := benchRuns(t, 1, slowArgs(t, s, patient)...)
+	if x := runs[0].Slow; status != exitFine || x.CutOff != 3 || x.CutAfter <= 0 || x.CutAfter > (slowTime+patienceTime).Nanoseconds() {
+		t.Fatalf("got status %d and %+v, want %d and 3 cut off\n%s%s", status, x, exitFine, out, errs)
 	}
 }
 
@@ -77,9 +79,9 @@ func TestAServerThatDropsMessagesToSlowMembersIsFoundOut(t *testing.T) {
 	t.Parallel()
 	again(t, slowTime, func(long time.Duration) bool {
 		s := &groupServer{outbox: 20, drops: true}
-		status, out, errs, runs := benchAll(t, slowArgs(t, s, "--time", long.String(), patient)...)
-		if status != exitFine || len(runs) != 1 || runs[0].Slow.CutOff != 0 || s.overflows() == 0 && runs[0].Slow.Skipped > 0 {
-			t.Fatalf("got status %d and %d runs, want %d, none cut off and nothing skipped that the server did not drop\n%s%s", status, len(runs), exitFine, out, errs)
+		status, out, errs, runs := benchRuns(t, 1, slowArgs(t, s, "--time", long.String(), patient)...)
+		if status != exitFine || runs[0].Slow.CutOff != 0 || s.overflows() == 0 && runs[0].Slow.Skipped > 0 {
+			t.Fatalf("got status %d, %+v, want %d, none cut off and nothing skipped that the server did not drop\n%s%s", status, runs[0].Slow, exitFine, out, errs)
 		}
 		if s.overflows() == 0 {
 			return false
@@ -97,7 +99,7 @@ func TestAServerThatDropsMessagesToSlowMembersIsFoundOut(t *testing.T) {
 func TestAServerThatKeepsEverythingForSlowMembersIsFine(t *testing.T) {
 	t.Parallel()
 	s := &groupServer{outbox: 1 << 16}
-	status, out, errs, runs := benchAll(t, slowArgs(t, s, "--messages", "200", "--groups", "2", patient)...)
+	status, out, errs, runs := benchRuns(t, 1, slowArgs(t, s, "--messages", "200", "--groups", "2", patient)...)
 	if status != exitFine || runs[0].Slow.CutOff != 0 || runs[0].Slow.Skipped != 0 {
 		t.Fatalf("got status %d, %+v, want %d, none cut off and nothing skipped\n%s%s", status, runs[0].Slow, exitFine, out, errs)
 	}
@@ -105,7 +107,7 @@ func TestAServerThatKeepsEverythingForSlowMembersIsFine(t *testing.T) {
 
 func TestAServerThatWaitsForSlowMembersIsFaulty(t *testing.T) {
 	t.Parallel()
-	status, out, _, runs := benchAll(t, slowArgs(t, &groupServer{}, "--time", "1m")...) // it ends when the window stands still
+	status, out, _, runs := benchRuns(t, 1, slowArgs(t, &groupServer{}, "--time", "1m")...) // it ends when the window stands still
 	if status != exitFaulty || runs[0].Counts["lost"] == 0 {
 		t.Fatalf("got status %d, faults %v\n%s", status, runs[0].Counts, out)
 	}
@@ -120,7 +122,7 @@ func TestAServerThatCutsOffMembersThatKeepUpIsFaulty(t *testing.T) {
 		}
 		return []string{text}
 	}
-	status, out, _, runs := benchAll(t, slowArgs(t, s, "--time", "1m")...) // it ends with the member
+	status, out, _, runs := benchRuns(t, 1, slowArgs(t, s, "--time", "1m", patience(check.Cut))...) // it ends with the member
 	if status != exitFaulty || runs[0].Counts["cut off"] != 1 || !strings.Contains(runs[0].Examples["cut off"][0], "group 0 member 2 was cut off: closed by the server with 4008") {
 		t.Fatalf("got status %d, faults %v\n%s", status, runs[0].Counts, out)
 	}
@@ -135,7 +137,7 @@ func TestSlowMembersAreStillOwedUnalteredMessages(t *testing.T) {
 		}
 		return []string{text}
 	}
-	status, out, _, runs := benchAll(t, slowArgs(t, s)...)
+	status, out, _, runs := benchRuns(t, 1, slowArgs(t, s, patient)...)
 	if status != exitFaulty || len(runs[0].Counts) != 1 || runs[0].Counts["doubled"] != 3 || !strings.HasPrefix(runs[0].Examples["doubled"][0], "slow member ") {
 		t.Fatalf("got status %d, faults %v, want 3 doubled\n%s", status, runs[0].Counts, out)
 	}

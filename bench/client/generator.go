@@ -38,6 +38,7 @@ type Generator struct {
 	causes   map[string]int // why connections were refused or ended
 	pings    uint64         // answered
 	received uint64         // bytes, as the sockets gave them
+	vigil    vigil
 	sessions sessions
 	secures  secures
 	inflated inflated
@@ -102,6 +103,7 @@ func newGenerator(t Target, r Roster, halt *atomic.Bool) (*Generator, error) {
 // run does turns until the step is done or the run is halted.
 func (g *Generator) run(s Step) error {
 	defer g.abandon()
+	g.vigil.begin(Clock())
 	for {
 		now := Clock()
 		wake, done := s(now)
@@ -112,6 +114,7 @@ func (g *Generator) run(s Step) error {
 		if err != nil {
 			return fmt.Errorf("epoll_wait: %w", err)
 		}
+		g.vigil.turn(now)
 		for i := range n {
 			if g.events[i].Fd == bellAt {
 				g.bell.hush()
