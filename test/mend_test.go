@@ -343,7 +343,8 @@ func TestSlowClientIsClosedNotWaitedFor(t *testing.T) {
 			t.Fatalf("sent %d texts of 16 KiB and the client that reads nothing is not closed", sent)
 		}
 		for range 64 {
-			must1(t, sender.askOK)(sendCommand("g", text))
+			_, err := publishAgain(sender, "g", text)
+			must(t, err)
 			healthy.expect(t, text)
 		}
 	}

@@ -660,7 +660,8 @@ func stuck(t *testing.T, s *server) *client {
 	text := strings.Repeat("x", 64<<10)
 	s.eventually("texts wait in an outbox", func() error {
 		for range 16 {
-			must1(t, sender.askOK)(sendCommand("stuck", text))
+			_, err := publishAgain(sender, "stuck", text)
+			must(t, err)
 		}
 		var list []struct {
 			SendQ int `json:"send_q"`
