@@ -580,7 +580,7 @@ func TestACentrifugePageThatIsCutOffComesBackByItselfAndHears(t *testing.T) {
 
 func TestACentrifugePageKeepsTryingUntilTheServerIsBack(t *testing.T) {
 	t.Parallel()
-	s := start(t)
+	s := start(t, "--listen", freeAddr(t))
 	p := openNodePage(t, s.addr)
 	p.listens("room", "{}")
 	s.signal(os.Interrupt)

@@ -383,12 +383,12 @@ func TestAPusherPageIsBackAtOnceAfterARestartUnderLoad(t *testing.T) {
 // Without such a socket pages are told to come back after a second, when the next server listens.
 func TestAPusherPageIsBackAfterAnOrdinaryRestart(t *testing.T) {
 	t.Parallel()
-	o := starting{dir: runDir(t), args: []string{"--pusher", pusherApp}}
+	o := starting{dir: runDir(t), args: []string{"--pusher", pusherApp, "--listen", freeAddr(t)}}
 	s := startWith(t, o)
 	p := openPusherPage(t, s.addr)
 	p.connect("a", "ann")
 	p.subscribe("a", "presence-room")
-	o.verb, o.args = "restart", append(o.args, "--listen", s.addr)
+	o.verb = "restart"
 	told := time.Now()
 	next := launch(t, o)
 	equal(t, "code", p.of("a", "", "error").Code, 4100)
