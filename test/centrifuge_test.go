@@ -633,7 +633,7 @@ func TestACentrifugePageThatIsWrongDoesNotComeBack(t *testing.T) {
 
 func TestACentrifugeClientThatDoesNotConnectOrIsNotUnderstoodIsClosed(t *testing.T) {
 	t.Parallel()
-	hasty, s := start(t, "--handshake-timeout", "1s"), start(t, "--heartbeat", "1s")
+	hasty, s := start(t, "--handshake-timeout", "5s"), start(t, "--heartbeat", "1s")
 	for what, want := range map[string]struct {
 		to   *server
 		op   ws.OpCode

@@ -123,7 +123,7 @@ func TestALimitThatLeavesNoRoomForClientsIsToldWithAMend(t *testing.T) {
 func TestBareConnectionsBeyondTheLimitDoNotEndTheServer(t *testing.T) {
 	t.Parallel()
 	const descriptors, connections = 300, 400
-	s := startWith(t, starting{descriptors: descriptors, args: []string{"--handshake-timeout", "1s"}})
+	s := startWith(t, starting{descriptors: descriptors, args: []string{"--handshake-timeout", "5s"}})
 	m := member(t, s, "g")
 	// They send nothing: all of them together must not keep others out for longer than the handshake timeout.
 	for range connections {

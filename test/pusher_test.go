@@ -329,7 +329,7 @@ func TestAPusherPageThatIsCutOffComesBackByItselfAndHears(t *testing.T) {
 func TestAPusherPageIsBackAtOnceAfterARestartUnderLoad(t *testing.T) {
 	t.Parallel()
 	socket := handedIn(t, "tcp", "127.0.0.1:0")
-	o := starting{dir: runDir(t), sockets: socket.files(), args: []string{"--pusher", pusherApp, "--stop-timeout", "2s"}}
+	o := starting{dir: runDir(t), sockets: socket.files(), args: []string{"--pusher", pusherApp}}
 	s := startWith(t, o)
 	p := openPusherPage(t, socket.addr)
 	tabs := []string{"a", "b", "c"}

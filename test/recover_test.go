@@ -100,7 +100,7 @@ func TestACentrifugePageThatMissedTooMuchIsToldSoAndGetsNothingOld(t *testing.T)
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := start(t, append(args, "--heartbeat", "1s")...)
+			s := start(t, args...)
 			proxy := startCutter(t, s.addr)
 			p := openNodePage(t, proxy.Addr().String())
 			first := p.listensWithHistory("room", "{}")
