@@ -92,7 +92,7 @@ func TestACentrifugePageWithoutAGoodTokenStaysAway(t *testing.T) {
 // What the token names the page is in without a subscription of its own: the client itself hears it, and recovers it.
 func TestACentrifugePageIsInTheGroupsThatItsTokenNames(t *testing.T) {
 	t.Parallel()
-	s := start(t, "--token-secret", tokenSecret, "--history", "100", "--heartbeat", "1s", "--history-ttl", "1m")
+	s := start(t, "--token-secret", tokenSecret, "--history", "100", "--history-ttl", "1m")
 	proxy := startCutter(t, s.addr)
 	p := openNodePage(t, proxy.Addr().String())
 	p.do(`client = newClient(url, {token: ` + quote(tokenText(`{"sub":"ann","channels":["news"],"subs":{"room":{"info":{"seat":7},"data":{"title":"Room"}}}}`)) + `});

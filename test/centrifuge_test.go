@@ -584,7 +584,7 @@ func TestACentrifugePageThatIsCutOffComesBackByItselfAndHears(t *testing.T) {
 
 func TestACentrifugePageKeepsTryingUntilTheServerIsBack(t *testing.T) {
 	t.Parallel()
-	s := start(t)
+	s := start(t, "--listen", freeAddr(t))
 	p := openNodePage(t, s.addr)
 	p.listens("room", "{}")
 	s.signal(os.Interrupt)
@@ -637,7 +637,7 @@ func TestACentrifugePageThatIsWrongDoesNotComeBack(t *testing.T) {
 
 func TestACentrifugeClientThatDoesNotConnectOrIsNotUnderstoodIsClosed(t *testing.T) {
 	t.Parallel()
-	hasty, s := start(t, "--handshake-timeout", "1s"), start(t, "--heartbeat", "1s")
+	hasty, s := start(t, "--handshake-timeout", "5s"), start(t, "--heartbeat", "1s")
 	for what, want := range map[string]struct {
 		to   *server
 		op   ws.OpCode

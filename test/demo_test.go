@@ -281,7 +281,7 @@ func TestBrowserSendsAgainWhatIsHeardOnce(t *testing.T) {
 
 func TestBrowserIsToldForHowLongItWasAway(t *testing.T) {
 	t.Parallel()
-	s := start(t)
+	s := start(t, "--listen", freeAddr(t))
 	v := openPage(t, s)
 	v.join("one")
 	v.join("two")
@@ -307,7 +307,7 @@ func TestBrowserIsToldForHowLongItWasAway(t *testing.T) {
 // The clock goes on while a machine sleeps, and its pages do not.
 func TestBrowserCountsTheSleepOfItsMachine(t *testing.T) {
 	t.Parallel()
-	s := start(t)
+	s := start(t, "--listen", freeAddr(t))
 	v := openPage(t, s)
 	v.join("g")
 	sleep := func() { v.js("sleep", `tickedAt -= 600000; tick()`) }
@@ -377,7 +377,7 @@ func TestBrowserNoticesAServerThatDoesNotAnswer(t *testing.T) {
 
 func TestBrowserTriesAgainInPeace(t *testing.T) {
 	t.Parallel()
-	s := start(t)
+	s := start(t, "--listen", freeAddr(t))
 	v := openPage(t, s)
 	v.join("g")
 	s.signal(os.Interrupt)
@@ -708,7 +708,7 @@ func TestBrowserWorksBehindAProxysPathAndTLS(t *testing.T) {
 
 func TestBrowserReconnectsByItselfWhenTheServerComesBack(t *testing.T) {
 	t.Parallel()
-	s := start(t)
+	s := start(t, "--listen", freeAddr(t))
 	v := openPage(t, s)
 	s.signal(os.Interrupt)
 	equal(t, "exit status", s.exit(), 0)

@@ -289,7 +289,8 @@ func TestClientsThatNeverReadHarmNobody(t *testing.T) {
 		text := strings.Repeat("x", 32<<10)
 		for sent := 0; s.status().Total.SlowClosed < deafs; {
 			for range 16 {
-				must1(t, sender.askOK)(sendCommand(t.Name(), text))
+				_, err := publishAgain(sender, t.Name(), text)
+				must(t, err)
 			}
 			if sent += 16; sent > 2048 { // 64 MiB for each
 				t.Fatalf("sent %d texts of 32 KiB: got slow_closed %d, want %d", sent, s.status().Total.SlowClosed, deafs)

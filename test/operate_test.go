@@ -528,9 +528,8 @@ func TestStopWaitsForSlowReadersNoLongerThanItsTimeout(t *testing.T) {
 func TestADrainingServerHasGivenUpAllThatASuccessorNeeds(t *testing.T) {
 	t.Parallel()
 	dir := runDir(t)
-	args := []string{"--stop-timeout", "1h", "--outbox-max", "8MiB", "--admin", "127.0.0.1:0", "--channel", "unix:" + filepath.Join(dir, "channel.sock")}
+	args := []string{"--listen", freeAddr(t), "--admin", freeAddr(t), "--stop-timeout", "1h", "--outbox-max", "8MiB", "--channel", "unix:" + filepath.Join(dir, "channel.sock")}
 	s := startWith(t, starting{dir: dir, args: args})
-	before := s.status()
 	php := subscriber(t, s)
 	slow := stuck(t, s)
 	half := bare(t, s)
@@ -563,7 +562,7 @@ func TestADrainingServerHasGivenUpAllThatASuccessorNeeds(t *testing.T) {
 		}
 		return nil
 	})
-	next := launch(t, starting{dir: dir, args: append([]string{"--listen", s.addr, "--admin", before.Admin}, args[:4]...)})
+	next := launch(t, starting{dir: dir, args: args[:8]})
 	next.waitUp()
 	c := member(t, next, "g")
 	c.hangUp()
@@ -660,7 +659,8 @@ func stuck(t *testing.T, s *server) *client {
 	text := strings.Repeat("x", 64<<10)
 	s.eventually("texts wait in an outbox", func() error {
 		for range 16 {
-			must1(t, sender.askOK)(sendCommand("stuck", text))
+			_, err := publishAgain(sender, "stuck", text)
+			must(t, err)
 		}
 		var list []struct {
 			SendQ int `json:"send_q"`

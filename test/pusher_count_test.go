@@ -8,8 +8,10 @@ import (
 // Pages of an app that wants it are told how many subscribers their channels have, and no longer once a reload says otherwise.
 func TestPagesAreToldHowManySubscribersTheirChannelsHave(t *testing.T) {
 	t.Parallel()
-	const config = `{"pusher": [{"id": %q, "key": %q, "secret": %q, "subscription-count": %t}]}`
-	s, write := configured(t, fmt.Sprintf(config, pusherID, pusherKey, pusherSecret, true))
+	const config = `{"pusher": [{"id": %q, "key": %q, "secret": %q, "subscription-count": %t},
+		{"id": "4", "key": "second", "secret": %[3]q, "subscription-count": true}]}`
+	// With one loop, which looks at all channels at the same times.
+	s, write := configured(t, fmt.Sprintf(config, pusherID, pusherKey, pusherSecret, true), "--loops", "1")
 	p := openPusherPage(t, s.addr)
 	p.connect("a", "ann")
 	p.connect("b", "bob")
@@ -31,6 +33,11 @@ func TestPagesAreToldHowManySubscribersTheirChannelsHave(t *testing.T) {
 	write(fmt.Sprintf(config, pusherID, pusherKey, pusherSecret, false))
 	equal(t, "exit status of the reload", run("reload", "--run-dir", s.dir).exit, 0)
 	p.subscribe("b", "news")
+	// When a page of the other app has its number, those of the first have been looked at, too.
+	p.do(`key = "second"`)
+	p.connect("c", "cid")
+	p.subscribe("c", "news")
+	equal(t, "of an app that still wants it", string(p.of("c", "news", step).Data), `{"subscription_count":1}`)
 	p.do(`b.disconnect()`)
 	p.of("a", "presence-room", "pusher:member_removed")
 	p.hears("news", "still here", "a")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -211,7 +212,28 @@ func TestFaultPusherUsersAreTheTruthWhenManyHaveComeGoneAndDied(t *testing.T) {
 	default:
 	}
 	s.hasMembers(int64(staying + len(observers)))
+	left := func(channel string) map[string]bool {
+		users := map[string]bool{"observer 0": true, "observer 1": true}
+		maps.Copy(users, stay[channel])
+		return users
+	}
 	for n := range channels {
+		path, want := "/apps/"+pusherID+"/channels/"+name(n)+"/users", left(name(n))
+		s.eventually(name(n)+" has told of all who are gone", func() error { // loops say so a moment after they have forgotten them
+			answer := httpGet(t, "http://"+s.addr+path+"?"+signedQuery(http.MethodGet, path, ""))
+			var list struct{ Users []struct{ ID string } }
+			if err := json.Unmarshal([]byte(answer), &list); err != nil {
+				return fmt.Errorf("got %s: %w", answer, err)
+			}
+			got := map[string]bool{}
+			for _, user := range list.Users {
+				got[user.ID] = true
+			}
+			if !maps.Equal(got, want) {
+				return fmt.Errorf("got %v there, want %v", got, want)
+			}
+			return nil
+		})
 		body := `{"name":"over","data":"","channels":["` + name(n) + `"]}`
 		s.asksPusher(t, "events", body)
 	}
@@ -224,8 +246,7 @@ func TestFaultPusherUsersAreTheTruthWhenManyHaveComeGoneAndDied(t *testing.T) {
 		case <-time.After(patience):
 			t.Fatalf("observer %d of %s has not heard the last event", n%2, u.channel)
 		}
-		want := map[string]bool{"observer 0": true, "observer 1": true}
-		maps.Copy(want, stay[u.channel])
+		want := left(u.channel)
 		if !maps.Equal(u.there, want) {
 			t.Errorf("observer %d of %s: got %v there, want %v", n%2, u.channel, u.there, want)
 		}

@@ -201,9 +201,9 @@ func TestAPusherPageConnectsSubscribesHearsAndLeaves(t *testing.T) {
 	s.hasMembers(1)
 	p.do(`await backend.trigger(["news.2-x=@,;_A", "other"], "last", {})`)
 	p.of("a", "other", "last")
-	equal(t, "frames after it has left", p.do(`return a.frames.filter((frame) => frame.event === "last").length`), "1")
 	p.subscribe("a", "news.2-x=@,;_A")
 	p.hears("news.2-x=@,;_A", "here again", "a")
+	equal(t, "frames after it has left", p.do(`return a.frames.filter((frame) => frame.event === "last").length`), "1")
 	p.do(`a.disconnect()`)
 	p.of("a", "", "disconnected")
 	s.hasMembers(0)
@@ -329,7 +329,7 @@ func TestAPusherPageThatIsCutOffComesBackByItselfAndHears(t *testing.T) {
 func TestAPusherPageIsBackAtOnceAfterARestartUnderLoad(t *testing.T) {
 	t.Parallel()
 	socket := handedIn(t, "tcp", "127.0.0.1:0")
-	o := starting{dir: runDir(t), sockets: socket.files(), args: []string{"--pusher", pusherApp, "--stop-timeout", "2s"}}
+	o := starting{dir: runDir(t), sockets: socket.files(), args: []string{"--pusher", pusherApp}}
 	s := startWith(t, o)
 	p := openPusherPage(t, socket.addr)
 	tabs := []string{"a", "b", "c"}
@@ -383,12 +383,12 @@ func TestAPusherPageIsBackAtOnceAfterARestartUnderLoad(t *testing.T) {
 // Without such a socket pages are told to come back after a second, when the next server listens.
 func TestAPusherPageIsBackAfterAnOrdinaryRestart(t *testing.T) {
 	t.Parallel()
-	o := starting{dir: runDir(t), args: []string{"--pusher", pusherApp}}
+	o := starting{dir: runDir(t), args: []string{"--pusher", pusherApp, "--listen", freeAddr(t)}}
 	s := startWith(t, o)
 	p := openPusherPage(t, s.addr)
 	p.connect("a", "ann")
 	p.subscribe("a", "presence-room")
-	o.verb, o.args = "restart", append(o.args, "--listen", s.addr)
+	o.verb = "restart"
 	told := time.Now()
 	next := launch(t, o)
 	equal(t, "code", p.of("a", "", "error").Code, 4100)

@@ -103,9 +103,14 @@ func TestABackendIsToldByWebhooksWhatBecomesOfItsChannels(t *testing.T) {
 	b.hears("member_added presence-a bob")
 	must(t, other.closeWith(1000, ""))
 	b.hears("member_removed presence-a bob")
-	metrics := scrape(t, url)
-	equal(t, "events told", metrics[`ringcast_webhook_events_total{outcome="told"}`], 11)
-	equal(t, "requests refused", metrics[`ringcast_webhook_requests_total{result="failed"}`], 1)
+	s.eventually("it is counted", func() error { // which it is once the backend's answer has been read
+		metrics := scrape(t, url)
+		told, failed := metrics[`ringcast_webhook_events_total{outcome="told"}`], metrics[`ringcast_webhook_requests_total{result="failed"}`]
+		if told != 11 || failed != 1 {
+			return fmt.Errorf("got %v events told and %v requests refused, want 11 and 1", told, failed)
+		}
+		return nil
+	})
 	// Who has been closed has gone when the next server comes.
 	stopped := make(chan result, 1)
 	go func() { stopped <- run("stop", "--run-dir", s.dir) }()

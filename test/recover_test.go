@@ -100,7 +100,7 @@ func TestACentrifugePageThatMissedTooMuchIsToldSoAndGetsNothingOld(t *testing.T)
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := start(t, append(args, "--heartbeat", "1s")...)
+			s := start(t, args...)
 			proxy := startCutter(t, s.addr)
 			p := openNodePage(t, proxy.Addr().String())
 			first := p.listensWithHistory("room", "{}")
@@ -134,7 +134,7 @@ func TestACentrifugePageThatMissedTooMuchIsToldSoAndGetsNothingOld(t *testing.T)
 // certain, before and after.
 func TestACentrifugePageIsToldThatARestartHasForgottenWhatWasSaid(t *testing.T) {
 	t.Parallel()
-	args := []string{"--history", "100", "--loops", "1"}
+	args := []string{"--history", "100", "--loops", "1", "--listen", freeAddr(t)}
 	s := start(t, args...)
 	proxy := startCutter(t, s.addr)
 	p := openNodePage(t, proxy.Addr().String())
@@ -143,7 +143,7 @@ func TestACentrifugePageIsToldThatARestartHasForgottenWhatWasSaid(t *testing.T) 
 	proxy.door.Lock()
 	s.signal(os.Interrupt)
 	equal(t, "exit status", s.exit(), 0)
-	again := startWith(t, starting{args: append(args, "--listen", s.addr)})
+	again := startWith(t, starting{args: args})
 	saidWhileAway(t, dial(t, again), "room", "unheard", 3)
 	proxy.door.Unlock()
 	p.step("connected")
