@@ -159,8 +159,8 @@ func TestAHelperLearnsAtTheEndWhatWasNeverSent(t *testing.T) {
 		beyond := check.AppendStamp(nil, check.Stamp{Publisher: 0, Sequence: 10, Due: given.Due})
 		return []string{text, string(beyond) + text[check.StampBytes:]}
 	}}
-	// The tenth is the last. The window would allow one more, so the helper accepts it as one.
-	status, out, errs, r := bench(t, "fanout", "--url", s.serve(t), "--members", "12", "--processes", "3", "--window", "2", "--messages", "10", patient)
+	// The tenth is the last. The window would allow one more, so the helper accepts it as one, and its acknowledgement is waited for.
+	status, out, errs, r := bench(t, "fanout", "--url", s.serve(t), "--members", "12", "--processes", "3", "--window", "2", "--messages", "10", patience(check.Lost))
 	if status != exitFaulty || len(r.Counts) != 1 || r.Counts["foreign"] != 1 || r.Examples["foreign"][0] != "group 0 member 5 got publisher 0's #10, which was never sent" {
 		t.Fatalf("got status %d and %v %v\n%s%s", status, r.Counts, r.Examples, out, errs)
 	}

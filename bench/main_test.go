@@ -13,7 +13,7 @@ import (
 )
 
 // waitersPerCore: nearly all time of these tests is that of loads, which wait for clocks and sockets, so with as many at a time as there
-// are cores, which is Go's default, the cores are idle. Under the race detector they are not.
+// are cores, which is Go's default, the cores are idle, under the race detector too.
 const waitersPerCore = 2
 
 // patient is for loads that must end well: a machine that stalls has lost nothing then. What is lost is known after the patience alone, so
@@ -69,7 +69,7 @@ func TestMain(m *testing.M) {
 		main()
 	}
 	flag.Parse()
-	if cores := runtime.GOMAXPROCS(0); !underRace && flag.Lookup("test.parallel").Value.String() == strconv.Itoa(cores) { // nobody has said otherwise
+	if cores := runtime.GOMAXPROCS(0); flag.Lookup("test.parallel").Value.String() == strconv.Itoa(cores) { // nobody has said otherwise
 		_ = flag.Set("test.parallel", strconv.Itoa(waitersPerCore*cores)) // it is a number
 	}
 	status := m.Run()
