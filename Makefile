@@ -22,7 +22,7 @@ simulate: ## the simulations with assertions; the race detector, which finds not
 	go test -tags invariants -run Simulated ./loop ./loop/order
 
 race: ## tests under the race detector, with assertions; those in which it sees nothing say so, and are left out
-	go test -race -tags invariants -timeout 20m ./...
+	go test -race -tags invariants -timeout 20m ./test ./... # the longest first, beside all others
 
 narrow: ## tests as a 32-bit program; says so where the kernel runs none
 	@set -e; try=$$(mktemp); trap 'rm -f $$try' EXIT; GOARCH=386 go test -c -o $$try ./wsproto; \
