@@ -13,8 +13,8 @@ import (
 )
 
 // waitersPerCore: nearly all time of these tests is that of loads, which wait for clocks and sockets, so with as many at a time as there
-// are cores, which is Go's default, the cores are idle, under the race detector too.
-const waitersPerCore = 2
+// are cores, which is Go's default, the cores are idle. The race detector gives them more to do.
+var waitersPerCore = map[bool]int{false: 3, true: 2}[underRace]
 
 // patient is for loads that must end well: a machine that stalls has lost nothing then. What is lost is known after the patience alone, so
 // loads that lose something have the default.

@@ -37,7 +37,11 @@ func TestMain(m *testing.M) {
 		// Most of these tests spend their time waiting for a server, so more of them than there are cores run at once.
 		flag.Parse()
 		if f := flag.Lookup("test.parallel"); f.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
-			f.Value.Set(strconv.Itoa(2 * runtime.GOMAXPROCS(0)))
+			perCore := 3
+			if raceDetector { // all that is done takes longer then, and no wait does
+				perCore = 2
+			}
+			f.Value.Set(strconv.Itoa(perCore * runtime.GOMAXPROCS(0)))
 		}
 		// A variable meant for an operator's server must not reach the servers under test.
 		for _, kv := range os.Environ() {
