@@ -84,7 +84,7 @@ func (s *shard) runErrands(sent, passed bool) (any bool) {
 		return false
 	}
 	was := s.culprit
-	for ; at >= 0 && b.acts > 0 && b.looks > 0; at = s.nextErrand(sent, passed) {
+	for at >= 0 && b.acts > 0 && b.looks > 0 {
 		e := b.errands[at]
 		c, more := e.look(s)
 		any = true
@@ -98,6 +98,7 @@ func (s *shard) runErrands(sent, passed bool) (any bool) {
 			b.errands = slices.Delete(b.errands, at, at+1)
 			e.result <- e.clients
 			s.hub.errands.Add(-1)
+			at = s.nextErrand(sent, passed) // not for each client: many may wait before this one
 		}
 	}
 	if s.culprit = was; at >= 0 {
